@@ -1,0 +1,46 @@
+"""maskhub: Hugging-Face-native GANs that put face masks on photos and take them off.
+
+    from PIL import Image
+    from maskhub import FaceMaskPipeline
+
+    pipe = FaceMaskPipeline.bundled()
+    pipe.mask(Image.open("photo.jpg")).save("masked.png")
+
+The public names load on first use, so that ``import maskhub`` stays quick.
+"""
+
+from importlib import import_module
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "FaceMaskPipeline": "maskhub.pipelines.face_mask",
+    "PatchDiscriminator": "maskhub.models.patch",
+    "ResnetGenerator": "maskhub.models.resnet",
+    "Face": "maskhub.faces.detect",
+    "detect": "maskhub.faces.detect",
+    "open_photo": "maskhub.faces.photo",
+    "CheckpointError": "maskhub.errors",
+    "ConfigError": "maskhub.errors",
+    "HubError": "maskhub.errors",
+    "MaskHubError": "maskhub.errors",
+    "NoFaceError": "maskhub.errors",
+    "PhotoError": "maskhub.errors",
+    "SourceError": "maskhub.errors",
+    # diffusers looks up the base class of a saved component in the package that its model_index.json names
+    "ModelMixin": "diffusers",
+}
+
+__all__ = sorted(_HOMES.keys() - {"ModelMixin"}) + ["__version__"]
+
+
+def __getattr__(name):
+    if name not in _HOMES:
+        raise AttributeError(f"module 'maskhub' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__():
+    return __all__

@@ -1,0 +1,84 @@
+"""The base of every maskhub network: safetensors only, a stable name on disk, the papers' initial weights."""
+
+import torch
+from diffusers import ConfigMixin, ModelMixin
+from torch import nn
+
+from maskhub.errors import CheckpointError, ConfigError
+
+__all__ = ["Network", "check_multiple", "choose", "norm_layer"]
+
+
+class Network(ModelMixin, ConfigMixin):
+    """``ModelMixin`` and ``ConfigMixin`` of diffusers, without their way back to pickled weights.
+
+    Subclasses are exported from the package root, and that is the module name that diffusers records in a pipeline's
+    ``model_index.json``: a class can change its file without breaking what people have saved.
+    """
+
+    config_name = "config.json"
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        cls.__module__ = "maskhub"
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path, **kwargs):
+        """Load from a folder or a Hub id; arguments as in ``diffusers.ModelMixin``, safetensors only.
+
+        Raises:
+            CheckpointError: no ``config.json`` and safetensors there, or weights of another configuration.
+        """
+        try:
+            return super().from_pretrained(pretrained_model_name_or_path, **{**kwargs, "use_safetensors": True})
+        except (OSError, ValueError, RuntimeError, KeyError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise CheckpointError(f"no {cls.__name__} could be loaded from {pretrained_model_name_or_path}: {reason}") from error
+
+    def init_weights(self, std=0.02):
+        """Draw convolution weights from N(0, ``std``), norm gains from N(1, ``std``), and set every bias to 0."""
+        for module in self.modules():
+            if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
+                nn.init.normal_(module.weight, 0.0, std)
+            elif isinstance(module, nn.BatchNorm2d):
+                nn.init.normal_(module.weight, 1.0, std)
+            else:
+                continue
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
+def choose(kind, value, options):
+    """Return ``options[value]``; raise :class:`ConfigError` naming the options otherwise."""
+    if value not in options:
+        raise ConfigError(f"{kind} is {value!r}; it must be one of {', '.join(map(repr, options))}.")
+    return options[value]
+
+
+def norm_layer(norm):
+    """The norm called ``"instance"`` (no gain, no statistics, as in CycleGAN), ``"batch"`` or ``"none"``.
+
+    Returns:
+        a function of the channel count that makes the layer, and whether a convolution before it needs its own bias.
+    """
+    return choose(
+        "norm",
+        norm,
+        {
+            "instance": (lambda channels: nn.InstanceNorm2d(channels, affine=False, track_running_stats=False), True),
+            "batch": (nn.BatchNorm2d, False),
+            "none": (lambda channels: nn.Identity(), True),
+        },
+    )
+
+
+def check_multiple(images: torch.Tensor, multiple: int, channels: int):
+    """Raise :class:`ConfigError` unless ``images`` is N×channels×H×W with H and W multiples of ``multiple``."""
+    if images.ndim != 4 or images.shape[1] != channels:
+        raise ConfigError(f"expected images of shape N×{channels}×H×W, got {'×'.join(map(str, images.shape))}.")
+    height, width = images.shape[2:]
+    if height % multiple or width % multiple or min(height, width) < 2 * multiple:
+        raise ConfigError(
+            f"images are {height}×{width}: height and width must be multiples of {multiple}, at least {2 * multiple}. "
+            "Resize or pad them first."
+        )

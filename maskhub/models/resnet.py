@@ -1,0 +1,98 @@
+"""The ResNet generator of CycleGAN.
+
+Zhu, Park, Isola, Efros: "Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial Networks" (ICCV 2017),
+section 7.1; the architecture goes back to Johnson, Alahi, Fei-Fei: "Perceptual Losses for Real-Time Style Transfer and
+Super-Resolution" (ECCV 2016). In CycleGAN's notation with nine blocks: c7s1-64, d128, d256, 9 × R256, u128, u64, c7s1-3.
+"""
+
+from diffusers.configuration_utils import register_to_config
+from torch import nn
+
+from maskhub.models.network import Network, check_multiple, choose, norm_layer
+
+__all__ = ["ResnetGenerator"]
+
+
+class ResnetGenerator(Network):
+    """Translates N×3×H×W in [-1, 1] to the same shape and range; H and W are multiples of 4.
+
+    Args:
+        width: channels after the first convolution (the paper's 64); the residual blocks have four times as many.
+        blocks: residual blocks: 9 for 256 px and up, 6 for 128 px.
+        norm: ``"instance"`` (the paper), ``"batch"`` or ``"none"``.
+        upsampling: ``"transposed"`` convolutions (the paper) or ``"resize"``: nearest-neighbour, then a convolution,
+            which leaves no checkerboard (Odena, Dumoulin, Olah: "Deconvolution and Checkerboard Artifacts", 2016).
+        padding: ``"reflect"`` (the paper) or ``"zero"``.
+        dropout: probability of dropping a channel value inside the residual blocks; pix2pix uses 0.5.
+        in_channels, out_channels: of the images.
+
+    With the defaults it has 11,378,179 parameters.
+    """
+
+    @register_to_config
+    def __init__(
+        self,
+        width: int = 64,
+        blocks: int = 9,
+        norm: str = "instance",
+        upsampling: str = "transposed",
+        padding: str = "reflect",
+        dropout: float = 0.0,
+        in_channels: int = 3,
+        out_channels: int = 3,
+    ):
+        super().__init__()
+        make_norm, bias = norm_layer(norm)
+        mode = choose("padding", padding, {"reflect": "reflect", "zero": "zeros"})
+        up = choose("upsampling", upsampling, {"transposed": _transposed, "resize": _resize})
+        self.head = nn.Sequential(
+            nn.Conv2d(in_channels, width, 7, padding=3, padding_mode=mode, bias=bias), make_norm(width), nn.ReLU(True)
+        )
+        self.down = nn.Sequential(
+            *(
+                nn.Sequential(
+                    nn.Conv2d(c, 2 * c, 3, stride=2, padding=1, bias=bias), make_norm(2 * c), nn.ReLU(True)
+                )
+                for c in (width, 2 * width)
+            )
+        )
+        self.trunk = nn.Sequential(*(ResnetBlock(4 * width, make_norm, bias, mode, dropout) for _ in range(blocks)))
+        self.up = nn.Sequential(
+            *(nn.Sequential(*up(c, c // 2, bias), make_norm(c // 2), nn.ReLU(True)) for c in (4 * width, 2 * width))
+        )
+        self.tail = nn.Sequential(nn.Conv2d(width, out_channels, 7, padding=3, padding_mode=mode), nn.Tanh())
+        self.init_weights()
+
+    def forward(self, images):
+        check_multiple(images, 4, self.config.in_channels)
+        return self.tail(self.up(self.trunk(self.down(self.head(images)))))
+
+
+class ResnetBlock(nn.Module):
+    """x + norm(conv(relu(norm(conv(x))))): no ReLU after the sum, as in CycleGAN."""
+
+    def __init__(self, channels, make_norm, bias, padding_mode, dropout=0.0):
+        super().__init__()
+
+        def convolution():
+            return nn.Conv2d(channels, channels, 3, padding=1, padding_mode=padding_mode, bias=bias)
+
+        self.body = nn.Sequential(
+            convolution(),
+            make_norm(channels),
+            nn.ReLU(True),
+            nn.Dropout(dropout) if dropout else nn.Identity(),
+            convolution(),
+            make_norm(channels),
+        )
+
+    def forward(self, x):
+        return x + self.body(x)
+
+
+def _transposed(in_channels, out_channels, bias):
+    return [nn.ConvTranspose2d(in_channels, out_channels, 3, stride=2, padding=1, output_padding=1, bias=bias)]
+
+
+def _resize(in_channels, out_channels, bias):
+    return [nn.Upsample(scale_factor=2), nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=bias)]
