@@ -1,0 +1,1 @@
+"""Training and evaluation data: one source spec for folders and Hub datasets, and what is drawn from them."""

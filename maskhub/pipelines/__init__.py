@@ -1,0 +1,1 @@
+"""Whole photos in, whole photos out."""

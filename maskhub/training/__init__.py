@@ -1,0 +1,1 @@
+"""Training: one shared loop, one file a method."""

@@ -1,0 +1,237 @@
+"""Put face masks on photos and take them off: detection, aligned crop, generator, and back into the photo.
+
+    pipe = FaceMaskPipeline.bundled()
+    masked = pipe.mask(photo)
+    result = pipe.unmask([photo, other], details=True)     # .images, .regions, .crops, .translated, .boxes
+
+Every pixel outside the returned region is the input's own, bit for bit.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from diffusers import DiffusionPipeline
+from diffusers.utils import BaseOutput
+from PIL import Image
+
+from maskhub.errors import CheckpointError, ConfigError, NoFaceError
+from maskhub.faces import align
+from maskhub.faces.detect import FaceDetector
+from maskhub.faces.photo import open_photo, split_alpha
+from maskhub.models.network import Network
+
+__all__ = ["FaceMaskOutput", "FaceMaskPipeline"]
+
+BUNDLED = Path(__file__).parent.parent / "weights" / "cyclegan-128"
+
+
+@dataclass
+class FaceMaskOutput(BaseOutput):
+    """What became of each photo; all are lists with one entry a photo.
+
+    Attributes:
+        images: ``PIL.Image``, of the photo's size; RGBA where the photo was.
+        regions: float32 H×W in [0, 1]: the share of each pixel that was replaced; 0 is bit-identical.
+        boxes: for each face, left, top, width, height in pixels of the (upright) photo.
+        crops: for each face, the aligned crop that the generator saw, ``PIL.Image``.
+        translated: for each face, what the generator made of it.
+        cycle_errors: for each face, mean |there and back - crop| in 8-bit units; ``None`` unless made by ``cycle``.
+        there: the photos half-way, as ``images``; ``None`` unless made by ``cycle``.
+    """
+
+    images: list
+    regions: list
+    boxes: list
+    crops: list
+    translated: list
+    cycle_errors: list | None = None
+    there: list | None = None
+
+
+class FaceMaskPipeline(DiffusionPipeline):
+    """Translates the faces of whole photos between *unmasked* and *masked*.
+
+    Args:
+        masker: generator unmasked → masked (None: ``mask`` and ``cycle`` are not to be had).
+        unmasker: generator masked → unmasked (None: likewise).
+        resolution: side in pixels of the aligned crops that the generators are run on; their training resolution.
+
+    ``from_pretrained`` takes a folder or a Hub id, ``to`` a device and a dtype, as in every diffusers pipeline.
+    """
+
+    model_cpu_offload_seq = "masker->unmasker"
+    _optional_components = ["masker", "unmasker"]  # noqa: RUF012 (diffusers reads the class attribute)
+
+    def __init__(self, masker: Network | None = None, unmasker: Network | None = None, resolution: int = 256):
+        super().__init__()
+        self.register_modules(masker=masker, unmasker=unmasker)
+        self.register_to_config(resolution=resolution)
+        self._detector = None
+        for network in (masker, unmasker):
+            if network is not None:
+                network.eval()
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path, **kwargs):
+        """Load from a folder or a Hub id; arguments as in ``diffusers.DiffusionPipeline``, safetensors only.
+
+        Raises:
+            CheckpointError: nothing there, no right to it, or not a pipeline of maskhub.
+        """
+        import maskhub  # noqa: F401  diffusers resolves the components' classes only in a package already imported
+
+        try:
+            return super().from_pretrained(pretrained_model_name_or_path, **{**kwargs, "use_safetensors": True})
+        except (OSError, ValueError, RuntimeError, KeyError, AttributeError) as error:
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise CheckpointError(f"no pipeline could be loaded from {pretrained_model_name_or_path}: {reason}") from error
+
+    @classmethod
+    def bundled(cls, dtype=torch.float32):
+        """The checkpoint that comes with the package, on the CPU. See its ``README.md`` for data, figures and limits."""
+        return cls.from_pretrained(BUNDLED, variant="fp16", torch_dtype=dtype)
+
+    def mask(self, photos, **options):
+        """Put a mask on every face; see :meth:`__call__`."""
+        return self(photos, direction="mask", **options)
+
+    def unmask(self, photos, **options):
+        """Take the mask off every face; see :meth:`__call__`."""
+        return self(photos, direction="unmask", **options)
+
+    def __call__(self, photos, direction="mask", *, batch_size=8, on_no_face="raise", details=False):
+        """Translate every face of one photo or of a list.
+
+        Args:
+            photos: a path, ``PIL.Image`` or uint8 array, or a list of them, of any size.
+            direction: ``"mask"`` or ``"unmask"``.
+            batch_size: crops that go through the generator together.
+            on_no_face: ``"raise"``, or ``"keep"`` to hand a photo without a face back as it is.
+            details: return a :class:`FaceMaskOutput` instead of the pictures alone.
+
+        Returns:
+            ``PIL.Image`` for one photo, a list for a list; or :class:`FaceMaskOutput`.
+
+        Raises:
+            PhotoError: a photo that can't be read. NoFaceError: a photo without a face. ConfigError: an option.
+        """
+        network = self._network(direction)
+        single = not isinstance(photos, (list, tuple))
+        scenes = self._scenes([photos] if single else photos, on_no_face)
+        crops = [crop for scene in scenes for crop in scene.crops]
+        translated = iter(self._translate(network, crops, batch_size))
+        output = _finish(scenes, [[next(translated) for _ in scene.crops] for scene in scenes])
+        return output if details else output.images[0] if single else output.images
+
+    def cycle(self, photos, start="mask", *, batch_size=8, on_no_face="raise", details=False):
+        """Translate there and back again: ``start="mask"`` puts masks on and takes them off, ``"unmask"`` the reverse.
+
+        Returns:
+            as :meth:`__call__`; with ``details`` the output also has ``there`` and ``cycle_errors``.
+        """
+        there_network = self._network(start)
+        back_network = self._network("unmask" if start == "mask" else "mask")
+        single = not isinstance(photos, (list, tuple))
+        scenes = self._scenes([photos] if single else photos, on_no_face)
+        there = self._translate(there_network, [crop for scene in scenes for crop in scene.crops], batch_size)
+        back = self._translate(back_network, there, batch_size)
+        there, back = iter(there), iter(back)
+        there_of = [[next(there) for _ in scene.crops] for scene in scenes]
+        back_of = [[next(back) for _ in scene.crops] for scene in scenes]
+        output = _finish(scenes, back_of)
+        output.there = _finish(scenes, there_of).images
+        output.cycle_errors = [
+            [float(np.abs(b.astype(np.int16) - c).mean()) for b, c in zip(backs, scene.crops, strict=True)]
+            for backs, scene in zip(back_of, scenes, strict=True)
+        ]
+        return output if details else output.images[0] if single else output.images
+
+    def _network(self, direction):
+        if direction not in ("mask", "unmask"):
+            raise ConfigError(f"the direction is {direction!r}; it must be 'mask' or 'unmask'.")
+        network = self.masker if direction == "mask" else self.unmasker
+        if network is None:
+            raise ConfigError(f"this pipeline has no {direction}er: load one that has, or pass {direction}er=... to it.")
+        return network
+
+    def _scenes(self, photos, on_no_face):
+        if on_no_face not in ("raise", "keep"):
+            raise ConfigError(f"on_no_face is {on_no_face!r}; it must be 'raise' or 'keep'.")
+        if self._detector is None:
+            self._detector = FaceDetector()
+        scenes = []
+        for number, photo in enumerate(photos):
+            name = photo if isinstance(photo, (str, Path)) else f"photo {number}" if len(photos) > 1 else "the photo"
+            rgb, alpha = split_alpha(open_photo(photo))
+            pixels = np.asarray(rgb)
+            faces = self._detector(pixels)
+            if not faces and on_no_face == "raise":
+                raise NoFaceError(f"no face was found in {name}. Use a photo in which a face is at least 30 pixels wide.")
+            matrices = [align.alignment(face, self.config.resolution) for face in faces]
+            crops = [align.crop(pixels, matrix, self.config.resolution) for matrix in matrices]
+            scenes.append(_Scene(pixels, alpha, faces, matrices, crops))
+        return scenes
+
+    @torch.inference_mode()
+    def _translate(self, network, crops, batch_size):
+        """uint8 R×R×3 crops to uint8 R×R×3 translations, ``batch_size`` at a time."""
+        out = []
+        for start in range(0, len(crops), batch_size):
+            batch = torch.from_numpy(np.stack(crops[start : start + batch_size])).permute(0, 3, 1, 2)
+            batch = batch.to(network.device, network.dtype) / 127.5 - 1
+            made = (network(batch).float().clamp(-1, 1) + 1) * 127.5
+            out.extend(made.round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy())
+        return out
+
+
+@dataclass
+class _Scene:
+    pixels: np.ndarray
+    alpha: Image.Image | None
+    faces: list
+    matrices: list
+    crops: list
+
+
+def _finish(scenes, translations):
+    """Paste the translated crops of each scene, largest face last so that it lies over its neighbours."""
+    images, regions = [], []
+    for scene, translated in zip(scenes, translations, strict=True):
+        pixels = scene.pixels
+        region = np.zeros(pixels.shape[:2], np.float32)
+        for crop, made, matrix in reversed(list(zip(scene.crops, translated, scene.matrices, strict=True))):
+            pixels, pasted = align.paste(pixels, made, changed_region(crop, made), matrix)
+            region = np.maximum(region, pasted)
+        image = Image.fromarray(pixels)
+        if scene.alpha is not None:
+            image.putalpha(scene.alpha)
+        images.append(image)
+        regions.append(region)
+    return FaceMaskOutput(
+        images=images,
+        regions=regions,
+        boxes=[[face.box for face in scene.faces] for scene in scenes],
+        crops=[[Image.fromarray(crop) for crop in scene.crops] for scene in scenes],
+        translated=[[Image.fromarray(made) for made in translated] for translated in translations],
+    )
+
+
+def changed_region(before, after, low=6.0, high=30.0):
+    """The soft region of what a generator changed, so that what it left alone keeps the photo's own sharpness.
+
+    Args:
+        before, after: uint8 S×S×3, the crop and its translation.
+        low, high: mean absolute change a pixel in 8-bit units, smoothed over 3 % of the side, from which the region
+            starts and where it is full. Below ``low`` lies what a generator loses by passing the picture through.
+
+    Returns:
+        float32 S×S in [0, 1], exactly 0 at the crop's border.
+    """
+    side = before.shape[0]
+    change = np.abs(after.astype(np.float32) - before).mean(2)
+    change = cv2.GaussianBlur(change, (0, 0), 0.03 * side)
+    ramp = np.clip((change - low) / (high - low), 0, 1)
+    return (ramp * ramp * (3 - 2 * ramp)) * align.soft_window(side)

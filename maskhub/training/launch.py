@@ -1,0 +1,61 @@
+"""From a command line to a finished run: options, recipe, loop, upload; every mendable error is one line."""
+
+import argparse
+import dataclasses
+import os
+import sys
+
+import tyro
+
+from maskhub.errors import MaskHubError
+from maskhub.training.config import read_recipe
+from maskhub.training.loop import TrainingLoop
+
+__all__ = ["launch", "parse"]
+
+
+def parse(config_class, description, args=None):
+    """Read the options: defaults, over them the recipe, over that the command line; checked."""
+    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    early.add_argument("--recipe")
+    recipe = early.parse_known_args(args)[0].recipe
+    default = read_recipe(recipe, config_class) if recipe else config_class()
+    config = tyro.cli(config_class, default=default, description=description, args=args)
+    config.check()
+    return config
+
+
+def launch(method_class, config_class, description, args=None):
+    """Run one training script; exits with 2 and one line where the user can mend what is wrong."""
+    loop = None
+    try:
+        config = parse(config_class, description, args)
+        loop = TrainingLoop(method_class, config)
+        if config.dry_run:
+            for name, value in dataclasses.asdict(config).items():
+                loop.accelerator.print(f"{name}: {value}")
+            for line in loop.describe():
+                loop.accelerator.print(line)
+            return
+        pipeline = loop.run()
+        loop.accelerator.print(f"wrote {pipeline}")
+        if config.push_to_hub and loop.accelerator.is_main_process:
+            from maskhub.hub import push_folder
+
+            print(f"pushed to {push_folder(pipeline, config.push_to_hub)}")
+        loop.accelerator.wait_for_everyone()
+    except MaskHubError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        code = 2
+    except KeyboardInterrupt:
+        print("stopped; go on with --resume latest", file=sys.stderr, flush=True)
+        code = 130
+    else:
+        code = 0
+    finally:
+        if loop is not None:
+            loop.close()
+    if code:
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            os._exit(code)  # the other processes may be waiting for this one: let the launcher end them
+        sys.exit(code)

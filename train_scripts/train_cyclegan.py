@@ -1,0 +1,17 @@
+"""Train a CycleGAN that puts face masks on and takes them off.
+
+    accelerate launch train_scripts/train_cyclegan.py --unmasked faces/unmasked --masked faces/masked --output runs/a
+    accelerate launch train_scripts/train_cyclegan.py --recipe train_scripts/recipes/cyclegan-smoke.yaml ... # minutes
+    torchrun --nproc_per_node 2 train_scripts/train_cyclegan.py ...                          # several GPUs
+    ACCELERATE_USE_CPU=true torchrun --nproc_per_node 2 train_scripts/train_cyclegan.py ...  # or CPU processes
+
+A source is a folder of photos or a Hub dataset (user/dataset[:split][@revision][#column]), streamed. Stop it when you
+like: the same command with --resume latest goes on exactly where the last checkpoint stood.
+"""
+
+from maskhub.training.cyclegan import CycleGAN
+from maskhub.training.launch import launch
+from maskhub.training.config import CycleGANConfig
+
+if __name__ == "__main__":
+    launch(CycleGAN, CycleGANConfig, __doc__)
