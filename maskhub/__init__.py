@@ -31,7 +31,7 @@ _HOMES = {
     "ModelMixin": "diffusers",
 }
 
-__all__ = sorted(_HOMES.keys() - {"ModelMixin"}) + ["__version__"]
+__all__ = ["__version__", *sorted(_HOMES.keys() - {"ModelMixin"})]
 
 
 def __getattr__(name):

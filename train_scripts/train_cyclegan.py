@@ -9,9 +9,9 @@ A source is a folder of photos or a Hub dataset (user/dataset[:split][@revision]
 like: the same command with --resume latest goes on exactly where the last checkpoint stood.
 """
 
+from maskhub.training.config import CycleGANConfig
 from maskhub.training.cyclegan import CycleGAN
 from maskhub.training.launch import launch
-from maskhub.training.config import CycleGANConfig
 
 if __name__ == "__main__":
     launch(CycleGAN, CycleGANConfig, __doc__)

@@ -53,7 +53,9 @@ class UnpairedPhotos(IterableDataset):
         batch_size: samples that a worker takes in a row, so that batches do not depend on the number of workers.
     """
 
-    def __init__(self, unmasked, masked, resolution, seed, start=0, rank=0, world=1, batch_size=1, load_scale=LOAD_SCALE):
+    def __init__(
+        self, unmasked, masked, resolution, seed, start=0, rank=0, world=1, batch_size=1, load_scale=LOAD_SCALE
+    ):
         self.sources = {"unmasked": unmasked, "masked": masked}
         self.resolution, self.seed, self.start, self.load_scale = resolution, seed, start, load_scale
         self.rank, self.world, self.batch_size = rank, world, batch_size
@@ -80,6 +82,10 @@ class UnpairedPhotos(IterableDataset):
 def unpaired_batches(dataset, workers=0, pin_memory=False):
     """An endless iterator of batches of an :class:`UnpairedPhotos`."""
     loader = DataLoader(
-        dataset, dataset.batch_size, num_workers=workers, pin_memory=pin_memory, persistent_workers=workers > 0
+        dataset,
+        dataset.batch_size,
+        num_workers=workers,
+        pin_memory=pin_memory,
+        generator=torch.Generator(),  # else starting workers would draw from torch's own random numbers
     )
     return iter(loader)

@@ -44,10 +44,13 @@ def open_photo(source):
         width, height = image.size
         if width * height > MAX_PIXELS:
             raise PhotoError(
-                f"{name} is {width}×{height}: over the limit of {MAX_PIXELS // 1_000_000} megapixels. Scale it down first."
+                f"{name} is {width}×{height}: over the limit of "
+                f"{MAX_PIXELS // 1_000_000} megapixels. Scale it down first."
             )
         if min(width, height) < MIN_SIDE:
-            raise PhotoError(f"{name} is {width}×{height}: too small to hold a face (at least {MIN_SIDE} pixels a side).")
+            raise PhotoError(
+                f"{name} is {width}×{height}: too small to hold a face (at least {MIN_SIDE} pixels a side)."
+            )
         try:
             image.load()
             return _to_rgb(ImageOps.exif_transpose(image))

@@ -33,7 +33,9 @@ class Network(ModelMixin, ConfigMixin):
             return super().from_pretrained(pretrained_model_name_or_path, **{**kwargs, "use_safetensors": True})
         except (OSError, ValueError, RuntimeError, KeyError) as error:
             reason = str(error).strip().splitlines()[0]
-            raise CheckpointError(f"no {cls.__name__} could be loaded from {pretrained_model_name_or_path}: {reason}") from error
+            raise CheckpointError(
+                f"no {cls.__name__} could be loaded from {pretrained_model_name_or_path}: {reason}"
+            ) from error
 
     def init_weights(self, std=0.02):
         """Draw convolution weights from N(0, ``std``), norm gains from N(1, ``std``), and set every bias to 0."""

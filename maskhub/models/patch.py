@@ -22,8 +22,8 @@ class PatchDiscriminator(Network):
         padding: ``"zero"`` (the papers) or ``"reflect"``.
         in_channels: 3, or 6 for a conditional discriminator on pairs.
 
-    With the defaults it has 2,764,737 parameters (2,768,705 with batch norm on 6 channels, as in pix2pix). A patch's receptive field must fit in the
-    image: three layers need at least 32×32 pixels.
+    With the defaults it has 2,764,737 parameters (2,768,705 with batch norm on 6 channels, as in pix2pix). An image
+    must be large enough to leave one patch: three layers need at least 24×24 pixels.
     """
 
     @register_to_config

@@ -2,7 +2,7 @@
 
 Zhu, Park, Isola, Efros: "Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial Networks" (ICCV 2017),
 section 7.1; the architecture goes back to Johnson, Alahi, Fei-Fei: "Perceptual Losses for Real-Time Style Transfer and
-Super-Resolution" (ECCV 2016). In CycleGAN's notation with nine blocks: c7s1-64, d128, d256, 9 × R256, u128, u64, c7s1-3.
+Super-Resolution" (ECCV 2016). In CycleGAN's notation: c7s1-64, d128, d256, 9 × R256, u128, u64, c7s1-3.
 """
 
 from diffusers.configuration_utils import register_to_config
@@ -50,9 +50,7 @@ class ResnetGenerator(Network):
         )
         self.down = nn.Sequential(
             *(
-                nn.Sequential(
-                    nn.Conv2d(c, 2 * c, 3, stride=2, padding=1, bias=bias), make_norm(2 * c), nn.ReLU(True)
-                )
+                nn.Sequential(nn.Conv2d(c, 2 * c, 3, stride=2, padding=1, bias=bias), make_norm(2 * c), nn.ReLU(True))
                 for c in (width, 2 * width)
             )
         )

@@ -87,11 +87,13 @@ class FaceMaskPipeline(DiffusionPipeline):
             return super().from_pretrained(pretrained_model_name_or_path, **{**kwargs, "use_safetensors": True})
         except (OSError, ValueError, RuntimeError, KeyError, AttributeError) as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise CheckpointError(f"no pipeline could be loaded from {pretrained_model_name_or_path}: {reason}") from error
+            raise CheckpointError(
+                f"no pipeline could be loaded from {pretrained_model_name_or_path}: {reason}"
+            ) from error
 
     @classmethod
     def bundled(cls, dtype=torch.float32):
-        """The checkpoint that comes with the package, on the CPU. See its ``README.md`` for data, figures and limits."""
+        """The checkpoint that comes with the package, on the CPU; its ``README.md`` says what it can do."""
         return cls.from_pretrained(BUNDLED, variant="fp16", torch_dtype=dtype)
 
     def mask(self, photos, **options):
@@ -154,7 +156,9 @@ class FaceMaskPipeline(DiffusionPipeline):
             raise ConfigError(f"the direction is {direction!r}; it must be 'mask' or 'unmask'.")
         network = self.masker if direction == "mask" else self.unmasker
         if network is None:
-            raise ConfigError(f"this pipeline has no {direction}er: load one that has, or pass {direction}er=... to it.")
+            raise ConfigError(
+                f"this pipeline has no {direction}er: load one that has, or pass {direction}er=... to it."
+            )
         return network
 
     def _scenes(self, photos, on_no_face):
@@ -169,7 +173,9 @@ class FaceMaskPipeline(DiffusionPipeline):
             pixels = np.asarray(rgb)
             faces = self._detector(pixels)
             if not faces and on_no_face == "raise":
-                raise NoFaceError(f"no face was found in {name}. Use a photo in which a face is at least 30 pixels wide.")
+                raise NoFaceError(
+                    f"no face was found in {name}. Use a photo in which a face is at least 30 pixels wide."
+                )
             matrices = [align.alignment(face, self.config.resolution) for face in faces]
             crops = [align.crop(pixels, matrix, self.config.resolution) for matrix in matrices]
             scenes.append(_Scene(pixels, alpha, faces, matrices, crops))

@@ -12,8 +12,20 @@ from maskhub.errors import ConfigError
 __all__ = ["CycleGANConfig", "TrainingConfig", "read_recipe"]
 
 _FREE_ON_RESUME = frozenset(
-    "output resume checkpoint_every sample_every log_every keep_checkpoints workers push_to_hub recipe dry_run "
-    "tensorboard cpu max_steps".split()
+    [
+        "output",
+        "resume",
+        "checkpoint_every",
+        "sample_every",
+        "log_every",
+        "keep_checkpoints",
+        "workers",
+        "push_to_hub",
+        "recipe",
+        "dry_run",
+        "tensorboard",
+        "max_steps",
+    ]
 )
 
 
@@ -125,6 +137,11 @@ class CycleGANConfig(TrainingConfig):
         for name in ("lambda_cycle", "lambda_identity", "pool_size", "blocks", "discriminator_layers"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"--{name.replace('_', '-')} is {getattr(self, name)}; it must not be negative.")
+        if self.resolution < 3 * 2**self.discriminator_layers:
+            raise ConfigError(
+                f"--discriminator-layers {self.discriminator_layers} needs a --resolution of at least "
+                f"{3 * 2**self.discriminator_layers}."
+            )
         for name in ("generator_width", "discriminator_width"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"--{name.replace('_', '-')} is {getattr(self, name)}; it must be at least 1.")
@@ -159,7 +176,9 @@ def read_recipe(path, config_class):
             try:
                 named[name] = float(value)  # YAML reads 2e-4 as a string
             except ValueError as error:
-                raise ConfigError(f"the recipe {path} gives {name} the value {value!r}; it must be a number.") from error
+                raise ConfigError(
+                    f"the recipe {path} gives {name} the value {value!r}; it must be a number."
+                ) from error
         elif fields[name].type in (int, bool, str) and type(value) is not fields[name].type:
             raise ConfigError(
                 f"the recipe {path} gives {name} the value {value!r}; it must be of type {fields[name].type.__name__}."

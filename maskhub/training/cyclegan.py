@@ -75,7 +75,9 @@ class CycleGAN:
     def discriminator_loss(self, nets, batch, fakes):
         """Each discriminator on its real photos and on the pool of its generator's fakes."""
         terms = {
-            "D_A": self.gan.discriminator(nets["D_A"](batch["masked"]), nets["D_A"](self.pools["fake_B"](fakes["fake_B"]))),
+            "D_A": self.gan.discriminator(
+                nets["D_A"](batch["masked"]), nets["D_A"](self.pools["fake_B"](fakes["fake_B"]))
+            ),
             "D_B": self.gan.discriminator(
                 nets["D_B"](batch["unmasked"]), nets["D_B"](self.pools["fake_A"](fakes["fake_A"]))
             ),

@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import errno
 import os
 import sys
 
@@ -12,6 +13,8 @@ from maskhub.training.config import read_recipe
 from maskhub.training.loop import TrainingLoop
 
 __all__ = ["launch", "parse"]
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def parse(config_class, description, args=None):
@@ -27,35 +30,46 @@ def parse(config_class, description, args=None):
 
 def launch(method_class, config_class, description, args=None):
     """Run one training script; exits with 2 and one line where the user can mend what is wrong."""
-    loop = None
+    loop, code = None, 0
     try:
         config = parse(config_class, description, args)
         loop = TrainingLoop(method_class, config)
         if config.dry_run:
-            for name, value in dataclasses.asdict(config).items():
-                loop.accelerator.print(f"{name}: {value}")
-            for line in loop.describe():
-                loop.accelerator.print(line)
-            return
-        pipeline = loop.run()
-        loop.accelerator.print(f"wrote {pipeline}")
-        if config.push_to_hub and loop.accelerator.is_main_process:
-            from maskhub.hub import push_folder
-
-            print(f"pushed to {push_folder(pipeline, config.push_to_hub)}")
-        loop.accelerator.wait_for_everyone()
+            _show(loop)
+        else:
+            _train(loop)
     except MaskHubError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
+        code = 2
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        text = f"error: no room left in {config.output} ({error.strerror}): make some and go on with --resume latest."
+        print(text, file=sys.stderr, flush=True)
         code = 2
     except KeyboardInterrupt:
         print("stopped; go on with --resume latest", file=sys.stderr, flush=True)
         code = 130
-    else:
-        code = 0
-    finally:
-        if loop is not None:
-            loop.close()
+    if code and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        os._exit(code)  # the other processes may be waiting for this one: the launcher ends them
+    if loop is not None:
+        loop.close()
     if code:
-        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-            os._exit(code)  # the other processes may be waiting for this one: let the launcher end them
         sys.exit(code)
+
+
+def _show(loop):
+    for name, value in dataclasses.asdict(loop.config).items():
+        loop.accelerator.print(f"{name}: {value}")
+    for line in loop.describe():
+        loop.accelerator.print(line)
+
+
+def _train(loop):
+    pipeline, repo_id = loop.run(), loop.config.push_to_hub
+    loop.accelerator.print(f"wrote {pipeline}")
+    if repo_id and loop.accelerator.is_main_process:
+        from maskhub.hub import push_folder
+
+        print(f"pushed to {push_folder(pipeline, repo_id)}")
+    loop.accelerator.wait_for_everyone()

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator, DataLoaderConfiguration, DistributedDataParallelKwargs
+from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.utils import set_seed
 from diffusers.training_utils import EMAModel
 
@@ -45,7 +45,6 @@ class TrainingLoop:
         self.accelerator = Accelerator(
             mixed_precision=config.mixed_precision,
             gradient_accumulation_steps=config.gradient_accumulation,
-            dataloader_config=DataLoaderConfiguration(),
             # BatchNorm's statistics change with each of the several forward passes of one step: synchronising them
             # would alter tensors that the backward pass still needs
             kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
@@ -153,11 +152,9 @@ class TrainingLoop:
         for line in self.describe():
             accelerator.print(line)
         batches = self._batches()
-        report = RunReport(
-            self.output, self.step, config.max_steps, accelerator.is_main_process, config.tensorboard
-        )
+        report = RunReport(self.output, self.step, config.max_steps, accelerator.is_main_process, config.tensorboard)
         images = config.batch_size * config.gradient_accumulation * accelerator.num_processes
-        last_saved, since = None, time.perf_counter()
+        last_saved, since = self.step, time.perf_counter()
         try:
             while self.step < config.max_steps:
                 report.add(self._train_step(batches), images)
@@ -173,7 +170,7 @@ class TrainingLoop:
                     last_saved = self.step
         finally:
             report.close()
-        if last_saved != self.step:
+        if last_saved != self.step or not (self.output / "pipeline").is_dir():
             self._save()
         return self.output / "pipeline"
 
@@ -201,9 +198,7 @@ class TrainingLoop:
             for group in optimizer.param_groups:
                 group["lr"] = self._learning_rate()
         for _ in range(self.config.gradient_accumulation):
-            batch = {
-                name: images.to(accelerator.device, non_blocking=True) for name, images in next(batches).items()
-            }
+            batch = {name: images.to(accelerator.device, non_blocking=True) for name, images in next(batches).items()}
             with accelerator.accumulate(*self.nets.values()):
                 self._freeze_discriminators(True)
                 loss, g_terms, fakes = self.method.generator_loss(self.frozen_nets, batch)
@@ -228,8 +223,18 @@ class TrainingLoop:
 
     # ---- what it leaves -------------------------------------------------------------------------------------------
 
+    def _check_processes_agree(self):
+        sums = [p.detach().double().sum() for network in self.bare.values() for p in network.parameters()]
+        mine = torch.stack(sums).unsqueeze(0)
+        if not self.accelerator.device.type == "mps" and not (self.accelerator.gather(mine) == mine).all():
+            raise CheckpointError(
+                f"at step {self.step} the processes have different weights: nothing was saved. "
+                "Go on from the last checkpoint with --resume latest; if it happens again, please report it."
+            )
+
     def _save(self):
         accelerator = self.accelerator
+        self._check_processes_agree()
         optimizers = {name: optimizer.optimizer.state_dict() for name, optimizer in self.optimizers.items()}
         shared = {
             "networks": {name: network.state_dict() for name, network in self.bare.items()},
@@ -258,7 +263,7 @@ class TrainingLoop:
         accelerator.wait_for_everyone()
 
     def inference_generators(self):
-        """Copies of the generators in float32, in eval mode, with the moving averages as weights where there are any."""
+        """Copies of the generators in float32 and eval mode, with the moving averages as weights if there are any."""
         copies = {}
         for name, network in self.method.generators.items():
             copy = type(network).from_config(network.config).to(self.accelerator.device)

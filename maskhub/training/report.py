@@ -30,7 +30,7 @@ class RunReport:
             return
         self.path = Path(output) / "metrics.jsonl"
         self._drop_after(first_step)
-        self.file = open(self.path, "a", encoding="utf-8", buffering=1)
+        self.file = open(self.path, "a", encoding="utf-8", buffering=1)  # noqa: SIM115 (closed by close)
         self.bar = tqdm(total=max_steps, initial=first_step, unit="step", dynamic_ncols=True, mininterval=1)
         self.events = None
         if tensorboard:

@@ -114,7 +114,8 @@ def load_checkpoint(path, process_index):
     record_file = path / "state.json"
     if not record_file.is_file():
         raise CheckpointError(
-            f"{path} is no checkpoint (it has no state.json). Give a folder such as RUN/checkpoints/step-00001000, or latest."
+            f"{path} is no checkpoint (it has no state.json). "
+            "Give a folder such as RUN/checkpoints/step-00001000, or latest."
         )
     try:
         record = json.loads(record_file.read_text(encoding="utf-8"))

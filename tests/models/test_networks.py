@@ -1,0 +1,127 @@
+"""Every network: shapes, known sizes, save and load, half precision, clear errors."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import maskhub
+from maskhub import CheckpointError, ConfigError, PatchDiscriminator, ResnetGenerator
+
+SMALL = {
+    "resnet": (ResnetGenerator, {"width": 8, "blocks": 2}),
+    "resnet-batch-resize-zero": (
+        ResnetGenerator,
+        {"width": 8, "blocks": 1, "norm": "batch", "upsampling": "resize", "padding": "zero", "dropout": 0.5},
+    ),
+    "patch": (PatchDiscriminator, {"width": 8, "layers": 2}),
+    "patch-batch-pairs": (PatchDiscriminator, {"width": 8, "norm": "batch", "in_channels": 6}),
+    "pixel": (PatchDiscriminator, {"width": 8, "layers": 0}),
+}
+
+
+@pytest.fixture(params=SMALL, ids=str)
+def network(request):
+    kind, options = SMALL[request.param]
+    torch.manual_seed(0)
+    return kind(**options).eval()
+
+
+def images(network, side=32):
+    return torch.rand(2, network.config.in_channels, side, side, generator=torch.Generator().manual_seed(1)) * 2 - 1
+
+
+def count(network):
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+@pytest.mark.parametrize(
+    ("network", "parameters"),
+    [
+        (ResnetGenerator(), 11_378_179),
+        (ResnetGenerator(blocks=6), 7_837_699),
+        (PatchDiscriminator(), 2_764_737),
+        (PatchDiscriminator(in_channels=6, norm="batch"), 2_768_705),
+    ],
+)
+def test_the_papers_sizes(network, parameters):
+    assert count(network) == parameters
+
+
+@pytest.mark.parametrize(("height", "width"), [(32, 32), (64, 36), (8, 100)])
+@pytest.mark.parametrize("upsampling", ["transposed", "resize"])
+def test_a_generator_keeps_the_shape_and_range(height, width, upsampling):
+    out = ResnetGenerator(width=4, blocks=1, upsampling=upsampling)(torch.randn(1, 3, height, width))
+    assert out.shape == (1, 3, height, width)
+    assert out.abs().max() <= 1
+
+
+@pytest.mark.parametrize(("layers", "side"), [(0, 64), (1, 30), (2, 14), (3, 6), (4, 2)])
+def test_a_discriminator_judges_patches(layers, side):
+    assert PatchDiscriminator(width=4, layers=layers)(torch.randn(1, 3, 64, 64)).shape == (1, 1, side, side)
+
+
+def test_three_layers_see_70_pixels():
+    critic = PatchDiscriminator(width=4, norm="none")
+    picture = torch.zeros(1, 3, 256, 256, requires_grad=True)
+    critic(picture)[0, 0, 15, 15].backward()
+    seen = picture.grad.abs().sum((0, 1)).nonzero()
+    assert (seen.max(0).values - seen.min(0).values + 1).tolist() == [70, 70]
+
+
+def test_initial_weights_are_the_papers():
+    weights = ResnetGenerator(width=16).trunk[0].body[0].weight
+    assert abs(weights.std().item() - 0.02) < 0.001
+    assert ResnetGenerator(width=16).trunk[0].body[0].bias.abs().max() == 0
+
+
+def test_save_and_load_are_exact_and_without_pickle(network, tmp_path):
+    network.save_pretrained(tmp_path)
+    assert {path.suffix for path in tmp_path.iterdir()} == {".json", ".safetensors"}
+    again = type(network).from_pretrained(tmp_path)
+    public = [name for name in network.config if not name.startswith("_")]
+    assert all(again.config[name] == network.config[name] for name in public)
+    assert torch.equal(again(images(network)), network(images(network)))
+
+
+def test_the_half_precision_variant(network, tmp_path):
+    expected = network(images(network))
+    network.half().save_pretrained(tmp_path, variant="fp16")
+    stored = load_file(tmp_path / "diffusion_pytorch_model.fp16.safetensors")
+    assert all(tensor.dtype in (torch.float16, torch.int64) for tensor in stored.values())
+    again = type(network).from_pretrained(tmp_path, variant="fp16", torch_dtype=torch.float32)
+    assert (again(images(again)) - expected).abs().max() < 0.02
+
+
+def test_the_class_is_recorded_under_its_public_name(network, tmp_path):
+    network.save_pretrained(tmp_path)
+    assert json.loads((tmp_path / "config.json").read_text())["_class_name"] == type(network).__name__
+    assert getattr(maskhub, type(network).__name__) is type(network)
+    assert type(network).__module__ == "maskhub"
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 30, 32), (1, 3, 4, 4), (1, 1, 32, 32), (3, 32, 32)])
+def test_impossible_images_are_named(shape):
+    with pytest.raises(ConfigError, match="multiples of 4|expected images"):
+        ResnetGenerator(width=4, blocks=1)(torch.zeros(shape))
+
+
+@pytest.mark.parametrize("option", ["norm", "padding", "upsampling"])
+def test_unknown_options_are_named(option):
+    with pytest.raises(ConfigError, match="it must be one of"):
+        ResnetGenerator(width=4, **{option: "other"})
+
+
+def test_pickled_weights_are_refused(tmp_path):
+    network = PatchDiscriminator(width=4, layers=1)
+    network.save_config(tmp_path)
+    torch.save(network.state_dict(), tmp_path / "diffusion_pytorch_model.bin")
+    with pytest.raises(CheckpointError, match="PatchDiscriminator"):
+        PatchDiscriminator.from_pretrained(tmp_path)
+
+
+def test_a_missing_folder_is_one_line(tmp_path):
+    with pytest.raises(CheckpointError, match="no ResnetGenerator could be loaded") as caught:
+        ResnetGenerator.from_pretrained(tmp_path)
+    assert "\n" not in str(caught.value)
