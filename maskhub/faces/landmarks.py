@@ -1,0 +1,170 @@
+"""The 478 face landmarks of MediaPipe's attention mesh, by OpenCV, with the head's pose.
+
+Kartynnik, Ablavatski, Grishchenko, Grundmann: "Real-time Facial Surface Geometry from Monocular Video on Mobile GPUs",
+2019, and Grishchenko and others: "Attention Mesh", 2020. The 2.5 MB network lies in ``weights/`` (Apache-2.0, see
+``weights/LICENSES.md``). It wants an upright face: the crop is turned by the detector's eyes, and by quarter turns more
+where no face shows that way.
+"""
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from maskhub.faces.detect import _quiet_opencv
+
+__all__ = ["PRESENT", "Landmarks", "landmarks"]
+
+WEIGHTS = Path(__file__).parent / "weights" / "face_landmarks_detector.tflite"
+PRESENT = 0.6
+"""The presence from which landmarks are to be trusted: a bare face has 0.99 as a rule, a masked one above 0.6 in four
+of five cases."""
+
+SIDE = 256
+BOX_SCALE, BOX_CENTRE = 1.25, 0.55
+"""The crop's side in heights of the detector's box, and where its centre lies in the box's height."""
+EXTENT_SCALE = 1.5
+"""The second pass's crop: its side in extents of the first pass's landmarks."""
+
+PAIRS = np.array(
+    [[33, 263], [133, 362], [234, 454], [127, 356], [162, 389], [93, 323], [132, 361], [70, 300], [50, 280], [205, 425]]
+)
+"""Landmarks that mirror each other: the person's right (the picture's left), then left."""
+FOREHEAD, BELOW_NOSE = (10, 151, 9, 8), (2, 164, 94)
+
+
+@dataclass(frozen=True)
+class Landmarks:
+    """The landmarks of one face.
+
+    Attributes:
+        points: 478×3 float32. x and y in the photo's pixels; z the depth in the same unit, 0 about the middle of the
+            head, smaller towards the camera. Numbered as in MediaPipe's face mesh: 1 is the nose tip, 152 the chin, 33
+            and 263 the outer corners of the eyes, 468 and 473 the pupils.
+        presence: 0 to 1: the network's confidence that there is a face; below :data:`PRESENT` don't use the points.
+        yaw: degrees, positive where the nose points to the picture's right.
+        pitch: degrees, positive where the head looks down.
+        roll: degrees, positive where the head is turned clockwise in the picture; -180 to 180.
+        rotation: 3×3 float64: from the head's axes (to the picture's right on a level frontal face, down, away from
+            the camera) to the photo's.
+    """
+
+    points: np.ndarray
+    presence: float
+    yaw: float
+    pitch: float
+    roll: float
+    rotation: np.ndarray
+
+    @property
+    def present(self):
+        """Whether the points are to be trusted."""
+        return self.presence >= PRESENT
+
+
+def landmarks(image, face, passes=1):
+    """Find the landmarks of a detected face. Safe from several threads.
+
+    Args:
+        image: uint8 RGB, H×W×3.
+        face: the :class:`~maskhub.faces.detect.Face` to look at.
+        passes: 2 looks again at a crop set by the first pass's landmarks: slightly more exact, twice the time.
+
+    Returns:
+        :class:`Landmarks`. Where the upright crop shows no face, a wider and a closer crop and three quarter turns are
+        tried and the most present kept; its ``presence`` may still be low: no error is raised.
+    """
+    left, top, width, height = face.box
+    angle = np.radians(face.roll)
+    across, down = np.array([np.cos(angle), np.sin(angle)]), np.array([-np.sin(angle), np.cos(angle)])
+    # the box lies along the photo's axes: the size and centre are those of the box about the turned head
+    side = BOX_SCALE * max(width, height)
+    centre = np.array([left + width / 2, top + height / 2]) + (BOX_CENTRE - 0.5) * max(width, height) * down
+    points, presence = _look(image, centre, side, across)
+    if presence < PRESENT:
+        tries = [(1.4, across), (0.8, across), (1.2, down), (1.2, -across), (1.2, -down)]
+        for scale, axis in tries:
+            other, found = _look(image, centre, scale * side, axis)
+            if found > presence:
+                points, presence = other, found
+            if presence >= PRESENT:
+                passes = 2
+                break
+    for _ in range(passes - 1):
+        eyes = points[263, :2] - points[33, :2]
+        axis = eyes / max(float(np.hypot(*eyes)), 1e-6)
+        low, high = points[:, :2].min(0), points[:, :2].max(0)
+        other, found = _look(image, (low + high) / 2, EXTENT_SCALE * float((high - low).max()), axis)
+        if found >= min(presence, PRESENT):
+            points, presence = other, found
+    rotation = _rotation(points)
+    return Landmarks(points, presence, *_angles(rotation), rotation)
+
+
+_threads = threading.local()
+
+
+def _look(image, centre, side, across):
+    """Run the network on one turned square crop: 478×3 points in the photo's pixels, and the presence."""
+    if not hasattr(_threads, "net"):
+        with _quiet_opencv():
+            # OpenCV 5's new engine returns only one of this network's outputs
+            _threads.net = cv2.dnn.readNetFromTFLite(str(WEIGHTS), cv2.dnn.ENGINE_CLASSIC)
+    down = np.array([-across[1], across[0]])
+    linear = np.stack([across, down]) * (SIDE / side)
+    matrix = np.column_stack([linear, SIDE / 2 - linear @ centre])
+    shrink = side / SIDE
+    if shrink > 2:
+        # warpAffine only interpolates: average a much larger face down first
+        image, matrix = _shrunk(image, matrix, centre, side, shrink)
+    crop = cv2.warpAffine(image, matrix, (SIDE, SIDE), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    _threads.net.setInput(cv2.dnn.blobFromImage(crop, 1 / 255))
+    found, logit = _threads.net.forward(["Identity", "Identity_1"])
+    crop_points = found.reshape(-1, 3).astype(np.float64)
+    back = np.stack([across, down], 1) * shrink
+    points = np.empty((len(crop_points), 3), np.float32)
+    points[:, :2] = (crop_points[:, :2] - SIDE / 2) @ back.T + centre
+    points[:, 2] = crop_points[:, 2] * shrink
+    return points, float(1 / (1 + np.exp(-np.clip(logit.item(), -60, 60))))
+
+
+def _shrunk(image, matrix, centre, side, shrink):
+    """The part of the photo about the crop, averaged down by a whole factor, and the matrix that fits it."""
+    factor = int(shrink)
+    reach = side * 0.75
+    height, width = image.shape[:2]
+    sides = np.array([width, height])
+    x0, y0 = np.clip(centre - reach, 0, sides - factor).astype(int)
+    x1, y1 = np.clip(centre + reach, (x0 + factor, y0 + factor), sides).astype(int)
+    size = (x1 - x0) // factor, (y1 - y0) // factor
+    part = image[y0 : y0 + size[1] * factor, x0 : x0 + size[0] * factor]
+    part = cv2.resize(part, size, interpolation=cv2.INTER_AREA)
+    fitted = matrix.copy()
+    fitted[:, :2] *= factor
+    fitted[:, 2] += matrix[:, :2] @ (np.array([x0, y0]) + (factor - 1) / 2)
+    return part, fitted
+
+
+def _rotation(points):
+    """The head's axes in the photo, from its mirror symmetry and the line down its forehead and nose."""
+    points = points.astype(np.float64)
+    x = (points[PAIRS[:, 1]] - points[PAIRS[:, 0]]).sum(0)
+    x /= np.linalg.norm(x) + 1e-9
+    y = points[list(BELOW_NOSE)].mean(0) - points[list(FOREHEAD)].mean(0)
+    y -= (y @ x) * x
+    y /= np.linalg.norm(y) + 1e-9
+    return np.stack([x, y, np.cross(x, y)], 1)
+
+
+def _angles(rotation):
+    """Yaw, pitch and roll in degrees of a rotation made as roll · yaw · pitch."""
+    forward = -rotation[:, 2]
+    roll = np.arctan2(rotation[1, 0], rotation[0, 0])
+    # the forward axis with the roll taken out again
+    level_x = np.cos(roll) * forward[0] + np.sin(roll) * forward[1]
+    level_y = -np.sin(roll) * forward[0] + np.cos(roll) * forward[1]
+    yaw = np.arctan2(level_x, np.hypot(forward[2], level_y))
+    pitch = np.arctan2(level_y, -forward[2])
+    return tuple(float(np.degrees(angle)) for angle in (yaw, pitch, roll))
