@@ -1,0 +1,117 @@
+"""What every test may use: the loopback Hub, a photo, a pipeline of seconds.
+
+The Hub's clients read their settings once, when they are first imported. So one loopback Hub is started here, before
+any test or package, and serves the whole session; each test that asks for ``hub_user`` gets a user of its own on it.
+"""
+
+import atexit
+import os
+import shutil
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(Path(__file__).parent))  # pytest's importlib mode leaves the tests' own modules unfindable
+
+from hub_server import LoopbackHub  # noqa: E402
+
+_FOLDER = Path(tempfile.mkdtemp(prefix="maskhub-tests-"))
+atexit.register(shutil.rmtree, _FOLDER, ignore_errors=True)
+_HUB = LoopbackHub(_FOLDER / "hub", tokens={}).start()
+
+for _name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_HUB_OFFLINE", "HF_HUB_CACHE", "HF_DATASETS_CACHE"):
+    os.environ.pop(_name, None)  # nobody's own token or cache is touched
+os.environ |= {
+    "HF_ENDPOINT": _HUB.url,
+    "HF_HOME": str(_FOLDER / "home"),
+    "HF_HUB_DISABLE_XET": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_DISABLE_UPDATE_CHECK": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "GRADIO_ANALYTICS_ENABLED": "False",
+    "NO_PROXY": "127.0.0.1,localhost",
+    "no_proxy": "127.0.0.1,localhost",
+    "MPLBACKEND": "Agg",
+    "MPLCONFIGDIR": str(_FOLDER / "matplotlib"),
+}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def few_threads():
+    """Two threads for torch, so that timings and sums do not depend on the machine."""
+    import torch
+
+    torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="session")
+def astronaut():
+    """The example photo, RGB ``PIL.Image`` of 512×512 with one face."""
+    from PIL import Image
+
+    with Image.open(ROOT / "space" / "examples" / "astronaut.jpg") as photo:
+        return photo.convert("RGB")
+
+
+@pytest.fixture
+def tiny_pipeline():
+    """A seeded, untrained ``FaceMaskPipeline`` both ways, of the smallest networks, at 64 pixels."""
+    return make_tiny_pipeline(seed=0)
+
+
+def make_tiny_pipeline(seed):
+    import torch
+
+    from maskhub import FaceMaskPipeline, ResnetGenerator
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        networks = {name: ResnetGenerator(width=8, blocks=1) for name in ("masker", "unmasker")}
+    return FaceMaskPipeline(**networks, resolution=64)
+
+
+@dataclass
+class HubUser:
+    """A user of the loopback Hub, logged in with ``token``."""
+
+    name: str
+    token: str
+    read_token: str
+
+    def repo(self, name):
+        return f"{self.name}/{name}"
+
+
+@pytest.fixture
+def hub():
+    """The session's :class:`hub_server.LoopbackHub`; faults and the CDN redirect are off again after the test."""
+    start = len(_HUB.log)
+    yield _HUB
+    _HUB.faults.clear()
+    _HUB.cdn = False
+    del _HUB.log[start:]
+
+
+@pytest.fixture
+def hub_user(hub, monkeypatch):
+    """A new user, whose write token is in ``HF_TOKEN`` during the test."""
+    number = len(hub.tokens) // 2
+    user = HubUser(f"user{number}", f"hf_write_{number}", f"hf_read_{number}")
+    hub.tokens |= {user.token: (user.name, "write"), user.read_token: (user.name, "read")}
+    monkeypatch.setenv("HF_TOKEN", user.token)
+    return user
+
+
+@pytest.fixture
+def no_waiting(monkeypatch):
+    """Let the Hub's client try again at once instead of after 1 to 8 seconds."""
+    import types
+
+    from huggingface_hub.utils import _http
+
+    hurried = types.SimpleNamespace(**{**vars(_http.time), "sleep": lambda seconds: None})
+    monkeypatch.setattr(_http, "time", hurried)
