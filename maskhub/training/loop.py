@@ -277,7 +277,8 @@ class TrainingLoop:
         from maskhub.hub import save_pipeline, training_card
 
         card = training_card(self)
-        save_pipeline(self.method.pipeline(self.inference_generators()), self.output / "pipeline", card)
+        with _untouched_random_state():
+            save_pipeline(self.method.pipeline(self.inference_generators()), self.output / "pipeline", card)
 
     def _write_samples(self):
         if not self.accelerator.is_main_process:
@@ -288,7 +289,7 @@ class TrainingLoop:
             self._sample_photos = {
                 name: torch.stack([sample[name] for sample in first]).to(self.accelerator.device) for name in first[0]
             }
-        with torch.inference_mode():
+        with torch.inference_mode(), _untouched_random_state():
             sheet = sample_sheet(self.method.sample_rows(self.inference_generators(), self._sample_photos))
         folder = self.output / "samples"
         folder.mkdir(exist_ok=True)
@@ -322,6 +323,11 @@ def _load_ema(ema, tensors, optimization_step, device):
         raise ValueError(f"{len(tensors)} averaged tensors for {len(ema.shadow_params)}")
     ema.shadow_params = [tensors[str(index)].to(device) for index in range(len(tensors))]
     ema.optimization_step = optimization_step
+
+
+def _untouched_random_state():
+    """New networks draw initial weights: a run that writes results must go on as one that resumes from before them."""
+    return torch.random.fork_rng(devices=[])
 
 
 def _random_state():

@@ -1,0 +1,83 @@
+"""Aligned crops sit where the design says, and pasting changes nothing outside its region."""
+
+import numpy as np
+import pytest
+
+from maskhub.faces.align import alignment, crop, paste, soft_window
+from maskhub.faces.detect import Face
+
+
+def face_at(x=100.0, y=80.0, width=50.0, degrees=0.0):
+    """A face drawn from its own proportions, turned about its box's middle."""
+    box = (x, y, width, width * 1.3)
+    middle = np.array([x + width / 2, y + width * 0.65])
+    points = np.array([[0.3, 0.5], [0.7, 0.5], [0.5, 0.75], [0.35, 1.0], [0.65, 1.0]]) * width + (x, y)
+    angle = np.radians(degrees)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    return Face(box, ((points - middle) @ turn.T + middle).astype(np.float32), 0.9)
+
+
+def apply(matrix, points):
+    return points @ matrix[:, :2].T + matrix[:, 2]
+
+
+@pytest.mark.parametrize("degrees", [0, 30, -20, 44])
+@pytest.mark.parametrize("resolution", [64, 256])
+def test_eyes_are_level_at_32_percent(degrees, resolution):
+    face = face_at(degrees=degrees)
+    right, left = apply(alignment(face, resolution), face.points[:2].astype(float))
+    assert right[1] == pytest.approx(0.32 * resolution, abs=1e-3)
+    assert left[1] == pytest.approx(0.32 * resolution, abs=1e-3)
+    assert right[0] < left[0]
+
+
+def test_the_side_is_1_4_face_widths():
+    matrix = alignment(face_at(width=50), 128)
+    assert np.sqrt(np.linalg.det(matrix[:, :2])) == pytest.approx(128 / (1.4 * 50))
+
+
+def test_an_upside_down_face_is_turned_upright():
+    face = face_at(degrees=180)
+    points = apply(alignment(face, 128), face.points.astype(float))
+    assert points[3:, 1].min() > points[:2, 1].max()  # the mouth below the eyes
+
+
+def test_crop_and_paste_give_the_photo_back():
+    y, x = np.mgrid[:300, :300]
+    photo = np.stack([x * 0.8, y * 0.8, (x + y) * 0.4], -1).astype(np.uint8)
+    matrix = alignment(face_at(width=60, degrees=15), 84)
+    part = crop(photo, matrix, 84)
+    out, region = paste(photo, part, soft_window(84), matrix)
+    assert np.abs(out.astype(int) - photo).max() <= 2
+    assert np.array_equal(out[region == 0], photo[region == 0])
+
+
+def test_a_large_face_is_averaged_down_not_sampled():
+    stripes = np.zeros((1200, 1200, 3), np.uint8)
+    stripes[:, ::2] = 255
+    part = crop(stripes, alignment(face_at(200, 200, 600), 64), 64)
+    assert np.abs(part.astype(int) - 127).max() < 40
+
+
+@pytest.mark.parametrize("place", [(-20, -30), (170, 150), (400, 400), (0, 0)])
+def test_faces_over_the_edge(place):
+    photo = np.full((200, 200, 3), 90, np.uint8)
+    matrix = alignment(face_at(*place), 32)
+    white = np.full((32, 32, 3), 255, np.uint8)
+    out, region = paste(photo, white, soft_window(32), matrix)
+    assert out.shape == photo.shape
+    assert np.array_equal(out[region == 0], photo[region == 0])
+    assert (region.max() > 0.9) == (place != (400, 400))
+
+
+def test_the_input_is_never_written_to():
+    photo = np.full((200, 200, 3), 90, np.uint8)
+    photo.flags.writeable = False
+    paste(photo, np.zeros((32, 32, 3), np.uint8), soft_window(32), alignment(face_at(), 32))
+
+
+def test_the_window_ends_in_exact_zeros():
+    window = soft_window(128)
+    assert window[0].max() == window[:, -1].max() == 0
+    assert window[64, 64] == 1
+    assert np.array_equal(window, window[::-1, ::-1])

@@ -1,0 +1,143 @@
+"""Whole photos through the pipeline: what changes, what must not, and what it says where it can't."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from maskhub import CheckpointError, ConfigError, FaceMaskPipeline, NoFaceError, PhotoError, ResnetGenerator
+from maskhub.pipelines.face_mask import BUNDLED, changed_region
+
+
+def pixels(image):
+    return np.asarray(image).astype(np.int16)
+
+
+@pytest.fixture(scope="module")
+def group(astronaut):
+    photo = Image.new("RGB", (1000, 560), "grey")
+    photo.paste(astronaut, (0, 30))
+    photo.paste(astronaut.resize((300, 300)), (600, 100))
+    return photo
+
+
+@pytest.mark.parametrize("direction", ["mask", "unmask"])
+def test_the_face_changes_and_nothing_else(tiny_pipeline, astronaut, direction):
+    out = tiny_pipeline(astronaut, direction, details=True)
+    change = np.abs(pixels(out.images[0]) - pixels(astronaut)).max(2)
+    assert out.images[0].size == astronaut.size
+    assert change[out.regions[0] == 0].max() == 0
+    assert change[out.regions[0] > 0.5].mean() > 5
+    left, top, width, height = out.boxes[0][0]
+    assert out.regions[0][round(top + height / 2), round(left + width / 2)] > 0.5
+    assert out.regions[0][-50:].max() == 0
+
+
+def test_one_photo_or_a_list(tiny_pipeline, astronaut):
+    one = tiny_pipeline.mask(astronaut)
+    two = tiny_pipeline.mask([astronaut, astronaut.resize((256, 256))], batch_size=1)
+    assert isinstance(one, Image.Image)
+    assert [image.size for image in two] == [(512, 512), (256, 256)]
+    assert np.array_equal(pixels(one), pixels(two[0]))
+
+
+def test_every_face_of_a_group(tiny_pipeline, group):
+    out = tiny_pipeline.mask(group, details=True)
+    assert len(out.boxes[0]) == len(out.crops[0]) == len(out.translated[0]) == 2
+    for left, top, width, height in out.boxes[0]:
+        assert out.regions[0][round(top + height / 2), round(left + width / 2)] > 0.5
+    assert np.abs(pixels(out.images[0]) - pixels(group))[out.regions[0] == 0].max() == 0
+
+
+def test_there_and_back(tiny_pipeline, astronaut):
+    out = tiny_pipeline.cycle(astronaut, details=True)
+    there = tiny_pipeline.mask(astronaut)
+    assert np.array_equal(pixels(out.there[0]), pixels(there))
+    crop, back = pixels(out.crops[0][0]), pixels(out.translated[0][0])
+    assert out.cycle_errors[0][0] == pytest.approx(np.abs(crop - back).mean(), abs=1e-4)
+
+
+def test_the_generator_sees_the_design_resolution(tiny_pipeline, astronaut):
+    out = tiny_pipeline.mask(astronaut, details=True)
+    assert out.crops[0][0].size == out.translated[0][0].size == (64, 64)
+
+
+def test_transparency_and_turn_are_kept(tiny_pipeline, astronaut, tmp_path):
+    photo = astronaut.copy()
+    photo.putalpha(Image.linear_gradient("L").resize(photo.size))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    photo.save(tmp_path / "turned.png", exif=exif)
+    out = tiny_pipeline.mask(tmp_path / "turned.png")
+    assert out.mode == "RGBA"
+    expected = photo.transpose(Image.Transpose.ROTATE_270).getchannel("A")
+    assert np.array_equal(pixels(out.getchannel("A")), pixels(expected))
+
+
+def test_a_photo_without_a_face(tiny_pipeline, astronaut):
+    blank = Image.new("RGB", (300, 200), "white")
+    with pytest.raises(NoFaceError, match="no face was found in photo 1"):
+        tiny_pipeline.mask([astronaut, blank])
+    kept = tiny_pipeline.mask([astronaut, blank], on_no_face="keep")
+    assert np.array_equal(pixels(kept[1]), pixels(blank))
+
+
+def test_bad_input_is_named(tiny_pipeline, astronaut, tmp_path):
+    with pytest.raises(PhotoError, match="no file"):
+        tiny_pipeline.mask(tmp_path / "none.jpg")
+    with pytest.raises(ConfigError, match="direction"):
+        tiny_pipeline(astronaut, "sideways")
+    with pytest.raises(ConfigError, match="no unmasker"):
+        FaceMaskPipeline(masker=ResnetGenerator(width=4, blocks=1)).unmask(astronaut)
+    with pytest.raises(ConfigError, match="on_no_face"):
+        tiny_pipeline.mask(astronaut, on_no_face="shrug")
+
+
+def test_save_and_load(tiny_pipeline, astronaut, tmp_path):
+    tiny_pipeline.save_pretrained(tmp_path)
+    again = FaceMaskPipeline.from_pretrained(tmp_path)
+    assert not list(tmp_path.rglob("*.bin"))
+    assert again.config.resolution == 64
+    assert np.array_equal(pixels(again.mask(astronaut)), pixels(tiny_pipeline.mask(astronaut)))
+
+
+def test_one_way_pipelines_load(astronaut, tmp_path):
+    FaceMaskPipeline(unmasker=ResnetGenerator(width=4, blocks=1), resolution=32).save_pretrained(tmp_path)
+    again = FaceMaskPipeline.from_pretrained(tmp_path)
+    assert again.masker is None
+    assert again.unmask(astronaut).size == astronaut.size
+
+
+def test_half_precision_runs(tiny_pipeline, astronaut, tmp_path):
+    tiny_pipeline.save_pretrained(tmp_path)
+    low = FaceMaskPipeline.from_pretrained(tmp_path, torch_dtype=torch.bfloat16)
+    assert low.masker.dtype == torch.bfloat16
+    assert np.abs(pixels(low.mask(astronaut)) - pixels(tiny_pipeline.mask(astronaut))).mean() < 2
+
+
+def test_a_folder_without_a_pipeline(tmp_path):
+    with pytest.raises(CheckpointError, match="no pipeline could be loaded") as caught:
+        FaceMaskPipeline.from_pretrained(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unchanged_crop_has_no_region():
+    crop = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    assert changed_region(crop, crop).max() == 0
+    painted = crop.copy()
+    painted[24:40, 24:40] = 255 - painted[24:40, 24:40]
+    region = changed_region(crop, painted)
+    assert region[32, 32] > 0.9
+    assert region[0].max() == region[:, -1].max() == 0
+
+
+def test_the_bundled_checkpoint(astronaut):
+    size = sum(path.stat().st_size for path in BUNDLED.rglob("*.safetensors"))
+    assert 0 < size <= 12 * 2**20
+    pipe = FaceMaskPipeline.bundled()
+    masked = pipe.mask(astronaut, details=True)
+    left, top, width, height = masked.boxes[0][0]
+    mouth = slice(round(top + 0.6 * height), round(top + 0.9 * height)), slice(round(left + 0.3 * width), round(left + 0.7 * width))
+    eyes = slice(round(top + 0.25 * height), round(top + 0.4 * height)), mouth[1]
+    assert masked.regions[0][mouth].mean() > 0.8
+    assert masked.regions[0][eyes].mean() < 0.5 * masked.regions[0][mouth].mean()

@@ -1,0 +1,71 @@
+"""The house itself: quick to import, imports one way, no pickle, no torchvision, every public name there."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import maskhub
+
+ROOT = Path(__file__).parents[1]
+FILES = sorted((ROOT / "maskhub").rglob("*.py"))
+
+# a room may import from itself, from `errors`, and from the rooms named here
+ALLOWED = {
+    "errors": set(),
+    "models": set(),
+    "faces": set(),
+    "masks": {"faces"},
+    "losses": {"models"},
+    "data": {"masks", "faces"},
+    "pipelines": {"models", "faces", "masks"},
+    "training": {"models", "losses", "data", "pipelines", "hub", "faces", "masks"},
+    "evaluation": {"models", "losses", "data", "pipelines", "training", "faces", "masks"},
+    "hub": {"models", "losses", "data", "pipelines", "training", "evaluation", "faces", "masks"},
+}
+
+
+def imports(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module
+        elif isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_imports_point_one_way(path):
+    room = path.relative_to(ROOT / "maskhub").parts[0].removesuffix(".py")
+    if room in ("__init__", "cli"):
+        return
+    used = {name.split(".")[1] for name in imports(path) if name.startswith("maskhub.")}
+    assert used <= ALLOWED[room] | {room, "errors"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_no_pickle_and_no_torchvision(path):
+    text = path.read_text(encoding="utf-8")
+    assert not [name for name in imports(path) if name.split(".")[0] in ("torchvision", "torchaudio", "timm", "lpips")]
+    assert "torch.save(" not in text
+    assert "torch.load(" not in text or "weights_only=True" in text
+
+
+def test_import_is_quick():
+    # counted in modules, not seconds, so that a busy machine can't fail it: torch and its friends stay out
+    code = "import sys, maskhub; print(sorted({'torch', 'diffusers', 'cv2', 'PIL', 'numpy', 'gradio'} & set(sys.modules)))"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert out.stdout.strip() == "[]"
+
+
+def test_every_public_name_is_there():
+    for name in maskhub.__all__:
+        assert getattr(maskhub, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        maskhub.nonsense  # noqa: B018
+
+
+def test_every_public_class_and_function_is_documented():
+    for name in maskhub.__all__:
+        assert name.startswith("__") or getattr(maskhub, name).__doc__

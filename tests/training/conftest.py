@@ -1,0 +1,93 @@
+"""Drawn photos to train on, and a way to run a training script as a user would."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from maskhub.training.config import CycleGANConfig
+from maskhub.training.cyclegan import CycleGAN
+from maskhub.training.launch import launch
+
+ROOT = Path(__file__).parents[2]
+
+
+def draw_face(rng, masked):
+    tone = tuple(int(v) for v in rng.integers(90, 230, 3))
+    image = Image.new("RGB", (48, 48), tuple(int(v) for v in rng.integers(0, 255, 3)))
+    draw = ImageDraw.Draw(image)
+    draw.ellipse((8, 4, 40, 46), fill=tone)
+    draw.ellipse((16, 14, 20, 18), fill="black")
+    draw.ellipse((28, 14, 32, 18), fill="black")
+    if masked:
+        draw.rectangle((11, 24, 37, 42), fill=(120, 180, 220))
+    else:
+        draw.line((18, 34, 30, 34), fill=(160, 30, 40), width=3)
+    return image
+
+
+@pytest.fixture(scope="session")
+def drawn(tmp_path_factory):
+    """A folder with ``unmasked`` (14 photos) and ``masked`` (11)."""
+    root, rng = tmp_path_factory.mktemp("drawn"), np.random.default_rng(0)
+    for name, count in (("unmasked", 14), ("masked", 11)):
+        (root / name).mkdir()
+        for number in range(count):
+            draw_face(rng, name == "masked").save(root / name / f"{name}_{number:03d}.png")
+    return root
+
+
+@pytest.fixture(scope="session")
+def small_run(drawn):
+    """Options of a run of seconds."""
+    options = "--resolution 32 --generator-width 8 --blocks 1 --discriminator-width 8 --discriminator-layers 2"
+    options += " --batch-size 2 --sample-every 0 --log-every 1 --seed 1 --workers 0"
+    return [*options.split(), "--unmasked", str(drawn / "unmasked"), "--masked", str(drawn / "masked")]
+
+
+def environment(**extra):
+    return os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)} | extra
+
+
+@pytest.fixture(scope="session")
+def start():
+    """Start ``train_cyclegan.py`` with options; returns the ``Popen``, output in one pipe."""
+
+    def run(*options, launcher=(sys.executable,), **extra):
+        command = [*launcher, str(ROOT / "train_scripts" / "train_cyclegan.py"), *map(str, options)]
+        return subprocess.Popen(
+            command, env=environment(**extra), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+
+    return run
+
+
+@pytest.fixture
+def here(capfd):
+    """Run the script in this process, which saves seconds of imports; returns exit code and output."""
+
+    def run(*options):
+        code = 0
+        try:
+            launch(CycleGAN, CycleGANConfig, "", [str(option) for option in options])
+        except SystemExit as stop:
+            code = stop.code
+        return code, "".join(capfd.readouterr())
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def finish(start):
+    """Run ``train_cyclegan.py`` to its end; returns exit code and output."""
+
+    def run(*options, **how):
+        process = start(*options, **how)
+        output = process.communicate(timeout=240)[0]
+        return process.returncode, output
+
+    return run
