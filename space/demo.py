@@ -1,0 +1,110 @@
+"""The app, put together from its tabs. A new tab is a new file in ``space/tabs`` and its name in :data:`TABS`."""
+
+import os
+import signal
+import sys
+import tempfile
+from pathlib import Path
+
+import gradio as gr
+from gradio.themes.utils.fonts import Font
+
+from maskhub.errors import ConfigError, MaskHubError
+from space import model
+from space.tabs import cycle, translate
+
+__all__ = ["TABS", "build", "launch", "main"]
+
+TABS = (translate, cycle)
+
+MAX_FILE_SIZE = "20mb"
+CLEAN_EVERY, KEEP = 600, 3000
+"""Seconds between two rounds that delete photos, and the age from which they are: gone within the hour."""
+
+HEAD = """# maskhub
+Face masks put on and taken off by neural networks that learnt from photos."""
+
+FOOT = """**Limits.** A face without its mask is an invention that fits the rest, never the person's own, and no
+evidence of what anyone looks like. Small, turned or covered faces may be missed.
+
+**Privacy.** Photos are worked on here alone, used for nothing else, and deleted within the hour.
+
+Example: the astronaut Eileen Collins, NASA, public domain."""
+
+THEME = gr.themes.Soft(
+    primary_hue="teal", secondary_hue="teal", neutral_hue="slate", font=Font("sans-serif"), font_mono=Font("monospace")
+).set(
+    # dark enough for white letters, and subdued text that can still be read (WCAG AA)
+    button_primary_background_fill="*primary_700",
+    button_primary_background_fill_hover="*primary_800",
+    button_primary_background_fill_dark="*primary_700",
+    button_primary_background_fill_hover_dark="*primary_600",
+    block_label_text_color="*primary_800",
+    block_title_text_color="*primary_800",
+    body_background_fill="*neutral_50",
+    block_border_width="1px",
+    block_border_color="*neutral_200",
+    checkbox_border_color="*neutral_400",
+    body_text_color_subdued="*neutral_600",
+    body_text_color_subdued_dark="*neutral_400",
+)
+
+
+def build(pipe):
+    """The app for a pipeline, as ``gr.Blocks``."""
+    with gr.Blocks(title="maskhub", analytics_enabled=False, delete_cache=(CLEAN_EVERY, KEEP)) as demo:
+        gr.Markdown(HEAD, elem_id="head")
+        with gr.Tabs():
+            for tab in TABS:
+                with gr.Tab(tab.TITLE, id=tab.TITLE.lower()):
+                    tab.build(pipe)
+        gr.Markdown(FOOT, elem_id="foot")
+    # the model is the bottleneck, and one photo already keeps every core busy
+    return demo.queue(default_concurrency_limit=1, max_size=32)
+
+
+def launch(demo):
+    """Begin to serve the app where ``GRADIO_SERVER_NAME`` and ``GRADIO_SERVER_PORT`` say; on a Space, for everyone.
+
+    Raises:
+        ConfigError: the port is not one, or taken.
+    """
+    port = os.environ.get("GRADIO_SERVER_PORT")
+    host = os.environ.get("GRADIO_SERVER_NAME") or ("0.0.0.0" if "SPACE_ID" in os.environ else "127.0.0.1")
+    try:
+        demo.launch(
+            server_name=host,
+            server_port=int(port) if port else None,
+            theme=THEME,
+            css_paths=Path(__file__).parent / "style.css",
+            footer_links=["api"],
+            max_file_size=MAX_FILE_SIZE,
+            # a history of runs in the browser would keep the photos
+            run_history=False,
+            enable_monitoring=False,
+            ssr_mode=False,
+            pwa=False,
+            quiet=True,
+            prevent_thread_lock=True,
+        )
+    except OSError as error:
+        raise ConfigError(f"the app can't be served on {host}, port {port or '7860 and the next'}: {error}") from error
+    print(f"maskhub is at {demo.local_url}", flush=True)
+
+
+def main():
+    """Start the app; returns the exit code."""
+    # a plain `kill` and a Space's stop clean up as Ctrl-C does
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with tempfile.TemporaryDirectory(prefix="maskhub-", ignore_cleanup_errors=True) as folder:
+            os.environ["GRADIO_TEMP_DIR"] = folder
+            demo = build(model.load())
+            launch(demo)
+            demo.block_thread()
+    except MaskHubError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        pass
+    return 0

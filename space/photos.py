@@ -1,0 +1,153 @@
+"""Photos on their way into the app and out of it: the input, the friendly word, the PNG to look at and to keep."""
+
+import html
+import tempfile
+from pathlib import Path
+
+import gradio as gr
+from gradio.utils import get_upload_folder
+from PIL import Image
+
+from maskhub.errors import PhotoError
+from maskhub.faces.photo import open_photo
+
+__all__ = [
+    "EXAMPLES",
+    "done",
+    "examples",
+    "line",
+    "photo_input",
+    "problem",
+    "read",
+    "save_png",
+    "scroll_to",
+    "viewable",
+    "watch",
+    "words",
+]
+
+EXAMPLES = [str(path) for path in sorted((Path(__file__).parent / "examples").glob("*.jpg"))]
+ORIENTATION = 274
+
+
+def photo_input(elem_id, height):
+    """An upload, webcam and clipboard input that hands over the file itself."""
+    image = gr.Image(
+        type="filepath",
+        image_mode=None,
+        sources=["upload", "webcam", "clipboard"],
+        buttons=["fullscreen"],
+        label="Your photo",
+        placeholder="Drop a photo here\nor click to choose one",
+        elem_id=elem_id,
+        height=height,
+    )
+    # gradio would open the file first, and answer one that it can't read with "Error" and nothing else
+    image.preprocess = lambda payload: payload.path if payload else None
+    return image
+
+
+def examples(image):
+    """Thumbnails that put an example photo into ``image``."""
+    return gr.Examples(EXAMPLES, image, label="Or try an example", api_visibility="private")
+
+
+def watch(image, note, results, cleared):
+    """At each new photo clear the old results, and say at once when it can't be read.
+
+    Args:
+        image: from :func:`photo_input`.
+        note: the :func:`line` for problems.
+        results: components to clear.
+        cleared: what clears them.
+    """
+
+    def changed(path):
+        if path is None:
+            # the note may say why the photo is gone
+            return gr.skip(), gr.skip(), *cleared
+        try:
+            shown = viewable(path, read(path))
+        except PhotoError as error:
+            return None, problem(error), *cleared
+        return gr.skip() if shown == path else shown, "", *cleared
+
+    quiet = {"show_progress": "hidden", "api_visibility": "private"}
+    # in line with the model's events, so that it is done before a button pressed after it is heard
+    image.change(changed, image, [image, note, *results], concurrency_id="model", **quiet)
+    image.clear(lambda: "", None, note, queue=False, **quiet)
+
+
+def read(path):
+    """The photo of an upload as ``open_photo`` gives it.
+
+    Raises:
+        PhotoError: there is none, or it is not one; in words for a visitor.
+    """
+    if not path:
+        raise PhotoError("There is no photo yet: upload one, take one, or pick the example.")
+    try:
+        return open_photo(path)
+    except PhotoError as error:
+        raise PhotoError(str(error).replace(str(path), f"“{Path(path).name}”")) from error
+
+
+def words(error):
+    """What an error of maskhub's says, as a sentence."""
+    text = str(error)
+    return text[:1].upper() + text[1:]
+
+
+def line(elem_id):
+    """Room for one line of text, none where it is empty: from :func:`done` or :func:`problem`."""
+    return gr.HTML(elem_id=elem_id, elem_classes="line")
+
+
+def done(text):
+    """What was done, for a :func:`line`."""
+    return f'<p class="done" role="status">{html.escape(text)}</p>'
+
+
+def problem(error):
+    """Why it can't be done, for a :func:`line`; screen readers announce it."""
+    return f'<p class="problem" role="alert">{html.escape(words(error))}</p>'
+
+
+def scroll_to(result, problem):
+    """JavaScript that brings a result into view, as on a phone it lies further down, unless there was a problem."""
+    return (
+        f"() => {{ if (!document.querySelector('#{problem} .problem')) document.querySelector('#{result}')"
+        ".scrollIntoView({ behavior: 'smooth', block: 'nearest' }) }"
+    )
+
+
+def viewable(path, photo):
+    """A file that a browser shows as ``photo`` is: the upload itself where it will do, else a PNG."""
+    with Image.open(path) as image:
+        turned = image.format != "JPEG" and image.getexif().get(ORIENTATION, 1) != 1
+        moves = getattr(image, "is_animated", False)
+        if image.format in ("JPEG", "PNG", "WEBP") and image.mode in ("RGB", "RGBA", "L") and not (turned or moves):
+            return path
+    return save_png(photo, path)
+
+
+def save_png(image, path, suffix=None, like=None):
+    """Write a PNG named after the upload, without its place and camera, where gradio's cleaning finds it.
+
+    Args:
+        image: what to write.
+        path: of the upload.
+        suffix: what is added to its name.
+        like: the photo whose colour profile holds for ``image`` too (``image`` itself by default).
+
+    Returns:
+        the path.
+    """
+    profile = (like or image).info.get("icc_profile")
+    # a profile of CMYK or grey says nothing about the RGB that they were turned to
+    profile = profile if profile and profile[16:20] == b"RGB " else None
+    name = Path(path).stem[:80] + (f"-{suffix}" if suffix else "")
+    target = Path(tempfile.mkdtemp(dir=get_upload_folder())) / f"{name}.png"
+    # level 1 takes a quarter of the default's time for a few per cent more bytes
+    image.save(target, compress_level=1, icc_profile=profile)
+    return str(target)
