@@ -10,11 +10,10 @@ from maskhub.cli import main
 from tests.models.test_convert import Foreign
 
 
-@pytest.fixture(scope="module")
-def model(tiny_pipeline, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("model")
-    tiny_pipeline.save_pretrained(folder)
-    return str(folder)
+@pytest.fixture
+def model(tiny_pipeline, tmp_path):
+    tiny_pipeline.save_pretrained(tmp_path / "model")
+    return str(tmp_path / "model")
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Many photos, one result each: a folder is worked through file by file, and one bad file never ends it."""
 
+import contextlib
 import csv
 import os
 from dataclasses import dataclass, field
@@ -96,7 +97,8 @@ def save_photo(image, path):
         image.save(aside, kind, **options)
         os.replace(aside, path)
     except OSError as error:
-        aside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            aside.unlink()
         raise PhotoError(f"{path} could not be written: {error.strerror or error}.") from error
 
 
