@@ -26,6 +26,7 @@ U = np.linspace(-1.1, 1.1, 23)
 V = np.concatenate([np.linspace(-0.1, 1.0, 12), [1.1, 1.2, 1.3, 1.4]])
 FINE = 4
 """Fine steps for each step of the control net."""
+FINE_STEP = 0.1 / FINE
 
 
 @dataclass(frozen=True)
@@ -188,17 +189,17 @@ def unwrap(sheet, u_range, v_range, size):
     grid = _newton(grid, local, inverse, 1.0, 2)
     gx, gy = np.ascontiguousarray(grid[..., 0]), np.ascontiguousarray(grid[..., 1])
     normals = cv2.remap(sheet.normals, gx, gy, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    u = gx * np.float32((U[1] - U[0]) / FINE) + np.float32(U[0])
-    v = gy * np.float32((V[1] - V[0]) / FINE) + np.float32(V[0])
+    u = gx * np.float32(FINE_STEP) - np.float32(1.1)
+    v = gy * np.float32(FINE_STEP) - np.float32(0.1)
     return Unwrapped(left, top, u, v, normals, _cover(local[rows, columns], width, height))
 
 
 def _grid_x(u):
-    return (u - U[0]) / (U[1] - U[0]) * FINE
+    return (u + 1.1) / FINE_STEP
 
 
 def _grid_y(v):
-    return (v - V[0]) / (V[1] - V[0]) * FINE
+    return (v + 0.1) / FINE_STEP
 
 
 def _newton(grid, local, inverse, spacing, steps):

@@ -1,0 +1,379 @@
+"""Painting a mask's design on its unwrapped sheet: edges, colours, and the relief of folds, seams and stitches.
+
+Every detail is a function of the sheet's coordinates at the photo's own pixels, so it's as sharp as the photo is large;
+edges are anti-aliased by their distance in pixels. Lengths are in face widths (about 14 cm).
+"""
+
+import functools
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+__all__ = ["Painted", "paint"]
+
+WIDE, TALL = np.float32(0.78), np.float32(0.84)
+"""Face widths along the sheet for one step of u and of v."""
+TILE = 512
+
+
+@dataclass(frozen=True)
+class Painted:
+    """A painted sheet, in the rectangle of its :class:`~maskhub.masks.fit.Unwrapped`.
+
+    Attributes:
+        alpha: float32 h×w in [0, 1], how much of the pixel the mask covers.
+        colour: float32 h×w×3 sRGB in [0, 1] under white light.
+        relief: float32 h×w, height above the plain sheet in pixels.
+        dim: float32 h×w, the share of light that reaches into folds.
+    """
+
+    alpha: np.ndarray
+    colour: np.ndarray
+    relief: np.ndarray
+    dim: np.ndarray
+
+
+def paint(design, sheet, width):
+    """Paint a design.
+
+    Args:
+        design: :class:`~maskhub.masks.styles.Design`.
+        sheet: :class:`~maskhub.masks.fit.Unwrapped`.
+        width: the face's width in pixels.
+
+    Returns:
+        :class:`Painted`.
+    """
+    u, v = sheet.u, sheet.v
+    away = np.abs(u)
+    top, bottom = design.edge(design.top, u), design.edge(design.bottom, u)
+    down = (v - top) / (bottom - top)
+    below_top, above_bottom = _distance(v - top) / width, _distance(bottom - v) / width
+    end = np.float32(design.side)
+    if design.waist:
+        end = end + np.float32(4 * design.waist) * np.clip(down * (1 - down), 0, 0.25)
+    from_side = _distance(end - away) / width
+    inside = _rounded(_rounded(below_top, above_bottom, design.corner), from_side, design.corner)
+    alpha = np.clip(inside * np.float32(width) + np.float32(0.5), 0, 1) * sheet.cover
+
+    canvas = _Canvas(design, u, v, away, down, below_top, above_bottom, from_side, inside, width)
+    _PAINTERS[design.style](canvas)
+    return Painted(alpha, canvas.colour, canvas.relief * np.float32(width), np.clip(canvas.dim, 0.2, 1.1))
+
+
+class _Canvas:
+    """The fields that a style's painter reads (coordinates, distances) and writes (colour, relief, dim)."""
+
+    def __init__(self, design, u, v, away, down, below_top, above_bottom, from_side, inside, width):
+        self.design, self.width = design, width
+        self.u, self.v, self.away, self.down = u, v, away, down
+        self.below_top, self.above_bottom, self.from_side, self.inside = below_top, above_bottom, from_side, inside
+        self.x, self.y = u * WIDE, v * TALL
+        self.relief = np.zeros_like(u)
+        self.dim = np.ones_like(u)
+        self.colour = np.empty((*u.shape, 3), np.float32)
+        self.colour[:] = design.base.astype(np.float32)
+        self.picks = design.numbers["picks"]
+
+    def noise(self, name, scale_x, scale_y, channel=0):
+        """A smooth random field of standard deviation 1 that repeats after TILE/scale pixels of its tile."""
+        shift = (self.design.seed >> (channel * 5)) % 997
+        return cv2.remap(
+            _tile(name),
+            self.x * np.float32(scale_x) + np.float32(shift),
+            self.y * np.float32(scale_y) + np.float32(shift * 7 % 509),
+            cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_WRAP,
+        )
+
+    def tint(self, amount, colour):
+        """Mix in a colour, by a field in [0, 1]."""
+        self.colour += amount[..., None] * (np.asarray(colour, np.float32) - self.colour)
+
+    def line(self, distance, half, soft=None):
+        """1 within ``half`` of where a distance (in widths) is 0, with soft edges about a pixel wide."""
+        soft = max(1.0 / self.width, 0.35 * half) if soft is None else soft
+        # thinner than a pixel: fainter, not absent
+        strength = min(1.0, 2 * half * self.width)
+        return np.clip((half + soft / 2 - np.abs(distance)) / soft, 0, 1) * np.float32(strength)
+
+    def dashes(self, along, length, share=0.6):
+        """A row of stitches: 1 on the dashes of a coordinate in widths."""
+        if length * self.width < 2.5:
+            return np.float32(share)
+        place = np.abs(np.mod(along / np.float32(length), 1) - 0.5) * 2
+        return np.clip((share - place) * length * self.width * 0.5 + 0.5, 0, 1)
+
+    def groove(self, mask, depth, dim):
+        """Press a line in: lower and darker."""
+        self.relief -= mask * np.float32(depth)
+        self.dim *= 1 - mask * np.float32(dim)
+
+    def rim(self, radius, dim=0.16):
+        """Round the fabric's edge off and let less light reach it."""
+        part = np.clip(self.inside / np.float32(radius), 0, 1)
+        rise = part * (2 - part)
+        self.relief += rise * np.float32(0.35 * radius)
+        self.dim *= (1 - dim) + np.float32(dim) * rise
+
+    def cloth_noise(self, broad, creases, fibre):
+        """Dents, creases towards the straps, and the fibres' unevenness."""
+        if broad:
+            self.relief += self.noise("smooth", 170, 240) * np.float32(broad)
+        if creases:
+            pull = np.clip((self.away - np.float32(0.22)) * np.float32(2.2), 0, 1)
+            self.relief += self.noise("smooth", 130, 640, 1) * pull * np.float32(creases)
+        if fibre:
+            scale = min(700.0, max(self.width, 120.0) * 1.3)
+            speck = self.noise("fibre", scale, scale, 2)
+            self.colour *= 1 + speck[..., None] * np.float32(fibre)
+
+
+def _surgical(c):
+    design, numbers = c.design, c.design.numbers
+    c.cloth_noise(0.010, 0.0050, 0.016)
+    count = numbers["pleats"]
+    bow = 0.035 + 0.05 * c.picks[7]
+    wobble = c.noise("smooth", 120, 30, 3) * np.float32(0.010)
+    place = c.down + wobble - np.float32(bow) * (1 - (c.away / design.side) ** 2) * (c.down - np.float32(0.35))
+    relief, dim = _pleats(count, int(c.picks[6] * 8))
+    index = np.clip(place * (len(relief) - 1), 0, len(relief) - 1).astype(np.int32)
+    # the folds are pressed flat at the sides and open over the mouth
+    open_ = np.float32(0.75) + np.float32(0.5) * np.clip(1 - (c.away / np.float32(design.side)) ** 2, 0, 1)
+    c.relief += relief[index] * open_ * np.float32(0.010)
+    c.dim *= 1 - dim[index] * (np.float32(0.42) - np.float32(0.14) * open_)
+    # the sewn rim, brighter since its fabric is doubled, with the nose wire in it
+    hem = np.float32(0.042)
+    band = np.minimum(np.minimum(c.below_top, c.above_bottom), c.from_side + np.float32(0.012))
+    doubled = np.clip((hem - band) * np.float32(c.width) * 0.7 + 0.5, 0, 1)
+    c.tint(doubled * np.float32(0.5), design.trim)
+    c.relief += doubled * np.float32(0.003)
+    c.groove(c.line(band - hem, 0.0030) * c.dashes(c.x + c.y, 0.016, 0.7), 0.0012, 0.13)
+    c.relief += (
+        c.line(c.below_top - np.float32(0.022), 0.009, 0.008) * np.clip((0.34 - c.away) * 8, 0, 1) * np.float32(0.0045)
+    )
+    c.rim(0.010, 0.10)
+
+
+def _kn95(c):
+    numbers = c.design.numbers
+    c.cloth_noise(0.0035, 0.0016, 0.014)
+    # the fold from nose to chin stands as an edge
+    c.relief -= np.minimum(c.away, np.float32(0.25)) * np.float32(0.085)
+    c.groove(c.line(c.x, 0.0045), 0.002, 0.10)
+    for side in (-0.014, 0.014):
+        c.groove(c.line(c.x - np.float32(side), 0.0022) * c.dashes(c.y, 0.020), 0.0010, 0.08)
+    rim = np.minimum(np.minimum(c.below_top, c.above_bottom), c.from_side)
+    for depth in (0.020, 0.034):
+        c.groove(c.line(rim - np.float32(depth), 0.0035) * c.dashes(c.x + c.y, 0.014, 0.55), 0.0016, 0.13)
+    # the weld that runs across each half, and the nose clip under the fabric
+    slant = c.down - (np.float32(0.26) + np.float32(0.30) * c.away)
+    c.groove(c.line(slant * np.float32(0.8), 0.003) * (c.away > 0.12) * (c.from_side > 0.05), 0.0012, 0.09)
+    clip = c.line(c.below_top - np.float32(0.060), 0.014, 0.010) * np.clip((0.30 - c.away) * 10, 0, 1)
+    c.relief += clip * np.float32(0.005)
+    c.colour *= 1 - 0.05 * clip[..., None]
+    if numbers["valve"]:
+        _valve(c, 0.36, 0.62, 0.075)
+    if numbers["printed"]:
+        print_at = (c.u > 0.36) & (c.u < 0.60)
+        for row, (start, end) in enumerate(((0.0, 1.0), (0.0, 0.7))):
+            line = c.line(c.down - np.float32(0.52 + 0.055 * row), 0.007)
+            letters = c.dashes(c.x + c.noise("fibre", 60, 1, 3) * 0.002, 0.019, 0.62)
+            within = print_at & (c.u > 0.36 + 0.24 * start) & (c.u < 0.36 + 0.24 * end)
+            c.tint(line * letters * within * np.float32(0.45), (0.35, 0.42, 0.55))
+    c.rim(0.012, 0.10)
+
+
+def _cup(c):
+    numbers = c.design.numbers
+    c.cloth_noise(0.0014, 0.0, 0.020)
+    middle = np.float32(0.5)
+    round_ = np.sqrt((c.away / np.float32(c.design.side)) ** 2 + ((c.down - middle) * 2) ** 2 + 1e-4)
+    for ring in range(numbers["rings"]):
+        radius = np.float32(0.80 - 0.16 * ring)
+        distance = (round_ - radius) * np.float32(0.5)
+        c.relief += c.line(distance, 0.010, 0.012) * np.float32(0.0050)
+        c.dim *= 1 - 0.10 * c.line(distance - np.float32(0.014), 0.006, 0.008)
+    # the pressed flange
+    flange = np.clip((np.float32(0.040) - c.inside) * np.float32(c.width) * 0.5 + 0.5, 0, 1)
+    c.relief -= flange * np.float32(0.010)
+    c.groove(c.line(c.inside - np.float32(0.042), 0.004), 0.002, 0.14)
+    c.groove(c.line(c.inside - np.float32(0.020), 0.0025) * c.dashes(c.x + c.y, 0.012, 0.5), 0.0010, 0.10)
+    # the aluminium clip over the nose
+    clip = c.line(c.below_top - np.float32(0.058), 0.014, 0.006) * np.clip((0.27 - c.away) * c.width * 0.15, 0, 1)
+    c.tint(clip * np.float32(0.75), (0.62, 0.63, 0.65))
+    c.relief += clip * np.float32(0.004)
+    if numbers["valve"]:
+        _valve(c, 0.0, 0.56, 0.085)
+    c.rim(0.012, 0.14)
+
+
+def _cloth(c):
+    design, numbers = c.design, c.design.numbers
+    if design.style == "patterned":
+        _pattern(c, numbers["pattern"])
+    c.cloth_noise(0.012, 0.0060, 0.030)
+    weave = min(1.0, c.width / 500)
+    if weave > 0.3:
+        threads = np.sin(c.x * np.float32(2 * np.pi * 150)) * np.sin(c.y * np.float32(2 * np.pi * 150))
+        c.colour *= 1 + threads[..., None] * np.float32(0.03 * weave)
+    if numbers["seam"]:
+        c.relief -= np.minimum(c.away, np.float32(0.2)) * np.float32(0.035)
+        c.groove(c.line(c.x, 0.0040), 0.0025, 0.22)
+        c.groove(c.line(np.abs(c.x) - np.float32(0.016), 0.0022) * c.dashes(c.y, 0.018), 0.0012, 0.14)
+    if numbers["pleats"]:
+        relief, dim = _pleats(2, 3)
+        index = np.clip(c.down * (len(relief) - 1), 0, len(relief) - 1).astype(np.int32)
+        c.relief += relief[index] * np.float32(0.010)
+        c.dim *= 1 - dim[index] * np.float32(0.35)
+    rim = np.minimum(np.minimum(c.below_top, c.above_bottom), c.from_side)
+    c.groove(c.line(rim - np.float32(0.024), 0.0028) * c.dashes(c.x + c.y, 0.018, 0.6), 0.0014, 0.18)
+    tunnel = np.clip((np.float32(0.055) - c.from_side) * np.float32(c.width) * 0.4 + 0.5, 0, 1)
+    c.relief += tunnel * np.float32(0.004) + tunnel * c.noise("smooth", 100, 900, 3) * np.float32(0.0022)
+    c.rim(0.012, 0.20)
+
+
+def _neoprene(c):
+    c.cloth_noise(0.005, 0.0018, 0.010)
+    c.relief -= np.minimum(c.away, np.float32(0.2)) * np.float32(0.045)
+    c.groove(c.line(c.x, 0.0045), 0.0035, 0.24)
+    if c.design.numbers["stitched"]:
+        rim = np.minimum(np.minimum(c.below_top, c.above_bottom), c.from_side)
+        c.groove(c.line(rim - np.float32(0.020), 0.0025), 0.0012, 0.15)
+    c.rim(0.016, 0.16)
+
+
+_PAINTERS = {
+    "surgical": _surgical,
+    "kn95": _kn95,
+    "cup": _cup,
+    "cloth": _cloth,
+    "patterned": _cloth,
+    "neoprene": _neoprene,
+}
+
+
+def _valve(c, u, down, radius):
+    """An exhalation valve: a raised plastic disc with slots."""
+    x = c.x - np.float32(u) * WIDE
+    y = (c.down - np.float32(down)) * np.float32(0.78)
+    away = np.hypot(x, y)
+    soft = max(0.008, 1.5 / c.width)
+    disc = np.clip((radius - away) / soft + 0.5, 0, 1)
+    c.tint(disc, c.design.base * 0.35 + 0.55)
+    c.relief = c.relief * (1 - 0.8 * disc) + disc * np.float32(0.016)
+    ring = np.abs(away - np.float32(0.72 * radius))
+    c.groove(c.line(ring, 0.004) * disc, 0.004, 0.22)
+    slots = c.line(np.mod(y, np.float32(0.026)) - np.float32(0.013), 0.004) * (away < 0.62 * radius)
+    c.groove(slots, 0.004, 0.35)
+    # the shadow at its foot
+    c.dim *= 1 - 0.22 * np.clip(1 - np.abs(away - radius - 0.006) / 0.012, 0, 1) * (y > -0.3 * radius)
+
+
+def _pattern(c, name):
+    accent = c.design.accent
+    picks = c.picks
+    if name == "stripes":
+        period = 0.05 + 0.07 * picks[4]
+        along = c.x if picks[7] < 0.5 else c.y
+        c.tint(_wave(along, period, 0.5, c.width), accent)
+    elif name == "checks":
+        period = 0.05 + 0.06 * picks[4]
+        across, down = _wave(c.x, period, 0.5, c.width), _wave(c.y, period, 0.5, c.width)
+        c.tint((across + down) * np.float32(0.45), accent)
+    elif name == "dots":
+        period = np.float32(0.06 + 0.05 * picks[4])
+        row = np.floor(c.y / period)
+        x = np.mod(c.x / period + 0.5 * np.mod(row, 2), 1) - 0.5
+        y = np.mod(c.y / period, 1) - 0.5
+        away = np.hypot(x, y) * period
+        c.tint(np.clip((0.26 * period - away) * c.width + 0.5, 0, 1), accent)
+    elif name == "camouflage":
+        light, dark = c.design.base * 0.55 + 0.32, c.design.base * 0.32
+        for channel, (colour, level) in enumerate(((light, 0.35), (dark, 0.55), (accent * 0.6, 1.15))):
+            field = c.noise("smooth", 330, 430, channel)
+            c.tint(np.clip((field - level) * (c.width / 20) + 0.5, 0, 1), colour)
+    else:
+        _floral(c, accent)
+
+
+def _floral(c, accent):
+    """Flowers of five petals scattered on a jittered grid."""
+    leaf = c.design.base * 0.5 + np.array([0.1, 0.25, 0.1])
+    field = c.noise("smooth", 600, 600, 2)
+    c.tint(np.clip((field - 1.0) * (c.width / 24) + 0.5, 0, 1) * np.float32(0.8), leaf)
+    cell = np.float32(0.115 + 0.05 * c.picks[4])
+    gx, gy = np.floor(c.x / cell), np.floor(c.y / cell)
+    seed = np.mod(np.sin(gx * 127.1 + gy * 311.7 + c.design.seed % 1000) * 43758.5, 1)
+    turn = np.mod(seed * 57.3, 1)
+    x = c.x / cell - gx - np.float32(0.5) - (seed - 0.5) * 0.4
+    y = c.y / cell - gy - np.float32(0.5) - (turn - 0.5) * 0.4
+    away = np.hypot(x, y)
+    petals = 0.20 + 0.09 * np.cos(5 * np.arctan2(y, x) + turn * 6.3)
+    size = 0.7 + 0.5 * turn
+    sharp = cell * c.width
+    flower = np.clip((petals * size - away) * sharp + 0.5, 0, 1)
+    c.tint(flower, accent)
+    c.tint(np.clip((0.075 * size - away) * sharp + 0.5, 0, 1), np.array([0.95, 0.78, 0.30]))
+
+
+def _wave(along, period, share, width):
+    """Bands of a period, anti-aliased."""
+    place = np.abs(np.mod(along / np.float32(period), 1) - 0.5) * 2
+    return np.clip((share - place) * np.float32(period * width / 2) + 0.5, 0, 1).astype(np.float32)
+
+
+def _distance(field):
+    """Pixels to where a field is 0, by its slope; where the sheet folds away the slope is held down."""
+    dx = cv2.Sobel(field, cv2.CV_32F, 1, 0, scale=1 / 8)
+    dy = cv2.Sobel(field, cv2.CV_32F, 0, 1, scale=1 / 8)
+    slope = cv2.magnitude(dx, dy)
+    typical = float(np.median(slope[::4, ::4]))
+    return field / np.clip(slope, 0.3 * typical + 1e-6, 4 * typical + 1e-5)
+
+
+def _rounded(a, b, radius):
+    """The smaller of two distances from inside, with the corner between them rounded."""
+    radius = np.float32(radius)
+    near = np.minimum(a, b)
+    return np.maximum(near, radius) - cv2.magnitude(np.maximum(radius - a, 0), np.maximum(radius - b, 0))
+
+
+@functools.lru_cache(64)
+def _pleats(count, variant):
+    """Relief and darkness down a pleated sheet, 0 to 1: each fold swells, then drops over its lip into shadow."""
+    rng = np.random.default_rng(variant)
+    s = np.linspace(0, 1, 2048)
+    lips = (np.arange(count) + 0.72) / (count + 0.35) + rng.normal(0, 0.018, count)
+    relief, dim = np.zeros_like(s), np.zeros_like(s)
+    start = 0.08
+    for lip in lips:
+        part = np.clip((s - start) / (lip - start), 0, 1)
+        swell = part**1.5 * (s < lip)
+        relief += swell
+        dim += np.exp(-np.clip(s - lip, 0, None) / 0.030) * (s >= lip)
+        dim -= 0.12 * np.exp(-(((s - lip + 0.02) / 0.012) ** 2))
+        start = lip
+    part = np.clip((s - start) / (0.96 - start), 0, 1)
+    relief += 0.6 * np.sin(np.pi * part) * (s >= start)
+    soft = np.hanning(19)
+    soft /= soft.sum()
+    relief = np.convolve(np.pad(relief, 9, "edge"), soft, "valid")
+    dim = np.convolve(np.pad(dim, 9, "edge"), soft, "valid")
+    return relief.astype(np.float32), dim.astype(np.float32)
+
+
+@functools.cache
+def _tile(name):
+    """A square of noise that repeats without a seam, of mean 0 and standard deviation 1."""
+    rng = np.random.default_rng({"smooth": 1, "fibre": 2}[name])
+    white = rng.standard_normal((TILE, TILE)).astype(np.float32)
+    sigmas = {"smooth": ((22, 1.0), (10, 0.4)), "fibre": ((0.7, 1.0), (2.5, 0.6))}[name]
+    total = np.zeros_like(white)
+    for sigma, weight in sigmas:
+        pad = int(4 * sigma) + 1
+        padded = cv2.copyMakeBorder(white, pad, pad, pad, pad, cv2.BORDER_WRAP)
+        blurred = cv2.GaussianBlur(padded, (0, 0), sigma)[pad:-pad, pad:-pad]
+        total += weight * (blurred - blurred.mean()) / blurred.std()
+    return total / total.std()

@@ -1,0 +1,239 @@
+"""The light on a face, read off its skin, so that a mask can be lit, exposed and blurred like the rest of the photo.
+
+Skin and fabric are taken as matt: a pixel's linear value is albedo × exposure × shade(normal), where the shade is a
+second-order polynomial of the normal (Ramamoorthi, Hanrahan: "An Efficient Representation for Irradiance Environment
+Maps", 2001) fitted to the skin at the landmarks. What part of the skin's brightness is its albedo and what part exposure
+can't be known; it's weighed from the skin itself, the whites of the eyes and the brightest parts of the picture.
+"""
+
+import functools
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from maskhub.masks.fit import MEAN_FACE
+
+__all__ = ["Light", "read_light", "to_linear", "to_srgb"]
+
+THUMB = 72
+"""Side in pixels of the picture of the face on which colours are read."""
+SKIN = np.array([1.63, 0.845, 0.58], np.float32)
+"""Linear red, green and blue of skin under white light, over its luminance."""
+LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
+SHADE_RANGE = (0.22, 1.75)
+
+
+@dataclass(frozen=True)
+class Light:
+    """The light on one face.
+
+    Attributes:
+        shade: 7 coefficients of the shade, about 1 on average, for (1, x, y, z, x², xy, y²) of a normal in the photo.
+        exposure: 3 float32: the linear value of a white fabric at shade 1; holds the light's colour.
+        saturation: 0 (greyscale photo) to 1, how much of a colour shows.
+        blur: standard deviation of the photo's own blur in pixels.
+        grain: standard deviation of the photo's noise in grey levels of 255.
+        skin: 3 float32, the skin's median colour (sRGB, 0 to 255).
+    """
+
+    shade: np.ndarray
+    exposure: np.ndarray
+    saturation: float
+    blur: float
+    grain: float
+    skin: np.ndarray
+
+    def on(self, x, y, z):
+        """The shade on normals, given as three arrays; need not be of length 1."""
+        c = self.shade
+        value = c[1] * x
+        value += c[0]
+        value += c[2] * y
+        value += c[3] * z
+        value += x * (c[4] * x + c[5] * y)
+        value += c[6] * y * y
+        return np.clip(value, *SHADE_RANGE, out=value)
+
+
+def read_light(image, landmarks, head):
+    """Read the light off a face.
+
+    Args:
+        image: uint8 RGB, H×W×3.
+        landmarks: :class:`~maskhub.faces.landmarks.Landmarks`.
+        head: its :class:`~maskhub.masks.fit.Head`.
+
+    Returns:
+        :class:`Light`.
+    """
+    xy = landmarks.points[:, :2]
+    low, high = xy.min(0), xy.max(0)
+    side = float((high - low).max()) * 1.1
+    corner = (low + high) / 2 - side / 2
+    thumb = _thumb(image, corner, side)
+    linear = to_linear(thumb)
+    at = (xy[:468] - corner) * (THUMB / side) - 0.5
+    cell = np.clip(np.rint(at).astype(int), 0, THUMB - 1)
+
+    normals, use = _mean_normals()
+    facing = normals @ head.rotation.T
+    use = use & (facing[:, 2] < -0.25) & (at.min(1) > -1) & (at.max(1) < THUMB)
+    if use.sum() < 40:
+        use = facing[:, 2] < 0.2
+    colours = linear[cell[use, 1], cell[use, 0]]
+    shade, level, inlier = _fit_shade(facing[use], colours @ LUMA)
+    skin = np.median(colours[inlier], 0)
+
+    tint = skin / max(float(skin @ LUMA), 1e-4)
+    spread = float((skin.max() - skin.min()) / max(skin.max(), 1e-4))
+    saturation = float(np.clip(spread / 0.30, 0, 1))
+    white = (tint / SKIN) ** (0.5 * saturation)
+    white = np.clip(white / max(float(white @ LUMA), 1e-3), 0.55, 1.8)
+    exposure = _exposure(level, linear, xy, corner, side, image)
+    grey = cv2.cvtColor(thumb, cv2.COLOR_RGB2GRAY)
+    blur, grain = _sharpness(image, landmarks, head, grey)
+    return Light(
+        shade.astype(np.float32), (exposure * white).astype(np.float32), saturation, blur, grain, to_srgb(skin) * 255
+    )
+
+
+def to_linear(srgb):
+    """uint8 or [0, 255] sRGB to linear float32 in [0, 1] (a plain power of 2.2)."""
+    if srgb.dtype == np.uint8:
+        return _linear_table()[srgb]
+    return (np.asarray(srgb, np.float32) / 255) ** np.float32(2.2)
+
+
+def to_srgb(linear):
+    """Linear float32 to sRGB in [0, 1], highlights rolled off as a camera does."""
+    x = np.maximum(np.asarray(linear, np.float32), 0)
+    soft = np.float32(0.72)
+    over = x > soft
+    if over.any():
+        x = np.where(over, soft + (1 - soft) * (1 - np.exp(-(x - soft) / (1 - soft))), x)
+    return cv2.pow(x, 1 / 2.2) if x.ndim > 1 else x ** np.float32(1 / 2.2)
+
+
+@functools.cache
+def _linear_table():
+    return ((np.arange(256) / 255) ** 2.2).astype(np.float32)
+
+
+def _thumb(image, corner, side):
+    scale = THUMB / side
+    if scale < 0.6:
+        x0, y0 = np.clip(np.floor(corner), 0, None).astype(int)
+        x1, y1 = np.ceil(corner + side).astype(int)
+        part = image[y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)]
+        if part.size:
+            factor = int(0.5 + 1 / scale)
+            size = max(1, part.shape[1] // factor), max(1, part.shape[0] // factor)
+            small = cv2.resize(part, size, interpolation=cv2.INTER_AREA)
+            grow = np.array([part.shape[1] / size[0], part.shape[0] / size[1]])
+            matrix = np.column_stack([np.diag(grow) * scale, (np.array([x0, y0]) - corner) * scale])
+            return cv2.warpAffine(small, matrix, (THUMB, THUMB), borderMode=cv2.BORDER_REPLICATE)
+    matrix = np.array([[scale, 0, -corner[0] * scale], [0, scale, -corner[1] * scale]])
+    return cv2.warpAffine(image, matrix, (THUMB, THUMB), borderMode=cv2.BORDER_REPLICATE)
+
+
+def _fit_shade(normals, luma):
+    """A robust ridge fit of the shade to the skin: coefficients over the level, the level, and which points fit."""
+    x, y, z = normals.T
+    basis = np.stack([np.ones_like(x), x, y, z + 0.8, x * x - 0.25, x * y, y * y - 0.2], 1)
+    level = float(np.median(luma)) + 1e-4
+    target = luma / level
+    weight = np.ones_like(target)
+    ridge = np.diag([1e-3, 1.2, 1.2, 4.0, 6.0, 6.0, 6.0]) * len(target) / 150
+    for _ in range(4):
+        weighted = basis * weight[:, None]
+        coefficients = np.linalg.solve(weighted.T @ basis + ridge, weighted.T @ target)
+        error = target - basis @ coefficients
+        # hair, brows and beards are darker than skin: what lies below the fit counts for less than what lies above
+        scale = 1.5 * float(np.median(np.abs(error))) + 0.03
+        weight = 1 / (1 + (error / np.where(error < 0, scale, 1.6 * scale)) ** 2)
+    inlier = weight > 0.4
+    if inlier.sum() < 10:
+        inlier = np.ones_like(inlier)
+    mean = float((basis[inlier] @ coefficients).mean())
+    c = coefficients / max(mean, 0.2)
+    # some light comes from above in nearly every photo, and folds need a direction to show
+    c[2] = min(c[2], -0.10)
+    plain = np.array([c[0] + 0.8 * c[3] - 0.25 * c[4] - 0.2 * c[6], *c[1:]])
+    return plain, level * max(mean, 0.2), inlier
+
+
+def _exposure(level, linear, xy, corner, side, image):
+    """The linear value of a white, evenly lit surface: a weighted geometric mean of three guesses."""
+    luma = linear @ LUMA
+    guesses = [(np.log(level / 0.36), 0.50)]
+    eyes = []
+    for outer, inner in ((33, 133), (263, 362)):
+        a, b = ((xy[i] - corner) * (THUMB / side) for i in (outer, inner))
+        middle, reach = (a + b) / 2, max(np.abs(a - b).max() / 2, 2)
+        x0, x1 = np.clip([middle[0] - reach, middle[0] + reach + 1], 0, THUMB).astype(int)
+        y0, y1 = np.clip([middle[1] - 0.35 * reach, middle[1] + 0.35 * reach + 1], 0, THUMB).astype(int)
+        if x1 > x0 and y1 > y0:
+            eyes.append(np.quantile(luma[y0:y1, x0:x1], 0.9))
+    if eyes:
+        guesses.append((np.log(max(max(eyes), 1e-3) / 0.45), 0.55))
+    step = max(1, max(image.shape[:2]) // 48)
+    brightest = float(np.quantile(_linear_table()[image[::step, ::step]] @ LUMA, 0.97))
+    guesses.append((np.log(max(brightest, level, 1e-3) / 0.80), 0.55))
+    weights = np.array([1 / sigma**2 for _, sigma in guesses])
+    exposure = float(np.exp((np.array([guess for guess, _ in guesses]) * weights).sum() / weights.sum()))
+    # skin has an albedo of 0.07 to 0.65
+    return float(np.clip(exposure, level / 0.65, level / 0.09))
+
+
+def _sharpness(image, landmarks, head, thumb):
+    """The photo's blur (from its sharpest edges about the eyes) and its grain (from the calm skin), in its pixels."""
+    points = landmarks.points
+    eyes = points[[33, 263, 70, 300, 105, 334, 6], :2]
+    low, high = eyes.min(0) - 0.08 * head.width, eyes.max(0) + 0.08 * head.width
+    x0, y0 = np.clip(low, 0, None).astype(int)
+    x1, y1 = high.astype(int) + 1
+    part = image[y0:y1, x0:x1]
+    if part.shape[0] < 6 or part.shape[1] < 6:
+        return 0.6, 1.0
+    grey = cv2.cvtColor(part, cv2.COLOR_RGB2GRAY)
+    dx = cv2.Sobel(grey, cv2.CV_32F, 1, 0, scale=1 / 8)
+    dy = cv2.Sobel(grey, cv2.CV_32F, 0, 1, scale=1 / 8)
+    slope = np.sort(cv2.magnitude(dx, dy), axis=None)
+    steepest = float(slope[int(len(slope) * 0.985)])
+    levels = np.sort(grey, axis=None)
+    contrast = float(levels[int(len(levels) * 0.97)]) - float(levels[int(len(levels) * 0.03)])
+    blur = contrast / (2.5 * max(steepest, 0.5))
+    blur = float(np.clip(np.sqrt(max(0.45 * blur**2 - 0.35, 0.05)), 0.3, 0.04 * head.width + 0.3))
+
+    cheek = points[[50, 280, 151, 108, 337, 205, 425], :2].astype(int)
+    reach = max(3, int(0.05 * head.width))
+    noise = []
+    for x, y in cheek:
+        patch = image[max(y - reach, 0) : y + reach, max(x - reach, 0) : x + reach, 1]
+        if min(patch.shape) >= 5:
+            # Immerkær: "Fast Noise Variance Estimation", 1996
+            second = cv2.filter2D(patch, cv2.CV_32F, _IMMERKAER)[1:-1, 1:-1]
+            noise.append(float(np.abs(second).mean()) * np.sqrt(np.pi / 2) / 6)
+    grain = float(np.median(noise)) if noise else 0.5
+    return blur, float(np.clip(grain, 0.2, 12))
+
+
+_IMMERKAER = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
+
+
+@functools.cache
+def _mean_normals():
+    """Outward normals of the mean face's landmarks on the head's axes, and which of them lie on bare skin."""
+    mean = np.load(MEAN_FACE)[:468].astype(np.float64)
+    distance = ((mean[:, None] - mean[None]) ** 2).sum(-1)
+    normals = np.empty_like(mean)
+    for i, near in enumerate(np.argsort(distance, 1)[:, :14]):
+        spread = mean[near] - mean[near].mean(0)
+        normals[i] = np.linalg.svd(spread, full_matrices=False)[2][2]
+        normals[i] *= np.sign(normals[i] @ (mean[i] - [0, 0.1, 0.1])) or 1
+    x, y = np.abs(mean[:, 0]), mean[:, 1]
+    eyes = (x > 0.07) & (x < 0.40) & (y > -0.32) & (y < -0.03)
+    lips = (x < 0.24) & (y > 0.26) & (y < 0.50)
+    nostrils = (x < 0.11) & (y > 0.15) & (y < 0.26)
+    return normals, ~(eyes | lips | nostrils | (y < -0.46))

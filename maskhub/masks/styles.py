@@ -1,0 +1,255 @@
+"""What masks look like: the styles, their colours, and one random design drawn from them.
+
+Every design is our own: an outline in the (u, v) of :mod:`maskhub.masks.fit`, a shape, and a choice of folds, seams,
+pattern and straps that :mod:`maskhub.masks.fabric` paints. No artwork is read from anywhere.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from maskhub.errors import ConfigError
+
+__all__ = ["COLOURS", "STYLES", "WORN", "Design", "design"]
+
+WORN = ("correctly", "nose-out", "chin-out", "nose-and-mouth-out")
+"""How a mask is worn: the classes of MaskedFace-Net (Cabani and others, 2020)."""
+
+COLOURS = {
+    "surgical": {
+        "blue": (150, 194, 222),
+        "green": (150, 205, 186),
+        "white": (234, 237, 238),
+        "black": (34, 34, 37),
+        "pink": (236, 176, 190),
+    },
+    "kn95": {"white": (238, 238, 235), "black": (36, 36, 38), "grey": (150, 152, 156), "pink": (232, 190, 196)},
+    "cup": {"white": (236, 235, 230), "blue": (196, 216, 230), "grey": (176, 178, 180)},
+    "cloth": {
+        "black": (33, 32, 35),
+        "navy": (38, 50, 84),
+        "grey": (128, 130, 134),
+        "red": (168, 42, 46),
+        "green": (58, 92, 74),
+        "pink": (222, 110, 150),
+        "beige": (206, 188, 164),
+        "white": (230, 229, 225),
+    },
+    "patterned": {
+        "blue": (54, 84, 140),
+        "red": (164, 48, 52),
+        "green": (74, 96, 58),
+        "black": (40, 40, 44),
+        "purple": (104, 66, 128),
+        "mustard": (204, 158, 60),
+        "teal": (40, 118, 122),
+        "beige": (198, 178, 150),
+    },
+    "neoprene": {"black": (35, 35, 38), "grey": (98, 100, 104), "pink": (214, 160, 166), "beige": (214, 196, 178)},
+}
+"""The colours of each style by name, as sRGB under white light."""
+STYLES = tuple(COLOURS)
+PATTERNS = ("checks", "stripes", "dots", "camouflage", "floral")
+ACCENTS = ((238, 236, 230), (244, 226, 190), (30, 32, 44), (216, 90, 84), (120, 170, 210), (234, 190, 84))
+
+# |u| of the knots, then the top and bottom edges' v there
+KNOTS = np.array([0.0, 0.1, 0.25, 0.45, 0.65, 0.85, 1.1])
+TOPS = {
+    "surgical": (0.125, 0.145, 0.195, 0.235, 0.275, 0.325, 0.38),
+    "kn95": (0.085, 0.115, 0.185, 0.245, 0.325, 0.44, 0.55),
+    "cup": (0.10, 0.125, 0.185, 0.285, 0.44, 0.62, 0.80),
+    "cloth": (0.095, 0.125, 0.185, 0.235, 0.285, 0.345, 0.42),
+    "patterned": (0.095, 0.125, 0.185, 0.235, 0.285, 0.345, 0.42),
+    "neoprene": (0.11, 0.135, 0.195, 0.24, 0.30, 0.41, 0.55),
+}
+BOTTOMS = {
+    "surgical": (1.06, 1.06, 1.055, 1.02, 0.965, 0.88, 0.80),
+    "kn95": (1.10, 1.095, 1.065, 0.99, 0.89, 0.76, 0.62),
+    "cup": (1.03, 1.025, 0.995, 0.91, 0.78, 0.62, 0.50),
+    "cloth": (1.10, 1.095, 1.075, 1.03, 0.975, 0.90, 0.83),
+    "patterned": (1.10, 1.095, 1.075, 1.03, 0.975, 0.90, 0.83),
+    "neoprene": (1.10, 1.095, 1.07, 1.02, 0.95, 0.83, 0.70),
+}
+SIDES = {"surgical": 0.77, "kn95": 0.80, "cup": 0.72, "cloth": 0.82, "patterned": 0.82, "neoprene": 0.88}
+LUT_SIZE, LUT_REACH = 1024, 1.25
+
+
+@dataclass(frozen=True)
+class Design:
+    """One mask, drawn at random.
+
+    Attributes:
+        style, colour, worn: names.
+        base, accent, strap, trim: sRGB colours in [0, 1]: the fabric, its pattern, the straps, the stitched rim.
+        top, bottom: float32 tables of the edges' v over |u|, see :meth:`edge`.
+        side: |u| at which the fabric ends.
+        waist: how much further out the sides reach half-way down, in u.
+        corner: rounding of the corners in face widths.
+        tension: for :func:`~maskhub.masks.fit.drape`.
+        numbers: the style's own parameters (pleats, rings, ...).
+        seed: for the noise of the fabric.
+    """
+
+    style: str
+    colour: str
+    worn: str
+    base: np.ndarray
+    accent: np.ndarray
+    strap: np.ndarray
+    trim: np.ndarray
+    top: np.ndarray
+    bottom: np.ndarray
+    side: float
+    waist: float
+    corner: float
+    tension: int
+    seed: int
+    numbers: dict = field(default_factory=dict)
+
+    def edge(self, table, u):
+        """The v of an edge (``self.top`` or ``self.bottom``) at an array of u."""
+        index = np.minimum(np.abs(u) * np.float32(LUT_SIZE / LUT_REACH), np.float32(LUT_SIZE - 2))
+        low = index.astype(np.int32)
+        part = index - low.astype(np.float32)
+        return table[low] * (1 - part) + table[low + 1] * part
+
+    def bulge(self, u, v):
+        """How far the fabric stands out beyond a taut cloth at (u, v), in face widths."""
+        amount = self.numbers.get("bulge", 0.0)
+        if not amount:
+            return np.zeros_like(u)
+        middle = (float(self.top[0]) + float(self.bottom[0])) / 2
+        height = (float(self.bottom[0]) - float(self.top[0])) / 2
+        if self.style == "cup":
+            radius = (u / self.side) ** 2 + ((v - middle) / height) ** 2
+            return amount * np.clip(1 - radius, 0, None) ** 0.7
+        ridge = np.clip(1 - np.abs(u) / self.side, 0, 1) ** (1.25 if self.style == "kn95" else 1.7)
+        return amount * ridge * np.clip(1 - ((v - middle) / height) ** 2, 0, None)
+
+
+def design(style="random", colour=None, worn="correctly", rng=None):
+    """Draw one mask.
+
+    Args:
+        style: a name of :data:`STYLES`, or ``random``.
+        colour: a name of :data:`COLOURS` for the style, three sRGB numbers from 0 to 255, or None for a random one.
+        worn: a name of :data:`WORN`, or ``random`` (one of the wrong ways).
+        rng: a ``numpy.random.Generator``.
+
+    Returns:
+        :class:`Design`.
+
+    Raises:
+        ConfigError: a name that isn't in its list.
+    """
+    rng = np.random.default_rng(0) if rng is None else rng
+    # every number is drawn whatever is asked for, so that a seed means the same fit in every style
+    picks, size = rng.random(8).tolist(), rng.normal(0, 1, 4).clip(-2, 2).tolist()
+    height, pattern_seed = rng.random(), rng.integers(1 << 31)
+    if style == "random":
+        style = ("surgical", "surgical", *STYLES)[int(picks[0] * (len(STYLES) + 2))]
+    if style not in STYLES:
+        raise ConfigError(f"there is no mask style {style!r}: take one of {', '.join(STYLES)} or random.")
+    if worn == "random":
+        worn = WORN[1 + int(picks[1] * 3)]
+    if worn not in WORN:
+        raise ConfigError(f"a mask can't be worn {worn!r}: take one of {', '.join(WORN)} or random.")
+    name, base = _colour(style, colour, picks[2])
+    base = (base * (1 + 0.05 * size[3])).clip(0.02, 0.97)
+
+    top, bottom, side = _outline(style, worn, size, height)
+    numbers = {"pattern": PATTERNS[int(picks[3] * len(PATTERNS))], "picks": picks}
+    accent = np.array(ACCENTS[int(picks[4] * len(ACCENTS))]) / 255
+    if np.abs(accent - base).sum() < 0.45:
+        accent = np.where(base.mean() > 0.5, base * 0.35, 1 - (1 - base) * 0.25)
+    strap, trim, waist, corner, tension = base, base, 0.0, 0.02, 18
+    pulled_down = worn == "nose-and-mouth-out"
+    if style == "surgical":
+        strap = np.full(3, 0.90) if base.mean() > 0.25 else base
+        numbers.update(pleats=3 if picks[5] < 0.75 else 4, bulge=0.012 + 0.012 * picks[6])
+        trim, corner = (base + (1 - base) * 0.12), 0.012
+    elif style == "kn95":
+        strap = np.full(3, 0.90) if base.mean() > 0.25 else base
+        numbers.update(bulge=0.055 + 0.02 * picks[6], printed=picks[5] < 0.5, valve=picks[5] > 0.85)
+        waist, corner, tension = -0.03, 0.03, 30
+    elif style == "cup":
+        strap = np.array([(236, 206, 70), (232, 230, 224), (70, 120, 190)][int(picks[4] * 3)]) / 255
+        numbers.update(bulge=0.055 + 0.025 * picks[6], rings=int(1 + picks[5] * 3), valve=picks[7] < 0.5)
+        corner, tension = 0.10, 30
+    elif style in ("cloth", "patterned"):
+        strap = base if picks[5] < 0.5 else np.full(3, 0.88 if picks[5] < 0.7 else 0.10)
+        numbers.update(seam=picks[6] < 0.55, bulge=0.01 + 0.025 * (picks[6] < 0.55), pleats=0 if picks[6] < 0.8 else 2)
+        corner, tension = 0.03, 22
+        waist = 0.02 * picks[7]
+    else:
+        numbers.update(seam=True, bulge=0.02, stitched=picks[5] < 0.5)
+        waist, corner, tension = -0.07, 0.05, 24
+    if pulled_down:
+        numbers["bulge"] = 0.0
+        tension = 6
+    return Design(
+        style,
+        name,
+        worn,
+        base,
+        accent,
+        strap,
+        trim,
+        top,
+        bottom,
+        side,
+        waist,
+        corner,
+        tension,
+        int(pattern_seed),
+        numbers,
+    )
+
+
+def _colour(style, colour, pick):
+    colours = COLOURS[style]
+    if colour is None:
+        # the first of a style's colours is the one that most people wear
+        names = [next(iter(colours)), *colours]
+        name = names[int(pick * len(names))]
+    elif isinstance(colour, str):
+        if colour not in colours:
+            raise ConfigError(
+                f"a {style} mask has no colour {colour!r}: take one of {', '.join(colours)}, or three numbers."
+            )
+        name = colour
+    else:
+        values = np.asarray(colour, np.float64)
+        if values.shape != (3,) or values.min() < 0 or values.max() > 255:
+            raise ConfigError(f"a colour is a name or three numbers from 0 to 255, not {colour!r}.")
+        return "#{:02x}{:02x}{:02x}".format(*(int(value) for value in values)), values / 255
+    return name, np.array(colours[name]) / 255
+
+
+def _outline(style, worn, size, height):
+    """The top and bottom edges as tables, and the side, with a random size and height."""
+    top, bottom = np.array(TOPS[style]), np.array(BOTTOMS[style])
+    side = SIDES[style] * (1 + 0.025 * size[0])
+    top = top + 0.05 * (height - 0.4)
+    bottom = bottom + 0.015 * size[1] + 0.012 * size[0]
+    if worn == "nose-out":
+        under = 0.455 + 0.05 * height + np.array([0.0, 0.0, -0.01, -0.015, 0.0, 0.03, 0.08])
+        bottom = np.minimum(bottom + 0.05, 1.2)
+        top = np.maximum(under, top)
+    elif worn == "chin-out":
+        bottom = 0.775 + 0.035 * height + np.array([0.0, 0.0, 0.01, 0.015, 0.0, -0.03, -0.08])
+        top = np.minimum(top, bottom - 0.3)
+    elif worn == "nose-and-mouth-out":
+        top = 0.84 + 0.06 * height + np.array([0.0, 0.0, 0.0, 0.0, -0.01, -0.04, -0.08])
+        bottom = np.array([1.32, 1.32, 1.31, 1.28, 1.24, 1.18, 1.10])
+    fine = np.linspace(0, LUT_REACH, LUT_SIZE)
+    return _smooth(top, fine), _smooth(bottom, fine), side
+
+
+def _smooth(values, fine):
+    """A table through the knots: piecewise linear, then rounded, with no kink on the nose."""
+    line = np.interp(fine, KNOTS, values)
+    reach = LUT_SIZE // 14
+    padded = np.concatenate([line[reach:0:-1], line, np.full(reach, line[-1])])
+    window = np.hanning(2 * reach + 1)
+    return np.convolve(padded, window / window.sum(), "valid").astype(np.float32)

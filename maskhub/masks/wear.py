@@ -1,0 +1,249 @@
+"""Putting a mask on a face in a photo: the fabric lit like the face, as sharp and as grainy as the photo.
+
+::
+
+    from maskhub.masks import wear
+
+    worn = wear(Image.open("portrait.jpg"), style="surgical", colour="blue", seed=7)
+    worn.image.save("masked.jpg")          # the photo with the mask
+    worn.region                            # H×W, 1 where the mask covers the photo
+
+Simulated masks for recognition and for paired training: Anwar, Raychowdhury: "Masked Face Recognition for Secure
+Authentication" (MaskTheFace), 2020; Cabani and others: "MaskedFace-Net", 2020. Here the mask is a sheet in space, so it
+turns with the head, and its light is fitted to the skin (:mod:`maskhub.masks.light`).
+"""
+
+import functools
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from maskhub.errors import NoFaceError, PhotoError
+from maskhub.faces.detect import detect
+from maskhub.faces.landmarks import PRESENT, Landmarks
+from maskhub.faces.landmarks import landmarks as find_landmarks
+from maskhub.masks.fabric import paint
+from maskhub.masks.fit import Head, drape, unwrap
+from maskhub.masks.light import LUMA, read_light, to_linear, to_srgb
+from maskhub.masks.straps import draw_straps
+from maskhub.masks.styles import design as draw_design
+
+__all__ = ["Worn", "wear"]
+
+SEARCH_SIDE = 256
+"""Photos are searched for their largest face at this size first: enough for one that fills the picture."""
+SHADOW = 0.34
+"""The contact shadow's depth where the fabric touches the skin."""
+MARGIN = 0.10
+"""How far shadow and straps may reach beyond the fabric, in face widths."""
+
+
+class Worn(NamedTuple):
+    """A photo with a mask put on.
+
+    Attributes:
+        image: the photo as it was given (``PIL.Image`` or uint8 RGB array), masked.
+        region: float32 H×W in [0, 1]: 1 where mask or strap covers the photo, soft at the edges, and a low value (the
+            shadow's depth) where the mask only shades the skin. Every pixel at which it is 0 is the input's.
+        style, colour, worn: the names of what is worn, and how (see :data:`maskhub.masks.styles.WORN`).
+        landmarks: the :class:`~maskhub.faces.landmarks.Landmarks` that were used: presence, yaw, pitch, roll.
+        face: the :class:`~maskhub.faces.detect.Face`, or None where landmarks were given alone.
+    """
+
+    image: Any
+    region: np.ndarray
+    style: str
+    colour: str
+    worn: str
+    landmarks: Landmarks
+    face: Any = None
+
+
+def wear(photo, face=None, style="random", seed=0, *, colour=None, worn="correctly", landmarks=None):
+    """Put a mask on one face.
+
+    Args:
+        photo: ``PIL.Image`` (any mode; the result is RGB) or uint8 RGB array, H×W×3.
+        face: the :class:`~maskhub.faces.detect.Face`; by default the photo's largest.
+        style: a name of :data:`maskhub.masks.STYLES`, or ``random``.
+        seed: whole number from 0; the same seed and photo give the same bytes.
+        colour: a name of :data:`maskhub.masks.COLOURS` for the style, three sRGB numbers (0 to 255), or None: random.
+        worn: a name of :data:`maskhub.masks.WORN`, or ``random`` for one of the three wrong ways.
+        landmarks: of that face, where they are known already; used whatever their presence.
+
+    Returns:
+        :class:`Worn`.
+
+    Raises:
+        NoFaceError: no face was found, or its landmarks can't be trusted.
+        PhotoError: an array that isn't uint8 RGB.
+        ConfigError: an unknown style, colour or way of wearing.
+    """
+    image = _as_array(photo)
+    if landmarks is None:
+        if face is None:
+            face = _largest(image)
+        landmarks = find_landmarks(image, face)
+        if not landmarks.present:
+            raise NoFaceError(
+                f"the face's landmarks can't be trusted (presence {landmarks.presence:.2f}, at least {PRESENT} is needed): "
+                "it's covered, turned too far or too small. Take another photo, or give landmarks."
+            )
+    rng = np.random.default_rng(seed)
+    design = draw_design(style, colour, worn, rng)
+    masked, region = _put_on(image, landmarks, design, rng)
+    if isinstance(photo, Image.Image):
+        masked = Image.fromarray(masked)
+    return Worn(masked, region, design.style, design.colour, design.worn, landmarks, face)
+
+
+def _as_array(photo):
+    if isinstance(photo, Image.Image):
+        return np.asarray(photo if photo.mode == "RGB" else photo.convert("RGB"))
+    if not isinstance(photo, np.ndarray) or photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3:
+        raise PhotoError("the photo must be a PIL picture or a uint8 array of shape H×W×3 (RGB).")
+    return photo
+
+
+def _largest(image):
+    faces = detect(image, max_side=SEARCH_SIDE)
+    if not faces or max(faces[0].box[2:]) < 0.15 * max(image.shape[:2]):
+        faces = detect(image) or faces
+    if not faces:
+        raise NoFaceError("no face was found in the photo. Take one in which a face is larger and less covered.")
+    return faces[0]
+
+
+def _put_on(image, landmarks, design, rng):
+    region = np.zeros(image.shape[:2], np.float32)
+    head = Head.of(landmarks)
+    sheet = drape(head, design.tension, bulge=design.bulge)
+    reach = design.side + max(design.waist, 0) + 0.04
+    low, high = float(design.top.min()) - 0.05, float(design.bottom.max()) + 0.05
+    seen = unwrap(sheet, (-reach, reach), (low, high), (image.shape[1], image.shape[0]))
+    if seen is None:
+        return image.copy(), region
+    light = read_light(image, landmarks, head)
+    painted = paint(design, seen, head.width)
+
+    # a rectangle with room for straps and shadow
+    x0, y0, x1, y1 = _room(design, head, sheet, seen, image.shape)
+    size = x1 - x0, y1 - y0
+    inner = (
+        slice(seen.top - y0, seen.top - y0 + seen.u.shape[0]),
+        slice(seen.left - x0, seen.left - x0 + seen.u.shape[1]),
+    )
+    part = image[y0:y1, x0:x1]
+    below = part.astype(np.float32)
+
+    fabric = _lit(painted, seen.normals, light)
+    alpha = np.zeros((size[1], size[0]), np.float32)
+    alpha[inner] = painted.alpha
+    layer = np.empty((size[1], size[0], 3), np.float32)
+    strap = draw_straps(design, head, sheet, x0, y0, size)
+    strap_cover = None
+    if strap is None:
+        layer[:] = 0
+    else:
+        strap_cover, normal = strap
+        strap_cover = strap_cover * _skin_like(part, light.skin)
+        tone = _toned(
+            design.strap[None, None].astype(np.float32),
+            light,
+            light.on(*(np.full((1, 1), n, np.float32) for n in normal)),
+        )
+        layer[:] = tone
+    mix = painted.alpha[..., None]
+    layer[inner] = layer[inner] * (1 - mix) + fabric * mix if strap is not None else fabric
+    whole = alpha if strap_cover is None else np.maximum(alpha, strap_cover)
+
+    if light.blur > 0.35:
+        whole, layer = _blurred(whole, layer, alpha, light.blur)
+    shadow = _shadow(whole, alpha, head, light)
+    shaded = below * (1 - shadow[..., None])
+    grain = _grain(size, light.grain, rng)
+    mixed = shaded + (layer + grain - shaded) * whole[..., None]
+    cover = np.maximum(whole, shadow)
+    cover[cover < 1 / 255] = 0
+    out = image.copy()
+    changed = np.where(cover[..., None] > 0, np.rint(mixed).clip(0, 255), below)
+    out[y0:y1, x0:x1] = changed.astype(np.uint8)
+    region[y0:y1, x0:x1] = np.minimum(cover, 1)
+    return out, region
+
+
+def _room(design, head, sheet, seen, shape):
+    margin = int(np.ceil(MARGIN * head.width)) + 3
+    ears = head.to_photo(np.array([[-0.55, -0.24, 0.2], [0.55, -0.24, 0.2], [-0.55, 0.3, 0.2], [0.55, 0.3, 0.2]]))
+    x0 = min(seen.left - margin, int(ears[:, 0].min()) - 2)
+    y0 = min(seen.top - margin, int(ears[:, 1].min()) - 2)
+    x1 = max(seen.left + seen.u.shape[1] + margin, int(ears[:, 0].max()) + 3)
+    y1 = max(seen.top + seen.u.shape[0] + margin, int(ears[:, 1].max()) + 3)
+    return max(x0, 0), max(y0, 0), min(x1, shape[1]), min(y1, shape[0])
+
+
+def _lit(painted, normals, light):
+    """The fabric's colours in the photo, float32 0 to 255."""
+    slope_x = cv2.Sobel(painted.relief, cv2.CV_32F, 1, 0, scale=1 / 8)
+    slope_y = cv2.Sobel(painted.relief, cv2.CV_32F, 0, 1, scale=1 / 8)
+    lean = np.float32(1.2) * np.clip(-normals[..., 2], 0, 1)
+    shade = light.on(
+        normals[..., 0] - np.clip(slope_x, -1, 1) * lean,
+        normals[..., 1] - np.clip(slope_y, -1, 1) * lean,
+        normals[..., 2],
+    )
+    return _toned(painted.colour, light, shade * painted.dim)
+
+
+def _toned(colour, light, shade):
+    linear = to_linear(colour * 255)
+    if light.saturation < 1:
+        grey = linear @ LUMA
+        linear = grey[..., None] + (linear - grey[..., None]) * np.float32(light.saturation)
+    return to_srgb(linear * (shade[..., None] * light.exposure)) * 255
+
+
+def _blurred(whole, layer, alpha, sigma):
+    """Cover and colours under the photo's own blur; colours beyond the edge don't bleed in."""
+    size = 2 * int(np.ceil(2.2 * sigma)) + 1
+    soft = cv2.GaussianBlur(whole, (size, size), sigma)
+    weighted = cv2.GaussianBlur(layer * whole[..., None], (size, size), sigma)
+    return soft, weighted / np.maximum(soft, 1e-3)[..., None]
+
+
+def _shadow(whole, alpha, head, light):
+    """How much the mask darkens the skin about it: close along its rim, more on the side away from the light."""
+    sigma = max(0.6, 0.016 * head.width)
+    size = 2 * int(np.ceil(2 * sigma)) + 1
+    direction = -light.shade[1:3]
+    reach = 0.010 * head.width
+    shift = direction / max(float(np.hypot(*direction)), 0.15) * reach
+    moved = cv2.warpAffine(whole, np.float64([[1, 0, shift[0]], [0, 1, shift[1]]]), (whole.shape[1], whole.shape[0]))
+    soft = cv2.GaussianBlur(moved, (size, size), sigma)
+    return np.float32(SHADOW) * soft * (1 - whole)
+
+
+def _grain(size, sigma, rng):
+    """Noise of the photo's strength, h×w×1, cut from a fixed tile at a random place."""
+    tile = _grain_tile()
+    x, y = rng.integers(0, tile.shape[1], 2)
+    rows, columns = (np.arange(size[1]) + y) % tile.shape[0], (np.arange(size[0]) + x) % tile.shape[1]
+    return (tile[rows][:, columns] * np.float32(sigma))[..., None]
+
+
+@functools.cache
+def _grain_tile():
+    noise = np.random.default_rng(3).standard_normal((512, 512)).astype(np.float32)
+    noise = cv2.GaussianBlur(noise, (3, 3), 0.6)
+    return noise / noise.std()
+
+
+def _skin_like(part, skin):
+    """How much each pixel looks like the face's skin, so that straps run under hair and collars."""
+    difference = cv2.blur(part, (3, 3)).astype(np.float32) - np.asarray(skin, np.float32)
+    luma = difference @ LUMA
+    chroma = difference - luma[..., None]
+    far = (luma / np.where(luma < 0, 75, 75)) ** 2 + (chroma**2).sum(-1) / 30**2
+    return np.clip(1.6 - 0.6 * far, 0, 1).astype(np.float32)
