@@ -22,6 +22,7 @@ _HOMES = {
     "open_photo": "maskhub.faces.photo",
     "CheckpointError": "maskhub.errors",
     "ConfigError": "maskhub.errors",
+    "DivergenceError": "maskhub.errors",
     "HubError": "maskhub.errors",
     "MaskHubError": "maskhub.errors",
     "NoFaceError": "maskhub.errors",

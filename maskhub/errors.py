@@ -7,6 +7,7 @@ command line prints one line and exits with 2 instead of showing a traceback.
 __all__ = [
     "CheckpointError",
     "ConfigError",
+    "DivergenceError",
     "HubError",
     "MaskHubError",
     "NoFaceError",
@@ -37,6 +38,10 @@ class ConfigError(MaskHubError):
 
 class CheckpointError(MaskHubError):
     """A checkpoint that can't be written, read or resumed from."""
+
+
+class DivergenceError(MaskHubError):
+    """A training run whose losses are no numbers any more."""
 
 
 class HubError(MaskHubError):

@@ -54,7 +54,9 @@ def test_no_pickle_and_no_torchvision(path):
 
 def test_import_is_quick():
     # counted in modules, not seconds, so that a busy machine can't fail it: torch and its friends stay out
-    code = "import sys, maskhub; print(sorted({'torch', 'diffusers', 'cv2', 'PIL', 'numpy', 'gradio'} & set(sys.modules)))"
+    code = (
+        "import sys, maskhub; print(sorted({'torch', 'diffusers', 'cv2', 'PIL', 'numpy', 'gradio'} & set(sys.modules)))"
+    )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert out.stdout.strip() == "[]"
 

@@ -75,6 +75,13 @@ def paste(photo, changed, region, matrix):
         the new uint8 photo and its float32 H×W region. Where the region is 0 the photo's bytes are unchanged.
     """
     height, width = photo.shape[:2]
+    # warpAffine only interpolates: a crop that is finer than the photo is averaged down first
+    grow = 1 / np.sqrt(abs(np.linalg.det(matrix[:, :2])))
+    if grow < 0.9:
+        side = max(2, round(changed.shape[0] * grow))
+        matrix = _pixel_scaled(matrix, side / changed.shape[0])
+        changed = cv2.resize(changed, (side, side), interpolation=cv2.INTER_AREA)
+        region = cv2.resize(region, (side, side), interpolation=cv2.INTER_AREA)
     side = changed.shape[0]
     inverse = cv2.invertAffineTransform(matrix)
     corners = cv2.transform(np.array([[[0, 0], [side, 0], [side, side], [0, side]]], np.float64), inverse)[0]
@@ -86,9 +93,7 @@ def paste(photo, changed, region, matrix):
     local = inverse.copy()
     local[:, 2] -= (x0, y0)
     size = int(x1 - x0), int(y1 - y0)
-    enlarges = np.linalg.det(inverse[:, :2]) > 1
-    flags = cv2.INTER_CUBIC if enlarges else cv2.INTER_AREA
-    back = cv2.warpAffine(changed, local, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    back = cv2.warpAffine(changed, local, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     weight = cv2.warpAffine(region, local, size, flags=cv2.INTER_LINEAR, borderValue=0.0).clip(0, 1)
     part = photo[y0:y1, x0:x1]
     mixed = part + (back.astype(np.float32) - part) * weight[..., None]

@@ -19,7 +19,7 @@ from PIL import Image
 
 from maskhub.errors import CheckpointError, ConfigError, NoFaceError
 from maskhub.faces import align
-from maskhub.faces.detect import FaceDetector
+from maskhub.faces.detect import detect
 from maskhub.faces.photo import open_photo, split_alpha
 from maskhub.models.network import Network
 
@@ -69,7 +69,6 @@ class FaceMaskPipeline(DiffusionPipeline):
         super().__init__()
         self.register_modules(masker=masker, unmasker=unmasker)
         self.register_to_config(resolution=resolution)
-        self._detector = None
         for network in (masker, unmasker):
             if network is not None:
                 network.eval()
@@ -164,14 +163,12 @@ class FaceMaskPipeline(DiffusionPipeline):
     def _scenes(self, photos, on_no_face):
         if on_no_face not in ("raise", "keep"):
             raise ConfigError(f"on_no_face is {on_no_face!r}; it must be 'raise' or 'keep'.")
-        if self._detector is None:
-            self._detector = FaceDetector()
         scenes = []
         for number, photo in enumerate(photos):
             name = photo if isinstance(photo, (str, Path)) else f"photo {number}" if len(photos) > 1 else "the photo"
             rgb, alpha = split_alpha(open_photo(photo))
             pixels = np.asarray(rgb)
-            faces = self._detector(pixels)
+            faces = detect(pixels)
             if not faces and on_no_face == "raise":
                 raise NoFaceError(
                     f"no face was found in {name}. Use a photo in which a face is at least 30 pixels wide."

@@ -6,6 +6,7 @@ moments, pools, random numbers, place in the data) is in the checkpoint, so that
 ends with the very weights of one that never stopped (bit for bit on a CPU).
 """
 
+import math
 import time
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from diffusers.training_utils import EMAModel
 import maskhub
 from maskhub.data.sources import open_source
 from maskhub.data.unpaired import UnpairedPhotos, unpaired_batches
-from maskhub.errors import CheckpointError
+from maskhub.errors import CheckpointError, DivergenceError
 from maskhub.training import state
 from maskhub.training.report import RunReport, sample_sheet
 from maskhub.training.schedule import learning_rate_factor
@@ -162,7 +163,7 @@ class TrainingLoop:
                 self.seconds += time.perf_counter() - since
                 since = time.perf_counter()
                 if self.step % config.log_every == 0:
-                    report.log(self.step, self._learning_rate())
+                    self._check_finite(report.log(self.step, self._learning_rate()))
                 if config.sample_every and self.step % config.sample_every == 0:
                     self._write_samples()
                 if self.step % config.checkpoint_every == 0:
@@ -222,6 +223,14 @@ class TrainingLoop:
         self.optimizers[side].zero_grad()
 
     # ---- what it leaves -------------------------------------------------------------------------------------------
+
+    def _check_finite(self, line):
+        broken = [name for name, value in line.items() if not math.isfinite(value)]
+        if broken:
+            raise DivergenceError(
+                f"the run diverged: {', '.join(broken)} is no number at step {self.step}. The last checkpoint is from "
+                "before it; try a lower --learning-rate, or --mixed-precision bf16 in place of fp16."
+            )
 
     def _check_processes_agree(self):
         sums = [p.detach().double().sum() for network in self.bare.values() for p in network.parameters()]

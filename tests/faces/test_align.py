@@ -59,6 +59,14 @@ def test_a_large_face_is_averaged_down_not_sampled():
     assert np.abs(part.astype(int) - 127).max() < 40
 
 
+def test_a_crop_finer_than_the_photo_is_averaged_down_not_sampled():
+    stripes = np.zeros((512, 512, 3), np.uint8)
+    stripes[:, ::2] = 255
+    photo = np.full((200, 200, 3), 127, np.uint8)
+    out, region = paste(photo, stripes, soft_window(512), alignment(face_at(), 512))
+    assert np.abs(out[region > 0].astype(int) - 127).max() < 40
+
+
 @pytest.mark.parametrize("place", [(-20, -30), (170, 150), (400, 400), (0, 0)])
 def test_faces_over_the_edge(place):
     photo = np.full((200, 200, 3), 90, np.uint8)

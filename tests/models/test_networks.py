@@ -103,7 +103,7 @@ def test_the_class_is_recorded_under_its_public_name(network, tmp_path):
 
 @pytest.mark.parametrize("shape", [(1, 3, 30, 32), (1, 3, 4, 4), (1, 1, 32, 32), (3, 32, 32)])
 def test_impossible_images_are_named(shape):
-    with pytest.raises(ConfigError, match="multiples of 4|expected images"):
+    with pytest.raises(ConfigError, match=r"multiples of 4|expected images"):
         ResnetGenerator(width=4, blocks=1)(torch.zeros(shape))
 
 

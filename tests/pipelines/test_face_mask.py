@@ -137,7 +137,10 @@ def test_the_bundled_checkpoint(astronaut):
     pipe = FaceMaskPipeline.bundled()
     masked = pipe.mask(astronaut, details=True)
     left, top, width, height = masked.boxes[0][0]
-    mouth = slice(round(top + 0.6 * height), round(top + 0.9 * height)), slice(round(left + 0.3 * width), round(left + 0.7 * width))
+    mouth = (
+        slice(round(top + 0.6 * height), round(top + 0.9 * height)),
+        slice(round(left + 0.3 * width), round(left + 0.7 * width)),
+    )
     eyes = slice(round(top + 0.25 * height), round(top + 0.4 * height)), mouth[1]
     assert masked.regions[0][mouth].mean() > 0.8
     assert masked.regions[0][eyes].mean() < 0.5 * masked.regions[0][mouth].mean()

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from maskhub import DivergenceError
 from maskhub.losses import GANLoss
 from maskhub.training.config import CycleGANConfig
 from maskhub.training.cyclegan import CycleGAN
@@ -60,7 +61,10 @@ def test_the_discriminators_step_leaves_the_generators_alone(loop):
     loss, _ = loop.method.discriminator_loss(loop.nets, images, fakes)
     loop._descend("discriminators", loss)
     assert not changed(loop.method.generators, before)
-    assert changed(loop.method.discriminators, {n: net.state_dict() for n, net in loop.method.discriminators.items()}) == set()
+    assert (
+        changed(loop.method.discriminators, {n: net.state_dict() for n, net in loop.method.discriminators.items()})
+        == set()
+    )
 
 
 def test_the_objective_is_the_weighted_sum_of_its_terms(loop):
@@ -79,7 +83,9 @@ def test_without_identity_there_is_no_identity_term(loop):
 def test_each_discriminator_judges_its_own_domain(loop):
     images = batch()
     masker, critic = loop.bare["masker"], loop.bare["D_A"]
-    _, terms = loop.method.discriminator_loss(loop.nets, images, {"fake_A": images["unmasked"], "fake_B": masker(images["unmasked"])})
+    _, terms = loop.method.discriminator_loss(
+        loop.nets, images, {"fake_A": images["unmasked"], "fake_B": masker(images["unmasked"])}
+    )
     expected = GANLoss("lsgan").discriminator(critic(images["masked"]), critic(masker(images["unmasked"])))
     assert terms["D_A"].item() == pytest.approx(expected.item(), rel=1e-5)
 
@@ -109,3 +115,13 @@ def test_the_pipeline_gets_the_moving_average(loop):
     average = loop.inference_generators()["masker"].tail[0].weight
     assert not torch.equal(live, average)
     assert torch.equal(average, loop.ema["masker"].shadow_params[-2])
+
+
+def test_a_diverged_run_stops_and_says_so(loop):
+    with torch.no_grad():
+        loop.bare["masker"].tail[0].bias.fill_(float("nan"))
+    loop.config.log_every = 1
+    loop._prepare = lambda: None
+    with pytest.raises(DivergenceError, match=r"the run diverged: .*G_A"):
+        loop.run()
+    assert not (loop.output / "checkpoints").exists()

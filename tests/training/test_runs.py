@@ -74,7 +74,9 @@ def test_killed_and_resumed_equals_undisturbed(whole, small_run, start, finish, 
     assert_same_weights(output / "checkpoints" / "step-00000008", whole / "checkpoints" / "step-00000008")
     assert_same_weights(output / "pipeline", whole / "pipeline")
     assert [line["step"] for line in metrics(output)] == list(range(1, 9))
-    same = [{k: v for k, v in line.items() if k not in ("images_per_second", "peak_memory_mb")} for line in metrics(output)]
+    same = [
+        {k: v for k, v in line.items() if k not in ("images_per_second", "peak_memory_mb")} for line in metrics(output)
+    ]
     assert same == [{k: line[k] for k in expected} for line, expected in zip(metrics(whole), same, strict=True)]
 
 
