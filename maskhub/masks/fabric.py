@@ -59,6 +59,8 @@ def paint(design, sheet, width):
 
     canvas = _Canvas(design, u, v, away, down, below_top, above_bottom, from_side, inside, width)
     _PAINTERS[design.style](canvas)
+    # little light comes from below the chin
+    canvas.dim *= 1 - np.float32(0.30) * np.clip((v - np.float32(0.86)) * 4, 0, 1)
     return Painted(alpha, canvas.colour, canvas.relief * np.float32(width), np.clip(canvas.dim, 0.2, 1.1))
 
 
@@ -110,6 +112,19 @@ class _Canvas:
         self.relief -= mask * np.float32(depth)
         self.dim *= 1 - mask * np.float32(dim)
 
+    def ridge(self, height, reach):
+        """Stand the fabric up along the middle, where two halves meet at an angle."""
+        self.relief += np.exp(self.away * np.float32(-1 / reach)) * np.float32(height)
+
+    def pleats(self, place, count, variant, relief, dim):
+        """Folds across the sheet at ``place`` (0 at the top edge, 1 at the bottom)."""
+        # a pixel's share of the table, so that a lip is never sharper than the photo's pixels
+        soft = int(np.clip(2048 * 1.6 / (0.75 * self.width), 25, 160)) // 8 * 8 + 1
+        heights, dims = _pleats(count, variant, soft)
+        index = np.clip(place * np.float32(len(heights) - 1), 0, len(heights) - 1).astype(np.int32)
+        self.relief += heights[index] * relief
+        self.dim *= 1 - dims[index] * dim
+
     def rim(self, radius, dim=0.16):
         """Round the fabric's edge off and let less light reach it."""
         part = np.clip(self.inside / np.float32(radius), 0, 1)
@@ -132,17 +147,15 @@ class _Canvas:
 
 def _surgical(c):
     design, numbers = c.design, c.design.numbers
-    c.cloth_noise(0.010, 0.0050, 0.016)
+    c.cloth_noise(0.013, 0.0075, 0.014)
     count = numbers["pleats"]
     bow = 0.035 + 0.05 * c.picks[7]
     wobble = c.noise("smooth", 120, 30, 3) * np.float32(0.010)
     place = c.down + wobble - np.float32(bow) * (1 - (c.away / design.side) ** 2) * (c.down - np.float32(0.35))
-    relief, dim = _pleats(count, int(c.picks[6] * 8))
-    index = np.clip(place * (len(relief) - 1), 0, len(relief) - 1).astype(np.int32)
     # the folds are pressed flat at the sides and open over the mouth
-    open_ = np.float32(0.75) + np.float32(0.5) * np.clip(1 - (c.away / np.float32(design.side)) ** 2, 0, 1)
-    c.relief += relief[index] * open_ * np.float32(0.010)
-    c.dim *= 1 - dim[index] * (np.float32(0.42) - np.float32(0.14) * open_)
+    open_ = np.clip(1 - (c.away / np.float32(design.side)) ** 2, 0, 1)
+    uneven = 1 + np.float32(0.35) * c.noise("smooth", 200, 60, 2)
+    c.pleats(place, count, int(c.picks[6] * 8), (0.020 + 0.012 * open_) * uneven, (0.42 - 0.12 * open_) * uneven)
     # the sewn rim, brighter since its fabric is doubled, with the nose wire in it
     hem = np.float32(0.042)
     band = np.minimum(np.minimum(c.below_top, c.above_bottom), c.from_side + np.float32(0.012))
@@ -158,9 +171,9 @@ def _surgical(c):
 
 def _kn95(c):
     numbers = c.design.numbers
-    c.cloth_noise(0.0035, 0.0016, 0.014)
+    c.cloth_noise(0.0060, 0.0032, 0.012)
     # the fold from nose to chin stands as an edge
-    c.relief -= np.minimum(c.away, np.float32(0.25)) * np.float32(0.085)
+    c.ridge(0.032, 0.13)
     c.groove(c.line(c.x, 0.0045), 0.002, 0.10)
     for side in (-0.014, 0.014):
         c.groove(c.line(c.x - np.float32(side), 0.0022) * c.dashes(c.y, 0.020), 0.0010, 0.08)
@@ -213,20 +226,17 @@ def _cloth(c):
     design, numbers = c.design, c.design.numbers
     if design.style == "patterned":
         _pattern(c, numbers["pattern"])
-    c.cloth_noise(0.012, 0.0060, 0.030)
+    c.cloth_noise(0.016, 0.0085, 0.018)
     weave = min(1.0, c.width / 500)
     if weave > 0.3:
         threads = np.sin(c.x * np.float32(2 * np.pi * 150)) * np.sin(c.y * np.float32(2 * np.pi * 150))
         c.colour *= 1 + threads[..., None] * np.float32(0.03 * weave)
     if numbers["seam"]:
-        c.relief -= np.minimum(c.away, np.float32(0.2)) * np.float32(0.035)
+        c.ridge(0.012, 0.12)
         c.groove(c.line(c.x, 0.0040), 0.0025, 0.22)
         c.groove(c.line(np.abs(c.x) - np.float32(0.016), 0.0022) * c.dashes(c.y, 0.018), 0.0012, 0.14)
     if numbers["pleats"]:
-        relief, dim = _pleats(2, 3)
-        index = np.clip(c.down * (len(relief) - 1), 0, len(relief) - 1).astype(np.int32)
-        c.relief += relief[index] * np.float32(0.010)
-        c.dim *= 1 - dim[index] * np.float32(0.35)
+        c.pleats(c.down, 2, 3, np.float32(0.022), np.float32(0.35))
     rim = np.minimum(np.minimum(c.below_top, c.above_bottom), c.from_side)
     c.groove(c.line(rim - np.float32(0.024), 0.0028) * c.dashes(c.x + c.y, 0.018, 0.6), 0.0014, 0.18)
     tunnel = np.clip((np.float32(0.055) - c.from_side) * np.float32(c.width) * 0.4 + 0.5, 0, 1)
@@ -235,8 +245,8 @@ def _cloth(c):
 
 
 def _neoprene(c):
-    c.cloth_noise(0.005, 0.0018, 0.010)
-    c.relief -= np.minimum(c.away, np.float32(0.2)) * np.float32(0.045)
+    c.cloth_noise(0.009, 0.0040, 0.008)
+    c.ridge(0.014, 0.12)
     c.groove(c.line(c.x, 0.0045), 0.0035, 0.24)
     if c.design.numbers["stitched"]:
         rim = np.minimum(np.minimum(c.below_top, c.above_bottom), c.from_side)
@@ -341,7 +351,7 @@ def _rounded(a, b, radius):
 
 
 @functools.lru_cache(64)
-def _pleats(count, variant):
+def _pleats(count, variant, soft):
     """Relief and darkness down a pleated sheet, 0 to 1: each fold swells, then drops over its lip into shadow."""
     rng = np.random.default_rng(variant)
     s = np.linspace(0, 1, 2048)
@@ -352,15 +362,14 @@ def _pleats(count, variant):
         part = np.clip((s - start) / (lip - start), 0, 1)
         swell = part**1.5 * (s < lip)
         relief += swell
-        dim += np.exp(-np.clip(s - lip, 0, None) / 0.030) * (s >= lip)
+        dim += np.exp(-np.clip(s - lip, 0, None) / 0.040) * (s >= lip)
         dim -= 0.12 * np.exp(-(((s - lip + 0.02) / 0.012) ** 2))
         start = lip
     part = np.clip((s - start) / (0.96 - start), 0, 1)
     relief += 0.6 * np.sin(np.pi * part) * (s >= start)
-    soft = np.hanning(19)
-    soft /= soft.sum()
-    relief = np.convolve(np.pad(relief, 9, "edge"), soft, "valid")
-    dim = np.convolve(np.pad(dim, 9, "edge"), soft, "valid")
+    window = np.hanning(soft + 2)
+    window /= window.sum()
+    relief, dim = (np.convolve(np.pad(a, (soft + 1) // 2, "edge"), window, "valid") for a in (relief, dim))
     return relief.astype(np.float32), dim.astype(np.float32)
 
 

@@ -88,7 +88,7 @@ def read_light(image, landmarks, head):
     tint = skin / max(float(skin @ LUMA), 1e-4)
     spread = float((skin.max() - skin.min()) / max(skin.max(), 1e-4))
     saturation = float(np.clip(spread / 0.30, 0, 1))
-    white = (tint / SKIN) ** (0.5 * saturation)
+    white = (tint / SKIN) ** (0.35 * saturation)
     white = np.clip(white / max(float(white @ LUMA), 1e-3), 0.55, 1.8)
     exposure = _exposure(level, linear, xy, corner, side, image)
     grey = cv2.cvtColor(thumb, cv2.COLOR_RGB2GRAY)
@@ -158,7 +158,7 @@ def _fit_shade(normals, luma):
     mean = float((basis[inlier] @ coefficients).mean())
     c = coefficients / max(mean, 0.2)
     # some light comes from above in nearly every photo, and folds need a direction to show
-    c[2] = min(c[2], -0.10)
+    c[2], c[3] = min(c[2], -0.22), min(c[3], -0.25)
     plain = np.array([c[0] + 0.8 * c[3] - 0.25 * c[4] - 0.2 * c[6], *c[1:]])
     return plain, level * max(mean, 0.2), inlier
 
@@ -181,7 +181,7 @@ def _exposure(level, linear, xy, corner, side, image):
     brightest = float(np.quantile(_linear_table()[image[::step, ::step]] @ LUMA, 0.97))
     guesses.append((np.log(max(brightest, level, 1e-3) / 0.80), 0.55))
     weights = np.array([1 / sigma**2 for _, sigma in guesses])
-    exposure = float(np.exp((np.array([guess for guess, _ in guesses]) * weights).sum() / weights.sum()))
+    exposure = 1.15 * float(np.exp((np.array([guess for guess, _ in guesses]) * weights).sum() / weights.sum()))
     # skin has an albedo of 0.07 to 0.65
     return float(np.clip(exposure, level / 0.65, level / 0.09))
 
@@ -204,7 +204,8 @@ def _sharpness(image, landmarks, head, thumb):
     levels = np.sort(grey, axis=None)
     contrast = float(levels[int(len(levels) * 0.97)]) - float(levels[int(len(levels) * 0.03)])
     blur = contrast / (2.5 * max(steepest, 0.5))
-    blur = float(np.clip(np.sqrt(max(0.45 * blur**2 - 0.35, 0.05)), 0.3, 0.04 * head.width + 0.3))
+    # calibrated on sharp faces blurred by known amounts
+    blur = float(np.clip(np.sqrt(max((blur**2 - 3.6) / 2.3, 0.1)), 0.3, 0.04 * head.width + 0.3))
 
     cheek = points[[50, 280, 151, 108, 337, 205, 425], :2].astype(int)
     reach = max(3, int(0.05 * head.width))

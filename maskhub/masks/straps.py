@@ -1,51 +1,74 @@
 """The straps: ribbons from the mask's corners to the ears, hidden where the head turns away.
 
 A strap leaves the fabric at a corner, crosses the cheek and ends at the root of the ear; a cup respirator's two bands
-go round the head instead. What lies behind the cheek's outline is not drawn.
+go round the head instead. What lies behind the cheek's outline, or under hair, is not drawn.
 """
 
 import cv2
 import numpy as np
 
-__all__ = ["draw_straps"]
+from maskhub.masks.light import LUMA
 
-EAR_TOP, EAR_FOOT = np.array([0.515, -0.10, 0.05]), np.array([0.500, 0.155, 0.06])
+__all__ = ["draw_straps", "skin_like"]
+
+EAR_TOP, EAR_FOOT = np.array([0.515, -0.08, 0.05]), np.array([0.500, 0.15, 0.06])
 """Where the ear's root begins and ends on the head's axes, on the left side."""
 BAND_TOP, BAND_FOOT = np.array([0.54, -0.22, 0.30]), np.array([0.50, 0.30, 0.30])
-WIDTHS = {"surgical": 0.015, "kn95": 0.024, "cup": 0.026, "cloth": 0.020, "patterned": 0.020, "neoprene": 0.060}
+WIDTHS = {"surgical": 0.012, "kn95": 0.018, "cup": 0.022, "cloth": 0.016, "patterned": 0.016, "neoprene": 0.034}
 STEPS = 14
 
 
-def draw_straps(design, head, sheet, left, top, size):
+def draw_straps(design, head, sheet, part, left, top, skin):
     """Draw the straps' cover on a rectangle of the photo.
 
     Args:
         design: :class:`~maskhub.masks.styles.Design`.
         head: :class:`~maskhub.masks.fit.Head`.
         sheet: :class:`~maskhub.masks.fit.Sheet`.
-        left, top: the rectangle's corner in the photo.
-        size: its width and height.
+        part: the rectangle's uint8 RGB pixels, h×w×3.
+        left, top: its corner in the photo.
+        skin: the face's skin colour (RGB, 0 to 255).
 
     Returns:
-        (cover, facing): float32 h×w in [0, 1], and the mean normal (3) of what is seen, or None where nothing is.
+        (cover, normal): float32 h×w in [0, 1], and the mean normal (3) of what is seen; None where nothing is.
     """
-    cover = np.zeros((size[1], size[0]), np.uint8)
+    cover = np.zeros(part.shape[:2], np.uint8)
     width = WIDTHS[design.style] * (0.9 + 0.3 * design.numbers["picks"][7])
-    seen, normal_sum = 0, np.zeros(3)
-    for path in strap_paths(design, head, sheet):
-        points, normals = path
+    normal_sum, open_ = np.zeros(3), skin_like(part, skin)
+    hidden = np.zeros_like(cover)
+    for points, normals in strap_paths(design, head, sheet):
         visible = normals[:, 2] < 0.02
         # only the first stretch: what comes out again behind the head is not drawn
         count = len(visible) if visible.all() else int(np.argmin(visible))
         if count < 2:
             continue
         line = points[:count, :2] - (left, top)
-        _ribbon(cover, line, width * head.width)
-        seen += count
+        # hair over the ear: the strap runs under what doesn't look like skin, and soon ends
+        at = np.clip(np.rint(line), 0, (part.shape[1] - 1, part.shape[0] - 1)).astype(int)
+        bare = open_[at[:, 1], at[:, 0]]
+        target = cover
+        if bare[-4:].mean() < 0.5:
+            target = hidden
+            gone = np.flatnonzero(np.convolve(bare < 0.4, [1, 1], "valid") == 2)
+            count = min(count, int(gone[0]) + 2 if len(gone) else count)
+            if count < 3:
+                continue
+            line = line[:count]
+        _ribbon(target, line, width * head.width)
         normal_sum += normals[:count].sum(0)
-    if not seen:
+    if not normal_sum.any():
         return None
-    return cover.astype(np.float32) / 255, normal_sum / max(np.linalg.norm(normal_sum), 1e-6)
+    cover = np.maximum(cover / np.float32(255), hidden * open_ / np.float32(255))
+    return cover, normal_sum / max(float(np.linalg.norm(normal_sum)), 1e-6)
+
+
+def skin_like(part, skin):
+    """How much each pixel looks like the face's skin, 0 to 1: h×w float32."""
+    difference = cv2.blur(part, (3, 3)).astype(np.float32) - np.asarray(skin, np.float32)
+    luma = difference @ LUMA
+    chroma = difference - luma[..., None]
+    far = (luma / 75) ** 2 + (chroma * chroma).sum(-1) / 30**2
+    return np.clip(1.6 - 0.6 * far, 0, 1)
 
 
 def strap_paths(design, head, sheet):
@@ -72,7 +95,7 @@ def strap_paths(design, head, sheet):
             t = np.linspace(0, 1, STEPS)[:, None]
             line = start + (target - start) * t
             # lie on the rounded cheek instead of cutting through it, and sag a little
-            line[:, 0] += sign * 0.030 * np.sin(np.pi * t[:, 0])
+            line[:, 0] += sign * 0.012 * np.sin(np.pi * t[:, 0])
             line[:, 1] += (0.012 if which else 0.006) * np.sin(np.pi * t[:, 0])
             normals = np.stack([np.full(STEPS, float(sign)), np.zeros(STEPS), -0.55 + 0.35 * t[:, 0]], 1)
             normals /= np.linalg.norm(normals, axis=1, keepdims=True)

@@ -57,7 +57,7 @@ KNOTS = np.array([0.0, 0.1, 0.25, 0.45, 0.65, 0.85, 1.1])
 TOPS = {
     "surgical": (0.125, 0.145, 0.195, 0.235, 0.275, 0.325, 0.38),
     "kn95": (0.085, 0.115, 0.185, 0.245, 0.325, 0.44, 0.55),
-    "cup": (0.10, 0.125, 0.185, 0.285, 0.44, 0.62, 0.80),
+    "cup": (0.095, 0.125, 0.20, 0.315, 0.48, 0.66, 0.80),
     "cloth": (0.095, 0.125, 0.185, 0.235, 0.285, 0.345, 0.42),
     "patterned": (0.095, 0.125, 0.185, 0.235, 0.285, 0.345, 0.42),
     "neoprene": (0.11, 0.135, 0.195, 0.24, 0.30, 0.41, 0.55),
@@ -65,12 +65,12 @@ TOPS = {
 BOTTOMS = {
     "surgical": (1.06, 1.06, 1.055, 1.02, 0.965, 0.88, 0.80),
     "kn95": (1.10, 1.095, 1.065, 0.99, 0.89, 0.76, 0.62),
-    "cup": (1.03, 1.025, 0.995, 0.91, 0.78, 0.62, 0.50),
+    "cup": (1.03, 1.025, 0.985, 0.885, 0.74, 0.62, 0.50),
     "cloth": (1.10, 1.095, 1.075, 1.03, 0.975, 0.90, 0.83),
     "patterned": (1.10, 1.095, 1.075, 1.03, 0.975, 0.90, 0.83),
     "neoprene": (1.10, 1.095, 1.07, 1.02, 0.95, 0.83, 0.70),
 }
-SIDES = {"surgical": 0.77, "kn95": 0.80, "cup": 0.72, "cloth": 0.82, "patterned": 0.82, "neoprene": 0.88}
+SIDES = {"surgical": 0.77, "kn95": 0.80, "cup": 0.66, "cloth": 0.82, "patterned": 0.82, "neoprene": 0.88}
 LUT_SIZE, LUT_REACH = 1024, 1.25
 
 
@@ -115,16 +115,18 @@ class Design:
 
     def bulge(self, u, v):
         """How far the fabric stands out beyond a taut cloth at (u, v), in face widths."""
-        amount = self.numbers.get("bulge", 0.0)
+        amount, loose = self.numbers.get("bulge", 0.0), self.numbers.get("loose", 0.0)
+        # fabric spans from the jaw's corner to the chin instead of following the jaw
+        slack = loose * np.exp(-(((np.abs(u) - 0.5) / 0.28) ** 2) - ((v - 0.92) / 0.22) ** 2)
         if not amount:
-            return np.zeros_like(u)
+            return slack
         middle = (float(self.top[0]) + float(self.bottom[0])) / 2
         height = (float(self.bottom[0]) - float(self.top[0])) / 2
         if self.style == "cup":
             radius = (u / self.side) ** 2 + ((v - middle) / height) ** 2
-            return amount * np.clip(1 - radius, 0, None) ** 0.7
+            return slack + amount * np.clip(1 - radius, 0, None) ** 0.7
         ridge = np.clip(1 - np.abs(u) / self.side, 0, 1) ** (1.25 if self.style == "kn95" else 1.7)
-        return amount * ridge * np.clip(1 - ((v - middle) / height) ** 2, 0, None)
+        return slack + amount * ridge * np.clip(1 - ((v - middle) / height) ** 2, 0, None)
 
 
 def design(style="random", colour=None, worn="correctly", rng=None):
@@ -166,26 +168,28 @@ def design(style="random", colour=None, worn="correctly", rng=None):
     pulled_down = worn == "nose-and-mouth-out"
     if style == "surgical":
         strap = np.full(3, 0.90) if base.mean() > 0.25 else base
-        numbers.update(pleats=3 if picks[5] < 0.75 else 4, bulge=0.012 + 0.012 * picks[6])
+        numbers.update(pleats=3 if picks[5] < 0.75 else 4, bulge=0.012 + 0.012 * picks[6], loose=0.045)
         trim, corner = (base + (1 - base) * 0.12), 0.012
     elif style == "kn95":
         strap = np.full(3, 0.90) if base.mean() > 0.25 else base
-        numbers.update(bulge=0.055 + 0.02 * picks[6], printed=picks[5] < 0.5, valve=picks[5] > 0.85)
+        numbers.update(bulge=0.065 + 0.02 * picks[6], loose=0.02, printed=picks[5] < 0.5, valve=picks[5] > 0.85)
         waist, corner, tension = -0.03, 0.03, 30
     elif style == "cup":
         strap = np.array([(236, 206, 70), (232, 230, 224), (70, 120, 190)][int(picks[4] * 3)]) / 255
-        numbers.update(bulge=0.055 + 0.025 * picks[6], rings=int(1 + picks[5] * 3), valve=picks[7] < 0.5)
-        corner, tension = 0.10, 30
+        numbers.update(bulge=0.075 + 0.03 * picks[6], rings=int(1 + picks[5] * 3), valve=picks[7] < 0.5)
+        corner, tension = 0.13, 30
     elif style in ("cloth", "patterned"):
         strap = base if picks[5] < 0.5 else np.full(3, 0.88 if picks[5] < 0.7 else 0.10)
-        numbers.update(seam=picks[6] < 0.55, bulge=0.01 + 0.025 * (picks[6] < 0.55), pleats=0 if picks[6] < 0.8 else 2)
+        numbers.update(
+            seam=picks[6] < 0.55, bulge=0.01 + 0.025 * (picks[6] < 0.55), loose=0.03, pleats=0 if picks[6] < 0.8 else 2
+        )
         corner, tension = 0.03, 22
         waist = 0.02 * picks[7]
     else:
-        numbers.update(seam=True, bulge=0.02, stitched=picks[5] < 0.5)
+        numbers.update(seam=True, bulge=0.03, loose=0.012, stitched=picks[5] < 0.5)
         waist, corner, tension = -0.07, 0.05, 24
     if pulled_down:
-        numbers["bulge"] = 0.0
+        numbers["bulge"] = numbers["loose"] = 0.0
         tension = 6
     return Design(
         style,

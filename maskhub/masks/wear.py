@@ -27,7 +27,7 @@ from maskhub.faces.landmarks import landmarks as find_landmarks
 from maskhub.masks.fabric import paint
 from maskhub.masks.fit import Head, drape, unwrap
 from maskhub.masks.light import LUMA, read_light, to_linear, to_srgb
-from maskhub.masks.straps import draw_straps
+from maskhub.masks.straps import draw_straps, skin_like
 from maskhub.masks.styles import design as draw_design
 
 __all__ = ["Worn", "wear"]
@@ -142,26 +142,21 @@ def _put_on(image, landmarks, design, rng):
     alpha = np.zeros((size[1], size[0]), np.float32)
     alpha[inner] = painted.alpha
     layer = np.empty((size[1], size[0], 3), np.float32)
-    strap = draw_straps(design, head, sheet, x0, y0, size)
-    strap_cover = None
+    strap = draw_straps(design, head, sheet, part, x0, y0, light.skin)
     if strap is None:
         layer[:] = 0
+        layer[inner] = fabric
+        whole = alpha
     else:
         strap_cover, normal = strap
-        strap_cover = strap_cover * _skin_like(part, light.skin)
-        tone = _toned(
-            design.strap[None, None].astype(np.float32),
-            light,
-            light.on(*(np.full((1, 1), n, np.float32) for n in normal)),
-        )
-        layer[:] = tone
-    mix = painted.alpha[..., None]
-    layer[inner] = layer[inner] * (1 - mix) + fabric * mix if strap is not None else fabric
-    whole = alpha if strap_cover is None else np.maximum(alpha, strap_cover)
+        shade = light.on(*(np.full((1, 1), value, np.float32) for value in normal))
+        layer[:] = _toned(design.strap[None, None].astype(np.float32), light, shade)
+        mix = painted.alpha[..., None]
+        layer[inner] += (fabric - layer[inner]) * mix
+        whole = np.maximum(alpha, strap_cover)
 
-    if light.blur > 0.35:
-        whole, layer = _blurred(whole, layer, alpha, light.blur)
-    shadow = _shadow(whole, alpha, head, light)
+    whole, layer = _blurred(whole, layer, max(light.blur, 0.5))
+    shadow = _shadow(whole, head, light) * skin_like(part, light.skin)
     shaded = below * (1 - shadow[..., None])
     grain = _grain(size, light.grain, rng)
     mixed = shaded + (layer + grain - shaded) * whole[..., None]
@@ -205,7 +200,7 @@ def _toned(colour, light, shade):
     return to_srgb(linear * (shade[..., None] * light.exposure)) * 255
 
 
-def _blurred(whole, layer, alpha, sigma):
+def _blurred(whole, layer, sigma):
     """Cover and colours under the photo's own blur; colours beyond the edge don't bleed in."""
     size = 2 * int(np.ceil(2.2 * sigma)) + 1
     soft = cv2.GaussianBlur(whole, (size, size), sigma)
@@ -213,7 +208,7 @@ def _blurred(whole, layer, alpha, sigma):
     return soft, weighted / np.maximum(soft, 1e-3)[..., None]
 
 
-def _shadow(whole, alpha, head, light):
+def _shadow(whole, head, light):
     """How much the mask darkens the skin about it: close along its rim, more on the side away from the light."""
     sigma = max(0.6, 0.016 * head.width)
     size = 2 * int(np.ceil(2 * sigma)) + 1
@@ -238,12 +233,3 @@ def _grain_tile():
     noise = np.random.default_rng(3).standard_normal((512, 512)).astype(np.float32)
     noise = cv2.GaussianBlur(noise, (3, 3), 0.6)
     return noise / noise.std()
-
-
-def _skin_like(part, skin):
-    """How much each pixel looks like the face's skin, so that straps run under hair and collars."""
-    difference = cv2.blur(part, (3, 3)).astype(np.float32) - np.asarray(skin, np.float32)
-    luma = difference @ LUMA
-    chroma = difference - luma[..., None]
-    far = (luma / np.where(luma < 0, 75, 75)) ** 2 + (chroma**2).sum(-1) / 30**2
-    return np.clip(1.6 - 0.6 * far, 0, 1).astype(np.float32)
