@@ -1,16 +1,23 @@
-"""Model cards, and the way to and from the Hugging Face Hub."""
+"""Model cards, and the way to the Hugging Face Hub.
 
-import json
+save_pipeline(pipeline, "runs/a/pipeline", card=training_card(loop))
+push_folder("runs/a/pipeline", "alice/masks")
+FaceMaskPipeline.from_pretrained("alice/masks", revision="main")      # and back
+"""
+
 import os
 import shutil
 from pathlib import Path
 
-from huggingface_hub import HfApi
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RepositoryNotFoundError
+from maskhub.errors import CheckpointError
+from maskhub.hub_errors import hub_errors
 
-from maskhub.errors import CheckpointError, HubError
+__all__ = ["THIS_REPOSITORY", "hub_errors", "push_folder", "save_pipeline", "training_card"]
 
-__all__ = ["push_folder", "save_pipeline", "training_card"]
+THIS_REPOSITORY = "THIS_REPOSITORY"
+"""Stands in a card for the repository's id until it is pushed."""
+
+_PICKLES = {".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"}
 
 
 def save_pipeline(pipeline, folder, card=None, variants=("fp16",)):
@@ -27,16 +34,16 @@ def save_pipeline(pipeline, folder, card=None, variants=("fp16",)):
     """
     folder = Path(folder)
     partial, stale = folder.with_name(f".{folder.name}.partial"), folder.with_name(f".{folder.name}.stale")
-    shutil.rmtree(partial, ignore_errors=True)
-    shutil.rmtree(stale, ignore_errors=True)
     try:
+        if stale.exists() and not folder.exists():  # killed between the two moves below
+            os.replace(stale, folder)
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(stale, ignore_errors=True)
         pipeline.save_pretrained(partial, safe_serialization=True)
         if "fp16" in variants:
-            half = type(pipeline)(
-                **{name: _half_copy(network) for name, network in pipeline.components.items() if network is not None},
-                resolution=pipeline.config.resolution,
-            )
-            half.save_pretrained(partial, safe_serialization=True, variant="fp16")
+            for name, network in pipeline.components.items():
+                if network is not None:
+                    _half_copy(network).save_pretrained(partial / name, safe_serialization=True, variant="fp16")
         if card:
             (partial / "README.md").write_text(card, encoding="utf-8")
         if folder.exists():
@@ -44,6 +51,8 @@ def save_pipeline(pipeline, folder, card=None, variants=("fp16",)):
         os.replace(partial, folder)
     except Exception as error:  # safetensors has its own classes for a full disk
         shutil.rmtree(partial, ignore_errors=True)
+        if stale.exists() and not folder.exists():
+            os.replace(stale, folder)
         raise CheckpointError(f"the pipeline could not be written to {folder}: {error}") from error
     shutil.rmtree(stale, ignore_errors=True)
 
@@ -54,66 +63,130 @@ def _half_copy(network):
     return copy.half()
 
 
-def push_folder(folder, repo_id, *, revision=None, private=None, message="Upload with maskhub", token=None):
-    """Upload a pipeline folder to the Hub as one commit, making the repository where there is none.
+def push_folder(
+    folder,
+    repo_id,
+    *,
+    repo_type="model",
+    space_sdk=None,
+    revision=None,
+    private=None,
+    message="Upload with maskhub",
+    token=None,
+):
+    """Upload a folder to the Hub as one commit, making the repository where there is none.
 
-    An upload that broke off can simply be repeated: files that arrived are not sent again.
+    The commit is made once every file has arrived, so that nobody ever loads half of it. An upload that broke off can
+    simply be repeated: files that arrived are not sent again. ``THIS_REPOSITORY`` in ``README.md`` becomes the
+    repository's id; the folder itself stays as it is. Hidden files are left out.
+
+    Args:
+        folder: a pipeline or network folder, or any folder for a ``"dataset"`` or ``"space"``.
+        repo_id: ``user/name``, or a name of one's own.
+        repo_type: ``"model"``, ``"dataset"`` or ``"space"``.
+        space_sdk: ``"gradio"`` for a new Space.
+        revision: branch to commit to; made where it is missing. The default branch if not given.
+        private: make a new repository private (or public); an older one keeps its state.
+        message: title of the commit.
+        token: instead of the one that is logged in.
 
     Returns:
         the address of the repository.
 
     Raises:
+        CheckpointError: ``folder`` is no model folder, or holds pickled weights.
         HubError: no right to write there, a wrong token, a bad name, or no connection after several tries.
     """
+    from huggingface_hub import CommitOperationAdd, HfApi
+
+    folder = Path(folder)
+    paths = _files(folder, repo_type)
     api = HfApi(token=token)
-    try:
-        url = api.create_repo(repo_id, private=private, exist_ok=True)
+    with hub_errors(f"the upload to {repo_id}"):
+        url = api.create_repo(repo_id, repo_type=repo_type, space_sdk=space_sdk, private=private, exist_ok=True)
+        operations = []
+        for path in paths:
+            name, content = path.relative_to(folder).as_posix(), path
+            if name == "README.md":
+                content = path.read_text(encoding="utf-8").replace(THIS_REPOSITORY, url.repo_id).encode()
+            operations.append(CommitOperationAdd(name, content))
         if revision:
-            api.create_branch(repo_id, branch=revision, exist_ok=True)
-        api.upload_folder(folder_path=folder, repo_id=repo_id, revision=revision, commit_message=message)
-    except HFValidationError as error:
-        raise HubError(f"{repo_id!r} is no repository id: it must look like user/name.") from error
-    except RepositoryNotFoundError as error:
-        raise HubError(f"there is no repository {repo_id}, or this token has no right to it: log in with `hf auth login`.") from error
-    except HfHubHTTPError as error:
-        status = error.response.status_code if error.response is not None else None
-        if status == 401:
-            raise HubError("the Hub does not know this token: log in with `hf auth login` or set HF_TOKEN.") from error
-        if status == 403:
-            raise HubError(f"this token has no right to write to {repo_id}: use one with write access.") from error
-        raise HubError(f"the upload to {repo_id} failed ({_line(error)}): run the same command again.") from error
-    except OSError as error:  # connection errors of every client are among these
-        raise HubError(f"the upload to {repo_id} broke off ({_line(error)}): run the same command again.") from error
+            api.create_branch(url.repo_id, branch=revision, repo_type=repo_type, exist_ok=True)
+        api.create_commit(
+            url.repo_id, operations, commit_message=message, repo_type=repo_type, revision=revision or "main"
+        )
     return str(url)
 
 
+def _files(folder, repo_type):
+    """The files to upload, sorted; a model's are checked, since its folder may just as well be the whole run's."""
+    if repo_type == "model" and not any((folder / name).is_file() for name in ("model_index.json", "config.json")):
+        inside = folder / "pipeline"
+        hint = f" Did you mean {inside}?" if (inside / "model_index.json").is_file() else ""
+        raise CheckpointError(f"{folder} is no pipeline folder: it has no model_index.json.{hint}")
+    visible = (p for p in folder.rglob("*") if not any(part.startswith(".") for part in p.relative_to(folder).parts))
+    paths = sorted(path for path in visible if path.is_file() and "__pycache__" not in path.parts)
+    if not paths:
+        raise CheckpointError(f"there is nothing to upload in {folder}.")
+    pickled = [path.relative_to(folder).as_posix() for path in paths if path.suffix in _PICKLES]
+    if repo_type == "model" and pickled:
+        raise CheckpointError(
+            f"{folder} holds pickled weights, which can run code where they are loaded: {', '.join(pickled)}. "
+            "Remove them, or turn them into safetensors with `maskhub convert`."
+        )
+    return paths
+
+
 def training_card(loop):
-    """The model card of a training run: what it was trained on, how, for how long; figures are left to `evaluate`."""
+    """The model card of a training run: what it was trained on, how, for how long; figures are left to `evaluate`.
+
+    Args:
+        loop: a :class:`~maskhub.training.loop.TrainingLoop`.
+
+    Returns:
+        text of a ``README.md`` with the Hub's YAML front matter. Folders are named without their path, which is nobody
+        else's business; the licence is "other", since weights carry the terms of photos that maskhub can't know.
+    """
+    from huggingface_hub import ModelCardData
+
     config, method = loop.config, loop.method
     seen = loop.step * config.batch_size * config.gradient_accumulation * loop.accelerator.num_processes
-    options = "\n".join(f"| `{name}` | `{value}` |" for name, value in sorted(config.resumable().items()))
-    sources = "\n".join(f"- {line}" for line in loop.describe())
-    front = {
-        "library_name": "diffusers",
-        "pipeline_tag": "image-to-image",
-        "tags": ["maskhub", "face-mask", method.name.lower(), "gan"],
-    }
+    names = {name: _public_name(source) for name, source in loop.sources.items()}
+    lines = []
+    for line in loop.describe():
+        for name, source in loop.sources.items():
+            if line.startswith(f"{name}: {source.spec}"):
+                line = f"{name}: {names[name]}" + line.removeprefix(f"{name}: {source.spec}")
+        lines.append(f"- {line}")
+    described = "\n".join(lines)
+    resumable = config.resumable() | names
+    options = "\n".join(f"| `{name}` | `{value}` |" for name, value in sorted(resumable.items()))
+    front = ModelCardData(
+        library_name="diffusers",
+        pipeline_tag="image-to-image",
+        tags=["maskhub", "face-mask", method.name.lower(), "gan"],
+        license="other",
+        license_name="terms-of-the-training-photos",
+        license_link=f"https://huggingface.co/{THIS_REPOSITORY}#licence",
+        datasets=sorted({source.dataset for source in loop.sources.values() if hasattr(source, "dataset")}) or None,
+    )
     return f"""---
-{_front_matter(front)}---
+{front.to_yaml()}
+---
 # {method.name} between unmasked and masked faces
 
 ```python
 from maskhub import FaceMaskPipeline
 
-pipe = FaceMaskPipeline.from_pretrained("THIS_REPOSITORY")
+pipe = FaceMaskPipeline.from_pretrained("{THIS_REPOSITORY}")
 masked = pipe.mask("photo.jpg")
 unmasked = pipe.unmask(masked)
 ```
 
-Method: [{method.name}]({method.paper}), trained with [maskhub](https://github.com/maskhub/maskhub).
+Method: [{method.name}]({method.paper}), trained with maskhub.
 
 ## Training
-{sources}
+{described}
 - {loop.step:,} steps so far, {seen:,} photos of each domain, {loop.seconds / 3600:.2f} hours, seed {config.seed}
 
 | option | value |
@@ -122,14 +195,13 @@ Method: [{method.name}]({method.paper}), trained with [maskhub](https://github.c
 
 ## Limits
 An unmasked face is a plausible invention, not the person's face, and never evidence of what someone looks like. No
-figures have been measured for this checkpoint yet. It carries the licences of the photos that it was trained on.
+figures have been measured for this checkpoint yet.
+
+## Licence
+These weights carry the terms of the photos that they were trained on: where one of these sets is for research only
+(CelebA and Labeled Faces in the Wild are), so are the weights.
 """
 
 
-def _front_matter(values):
-    return "".join(f"{key}: {json.dumps(value)}\n" for key, value in values.items())
-
-
-def _line(error):
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__
+def _public_name(source):
+    return source.spec if hasattr(source, "dataset") else Path(source.spec).resolve().name

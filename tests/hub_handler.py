@@ -24,6 +24,7 @@ class HubHandler(BaseHTTPRequestHandler):
     """One connection; subclasses give ``routes``, :class:`hub_server.LoopbackHub` gives ``hub``."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else each answer of two packets waits 40 ms for the client
     hub = None
     routes = ()
 

@@ -10,14 +10,17 @@ no state has to be saved and no sample is lost or seen twice.
 
 import hashlib
 import io
+import itertools
 import re
 import warnings
+from collections import deque
 from pathlib import Path
 
 import numpy as np
 
 from maskhub.errors import PhotoError, SourceError
 from maskhub.faces.photo import PHOTO_SUFFIXES, open_photo, split_alpha
+from maskhub.hub_errors import hub_errors
 
 __all__ = ["FolderSource", "HubSource", "is_held_out", "open_source"]
 
@@ -53,7 +56,9 @@ def open_source(spec, holdout=False):
     match = _HUB_SPEC.fullmatch(spec)
     if folder.exists() or not match:
         what = "is a file, not a folder" if folder.exists() else "is neither a folder here nor user/dataset on the Hub"
-        raise SourceError(f"the source {spec} {what}. Give a folder of photos or user/dataset[:split][@revision][#column].")
+        raise SourceError(
+            f"the source {spec} {what}. Give a folder of photos or user/dataset[:split][@revision][#column]."
+        )
     return HubSource(match["id"], match["split"] or "train", match["revision"], match["column"], holdout)
 
 
@@ -63,11 +68,15 @@ class FolderSource:
     def __init__(self, folder, holdout=False):
         self.folder = Path(folder)
         self.spec = str(folder)
-        paths = sorted(p for p in self.folder.rglob("*") if p.suffix.lower() in PHOTO_SUFFIXES and not _hidden(p, self.folder))
+        paths = sorted(
+            p for p in self.folder.rglob("*") if p.suffix.lower() in PHOTO_SUFFIXES and not _hidden(p, self.folder)
+        )
         self.paths = [p for p in paths if not (holdout and is_held_out(p.name))]
         if not self.paths:
             rest = " once the held-out tenth is left out" if paths else ""
-            raise SourceError(f"the folder {folder} holds no photo{rest} (looked for {', '.join(sorted(PHOTO_SUFFIXES))}).")
+            raise SourceError(
+                f"the folder {folder} holds no photo{rest} (looked for {', '.join(sorted(PHOTO_SUFFIXES))})."
+            )
 
     def __len__(self):
         return len(self.paths)
@@ -96,87 +105,99 @@ class FolderSource:
 class HubSource:
     """A dataset on the Hub, streamed: nothing is downloaded before it is needed, nothing is kept on disk.
 
-    Shards come in an order drawn anew each pass; photos are mixed within blocks of ``block`` rows, which are held
-    undecoded in memory.
+    Each pass takes the shards in an order drawn anew, the rows of ``mixed`` shards in turns, and shuffles them within
+    blocks of ``block`` rows, which are held undecoded in memory. Images may lie in the rows (parquet, webdataset) or in
+    files of their own (imagefolder), which are fetched one by one.
+
+    A walk that starts late, or takes only a share, still reads the rows that it passes over (of whole passes only the
+    first, and no files of their own), so each process and worker streams the rows for itself.
+
+    Args:
+        dataset: ``user/name``.
+        split, revision: of the dataset.
+        column: the image column; may be left out where there is one.
+        holdout: leave out the photos of :func:`is_held_out`.
+        block: rows.
+        mixed: shards.
+
+    Raises:
+        SourceError: no such dataset, split or revision, no right to it, no network, or no single image column.
     """
 
-    def __init__(self, dataset, split="train", revision=None, column=None, holdout=False, block=512):
-        self.dataset, self.split, self.revision, self.holdout, self.block = dataset, split, revision, holdout, block
-        self.spec = f"{dataset}:{split}" + (f"@{revision}" if revision else "")
-        self._rows = self._open()
-        self.column = self._image_column(column)
-        self._passes = {}  # rows that pass `holdout`, once a whole pass has counted them
+    def __init__(self, dataset, split="train", revision=None, column=None, holdout=False, block=512, mixed=4):
+        self.dataset, self.split, self.revision, self.holdout = dataset, split, revision, holdout
+        self.block, self.mixed = block, mixed
+        self.spec = f"{dataset}:{split}" + (f"@{revision}" if revision else "") + (f"#{column}" if column else "")
+        rows = self._open()
+        self.column = self._image_column(rows, column)
+        # undecoded first: datasets has set up its own decoding threads, which only `decode` takes out again
+        self._rows = rows.decode(False).select_columns([self.column])
+        self._size = None  # rows of a pass, known once one has been read
 
     def _open(self):
         from datasets import load_dataset
-        from datasets.exceptions import DatasetNotFoundError
-        from huggingface_hub.errors import HfHubHTTPError
+        from datasets.data_files import EmptyDatasetError
+        from datasets.exceptions import DataFilesNotFoundError, DatasetNotFoundError
 
-        try:
-            return load_dataset(self.dataset, split=self.split, revision=self.revision, streaming=True)
-        except DatasetNotFoundError as error:
-            raise SourceError(
-                f"no folder and no Hub dataset is called {self.dataset}"
-                + (f" at revision {self.revision}" if self.revision else "")
-                + " (or it is private: log in with `hf auth login`)."
-            ) from error
-        except (ConnectionError, HfHubHTTPError, OSError) as error:
-            raise SourceError(f"the Hub dataset {self.dataset} can't be reached: {_line(error)}") from error
-        except ValueError as error:
-            raise SourceError(f"the Hub dataset {self.spec} can't be streamed: {_line(error)}") from error
+        what = f"the Hub dataset {self.spec}"
+        with self._hub_errors():
+            try:
+                return load_dataset(self.dataset, split=self.split, revision=self.revision, streaming=True)
+            except DatasetNotFoundError as error:
+                if "Revision" in str(error):
+                    raise SourceError(f"{what} has no such revision (branch, tag or commit).") from error
+                raise SourceError(
+                    f"no folder and no Hub dataset is called {self.dataset}, or it is private or gated: "
+                    "check the name, or log in with `hf auth login`."
+                ) from error
+            except (EmptyDatasetError, DataFilesNotFoundError) as error:
+                raise SourceError(f"{what} holds no photo.") from error
+            except ValueError as error:
+                raise SourceError(f"{what} can't be streamed: {_line(error)}") from error
 
-    def _image_column(self, column):
+    def _image_column(self, rows, column):
         from datasets import Image
 
-        features = self._rows.features or self._rows._resolve_features().features
-        images = [name for name, feature in features.items() if isinstance(feature, Image)]
+        images = [name for name, feature in (rows.features or {}).items() if isinstance(feature, Image)]
         if column is not None and column not in images:
-            raise SourceError(
-                f"the dataset {self.spec} has no image column {column!r}; it has {', '.join(map(repr, images)) or 'none'}."
-            )
+            names = ", ".join(map(repr, images)) or "none"
+            raise SourceError(f"the dataset {self.spec} has no image column {column!r}; it has {names}.")
         if column is None and len(images) != 1:
-            raise SourceError(
-                f"the dataset {self.spec} has {len(images)} image columns ({', '.join(images) or 'none'}): "
-                f"name one, as in {self.dataset}:{self.split}#{images[0] if images else 'image'}."
-            )
-        column = column or images[0]
-        self._rows = self._rows.select_columns([column]).cast_column(column, Image(decode=False))
-        return column
+            what = f"{len(images)} image columns ({', '.join(images)})" if images else "no image column"
+            how = f": name one, as in {self.dataset}:{self.split}#{images[0]}." if images else "."
+            raise SourceError(f"the dataset {self.spec} has {what}{how}")
+        return column or images[0]
+
+    def _hub_errors(self):
+        return hub_errors(f"streaming {self.spec} from the Hub", SourceError)
 
     def walk(self, positions, seed):
         """As :meth:`FolderSource.walk`; rows before the first position are passed over undecoded."""
-        wanted = iter(positions)
-        position = next(wanted, None)
-        start, epoch = 0, 0  # position of the pass's first row
+        positions = iter(positions)
+        position = next(positions, None)
+        epoch = 0
         while position is not None:
-            count = self._passes.get(epoch - 1) if epoch else None
-            if count and position >= start + count:  # whole passes are stepped over without reading
-                skipped = (position - start) // count
-                start, epoch = start + skipped * count, epoch + skipped
-                self._passes[epoch - 1] = count
-            rows, last_good = 0, None
+            if self._size:  # whole passes are stepped over without reading
+                epoch = position // self._size
+            start = epoch * (self._size or 0)  # position of the pass's first row
             for block in self._blocks(seed, epoch):
-                order = np.random.default_rng((seed, epoch, rows)).permutation(len(block))
-                while position is not None and position < start + rows + len(block):
-                    photo = self._decode(block[order[position - start - rows]])
-                    last_good = photo or last_good or next(filter(None, map(self._decode, block)), None)
-                    if last_good is not None:
-                        yield position, last_good
-                    position = next(wanted, None)
-                rows += len(block)
+                order = np.random.default_rng((seed, epoch, start)).permutation(len(block))
+                while position is not None and position < start + len(block):
+                    yield position, self._first_good(block, order, position - start, seed, epoch)
+                    position = next(positions, None)
+                start += len(block)
                 if position is None:
                     return
-            if rows == 0 or (last_good is None and position < start + rows):
-                raise SourceError(f"the dataset {self.spec} holds no photo that can be read.")
-            self._passes[epoch] = rows
-            start, epoch = start + rows, epoch + 1
+            self._size = self._size or start
+            if not self._size:
+                rest = " once the held-out tenth is left out" if self.holdout else ""
+                raise SourceError(f"the dataset {self.spec} holds no photo{rest}.")
 
     def _blocks(self, seed, epoch):
+        """Lists of ``block`` undecoded images, the last one shorter."""
         block = []
-        # a buffer of one shuffles nothing but the order of the shards
-        for row in self._rows.shuffle(seed=(seed * 1_000_003 + epoch) % 2**31, buffer_size=1):
-            cell = row[self.column]
-            if cell is None or (self.holdout and is_held_out(cell.get("path") or "")):
+        for cell in self._cells(np.random.default_rng((seed, epoch)).permutation(self._rows.num_shards)):
+            if cell is None or (self.holdout and is_held_out(self._file_name(cell))):
                 continue
             block.append(cell)
             if len(block) == self.block:
@@ -185,12 +206,54 @@ class HubSource:
         if block:
             yield block
 
-    def _decode(self, cell):
-        try:
-            return split_alpha(open_photo(io.BytesIO(cell["bytes"]) if cell["bytes"] else cell["path"]))[0]
-        except PhotoError as error:
-            warnings.warn(f"left out of training: {cell.get('path')}: {error}", stacklevel=2)
-            return None
+    def _cells(self, order):
+        """The rows of the shards, ``mixed`` at a time in turns."""
+        waiting = (self._shard(index) for index in order)
+        reading = deque(itertools.islice(waiting, self.mixed))
+        while reading:
+            shard = reading.popleft()
+            with self._hub_errors():
+                try:
+                    cell = next(shard, self)  # self stands for the end: a cell may be None
+                except ValueError as error:  # pyarrow's word for a broken file
+                    raise SourceError(f"a file of the Hub dataset {self.spec} is damaged: {_line(error)}") from error
+            if cell is not self:
+                reading.append(shard)
+                yield cell
+            else:
+                reading.extend(itertools.islice(waiting, 1))
+
+    def _shard(self, index):
+        # `iter` and not a plain loop, which would hand each worker of a DataLoader another share of the rows
+        for batch in self._rows.shard(self._rows.num_shards, int(index)).iter(batch_size=32):
+            yield from batch[self.column]
+
+    def _file_name(self, cell):
+        if not cell.get("path"):
+            raise SourceError(
+                f"the dataset {self.spec} does not keep its photos' file names, so the held-out tenth is not known: "
+                "train without --holdout, or on a split that leaves it out."
+            )
+        return cell["path"].split("::")[0]  # zip://photo.png::hf://datasets/...
+
+    def _first_good(self, block, order, place, seed, epoch):
+        """The photo at a place of a block, or the next that can be read: the same one wherever the walk began."""
+        turns = (block[order[(place + step) % len(block)]] for step in range(len(block)))
+        rest = itertools.chain.from_iterable(self._blocks(seed, epoch))  # where a whole block is broken
+        for cell in itertools.chain(turns, rest):
+            try:
+                return split_alpha(open_photo(io.BytesIO(self._bytes(cell))))[0]
+            except PhotoError as error:
+                warnings.warn(f"left out of training: {cell.get('path')}: {error}", stacklevel=2)
+        raise SourceError(f"no photo of {self.spec} can be read.")
+
+    def _bytes(self, cell):
+        if cell.get("bytes") is not None:
+            return cell["bytes"]
+        import fsspec
+
+        with self._hub_errors(), fsspec.open(cell["path"], "rb") as file:
+            return file.read()
 
 
 def _hidden(path, root):

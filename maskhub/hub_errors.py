@@ -1,0 +1,64 @@
+"""What can go wrong with the Hugging Face Hub, each in one line that says what to do."""
+
+from contextlib import contextmanager
+
+from maskhub.errors import HubError
+
+__all__ = ["hub_errors"]
+
+
+@contextmanager
+def hub_errors(what, error_class=HubError):
+    """Turn every error that the Hub's clients raise within the block into one of maskhub.
+
+    with hub_errors("the upload to alice/masks"):
+        HfApi().upload_folder(...)
+
+    Args:
+        what: what is being tried, as the subject of "... failed".
+        error_class: the class to raise.
+
+    Raises:
+        HubError (or ``error_class``): with the reason, and what to do about it.
+    """
+    # imported here: the clients take a second, and `import maskhub` must not
+    from huggingface_hub.errors import HFValidationError, HTTPError
+
+    try:
+        yield
+    except (HFValidationError, HTTPError, OSError) as error:  # HTTPError is every client's, OSError has ConnectionError
+        raise error_class(f"{what} failed: {_reason(error)}") from error
+
+
+def _reason(error):
+    from huggingface_hub import errors, get_token
+
+    log_in = "log in with `hf auth login` or set HF_TOKEN."
+    if isinstance(error, errors.HFValidationError):
+        return f"a repository id must look like user/name ({_line(error)})."
+    if isinstance(error, errors.GatedRepoError):
+        return f"the repository is gated: ask for access on its page on the Hub, then {log_in}"
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return f"there is no such repository, or this token has no right to it: check the name, or {log_in}"
+    if isinstance(error, errors.RevisionNotFoundError):
+        return "the repository has no such branch, tag or commit."
+    if isinstance(error, errors.EntryNotFoundError) and isinstance(error, errors.HfHubHTTPError):
+        return f"the repository has no such file ({_line(error)})."
+    if isinstance(error, errors.OfflineModeIsEnabled):
+        return "HF_HUB_OFFLINE is set: unset it to reach the Hub."
+    if isinstance(error, errors.HfHubHTTPError):
+        status = error.response.status_code if error.response is not None else None
+        if status == 401:
+            return f"{'the Hub does not know this token' if get_token() else 'the Hub wants a token'}: {log_in}"
+        if status == 403:
+            return "this token has no right to it: use one with write access to that user or organisation."
+        return f"the Hub answered {_line(error)}: run the same command again later."
+    if isinstance(error, (errors.HTTPError, ConnectionError, TimeoutError, errors.LocalEntryNotFoundError)):
+        return f"the Hub could not be reached ({_line(error)}): check the connection and run the same command again."
+    return f"{_line(error)}."
+
+
+def _line(error):
+    """The first line of an error's text, without the full stop."""
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".: ") if lines else type(error).__name__
