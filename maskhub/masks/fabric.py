@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from maskhub.masks.light import to_linear
+
 __all__ = ["Painted", "paint"]
 
 WIDE, TALL = np.float32(0.78), np.float32(0.84)
@@ -23,9 +25,9 @@ class Painted:
 
     Attributes:
         alpha: float32 h×w in [0, 1], how much of the pixel the mask covers.
-        colour: float32 h×w×3 sRGB in [0, 1] under white light.
+        colour: float32 h×w×3, linear albedo in [0, 1].
         relief: float32 h×w, height above the plain sheet in pixels.
-        dim: float32 h×w, the share of light that reaches into folds.
+        dim: float32 h×w, the share of light that reaches into folds, times the fibres' unevenness.
     """
 
     alpha: np.ndarray
@@ -75,7 +77,7 @@ class _Canvas:
         self.relief = np.zeros_like(u)
         self.dim = np.ones_like(u)
         self.colour = np.empty((*u.shape, 3), np.float32)
-        self.colour[:] = design.base.astype(np.float32)
+        self.colour[:] = to_linear(design.base * 255)
         self.picks = design.numbers["picks"]
 
     def noise(self, name, scale_x, scale_y, channel=0):
@@ -90,8 +92,8 @@ class _Canvas:
         )
 
     def tint(self, amount, colour):
-        """Mix in a colour, by a field in [0, 1]."""
-        self.colour += amount[..., None] * (np.asarray(colour, np.float32) - self.colour)
+        """Mix in an sRGB colour, by a field in [0, 1]."""
+        self.colour += amount[..., None] * (to_linear(np.asarray(colour) * 255) - self.colour)
 
     def line(self, distance, half, soft=None):
         """1 within ``half`` of where a distance (in widths) is 0, with soft edges about a pixel wide."""
@@ -142,7 +144,7 @@ class _Canvas:
         if fibre:
             scale = min(700.0, max(self.width, 120.0) * 1.3)
             speck = self.noise("fibre", scale, scale, 2)
-            self.colour *= 1 + speck[..., None] * np.float32(fibre)
+            self.dim *= 1 + speck * np.float32(2.2 * fibre)
 
 
 def _surgical(c):
@@ -160,7 +162,7 @@ def _surgical(c):
     hem = np.float32(0.042)
     band = np.minimum(np.minimum(c.below_top, c.above_bottom), c.from_side + np.float32(0.012))
     doubled = np.clip((hem - band) * np.float32(c.width) * 0.7 + 0.5, 0, 1)
-    c.tint(doubled * np.float32(0.5), design.trim)
+    c.dim *= 1 + doubled * np.float32(0.10)
     c.relief += doubled * np.float32(0.003)
     c.groove(c.line(band - hem, 0.0030) * c.dashes(c.x + c.y, 0.016, 0.7), 0.0012, 0.13)
     c.relief += (
@@ -185,7 +187,7 @@ def _kn95(c):
     c.groove(c.line(slant * np.float32(0.8), 0.003) * (c.away > 0.12) * (c.from_side > 0.05), 0.0012, 0.09)
     clip = c.line(c.below_top - np.float32(0.060), 0.014, 0.010) * np.clip((0.30 - c.away) * 10, 0, 1)
     c.relief += clip * np.float32(0.005)
-    c.colour *= 1 - 0.05 * clip[..., None]
+    c.dim *= 1 - np.float32(0.10) * clip
     if numbers["valve"]:
         _valve(c, 0.36, 0.62, 0.075)
     if numbers["printed"]:
@@ -230,7 +232,7 @@ def _cloth(c):
     weave = min(1.0, c.width / 500)
     if weave > 0.3:
         threads = np.sin(c.x * np.float32(2 * np.pi * 150)) * np.sin(c.y * np.float32(2 * np.pi * 150))
-        c.colour *= 1 + threads[..., None] * np.float32(0.03 * weave)
+        c.dim *= 1 + threads * np.float32(0.07 * weave)
     if numbers["seam"]:
         c.ridge(0.012, 0.12)
         c.groove(c.line(c.x, 0.0040), 0.0025, 0.22)

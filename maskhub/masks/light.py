@@ -107,12 +107,21 @@ def to_linear(srgb):
 
 def to_srgb(linear):
     """Linear float32 to sRGB in [0, 1], highlights rolled off as a camera does."""
-    x = np.maximum(np.asarray(linear, np.float32), 0)
-    soft = np.float32(0.72)
-    over = x > soft
-    if over.any():
-        x = np.where(over, soft + (1 - soft) * (1 - np.exp(-(x - soft) / (1 - soft))), x)
-    return cv2.pow(x, 1 / 2.2) if x.ndim > 1 else x ** np.float32(1 / 2.2)
+    root = cv2.sqrt(np.maximum(np.asarray(linear, np.float32), 0))
+    index = np.minimum(root.reshape(np.shape(linear)) * np.float32(_TONE_STEPS), 2 * _TONE_STEPS - 1)
+    return _tone_table()[index.astype(np.int32)]
+
+
+_TONE_STEPS = 4096
+
+
+@functools.cache
+def _tone_table():
+    """sRGB of linear values 0 to 4, by their square root."""
+    linear = ((np.arange(2 * _TONE_STEPS) + 0.5) / _TONE_STEPS) ** 2
+    knee = 0.72
+    soft = knee + (1 - knee) * (1 - np.exp(-(linear - knee) / (1 - knee)))
+    return (np.where(linear > knee, soft, linear) ** (1 / 2.2)).astype(np.float32)
 
 
 @functools.cache

@@ -14,27 +14,26 @@ __all__ = ["draw_straps", "skin_like"]
 EAR_TOP, EAR_FOOT = np.array([0.515, -0.08, 0.05]), np.array([0.500, 0.15, 0.06])
 """Where the ear's root begins and ends on the head's axes, on the left side."""
 BAND_TOP, BAND_FOOT = np.array([0.54, -0.22, 0.30]), np.array([0.50, 0.30, 0.30])
-WIDTHS = {"surgical": 0.012, "kn95": 0.018, "cup": 0.022, "cloth": 0.016, "patterned": 0.016, "neoprene": 0.034}
+WIDTHS = {"surgical": 0.012, "kn95": 0.018, "cup": 0.022, "cloth": 0.016, "patterned": 0.016, "neoprene": 0.024}
 STEPS = 14
 
 
-def draw_straps(design, head, sheet, part, left, top, skin):
+def draw_straps(design, head, sheet, bare, left, top):
     """Draw the straps' cover on a rectangle of the photo.
 
     Args:
         design: :class:`~maskhub.masks.styles.Design`.
         head: :class:`~maskhub.masks.fit.Head`.
         sheet: :class:`~maskhub.masks.fit.Sheet`.
-        part: the rectangle's uint8 RGB pixels, h×w×3.
+        bare: :func:`skin_like` of a rectangle of the photo, h×w.
         left, top: its corner in the photo.
-        skin: the face's skin colour (RGB, 0 to 255).
 
     Returns:
         (cover, normal): float32 h×w in [0, 1], and the mean normal (3) of what is seen; None where nothing is.
     """
-    cover = np.zeros(part.shape[:2], np.uint8)
+    cover = np.zeros(bare.shape, np.uint8)
     width = WIDTHS[design.style] * (0.9 + 0.3 * design.numbers["picks"][7])
-    normal_sum, open_ = np.zeros(3), skin_like(part, skin)
+    normal_sum = np.zeros(3)
     hidden = np.zeros_like(cover)
     for points, normals in strap_paths(design, head, sheet):
         visible = normals[:, 2] < 0.02
@@ -44,12 +43,12 @@ def draw_straps(design, head, sheet, part, left, top, skin):
             continue
         line = points[:count, :2] - (left, top)
         # hair over the ear: the strap runs under what doesn't look like skin, and soon ends
-        at = np.clip(np.rint(line), 0, (part.shape[1] - 1, part.shape[0] - 1)).astype(int)
-        bare = open_[at[:, 1], at[:, 0]]
+        at = np.clip(np.rint(line), 0, (bare.shape[1] - 1, bare.shape[0] - 1)).astype(int)
+        along = bare[at[:, 1], at[:, 0]]
         target = cover
-        if bare[-4:].mean() < 0.5:
+        if along[-4:].mean() < 0.5:
             target = hidden
-            gone = np.flatnonzero(np.convolve(bare < 0.4, [1, 1], "valid") == 2)
+            gone = np.flatnonzero(np.convolve(along < 0.4, [1, 1], "valid") == 2)
             count = min(count, int(gone[0]) + 2 if len(gone) else count)
             if count < 3:
                 continue
@@ -58,17 +57,22 @@ def draw_straps(design, head, sheet, part, left, top, skin):
         normal_sum += normals[:count].sum(0)
     if not normal_sum.any():
         return None
-    cover = np.maximum(cover / np.float32(255), hidden * open_ / np.float32(255))
+    cover = np.maximum(cover / np.float32(255), hidden * bare / np.float32(255))
     return cover, normal_sum / max(float(np.linalg.norm(normal_sum)), 1e-6)
 
 
 def skin_like(part, skin):
     """How much each pixel looks like the face's skin, 0 to 1: h×w float32."""
-    difference = cv2.blur(part, (3, 3)).astype(np.float32) - np.asarray(skin, np.float32)
+    height, width = part.shape[:2]
+    factor = max(2, round(max(height, width) / 128))
+    small = cv2.resize(part, (max(1, width // factor), max(1, height // factor)), interpolation=cv2.INTER_AREA)
+    difference = small.astype(np.float32) - np.asarray(skin, np.float32)
     luma = difference @ LUMA
     chroma = difference - luma[..., None]
-    far = (luma / 75) ** 2 + (chroma * chroma).sum(-1) / 30**2
-    return np.clip(1.6 - 0.6 * far, 0, 1)
+    far = (luma / 70) ** 2 + (chroma * chroma).sum(-1) / 24**2
+    return cv2.resize(
+        np.clip(1.6 - 0.6 * far, 0, 1).astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR
+    )
 
 
 def strap_paths(design, head, sheet):

@@ -20,13 +20,13 @@ COLOURS = {
         "blue": (150, 194, 222),
         "green": (150, 205, 186),
         "white": (234, 237, 238),
-        "black": (34, 34, 37),
+        "black": (48, 48, 52),
         "pink": (236, 176, 190),
     },
-    "kn95": {"white": (238, 238, 235), "black": (36, 36, 38), "grey": (150, 152, 156), "pink": (232, 190, 196)},
+    "kn95": {"white": (238, 238, 235), "black": (50, 50, 53), "grey": (150, 152, 156), "pink": (232, 190, 196)},
     "cup": {"white": (236, 235, 230), "blue": (196, 216, 230), "grey": (176, 178, 180)},
     "cloth": {
-        "black": (33, 32, 35),
+        "black": (46, 45, 48),
         "navy": (38, 50, 84),
         "grey": (128, 130, 134),
         "red": (168, 42, 46),
@@ -39,13 +39,13 @@ COLOURS = {
         "blue": (54, 84, 140),
         "red": (164, 48, 52),
         "green": (74, 96, 58),
-        "black": (40, 40, 44),
+        "black": (48, 48, 52),
         "purple": (104, 66, 128),
         "mustard": (204, 158, 60),
         "teal": (40, 118, 122),
         "beige": (198, 178, 150),
     },
-    "neoprene": {"black": (35, 35, 38), "grey": (98, 100, 104), "pink": (214, 160, 166), "beige": (214, 196, 178)},
+    "neoprene": {"black": (46, 46, 49), "grey": (98, 100, 104), "pink": (214, 160, 166), "beige": (214, 196, 178)},
 }
 """The colours of each style by name, as sRGB under white light."""
 STYLES = tuple(COLOURS)
@@ -164,7 +164,7 @@ def design(style="random", colour=None, worn="correctly", rng=None):
     accent = np.array(ACCENTS[int(picks[4] * len(ACCENTS))]) / 255
     if np.abs(accent - base).sum() < 0.45:
         accent = np.where(base.mean() > 0.5, base * 0.35, 1 - (1 - base) * 0.25)
-    strap, trim, waist, corner, tension = base, base, 0.0, 0.02, 18
+    strap, trim, waist, corner, tension = base, base, 0.0, 0.02, 8
     pulled_down = worn == "nose-and-mouth-out"
     if style == "surgical":
         strap = np.full(3, 0.90) if base.mean() > 0.25 else base
@@ -173,24 +173,24 @@ def design(style="random", colour=None, worn="correctly", rng=None):
     elif style == "kn95":
         strap = np.full(3, 0.90) if base.mean() > 0.25 else base
         numbers.update(bulge=0.065 + 0.02 * picks[6], loose=0.02, printed=picks[5] < 0.5, valve=picks[5] > 0.85)
-        waist, corner, tension = -0.03, 0.03, 30
+        waist, corner, tension = -0.03, 0.03, 12
     elif style == "cup":
         strap = np.array([(236, 206, 70), (232, 230, 224), (70, 120, 190)][int(picks[4] * 3)]) / 255
         numbers.update(bulge=0.075 + 0.03 * picks[6], rings=int(1 + picks[5] * 3), valve=picks[7] < 0.5)
-        corner, tension = 0.13, 30
+        corner, tension = 0.13, 12
     elif style in ("cloth", "patterned"):
         strap = base if picks[5] < 0.5 else np.full(3, 0.88 if picks[5] < 0.7 else 0.10)
         numbers.update(
             seam=picks[6] < 0.55, bulge=0.01 + 0.025 * (picks[6] < 0.55), loose=0.03, pleats=0 if picks[6] < 0.8 else 2
         )
-        corner, tension = 0.03, 22
+        corner, tension = 0.03, 10
         waist = 0.02 * picks[7]
     else:
         numbers.update(seam=True, bulge=0.03, loose=0.012, stitched=picks[5] < 0.5)
-        waist, corner, tension = -0.07, 0.05, 24
+        waist, corner, tension = -0.07, 0.05, 10
     if pulled_down:
         numbers["bulge"] = numbers["loose"] = 0.0
-        tension = 6
+        tension = 3
     return Design(
         style,
         name,

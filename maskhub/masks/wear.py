@@ -142,7 +142,8 @@ def _put_on(image, landmarks, design, rng):
     alpha = np.zeros((size[1], size[0]), np.float32)
     alpha[inner] = painted.alpha
     layer = np.empty((size[1], size[0], 3), np.float32)
-    strap = draw_straps(design, head, sheet, part, x0, y0, light.skin)
+    bare = skin_like(part, light.skin)
+    strap = draw_straps(design, head, sheet, bare, x0, y0)
     if strap is None:
         layer[:] = 0
         layer[inner] = fabric
@@ -150,13 +151,13 @@ def _put_on(image, landmarks, design, rng):
     else:
         strap_cover, normal = strap
         shade = light.on(*(np.full((1, 1), value, np.float32) for value in normal))
-        layer[:] = _toned(design.strap[None, None].astype(np.float32), light, shade)
+        layer[:] = _toned(to_linear(design.strap[None, None] * 255), light, shade)
         mix = painted.alpha[..., None]
         layer[inner] += (fabric - layer[inner]) * mix
         whole = np.maximum(alpha, strap_cover)
 
     whole, layer = _blurred(whole, layer, max(light.blur, 0.5))
-    shadow = _shadow(whole, head, light) * skin_like(part, light.skin)
+    shadow = _shadow(whole, head, light) * bare
     shaded = below * (1 - shadow[..., None])
     grain = _grain(size, light.grain, rng)
     mixed = shaded + (layer + grain - shaded) * whole[..., None]
@@ -193,7 +194,7 @@ def _lit(painted, normals, light):
 
 
 def _toned(colour, light, shade):
-    linear = to_linear(colour * 255)
+    linear = colour
     if light.saturation < 1:
         grey = linear @ LUMA
         linear = grey[..., None] + (linear - grey[..., None]) * np.float32(light.saturation)
