@@ -93,7 +93,10 @@ class _Canvas:
 
     def tint(self, amount, colour):
         """Mix in an sRGB colour, by a field in [0, 1]."""
-        self.colour += amount[..., None] * (to_linear(np.asarray(colour) * 255) - self.colour)
+        # numpy is slow at broadcasting over a last axis of 3
+        amount = cv2.merge((amount, amount, amount))
+        self.colour *= 1 - amount
+        self.colour += cv2.multiply(amount, (*to_linear(np.asarray(colour) * 255).tolist(), 0.0))
 
     def line(self, distance, half, soft=None):
         """1 within ``half`` of where a distance (in widths) is 0, with soft edges about a pixel wide."""
@@ -104,9 +107,9 @@ class _Canvas:
 
     def dashes(self, along, length, share=0.6):
         """A row of stitches: 1 on the dashes of a coordinate in widths."""
-        if length * self.width < 2.5:
+        if length * self.width < 4:
             return np.float32(share)
-        place = np.abs(np.mod(along / np.float32(length), 1) - 0.5) * 2
+        place = np.abs(_fraction(along * np.float32(1 / length)) - 0.5) * 2
         return np.clip((share - place) * length * self.width * 0.5 + 0.5, 0, 1)
 
     def groove(self, mask, depth, dim):
@@ -230,7 +233,7 @@ def _cloth(c):
         _pattern(c, numbers["pattern"])
     c.cloth_noise(0.016, 0.0085, 0.018)
     weave = min(1.0, c.width / 500)
-    if weave > 0.3:
+    if weave > 0.5:
         threads = np.sin(c.x * np.float32(2 * np.pi * 150)) * np.sin(c.y * np.float32(2 * np.pi * 150))
         c.dim *= 1 + threads * np.float32(0.07 * weave)
     if numbers["seam"]:
@@ -277,7 +280,9 @@ def _valve(c, u, down, radius):
     c.relief = c.relief * (1 - 0.8 * disc) + disc * np.float32(0.016)
     ring = np.abs(away - np.float32(0.72 * radius))
     c.groove(c.line(ring, 0.004) * disc, 0.004, 0.22)
-    slots = c.line(np.mod(y, np.float32(0.026)) - np.float32(0.013), 0.004) * (away < 0.62 * radius)
+    slots = c.line(_fraction(y / np.float32(0.026)) * np.float32(0.026) - np.float32(0.013), 0.004) * (
+        away < 0.62 * radius
+    )
     c.groove(slots, 0.004, 0.35)
     # the shadow at its foot
     c.dim *= 1 - 0.22 * np.clip(1 - np.abs(away - radius - 0.006) / 0.012, 0, 1) * (y > -0.3 * radius)
@@ -297,8 +302,8 @@ def _pattern(c, name):
     elif name == "dots":
         period = np.float32(0.06 + 0.05 * picks[4])
         row = np.floor(c.y / period)
-        x = np.mod(c.x / period + 0.5 * np.mod(row, 2), 1) - 0.5
-        y = np.mod(c.y / period, 1) - 0.5
+        x = _fraction(c.x / period + 0.5 * row) - 0.5
+        y = _fraction(c.y / period) - 0.5
         away = np.hypot(x, y) * period
         c.tint(np.clip((0.26 * period - away) * c.width + 0.5, 0, 1), accent)
     elif name == "camouflage":
@@ -317,8 +322,8 @@ def _floral(c, accent):
     c.tint(np.clip((field - 1.0) * (c.width / 24) + 0.5, 0, 1) * np.float32(0.8), leaf)
     cell = np.float32(0.115 + 0.05 * c.picks[4])
     gx, gy = np.floor(c.x / cell), np.floor(c.y / cell)
-    seed = np.mod(np.sin(gx * 127.1 + gy * 311.7 + c.design.seed % 1000) * 43758.5, 1)
-    turn = np.mod(seed * 57.3, 1)
+    seed = _fraction(np.sin(gx * 127.1 + gy * 311.7 + c.design.seed % 1000) * 437.585)
+    turn = _fraction(seed * 57.3)
     x = c.x / cell - gx - np.float32(0.5) - (seed - 0.5) * 0.4
     y = c.y / cell - gy - np.float32(0.5) - (turn - 0.5) * 0.4
     away = np.hypot(x, y)
@@ -332,8 +337,12 @@ def _floral(c, accent):
 
 def _wave(along, period, share, width):
     """Bands of a period, anti-aliased."""
-    place = np.abs(np.mod(along / np.float32(period), 1) - 0.5) * 2
+    place = np.abs(_fraction(along / np.float32(period)) - 0.5) * 2
     return np.clip((share - place) * np.float32(period * width / 2) + 0.5, 0, 1).astype(np.float32)
+
+
+def _fraction(x):
+    return x - np.floor(x)
 
 
 def _distance(field):

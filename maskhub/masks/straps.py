@@ -36,7 +36,7 @@ def draw_straps(design, head, sheet, bare, left, top):
     normal_sum = np.zeros(3)
     hidden = np.zeros_like(cover)
     for points, normals in strap_paths(design, head, sheet):
-        visible = normals[:, 2] < 0.02
+        visible = normals[:, 2] < -0.12
         # only the first stretch: what comes out again behind the head is not drawn
         count = len(visible) if visible.all() else int(np.argmin(visible))
         if count < 2:

@@ -36,7 +36,7 @@ SEARCH_SIDE = 256
 """Photos are searched for their largest face at this size first: enough for one that fills the picture."""
 SHADOW = 0.34
 """The contact shadow's depth where the fabric touches the skin."""
-MARGIN = 0.10
+MARGIN = 0.07
 """How far shadow and straps may reach beyond the fabric, in face widths."""
 
 
@@ -129,14 +129,13 @@ def _put_on(image, landmarks, design, rng):
     painted = paint(design, seen, head.width)
 
     # a rectangle with room for straps and shadow
-    x0, y0, x1, y1 = _room(design, head, sheet, seen, image.shape)
+    x0, y0, x1, y1 = _room(design, head, seen, image.shape)
     size = x1 - x0, y1 - y0
     inner = (
         slice(seen.top - y0, seen.top - y0 + seen.u.shape[0]),
         slice(seen.left - x0, seen.left - x0 + seen.u.shape[1]),
     )
     part = image[y0:y1, x0:x1]
-    below = part.astype(np.float32)
 
     fabric = _lit(painted, seen.normals, light)
     alpha = np.zeros((size[1], size[0]), np.float32)
@@ -152,27 +151,34 @@ def _put_on(image, landmarks, design, rng):
         strap_cover, normal = strap
         shade = light.on(*(np.full((1, 1), value, np.float32) for value in normal))
         layer[:] = _toned(to_linear(design.strap[None, None] * 255), light, shade)
-        mix = painted.alpha[..., None]
-        layer[inner] += (fabric - layer[inner]) * mix
+        layer[inner] += (fabric - layer[inner]) * _three(painted.alpha)
         whole = np.maximum(alpha, strap_cover)
 
-    whole, layer = _blurred(whole, layer, max(light.blur, 0.5))
+    # the fabric and its cover under the photo's own blur; the colours are weighted by the cover from here on
+    sigma = max(light.blur, 0.5)
+    window = 2 * int(np.ceil(2.2 * sigma)) + 1
+    layer = cv2.GaussianBlur(layer * _three(whole), (window, window), sigma)
+    whole = cv2.GaussianBlur(whole, (window, window), sigma)
     shadow = _shadow(whole, head, light) * bare
-    shaded = below * (1 - shadow[..., None])
-    grain = _grain(size, light.grain, rng)
-    mixed = shaded + (layer + grain - shaded) * whole[..., None]
+    mixed = part * _three((1 - shadow) * (1 - whole)) + layer
+    mixed += _three(_grain(size, light.grain, rng) * whole + np.float32(0.5))
     cover = np.maximum(whole, shadow)
     cover[cover < 1 / 255] = 0
     out = image.copy()
-    changed = np.where(cover[..., None] > 0, np.rint(mixed).clip(0, 255), below)
-    out[y0:y1, x0:x1] = changed.astype(np.uint8)
+    np.copyto(out[y0:y1, x0:x1], np.clip(mixed, 0, 255).astype(np.uint8), where=(cover > 0)[..., None])
     region[y0:y1, x0:x1] = np.minimum(cover, 1)
     return out, region
 
 
-def _room(design, head, sheet, seen, shape):
+def _three(plane):
+    """A plane as three equal channels: numpy is slow at broadcasting over a last axis of 3."""
+    return cv2.merge((plane, plane, plane))
+
+
+def _room(design, head, seen, shape):
     margin = int(np.ceil(MARGIN * head.width)) + 3
-    ears = head.to_photo(np.array([[-0.55, -0.24, 0.2], [0.55, -0.24, 0.2], [-0.55, 0.3, 0.2], [0.55, 0.3, 0.2]]))
+    height = -0.24 if design.style == "cup" else -0.12
+    ears = head.to_photo(np.array([[-0.54, height, 0.1], [0.54, height, 0.1], [-0.54, 0.2, 0.1], [0.54, 0.2, 0.1]]))
     x0 = min(seen.left - margin, int(ears[:, 0].min()) - 2)
     y0 = min(seen.top - margin, int(ears[:, 1].min()) - 2)
     x1 = max(seen.left + seen.u.shape[1] + margin, int(ears[:, 0].max()) + 3)
@@ -197,16 +203,9 @@ def _toned(colour, light, shade):
     linear = colour
     if light.saturation < 1:
         grey = linear @ LUMA
-        linear = grey[..., None] + (linear - grey[..., None]) * np.float32(light.saturation)
-    return to_srgb(linear * (shade[..., None] * light.exposure)) * 255
-
-
-def _blurred(whole, layer, sigma):
-    """Cover and colours under the photo's own blur; colours beyond the edge don't bleed in."""
-    size = 2 * int(np.ceil(2.2 * sigma)) + 1
-    soft = cv2.GaussianBlur(whole, (size, size), sigma)
-    weighted = cv2.GaussianBlur(layer * whole[..., None], (size, size), sigma)
-    return soft, weighted / np.maximum(soft, 1e-3)[..., None]
+        linear = _three(grey) + (linear - _three(grey)) * np.float32(light.saturation)
+    lit = linear * cv2.merge([shade * value for value in light.exposure])
+    return to_srgb(lit) * np.float32(255)
 
 
 def _shadow(whole, head, light):
@@ -222,11 +221,11 @@ def _shadow(whole, head, light):
 
 
 def _grain(size, sigma, rng):
-    """Noise of the photo's strength, h×w×1, cut from a fixed tile at a random place."""
+    """Noise of the photo's strength, h×w, cut from a fixed tile at a random place."""
     tile = _grain_tile()
     x, y = rng.integers(0, tile.shape[1], 2)
     rows, columns = (np.arange(size[1]) + y) % tile.shape[0], (np.arange(size[0]) + x) % tile.shape[1]
-    return (tile[rows][:, columns] * np.float32(sigma))[..., None]
+    return tile[rows][:, columns] * np.float32(sigma)
 
 
 @functools.cache
