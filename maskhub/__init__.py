@@ -15,8 +15,12 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "FaceMaskPipeline": "maskhub.pipelines.face_mask",
+    "AttentionGenerator": "maskhub.models.attention",
     "PatchDiscriminator": "maskhub.models.patch",
     "ResnetGenerator": "maskhub.models.resnet",
+    "SimDiscriminator": "maskhub.models.simgan",
+    "SimGenerator": "maskhub.models.simgan",
+    "UnetGenerator": "maskhub.models.unet",
     "Face": "maskhub.faces.detect",
     "detect": "maskhub.faces.detect",
     "open_photo": "maskhub.faces.photo",

@@ -6,7 +6,7 @@ from torch import nn
 
 from maskhub.errors import CheckpointError, ConfigError
 
-__all__ = ["Network", "check_multiple", "choose", "norm_layer"]
+__all__ = ["Network", "check_multiple", "check_range", "choose", "norm_layer"]
 
 
 class Network(ModelMixin, ConfigMixin):
@@ -57,6 +57,13 @@ def choose(kind, value, options):
     return options[value]
 
 
+def check_range(kind, value, low, high, multiple=1):
+    """Raise :class:`ConfigError` unless ``value`` is a multiple of ``multiple`` between ``low`` and ``high``."""
+    if not low <= value <= high or value % multiple:
+        step = f" in steps of {multiple}" if multiple > 1 else ""
+        raise ConfigError(f"{kind} is {value!r}; it must be from {low} to {high}{step}.")
+
+
 def norm_layer(norm):
     """The norm called ``"instance"`` (no gain, no statistics, as in CycleGAN), ``"batch"`` or ``"none"``.
 
@@ -74,13 +81,17 @@ def norm_layer(norm):
     )
 
 
-def check_multiple(images: torch.Tensor, multiple: int, channels: int):
-    """Raise :class:`ConfigError` unless ``images`` is N×channels×H×W with H and W multiples of ``multiple``."""
+def check_multiple(images: torch.Tensor, multiple: int, channels: int, at_least: int | None = None):
+    """Raise :class:`ConfigError` unless ``images`` is N×channels×H×W with H and W multiples of ``multiple``.
+
+    ``at_least`` is the smallest side, by default twice ``multiple``.
+    """
+    at_least = at_least or 2 * multiple
     if images.ndim != 4 or images.shape[1] != channels:
         raise ConfigError(f"expected images of shape N×{channels}×H×W, got {'×'.join(map(str, images.shape))}.")
     height, width = images.shape[2:]
-    if height % multiple or width % multiple or min(height, width) < 2 * multiple:
+    if height % multiple or width % multiple or min(height, width) < at_least:
         raise ConfigError(
-            f"images are {height}×{width}: height and width must be multiples of {multiple}, at least {2 * multiple}. "
+            f"images are {height}×{width}: height and width must be multiples of {multiple}, at least {at_least}. "
             "Resize or pad them first."
         )

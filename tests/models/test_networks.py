@@ -7,7 +7,16 @@ import torch
 from safetensors.torch import load_file
 
 import maskhub
-from maskhub import CheckpointError, ConfigError, PatchDiscriminator, ResnetGenerator
+from maskhub import (
+    AttentionGenerator,
+    CheckpointError,
+    ConfigError,
+    PatchDiscriminator,
+    ResnetGenerator,
+    SimDiscriminator,
+    SimGenerator,
+    UnetGenerator,
+)
 
 SMALL = {
     "resnet": (ResnetGenerator, {"width": 8, "blocks": 2}),
@@ -15,6 +24,11 @@ SMALL = {
         ResnetGenerator,
         {"width": 8, "blocks": 1, "norm": "batch", "upsampling": "resize", "padding": "zero", "dropout": 0.5},
     ),
+    "unet": (UnetGenerator, {"width": 4, "depth": 5}),
+    "unet-resize": (UnetGenerator, {"width": 4, "depth": 4, "norm": "instance", "upsampling": "resize"}),
+    "attention": (AttentionGenerator, {"width": 4, "blocks": 1, "contents": 3}),
+    "sim": (SimGenerator, {"width": 8, "blocks": 2}),
+    "sim-critic": (SimDiscriminator, {"width": 9, "resolution": 32}),
     "patch": (PatchDiscriminator, {"width": 8, "layers": 2}),
     "patch-batch-pairs": (PatchDiscriminator, {"width": 8, "norm": "batch", "in_channels": 6}),
     "pixel": (PatchDiscriminator, {"width": 8, "layers": 0}),
@@ -37,16 +51,19 @@ def count(network):
 
 
 @pytest.mark.parametrize(
-    ("network", "parameters"),
+    ("kind", "options", "parameters"),
     [
-        (ResnetGenerator(), 11_378_179),
-        (ResnetGenerator(blocks=6), 7_837_699),
-        (PatchDiscriminator(), 2_764_737),
-        (PatchDiscriminator(in_channels=6, norm="batch"), 2_768_705),
+        (ResnetGenerator, {}, 11_378_179),
+        (ResnetGenerator, {"blocks": 6}, 7_837_699),
+        (UnetGenerator, {}, 54_413_955),
+        (UnetGenerator, {"depth": 7}, 41_828_995),
+        (PatchDiscriminator, {}, 2_764_737),
+        (PatchDiscriminator, {"in_channels": 6, "norm": "batch"}, 2_768_705),
     ],
 )
-def test_the_papers_sizes(network, parameters):
-    assert count(network) == parameters
+def test_the_papers_sizes(kind, options, parameters):
+    with torch.device("meta"):  # no weights are drawn
+        assert count(kind(**options)) == parameters
 
 
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (64, 36), (8, 100)])
@@ -55,6 +72,56 @@ def test_a_generator_keeps_the_shape_and_range(height, width, upsampling):
     out = ResnetGenerator(width=4, blocks=1, upsampling=upsampling)(torch.randn(1, 3, height, width))
     assert out.shape == (1, 3, height, width)
     assert out.abs().max() <= 1
+
+
+@pytest.mark.parametrize(
+    "generator",
+    [
+        UnetGenerator(width=4, depth=4),
+        UnetGenerator(width=4, depth=5, upsampling="resize"),
+        AttentionGenerator(width=4, blocks=1, contents=2, noise=(1.0, 0.2)),
+        SimGenerator(width=4),
+    ],
+    ids=lambda generator: type(generator).__name__,
+)
+def test_the_other_generators_keep_the_shape_and_range(generator):
+    out = generator(torch.rand(2, 3, 64, 96) * 2 - 1)
+    assert out.shape == (2, 3, 64, 96)
+    assert out.abs().max() <= 1
+
+
+def test_a_u_net_needs_its_depth_in_pixels():
+    assert UnetGenerator(width=4, depth=5).eval()(torch.zeros(1, 3, 32, 32)).shape == (1, 3, 32, 32)
+    with pytest.raises(ConfigError, match="multiples of 32"):
+        UnetGenerator(width=4, depth=5)(torch.zeros(1, 3, 48, 48))
+
+
+def test_a_noisy_u_net_varies_and_a_quiet_one_does_not():
+    for noisy in (True, False):
+        network = UnetGenerator(width=2, depth=8, noisy=noisy).eval()
+        x = torch.rand(1, 3, 256, 256)
+        assert torch.equal(network(x), network(x)) != noisy
+
+
+def test_attention_chooses_among_contents_and_the_input():
+    network = AttentionGenerator(width=4, blocks=1, contents=3)
+    x = torch.rand(1, 3, 32, 32) * 2 - 1
+    _, attention = network(x, with_attention=True)
+    assert attention.shape == (1, 4, 32, 32)
+    assert torch.allclose(attention.sum(1), torch.ones(1, 32, 32))
+    with torch.no_grad():
+        network.attention[-1].weight.zero_()
+        network.attention[-1].bias.copy_(torch.tensor([0.0, 0.0, 0.0, 100.0]))
+    assert torch.equal(network(x), x)  # all attention on the input: it passes through bit for bit
+
+
+def test_noise_changes_the_result_and_a_seed_fixes_it():
+    network = AttentionGenerator(width=4, blocks=1, noise=(1.0, 0.2))
+    x = torch.rand(1, 3, 32, 32)
+    seeded = [network(x, generator=torch.Generator().manual_seed(seed)) for seed in (0, 0, 1)]
+    assert torch.equal(seeded[0], seeded[1])
+    assert not torch.equal(seeded[0], seeded[2])
+    assert not torch.equal(network(x), network(x))
 
 
 @pytest.mark.parametrize(("layers", "side"), [(0, 64), (1, 30), (2, 14), (3, 6), (4, 2)])
@@ -81,7 +148,7 @@ def test_save_and_load_are_exact_and_without_pickle(network, tmp_path):
     assert {path.suffix for path in tmp_path.iterdir()} == {".json", ".safetensors"}
     again = type(network).from_pretrained(tmp_path)
     public = [name for name in network.config if not name.startswith("_")]
-    assert all(again.config[name] == network.config[name] for name in public)
+    assert all(json.dumps(again.config[name]) == json.dumps(network.config[name]) for name in public)
     assert torch.equal(again(images(network)), network(images(network)))
 
 

@@ -1,0 +1,106 @@
+"""The attention-guided generator: it paints several contents and says, pixel by pixel, which of them to show.
+
+Tang, Liu, Xu, Torr, Sebe: "AttentionGAN: Unpaired Image-to-Image Translation using Attention-Guided Generative
+Adversarial Networks" (TNNLS 2021), section III-B, scheme II. The input itself is the last of the layers that the
+attention chooses from, so that what need not change passes through untouched. The two-step mask study adds noise to the
+last layers of the content head, so that one face gets different fabrics.
+"""
+
+import torch
+from diffusers.configuration_utils import register_to_config
+from torch import nn
+
+from maskhub.models.network import Network, check_multiple, check_range, choose, norm_layer
+from maskhub.models.resnet import ResnetBlock
+
+__all__ = ["AttentionGenerator"]
+
+
+class AttentionGenerator(Network):
+    """Translates N×3×H×W in [-1, 1] to the same shape and range; H and W are multiples of 4.
+
+    An encoder and residual trunk as in ``ResnetGenerator``, then two heads of three transposed convolutions each. With
+    k contents Cᵢ and k + 1 attentions Aᵢ (a softmax over the maps), the result is Σᵢ Aᵢ Cᵢ + Aₖ₊₁ x.
+
+    Args:
+        width: channels after the first convolution.
+        blocks: residual blocks of the trunk.
+        contents: k, the content images (9 in the paper, and so 10 attention maps).
+        norm: ``"instance"`` (the paper), ``"batch"`` or ``"none"``.
+        padding: ``"reflect"`` (the paper) or ``"zero"``.
+        noise: standard deviations of the normal noise added to the inputs of the last two content layers, (1, 0.2) in
+            the two-step study; zeros turn it off. Drawn from torch's random numbers, or from ``generator``.
+        in_channels, out_channels: of the images; the pass-through needs them equal.
+    """
+
+    @register_to_config
+    def __init__(
+        self,
+        width: int = 64,
+        blocks: int = 9,
+        contents: int = 9,
+        norm: str = "instance",
+        padding: str = "reflect",
+        noise: tuple[float, float] = (0.0, 0.0),
+        in_channels: int = 3,
+        out_channels: int = 3,
+    ):
+        super().__init__()
+        check_range("the number of contents", contents, 1, 64)
+        check_range("out_channels", out_channels, in_channels, in_channels)
+        make_norm, bias = norm_layer(norm)
+        mode = choose("padding", padding, {"reflect": "reflect", "zero": "zeros"})
+        self.head = nn.Sequential(
+            nn.Conv2d(in_channels, width, 7, padding=3, padding_mode=mode, bias=bias), make_norm(width), nn.ReLU()
+        )
+        self.down = nn.Sequential(
+            *(
+                nn.Sequential(nn.Conv2d(c, 2 * c, 3, stride=2, padding=1, bias=bias), make_norm(2 * c), nn.ReLU())
+                for c in (width, 2 * width)
+            )
+        )
+        self.trunk = nn.Sequential(*(ResnetBlock(4 * width, make_norm, bias, mode) for _ in range(blocks)))
+        self.content = _upward(width, contents * out_channels, make_norm, bias)
+        self.attention = _upward(width, contents + 1, make_norm, bias)
+        self.init_weights()
+
+    def forward(self, images, generator=None, with_attention=False):
+        """Translate.
+
+        Args:
+            images: N×3×H×W in [-1, 1].
+            generator: ``torch.Generator`` of the noise; a fixed seed fixes the result.
+            with_attention: also return the attention, N×(k+1)×H×W; its last map says what passes through.
+        """
+        check_multiple(images, 4, self.config.in_channels)
+        x = self.trunk(self.down(self.head(images)))
+        contents, attention = x, x
+        # noise enters before the second and the third layer of the content head
+        for layer, deviation in zip(self.content, (0.0, *self.config.noise), strict=True):
+            contents = layer(_with_noise(contents, deviation, generator))
+        for layer in self.attention:
+            attention = layer(attention)
+        attention = torch.softmax(attention.float(), 1)
+        n, _, height, width = images.shape
+        layers = torch.tanh(contents).view(n, self.config.contents, self.config.out_channels, height, width)
+        layers = torch.cat([layers, images.unsqueeze(1).to(layers.dtype)], 1)
+        out = (layers * attention.unsqueeze(2).to(layers.dtype)).sum(1)
+        return (out, attention) if with_attention else out
+
+
+def _upward(width, out_channels, make_norm, bias):
+    """Three transposed convolutions: two that double the resolution, one that keeps it."""
+
+    def double(channels):
+        up = nn.ConvTranspose2d(channels, channels // 2, 3, stride=2, padding=1, output_padding=1, bias=bias)
+        return nn.Sequential(up, make_norm(channels // 2), nn.ReLU())
+
+    return nn.ModuleList([double(4 * width), double(2 * width), nn.ConvTranspose2d(width, out_channels, 7, padding=3)])
+
+
+def _with_noise(x, deviation, generator):
+    if not deviation:
+        return x
+    where = generator.device if generator is not None else x.device
+    noise = torch.randn(x.shape, generator=generator, device=where, dtype=torch.float32)
+    return x + deviation * noise.to(x.device, x.dtype)

@@ -1,0 +1,106 @@
+"""SimGAN's refiner and discriminator, as used to make drawn masks look real.
+
+Shrivastava, Pfister, Tuzel, Susskind, Wang, Webb: "Learning from Simulated and Unsupervised Images through Adversarial
+Training" (CVPR 2017), section 3 and appendix: the refiner works at full resolution, 4 (small images) or 10 residual
+blocks of 64 channels, so that it changes texture and keeps shape. The mask study uses 4 or 8 blocks with batch norm,
+and a discriminator of five convolutions, two poolings, flatten, batch norm and one fully connected layer.
+"""
+
+from diffusers.configuration_utils import register_to_config
+from torch import nn
+
+from maskhub.models.network import Network, check_multiple, check_range, choose, norm_layer
+
+__all__ = ["SimDiscriminator", "SimGenerator"]
+
+
+class SimGenerator(Network):
+    """Refines N×3×H×W in [-1, 1] to the same shape and range; any H and W of at least 4 pixels.
+
+    Args:
+        width: channels of every block (64 in the papers).
+        blocks: residual blocks: 4 or 8.
+        norm: ``"batch"`` (the mask study), ``"instance"`` or ``"none"``.
+        padding: ``"zero"`` or ``"reflect"``.
+        in_channels, out_channels: of the images.
+    """
+
+    @register_to_config
+    def __init__(
+        self,
+        width: int = 64,
+        blocks: int = 4,
+        norm: str = "batch",
+        padding: str = "zero",
+        in_channels: int = 3,
+        out_channels: int = 3,
+    ):
+        super().__init__()
+        make_norm, bias = norm_layer(norm)
+        mode = choose("padding", padding, {"zero": "zeros", "reflect": "reflect"})
+        self.head = nn.Sequential(nn.Conv2d(in_channels, width, 3, padding=1, padding_mode=mode), nn.ReLU())
+        self.trunk = nn.Sequential(*(SimBlock(width, make_norm, bias, mode) for _ in range(blocks)))
+        self.tail = nn.Sequential(nn.Conv2d(width, out_channels, 1), nn.Tanh())
+        self.init_weights()
+
+    def forward(self, images):
+        check_multiple(images, 1, self.config.in_channels, at_least=4)
+        return self.tail(self.trunk(self.head(images)))
+
+
+class SimBlock(nn.Module):
+    """relu(x + norm(conv(relu(norm(conv(x)))))): with a ReLU after the sum, unlike CycleGAN's."""
+
+    def __init__(self, channels, make_norm, bias, mode):
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, padding=1, padding_mode=mode, bias=bias),
+            make_norm(channels),
+            nn.ReLU(),
+            nn.Conv2d(channels, channels, 3, padding=1, padding_mode=mode, bias=bias),
+            make_norm(channels),
+        )
+
+    def forward(self, x):
+        return nn.functional.relu(x + self.body(x))
+
+
+class SimDiscriminator(Network):
+    """Maps N×3×R×R in [-1, 1] to N×1 logits for the whole image; real is high. No sigmoid: the loss applies it.
+
+    Five convolutions and two poolings with SimGAN's channel counts (96, 64, 32, 32, 2 for the default ``width``), then
+    flatten, batch norm and one fully connected layer, which ties it to one resolution.
+
+    Args:
+        resolution: R in pixels, a multiple of 16, at least 32.
+        width: channels of the first convolution; the others scale with it.
+        in_channels: of the images.
+    """
+
+    @register_to_config
+    def __init__(self, resolution: int = 128, width: int = 96, in_channels: int = 3):
+        super().__init__()
+        check_range("resolution", resolution, 32, 2048, multiple=16)
+        second, third = max(1, width * 2 // 3), max(1, width // 3)
+        self.features = nn.Sequential(
+            nn.Conv2d(in_channels, width, 3, stride=2, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(width, second, 3, stride=2, padding=1),
+            nn.ReLU(),
+            nn.MaxPool2d(3, stride=2, padding=1),
+            nn.Conv2d(second, third, 3, padding=1),
+            nn.ReLU(),
+            nn.MaxPool2d(3, stride=2, padding=1),
+            nn.Conv2d(third, third, 1),
+            nn.ReLU(),
+            nn.Conv2d(third, 2, 1),
+        )
+        self.judge = nn.Sequential(
+            nn.Flatten(), nn.BatchNorm1d(2 * (resolution // 16) ** 2), nn.Linear(2 * (resolution // 16) ** 2, 1)
+        )
+        self.init_weights()
+
+    def forward(self, images):
+        side = self.config.resolution
+        check_multiple(images, side, self.config.in_channels, at_least=side)
+        return self.judge(self.features(images))
