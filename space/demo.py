@@ -88,7 +88,11 @@ def launch(demo):
             prevent_thread_lock=True,
         )
     except OSError as error:
-        raise ConfigError(f"the app can't be served on {host}, port {port or '7860 and the next'}: {error}") from error
+        place = f"{host}, port {port or '7860 and the next hundred'}"
+        raise ConfigError(
+            f"the app can't be served on {place}: it is taken, or no address of this machine. "
+            "Set GRADIO_SERVER_PORT or GRADIO_SERVER_NAME."
+        ) from error
     print(f"maskhub is at {demo.local_url}", flush=True)
 
 
@@ -103,7 +107,7 @@ def main():
             launch(demo)
             demo.block_thread()
     except MaskHubError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"maskhub: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         pass

@@ -29,12 +29,10 @@ def load():
 
 
 def _from(name):
-    if name.count("/") != 1 and not Path(name).is_dir():
+    folder = Path(name)
+    if name.count("/") != 1 and not folder.is_dir():
         raise CheckpointError(f"there is no folder {name}.")
-    try:
-        return FaceMaskPipeline.from_pretrained(name)
-    except CheckpointError:
-        # a folder to download from may hold the half-precision weights alone, as the bundled one does
-        if not any(Path(name).glob("*/*.fp16.safetensors")):
-            raise
-        return FaceMaskPipeline.from_pretrained(name, variant="fp16", torch_dtype=torch.float32)
+    weights = {path.name for path in folder.glob("*/*.safetensors")}
+    # a folder may hold the half-precision weights alone, as the bundled one does
+    half = weights and all(weight.endswith(".fp16.safetensors") for weight in weights)
+    return FaceMaskPipeline.from_pretrained(name, **({"variant": "fp16", "dtype": torch.float32} if half else {}))

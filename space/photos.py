@@ -13,6 +13,7 @@ from maskhub.faces.photo import open_photo
 
 __all__ = [
     "EXAMPLES",
+    "PhotoInput",
     "done",
     "examples",
     "line",
@@ -30,9 +31,22 @@ EXAMPLES = [str(path) for path in sorted((Path(__file__).parent / "examples").gl
 ORIENTATION = 274
 
 
+class PhotoInput(gr.Image):
+    """An image input that hands over the file itself.
+
+    ``gr.Image`` opens the file first, and answers one that it can't read with "Error" and nothing else.
+    """
+
+    is_template = True  # in the browser it is a plain Image
+
+    def preprocess(self, payload):
+        """The path of the upload, or ``None``."""
+        return payload.path if payload else None
+
+
 def photo_input(elem_id, height):
-    """An upload, webcam and clipboard input that hands over the file itself."""
-    image = gr.Image(
+    """An upload, webcam and clipboard input for photos."""
+    return PhotoInput(
         type="filepath",
         image_mode=None,
         sources=["upload", "webcam", "clipboard"],
@@ -42,9 +56,6 @@ def photo_input(elem_id, height):
         elem_id=elem_id,
         height=height,
     )
-    # gradio would open the file first, and answer one that it can't read with "Error" and nothing else
-    image.preprocess = lambda payload: payload.path if payload else None
-    return image
 
 
 def examples(image):

@@ -1,0 +1,107 @@
+"""The app as a visitor meets it: ``python app.py`` in a process of its own, with an untrained pipeline of seconds."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from app_process import start_app, stop_app
+from PIL import Image
+
+ROOT = Path(__file__).parents[2]
+ASTRONAUT = ROOT / "space" / "examples" / "astronaut.jpg"
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory):
+    """Folder of an untrained pipeline at 64 pixels, with half-precision weights alone, as the bundled one has."""
+    import torch
+
+    from maskhub import FaceMaskPipeline, ResnetGenerator
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        networks = {name: ResnetGenerator(width=8, blocks=1).half() for name in ("masker", "unmasker")}
+    folder = tmp_path_factory.mktemp("model")
+    FaceMaskPipeline(**networks, resolution=64).save_pretrained(folder, variant="fp16")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def pipe(tiny_model):
+    """The pipeline that the app runs, to compare with."""
+    import torch
+
+    from maskhub import FaceMaskPipeline
+
+    return FaceMaskPipeline.from_pretrained(tiny_model, variant="fp16", dtype=torch.float32)
+
+
+@pytest.fixture(scope="session")
+def app(tiny_model, tmp_path_factory):
+    """The app with the tiny pipeline, one for all tests; stopped, it leaves no photo, and it has met no error."""
+    folder = tmp_path_factory.mktemp("temporary")
+    app = start_app(MASKHUB_MODEL=str(tiny_model), TMPDIR=str(folder))
+    yield app
+    photos = list(folder.rglob("*.*g"))
+    assert stop_app(app) == 0
+    assert photos and not list(folder.rglob("*.*g"))
+    printed = "".join(app.output)
+    # gradio's own, where a test asks for a file that is out of reach
+    assert printed.count("Traceback") == printed.count("InvalidPathError:"), printed
+
+
+@pytest.fixture(scope="session")
+def bad_files(tmp_path_factory):
+    """Name → (file, words of the message that a visitor gets)."""
+    folder = tmp_path_factory.mktemp("bad")
+    (folder / "notes.jpg").write_text("Not a photo at all.")
+    (folder / "cut.jpg").write_bytes(ASTRONAUT.read_bytes()[:20_000])
+    Image.new("RGB", (1, 1)).save(folder / "dot.png")
+    Image.new("1", (20_000, 20_000)).save(folder / "bomb.png")
+    Image.effect_noise((200, 200), 30).convert("RGB").save(folder / "grey.png")
+    return {
+        "text": (folder / "notes.jpg", "“notes.jpg” is not a picture"),
+        "truncated": (folder / "cut.jpg", "“cut.jpg” is damaged or cut short"),
+        "1x1": (folder / "dot.png", "“dot.png” is 1×1: too small"),
+        "bomb": (folder / "bomb.png", "over the limit of 120 megapixels"),
+        "no face": (folder / "grey.png", "No face was found"),
+    }
+
+
+@pytest.fixture(scope="session")
+def odd_files(tmp_path_factory):
+    """Name → file of a photo that must work although it is not plain RGB; all show the upright astronaut."""
+    folder = tmp_path_factory.mktemp("odd")
+    with Image.open(ASTRONAUT) as image:
+        photo = image.convert("RGB").resize((256, 256))
+    exif = Image.Exif()
+    exif[274] = 6
+    photo.rotate(90, expand=True).save(folder / "turned.jpg", exif=exif)
+    photo.convert("CMYK").save(folder / "cmyk.jpg")
+    photo.convert("P", palette=Image.Palette.ADAPTIVE).save(folder / "palette.png")
+    grey = np.asarray(photo.convert("L")).astype(np.uint16) * 257
+    Image.fromarray(grey).save(folder / "sixteen.png")
+    Image.fromarray(grey).save(folder / "sixteen.tif")
+    photo.save(folder / "moving.gif", save_all=True, append_images=[Image.new("RGB", photo.size, "red")])
+    photo.putalpha(Image.linear_gradient("L"))
+    photo.save(folder / "alpha.png")
+    return {path.name: path for path in sorted(folder.iterdir())}
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """Debian's Chromium, headless."""
+    path = shutil.which("chromium")
+    if path is None:
+        pytest.skip("no chromium here: apt-get install chromium runs the browser tests")
+    from playwright.sync_api import sync_playwright
+
+    quiet = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-quic"]
+    camera = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=path, args=["--no-sandbox", "--disable-gpu", "--no-first-run", *quiet, *camera]
+        )
+        yield browser
+        browser.close()

@@ -1,0 +1,135 @@
+"""The app's start and end, and its API as scripts use it."""
+
+import re
+import socket
+import subprocess
+import sys
+
+import httpx
+import numpy as np
+import pytest
+from app_process import ROOT, app_environment
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from PIL import Image
+
+ASTRONAUT = ROOT / "space" / "examples" / "astronaut.jpg"
+
+
+@pytest.fixture(scope="module")
+def client(app, tmp_path_factory):
+    client = Client(app.url, verbose=False, download_files=tmp_path_factory.mktemp("downloads"))
+    yield client
+    client.close()
+
+
+def pixels(picture):
+    if isinstance(picture, Image.Image):
+        return np.asarray(picture.convert("RGB")).astype(int)
+    with Image.open(picture) as image:
+        return pixels(image)
+
+
+def call(client, path, api_name, *options):
+    return client.predict(handle_file(str(path)), *options, api_name=api_name)
+
+
+def test_the_api_is_mask_unmask_and_cycle_alone(client):
+    api = client.view_api(return_format="dict", print_info=False)
+    assert set(api["named_endpoints"]) == {"/mask", "/unmask", "/cycle"}
+    assert not api["unnamed_endpoints"]
+    assert [p["parameter_name"] for p in api["named_endpoints"]["/cycle"]["parameters"]] == ["photo", "start"]
+
+
+@pytest.mark.parametrize("direction", ["mask", "unmask"])
+def test_a_translated_photo_is_the_pipelines_own_as_png(client, pipe, direction):
+    file = call(client, ASTRONAUT, f"/{direction}")
+    with Image.open(file) as image:
+        assert image.format == "PNG"
+    expected = pipe(ASTRONAUT, direction, details=True)
+    assert np.array_equal(pixels(file), pixels(expected.images[0]))
+    changed = np.abs(pixels(file) - pixels(ASTRONAUT)).max(2) > 0
+    left, top, width, height = (round(value) for value in expected.boxes[0][0])
+    assert changed[top : top + height, left : left + width].mean() > 0.5
+    assert not changed[expected.regions[0] == 0].any()
+
+
+@pytest.mark.parametrize("start", ["mask", "unmask"])
+def test_cycle_gives_both_pictures_and_the_error(client, pipe, start):
+    there, back, error = call(client, ASTRONAUT, "/cycle", start)
+    expected = pipe.cycle(ASTRONAUT, start, details=True)
+    assert np.array_equal(pixels(there), pixels(expected.there[0]))
+    assert np.array_equal(pixels(back), pixels(expected.images[0]))
+    assert error == pytest.approx(expected.cycle_errors[0][0], abs=1e-3)
+
+
+def test_odd_photos_work(client, odd_files):
+    for name, path in odd_files.items():
+        with Image.open(call(client, path, "/mask")) as image:
+            assert image.size == (256, 256), name
+            assert image.mode == ("RGBA" if name == "alpha.png" else "RGB"), name
+            hair, orange = image.convert("RGB").getpixel((100, 25)), image.convert("RGB").getpixel((80, 150))
+        assert hair[0] < 190 and (name.startswith("sixteen") or orange[0] > orange[2] + 60), name
+
+
+@pytest.mark.parametrize("case", ["text", "truncated", "1x1", "bomb", "no face"])
+def test_bad_photos_get_one_clear_line(client, bad_files, case):
+    path, words = bad_files[case]
+    for api_name in ("/mask", "/cycle"):
+        with pytest.raises(AppError) as raised:
+            call(client, path, api_name)
+        message = str(raised.value)
+        assert words in message and "\n" not in message and "/tmp" not in message and "Traceback" not in message
+
+
+def test_no_photo_gets_one_clear_line(client):
+    with pytest.raises(AppError, match="There is no photo yet"):
+        client.predict(None, api_name="/mask")
+
+
+def test_files_of_the_server_are_out_of_reach(app):
+    body = {"data": [{"path": str(ROOT / "space" / "README.md"), "meta": {"_type": "gradio.FileData"}}]}
+    event = httpx.post(f"{app.url}gradio_api/call/mask", json=body).json()["event_id"]
+    answer = httpx.get(f"{app.url}gradio_api/call/mask/{event}").text
+    assert "event: error" in answer and "png" not in answer
+    assert httpx.get(f"{app.url}gradio_api/file={ROOT / 'space' / 'README.md'}").status_code == 403
+
+
+def test_a_colour_profile_is_kept_and_the_place_is_not(client, tmp_path):
+    from PIL import ImageCms
+
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    exif = Image.Exif()
+    exif.get_ifd(0x8825)[1] = "N"
+    with Image.open(ASTRONAUT) as image:
+        image.save(tmp_path / "placed.jpg", exif=exif, icc_profile=profile)
+    with Image.open(call(client, tmp_path / "placed.jpg", "/mask")) as image:
+        assert image.info["icc_profile"] == profile
+        assert not image.getexif()
+
+
+def test_nothing_is_kept_in_the_browser_and_analytics_are_off(app):
+    config = httpx.get(f"{app.url}config").json()
+    assert config["run_history"] is False and config["analytics_enabled"] is False
+    assert config["footer_links"] == ["api"]
+
+
+def run_app(**settings):
+    environment = app_environment(**settings)
+    command = [sys.executable, "app.py"]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+
+
+def test_a_wrong_model_is_one_line_and_exit_code_2(tmp_path):
+    done = run_app(MASKHUB_MODEL=str(tmp_path / "nowhere"))
+    assert done.returncode == 2
+    assert re.fullmatch(r"maskhub: there is no folder .*nowhere\. Set MASKHUB_MODEL .*\n", done.stderr)
+
+
+def test_a_taken_port_is_one_line_and_exit_code_2(tiny_model):
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        done = run_app(MASKHUB_MODEL=str(tiny_model), GRADIO_SERVER_PORT=str(holder.getsockname()[1]))
+    assert done.returncode == 2
+    assert done.stderr.startswith("maskhub: the app can't be served on 127.0.0.1") and done.stderr.count("\n") == 1

@@ -1,0 +1,70 @@
+"""Deploying the Space to the loopback Hub."""
+
+import os
+import subprocess
+import sys
+from importlib.metadata import version
+
+import pytest
+import yaml
+from app_process import ROOT
+from huggingface_hub import HfApi, hf_hub_download
+
+
+def deploy(*args, **settings):
+    command = [sys.executable, "space/deploy.py", *args]
+    return subprocess.run(command, cwd=ROOT, env=os.environ | settings, capture_output=True, text=True, timeout=120)
+
+
+def test_a_space_is_made_and_brought_up_to_date(hub, hub_user, tmp_path):
+    repo = hub_user.repo("masks")
+    done = deploy(repo, "--private")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.strip() == f"deployed to {hub.url}/spaces/{repo}"
+
+    api = HfApi()
+    info = api.repo_info(repo, repo_type="space")
+    assert info.private
+    names = api.list_repo_files(repo, repo_type="space")
+    wanted = {"app.py", "requirements.txt", "README.md", "maskhub/__init__.py", "space/examples/astronaut.jpg"}
+    assert wanted < set(names)
+    assert not [name for name in names if "__pycache__" in name or name == "space/README.md"]
+    for name in ("README.md", "maskhub/faces/weights/face_detection_yunet_2023mar.onnx"):
+        fetched = hf_hub_download(repo, name, repo_type="space", cache_dir=tmp_path)
+        here = ROOT / ("space/README.md" if name == "README.md" else name)
+        with open(fetched, "rb") as file:
+            assert file.read() == here.read_bytes()
+
+    api.upload_file(path_or_fileobj=b"old", path_in_repo="space/old.py", repo_id=repo, repo_type="space")
+    api.upload_file(path_or_fileobj=b"kept", path_in_repo="notes.txt", repo_id=repo, repo_type="space")
+    assert deploy(repo).returncode == 0
+    names = api.list_repo_files(repo, repo_type="space")
+    assert "space/old.py" not in names and "notes.txt" in names
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["not an id"], "'not an id' is no Space's id"),
+        (["user/name", "--token", "hf_wrong"], "does not know this token"),
+    ],
+)
+def test_refusals_are_one_line_and_exit_code_2(hub, hub_user, args, words):
+    done = deploy(*args)
+    assert done.returncode == 2
+    assert words in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_a_read_token_is_told_so(hub, hub_user):
+    done = deploy(hub_user.repo("masks"), HF_TOKEN=hub_user.read_token)
+    assert done.returncode == 2 and "write access" in done.stderr
+
+
+def test_the_card_is_what_a_space_needs():
+    front = yaml.safe_load((ROOT / "space" / "README.md").read_text(encoding="utf-8").split("---")[1])
+    assert front["sdk"] == "gradio" and front["app_file"] == "app.py" and front["license"] == "apache-2.0"
+    assert front["sdk_version"].split(".")[:2] == version("gradio").split(".")[:2]
+    assert len(front["short_description"]) <= 60
+    assert {front["colorFrom"], front["colorTo"]} < {
+        "red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray",
+    }  # fmt: skip
