@@ -26,6 +26,10 @@ def hub_errors(what, error_class=HubError):
 
     try:
         yield
+    except RuntimeError as error:
+        if not isinstance(error.__cause__, (HTTPError, OSError)):  # so huggingface_hub wraps a failed file of an upload
+            raise
+        raise error_class(f"{what} failed: {_reason(error.__cause__)}") from error
     except (HFValidationError, HTTPError, OSError) as error:  # HTTPError is every client's, OSError has ConnectionError
         raise error_class(f"{what} failed: {_reason(error)}") from error
 

@@ -22,6 +22,7 @@ from maskhub.faces import align
 from maskhub.faces.detect import detect
 from maskhub.faces.photo import open_photo, split_alpha
 from maskhub.models.network import Network
+from maskhub.pipelines.fetch import fetch_options, fetch_pipeline
 
 __all__ = ["FaceMaskOutput", "FaceMaskPipeline"]
 
@@ -82,8 +83,9 @@ class FaceMaskPipeline(DiffusionPipeline):
         """
         import maskhub  # noqa: F401  diffusers resolves the components' classes only in a package already imported
 
+        folder = fetch_pipeline(pretrained_model_name_or_path, kwargs.get("variant"), **fetch_options(kwargs))
         try:
-            return super().from_pretrained(pretrained_model_name_or_path, **{**kwargs, "use_safetensors": True})
+            return super().from_pretrained(folder, **{**kwargs, "use_safetensors": True})
         except (OSError, ValueError, RuntimeError, KeyError, AttributeError) as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise CheckpointError(

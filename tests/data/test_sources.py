@@ -1,6 +1,5 @@
 """Where training photos come from: a folder, or a dataset streamed from the (loopback) Hub."""
 
-import io
 import itertools
 import os
 import pickle
@@ -10,56 +9,19 @@ import warnings
 
 import numpy as np
 import pytest
-from PIL import Image
+import torch
+from hub_photos import photo, push_parquet, row
 
 from maskhub.data.sources import FolderSource, HubSource, is_held_out, open_source
+from maskhub.data.unpaired import UnpairedPhotos, unpaired_batches
 from maskhub.errors import SourceError
 
 COUNT = 23
 """Photos of each dataset here: prime, so that passes and blocks never end together."""
 
 
-def photo(number):
-    """A picture that tells its number: 24×24, red is ten times the number."""
-    pixels = np.full((24, 24, 3), (number * 10, 255 - number * 10, 40), np.uint8)
-    return Image.fromarray(pixels)
-
-
-def encoded(number):
-    file = io.BytesIO()
-    photo(number).save(file, "PNG")
-    return file.getvalue()
-
-
 def numbers(source, positions, seed=0):
     return [(position, round(np.asarray(image)[0, 0, 0] / 10)) for position, image in source.walk(positions, seed)]
-
-
-def row(number):
-    return {"bytes": encoded(number), "path": f"photo_{number:03d}.png"}
-
-
-def push_parquet(folder, repo_id, rows, shards=3, split="train", branch=None, columns=("image",), token=None, **repo):
-    """Push a dataset in ``shards`` parquet files, as ``datasets`` itself would."""
-    from datasets import Dataset, Features, Image, Value
-    from datasets.utils.logging import disable_progress_bar
-    from huggingface_hub import CommitOperationAdd, HfApi
-
-    disable_progress_bar()
-    api, operations = HfApi(token=token), []
-    for number, share in enumerate(np.array_split(np.arange(len(rows)), shards)):
-        chosen = [rows[i] for i in share]
-        features = Features({**{name: Image() for name in columns}, "label": Value("int64")})
-        table = Dataset.from_dict({**dict.fromkeys(columns, chosen), "label": share.tolist()}, features=features)
-        table.to_parquet(folder / f"{split}-{number}.parquet")
-        name = f"data/{split}-{number:05d}-of-{shards:05d}.parquet"
-        operations.append(CommitOperationAdd(name, folder / f"{split}-{number}.parquet"))
-    api.create_repo(repo_id, repo_type="dataset", exist_ok=True, **repo)
-    if branch:
-        api.create_branch(repo_id, branch=branch, repo_type="dataset")
-    return api.create_commit(
-        repo_id, operations, commit_message="photos", repo_type="dataset", revision=branch or "main"
-    ).oid
 
 
 @pytest.fixture
@@ -327,3 +289,16 @@ def test_shares_of_a_stream_are_its_whole(parquet):
     whole = numbers(HubSource(parquet, block=8), range(2 * COUNT))
     shares = [numbers(HubSource(parquet, block=8), range(rank, 2 * COUNT, 3)) for rank in range(3)]
     assert sorted(itertools.chain(*shares)) == whole
+
+
+@pytest.mark.parametrize(("workers", "done"), [(0, 0), (0, 7), (1, 3), (2, 0), (2, 7)])
+def test_streamed_batches_do_not_depend_on_workers_or_on_a_restart(parquet, workers, done):
+    """A run that is killed and goes on, with other workers, sees the very batches of one that never stopped."""
+
+    def batches(count, workers, start=0):
+        sources = [HubSource(parquet, block=8) for _ in range(2)]
+        dataset = UnpairedPhotos(*sources, 32, seed=0, start=4 * start, batch_size=4)
+        return list(itertools.islice(unpaired_batches(dataset, workers), count))
+
+    for one, other in zip(batches(8, 0)[done:], batches(8 - done, workers, done), strict=True):
+        assert all(torch.equal(one[name], other[name]) for name in ("unmasked", "masked"))

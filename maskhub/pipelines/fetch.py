@@ -1,0 +1,46 @@
+"""A pipeline's folder, from wherever it is: here, or on the Hugging Face Hub."""
+
+from pathlib import Path
+
+from maskhub.errors import CheckpointError
+from maskhub.hub_errors import hub_errors
+
+__all__ = ["fetch_options", "fetch_pipeline"]
+
+_OPTIONS = ("cache_dir", "force_download", "local_files_only", "revision", "token")
+
+
+def fetch_pipeline(name, variant=None, **options):
+    """The local folder of a pipeline; one on the Hub is downloaded into the cache first.
+
+    diffusers' own download refuses every pipeline whose networks come from another package, and would take the weights
+    of all variants. Only configurations and safetensors are fetched, never code or pickles.
+
+    Args:
+        name: a folder, or ``user/name`` on the Hub.
+        variant: such as ``"fp16"``.
+        options: ``cache_dir``, ``force_download``, ``local_files_only``, ``revision`` and ``token`` of huggingface_hub.
+
+    Returns:
+        ``pathlib.Path``.
+
+    Raises:
+        CheckpointError: no such folder or repository, no right to it, or no connection.
+    """
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder
+    from huggingface_hub import snapshot_download
+
+    weights = [f"*.{variant}.safetensors", f"*.{variant}-*.safetensors"] if variant else ["*.safetensors"]
+    others = [] if variant else ["*.*.safetensors"]  # weights of a variant have a second dot
+    with hub_errors(f"there is no folder {name}, and loading it from the Hub", CheckpointError):
+        fetched = snapshot_download(str(name), allow_patterns=["*.json", *weights], ignore_patterns=others, **options)
+    if not (Path(fetched) / "model_index.json").is_file():
+        raise CheckpointError(f"the repository {name} on the Hub holds no pipeline: it has no model_index.json.")
+    return Path(fetched)
+
+
+def fetch_options(options):
+    """Take those of :func:`fetch_pipeline` out of a ``from_pretrained``'s options, as a dict."""
+    return {name: options.pop(name) for name in _OPTIONS if name in options}

@@ -1,0 +1,389 @@
+"""To the Hub and back over real HTTP: pipelines, networks, cards, runs, and everything that can go wrong on the way."""
+
+import itertools
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from hub_photos import push_parquet, row
+from huggingface_hub import HfApi, ModelCard, constants
+
+from maskhub import FaceMaskPipeline, ResnetGenerator
+from maskhub.errors import CheckpointError, HubError, MaskHubError
+from maskhub.hub import THIS_REPOSITORY, push_folder, save_pipeline, training_card
+from maskhub.training.config import CycleGANConfig
+from maskhub.training.cyclegan import CycleGAN
+from maskhub.training.launch import launch
+
+ROOT = Path(__file__).parents[1]
+CARD = f"---\nlibrary_name: diffusers\n---\n# {THIS_REPOSITORY}\n"
+FILES = {"README.md", "model_index.json"} | {
+    f"{network}/{name}"
+    for network in ("masker", "unmasker")
+    for name in (
+        "config.json",
+        "diffusion_pytorch_model.safetensors",
+        "diffusion_pytorch_model.fp16.safetensors",
+    )
+}
+
+
+@pytest.fixture
+def tiny_pipeline(tiny_pipeline):
+    """The shared fixture with weights that no other test has sent: the Hub knows files it has by their hash."""
+    return nudged(tiny_pipeline)
+
+
+@pytest.fixture
+def folder(tiny_pipeline, tmp_path):
+    save_pipeline(tiny_pipeline, tmp_path / "pipeline", card=CARD)
+    return tmp_path / "pipeline"
+
+
+@pytest.fixture
+def load(tmp_path):
+    """Load a pipeline by id into a cache that is new each time."""
+
+    def fresh(repo_id, cls=FaceMaskPipeline, **options):
+        fresh.caches += 1
+        return cls.from_pretrained(repo_id, cache_dir=tmp_path / f"cache{fresh.caches}", **options)
+
+    fresh.caches = 0
+    return fresh
+
+
+def weights(pipeline):
+    networks = (pipeline.masker, pipeline.unmasker)
+    return [tensor for network in networks for tensor in network.state_dict().values()]
+
+
+def assert_same_weights(one, other):
+    assert all(torch.equal(a, b) for a, b in zip(weights(one), weights(other), strict=True))
+
+
+def nudged(pipeline, times=itertools.count(1)):  # noqa: B008 (one count for all)
+    """The pipeline with other weights each time."""
+    by = 0.001 * next(times)
+    with torch.no_grad():
+        for parameter in (*pipeline.masker.parameters(), *pipeline.unmasker.parameters()):
+            parameter.add_(by)
+    return pipeline
+
+
+# ---- there and back -------------------------------------------------------------------------------------------------
+
+
+def test_a_pushed_pipeline_loads_bit_equal(folder, tiny_pipeline, hub_user, load, astronaut):
+    repo = hub_user.repo("masks")
+    assert push_folder(folder, repo).endswith(repo)
+    assert {*HfApi().list_repo_files(repo)} == FILES
+    loaded = load(repo)
+    assert loaded.config.resolution == 64
+    assert_same_weights(loaded, tiny_pipeline)
+    for direction in ("mask", "unmask"):
+        there, here = loaded(astronaut, direction), tiny_pipeline(astronaut, direction)
+        assert np.array_equal(there, here)
+        assert not np.array_equal(there, astronaut)
+
+
+def test_the_card_names_the_repository_only_on_the_hub(folder, hub_user):
+    push_folder(folder, hub_user.repo("masks"))
+    assert f"# {hub_user.repo('masks')}" in ModelCard.load(hub_user.repo("masks")).text
+    assert (folder / "README.md").read_text() == CARD
+
+
+def test_the_half_precision_variant(folder, tiny_pipeline, hub_user, hub, load):
+    push_folder(folder, hub_user.repo("masks"))
+    del hub.log[:]
+    half = load(hub_user.repo("masks"), variant="fp16", torch_dtype=torch.float16)
+    read = [path for method, path, _ in hub.log if method == "GET" and path.endswith(".safetensors")]
+    assert len(read) == 2 and all(path.endswith(".fp16.safetensors") for path in read)
+    for small, full in zip(weights(half), weights(tiny_pipeline), strict=True):
+        assert small.dtype == torch.float16
+        assert torch.equal(small, full.half())
+
+
+def test_revisions(folder, tiny_pipeline, hub_user, load, tmp_path):
+    repo, api = hub_user.repo("masks"), HfApi()
+    push_folder(folder, repo)
+    first = api.model_info(repo).sha
+    api.create_tag(repo, tag="v1")
+    newer = nudged(type(tiny_pipeline).from_pretrained(folder))
+    save_pipeline(newer, tmp_path / "newer")
+    push_folder(tmp_path / "newer", repo, message="Longer training")
+    push_folder(folder, repo, revision="old-but-good")
+    assert_same_weights(load(repo), newer)
+    for revision in (first, "v1", "old-but-good"):
+        assert_same_weights(load(repo, revision=revision), tiny_pipeline)
+    assert [commit.title for commit in api.list_repo_commits(repo)][:2] == ["Longer training", "Upload with maskhub"]
+    with pytest.raises(CheckpointError):
+        load(repo, revision="v2")
+
+
+def test_one_network_by_id(folder, tiny_pipeline, hub_user, load):
+    push_folder(folder, hub_user.repo("masks"))
+    unmasker = load(hub_user.repo("masks"), ResnetGenerator, subfolder="unmasker")
+    for name, tensor in unmasker.state_dict().items():
+        assert torch.equal(tensor, tiny_pipeline.unmasker.state_dict()[name])
+
+
+@pytest.mark.parametrize("which", ["pipeline", "network"])
+def test_the_clients_own_push_to_hub(tiny_pipeline, hub_user, load, which):
+    repo = hub_user.repo(which)
+    if which == "pipeline":
+        tiny_pipeline.push_to_hub(repo)
+        assert_same_weights(load(repo), tiny_pipeline)
+    else:
+        tiny_pipeline.masker.push_to_hub(repo)
+        loaded = load(repo, ResnetGenerator)
+        assert torch.equal(loaded.tail[0].weight, tiny_pipeline.masker.tail[0].weight)
+    suffixes = {Path(name).suffix for name in HfApi().list_repo_files(repo)}
+    assert suffixes == {".json", ".safetensors", ".md"}
+    assert ModelCard.load(repo).data.library_name == "diffusers"
+
+
+def test_folders_of_other_kinds(hub_user, tmp_path):
+    for name in ("app.py", "README.md", ".env", "maskhub/x.py", "maskhub/__pycache__/x.pyc"):
+        path = tmp_path / "app" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"# {THIS_REPOSITORY}")
+    for kind, sdk in (("space", "gradio"), ("dataset", None)):
+        push_folder(tmp_path / "app", hub_user.repo(kind), repo_type=kind, space_sdk=sdk)
+        assert {*HfApi().list_repo_files(hub_user.repo(kind), repo_type=kind)} == {
+            "app.py",
+            "README.md",
+            "maskhub/x.py",
+        }
+
+
+def test_a_private_repository_stays_private(folder, hub_user, load, monkeypatch):
+    push_folder(folder, hub_user.repo("secret"), private=True)
+    load(hub_user.repo("secret"))
+    monkeypatch.delenv("HF_TOKEN")
+    with pytest.raises(CheckpointError):
+        load(hub_user.repo("secret"))
+
+
+# ---- the card of a run ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def finished_loop():
+    config = CycleGANConfig(unmasked="~/me/secret/portraits/", masked="alice/masked:train", output="out", seed=7)
+    sources = {
+        "unmasked": SimpleNamespace(spec="/home/me/secret/portraits"),
+        "masked": SimpleNamespace(spec="alice/masked:train", dataset="alice/masked"),
+    }
+
+    def describe():
+        yield "masker: ResnetGenerator, 11,378,179 parameters"
+        yield "unmasked: /home/me/secret/portraits, 1,700 photos"
+        yield "masked: alice/masked:train, streamed"
+
+    accelerator = SimpleNamespace(num_processes=2)
+    return SimpleNamespace(
+        config=config, method=CycleGAN, sources=sources, step=1000, seconds=5400, accelerator=accelerator,
+        describe=describe,
+    )  # fmt: skip
+
+
+def test_the_card_of_a_run(finished_loop, folder, hub_user):
+    text = training_card(finished_loop)
+    assert "1,000 steps so far, 2,000 photos of each domain, 1.50 hours, seed 7" in text
+    assert "| `seed` | `7` |" in text
+    assert "secret" not in text and "- unmasked: portraits, 1,700 photos" in text
+    (folder / "README.md").write_text(text)
+    push_folder(folder, hub_user.repo("masks"))
+    card = ModelCard.load(hub_user.repo("masks"))
+    card.validate()
+    assert (card.data.library_name, card.data.pipeline_tag, card.data.license) == (
+        "diffusers",
+        "image-to-image",
+        "other",
+    )
+    assert card.data.license_name and card.data.license_link.endswith(f"/{hub_user.repo('masks')}#licence")
+    assert {"maskhub", "cyclegan"} <= {*card.data.tags}
+    assert card.data.datasets == ["alice/masked"]
+    assert f'from_pretrained("{hub_user.repo("masks")}")' in card.text
+    assert THIS_REPOSITORY not in card.content
+
+
+# ---- a training run that streams and pushes -------------------------------------------------------------------------
+
+
+def test_a_run_streams_from_the_hub_and_pushes_to_it(hub_user, load, tmp_path):
+    for domain, first in (("unmasked", 0), ("masked", 12)):
+        push_parquet(tmp_path, hub_user.repo(domain), [row(first + number) for number in range(7)], shards=2)
+    options = "--resolution 32 --generator-width 8 --blocks 1 --discriminator-width 8 --discriminator-layers 1"
+    options += f" --max-steps 3 --batch-size 2 --seed 5 --unmasked {hub_user.repo('unmasked')}:train"
+    options += f" --masked {hub_user.repo('masked')}#image"
+    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "2", "PYTHONPATH": str(ROOT)}
+
+    def all_options(workers):
+        own = f" --workers {workers} --output {tmp_path}/run{workers} --push-to-hub {hub_user.repo(f'run{workers}')}"
+        return (options + own).split()
+
+    run = subprocess.Popen(
+        [sys.executable, str(ROOT / "train_scripts" / "train_cyclegan.py"), *all_options(workers=1)],
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    launch(CycleGAN, CycleGANConfig, "", all_options(workers=0))
+    output = run.communicate(timeout=120)[0]
+    assert run.returncode == 0, output
+    assert "Fatal" not in output and "Traceback" not in output, output
+    assert f"pushed to {constants.ENDPOINT}/{hub_user.repo('run1')}" in output
+    pipelines = [load(hub_user.repo(f"run{workers}")) for workers in (0, 1)]
+    assert_same_weights(*pipelines)
+    assert_same_weights(pipelines[0], FaceMaskPipeline.from_pretrained(tmp_path / "run0" / "pipeline"))
+    assert [*ModelCard.load(hub_user.repo("run0")).data.datasets] == [
+        hub_user.repo("masked"),
+        hub_user.repo("unmasked"),
+    ]
+
+
+# ---- what can go wrong ----------------------------------------------------------------------------------------------
+
+
+def message_of(call, *arguments, error=HubError, **options):
+    with pytest.raises(error) as caught:
+        call(*arguments, **options)
+    text = str(caught.value)
+    assert text and "\n" not in text
+    return text
+
+
+def test_a_wrong_token(folder, hub_user, monkeypatch):
+    assert "does not know this token" in message_of(push_folder, folder, hub_user.repo("masks"), token="hf_wrong")
+    monkeypatch.setenv("HF_TOKEN", "hf_wrong")
+    assert "does not know this token: log in" in message_of(push_folder, folder, hub_user.repo("masks"))
+    monkeypatch.delenv("HF_TOKEN")
+    assert "wants a token: log in" in message_of(push_folder, folder, hub_user.repo("masks"))
+
+
+def test_no_right_to_write(folder, hub_user, load):
+    assert "write access" in message_of(push_folder, folder, hub_user.repo("masks"), token=hub_user.read_token)
+    assert "write access" in message_of(push_folder, folder, "somebody/masks")
+    push_folder(folder, hub_user.repo("masks"))
+    assert "write access" in message_of(push_folder, folder, hub_user.repo("masks"), token=hub_user.read_token)
+    load(hub_user.repo("masks"), token=hub_user.read_token)
+
+
+@pytest.mark.parametrize("name", ["a/b/c", "me/what ever", "-x/y", ""])
+def test_a_bad_name(folder, hub_user, name):
+    message_of(push_folder, folder, name)
+
+
+def test_the_hub_is_not_there(folder, hub_user, load, monkeypatch, no_waiting):
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    assert "could not be reached" in message_of(push_folder, folder, hub_user.repo("masks"))
+    assert "could not be reached" in message_of(load, hub_user.repo("masks"), error=CheckpointError)
+
+
+def test_nothing_to_load(hub_user, load):
+    text = message_of(load, hub_user.repo("nothing"), error=CheckpointError)
+    assert hub_user.repo("nothing") in text
+    HfApi().create_repo(hub_user.repo("empty"))
+    message_of(load, hub_user.repo("empty"), error=CheckpointError)
+    message_of(load, hub_user.repo("nothing"), ResnetGenerator, error=CheckpointError)
+    message_of(load, hub_user.repo("empty"), ResnetGenerator, error=CheckpointError)
+    message_of(load, "not an id", error=MaskHubError)
+
+
+def test_only_model_folders_are_pushed_as_models(folder, hub_user, tmp_path):
+    repo = hub_user.repo("masks")
+    assert f"Did you mean {folder}?" in message_of(push_folder, tmp_path, repo, error=CheckpointError)
+    assert "no pipeline folder" in message_of(push_folder, tmp_path / "nothing", repo, error=CheckpointError)
+    (folder / "optimizer.pt").write_bytes(b"pickle")
+    assert "optimizer.pt" in message_of(push_folder, folder, repo, error=CheckpointError)
+    assert not HfApi().repo_exists(repo)
+
+
+def test_a_broken_upload_leaves_no_half_commit(folder, tiny_pipeline, hub_user, hub, load, tmp_path, no_waiting):
+    repo, api = hub_user.repo("masks"), HfApi()
+    push_folder(folder, repo)
+    before = api.model_info(repo).sha
+    newer = nudged(type(tiny_pipeline).from_pretrained(folder))
+    save_pipeline(newer, tmp_path / "newer", card=CARD)
+
+    hub.fault("PUT", "/_lfs/", times=1000, cut_after=1000)
+    assert "run the same command again" in message_of(push_folder, tmp_path / "newer", repo)
+    assert api.model_info(repo).sha == before
+    assert_same_weights(load(repo), tiny_pipeline)
+
+    hub.faults.clear()
+    push_folder(tmp_path / "newer", repo)
+    assert_same_weights(load(repo), newer)
+    assert len(api.list_repo_commits(repo)) == 3  # the first is the empty repository
+
+
+def test_a_repeated_upload_sends_only_what_is_missing(folder, hub_user, hub, no_waiting):
+    hub.fault("POST", "/commit/", times=1000, status=503)
+    message_of(push_folder, folder, hub_user.repo("masks"))
+    hub.faults.clear()
+    sent = [path for method, path, status in hub.log if method == "PUT" and status == 200]
+    push_folder(folder, hub_user.repo("masks"))
+    assert [path for method, path, status in hub.log if method == "PUT" and status == 200] == sent
+    assert {*HfApi().list_repo_files(hub_user.repo("masks"))} == FILES
+
+
+def test_a_line_that_breaks_once_is_no_error(folder, tiny_pipeline, hub_user, hub, load, no_waiting):
+    hub.fault("PUT", "/_lfs/", cut_after=1000)
+    push_folder(folder, hub_user.repo("masks"))
+    hub.fault("GET", r"masker/.*\.safetensors", cut_after=1000)
+    assert_same_weights(load(hub_user.repo("masks")), tiny_pipeline)
+    assert sum(status == "cut" for _, _, status in hub.log) == 2
+
+
+def test_a_cached_pipeline_loads_without_the_hub(folder, tiny_pipeline, hub_user, tmp_path, monkeypatch, no_waiting):
+    push_folder(folder, hub_user.repo("masks"))
+    FaceMaskPipeline.from_pretrained(hub_user.repo("masks"), cache_dir=tmp_path)
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    for options in ({}, {"local_files_only": True}):
+        loaded = FaceMaskPipeline.from_pretrained(hub_user.repo("masks"), cache_dir=tmp_path, **options)
+        assert_same_weights(loaded, tiny_pipeline)
+
+
+def test_the_token_is_not_sent_on_to_the_cdn(folder, tiny_pipeline, hub_user, hub, load):
+    push_folder(folder, hub_user.repo("masks"), private=True)
+    hub.cdn = True
+    assert_same_weights(load(hub_user.repo("masks")), tiny_pipeline)
+    # the loopback CDN answers 403 to whoever shows it a token
+    statuses = [status for _, path, status in hub.log if path.startswith("/_cdn/")]
+    assert statuses and {*statuses} <= {200, 206}
+
+
+# ---- on disk --------------------------------------------------------------------------------------------------------
+
+
+def test_a_failed_write_keeps_the_older_pipeline(folder, tiny_pipeline, monkeypatch):
+    newer = nudged(type(tiny_pipeline).from_pretrained(folder))
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(ResnetGenerator, "save_pretrained", full)
+    with pytest.raises(CheckpointError, match="No space left"):
+        save_pipeline(newer, folder)
+    assert_same_weights(FaceMaskPipeline.from_pretrained(folder), tiny_pipeline)
+    assert [path.name for path in folder.parent.iterdir()] == ["pipeline"]
+
+
+def test_a_kill_between_the_two_moves_loses_nothing(folder, tiny_pipeline, monkeypatch):
+    stale = folder.with_name(".pipeline.stale")
+    folder.rename(stale)
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(FaceMaskPipeline, "save_pretrained", full)
+    with pytest.raises(CheckpointError):
+        save_pipeline(tiny_pipeline, folder)
+    assert_same_weights(FaceMaskPipeline.from_pretrained(folder), tiny_pipeline)
