@@ -24,7 +24,7 @@ TOP_Y = -0.10
 JAW = (234, 93, 132, 58, 172, 136, 150, 149, 176, 148, 152)
 U = np.linspace(-1.1, 1.1, 23)
 V = np.concatenate([np.linspace(-0.1, 1.0, 12), [1.1, 1.2, 1.3, 1.4]])
-FINE = 4
+FINE = 3
 """Fine steps for each step of the control net."""
 FINE_STEP = 0.1 / FINE
 

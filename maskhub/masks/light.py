@@ -154,7 +154,7 @@ def _fit_shade(normals, luma):
     target = luma / level
     weight = np.ones_like(target)
     ridge = np.diag([1e-3, 1.2, 1.2, 4.0, 6.0, 6.0, 6.0]) * len(target) / 150
-    for _ in range(4):
+    for _ in range(3):
         weighted = basis * weight[:, None]
         coefficients = np.linalg.solve(weighted.T @ basis + ridge, weighted.T @ target)
         error = target - basis @ coefficients
@@ -208,15 +208,16 @@ def _sharpness(image, landmarks, head, thumb):
     grey = cv2.cvtColor(part, cv2.COLOR_RGB2GRAY)
     dx = cv2.Sobel(grey, cv2.CV_32F, 1, 0, scale=1 / 8)
     dy = cv2.Sobel(grey, cv2.CV_32F, 0, 1, scale=1 / 8)
-    slope = np.sort(cv2.magnitude(dx, dy), axis=None)
-    steepest = float(slope[int(len(slope) * 0.985)])
-    levels = np.sort(grey, axis=None)
-    contrast = float(levels[int(len(levels) * 0.97)]) - float(levels[int(len(levels) * 0.03)])
+    slope, at = cv2.magnitude(dx, dy).ravel(), int(grey.size * 0.985)
+    steepest = float(np.partition(slope, at)[at])
+    low_at, high_at = int(grey.size * 0.03), int(grey.size * 0.97)
+    levels = np.partition(grey.ravel(), (low_at, high_at))
+    contrast = float(levels[high_at]) - float(levels[low_at])
     blur = contrast / (2.5 * max(steepest, 0.5))
     # calibrated on sharp faces blurred by known amounts
     blur = float(np.clip(np.sqrt(max((blur**2 - 3.6) / 2.3, 0.1)), 0.3, 0.04 * head.width + 0.3))
 
-    cheek = points[[50, 280, 151, 108, 337, 205, 425], :2].astype(int)
+    cheek = points[[50, 280, 151, 205, 425], :2].astype(int)
     reach = max(3, int(0.05 * head.width))
     noise = []
     for x, y in cheek:

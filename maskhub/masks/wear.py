@@ -32,7 +32,7 @@ from maskhub.masks.styles import design as draw_design
 
 __all__ = ["Worn", "wear"]
 
-SEARCH_SIDE = 256
+SEARCH_SIDE = 192
 """Photos are searched for their largest face at this size first: enough for one that fills the picture."""
 SHADOW = 0.34
 """The contact shadow's depth where the fabric touches the skin."""
