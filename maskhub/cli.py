@@ -1,86 +1,21 @@
-"""The command line: ``maskhub mask | unmask | cycle | convert | push``.
+"""The command line: ``maskhub mask | unmask | cycle | dataset build | dataset curate | convert | push``.
 
-Commands here read options and print results; what they do lives in the package. An error that the user can mend is one
-line on standard error and exit code 2.
+Commands read options and print results; what they do lives in the package. An error that the user can mend is one line
+on standard error and exit code 2.
 """
 
 import sys
-from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
-from maskhub.errors import MaskHubError, PhotoError
+from maskhub.commands.dataset import build, curate
+from maskhub.commands.photos import Input, Output, cycle, mask, unmask
+from maskhub.errors import MaskHubError
 
 __all__ = ["main"]
 
-Input = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="INPUT")]
-Output = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUTPUT")]
 Repo = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="USER/NAME")]
-
-
-def mask(
-    input: Input, output: Output, /, model: str | None = None, device: str = "auto", overwrite: bool = False
-) -> int:
-    """Put a face mask on every face of a photo or of a folder of photos.
-
-    Args:
-        input: A photo or a folder.
-        output: Where the result goes: a file for a photo, a folder for a folder.
-        model: Pipeline folder or Hub id; the bundled checkpoint if not given.
-        device: cpu, cuda, mps, or auto for the best there is.
-        overwrite: Make results anew that exist already.
-    """
-    return _translate("mask", input, output, model, device, overwrite)
-
-
-def unmask(
-    input: Input, output: Output, /, model: str | None = None, device: str = "auto", overwrite: bool = False
-) -> int:
-    """Take the mask off every face of a photo or of a folder of photos.
-
-    Args:
-        input: A photo or a folder.
-        output: Where the result goes: a file for a photo, a folder for a folder.
-        model: Pipeline folder or Hub id; the bundled checkpoint if not given.
-        device: cpu, cuda, mps, or auto for the best there is.
-        overwrite: Make results anew that exist already.
-    """
-    return _translate("unmask", input, output, model, device, overwrite)
-
-
-def cycle(
-    input: Input,
-    output: Output,
-    /,
-    start: Literal["mask", "unmask"] = "mask",
-    model: str | None = None,
-    device: str = "auto",
-) -> int:
-    """Translate a photo there and back: writes photo | there | back side by side and prints the cycle error.
-
-    Args:
-        input: A photo.
-        output: The picture to write.
-        start: Direction of the way there.
-        model: Pipeline folder or Hub id; the bundled checkpoint if not given.
-        device: cpu, cuda, mps, or auto for the best there is.
-    """
-    from PIL import Image
-
-    from maskhub.data.batch import save_photo
-    from maskhub.faces.photo import open_photo
-
-    photo = open_photo(input)
-    result = _pipeline(model, device).cycle(photo, start=start, details=True)
-    pictures = [photo, result.there[0], result.images[0]]
-    sheet = Image.new("RGB", (3 * photo.width, photo.height))
-    for place, picture in enumerate(pictures):
-        sheet.paste(picture.convert("RGB"), (place * photo.width, 0))
-    save_photo(sheet, output)
-    errors = ", ".join(f"{error:.2f}" for error in result.cycle_errors[0])
-    print(f"wrote {output}; cycle error of each face (mean change, 0 to 255): {errors}")
-    return 0
 
 
 def convert(
@@ -118,7 +53,15 @@ def push(folder: Input, repo: Repo, /, private: bool = False, revision: str | No
     return 0
 
 
-COMMANDS = {"mask": mask, "unmask": unmask, "cycle": cycle, "convert": convert, "push": push}
+COMMANDS = {
+    "mask": mask,
+    "unmask": unmask,
+    "cycle": cycle,
+    "dataset build": build,
+    "dataset curate": curate,
+    "convert": convert,
+    "push": push,
+}
 
 
 def main(args=None):
@@ -131,35 +74,6 @@ def main(args=None):
         print(f"maskhub: {error}", file=sys.stderr)
         code = 2
     except KeyboardInterrupt:
+        print("maskhub: stopped; what is done is kept.", file=sys.stderr)
         code = 130
     sys.exit(code)
-
-
-def _translate(direction, source, output, model, device, overwrite):
-    from maskhub.data.batch import process_folder, save_photo
-
-    if not source.exists():
-        raise PhotoError(f"there is no photo or folder {source}.")
-    pipeline = _pipeline(model, device)
-    if source.is_file():
-        save_photo(pipeline(source, direction), output)
-        print(f"wrote {output}")
-        return 0
-    report = process_folder(source, output, lambda path: pipeline(path, direction), overwrite=overwrite)
-    print(f"{report.made} made, {report.kept} there already, {len(report.failures)} failed")
-    if report.failures:
-        print(f"see {output / 'failures.csv'}", file=sys.stderr)
-    return 2 if report.failures else 0
-
-
-def _pipeline(model, device):
-    import torch
-    from diffusers.utils import logging
-
-    from maskhub.pipelines.face_mask import FaceMaskPipeline
-
-    logging.disable_progress_bar()
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    pipeline = FaceMaskPipeline.bundled() if model is None else FaceMaskPipeline.from_pretrained(model)
-    return pipeline.to(device)

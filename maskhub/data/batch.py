@@ -2,16 +2,18 @@
 
 import contextlib
 import csv
+import io
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tqdm import tqdm
 
+from maskhub.data.journal import write_text
 from maskhub.errors import ConfigError, MaskHubError, PhotoError, SourceError
 from maskhub.faces.photo import PHOTO_SUFFIXES
 
-__all__ = ["BatchReport", "process_folder", "save_photo"]
+__all__ = ["BatchReport", "process_folder", "result_path", "save_photo", "write_failures"]
 
 _FORMATS = {
     ".jpg": "JPEG",
@@ -68,7 +70,7 @@ def process_folder(source, output, work, *, overwrite=False, progress=True):
             report.made += 1
         except MaskHubError as error:
             report.failures.append((path.relative_to(source).as_posix(), str(error)))
-    _write_failures(output, report.failures)
+    write_failures(output, report.failures)
     return report
 
 
@@ -89,6 +91,9 @@ def save_photo(image, path):
     if kind is None:
         raise PhotoError(f"{path} can't be written: its suffix must be one of {', '.join(sorted(_FORMATS))}.")
     options = {"quality": 95, "subsampling": 0} if kind == "JPEG" else {"lossless": True} if kind == "WEBP" else {}
+    profile = image.info.get("icc_profile")
+    # a profile of CMYK or grey says nothing about the RGB that they were turned to
+    options["icc_profile"] = profile if profile and profile[16:20] == b"RGB " else None
     if kind in ("JPEG", "BMP") and image.mode == "RGBA":
         image = image.convert("RGB")
     aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
@@ -102,11 +107,12 @@ def save_photo(image, path):
         raise PhotoError(f"{path} could not be written: {error.strerror or error}.") from error
 
 
-def _write_failures(output, failures):
-    path = output / "failures.csv"
+def write_failures(output, failures):
+    """Write ``failures.csv`` into a folder, or take an earlier one away where nothing failed."""
+    path = Path(output) / "failures.csv"
     if not failures:
         path.unlink(missing_ok=True)
         return
-    output.mkdir(parents=True, exist_ok=True)
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([("file_name", "reason"), *failures])
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([("file_name", "reason"), *failures])
+    write_text(path, text.getvalue())

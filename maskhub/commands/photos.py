@@ -1,0 +1,179 @@
+"""``maskhub mask | unmask | cycle``: from photos to photos."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from maskhub.errors import ConfigError, PhotoError
+
+__all__ = ["Input", "Output", "cycle", "mask", "report_line", "unmask"]
+
+Input = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="INPUT")]
+Output = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUTPUT")]
+Source = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="INPUT")]
+
+
+def mask(
+    input: Source,
+    output: Output,
+    /,
+    style: Annotated[str, tyro.conf.arg(metavar="NAME")] = "random",
+    wrongly_worn: float = 0.0,
+    portion: float = 1.0,
+    seed: int = 0,
+    regions: Path | None = None,
+    boxes: Literal["coco", "voc", "none"] = "none",
+    workers: int | None = None,
+    model: str | None = None,
+    device: str = "auto",
+    overwrite: bool = False,
+) -> int:
+    """Put face masks on a photo, a folder of photos, or a Hub dataset.
+
+    Masks are drawn by rule, or with --model by a trained network. Results that are there already are kept, so a run
+    that was broken off goes on; what can't be done is listed in OUTPUT/failures.csv.
+
+    Args:
+        input: A photo, a folder, or user/dataset[:split][@revision][#column] on the Hub.
+        output: Where the result goes: a file for a photo, else a folder.
+        style: surgical, kn95, cup, cloth, patterned, neoprene, or random.
+        wrongly_worn: Probability that a mask is worn wrongly (nose, chin, or nose and mouth out).
+        portion: Share of a photo's faces that get a mask; at least one does.
+        seed: The same seed gives the same masks, whatever the number of workers.
+        regions: Folder for each photo's region, an 8-bit PNG: 255 under the mask, 0 where nothing changed.
+        boxes: Boxes of faces and masks, as OUTPUT/annotations.json (coco) or OUTPUT/annotations/*.xml (voc).
+        workers: Processes; one a processor core if not given.
+        model: Pipeline folder or Hub id that does it instead; the options above and workers are not for it.
+        device: For --model: cpu, cuda, mps, or auto for the best there is.
+        overwrite: Make results anew that exist already.
+    """
+    from maskhub.data.masked import Wearing
+
+    wearing = Wearing(style, wrongly_worn, portion, seed)
+    if model is not None:
+        if wearing != Wearing() or regions or boxes != "none" or workers is not None:
+            raise ConfigError(
+                "with --model the network decides: leave out style, wrongly-worn, portion, seed, regions, boxes."
+            )
+        return _translate("mask", Path(input), output, model, device, overwrite)
+    source = Path(input).expanduser()
+    if source.is_file():
+        return _mask_one(source, output, wearing, regions, boxes)
+    if not source.exists() and (input.count("/") != 1 or source.suffix.lower() in _suffixes()):
+        raise PhotoError(f"there is no photo or folder {input}.")
+    from maskhub.data.masked import mask_source
+    from maskhub.data.workers import processors
+
+    workers = processors() if workers is None else workers
+    report = mask_source(input, output, wearing, workers=workers, regions=regions, boxes=boxes, overwrite=overwrite)
+    return report_line(report, output)
+
+
+def unmask(
+    input: Input, output: Output, /, model: str | None = None, device: str = "auto", overwrite: bool = False
+) -> int:
+    """Take the mask off every face of a photo or of a folder of photos.
+
+    Args:
+        input: A photo or a folder.
+        output: Where the result goes: a file for a photo, a folder for a folder.
+        model: Pipeline folder or Hub id; the bundled checkpoint if not given.
+        device: cpu, cuda, mps, or auto for the best there is.
+        overwrite: Make results anew that exist already.
+    """
+    return _translate("unmask", input, output, model, device, overwrite)
+
+
+def cycle(
+    input: Input,
+    output: Output,
+    /,
+    start: Literal["mask", "unmask"] = "mask",
+    model: str | None = None,
+    device: str = "auto",
+) -> int:
+    """Translate a photo there and back: writes photo | there | back side by side and prints the cycle error.
+
+    Args:
+        input: A photo.
+        output: The picture to write.
+        start: Direction of the way there.
+        model: Pipeline folder or Hub id; the bundled checkpoint if not given.
+        device: cpu, cuda, mps, or auto for the best there is.
+    """
+    from PIL import Image
+
+    from maskhub.data.batch import save_photo
+    from maskhub.faces.photo import open_photo
+
+    photo = open_photo(input)
+    result = _pipeline(model, device).cycle(photo, start=start, details=True)
+    pictures = [photo, result.there[0], result.images[0]]
+    sheet = Image.new("RGB", (3 * photo.width, photo.height))
+    for place, picture in enumerate(pictures):
+        sheet.paste(picture.convert("RGB"), (place * photo.width, 0))
+    save_photo(sheet, output)
+    errors = ", ".join(f"{error:.2f}" for error in result.cycle_errors[0])
+    print(f"wrote {output}; cycle error of each face (mean change, 0 to 255): {errors}")
+    return 0
+
+
+def report_line(report, output):
+    """Print what became of a folder; returns the exit code."""
+    print(f"{report.made} made, {report.kept} there already, {len(report.failures)} failed")
+    if report.failures:
+        print(f"see {output / 'failures.csv'}", file=sys.stderr)
+    return 2 if report.failures else 0
+
+
+def _mask_one(source, output, wearing, regions, boxes):
+    from maskhub.data.boxes import coco, voc
+    from maskhub.data.journal import write_text
+    from maskhub.data.masked import mask_photo
+
+    region = regions / output.with_suffix(".png").name if regions is not None else None
+    record = mask_photo(source, output, wearing, source.name, region)
+    if boxes == "coco":
+        import json
+
+        write_text(output.with_suffix(".json"), json.dumps(coco({output.name: record})) + "\n")
+    elif boxes == "voc":
+        write_text(output.with_suffix(".xml"), voc(output.name, record))
+    masked = sum(face["worn"] != "unmasked" for face in record["faces"])
+    print(f"wrote {output}: {masked} of {len(record['faces'])} faces masked")
+    return 0
+
+
+def _suffixes():
+    from maskhub.faces.photo import PHOTO_SUFFIXES
+
+    return PHOTO_SUFFIXES
+
+
+def _translate(direction, source, output, model, device, overwrite):
+    from maskhub.data.batch import process_folder, save_photo
+
+    if not source.exists():
+        raise PhotoError(f"there is no photo or folder {source}.")
+    pipeline = _pipeline(model, device)
+    if source.is_file():
+        save_photo(pipeline(source, direction), output)
+        print(f"wrote {output}")
+        return 0
+    report = process_folder(source, output, lambda path: pipeline(path, direction), overwrite=overwrite)
+    return report_line(report, output)
+
+
+def _pipeline(model, device):
+    import torch
+    from diffusers.utils import logging
+
+    from maskhub.pipelines.face_mask import FaceMaskPipeline
+
+    logging.disable_progress_bar()
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    pipeline = FaceMaskPipeline.bundled() if model is None else FaceMaskPipeline.from_pretrained(model)
+    return pipeline.to(device)

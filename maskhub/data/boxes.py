@@ -1,0 +1,89 @@
+"""Boxes of faces and masks in the two formats that detectors are trained from: COCO (JSON) and Pascal VOC (XML).
+
+Boxes are in pixels of the upright photo that was written, cut at its edges.
+"""
+
+import xml.etree.ElementTree as ET
+
+__all__ = ["CATEGORIES", "coco", "voc"]
+
+CATEGORIES = ("masked face", "unmasked face", "wrongly worn", "mask")
+"""The classes: a face with its mask worn correctly, without one, with one worn wrongly; and the mask itself."""
+
+
+def coco(photos):
+    """The COCO detection format.
+
+    Args:
+        photos: name → record of :func:`maskhub.data.masked.mask_photo`.
+
+    Returns:
+        dict for ``json.dump``; images and annotations are numbered from 1 by name. Each annotation has
+        ``attributes`` beside what COCO knows: style, colour, worn, and the face's number in its photo.
+    """
+    images, annotations = [], []
+    for number, (name, record) in enumerate(sorted(photos.items()), 1):
+        images.append({"id": number, "file_name": name, "width": record["width"], "height": record["height"]})
+        for category, box, attributes in _objects(record):
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": number,
+                    "category_id": CATEGORIES.index(category) + 1,
+                    "bbox": box,
+                    "area": round(box[2] * box[3], 2),
+                    "iscrowd": 0,
+                    "attributes": attributes,
+                }
+            )
+    categories = [{"id": number, "name": name} for number, name in enumerate(CATEGORIES, 1)]
+    return {"images": images, "annotations": annotations, "categories": categories}
+
+
+def voc(name, record):
+    """The Pascal VOC annotation of one photo, as XML text; corners are whole pixels counted from 1, as VOC's are."""
+    root = ET.Element("annotation")
+    folder, _, file_name = name.rpartition("/")
+    ET.SubElement(root, "folder").text = folder
+    ET.SubElement(root, "filename").text = file_name
+    size = ET.SubElement(root, "size")
+    for key, value in (("width", record["width"]), ("height", record["height"]), ("depth", 3)):
+        ET.SubElement(size, key).text = str(value)
+    ET.SubElement(root, "segmented").text = "0"
+    for category, (left, top, width, height), attributes in _objects(record):
+        node = ET.SubElement(root, "object")
+        ET.SubElement(node, "name").text = category
+        ET.SubElement(node, "pose").text = "Unspecified"
+        ET.SubElement(node, "truncated").text = "0"
+        ET.SubElement(node, "difficult").text = "0"
+        corners = ET.SubElement(node, "bndbox")
+        right, bottom = max(round(left + width), round(left) + 1), max(round(top + height), round(top) + 1)
+        for key, value in (("xmin", round(left) + 1), ("ymin", round(top) + 1), ("xmax", right), ("ymax", bottom)):
+            ET.SubElement(corners, key).text = str(value)
+        marks = ET.SubElement(node, "attributes")
+        for key, value in attributes.items():
+            ET.SubElement(marks, key).text = str(value)
+    ET.indent(root)
+    return ET.tostring(root, encoding="unicode") + "\n"
+
+
+def _objects(record):
+    """Category, box within the photo and attributes of each face, and of each mask."""
+    for number, face in enumerate(record["faces"]):
+        worn = face["worn"]
+        category = {"unmasked": "unmasked face", "correctly": "masked face"}.get(worn, "wrongly worn")
+        attributes = {"face": number, "worn": worn, "style": face["style"], "colour": face["colour"]}
+        box = _within(face["box"], record)
+        if box:
+            yield category, box, attributes
+        if face["mask_box"]:
+            yield "mask", face["mask_box"], attributes
+
+
+def _within(box, record):
+    left, top, width, height = box
+    right, bottom = min(left + width, record["width"]), min(top + height, record["height"])
+    left, top = max(left, 0), max(top, 0)
+    if right <= left or bottom <= top:
+        return None
+    return [round(left, 2), round(top, 2), round(right - left, 2), round(bottom - top, 2)]

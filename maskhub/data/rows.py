@@ -1,0 +1,239 @@
+"""The rows of a source in their own order: each photo with its name and all its other columns.
+
+Where training draws photos at random (:mod:`maskhub.data.sources`), building a dataset takes each row once.
+"""
+
+import csv
+import io
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from maskhub.data.sources import HubSource, open_source
+from maskhub.errors import SourceError
+from maskhub.faces.photo import PHOTO_SUFFIXES
+
+__all__ = ["FolderRows", "HubRows", "Row", "free_name", "open_rows"]
+
+METADATA = ("metadata.csv", "metadata.jsonl")
+_INTEGER = re.compile(r"-?(0|[1-9]\d{0,17})")
+_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a source.
+
+    Attributes:
+        index: its number, from 0.
+        name: of its photo: the path within the folder; for the Hub its number and the photo's own name.
+        photo: what ``open_photo`` takes once it is passed through :func:`Row.open`.
+        columns: the other columns by name.
+        home: path of the metadata file that the row comes from, within the folder.
+    """
+
+    index: int
+    name: str
+    photo: str | bytes
+    columns: dict = field(default_factory=dict)
+    home: str = METADATA[0]
+
+    def open(self):
+        """The photo as a path or a file object, named for errors."""
+        if isinstance(self.photo, str):
+            return self.photo
+        file = io.BytesIO(self.photo)
+        file.name = self.name
+        return file
+
+
+def open_rows(spec, leave_out=()):
+    """The rows of a source.
+
+    Args:
+        spec: a folder, or ``user/dataset[:split][@revision][#column]``.
+        leave_out: folders within it that are no part of it, such as the one that results go to.
+
+    Returns:
+        :class:`FolderRows` or :class:`HubRows`; both are iterable, again and again in the same order.
+
+    Raises:
+        SourceError: no such folder or dataset, or no photo in it.
+    """
+    folder = Path(spec).expanduser()
+    if folder.is_dir():
+        return FolderRows(folder, leave_out)
+    source = open_source(str(spec))
+    if not isinstance(source, HubSource):
+        raise SourceError(f"{spec} is no folder of photos and no dataset on the Hub.")
+    return HubRows(source)
+
+
+class FolderRows:
+    """The photos of a folder and its sub-folders, sorted by path, with the columns of its imagefolder metadata.
+
+    Attributes:
+        folder: where it lies.
+        columns: names of the other columns, in the order of the metadata files.
+        others: files that are neither photos nor metadata, as paths within the folder.
+    """
+
+    def __init__(self, folder, leave_out=()):
+        self.folder = Path(folder)
+        away = [Path(path).resolve() for path in leave_out]
+        files = []
+        for path in sorted(self.folder.rglob("*")):
+            inside = path.relative_to(self.folder)
+            hidden = any(part.startswith(".") for part in inside.parts)
+            if not hidden and path.is_file() and not any(a in path.resolve().parents for a in away):
+                files.append(inside.as_posix())
+        self.names = [name for name in files if PurePosixPath(name).suffix.lower() in PHOTO_SUFFIXES]
+        if not self.names:
+            raise SourceError(f"the folder {folder} holds no photo (looked for {', '.join(sorted(PHOTO_SUFFIXES))}).")
+        self._tables = {}
+        for name in files:
+            if PurePosixPath(name).name in METADATA:
+                table = _read_metadata(self.folder / name)
+                if table is not None and _parent(name) not in {_parent(other) for other in self._tables}:
+                    self._tables[name] = table
+        self.others = [name for name in files if name not in self._tables and name not in set(self.names)]
+        self.columns = list(dict.fromkeys(key for table in self._tables.values() for key in table.columns))
+        # as imagefolder does: folders are labels where nothing else says what the photos are
+        self._kinds = None
+        self.labelled = not self._tables and all("/" in name for name in self.names)
+        if self.labelled:
+            self.columns = ["label"]
+
+    def __len__(self):
+        return len(self.names)
+
+    def __iter__(self):
+        for index, name in enumerate(self.names):
+            columns, home = self._of(name)
+            yield Row(index, name, str(self.folder / name), columns, home)
+
+    def kind_of(self, column):
+        """The narrowest of int64, float64 and string that holds a column: CSV itself knows text alone."""
+        values = [table.rows[key].get(column) for table in self._tables.values() for key in table.rows]
+        values = [value for value in values if value not in (None, "")]
+        if not values or any(isinstance(value, (dict, list, bool)) for value in values):
+            return "string"
+        # what would read back otherwise, such as 007, is a name and no number
+        if all(_INTEGER.fullmatch(str(value)) for value in values):
+            return "int64"
+        if all(_NUMBER.fullmatch(str(value)) for value in values):
+            return "float64"
+        return "string"
+
+    def typed(self, columns):
+        """A row's columns as :meth:`kind_of` says."""
+        casts = {"int64": int, "float64": float, "string": _text}
+        if self._kinds is None:
+            self._kinds = {column: casts[self.kind_of(column)] for column in self.columns}
+        return {
+            column: self._kinds[column](columns[column]) if columns.get(column) not in (None, "") else None
+            for column in self.columns
+        }
+
+    def _of(self, name):
+        if self.labelled:
+            return {"label": PurePosixPath(name).parent.name}, METADATA[0]
+        for parent in PurePosixPath(name).parents:
+            for kind in METADATA:
+                home = (parent / kind).as_posix()
+                if home in self._tables:
+                    table = self._tables[home]
+                    return table.rows.get(str(PurePosixPath(name).relative_to(parent)), table.empty()), home
+        return {}, METADATA[0]
+
+
+class HubRows:
+    """The rows of a dataset on the Hub, streamed in their stored order.
+
+    Photos are named by their number and their own name, since a dataset may hold one name twice.
+    """
+
+    folder = None
+    others = ()
+
+    def __init__(self, source):
+        from datasets import Audio, Image
+
+        self.source, self.spec = source, source.spec
+        # undecoded: a row passed over costs no more than its bytes
+        self._rows = source._open().decode(False)
+        self.features = dict(self._rows.features)
+        media = [name for name, kind in self.features.items() if isinstance(kind, (Audio, Image))]
+        self.left_out = [name for name in media if name != source.column]
+        self.columns = [name for name in self.features if name not in media]
+
+    def __iter__(self):
+        with self.source._hub_errors():
+            for index, row in enumerate(self._rows):
+                cell = row[self.source.column] or {}
+                own = PurePosixPath((cell.get("path") or "").split("::")[0].replace("\\", "/")).name
+                photo = self._bytes(cell) if cell else b""
+                suffix = PurePosixPath(own).suffix.lower()
+                name = f"{index:08d}" + (f"-{own}" if suffix in PHOTO_SUFFIXES else _suffix(photo))
+                yield Row(index, name, photo, {key: self._plain(key, row[key]) for key in self.columns})
+
+    def _bytes(self, cell):
+        return self.source._bytes(cell)
+
+    def _plain(self, key, value):
+        """Class labels by their names: a number says nothing once its list of names is gone."""
+        names = getattr(self.features[key], "names", None)
+        return names[value] if names and isinstance(value, int) and value >= 0 else value
+
+
+def free_name(name, taken):
+    """``name``, with underscores after it until it is not taken."""
+    while name in taken:
+        name += "_"
+    return name
+
+
+@dataclass
+class _Table:
+    columns: list
+    rows: dict
+
+    def empty(self):
+        return dict.fromkeys(self.columns)
+
+
+def _read_metadata(path):
+    """The table of an imagefolder's metadata file, or None where it names no files."""
+    try:
+        if path.suffix == ".csv":
+            with open(path, newline="", encoding="utf-8-sig") as file:
+                rows = list(csv.DictReader(file))
+        else:
+            with open(path, encoding="utf-8") as file:
+                rows = [json.loads(line) for line in file if line.strip()]
+    except (ValueError, csv.Error, OSError) as error:
+        raise SourceError(f"{path} can't be read as metadata ({error}).") from error
+    if not rows or "file_name" not in rows[0]:
+        return None
+    columns = list(dict.fromkeys(key for row in rows for key in row if key not in ("file_name", None)))
+    by_name = {}
+    for row in rows:
+        name = str(PurePosixPath(str(row["file_name"]).replace("\\", "/")))
+        by_name[name] = {key: row.get(key) for key in columns}
+    return _Table(columns, by_name)
+
+
+def _text(value):
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _parent(name):
+    return PurePosixPath(name).parent
+
+
+def _suffix(data):
+    for start, suffix in ((b"\xff\xd8", ".jpg"), (b"\x89PNG", ".png"), (b"RIFF", ".webp"), (b"BM", ".bmp")):
+        if data.startswith(start):
+            return suffix
+    return ".png"

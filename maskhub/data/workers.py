@@ -1,0 +1,150 @@
+"""Jobs spread over processes, so that one that kills its process costs that job alone.
+
+``multiprocessing.Pool`` waits for ever for a worker that the system killed, and ``concurrent.futures`` gives all up; a
+folder of a hundred thousand photos has one that is too large for the memory.
+"""
+
+import multiprocessing
+import os
+import signal
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import wait
+
+from maskhub.errors import ConfigError, MaskHubError
+
+__all__ = ["processors", "run_jobs"]
+
+TRIES = 2
+"""How often a job is begun whose process ends under it: the first time another may have taken the memory."""
+
+
+def processors():
+    """The number of processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def run_jobs(work, jobs, workers=0):
+    """Run ``work(job)`` for each job.
+
+    Args:
+        work: function of a module (or a ``functools.partial`` of one), so that another process can import it.
+        jobs: iterable, read only as fast as the jobs are done.
+        workers: processes; 0 works in this one, where a crash ends everything.
+
+    Yields:
+        ``(job, result, None)``, or ``(job, None, reason)`` where it failed, as they are done, in no fixed order.
+
+    Raises:
+        ConfigError: ``workers`` is negative.
+    """
+    if workers < 0:
+        raise ConfigError(f"the number of workers is {workers}; it must be 0 or more.")
+    if workers == 0:
+        for job in jobs:
+            yield job, *_answer(work, job)
+        return
+    jobs, again = iter(jobs), []
+    # a fork would copy the locks of OpenCV's threads in whatever state they are
+    context = multiprocessing.get_context("spawn")
+    crew = []
+    try:
+        busy = True
+        while busy:
+            for worker in [*crew, *([None] * (workers - len(crew)))]:
+                if worker is not None and worker.job is not None:
+                    continue
+                tries, job = again.pop() if again else (0, next(jobs, _END))
+                if job is _END:
+                    break
+                if worker is None:
+                    worker = _Worker(context, work)
+                    crew.append(worker)
+                worker.begin(job, tries + 1)
+            busy = {worker.pipe: worker for worker in crew if worker.job is not None}
+            for pipe in wait(list(busy)) if busy else ():
+                worker = busy[pipe]
+                job, worker.job = worker.job, None
+                try:
+                    result, reason = pipe.recv()
+                except (EOFError, OSError):
+                    crew.remove(worker)
+                    if worker.tries < TRIES:
+                        again.append((worker.tries, job))
+                        worker.end()
+                        continue
+                    result, reason = None, f"the process that worked on it {worker.end()}."
+                yield job, result, reason
+    finally:
+        for worker in crew:
+            worker.end(kill=True)
+
+
+_END = object()
+
+
+class _Worker:
+    """A process and the pipe to it; ``job`` is what it works on."""
+
+    def __init__(self, context, work):
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=_serve, args=(theirs, work), daemon=True)
+        with _no_interrupt():
+            self.process.start()
+        theirs.close()
+        self.job, self.tries = None, 0
+
+    def begin(self, job, tries):
+        self.job, self.tries = job, tries
+        with suppress(OSError):  # it died idle: reading from it says so
+            self.pipe.send(job)
+
+    def end(self, kill=False):
+        """Wait for the process's end; returns how it ended."""
+        self.pipe.close()
+        if kill:
+            self.process.terminate()
+        self.process.join()
+        code = self.process.exitcode
+        if code == -signal.SIGKILL:
+            return "was killed, as the system does when memory runs out: use fewer workers or a smaller photo"
+        return f"crashed ({signal.Signals(-code).name})" if code < 0 else f"ended with code {code}"
+
+
+def _serve(pipe, work):
+    import cv2
+
+    # one process a core: threads of their own would only get in each other's way
+    cv2.setNumThreads(1)
+    # Ctrl-C reaches the whole group; the parent ends the others between two photos
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    while True:
+        try:
+            job = pipe.recv()
+        except (EOFError, OSError):
+            return
+        answer = _answer(work, job)
+        with suppress(BrokenPipeError):
+            pipe.send(answer)
+
+
+def _answer(work, job):
+    try:
+        return work(job), None
+    except MaskHubError as error:
+        return None, str(error)
+    except Exception as error:  # whatever one photo does, the others go on
+        return None, f"unexpected {type(error).__name__}: {' '.join(str(error).split())}"
+
+
+@contextmanager
+def _no_interrupt():
+    """Processes started within ignore Ctrl-C from their first moment."""
+    try:
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    except ValueError:  # not the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
