@@ -2,9 +2,9 @@
 
 from contextlib import contextmanager
 
-from maskhub.errors import HubError
+from maskhub.errors import ConfigError, HubError
 
-__all__ = ["hub_errors"]
+__all__ = ["SafePush", "hub_errors"]
 
 
 @contextmanager
@@ -34,12 +34,27 @@ def hub_errors(what, error_class=HubError):
         raise error_class(f"{what} failed: {_reason(error)}") from error
 
 
+class SafePush:
+    """A base ahead of diffusers' own, whose ``push_to_hub`` it keeps to safetensors and to maskhub's errors."""
+
+    def push_to_hub(self, repo_id, *args, safe_serialization=True, **kwargs):
+        """Upload to the Hub; arguments as in ``diffusers.utils.PushToHubMixin``, safetensors only.
+
+        Raises:
+            HubError: no right to write there, a wrong token, a bad name, or no connection after several tries.
+        """
+        if not safe_serialization:
+            raise ConfigError("maskhub uploads safetensors only: leave out safe_serialization=False.")
+        with hub_errors(f"the upload to {repo_id}"):
+            return super().push_to_hub(repo_id, *args, **kwargs)
+
+
 def _reason(error):
     from huggingface_hub import errors, get_token
 
     log_in = "log in with `hf auth login` or set HF_TOKEN."
     if isinstance(error, errors.HFValidationError):
-        return f"a repository id must look like user/name ({_line(error)})."
+        return "a repository id looks like user/name, of letters, digits, '-', '_' and '.'."
     if isinstance(error, errors.GatedRepoError):
         return f"the repository is gated: ask for access on its page on the Hub, then {log_in}"
     if isinstance(error, errors.RepositoryNotFoundError):

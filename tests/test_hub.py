@@ -14,7 +14,7 @@ from hub_photos import push_parquet, row
 from huggingface_hub import HfApi, ModelCard, constants
 
 from maskhub import FaceMaskPipeline, ResnetGenerator
-from maskhub.errors import CheckpointError, HubError, MaskHubError
+from maskhub.errors import CheckpointError, ConfigError, HubError
 from maskhub.hub import THIS_REPOSITORY, push_folder, save_pipeline, training_card
 from maskhub.training.config import CycleGANConfig
 from maskhub.training.cyclegan import CycleGAN
@@ -145,6 +145,10 @@ def test_the_clients_own_push_to_hub(tiny_pipeline, hub_user, load, which):
     suffixes = {Path(name).suffix for name in HfApi().list_repo_files(repo)}
     assert suffixes == {".json", ".safetensors", ".md"}
     assert ModelCard.load(repo).data.library_name == "diffusers"
+    pushed = tiny_pipeline if which == "pipeline" else tiny_pipeline.masker
+    assert "does not know this token" in message_of(pushed.push_to_hub, repo, token="hf_wrong")
+    assert "write access" in message_of(pushed.push_to_hub, "somebody/masks")
+    assert "safetensors only" in message_of(pushed.push_to_hub, repo, safe_serialization=False, error=ConfigError)
 
 
 def test_folders_of_other_kinds(hub_user, tmp_path):
@@ -276,9 +280,13 @@ def test_no_right_to_write(folder, hub_user, load):
     load(hub_user.repo("masks"), token=hub_user.read_token)
 
 
+def test_a_bad_name_of_a_network(tiny_pipeline, hub_user):
+    assert "a repository id looks like" in message_of(tiny_pipeline.masker.push_to_hub, "a/b/c")
+
+
 @pytest.mark.parametrize("name", ["a/b/c", "me/what ever", "-x/y", ""])
 def test_a_bad_name(folder, hub_user, name):
-    message_of(push_folder, folder, name)
+    assert "a repository id looks like user/name" in message_of(push_folder, folder, name)
 
 
 def test_the_hub_is_not_there(folder, hub_user, load, monkeypatch, no_waiting):
@@ -294,7 +302,8 @@ def test_nothing_to_load(hub_user, load):
     message_of(load, hub_user.repo("empty"), error=CheckpointError)
     message_of(load, hub_user.repo("nothing"), ResnetGenerator, error=CheckpointError)
     message_of(load, hub_user.repo("empty"), ResnetGenerator, error=CheckpointError)
-    message_of(load, "not an id", error=MaskHubError)
+    for name in ("not an id", "-user/-name", "runs/a/pipeline", "/nowhere", "name"):
+        assert "user/name" in message_of(load, name, error=CheckpointError)
 
 
 def test_only_model_folders_are_pushed_as_models(folder, hub_user, tmp_path):

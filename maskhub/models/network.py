@@ -5,11 +5,12 @@ from diffusers import ConfigMixin, ModelMixin
 from torch import nn
 
 from maskhub.errors import CheckpointError, ConfigError
+from maskhub.hub_errors import SafePush
 
 __all__ = ["Network", "check_multiple", "check_range", "choose", "norm_layer"]
 
 
-class Network(ModelMixin, ConfigMixin):
+class Network(SafePush, ModelMixin, ConfigMixin):
     """``ModelMixin`` and ``ConfigMixin`` of diffusers, without their way back to pickled weights.
 
     Subclasses are exported from the package root, and that is the module name that diffusers records in a pipeline's

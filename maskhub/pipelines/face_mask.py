@@ -21,6 +21,7 @@ from maskhub.errors import CheckpointError, ConfigError, NoFaceError
 from maskhub.faces import align
 from maskhub.faces.detect import detect
 from maskhub.faces.photo import open_photo, split_alpha
+from maskhub.hub_errors import SafePush
 from maskhub.models.network import Network
 from maskhub.pipelines.fetch import fetch_options, fetch_pipeline
 
@@ -52,7 +53,7 @@ class FaceMaskOutput(BaseOutput):
     there: list | None = None
 
 
-class FaceMaskPipeline(DiffusionPipeline):
+class FaceMaskPipeline(SafePush, DiffusionPipeline):
     """Translates the faces of whole photos between *unmasked* and *masked*.
 
     Args:

@@ -27,17 +27,19 @@ def fetch_pipeline(name, variant=None, **options):
     Raises:
         CheckpointError: no such folder or repository, no right to it, or no connection.
     """
-    folder = Path(name).expanduser()
+    folder, failed = Path(name).expanduser(), f"no pipeline could be loaded from {name}"
     if folder.is_dir():
         return folder
+    if folder.is_absolute() or len(folder.parts) != 2:
+        raise CheckpointError(f"{failed}: there is no such folder, and a Hub id looks like user/name.")
     from huggingface_hub import snapshot_download
 
     weights = [f"*.{variant}.safetensors", f"*.{variant}-*.safetensors"] if variant else ["*.safetensors"]
     others = [] if variant else ["*.*.safetensors"]  # weights of a variant have a second dot
-    with hub_errors(f"there is no folder {name}, and loading it from the Hub", CheckpointError):
+    with hub_errors(f"{failed}: there is no such folder, and the download from the Hub", CheckpointError):
         fetched = snapshot_download(str(name), allow_patterns=["*.json", *weights], ignore_patterns=others, **options)
     if not (Path(fetched) / "model_index.json").is_file():
-        raise CheckpointError(f"the repository {name} on the Hub holds no pipeline: it has no model_index.json.")
+        raise CheckpointError(f"{failed}: the repository on the Hub has no model_index.json.")
     return Path(fetched)
 
 
