@@ -10,12 +10,12 @@ from typing import Annotated
 
 import tyro
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RepositoryNotFoundError
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # so that `python space/deploy.py` finds maskhub too
 
-from maskhub.errors import HubError, MaskHubError  # noqa: E402
+from maskhub.errors import MaskHubError  # noqa: E402
+from maskhub.hub import THIS_REPOSITORY, hub_errors  # noqa: E402
 
 __all__ = ["deploy", "files", "main"]
 
@@ -49,33 +49,20 @@ def deploy(repo_id, *, token=None, private=None):
     Raises:
         HubError: no right to write there, a wrong token, a bad name, or no connection after several tries.
     """
-    api, wanted = HfApi(token=token), files()
-    try:
+    api = HfApi(token=token)
+    with hub_errors(f"the upload to {repo_id}"):
         url = api.create_repo(repo_id, repo_type="space", space_sdk="gradio", private=private, exist_ok=True)
-        there = api.list_repo_files(repo_id, repo_type="space")
-        stale = [name for name in there if name.startswith(tuple(f"{f}/" for f in FOLDERS)) and name not in wanted]
-        operations = [CommitOperationAdd(path_in_repo=name, path_or_fileobj=path) for name, path in wanted.items()]
-        operations += [CommitOperationDelete(path_in_repo=name) for name in stale]
-        api.create_commit(repo_id, operations, repo_type="space", commit_message="Deploy with maskhub")
-    except HFValidationError as error:
-        raise HubError(f"{repo_id!r} is no Space's id: it must look like user/name.") from error
-    except RepositoryNotFoundError as error:
-        raise HubError(f"there is no Space {repo_id}, or this token has no right to it.") from error
-    except HfHubHTTPError as error:
-        status = error.response.status_code if error.response is not None else None
-        if status == 401:
-            raise HubError("the Hub does not know this token: log in with `hf auth login` or set HF_TOKEN.") from error
-        if status == 403:
-            raise HubError(f"this token has no right to write to {repo_id}: use one with write access.") from error
-        raise HubError(f"the upload to {repo_id} failed ({_line(error)}): run the same command again.") from error
-    except OSError as error:  # connection errors of every client are among these
-        raise HubError(f"the upload to {repo_id} broke off ({_line(error)}): run the same command again.") from error
+        wanted = files()
+        card = wanted["README.md"].read_text(encoding="utf-8").replace(THIS_REPOSITORY, url.repo_id)
+        wanted["README.md"] = card.encode()
+        there = api.list_repo_files(url.repo_id, repo_type="space")
+        stale = [name for name in there if name.split("/")[0] in FOLDERS and name not in wanted]
+        operations = [
+            CommitOperationAdd(path_in_repo=name, path_or_fileobj=content) for name, content in wanted.items()
+        ]
+        operations += [CommitOperationDelete(name) for name in stale]
+        api.create_commit(url.repo_id, operations, repo_type="space", commit_message="Deploy with maskhub")
     return str(url)
-
-
-def _line(error):
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__
 
 
 def _command(

@@ -29,10 +29,7 @@ def load():
 
 
 def _from(name):
-    folder = Path(name)
-    if name.count("/") != 1 and not folder.is_dir():
-        raise CheckpointError(f"there is no folder {name}.")
-    weights = {path.name for path in folder.glob("*/*.safetensors")}
+    weights = {path.name for path in Path(name).glob("*/*.safetensors")}
     # a folder may hold the half-precision weights alone, as the bundled one does
     half = weights and all(weight.endswith(".fp16.safetensors") for weight in weights)
     return FaceMaskPipeline.from_pretrained(name, **({"variant": "fp16", "dtype": torch.float32} if half else {}))

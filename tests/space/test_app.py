@@ -123,7 +123,9 @@ def run_app(**settings):
 def test_a_wrong_model_is_one_line_and_exit_code_2(tmp_path):
     done = run_app(MASKHUB_MODEL=str(tmp_path / "nowhere"))
     assert done.returncode == 2
-    assert re.fullmatch(r"maskhub: there is no folder .*nowhere\. Set MASKHUB_MODEL .*\n", done.stderr)
+    assert re.fullmatch(
+        r"maskhub: no pipeline could be loaded from .*nowhere: .*\. Set MASKHUB_MODEL .*\n", done.stderr
+    )
 
 
 def test_a_taken_port_is_one_line_and_exit_code_2(tiny_model):
