@@ -349,7 +349,8 @@ def _distance(field):
     """Pixels to where a field is 0, by its slope; where the sheet folds away the slope is held down."""
     dx = cv2.Sobel(field, cv2.CV_32F, 1, 0, scale=1 / 8)
     dy = cv2.Sobel(field, cv2.CV_32F, 0, 1, scale=1 / 8)
-    slope = cv2.magnitude(dx, dy)
+    # cv2.magnitude's last digit isn't the same at every call
+    slope = np.sqrt(dx * dx + dy * dy)
     typical = float(np.median(slope[::4, ::4]))
     return field / np.clip(slope, 0.3 * typical + 1e-6, 4 * typical + 1e-5)
 
@@ -358,7 +359,8 @@ def _rounded(a, b, radius):
     """The smaller of two distances from inside, with the corner between them rounded."""
     radius = np.float32(radius)
     near = np.minimum(a, b)
-    return np.maximum(near, radius) - cv2.magnitude(np.maximum(radius - a, 0), np.maximum(radius - b, 0))
+    a, b = np.maximum(radius - a, 0), np.maximum(radius - b, 0)
+    return np.maximum(near, radius) - np.sqrt(a * a + b * b)
 
 
 @functools.lru_cache(64)

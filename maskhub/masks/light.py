@@ -208,7 +208,7 @@ def _sharpness(image, landmarks, head, thumb):
     grey = cv2.cvtColor(part, cv2.COLOR_RGB2GRAY)
     dx = cv2.Sobel(grey, cv2.CV_32F, 1, 0, scale=1 / 8)
     dy = cv2.Sobel(grey, cv2.CV_32F, 0, 1, scale=1 / 8)
-    slope, at = cv2.magnitude(dx, dy).ravel(), int(grey.size * 0.985)
+    slope, at = np.sqrt(dx * dx + dy * dy).ravel(), int(grey.size * 0.985)
     steepest = float(np.partition(slope, at)[at])
     low_at, high_at = int(grey.size * 0.03), int(grey.size * 0.97)
     levels = np.partition(grey.ravel(), (low_at, high_at))
