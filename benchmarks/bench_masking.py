@@ -61,7 +61,7 @@ def stages(paths):
         marks = [time.thread_time()]
         image = np.asarray(Image.open(path).convert("RGB"))
         marks.append(time.thread_time())
-        faces = detect(image, max_side=256)
+        faces = detect(image, max_side=192)
         marks.append(time.thread_time())
         if not faces:
             continue

@@ -1,9 +1,9 @@
 """Where a mask lies: a sheet of fabric draped over the landmarks of a face, and its unwrapping in the photo.
 
-The sheet has two coordinates. ``u`` runs around the head, -1 before the person's right ear, 0 on the nose, 1 before the
-left ear; ``v`` runs down it, 0 at the height of the eyes, 1 on the jaw's edge, above 1 under the chin. They are the same
-places on every face, so that a mask drawn in (u, v) fits each. The head's axes and unit are those of
-:class:`~maskhub.faces.landmarks.Landmarks`: x to the picture's right, y down, z away from the camera, 1 the face's width.
+The sheet has two coordinates. ``u`` runs around the head, -1 before the person's right ear, 0 on the nose, 1 before
+the left ear; ``v`` runs down it, 0 at the height of the eyes, 1 on the jaw's edge, above 1 under the chin. They are the
+same places on every face, so that a mask drawn in (u, v) fits each. The head's axes: x to the picture's right on a
+level frontal face, y down, z away from the camera; the unit is the face's width from ear to ear.
 """
 
 import functools

@@ -2,8 +2,8 @@
 
 Skin and fabric are taken as matt: a pixel's linear value is albedo × exposure × shade(normal), where the shade is a
 second-order polynomial of the normal (Ramamoorthi, Hanrahan: "An Efficient Representation for Irradiance Environment
-Maps", 2001) fitted to the skin at the landmarks. What part of the skin's brightness is its albedo and what part exposure
-can't be known; it's weighed from the skin itself, the whites of the eyes and the brightest parts of the picture.
+Maps", 2001) fitted to the skin at the landmarks. What part of the skin's brightness is its albedo and what part is
+exposure can't be known; it's weighed from the skin, the whites of the eyes and the brightest parts of the picture.
 """
 
 import functools
