@@ -220,13 +220,22 @@ def test_the_card_of_a_run(finished_loop, folder, hub_user):
 # ---- a training run that streams and pushes -------------------------------------------------------------------------
 
 
-def test_a_run_streams_from_the_hub_and_pushes_to_it(hub_user, load, tmp_path):
+@pytest.fixture
+def one_thread():
+    """As many threads as the run beside this process, for the same sums; more would only wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_a_run_streams_from_the_hub_and_pushes_to_it(hub_user, load, tmp_path, one_thread):
     for domain, first in (("unmasked", 0), ("masked", 12)):
         push_parquet(tmp_path, hub_user.repo(domain), [row(first + number) for number in range(7)], shards=2)
     options = "--resolution 32 --generator-width 8 --blocks 1 --discriminator-width 8 --discriminator-layers 1"
     options += f" --max-steps 3 --batch-size 2 --seed 5 --unmasked {hub_user.repo('unmasked')}:train"
     options += f" --masked {hub_user.repo('masked')}#image"
-    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "2", "PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 
     def all_options(workers):
         own = f" --workers {workers} --output {tmp_path}/run{workers} --push-to-hub {hub_user.repo(f'run{workers}')}"

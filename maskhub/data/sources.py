@@ -8,11 +8,13 @@ pass. Whoever needs a share (a process, a worker) or a later start (a resumed ru
 no state has to be saved and no sample is lost or seen twice.
 """
 
+import atexit
 import hashlib
 import io
 import itertools
 import re
 import warnings
+import weakref
 from collections import deque
 from pathlib import Path
 
@@ -27,6 +29,16 @@ __all__ = ["FolderSource", "HubSource", "is_held_out", "open_source"]
 _HUB_SPEC = re.compile(
     r"(?P<id>[\w-][\w.-]*/[\w-][\w.-]*)(?::(?P<split>[\w.-]+))?(?:@(?P<revision>[^#\s]+))?(?:#(?P<column>.+))?"
 )
+
+
+_READING = weakref.WeakSet()
+"""Half-read shards: pyarrow complains about those that are still open when the interpreter falls apart."""
+
+
+@atexit.register
+def _stop_reading():
+    for shard in list(_READING):
+        shard.close()
 
 
 def is_held_out(file_name):
@@ -208,7 +220,7 @@ class HubSource:
 
     def _cells(self, order):
         """The rows of the shards, ``mixed`` at a time in turns."""
-        waiting = (self._shard(index) for index in order)
+        waiting = map(self._shard, order)
         reading = deque(itertools.islice(waiting, self.mixed))
         while reading:
             shard = reading.popleft()
@@ -225,8 +237,10 @@ class HubSource:
 
     def _shard(self, index):
         # `iter` and not a plain loop, which would hand each worker of a DataLoader another share of the rows
-        for batch in self._rows.shard(self._rows.num_shards, int(index)).iter(batch_size=32):
-            yield from batch[self.column]
+        batches = self._rows.shard(self._rows.num_shards, int(index)).iter(batch_size=32)
+        cells = (cell for batch in batches for cell in batch[self.column])
+        _READING.add(batches)
+        return cells
 
     def _file_name(self, cell):
         if not cell.get("path"):

@@ -274,8 +274,9 @@ def test_a_process_ends_cleanly_in_the_middle_of_a_stream(parquet):
         "from maskhub.data.unpaired import UnpairedPhotos, unpaired_batches\n"
         f"source = open_source({parquet!r})\n"
         "batches = [unpaired_batches(UnpairedPhotos(source, source, 32, seed=0), workers=n) for n in (0, 1)]\n"
-        "for batch in batches:\n"
-        "    next(batch)\n"
+        "walk = source.walk(range(99), 0)\n"
+        "for reader in (walk, *batches):\n"
+        "    next(reader)\n"
         "print('done')\n"
     )
     result = subprocess.run(
