@@ -50,7 +50,7 @@ def paint(design, sheet, width):
     u, v = sheet.u, sheet.v
     away = np.abs(u)
     top, bottom = design.edge(design.top, u), design.edge(design.bottom, u)
-    down = (v - top) / (bottom - top)
+    down = (v - top) / np.maximum(bottom - top, np.float32(0.05))
     below_top, above_bottom = _distance(v - top) / width, _distance(bottom - v) / width
     end = np.float32(design.side)
     if design.waist:
