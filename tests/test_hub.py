@@ -220,16 +220,7 @@ def test_the_card_of_a_run(finished_loop, folder, hub_user):
 # ---- a training run that streams and pushes -------------------------------------------------------------------------
 
 
-@pytest.fixture
-def one_thread():
-    """As many threads as the run beside this process, for the same sums; more would only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-def test_a_run_streams_from_the_hub_and_pushes_to_it(hub_user, load, tmp_path, one_thread):
+def test_a_run_streams_from_the_hub_and_pushes_to_it(hub_user, load, tmp_path):
     for domain, first in (("unmasked", 0), ("masked", 12)):
         push_parquet(tmp_path, hub_user.repo(domain), [row(first + number) for number in range(7)], shards=2)
     options = "--resolution 32 --generator-width 8 --blocks 1 --discriminator-width 8 --discriminator-layers 1"
