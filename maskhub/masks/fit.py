@@ -163,8 +163,8 @@ def unwrap(sheet, u_range, v_range, size):
     Returns:
         :class:`Unwrapped`, or None where no part lies within the photo.
     """
-    rows = slice(max(int(_grid_y(v_range[0])) - 1, 0), int(np.ceil(_grid_y(v_range[1]))) + 2)
-    columns = slice(max(int(_grid_x(u_range[0])) - 1, 0), int(np.ceil(_grid_x(u_range[1]))) + 2)
+    rows = slice(max(int(_grid_y(v_range[0])), 0), int(np.ceil(_grid_y(v_range[1]))) + 1)
+    columns = slice(max(int(_grid_x(u_range[0])), 0), int(np.ceil(_grid_x(u_range[1]))) + 1)
     part, facing = sheet.xyz[rows, columns], sheet.normals[rows, columns, 2] < 0.02
     if not facing.any():
         return None

@@ -14,7 +14,7 @@ import numpy as np
 
 from maskhub.masks.fit import MEAN_FACE
 
-__all__ = ["Light", "read_light", "to_linear", "to_srgb"]
+__all__ = ["Light", "rank", "read_light", "to_linear", "to_srgb"]
 
 THUMB = 72
 """Side in pixels of the picture of the face on which colours are read."""
@@ -83,7 +83,7 @@ def read_light(image, landmarks, head):
         use = facing[:, 2] < 0.2
     colours = linear[cell[use, 1], cell[use, 0]]
     shade, level, inlier = _fit_shade(facing[use], colours @ LUMA)
-    skin = np.median(colours[inlier], 0)
+    skin = np.array([rank(channel, 0.5) for channel in colours[inlier].T], np.float32)
 
     tint = skin / max(float(skin @ LUMA), 1e-4)
     spread = float((skin.max() - skin.min()) / max(skin.max(), 1e-4))
@@ -96,6 +96,13 @@ def read_light(image, landmarks, head):
     return Light(
         shade.astype(np.float32), (exposure * white).astype(np.float32), saturation, blur, grain, to_srgb(skin) * 255
     )
+
+
+def rank(values, share):
+    """The value below which a share of the values lies; np.quantile takes ten times as long on these few."""
+    values = np.asarray(values).ravel()
+    place = min(int(share * values.size), values.size - 1)
+    return float(np.partition(values, place)[place])
 
 
 def to_linear(srgb):
@@ -150,7 +157,7 @@ def _fit_shade(normals, luma):
     """A robust ridge fit of the shade to the skin: coefficients over the level, the level, and which points fit."""
     x, y, z = normals.T
     basis = np.stack([np.ones_like(x), x, y, z + 0.8, x * x - 0.25, x * y, y * y - 0.2], 1)
-    level = float(np.median(luma)) + 1e-4
+    level = rank(luma, 0.5) + 1e-4
     target = luma / level
     weight = np.ones_like(target)
     ridge = np.diag([1e-3, 1.2, 1.2, 4.0, 6.0, 6.0, 6.0]) * len(target) / 150
@@ -159,7 +166,7 @@ def _fit_shade(normals, luma):
         coefficients = np.linalg.solve(weighted.T @ basis + ridge, weighted.T @ target)
         error = target - basis @ coefficients
         # hair, brows and beards are darker than skin: what lies below the fit counts for less than what lies above
-        scale = 1.5 * float(np.median(np.abs(error))) + 0.03
+        scale = 1.5 * rank(np.abs(error), 0.5) + 0.03
         weight = 1 / (1 + (error / np.where(error < 0, scale, 1.6 * scale)) ** 2)
     inlier = weight > 0.4
     if inlier.sum() < 10:
@@ -183,11 +190,11 @@ def _exposure(level, linear, xy, corner, side, image):
         x0, x1 = np.clip([middle[0] - reach, middle[0] + reach + 1], 0, THUMB).astype(int)
         y0, y1 = np.clip([middle[1] - 0.35 * reach, middle[1] + 0.35 * reach + 1], 0, THUMB).astype(int)
         if x1 > x0 and y1 > y0:
-            eyes.append(np.quantile(luma[y0:y1, x0:x1], 0.9))
+            eyes.append(rank(luma[y0:y1, x0:x1], 0.9))
     if eyes:
         guesses.append((np.log(max(max(eyes), 1e-3) / 0.45), 0.55))
     step = max(1, max(image.shape[:2]) // 48)
-    brightest = float(np.quantile(_linear_table()[image[::step, ::step]] @ LUMA, 0.97))
+    brightest = rank(_linear_table()[image[::step, ::step]] @ LUMA, 0.97)
     guesses.append((np.log(max(brightest, level, 1e-3) / 0.80), 0.55))
     weights = np.array([1 / sigma**2 for _, sigma in guesses])
     exposure = 1.15 * float(np.exp((np.array([guess for guess, _ in guesses]) * weights).sum() / weights.sum()))
@@ -208,11 +215,8 @@ def _sharpness(image, landmarks, head, thumb):
     grey = cv2.cvtColor(part, cv2.COLOR_RGB2GRAY)
     dx = cv2.Sobel(grey, cv2.CV_32F, 1, 0, scale=1 / 8)
     dy = cv2.Sobel(grey, cv2.CV_32F, 0, 1, scale=1 / 8)
-    slope, at = np.sqrt(dx * dx + dy * dy).ravel(), int(grey.size * 0.985)
-    steepest = float(np.partition(slope, at)[at])
-    low_at, high_at = int(grey.size * 0.03), int(grey.size * 0.97)
-    levels = np.partition(grey.ravel(), (low_at, high_at))
-    contrast = float(levels[high_at]) - float(levels[low_at])
+    steepest = rank(np.sqrt(dx * dx + dy * dy), 0.985)
+    contrast = rank(grey, 0.97) - rank(grey, 0.03)
     blur = contrast / (2.5 * max(steepest, 0.5))
     # calibrated on sharp faces blurred by known amounts
     blur = float(np.clip(np.sqrt(max((blur**2 - 3.6) / 2.3, 0.1)), 0.3, 0.04 * head.width + 0.3))
@@ -226,7 +230,7 @@ def _sharpness(image, landmarks, head, thumb):
             # Immerkær: "Fast Noise Variance Estimation", 1996
             second = cv2.filter2D(patch, cv2.CV_32F, _IMMERKAER)[1:-1, 1:-1]
             noise.append(float(np.abs(second).mean()) * np.sqrt(np.pi / 2) / 6)
-    grain = float(np.median(noise)) if noise else 0.5
+    grain = rank(noise, 0.5) if noise else 0.5
     return blur, float(np.clip(grain, 0.2, 12))
 
 

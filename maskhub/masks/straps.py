@@ -16,6 +16,8 @@ EAR_TOP, EAR_FOOT = np.array([0.515, -0.08, 0.05]), np.array([0.500, 0.15, 0.06]
 BAND_TOP, BAND_FOOT = np.array([0.54, -0.22, 0.30]), np.array([0.50, 0.30, 0.30])
 WIDTHS = {"surgical": 0.012, "kn95": 0.018, "cup": 0.022, "cloth": 0.016, "patterned": 0.016, "neoprene": 0.024}
 STEPS = 14
+_STEPS = np.linspace(0, 1, STEPS)
+_CHEEK = np.stack([0 * _STEPS, 0 * _STEPS, -0.55 + 0.35 * _STEPS], 1)
 
 
 def draw_straps(design, head, sheet, bare, left, top):
@@ -35,8 +37,8 @@ def draw_straps(design, head, sheet, bare, left, top):
     width = WIDTHS[design.style] * (0.9 + 0.3 * design.numbers["picks"][7])
     normal_sum = np.zeros(3)
     hidden = np.zeros_like(cover)
-    for points, normals in strap_paths(design, head, sheet):
-        visible = normals[:, 2] < -0.12
+    for points, normals in zip(*strap_paths(design, head, sheet), strict=True):
+        visible = normals[:, 2] < -0.13
         # only the first stretch: what comes out again behind the head is not drawn
         count = len(visible) if visible.all() else int(np.argmin(visible))
         if count < 2:
@@ -76,35 +78,28 @@ def skin_like(part, skin):
 
 
 def strap_paths(design, head, sheet):
-    """Each strap's middle line: STEPS×3 points in the photo and the outward normals of the cheek below it."""
+    """The straps' middle lines, 4×STEPS×3 in the photo, and the outward normals of the cheek below them.
+
+    In this order: right top, right bottom, left top, left bottom.
+    """
     band = design.style == "cup"
-    ends = (BAND_TOP, BAND_FOOT) if band else (EAR_TOP, EAR_FOOT)
-    ears = head.points[[234, 454]]
-    paths = []
-    for sign, ear in ((-1, ears[0]), (1, ears[1])):
-        for which, end in enumerate(ends):
-            u = sign * (design.side - 0.025)
-            at = np.float32(u)
-            top_v, bottom_v = (float(design.edge(table, at)) for table in (design.top, design.bottom))
-            inset = 0.10 if band else 0.05
-            share = inset if which == 0 else 1 - inset
-            if band:
-                share = 0.22 if which == 0 else 0.80
-            if design.style == "neoprene":
-                share = 0.16 if which == 0 else 0.84
-            v = top_v + share * (bottom_v - top_v)
-            start = sheet.at([u], [v], sheet.head_points)[0].astype(np.float64)
-            target = np.array([sign, 1, 1]) * end
-            target = target + (ear - np.array([sign * 0.5, 0, 0])) * 0.6
-            t = np.linspace(0, 1, STEPS)[:, None]
-            line = start + (target - start) * t
-            # lie on the rounded cheek instead of cutting through it, and sag a little
-            line[:, 0] += sign * 0.012 * np.sin(np.pi * t[:, 0])
-            line[:, 1] += (0.012 if which else 0.006) * np.sin(np.pi * t[:, 0])
-            normals = np.stack([np.full(STEPS, float(sign)), np.zeros(STEPS), -0.55 + 0.35 * t[:, 0]], 1)
-            normals /= np.linalg.norm(normals, axis=1, keepdims=True)
-            paths.append((head.to_photo(line), normals @ head.rotation.T))
-    return paths
+    sign = np.array([-1.0, -1.0, 1.0, 1.0])
+    u = (sign * (design.side - 0.025)).astype(np.float32)
+    low, high = (float(design.edge(table, u[2:3])[0]) for table in (design.top, design.bottom))
+    inset = 0.22 if band else 0.16 if design.style == "neoprene" else 0.05
+    v = low + np.array([inset, 1 - inset, inset, 1 - inset]) * (high - low)
+    start = sheet.at(u, v, sheet.head_points).astype(np.float64)
+    ends = np.stack((BAND_TOP, BAND_FOOT) if band else (EAR_TOP, EAR_FOOT))[[0, 1, 0, 1]]
+    ends[:, 0] *= sign
+    ears = head.points[[234, 234, 454, 454]]
+    ends += 0.6 * (ears - sign[:, None] * (0.5, 0, 0))
+    t = _STEPS[:, None]
+    lines = start[:, None] + (ends - start)[:, None] * t
+    # lie on the rounded cheek instead of cutting through it, and sag a little
+    arch = np.sin(np.pi * _STEPS)
+    lines[..., 0] += 0.012 * sign[:, None] * arch
+    lines[..., 1] += np.array([0.006, 0.012, 0.006, 0.012])[:, None] * arch
+    return head.to_photo(lines), (sign[:, None, None] * (1, 0, 0) + _CHEEK) @ head.rotation.T
 
 
 def _ribbon(cover, line, width):

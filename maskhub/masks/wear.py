@@ -134,8 +134,8 @@ def _put_on(image, landmarks, design, rng):
     region = np.zeros(image.shape[:2], np.float32)
     head = Head.of(landmarks)
     sheet = drape(head, design.tension, bulge=design.bulge)
-    reach = design.side + max(design.waist, 0) + 0.04
-    low, high = float(design.top.min()) - 0.05, float(design.bottom.max()) + 0.05
+    reach = design.side + max(design.waist, 0) + 0.025
+    low, high = float(design.top.min()) - 0.03, float(design.bottom.max()) + 0.03
     seen = unwrap(sheet, (-reach, reach), (low, high), (image.shape[1], image.shape[0]))
     if seen is None:
         return image.copy(), region
