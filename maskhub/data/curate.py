@@ -182,7 +182,7 @@ def curate_source(spec, output, criteria=None, *, crops=None, workers=0, overwri
 
     ``output/report.csv`` has a row for each photo with its measures and all reasons, ``report.json`` the criteria and
     how many were dropped for which first reason, ``failures.csv`` what could not be read; the other columns of the
-    photos that are kept go to ``metadata.csv``, with their measures. A run that was broken off goes on where it stopped.
+    photos that are kept go to ``metadata.csv``, with their measures. A broken-off run goes on where it stopped.
 
     Args:
         spec: a folder, or ``user/dataset[:split][@revision][#column]``, which is streamed.

@@ -319,7 +319,7 @@ def _check_free(output, targets):
     found = next((name for name in names if (output / name).exists()), None)
     if found is not None:
         raise ConfigError(
-            f"{output} holds a {found} that is not of this command: choose an empty folder, or overwrite it."
+            f"{output} holds {found}, not of this command: choose an empty folder, or overwrite it."
         )
 
 

@@ -1,0 +1,273 @@
+"""Paired training samples made on the fly: each photo's face, and the same face with a random mask on.
+
+    data = WornPairs(open_source("photos"), resolution=128, seed=0, batch_size=4)
+    batches = unpaired_batches(data, workers=2)     # {"unmasked", "masked": N×3×R×R, "region": N×1×R×R}
+
+Finding faces and landmarks takes longer than all the rest, and is the same each time a photo comes by: it is done once
+and kept in a cache.
+"""
+
+import hashlib
+import os
+import sqlite3
+import warnings
+from contextlib import closing, suppress
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import IterableDataset, get_worker_info
+
+from maskhub.data.journal import HIDDEN
+from maskhub.data.masked import Wearing
+from maskhub.data.unpaired import LOAD_SCALE, UnpairedPhotos
+from maskhub.errors import SourceError
+from maskhub.faces import align
+from maskhub.faces.detect import Face, detect
+from maskhub.faces.landmarks import Landmarks, landmarks
+from maskhub.masks.styles import WORN
+from maskhub.masks.wear import wear
+
+__all__ = ["FaceCache", "WornPairs", "cache_folder"]
+
+TRIES = 20
+"""How many other photos are tried in the place of one without a face."""
+STEP = 7919
+"""Positions from one try to the next."""
+
+
+class WornPairs(IterableDataset):
+    """Endless pairs ``{"unmasked": 3×R×R, "masked": 3×R×R, "region": 1×R×R}``, walked by position.
+
+    The pictures are float32 in [-1, 1], aligned as :mod:`maskhub.faces.align` does, cut and mirrored alike; the region
+    is float32 in [0, 1], and where it is 0 both pictures are the same. What each sample wears is drawn from its
+    position, so the contract is that of :class:`~maskhub.data.unpaired.UnpairedPhotos`: the same samples with any
+    number of workers, and from any start.
+
+    A photo without a clear face is replaced by another one of a folder; of a streamed dataset, where another can't be
+    had without reading on, it comes unmasked with an empty region. Curate such a dataset first.
+
+    Args:
+        source: of :func:`maskhub.data.sources.open_source`.
+        resolution: R in pixels.
+        seed: fixes order, masks, crops and mirroring.
+        start: position of this process's first sample, in samples of this process.
+        rank, world: this process's share of the sequence.
+        batch_size: samples that a worker takes in a row, so that batches do not depend on the number of workers.
+        load_scale: the face is worn at this times R, and a random R×R square cut out.
+        wearing: :class:`~maskhub.data.masked.Wearing`: style and how often worn wrongly (its seed and portion don't
+            matter: the largest face of each photo is taken).
+        cache: file of the :class:`FaceCache`; by default :func:`cache_folder` says where.
+    """
+
+    def __init__(
+        self,
+        source,
+        resolution,
+        seed,
+        start=0,
+        rank=0,
+        world=1,
+        batch_size=1,
+        load_scale=LOAD_SCALE,
+        wearing=None,
+        cache=None,
+    ):
+        self.source, self.resolution, self.seed, self.start = source, resolution, seed, start
+        self.rank, self.world, self.batch_size, self.load_scale = rank, world, batch_size, load_scale
+        self.wearing = wearing or Wearing()
+        # a fork of this process would wait for ever for the threads of OpenCV that it does not have
+        cv2.setNumThreads(1)
+        self.cache = FaceCache(cache or cache_folder(source) / "faces.sqlite")
+
+    def __iter__(self):
+        worker = get_worker_info()
+        index, workers = (worker.id, worker.num_workers) if worker else (0, 1)
+        for position, photo in self.source.walk(self._positions(index, workers), self.seed):
+            yield self._sample(position, photo)
+
+    _positions = UnpairedPhotos._positions
+
+    def _sample(self, position, photo):
+        rng = np.random.default_rng((self.seed, 2, position))
+        pixels = np.asarray(photo)
+        found = self.cache.look(pixels)
+        if found is None and hasattr(self.source, "__len__"):
+            for other in range(position + STEP, position + STEP * (TRIES + 1), STEP):
+                pixels = np.asarray(next(self.source.walk([other], self.seed))[1])
+                found = self.cache.look(pixels)
+                if found is not None:
+                    break
+            else:
+                raise SourceError(f"{TRIES} photos of {self.source.spec} in a row show no clear face: curate it first.")
+        loaded = max(self.resolution, round(self.resolution * self.load_scale))
+        if found is None:
+            warnings.warn(f"left unmasked: a photo of {self.source.spec} shows no clear face", stacklevel=2)
+            before = _squared(pixels, loaded)
+            after, region = before, np.zeros(before.shape[:2], np.float32)
+        else:
+            face, marks = found
+            matrix = align.alignment(face, loaded)
+            before = align.crop(pixels, matrix, loaded)
+            wrong = rng.random() < self.wearing.wrongly_worn
+            worn = WORN[rng.integers(1, len(WORN))] if wrong else WORN[0]
+            made = wear(
+                before,
+                style=self.wearing.style,
+                seed=int(rng.integers(2**62)),
+                worn=worn,
+                landmarks=moved(marks, matrix),
+            )
+            after, region = made.image, made.region
+        x, y = rng.integers(0, loaded - self.resolution + 1, 2)
+        cut = np.s_[y : y + self.resolution, x : x + self.resolution]
+        mirrored = rng.random() < 0.5
+        pictures = {"unmasked": before[cut], "masked": after[cut], "region": region[cut]}
+        if mirrored:
+            pictures = {name: picture[:, ::-1] for name, picture in pictures.items()}
+        return {name: _tensor(picture) for name, picture in pictures.items()}
+
+
+def moved(marks, matrix):
+    """Landmarks in the pixels of an aligned crop.
+
+    Args:
+        marks: :class:`~maskhub.faces.landmarks.Landmarks` in the photo's.
+        matrix: the crop's :func:`maskhub.faces.align.alignment`.
+    """
+    scale = np.sqrt(abs(np.linalg.det(matrix[:, :2])))
+    flat = cv2.transform(marks.points[None, :, :2].astype(np.float64), matrix)[0]
+    points = np.column_stack([flat, marks.points[:, 2] * scale]).astype(np.float32)
+    turn = np.eye(3)
+    turn[:2, :2] = matrix[:, :2] / scale
+    roll = (marks.roll + np.degrees(np.arctan2(turn[1, 0], turn[0, 0])) + 180) % 360 - 180
+    return replace(marks, points=points, roll=float(roll), rotation=turn @ marks.rotation)
+
+
+def cache_folder(source):
+    """Where what is found in a source's photos is kept.
+
+    Returns:
+        ``.maskhub`` in a source's own folder, where that may be written to, else
+        ``~/.cache/maskhub`` (or ``XDG_CACHE_HOME``).
+    """
+    folder = getattr(source, "folder", None)
+    if folder is not None and os.access(folder, os.W_OK):
+        return Path(folder) / HIDDEN
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "maskhub"
+
+
+class FaceCache:
+    """The largest face and its landmarks of each photo, in one SQLite file, found by the photo's pixels.
+
+    Several processes may use one file at once. Where it can't be written to, everything still works, only slower.
+
+    Args:
+        path: the file; made where it is missing.
+    """
+
+    def __init__(self, path):
+        self.path = Path(path)
+        self._connections = {}
+
+    def look(self, pixels):
+        """What is known of a photo, or is found out now.
+
+        Args:
+            pixels: uint8 RGB, H×W×3.
+
+        Returns:
+            :class:`~maskhub.faces.detect.Face` and :class:`~maskhub.faces.landmarks.Landmarks`, or None where there is
+            no face with trusted landmarks.
+        """
+        key = hashlib.blake2b(np.ascontiguousarray(pixels), digest_size=16, key=str(pixels.shape).encode()).digest()
+        connection = self._connection()
+        if connection is not None:
+            with suppress(sqlite3.Error):
+                row = connection.execute("SELECT found FROM faces WHERE photo = ?", (key,)).fetchone()
+                if row is not None:
+                    return _unpacked(row[0])
+        found = _find(pixels)
+        if connection is not None:
+            # another process may hold the file for longer than the timeout: then this face is found once more
+            with suppress(sqlite3.Error), connection:
+                connection.execute("INSERT OR IGNORE INTO faces VALUES (?, ?)", (key, _packed(found)))
+        return found
+
+    def __len__(self):
+        connection = self._connection()
+        return connection.execute("SELECT count(*) FROM faces").fetchone()[0] if connection else 0
+
+    def __getstate__(self):
+        return {"path": self.path, "_connections": {}}
+
+    def _connection(self):
+        """This process's own: SQLite's can't be taken over a fork."""
+        process = os.getpid()
+        if process not in self._connections:
+            self._connections = {process: self._opened()}
+        return self._connections[process]
+
+    def _opened(self):
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            connection = sqlite3.connect(self.path, timeout=20, check_same_thread=False)
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
+            connection.execute("CREATE TABLE IF NOT EXISTS faces (photo BLOB PRIMARY KEY, found BLOB) WITHOUT ROWID")
+            return connection
+        except (OSError, sqlite3.Error) as error:
+            warnings.warn(f"faces are looked for anew each time: {self.path} can't be used ({error})", stacklevel=2)
+            return None
+
+    def close(self):
+        """Close the file in this process."""
+        connection = self._connections.pop(os.getpid(), None)
+        if connection is not None:
+            with closing(connection):
+                pass
+
+
+def _find(pixels):
+    for face in detect(pixels)[:1]:
+        marks = landmarks(pixels, face)
+        if marks.present:
+            return face, marks
+    return None
+
+
+def _packed(found):
+    """Little-endian: landmarks as float32, then all else as float64; empty for no face."""
+    if found is None:
+        return b""
+    face, marks = found
+    numbers = [*face.box, face.score, *face.points.ravel(), marks.presence, marks.yaw, marks.pitch, marks.roll]
+    numbers += [*marks.rotation.ravel()]
+    return marks.points.astype("<f4").tobytes() + np.array(numbers, "<f8").tobytes()
+
+
+def _unpacked(data):
+    if not data:
+        return None
+    points = np.frombuffer(data, "<f4", 478 * 3).reshape(478, 3).astype(np.float32)
+    numbers = np.frombuffer(data, "<f8", offset=478 * 3 * 4)
+    face = Face(tuple(map(float, numbers[:4])), numbers[5:15].reshape(5, 2).astype(np.float32), float(numbers[4]))
+    return face, Landmarks(points, *map(float, numbers[15:19]), numbers[19:28].reshape(3, 3).astype(np.float64))
+
+
+def _squared(pixels, side):
+    """The middle square at ``side``×``side``."""
+    height, width = pixels.shape[:2]
+    least = min(height, width)
+    top, left = (height - least) // 2, (width - least) // 2
+    flags = cv2.INTER_AREA if least > side else cv2.INTER_CUBIC
+    return cv2.resize(pixels[top : top + least, left : left + least], (side, side), interpolation=flags)
+
+
+def _tensor(picture):
+    if picture.ndim == 2:
+        return torch.from_numpy(np.ascontiguousarray(picture))[None]
+    pixels = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)
+    return pixels.to(torch.float32).div_(127.5).sub_(1)
