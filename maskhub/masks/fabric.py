@@ -159,7 +159,7 @@ def _surgical(c):
     # the folds are pressed flat at the sides and open over the mouth
     open_ = np.clip(1 - (c.away / np.float32(design.side)) ** 2, 0, 1)
     uneven = 1 + np.float32(0.35) * c.noise("smooth", 200, 60, 2)
-    c.pleats(place, count, int(c.picks[6] * 8), (0.020 + 0.012 * open_) * uneven, (0.42 - 0.12 * open_) * uneven)
+    c.pleats(place, count, int(c.picks[6] * 8), (0.020 + 0.012 * open_) * uneven, (0.34 - 0.10 * open_) * uneven)
     # the sewn rim, brighter since its fabric is doubled, with the nose wire in it
     hem = np.float32(0.042)
     band = np.minimum(np.minimum(c.below_top, c.above_bottom), c.from_side + np.float32(0.012))

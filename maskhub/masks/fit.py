@@ -222,7 +222,8 @@ def _newton(grid, local, inverse, spacing, steps):
     ys = np.arange(height, dtype=np.float32)[:, None] * np.float32(spacing) + offset
     limit = np.float32([local.shape[1] - 1, local.shape[0] - 1])
     for _ in range(steps):
-        gx, gy = np.ascontiguousarray(grid[..., 0]), np.ascontiguousarray(grid[..., 1])
+        # remap rounds its coordinates to 1/32: start each step from what it really reads
+        gx, gy = cv2.split(np.rint(grid * np.float32(32)) * np.float32(1 / 32))
         at = cv2.remap(local, gx, gy, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         inv = cv2.remap(inverse, gx, gy, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         dx, dy = xs - at[..., 0], ys - at[..., 1]
