@@ -13,7 +13,14 @@ __all__ = [
     "NoFaceError",
     "PhotoError",
     "SourceError",
+    "first_line",
 ]
+
+
+def first_line(error):
+    """The first line of any exception's text, without its full stop; the name of its class where it has none."""
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".: ") if lines else type(error).__name__
 
 
 class MaskHubError(Exception):

@@ -2,9 +2,9 @@
 
 from contextlib import contextmanager
 
-from maskhub.errors import ConfigError, HubError
+from maskhub.errors import ConfigError, HubError, first_line
 
-__all__ = ["SafePush", "hub_errors"]
+__all__ = ["SafeSaving", "hub_errors"]
 
 
 @contextmanager
@@ -34,8 +34,13 @@ def hub_errors(what, error_class=HubError):
         raise error_class(f"{what} failed: {_reason(error)}") from error
 
 
-class SafePush:
-    """A base ahead of diffusers' own, whose ``push_to_hub`` it keeps to safetensors and to maskhub's errors."""
+class SafeSaving:
+    """A base ahead of diffusers' own, which it keeps to safetensors and to maskhub's errors."""
+
+    def save_pretrained(self, save_directory, *args, safe_serialization=True, **kwargs):
+        """Write to a folder; arguments as in diffusers, safetensors only."""
+        _refuse_pickle(safe_serialization)
+        return super().save_pretrained(save_directory, *args, **kwargs)
 
     def push_to_hub(self, repo_id, *args, safe_serialization=True, **kwargs):
         """Upload to the Hub; arguments as in ``diffusers.utils.PushToHubMixin``, safetensors only.
@@ -43,10 +48,14 @@ class SafePush:
         Raises:
             HubError: no right to write there, a wrong token, a bad name, or no connection after several tries.
         """
-        if not safe_serialization:
-            raise ConfigError("maskhub uploads safetensors only: leave out safe_serialization=False.")
+        _refuse_pickle(safe_serialization)
         with hub_errors(f"the upload to {repo_id}"):
             return super().push_to_hub(repo_id, *args, **kwargs)
+
+
+def _refuse_pickle(safe_serialization):
+    if not safe_serialization:
+        raise ConfigError("maskhub writes safetensors only: leave out safe_serialization=False.")
 
 
 def _reason(error):
@@ -62,7 +71,7 @@ def _reason(error):
     if isinstance(error, errors.RevisionNotFoundError):
         return "the repository has no such branch, tag or commit."
     if isinstance(error, errors.EntryNotFoundError) and isinstance(error, errors.HfHubHTTPError):
-        return f"the repository has no such file ({_line(error)})."
+        return f"the repository has no such file ({first_line(error)})."
     if isinstance(error, errors.OfflineModeIsEnabled):
         return "HF_HUB_OFFLINE is set: unset it to reach the Hub."
     if isinstance(error, errors.HfHubHTTPError):
@@ -71,13 +80,7 @@ def _reason(error):
             return f"{'the Hub does not know this token' if get_token() else 'the Hub wants a token'}: {log_in}"
         if status == 403:
             return "this token has no right to it: use one with write access to that user or organisation."
-        return f"the Hub answered {_line(error)}: run the same command again later."
+        return f"the Hub answered {first_line(error)}: run the same command again later."
     if isinstance(error, (errors.HTTPError, ConnectionError, TimeoutError, errors.LocalEntryNotFoundError)):
-        return f"the Hub could not be reached ({_line(error)}): check the connection and run the same command again."
-    return f"{_line(error)}."
-
-
-def _line(error):
-    """The first line of an error's text, without the full stop."""
-    lines = str(error).strip().splitlines()
-    return lines[0].rstrip(".: ") if lines else type(error).__name__
+        return f"the Hub can't be reached ({first_line(error)}): check the connection and run the same command again."
+    return f"{first_line(error)}."

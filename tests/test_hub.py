@@ -100,7 +100,7 @@ def test_the_card_names_the_repository_only_on_the_hub(folder, hub_user):
 def test_the_half_precision_variant(folder, tiny_pipeline, hub_user, hub, load):
     push_folder(folder, hub_user.repo("masks"))
     del hub.log[:]
-    half = load(hub_user.repo("masks"), variant="fp16", torch_dtype=torch.float16)
+    half = load(hub_user.repo("masks"), variant="fp16", dtype=torch.float16)
     read = [path for method, path, _ in hub.log if method == "GET" and path.endswith(".safetensors")]
     assert len(read) == 2 and all(path.endswith(".fp16.safetensors") for path in read)
     for small, full in zip(weights(half), weights(tiny_pipeline), strict=True):

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from maskhub.errors import PhotoError, SourceError
+from maskhub.errors import PhotoError, SourceError, first_line
 from maskhub.faces.photo import PHOTO_SUFFIXES, open_photo, split_alpha
 from maskhub.hub_errors import hub_errors
 
@@ -165,7 +165,7 @@ class HubSource:
             except (EmptyDatasetError, DataFilesNotFoundError) as error:
                 raise SourceError(f"{what} holds no photo.") from error
             except ValueError as error:
-                raise SourceError(f"{what} can't be streamed: {_line(error)}") from error
+                raise SourceError(f"{what} can't be streamed: {first_line(error)}") from error
 
     def _image_column(self, rows, column):
         from datasets import Image
@@ -228,7 +228,8 @@ class HubSource:
                 try:
                     cell = next(shard, self)  # self stands for the end: a cell may be None
                 except ValueError as error:  # pyarrow's word for a broken file
-                    raise SourceError(f"a file of the Hub dataset {self.spec} is damaged: {_line(error)}") from error
+                    what = f"a file of the Hub dataset {self.spec} is damaged"
+                    raise SourceError(f"{what}: {first_line(error)}.") from error
             if cell is not self:
                 reading.append(shard)
                 yield cell
@@ -272,7 +273,3 @@ class HubSource:
 
 def _hidden(path, root):
     return any(part.startswith(".") for part in path.relative_to(root).parts)
-
-
-def _line(error):
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from maskhub.errors import CheckpointError
+from maskhub.errors import CheckpointError, first_line
 from maskhub.models.network import choose
 from maskhub.models.resnet import ResnetGenerator
 
@@ -78,7 +78,7 @@ def _read(path):
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
         raise CheckpointError(
             f"{path} is no PyTorch file of plain tensors; it was not loaded, since it could run code "
-            f"({str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__})."
+            f"({first_line(error)})."
         ) from error
     if not isinstance(weights, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in weights.values()):
         raise CheckpointError(f"{path} is no state dict of a network: expected latest_net_G_A.pth or the like.")

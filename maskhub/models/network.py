@@ -4,13 +4,13 @@ import torch
 from diffusers import ConfigMixin, ModelMixin
 from torch import nn
 
-from maskhub.errors import CheckpointError, ConfigError
-from maskhub.hub_errors import SafePush
+from maskhub.errors import CheckpointError, ConfigError, first_line
+from maskhub.hub_errors import SafeSaving
 
 __all__ = ["Network", "check_multiple", "check_range", "choose", "norm_layer"]
 
 
-class Network(SafePush, ModelMixin, ConfigMixin):
+class Network(SafeSaving, ModelMixin, ConfigMixin):
     """``ModelMixin`` and ``ConfigMixin`` of diffusers, without their way back to pickled weights.
 
     Subclasses are exported from the package root, and that is the module name that diffusers records in a pipeline's
@@ -33,10 +33,8 @@ class Network(SafePush, ModelMixin, ConfigMixin):
         try:
             return super().from_pretrained(pretrained_model_name_or_path, **{**kwargs, "use_safetensors": True})
         except (OSError, ValueError, RuntimeError, KeyError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise CheckpointError(
-                f"no {cls.__name__} could be loaded from {pretrained_model_name_or_path}: {reason}"
-            ) from error
+            what = f"no {cls.__name__} could be loaded from {pretrained_model_name_or_path}"
+            raise CheckpointError(f"{what}: {first_line(error)}.") from error
 
     def init_weights(self, std=0.02):
         """Draw convolution weights from N(0, ``std``), norm gains from N(1, ``std``), and set every bias to 0."""

@@ -17,11 +17,11 @@ from diffusers import DiffusionPipeline
 from diffusers.utils import BaseOutput
 from PIL import Image
 
-from maskhub.errors import CheckpointError, ConfigError, NoFaceError
+from maskhub.errors import CheckpointError, ConfigError, NoFaceError, first_line
 from maskhub.faces import align
 from maskhub.faces.detect import detect
 from maskhub.faces.photo import open_photo, split_alpha
-from maskhub.hub_errors import SafePush
+from maskhub.hub_errors import SafeSaving
 from maskhub.models.network import Network
 from maskhub.pipelines.fetch import fetch_options, fetch_pipeline
 
@@ -53,7 +53,7 @@ class FaceMaskOutput(BaseOutput):
     there: list | None = None
 
 
-class FaceMaskPipeline(SafePush, DiffusionPipeline):
+class FaceMaskPipeline(SafeSaving, DiffusionPipeline):
     """Translates the faces of whole photos between *unmasked* and *masked*.
 
     Args:
@@ -88,15 +88,13 @@ class FaceMaskPipeline(SafePush, DiffusionPipeline):
         try:
             return super().from_pretrained(folder, **{**kwargs, "use_safetensors": True})
         except (OSError, ValueError, RuntimeError, KeyError, AttributeError) as error:
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise CheckpointError(
-                f"no pipeline could be loaded from {pretrained_model_name_or_path}: {reason}"
-            ) from error
+            what = f"no pipeline could be loaded from {pretrained_model_name_or_path}"
+            raise CheckpointError(f"{what}: {first_line(error)}.") from error
 
     @classmethod
     def bundled(cls, dtype=torch.float32):
         """The checkpoint that comes with the package, on the CPU; its ``README.md`` says what it can do."""
-        return cls.from_pretrained(BUNDLED, variant="fp16", torch_dtype=dtype)
+        return cls.from_pretrained(BUNDLED, variant="fp16", dtype=dtype)
 
     def mask(self, photos, **options):
         """Put a mask on every face; see :meth:`__call__`."""

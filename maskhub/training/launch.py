@@ -39,7 +39,7 @@ def launch(method_class, config_class, description, args=None):
         else:
             _train(loop)
     except MaskHubError as error:
-        print(f"error: {error}", file=sys.stderr, flush=True)
+        print(f"error: {_one_line(error)}", file=sys.stderr, flush=True)
         code = 2
     except OSError as error:
         if error.errno not in _NO_ROOM:
@@ -56,6 +56,12 @@ def launch(method_class, config_class, description, args=None):
         loop.close()
     if code:
         sys.exit(code)
+
+
+def _one_line(error):
+    """An error's message; one that a worker process raised comes with its traceback, whose end is the message."""
+    last = str(error).strip().splitlines()[-1]
+    return last.removeprefix(f"{type(error).__module__}.{type(error).__name__}: ")
 
 
 def _show(loop):

@@ -157,7 +157,7 @@ def test_the_half_precision_variant(network, tmp_path):
     network.half().save_pretrained(tmp_path, variant="fp16")
     stored = load_file(tmp_path / "diffusion_pytorch_model.fp16.safetensors")
     assert all(tensor.dtype in (torch.float16, torch.int64) for tensor in stored.values())
-    again = type(network).from_pretrained(tmp_path, variant="fp16", torch_dtype=torch.float32)
+    again = type(network).from_pretrained(tmp_path, variant="fp16", dtype=torch.float32)
     assert (again(images(again)) - expected).abs().max() < 0.02
 
 
@@ -192,3 +192,9 @@ def test_a_missing_folder_is_one_line(tmp_path):
     with pytest.raises(CheckpointError, match="no ResnetGenerator could be loaded") as caught:
         ResnetGenerator.from_pretrained(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_pickles_are_never_written(tmp_path):
+    with pytest.raises(ConfigError, match="safetensors only"):
+        PatchDiscriminator(width=4, layers=1).save_pretrained(tmp_path, safe_serialization=False)
+    assert not list(tmp_path.iterdir())

@@ -110,7 +110,7 @@ def test_one_way_pipelines_load(astronaut, tmp_path):
 
 def test_half_precision_runs(tiny_pipeline, astronaut, tmp_path):
     tiny_pipeline.save_pretrained(tmp_path)
-    low = FaceMaskPipeline.from_pretrained(tmp_path, torch_dtype=torch.bfloat16)
+    low = FaceMaskPipeline.from_pretrained(tmp_path, dtype=torch.bfloat16)
     assert low.masker.dtype == torch.bfloat16
     assert np.abs(pixels(low.mask(astronaut)) - pixels(tiny_pipeline.mask(astronaut))).mean() < 2
 

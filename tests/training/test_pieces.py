@@ -3,10 +3,12 @@
 import pytest
 import torch
 
-from maskhub import CheckpointError, ConfigError
+from maskhub import CheckpointError, ConfigError, SourceError
+from maskhub.data.sources import FolderSource
+from maskhub.data.unpaired import UnpairedPhotos, unpaired_batches
 from maskhub.training import state
 from maskhub.training.config import CycleGANConfig, read_recipe
-from maskhub.training.launch import parse
+from maskhub.training.launch import _one_line, parse
 from maskhub.training.pool import ImagePool
 from maskhub.training.schedule import learning_rate_factor
 
@@ -102,3 +104,18 @@ def test_a_damaged_checkpoint_is_named(tmp_path):
     (tmp_path / "networks.safetensors").write_bytes(b"cut")
     with pytest.raises(CheckpointError, match="is damaged"):
         state.load_checkpoint(tmp_path, 0)
+
+
+def test_an_error_from_a_worker_process_is_one_line(drawn):
+    source = FolderSource(drawn / "unmasked")
+    source.walk = broken_walk
+    batches = unpaired_batches(UnpairedPhotos(source, source, 32, seed=0), workers=1)
+    with pytest.raises(SourceError) as caught:
+        next(batches)
+    assert len(str(caught.value).splitlines()) > 5
+    assert _one_line(caught.value) == "nothing left."
+
+
+def broken_walk(positions, seed):
+    raise SourceError("nothing left.")
+    yield
