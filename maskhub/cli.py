@@ -66,10 +66,13 @@ COMMANDS = {
 
 def main(args=None):
     """Run one command and exit with its code."""
+    args = list(sys.argv[1:] if args is None else args)
+    commands, prog, about = COMMANDS, "maskhub", "Put face masks on photos and take them off."
+    if args[:1] == ["dataset"]:  # tyro takes a name of two words for one argument
+        args, prog, about = args[1:], "maskhub dataset", "Make datasets of photos."
+        commands = {name.split()[1]: command for name, command in COMMANDS.items() if name.startswith("dataset ")}
     try:
-        code = tyro.extras.subcommand_cli_from_dict(
-            COMMANDS, prog="maskhub", description="Put face masks on photos and take them off.", args=args
-        )
+        code = tyro.extras.subcommand_cli_from_dict(commands, prog=prog, description=about, args=args)
     except MaskHubError as error:
         print(f"maskhub: {error}", file=sys.stderr)
         code = 2

@@ -1,5 +1,9 @@
 """The command line: what it writes, and one line where it can't."""
 
+import csv
+import json
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -52,6 +56,65 @@ def test_a_folder_with_a_broken_photo(run, model, photo, tmp_path):
     assert (tmp_path / "out" / "good.png").exists()
 
 
+def test_a_photo_by_rule(run, photo, tmp_path):
+    args = ["--style", "surgical", "--regions", tmp_path / "regions", "--boxes", "coco"]
+    code, out, _ = run("mask", photo, tmp_path / "out.png", *args)
+    assert code == 0
+    assert "1 of 1 faces masked" in out
+    before, after = (np.asarray(Image.open(path)) for path in (photo, tmp_path / "out.png"))
+    region = np.asarray(Image.open(tmp_path / "regions" / "out.png"))
+    assert np.array_equal(before[region == 0], after[region == 0])
+    assert (before != after)[region == 255].any()
+    assert json.loads((tmp_path / "out.json").read_text())["annotations"][0]["attributes"]["style"] == "surgical"
+
+
+def test_a_hundred_photos_of_which_five_are_broken(run, astronaut, tmp_path):
+    (tmp_path / "in").mkdir()
+    head = astronaut.crop((120, 20, 330, 230)).resize((96, 96))
+    for number in range(95):
+        head.rotate(number / 10).save(tmp_path / "in" / f"{number:02d}.jpg")
+    for number in range(95, 100):
+        (tmp_path / "in" / f"{number}.jpg").write_bytes(b"\xff\xd8 no photo")
+    code, out, err = run("mask", tmp_path / "in", tmp_path / "out", "--workers", 2, "--boxes", "voc")
+    assert code == 2
+    assert "95 made, 0 there already, 5 failed" in out
+    assert "failures.csv" in err
+    assert len(list((tmp_path / "out").glob("*.jpg"))) == 95
+    assert len(list((tmp_path / "out" / "annotations").glob("*.xml"))) == 95
+    rows = list(csv.DictReader((tmp_path / "out" / "failures.csv").open()))
+    assert [row["file_name"] for row in rows] == [f"{number}.jpg" for number in range(95, 100)]
+    code, out, _ = run("mask", tmp_path / "in", tmp_path / "out", "--workers", 2, "--boxes", "voc")
+    assert (code, "0 made, 95 there already, 5 failed" in out) == (2, True)
+
+
+def test_dataset_build_and_curate(run, astronaut, tmp_path, hub_user):
+    (tmp_path / "in").mkdir()
+    for number in range(2):
+        astronaut.crop((120, 20, 330, 230)).rotate(90 * number).save(tmp_path / "in" / f"{number}.png")
+    code, out, _ = run("dataset", "curate", tmp_path / "in", tmp_path / "kept", "--workers", 0)
+    assert code == 0
+    assert "1 kept, 1 dropped, 0 failed" in out
+    assert "1 tilted" in out
+    push = ["--push-to-hub", hub_user.repo("cli"), "--crops", 64, "--workers", 0]
+    code, out, _ = run("dataset", "build", tmp_path / "kept", tmp_path / "pairs", *push)
+    assert code == 0
+    assert "1 made, 0 there already, 0 failed" in out
+    assert f"pushed to {os.environ['HF_ENDPOINT']}/datasets/{hub_user.repo('cli')}" in out
+
+
+def test_ranks_come_from_the_environment(run, astronaut, tmp_path, monkeypatch):
+    (tmp_path / "in").mkdir()
+    for number in range(3):
+        astronaut.crop((120, 20, 330, 230)).save(tmp_path / "in" / f"{number}.png")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for rank, count in ((0, 2), (1, 1)):
+        monkeypatch.setenv("RANK", str(rank))
+        code, out, _ = run("dataset", "build", tmp_path / "in", tmp_path / "out", "--workers", 0)
+        assert (code, f"{count} made" in out) == (0, True)
+    monkeypatch.setenv("RANK", "first")
+    assert run("dataset", "build", tmp_path / "in", tmp_path / "out")[0] == 2
+
+
 def test_cycle(run, model, photo, tmp_path):
     code, out, _ = run("cycle", photo, tmp_path / "sheet.png", "--model", model)
     assert code == 0
@@ -66,7 +129,7 @@ def test_convert(run, tmp_path):
     code, out, _ = run("convert", tmp_path / "latest_net_G_A.pth", tmp_path / "hub", "--architecture", "resnet_6blocks")
     assert code == 0
     assert "width 4" in out
-    ResnetGenerator.from_pretrained(tmp_path / "hub", variant="fp16", torch_dtype=torch.float32)
+    ResnetGenerator.from_pretrained(tmp_path / "hub", variant="fp16", dtype=torch.float32)
     ResnetGenerator.from_pretrained(tmp_path / "hub")
 
 
@@ -79,13 +142,27 @@ def test_convert(run, tmp_path):
         (["mask", "BLANK", "out.png", "--model", "/nowhere"], "no pipeline could be loaded"),
         (["convert", "TEXT", "out"], "plain tensors"),
         (["unmask", "EMPTY", "out", "--model", "MODEL"], "holds no photo"),
+        (["mask", "EMPTY", "out"], "holds no photo"),
+        (["mask", "TEXT", "out.png"], "not a picture"),
+        (["mask", "BLANK", "out.png"], "no face was found"),
+        (["mask", "BLANK", "out.png", "--style", "nonsense"], "there is no style 'nonsense'"),
+        (["mask", "BLANK", "out.png", "--portion", "2"], "portion is 2"),
+        (["mask", "BLANK", "out.png", "--model", "MODEL", "--seed", "3"], "the network decides"),
+        (["mask", "nobody/nothing", "out"], "no folder and no Hub dataset"),
+        (["dataset", "build", "EMPTY", "out"], "holds no photo"),
+        (["dataset", "curate", "EMPTY", "out", "--min-faces", "0"], "0 to 1 faces"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_2(run, model, tmp_path, args, message):
     (tmp_path / "text.jpg").write_text("no photo")
     Image.new("RGB", (200, 200)).save(tmp_path / "blank.png")
     (tmp_path / "empty").mkdir()
-    places = {"TEXT": tmp_path / "text.jpg", "BLANK": tmp_path / "blank.png", "EMPTY": tmp_path / "empty", "MODEL": model}
+    places = {
+        "TEXT": tmp_path / "text.jpg",
+        "BLANK": tmp_path / "blank.png",
+        "EMPTY": tmp_path / "empty",
+        "MODEL": model,
+    }
     args = [places.get(arg, tmp_path / arg if arg.startswith("out") else arg) for arg in args]
     code, _, err = run(*args)
     assert code == 2
