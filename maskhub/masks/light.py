@@ -87,7 +87,7 @@ def read_light(image, landmarks, head):
 
     tint = skin / max(float(skin @ LUMA), 1e-4)
     spread = float((skin.max() - skin.min()) / max(skin.max(), 1e-4))
-    saturation = float(np.clip(spread / 0.30, 0, 1))
+    saturation = float(np.clip((spread - 0.12) / 0.33, 0, 1))
     white = (tint / SKIN) ** (0.35 * saturation)
     white = np.clip(white / max(float(white @ LUMA), 1e-3), 0.55, 1.8)
     exposure = _exposure(level, linear, xy, corner, side, image)
