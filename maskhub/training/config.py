@@ -41,6 +41,8 @@ class TrainingConfig:
     """Folder for pipeline/, checkpoints/, samples/ and metrics.jsonl."""
     recipe: str | None = None
     """YAML file with values for any of these options; the command line goes over it."""
+    init_from: str | None = None
+    """Checkpoint or pipeline folder whose weights a new run begins with (transfer); all else starts afresh."""
     resolution: int = 256
     """Side of the training crops in pixels; a multiple of 4, at least 32."""
     batch_size: int = 1

@@ -18,7 +18,7 @@ from diffusers.training_utils import EMAModel
 import maskhub
 from maskhub.data.sources import open_source
 from maskhub.data.unpaired import UnpairedPhotos, unpaired_batches
-from maskhub.errors import CheckpointError, DivergenceError
+from maskhub.errors import CheckpointError, DivergenceError, first_line
 from maskhub.training import state
 from maskhub.training.report import RunReport, sample_sheet
 from maskhub.training.schedule import learning_rate_factor
@@ -56,8 +56,27 @@ class TrainingLoop:
         self.method = method_class(config, seed=config.seed * 1000 + rank)
         set_seed(config.seed * 1000 + rank + 1)
         self.bare = {**self.method.generators, **self.method.discriminators}
+        if config.init_from:
+            self._init_from(Path(config.init_from))
         self.step = 0
         self.seconds = 0.0
+
+    def _init_from(self, path):
+        """Begin with the weights of a checkpoint (every network's) or of a pipeline folder (the generators')."""
+        if (path / "state.json").is_file():
+            weights = state.load_checkpoint(path, 0)[1]["networks"]
+        elif (path / "model_index.json").is_file():
+            weights = {
+                name: type(network).from_pretrained(path / name).state_dict()
+                for name, network in self.method.generators.items()
+            }
+        else:
+            raise CheckpointError(f"--init-from {path} is neither a checkpoint nor a pipeline folder.")
+        try:
+            for name in self.bare.keys() & weights.keys():
+                self.bare[name].load_state_dict(weights[name])
+        except RuntimeError as error:
+            raise CheckpointError(f"--init-from {path} has other networks: {first_line(error)}.") from error
 
     # ---- before the first step ------------------------------------------------------------------------------------
 

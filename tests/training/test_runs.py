@@ -157,6 +157,26 @@ def test_other_options_and_runs_are_refused(whole, small_run, here):
     assert "learning_rate 0.0002 → 0.001" in text
 
 
+@pytest.mark.parametrize("kind", ["checkpoints/step-00000004", "pipeline"])
+def test_a_new_run_begins_with_the_weights_of_another(whole, small_run, here, tmp_path, kind):
+    options = [*small_run, "--output", tmp_path / "next", "--learning-rate", 1e-12, "--max-steps", 1]
+    code, text = here(*options, "--init-from", whole / kind)
+    assert code == 0, text
+    if kind == "pipeline":
+        new, old = weights(tmp_path / "next" / kind), weights(whole / kind)
+    else:
+        new, old = ({0: load_file(path / "networks.safetensors")} for path in (
+            tmp_path / "next" / "checkpoints" / "step-00000001", whole / kind))  # fmt: skip
+    assert all(torch.allclose(t, old[name][key], atol=1e-9) for name, part in new.items() for key, t in part.items())
+
+
+def test_weights_of_other_networks_are_refused(whole, small_run, here, tmp_path):
+    for path, message in ((whole / "pipeline", "has other networks"), (tmp_path, "neither a checkpoint nor")):
+        code, text = here(*small_run, "--generator-width", 4, "--output", tmp_path / "no", "--init-from", path)
+        assert code == 2
+        assert message in text
+
+
 def test_dry_run_writes_nothing(small_run, here, tmp_path):
     code, text = here(*small_run, "--output", tmp_path / "run", "--dry-run", "--holdout")
     assert code == 0
