@@ -17,7 +17,8 @@ WEIGHTS = Path(__file__).parent / "weights" / "face_detection_yunet_2023mar.onnx
 MARGIN = 0.15
 """Share of each side added around the photo: YuNet misses faces that fill the whole picture."""
 SURE = 0.9
-"""The score from which an upright find is believed: 99 of 100 upright bare faces reach it, no turned one does."""
+"""The score from which an upright find is believed: of 150 bare faces 98 % reach it upright, under 1 % upside down and
+none lying; of masked faces only half, so those are mostly looked for at every turn."""
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ SEARCH_SIDE = 192
 """Photos are searched for their largest face at this size first: enough for one that fills the picture."""
 SURE_FACE, NEAR = 0.85, 0.066
 """Landmarks of low presence are used all the same where the detector scores this and its five points lie this near, in
-sizes of the face: true of strong profiles, of one in a hundred covered faces."""
+sizes of the face. Set on six profiles among 600 CelebA photos, all of which it lets in; of 400 masked photos, one."""
 SHADOW = 0.34
 """The contact shadow's depth where the fabric touches the skin."""
 MARGIN = 0.07
