@@ -150,7 +150,7 @@ def test_convert(run, tmp_path):
         (["mask", "BLANK", "out.png", "--model", "MODEL", "--seed", "3"], "the network decides"),
         (["mask", "nobody/nothing", "out"], "no folder and no Hub dataset"),
         (["dataset", "build", "EMPTY", "out"], "holds no photo"),
-        (["dataset", "curate", "EMPTY", "out", "--min-faces", "0"], "0 to 1 faces"),
+        (["dataset", "curate", "EMPTY", "out", "--min-faces", "0"], "from 0 to 1"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_2(run, model, tmp_path, args, message):

@@ -19,6 +19,7 @@ def build(
     output: Output,
     /,
     style: Annotated[str, tyro.conf.arg(metavar="NAME")] = "random",
+    colour: Annotated[str, tyro.conf.arg(metavar="NAME")] = "random",
     wrongly_worn: float = 0.0,
     portion: float = 1.0,
     seed: int = 0,
@@ -37,6 +38,7 @@ def build(
         source: A folder, or user/dataset[:split][@revision][#column] on the Hub, which is streamed.
         output: Folder for the dataset.
         style: surgical, kn95, cup, cloth, patterned, neoprene, or random.
+        colour: A colour of that style, such as blue, black or white, or random.
         wrongly_worn: Probability that a mask is worn wrongly (nose, chin, or nose and mouth out).
         portion: Share of a photo's faces that get a mask; at least one does.
         seed: The same seed gives the same rows.
@@ -56,7 +58,7 @@ def build(
     report = build_dataset(
         source,
         output,
-        Wearing(style, wrongly_worn, portion, seed),
+        Wearing(style, wrongly_worn, portion, seed, colour),
         crops=crops,
         shard_size=shard_size,
         workers=workers,

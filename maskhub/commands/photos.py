@@ -20,6 +20,7 @@ def mask(
     output: Output,
     /,
     style: Annotated[str, tyro.conf.arg(metavar="NAME")] = "random",
+    colour: Annotated[str, tyro.conf.arg(metavar="NAME")] = "random",
     wrongly_worn: float = 0.0,
     portion: float = 1.0,
     seed: int = 0,
@@ -39,6 +40,7 @@ def mask(
         input: A photo, a folder, or user/dataset[:split][@revision][#column] on the Hub.
         output: Where the result goes: a file for a photo, else a folder.
         style: surgical, kn95, cup, cloth, patterned, neoprene, or random.
+        colour: A colour of that style, such as blue, black or white, or random.
         wrongly_worn: Probability that a mask is worn wrongly (nose, chin, or nose and mouth out).
         portion: Share of a photo's faces that get a mask; at least one does.
         seed: The same seed gives the same masks, whatever the number of workers.
@@ -51,7 +53,7 @@ def mask(
     """
     from maskhub.data.masked import Wearing
 
-    wearing = Wearing(style, wrongly_worn, portion, seed)
+    wearing = Wearing(style, wrongly_worn, portion, seed, colour)
     if model is not None:
         if wearing != Wearing() or regions or boxes != "none" or workers is not None:
             raise ConfigError(

@@ -29,7 +29,7 @@ from maskhub.errors import ConfigError, NoFaceError
 from maskhub.faces.detect import detect
 from maskhub.faces.landmarks import landmarks
 from maskhub.faces.photo import open_photo, split_alpha
-from maskhub.masks.styles import STYLES, WORN
+from maskhub.masks.styles import COLOURS, STYLES, WORN
 from maskhub.masks.wear import wear
 
 __all__ = ["ADDED", "Masked", "Wearing", "mask_faces", "mask_photo", "mask_source", "region_image", "seed_of"]
@@ -51,6 +51,8 @@ class Wearing:
             :data:`maskhub.masks.WORN`, each as likely.
         portion: share of a photo's faces that get a mask, above 0 to 1; at least one does.
         seed: whole number from 0.
+        colour: a name of :data:`maskhub.masks.COLOURS` for the style, or ``random``.
+        worn: a name of :data:`maskhub.masks.WORN` for every mask, or None: by ``wrongly_worn``.
 
     Raises:
         ConfigError: a value out of its bounds.
@@ -60,10 +62,21 @@ class Wearing:
     wrongly_worn: float = 0.0
     portion: float = 1.0
     seed: int = 0
+    colour: str = "random"
+    worn: str | None = None
 
     def __post_init__(self):
         if self.style != "random" and self.style not in STYLES:
             raise ConfigError(f"there is no style {self.style!r}: choose {', '.join(STYLES)} or random.")
+        if self.colour != "random" and self.colour not in COLOURS.get(self.style, ()):
+            there = (
+                f"{self.style} masks come in {', '.join(COLOURS[self.style])}"
+                if self.style in COLOURS
+                else "name a style too"
+            )
+            raise ConfigError(f"there is no colour {self.colour!r}: {there}.")
+        if self.worn is not None and self.worn not in WORN:
+            raise ConfigError(f"a mask can't be worn {self.worn!r}: choose {', '.join(WORN)}.")
         if not 0 <= self.wrongly_worn <= 1:
             raise ConfigError(f"wrongly-worn is {self.wrongly_worn}; it's a probability from 0 to 1.")
         if not 0 < self.portion <= 1:
@@ -100,13 +113,14 @@ def seed_of(*what):
     return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()) >> 1
 
 
-def mask_faces(pixels, wearing, name):
+def mask_faces(pixels, wearing, name, largest=False):
     """Put masks on the faces of a photo.
 
     Args:
         pixels: uint8 RGB, H×W×3.
         wearing: :class:`Wearing`.
         name: of the photo; what is drawn depends on it.
+        largest: mask the largest face alone.
 
     Returns:
         :class:`Masked`.
@@ -117,8 +131,12 @@ def mask_faces(pixels, wearing, name):
     found = detect(pixels)
     if not found:
         raise NoFaceError("no face was found: a face must be at least about 30 pixels wide.")
-    wanted = max(1, round(wearing.portion * len(found)))
-    turn = sorted(range(len(found)), key=lambda number: seed_of(wearing.seed, name, number, "portion"))
+    wanted = 1 if largest else max(1, round(wearing.portion * len(found)))
+    turn = (
+        range(len(found))
+        if largest
+        else sorted(range(len(found)), key=lambda number: seed_of(wearing.seed, name, number, "portion"))
+    )
     marks = [None] * len(found)
     chosen = []
     for number in turn:
@@ -135,9 +153,9 @@ def mask_faces(pixels, wearing, name):
     for number in sorted(chosen, reverse=True):  # a nearer face, the larger as a rule, may hide part of another
         rng = np.random.default_rng(seed_of(wearing.seed, name, number, "worn"))
         wrong = rng.random() < wearing.wrongly_worn
-        worn = WORN[rng.integers(1, len(WORN))] if wrong else WORN[0]
+        worn = wearing.worn or (WORN[rng.integers(1, len(WORN))] if wrong else WORN[0])
         seed = seed_of(wearing.seed, name, number, "mask")
-        made, cover, (x0, y0) = _wear(image, found[number], marks[number], wearing.style, seed, worn)
+        made, cover, (x0, y0) = _wear(image, found[number], marks[number], wearing, seed, worn)
         part = np.s_[y0 : y0 + cover.shape[0], x0 : x0 + cover.shape[1]]
         image[part], region[part] = made.image, np.maximum(region[part], cover)
         # a shadow is no mask: at half cover and more
@@ -147,14 +165,15 @@ def mask_faces(pixels, wearing, name):
     return Masked(image, region, faces, marks, found)
 
 
-def _wear(image, face, mark, style, seed, worn):
+def _wear(image, face, mark, wearing, seed, worn):
     """Wear a mask within the part of the photo about the face, so that a crowd costs no more than its faces."""
     left, top, width, height = face.box
     reach = REACH * max(width, height)
     x0, y0 = max(int(left + width / 2 - reach), 0), max(int(top + height / 2 - reach), 0)
     part = image[y0 : int(top + height / 2 + reach) + 1, x0 : int(left + width / 2 + reach) + 1]
     shifted = replace(mark, points=mark.points - np.float32([x0, y0, 0]))
-    made = wear(np.ascontiguousarray(part), style=style, seed=seed, worn=worn, landmarks=shifted)
+    colour = None if wearing.colour == "random" else wearing.colour
+    made = wear(np.ascontiguousarray(part), style=wearing.style, seed=seed, colour=colour, worn=worn, landmarks=shifted)
     return made, made.region, (x0, y0)
 
 
@@ -318,9 +337,7 @@ def _check_free(output, targets):
     names = [*targets, "metadata.csv", "metadata.jsonl", "annotations.json"]
     found = next((name for name in names if (output / name).exists()), None)
     if found is not None:
-        raise ConfigError(
-            f"{output} holds {found}, not of this command: choose an empty folder, or overwrite it."
-        )
+        raise ConfigError(f"{output} holds {found}, not of this command: choose an empty folder, or overwrite it.")
 
 
 def _sweep(output):

@@ -112,11 +112,12 @@ class WornPairs(IterableDataset):
             matrix = align.alignment(face, loaded)
             before = align.crop(pixels, matrix, loaded)
             wrong = rng.random() < self.wearing.wrongly_worn
-            worn = WORN[rng.integers(1, len(WORN))] if wrong else WORN[0]
+            worn = self.wearing.worn or (WORN[rng.integers(1, len(WORN))] if wrong else WORN[0])
             made = wear(
                 before,
                 style=self.wearing.style,
                 seed=int(rng.integers(2**62)),
+                colour=None if self.wearing.colour == "random" else self.wearing.colour,
                 worn=worn,
                 landmarks=moved(marks, matrix),
             )
