@@ -89,8 +89,11 @@ def build(pipe):
         seconds = time.perf_counter() - start
         region = photos.save_png(region_image(masked.region), path, "region")
         result = {"before": photos.viewable(path, image), "after": after, "region": region}
-        left, _, width, _ = masked.faces[0]["box"]
-        slider = gr.update(value=_pair(result, overlay), slider_position=100 * (left + width / 2) / image.width)
+        # the line through the one face that is masked, or before the first of several
+        boxes = [face["box"] for face in masked.faces if face["mask_box"]]
+        line = boxes[0][0] + boxes[0][2] / 2 if len(boxes) == 1 else min(box[0] for box in boxes)
+        line = max(0, min(100, 100 * line / image.width))
+        slider = gr.update(value=_pair(result, overlay), slider_position=line)
         text = f"{_said(masked.faces)}, {seconds:.1f} s."
         return "", photos.done(text), slider, gr.update(value=after, interactive=True), result
 

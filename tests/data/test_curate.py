@@ -98,7 +98,7 @@ def test_sharpness_does_not_mind_the_light(head):
 
 def test_a_mask_score_at_the_edge_of_a_crop():
     points = np.array([[1, 1], [126, 1], [64, 64], [1, 127], [126, 127]], np.float64)
-    assert np.isfinite(mask_score(np.zeros((128, 128, 3), np.uint8), points))
+    assert np.isfinite(mask_score(np.zeros((128, 128, 3), np.uint8), points, 0.9))
 
 
 @pytest.mark.parametrize(
