@@ -37,8 +37,7 @@ class Journal:
             if anew:
                 self.path.unlink(missing_ok=True)
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            lines = self.path.read_bytes().split(b"\n") if self.path.exists() else [b""]
-        whole = [json.loads(line) for line in lines[:-1]]
+            whole, size = _read(self.path)
         self.found = bool(whole)
         if whole and whole[0] != options:
             changed = sorted(key for key in options | whole[0] if options.get(key) != whole[0].get(key))
@@ -48,8 +47,7 @@ class Journal:
         self.records = dict(whole[1:])
         with _written(self.path):
             self._file = open(self.path, "ab")  # noqa: SIM115 (kept open)
-            # a line cut short by the end of its process goes
-            self._file.truncate(sum(len(line) + 1 for line in lines[:-1]))
+            self._file.truncate(size)
             if not whole:
                 self._add(options)
 
@@ -65,6 +63,19 @@ class Journal:
 
     def close(self):
         self._file.close()
+
+
+def _read(path):
+    """The lines of a journal up to the first that the end of a process or of the machine has spoilt, and their size."""
+    values, size = [], 0
+    if path.exists():
+        for line in path.read_bytes().split(b"\n")[:-1]:
+            try:
+                values.append(json.loads(line))
+            except ValueError:
+                break
+            size += len(line) + 1
+    return values, size
 
 
 def write_bytes(path, data):

@@ -5,6 +5,7 @@ Where training draws photos at random (:mod:`maskhub.data.sources`), building a 
 
 import csv
 import io
+import itertools
 import json
 import re
 from dataclasses import dataclass, field
@@ -169,8 +170,15 @@ class HubRows:
         self.columns = [name for name in self.features if name not in media]
 
     def __iter__(self):
-        with self.source._hub_errors():
-            for index, row in enumerate(self._rows):
+        rows = iter(self._rows)
+        for index in itertools.count():
+            with self.source._hub_errors():
+                try:
+                    row = next(rows)
+                except StopIteration:
+                    return
+                except ValueError as error:  # pyarrow's word for a broken file
+                    raise SourceError(f"a file of the Hub dataset {self.spec} is damaged: {error}") from error
                 cell = row[self.source.column] or {}
                 own = PurePosixPath((cell.get("path") or "").split("::")[0].replace("\\", "/")).name
                 photo = self._bytes(cell) if cell else b""
