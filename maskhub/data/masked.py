@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 
+import cv2
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
@@ -32,7 +33,17 @@ from maskhub.faces.photo import open_photo, split_alpha
 from maskhub.masks.styles import COLOURS, STYLES, WORN
 from maskhub.masks.wear import wear
 
-__all__ = ["ADDED", "Masked", "Wearing", "mask_faces", "mask_photo", "mask_source", "region_image", "seed_of"]
+__all__ = [
+    "ADDED",
+    "Masked",
+    "Wearing",
+    "mask_faces",
+    "mask_photo",
+    "mask_source",
+    "moved_landmarks",
+    "region_image",
+    "seed_of",
+]
 
 ADDED = ("mask_style", "mask_colour", "worn", "faces", "masked_faces")
 """Columns that are added to the metadata. The first three hold an entry a masked face, largest first, parted by ";"."""
@@ -188,6 +199,22 @@ def _face(face, mark):
         "pose": [round(angle, 2) for angle in (mark.yaw, mark.pitch, mark.roll)] if mark else None,
         "presence": round(mark.presence, 4) if mark else None,
     }
+
+
+def moved_landmarks(marks, matrix):
+    """Landmarks in the pixels of an aligned crop.
+
+    Args:
+        marks: :class:`~maskhub.faces.landmarks.Landmarks` in the photo's.
+        matrix: the crop's :func:`maskhub.faces.align.alignment`.
+    """
+    scale = np.sqrt(abs(np.linalg.det(matrix[:, :2])))
+    flat = cv2.transform(marks.points[None, :, :2].astype(np.float64), matrix)[0]
+    points = np.column_stack([flat, marks.points[:, 2] * scale]).astype(np.float32)
+    turn = np.eye(3)
+    turn[:2, :2] = matrix[:, :2] / scale
+    roll = (marks.roll + np.degrees(np.arctan2(turn[1, 0], turn[0, 0])) + 180) % 360 - 180
+    return replace(marks, points=points, roll=float(roll), rotation=turn @ marks.rotation)
 
 
 def region_image(region):

@@ -12,7 +12,6 @@ import os
 import sqlite3
 import warnings
 from contextlib import closing, suppress
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -21,7 +20,7 @@ import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
 from maskhub.data.journal import HIDDEN
-from maskhub.data.masked import Wearing
+from maskhub.data.masked import Wearing, moved_landmarks
 from maskhub.data.unpaired import LOAD_SCALE, UnpairedPhotos
 from maskhub.errors import SourceError
 from maskhub.faces import align
@@ -119,7 +118,7 @@ class WornPairs(IterableDataset):
                 seed=int(rng.integers(2**62)),
                 colour=None if self.wearing.colour == "random" else self.wearing.colour,
                 worn=worn,
-                landmarks=moved(marks, matrix),
+                landmarks=moved_landmarks(marks, matrix),
             )
             after, region = made.image, made.region
         x, y = rng.integers(0, loaded - self.resolution + 1, 2)
@@ -129,22 +128,6 @@ class WornPairs(IterableDataset):
         if mirrored:
             pictures = {name: picture[:, ::-1] for name, picture in pictures.items()}
         return {name: _tensor(picture) for name, picture in pictures.items()}
-
-
-def moved(marks, matrix):
-    """Landmarks in the pixels of an aligned crop.
-
-    Args:
-        marks: :class:`~maskhub.faces.landmarks.Landmarks` in the photo's.
-        matrix: the crop's :func:`maskhub.faces.align.alignment`.
-    """
-    scale = np.sqrt(abs(np.linalg.det(matrix[:, :2])))
-    flat = cv2.transform(marks.points[None, :, :2].astype(np.float64), matrix)[0]
-    points = np.column_stack([flat, marks.points[:, 2] * scale]).astype(np.float32)
-    turn = np.eye(3)
-    turn[:2, :2] = matrix[:, :2] / scale
-    roll = (marks.roll + np.degrees(np.arctan2(turn[1, 0], turn[0, 0])) + 180) % 360 - 180
-    return replace(marks, points=points, roll=float(roll), rotation=turn @ marks.rotation)
 
 
 def cache_folder(source):

@@ -24,12 +24,11 @@ from tqdm import tqdm
 from maskhub.data.batch import BatchReport, write_failures
 from maskhub.data.card import dataset_card
 from maskhub.data.journal import HIDDEN, write_text
-from maskhub.data.masked import Wearing, mask_faces, region_image
+from maskhub.data.masked import Wearing, mask_faces, moved_landmarks, region_image
 from maskhub.data.rows import free_name, open_rows
 from maskhub.data.workers import run_jobs
 from maskhub.errors import ConfigError, PhotoError
 from maskhub.faces import align
-from maskhub.faces.detect import Face
 from maskhub.faces.photo import open_photo, split_alpha
 
 __all__ = ["BuildReport", "build_dataset", "pair_features"]
@@ -258,8 +257,7 @@ def _pair_job(wearing, crops, names, row):
                 "masked": _png(Image.fromarray(after)),
                 "region": _png(region_image(region)),
             }
-            moved = replace(marks, points=_moved(marks.points, matrix))
-            about = _about([_moved_face(face, masked.found[number], matrix)], [moved])
+            about = _about([_moved_face(face, masked.found[number], matrix)], [moved_landmarks(marks, matrix)])
             pairs.append({"file_name": row.name, "face": number, **_images(pictures, row.name), **about, **kept})
     return pairs
 
@@ -295,14 +293,8 @@ def _png(image):
     return file.getvalue()
 
 
-def _moved(points, matrix):
-    scale = np.sqrt(abs(np.linalg.det(matrix[:, :2])))
-    flat = cv2.transform(points[None, :, :2].astype(np.float64), matrix)[0]
-    return np.column_stack([flat, points[:, 2] * scale]).astype(np.float32)
-
-
-def _moved_face(face, found: Face, matrix):
-    """The face with its box, and the roll that is left, in the crop."""
+def _moved_face(face, found, matrix):
+    """The face's record with its box and the roll that is left in the crop."""
     left, top, width, height = found.box
     corners = np.array([[[left, top], [left + width, top], [left + width, top + height], [left, top + height]]])
     moved = cv2.transform(corners.astype(np.float64), matrix)[0]
