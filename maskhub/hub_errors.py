@@ -37,10 +37,11 @@ def hub_errors(what, error_class=HubError):
 class SafeSaving:
     """A base ahead of diffusers' own, which it keeps to safetensors and to maskhub's errors."""
 
-    def save_pretrained(self, save_directory, *args, safe_serialization=True, **kwargs):
+    def save_pretrained(self, save_directory, *, safe_serialization=True, variant=None, **kwargs):
         """Write to a folder; arguments as in diffusers, safetensors only."""
+        # a pipeline asks its networks' signatures whether they know variants: the name must stand here
         _refuse_pickle(safe_serialization)
-        return super().save_pretrained(save_directory, *args, **kwargs)
+        return super().save_pretrained(save_directory, safe_serialization=True, variant=variant, **kwargs)
 
     def push_to_hub(self, repo_id, *args, safe_serialization=True, **kwargs):
         """Upload to the Hub; arguments as in ``diffusers.utils.PushToHubMixin``, safetensors only.

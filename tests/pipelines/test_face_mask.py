@@ -144,3 +144,10 @@ def test_the_bundled_checkpoint(astronaut):
     eyes = slice(round(top + 0.25 * height), round(top + 0.4 * height)), mouth[1]
     assert masked.regions[0][mouth].mean() > 0.8
     assert masked.regions[0][eyes].mean() < 0.5 * masked.regions[0][mouth].mean()
+
+
+def test_the_variant_reaches_the_networks(tiny_pipeline, tmp_path):
+    tiny_pipeline.save_pretrained(tmp_path, variant="fp16")
+    assert (tmp_path / "masker" / "diffusion_pytorch_model.fp16.safetensors").is_file()
+    with pytest.raises(ConfigError, match="safetensors only"):
+        tiny_pipeline.save_pretrained(tmp_path, safe_serialization=False)
