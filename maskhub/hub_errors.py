@@ -83,5 +83,6 @@ def _reason(error):
             return "this token has no right to it: use one with write access to that user or organisation."
         return f"the Hub answered {first_line(error)}: run the same command again later."
     if isinstance(error, (errors.HTTPError, ConnectionError, TimeoutError, errors.LocalEntryNotFoundError)):
-        return f"the Hub could not be reached ({first_line(error)}): check the connection and run it again."
+        reason = f"the Hub could not be reached ({first_line(error)})"
+        return f"{reason}: check the connection and run the same command again."
     return f"{first_line(error)}."

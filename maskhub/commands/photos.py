@@ -65,7 +65,7 @@ def mask(
         return _mask_one(source, output, wearing, regions, boxes)
     if not source.exists() and (input.count("/") != 1 or source.suffix.lower() in _suffixes()):
         raise PhotoError(f"there is no photo or folder {input}.")
-    from maskhub.data.masked import mask_source
+    from maskhub.data.masked_files import mask_source
     from maskhub.data.workers import processors
 
     workers = processors() if workers is None else workers
@@ -133,7 +133,7 @@ def report_line(report, output):
 def _mask_one(source, output, wearing, regions, boxes):
     from maskhub.data.boxes import coco, voc
     from maskhub.data.journal import write_text
-    from maskhub.data.masked import mask_photo
+    from maskhub.data.masked_files import mask_photo
 
     region = regions / output.with_suffix(".png").name if regions is not None else None
     record = mask_photo(source, output, wearing, source.name, region)

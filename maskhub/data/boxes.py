@@ -15,7 +15,7 @@ def coco(photos):
     """The COCO detection format.
 
     Args:
-        photos: name → record of :func:`maskhub.data.masked.mask_photo`.
+        photos: name → record of :func:`maskhub.data.masked_files.mask_photo`.
 
     Returns:
         dict for ``json.dump``; images and annotations are numbered from 1 by name. Each annotation has

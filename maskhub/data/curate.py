@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from maskhub.data.batch import BatchReport, save_photo, write_failures
 from maskhub.data.journal import HIDDEN, Journal, write_bytes, write_text
-from maskhub.data.masked import table_text
+from maskhub.data.masked_files import table_text
 from maskhub.data.rows import open_rows
 from maskhub.data.workers import run_jobs
 from maskhub.errors import ConfigError

@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 
 from maskhub import ConfigError, NoFaceError
-from maskhub.data.masked import ADDED, Wearing, mask_faces, mask_source
+from maskhub.data.masked import Wearing, mask_faces
+from maskhub.data.masked_files import ADDED, mask_source
 
 
 @pytest.fixture(scope="module")
@@ -175,7 +176,8 @@ def test_the_number_of_workers_changes_nothing(folder, result, tmp_path, workers
 
 SCRIPT = """
 import sys
-from maskhub.data.masked import Wearing, mask_source
+from maskhub.data.masked import Wearing
+from maskhub.data.masked_files import mask_source
 if __name__ == "__main__":
     source, out, regions = sys.argv[1:]
     mask_source(source, out, Wearing(seed=3), workers=2, regions=regions, boxes="coco", progress=False)
