@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-__all__ = ["Face", "FaceDetector", "detect"]
+__all__ = ["Face", "FaceDetector", "detect", "quiet_opencv"]
 
 WEIGHTS = Path(__file__).parent / "weights" / "face_detection_yunet_2023mar.onnx"
 MARGIN = 0.15
@@ -61,7 +61,7 @@ class FaceDetector:
 
     def __init__(self, threshold=0.7, max_side=1024, turn=True):
         self.threshold, self.max_side, self.turn = threshold, max_side, turn
-        with _quiet_opencv():
+        with quiet_opencv():
             # the network is laid out anew whenever its input's size changes: windows have one of their own
             self._net, self._window_net = (
                 cv2.FaceDetectorYN.create(str(WEIGHTS), "", (WINDOW, WINDOW), threshold, 0.3, 500) for _ in range(2)
@@ -186,7 +186,7 @@ def _turn_back(rows, matrix, degrees):
 
 
 @contextmanager
-def _quiet_opencv():
+def quiet_opencv():
     """OpenCV 5 warns at each load that its new engine ignores the target; that is no news to a user."""
     level = cv2.utils.logging.getLogLevel()
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)

@@ -1,4 +1,4 @@
-"""The 478 face landmarks of MediaPipe's attention mesh, by OpenCV, with the head's pose.
+"""The 478 face landmarks of MediaPipe's attention mesh, with the head's pose.
 
 Kartynnik, Ablavatski, Grishchenko, Grundmann: "Real-time Facial Surface Geometry from Monocular Video on Mobile GPUs",
 2019, and Grishchenko and others: "Attention Mesh", 2020. The 2.5 MB network lies in ``weights/`` (Apache-2.0, see
@@ -6,23 +6,20 @@ Kartynnik, Ablavatski, Grishchenko, Grundmann: "Real-time Facial Surface Geometr
 where no face shows that way.
 """
 
-import threading
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
 
-from maskhub.faces.detect import _quiet_opencv
+from maskhub.faces.detect import SURE
+from maskhub.faces.mesh import SIDE, run_mesh
 
 __all__ = ["PRESENT", "Landmarks", "landmarks"]
 
-WEIGHTS = Path(__file__).parent / "weights" / "face_landmarks_detector.tflite"
 PRESENT = 0.6
 """The presence from which landmarks are to be trusted: a bare face has 0.99 as a rule, a masked one above 0.6 in four
 of five cases."""
 
-SIDE = 256
 BOX_SCALE, BOX_CENTRE = 1.25, 0.55
 """The crop's side in heights of the detector's box, and where its centre lies in the box's height."""
 EXTENT_SCALE = 1.5
@@ -84,7 +81,9 @@ def landmarks(image, face, passes=1):
     centre = np.array([left + width / 2, top + height / 2]) + (BOX_CENTRE - 0.5) * max(width, height) * down
     points, presence = _look(image, centre, side, across)
     if presence < PRESENT:
-        tries = [(1.4, across), (0.8, across), (1.2, down), (1.2, -across), (1.2, -down)]
+        tries = [(1.4, across), (0.8, across)]
+        if face.score < SURE:  # else the detector knows which way is up
+            tries += [(1.2, down), (1.2, -across), (1.2, -down)]
         for scale, axis in tries:
             other, found = _look(image, centre, scale * side, axis)
             if found > presence:
@@ -103,17 +102,8 @@ def landmarks(image, face, passes=1):
     return Landmarks(points, presence, *_angles(rotation), rotation)
 
 
-_threads = threading.local()
-
-
 def _look(image, centre, side, across):
     """Run the network on one turned square crop: 478×3 points in the photo's pixels, and the presence."""
-    if not hasattr(_threads, "net"):
-        with _quiet_opencv():
-            # OpenCV 5's new engine returns only one of this network's outputs
-            _threads.net = cv2.dnn.readNetFromTFLite(str(WEIGHTS), cv2.dnn.ENGINE_CLASSIC)
-        # fusing this network's layers makes it a tenth slower
-        _threads.net.enableFusion(False)
     down = np.array([-across[1], across[0]])
     linear = np.stack([across, down]) * (SIDE / side)
     matrix = np.column_stack([linear, SIDE / 2 - linear @ centre])
@@ -122,14 +112,12 @@ def _look(image, centre, side, across):
         # warpAffine only interpolates: average a much larger face down first
         image, matrix = _shrunk(image, matrix, centre, side, shrink)
     crop = cv2.warpAffine(image, matrix, (SIDE, SIDE), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    _threads.net.setInput(cv2.dnn.blobFromImage(crop, 1 / 255))
-    found, logit = _threads.net.forward(["Identity", "Identity_1"])
-    crop_points = found.reshape(-1, 3).astype(np.float64)
+    crop_points, logit = run_mesh(crop)
     back = np.stack([across, down], 1) * shrink
     points = np.empty((len(crop_points), 3), np.float32)
     points[:, :2] = (crop_points[:, :2] - SIDE / 2) @ back.T + centre
     points[:, 2] = crop_points[:, 2] * shrink
-    return points, float(1 / (1 + np.exp(-np.clip(logit.item(), -60, 60))))
+    return points, float(1 / (1 + np.exp(-np.clip(logit, -60, 60))))
 
 
 def _shrunk(image, matrix, centre, side, shrink):

@@ -76,8 +76,7 @@ class _Canvas:
         self.x, self.y = u * WIDE, v * TALL
         self.relief = np.zeros_like(u)
         self.dim = np.ones_like(u)
-        self.colour = np.empty((*u.shape, 3), np.float32)
-        self.colour[:] = to_linear(design.base * 255)
+        self.colour = cv2.merge([np.full(u.shape, value, np.float32) for value in to_linear(design.base * 255)])
         self.picks = design.numbers["picks"]
 
     def noise(self, name, scale_x, scale_y, channel=0):

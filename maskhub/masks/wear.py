@@ -154,17 +154,17 @@ def _put_on(image, landmarks, design, rng):
     fabric = _lit(painted, seen.normals, light)
     alpha = np.zeros((size[1], size[0]), np.float32)
     alpha[inner] = painted.alpha
-    layer = np.empty((size[1], size[0], 3), np.float32)
     bare = skin_like(part, light.skin)
     strap = draw_straps(design, head, sheet, bare, x0, y0)
     if strap is None:
-        layer[:] = 0
+        layer = np.zeros((size[1], size[0], 3), np.float32)
         layer[inner] = fabric
         whole = alpha
     else:
         strap_cover, normal = strap
         shade = light.on(*(np.full((1, 1), value, np.float32) for value in normal))
-        layer[:] = _toned(to_linear(design.strap[None, None] * 255), light, shade)
+        strap_colour = _toned(to_linear(design.strap[None, None] * 255), light, shade)
+        layer = _filled(alpha.shape, strap_colour[0, 0])
         layer[inner] += (fabric - layer[inner]) * _three(painted.alpha)
         whole = np.maximum(alpha, strap_cover)
 
@@ -175,11 +175,12 @@ def _put_on(image, landmarks, design, rng):
     whole = cv2.GaussianBlur(whole, (window, window), sigma)
     shadow = _shadow(whole, head, light) * bare
     mixed = part * _three((1 - shadow) * (1 - whole)) + layer
-    mixed += _three(_grain(size, light.grain, rng) * whole + np.float32(0.5))
+    mixed += _three(_grain(size, light.grain, rng) * whole)
     cover = np.maximum(whole, shadow)
     cover[cover < 1 / 255] = 0
     out = image.copy()
-    np.copyto(out[y0:y1, x0:x1], np.clip(mixed, 0, 255).astype(np.uint8), where=(cover > 0)[..., None])
+    changed = cv2.add(mixed, 0.0, dtype=cv2.CV_8UC3)  # rounded, and cut off at 0 and 255
+    out[y0:y1, x0:x1] = cv2.copyTo(changed, (cover > 0).view(np.uint8), np.ascontiguousarray(part))
     region[y0:y1, x0:x1] = np.minimum(cover, 1)
     return out, region
 
@@ -187,6 +188,11 @@ def _put_on(image, landmarks, design, rng):
 def _three(plane):
     """A plane as three equal channels: numpy is slow at broadcasting over a last axis of 3."""
     return cv2.merge((plane, plane, plane))
+
+
+def _filled(shape, colour):
+    """A picture of one colour, float32."""
+    return cv2.merge([np.full(shape, value, np.float32) for value in colour])
 
 
 def _room(design, head, seen, shape):
@@ -238,6 +244,8 @@ def _grain(size, sigma, rng):
     """Noise of the photo's strength, h×w, cut from a fixed tile at a random place."""
     tile = _grain_tile()
     x, y = rng.integers(0, tile.shape[1], 2)
+    if x + size[0] <= tile.shape[1] and y + size[1] <= tile.shape[0]:
+        return tile[y : y + size[1], x : x + size[0]] * np.float32(sigma)
     rows, columns = (np.arange(size[1]) + y) % tile.shape[0], (np.arange(size[0]) + x) % tile.shape[1]
     return tile[rows][:, columns] * np.float32(sigma)
 

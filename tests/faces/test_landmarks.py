@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import ImageOps
 
+from maskhub.faces import mesh
 from maskhub.faces.detect import Face, detect
 from maskhub.faces.landmarks import PRESENT, landmarks
 
@@ -100,3 +101,14 @@ def test_two_passes_agree_with_one(astronaut, upright):
     image = np.asarray(astronaut)
     twice = landmarks(image, detect(image)[0], passes=2)
     assert np.abs(twice.points[:, :2] - upright.points[:, :2]).mean() < 3
+
+
+def test_both_ways_to_run_the_network_agree(astronaut):
+    crop = np.asarray(astronaut.crop((130, 20, 320, 210)).resize((256, 256)))
+    points, logit = mesh._opencv()(crop)
+    litert = mesh._litert()
+    if litert is None:
+        pytest.skip("LiteRT is not installed")
+    other, other_logit = litert(crop)
+    assert np.abs(points.ravel() - other.ravel()).max() < 0.01
+    assert logit.item() == pytest.approx(other_logit.item(), abs=1e-3)
