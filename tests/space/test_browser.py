@@ -202,8 +202,8 @@ def test_a_phone_needs_no_sideways_scrolling(visit, scheme):
 @pytest.mark.skipif(not BUNDLED.is_file(), reason="no checkpoint is bundled yet")
 def test_the_bundled_checkpoint_masks_the_lower_face(visit, tmp_path):
     app = start_app()
+    here = visit(url=app.url)
     try:
-        here = visit(url=app.url)
         here.upload(ASTRONAUT)
         here.shown()
         here.page.click("#mask")
@@ -215,4 +215,5 @@ def test_the_bundled_checkpoint_masks_the_lower_face(visit, tmp_path):
         assert change[140:180, 205:245].mean() > 20
         assert change[140:180, 205:245].mean() > 2 * change[60:90, 205:245].mean()
     finally:
+        here.page.close()  # before its app goes
         stop_app(app)
