@@ -14,6 +14,7 @@ from maskhub.faces.photo import open_photo
 __all__ = [
     "EXAMPLES",
     "PhotoInput",
+    "before_and_after",
     "done",
     "examples",
     "line",
@@ -55,6 +56,19 @@ def photo_input(elem_id, height):
         placeholder="Drop a photo here\nor click to choose one",
         elem_id=elem_id,
         height=height,
+    )
+
+
+def before_and_after(elem_id):
+    """The slider between a photo and what was made of it."""
+    return gr.ImageSlider(
+        label="Before and after",
+        type="filepath",
+        format="png",
+        interactive=False,
+        buttons=["fullscreen"],
+        elem_id=elem_id,
+        max_height=400,
     )
 
 

@@ -68,6 +68,16 @@ class Wearing:
         if self.seed < 0:
             raise ConfigError(f"the seed is {self.seed}; it must be 0 or more.")
 
+    def way(self, rng):
+        """How one mask is worn: a name of :data:`maskhub.masks.WORN`, drawn from a ``numpy.random.Generator``."""
+        wrong = rng.random() < self.wrongly_worn
+        return self.worn or (WORN[rng.integers(1, len(WORN))] if wrong else WORN[0])
+
+    def put_on(self, image, marks, seed, worn):
+        """:func:`maskhub.masks.wear` in this style and colour, on landmarks that are known."""
+        colour = None if self.colour == "random" else self.colour
+        return wear(image, style=self.style, seed=seed, colour=colour, worn=worn, landmarks=marks)
+
 
 @dataclass(frozen=True)
 class Masked:
@@ -136,8 +146,7 @@ def mask_faces(pixels, wearing, name, largest=False):
     faces = [_face(face, mark) for face, mark in zip(found, marks, strict=True)]
     for number in sorted(chosen, reverse=True):  # a nearer face, the larger as a rule, may hide part of another
         rng = np.random.default_rng(seed_of(wearing.seed, name, number, "worn"))
-        wrong = rng.random() < wearing.wrongly_worn
-        worn = wearing.worn or (WORN[rng.integers(1, len(WORN))] if wrong else WORN[0])
+        worn = wearing.way(rng)
         seed = seed_of(wearing.seed, name, number, "mask")
         made, cover, (x0, y0) = _wear(image, found[number], marks[number], wearing, seed, worn)
         part = np.s_[y0 : y0 + cover.shape[0], x0 : x0 + cover.shape[1]]
@@ -156,8 +165,7 @@ def _wear(image, face, mark, wearing, seed, worn):
     x0, y0 = max(int(left + width / 2 - reach), 0), max(int(top + height / 2 - reach), 0)
     part = image[y0 : int(top + height / 2 + reach) + 1, x0 : int(left + width / 2 + reach) + 1]
     shifted = replace(mark, points=mark.points - np.float32([x0, y0, 0]))
-    colour = None if wearing.colour == "random" else wearing.colour
-    made = wear(np.ascontiguousarray(part), style=wearing.style, seed=seed, colour=colour, worn=worn, landmarks=shifted)
+    made = wearing.put_on(np.ascontiguousarray(part), shifted, seed, worn)
     return made, made.region, (x0, y0)
 
 

@@ -26,8 +26,6 @@ from maskhub.errors import SourceError
 from maskhub.faces import align
 from maskhub.faces.detect import Face, detect
 from maskhub.faces.landmarks import Landmarks, landmarks
-from maskhub.masks.styles import WORN
-from maskhub.masks.wear import wear
 
 __all__ = ["FaceCache", "WornPairs", "cache_folder"]
 
@@ -110,16 +108,8 @@ class WornPairs(IterableDataset):
             face, marks = found
             matrix = align.alignment(face, loaded)
             before = align.crop(pixels, matrix, loaded)
-            wrong = rng.random() < self.wearing.wrongly_worn
-            worn = self.wearing.worn or (WORN[rng.integers(1, len(WORN))] if wrong else WORN[0])
-            made = wear(
-                before,
-                style=self.wearing.style,
-                seed=int(rng.integers(2**62)),
-                colour=None if self.wearing.colour == "random" else self.wearing.colour,
-                worn=worn,
-                landmarks=moved_landmarks(marks, matrix),
-            )
+            worn = self.wearing.way(rng)
+            made = self.wearing.put_on(before, moved_landmarks(marks, matrix), int(rng.integers(2**62)), worn)
             after, region = made.image, made.region
         x, y = rng.integers(0, loaded - self.resolution + 1, 2)
         cut = np.s_[y : y + self.resolution, x : x + self.resolution]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from maskhub.masks.light import rank, to_linear
+from maskhub.masks.light import filled, rank, to_linear
 
 __all__ = ["Painted", "paint"]
 
@@ -76,7 +76,7 @@ class _Canvas:
         self.x, self.y = u * WIDE, v * TALL
         self.relief = np.zeros_like(u)
         self.dim = np.ones_like(u)
-        self.colour = cv2.merge([np.full(u.shape, value, np.float32) for value in to_linear(design.base * 255)])
+        self.colour = filled(u.shape, to_linear(design.base * 255))
         self.picks = design.numbers["picks"]
 
     def noise(self, name, scale_x, scale_y, channel=0):

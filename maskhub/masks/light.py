@@ -14,7 +14,7 @@ import numpy as np
 
 from maskhub.masks.fit import MEAN_FACE
 
-__all__ = ["Light", "rank", "read_light", "to_linear", "to_srgb"]
+__all__ = ["Light", "filled", "rank", "read_light", "to_linear", "to_srgb"]
 
 THUMB = 72
 """Side in pixels of the picture of the face on which colours are read."""
@@ -96,6 +96,11 @@ def read_light(image, landmarks, head):
     return Light(
         shade.astype(np.float32), (exposure * white).astype(np.float32), saturation, blur, grain, to_srgb(skin) * 255
     )
+
+
+def filled(shape, colour):
+    """A picture of one colour, float32; numpy is slow at broadcasting over a last axis of 3."""
+    return cv2.merge([np.full(shape, value, np.float32) for value in colour])
 
 
 def rank(values, share):

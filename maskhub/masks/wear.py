@@ -26,7 +26,7 @@ from maskhub.faces.landmarks import PRESENT, Landmarks
 from maskhub.faces.landmarks import landmarks as find_landmarks
 from maskhub.masks.fabric import paint
 from maskhub.masks.fit import Head, drape, unwrap
-from maskhub.masks.light import LUMA, read_light, to_linear, to_srgb
+from maskhub.masks.light import LUMA, filled, read_light, to_linear, to_srgb
 from maskhub.masks.straps import draw_straps, skin_like
 from maskhub.masks.styles import design as draw_design
 
@@ -164,7 +164,7 @@ def _put_on(image, landmarks, design, rng):
         strap_cover, normal = strap
         shade = light.on(*(np.full((1, 1), value, np.float32) for value in normal))
         strap_colour = _toned(to_linear(design.strap[None, None] * 255), light, shade)
-        layer = _filled(alpha.shape, strap_colour[0, 0])
+        layer = filled(alpha.shape, strap_colour[0, 0])
         layer[inner] += (fabric - layer[inner]) * _three(painted.alpha)
         whole = np.maximum(alpha, strap_cover)
 
@@ -188,11 +188,6 @@ def _put_on(image, landmarks, design, rng):
 def _three(plane):
     """A plane as three equal channels: numpy is slow at broadcasting over a last axis of 3."""
     return cv2.merge((plane, plane, plane))
-
-
-def _filled(shape, colour):
-    """A picture of one colour, float32."""
-    return cv2.merge([np.full(shape, value, np.float32) for value in colour])
 
 
 def _room(design, head, seen, shape):

@@ -138,15 +138,12 @@ class TrainingLoop:
         except (KeyError, RuntimeError, ValueError) as error:
             raise CheckpointError(f"the checkpoint {path} does not fit this run: {error}") from error
         for name, pool in self.method.pools.items():
-            pool.load_state_dict({k: v.to(self._state_device(k)) for k, v in own["pools"][name].items()})
+            pool.load_state_dict({key: value.to(self.accelerator.device) for key, value in own["pools"][name].items()})
         _set_random_state(own["random"])
         if self.accelerator.scaler is not None and record["scaler"]:
             self.accelerator.scaler.load_state_dict(record["scaler"])
         self.step, self.seconds = record["step"], record["seconds"]
         self.accelerator.print(f"going on from {path}, {self.step:,} steps done")
-
-    def _state_device(self, key):
-        return "cpu" if key == "generator" else self.accelerator.device
 
     def _check_same_run(self, path, record, own):
         if record["method"] != self.method.name:

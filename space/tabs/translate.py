@@ -33,15 +33,7 @@ def build(pipe):
             problem = photos.line("translate-problem")
             photos.examples(photo)
         with gr.Column(min_width=300):
-            slider = gr.ImageSlider(
-                label="Before and after",
-                type="filepath",
-                format="png",
-                interactive=False,
-                buttons=["fullscreen"],
-                elem_id="translate-result",
-                max_height=400,
-            )
+            slider = photos.before_and_after("translate-result")
             status = photos.line("translate-status")
             with gr.Row(equal_height=True, elem_classes="pair"):
                 outlined = gr.Checkbox(label="Outline change", elem_id="outline", min_width=120, container=False)

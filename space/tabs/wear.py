@@ -53,15 +53,7 @@ def build(pipe):
             problem = photos.line("wear-problem")
             photos.examples(photo)
         with gr.Column(min_width=300):
-            slider = gr.ImageSlider(
-                label="Before and after",
-                type="filepath",
-                format="png",
-                interactive=False,
-                buttons=["fullscreen"],
-                elem_id="wear-result",
-                max_height=400,
-            )
+            slider = photos.before_and_after("wear-result")
             status = photos.line("wear-status")
             with gr.Row(equal_height=True, elem_classes="pair"):
                 overlay = gr.Checkbox(label="Show region", elem_id="wear-region", min_width=120, container=False)
