@@ -1,0 +1,78 @@
+"""Where the weights of feature networks come from: a file, a folder, or a repository on the Hugging Face Hub.
+
+They are too large, or under too narrow a licence, to come with the package. Each is known by its file name; tell where it
+lies with ``given``, the option ``--weights-dir`` (:func:`set_weights_dir`), or the environment's ``MASKHUB_WEIGHTS``.
+"""
+
+import os
+from pathlib import Path
+
+from maskhub.errors import CheckpointError, first_line
+from maskhub.hub_errors import hub_errors
+
+__all__ = ["VARIABLE", "find_weights", "read_tensors", "set_weights_dir"]
+
+VARIABLE = "MASKHUB_WEIGHTS"
+
+
+def find_weights(file_name, given=None):
+    """The path of a weights file.
+
+    Args:
+        file_name: such as ``"mobilefacenet.safetensors"``.
+        given: the file itself, a folder that holds it, or a Hub repository ``user/name[@revision]`` that does; the
+            environment's ``MASKHUB_WEIGHTS`` if not given.
+
+    Returns:
+        ``pathlib.Path``; files of the Hub are downloaded into its cache.
+
+    Raises:
+        CheckpointError: it is in none of these; the message names the file and the ways to give it.
+    """
+    place = given if given is not None else os.environ.get(VARIABLE)
+    if not place:
+        raise CheckpointError(
+            f"the weights {file_name} are missing: give the folder or Hub repository that holds them with "
+            f"--weights-dir, or in the environment's {VARIABLE}."
+        )
+    path = Path(place).expanduser()
+    if path.is_file():
+        return path
+    if path.is_dir():
+        if (path / file_name).is_file():
+            return path / file_name
+        raise CheckpointError(
+            f"the weights {file_name} are not in {path}: put them there, or give another folder or Hub repository with "
+            f"--weights-dir or the environment's {VARIABLE}."
+        )
+    if path.is_absolute() or len(path.parts) != 2:
+        raise CheckpointError(
+            f"the weights {file_name} are missing: there is no folder {place}, and a Hub id looks like user/name."
+        )
+    from huggingface_hub import hf_hub_download
+
+    repo, _, revision = str(place).partition("@")
+    with hub_errors(f"the weights {file_name} are missing: their download from {repo} on the Hub", CheckpointError):
+        return Path(hf_hub_download(repo, file_name, revision=revision or None))
+
+
+def set_weights_dir(place):
+    """Let this process find its weights at ``place``, as ``--weights-dir`` does; None leaves things as they are."""
+    if place is not None:
+        os.environ[VARIABLE] = str(place)
+
+
+def read_tensors(path):
+    """The tensors of a safetensors file by name, those in half precision turned to float32.
+
+    Raises:
+        CheckpointError: the file is damaged or no safetensors file.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} can't be read as safetensors ({first_line(error)}).") from error
+    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
