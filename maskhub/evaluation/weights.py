@@ -1,16 +1,16 @@
 """Where the weights of feature networks come from: a file, a folder, or a repository on the Hugging Face Hub.
 
-They are too large, or under too narrow a licence, to come with the package. Each is known by its file name; tell where it
-lies with ``given``, the option ``--weights-dir`` (:func:`set_weights_dir`), or the environment's ``MASKHUB_WEIGHTS``.
+They are too large, or under too narrow a licence, to come with the package. Each is known by its file name; tell where
+it lies with ``given``, with ``--weights-dir`` on the command line, or with the environment's ``MASKHUB_WEIGHTS``.
 """
 
 import os
 from pathlib import Path
 
-from maskhub.errors import CheckpointError, first_line
+from maskhub.errors import CheckpointError
 from maskhub.hub_errors import hub_errors
 
-__all__ = ["VARIABLE", "find_weights", "read_tensors", "set_weights_dir"]
+__all__ = ["VARIABLE", "find_weights", "set_weights_dir"]
 
 VARIABLE = "MASKHUB_WEIGHTS"
 
@@ -60,19 +60,3 @@ def set_weights_dir(place):
     """Let this process find its weights at ``place``, as ``--weights-dir`` does; None leaves things as they are."""
     if place is not None:
         os.environ[VARIABLE] = str(place)
-
-
-def read_tensors(path):
-    """The tensors of a safetensors file by name, those in half precision turned to float32.
-
-    Raises:
-        CheckpointError: the file is damaged or no safetensors file.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        tensors = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path} can't be read as safetensors ({first_line(error)}).") from error
-    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}

@@ -1,0 +1,48 @@
+"""Networks that others trained and that are only looked through: their weights are read once and never change."""
+
+from maskhub.errors import CheckpointError, first_line
+
+__all__ = ["load_frozen", "read_tensors"]
+
+
+def read_tensors(path):
+    """The tensors of a safetensors file by name, those in half precision turned to float32.
+
+    Raises:
+        CheckpointError: no such file, or not safetensors.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} can't be read as safetensors ({first_line(error)}).") from error
+    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
+
+
+def load_frozen(network, tensors, path, optional=()):
+    """Put weights into a network, set it to eval mode and take its parameters out of every gradient.
+
+    Args:
+        network: ``nn.Module``.
+        tensors: its state dict.
+        path: where they come from, for the error.
+        optional: names that may be missing, and then keep their initial value.
+
+    Returns:
+        the network.
+
+    Raises:
+        CheckpointError: weights are missing, too many, or of another shape.
+    """
+    try:
+        missing, extra = network.load_state_dict(tensors, strict=False)
+    except RuntimeError as error:
+        what = str(error).splitlines()[-1].strip()
+        raise CheckpointError(f"{path} does not fit {type(network).__name__}: {what}") from error
+    missing = [name for name in missing if name not in optional and not name.endswith("num_batches_tracked")]
+    if missing or extra:
+        what = f"it has no {missing[0]}" if missing else f"it has {extra[0]}, which the network has not"
+        raise CheckpointError(f"{path} does not fit {type(network).__name__}: {what}.")
+    return network.eval().requires_grad_(False)
