@@ -1,4 +1,4 @@
-"""The command line: ``maskhub mask | unmask | cycle | dataset build | dataset curate | convert | push``.
+"""The command line: ``maskhub mask | unmask | cycle | dataset ... | evaluate ... | convert | push``.
 
 Commands read options and print results; what they do lives in the package. An error that the user can mend is one line
 on standard error and exit code 2.
@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import tyro
 
 from maskhub.commands.dataset import build, curate
+from maskhub.commands.evaluate import card, report
 from maskhub.commands.photos import Input, Output, cycle, mask, unmask
 from maskhub.errors import MaskHubError
 
@@ -59,18 +60,24 @@ COMMANDS = {
     "cycle": cycle,
     "dataset build": build,
     "dataset curate": curate,
+    "evaluate report": report,
+    "evaluate card": card,
     "convert": convert,
     "push": push,
 }
+
+
+FAMILIES = {"dataset": "Make datasets of photos.", "evaluate": "Measure pictures and networks; reports of the figures."}
 
 
 def main(args=None):
     """Run one command and exit with its code."""
     args = list(sys.argv[1:] if args is None else args)
     commands, prog, about = COMMANDS, "maskhub", "Put face masks on photos and take them off."
-    if args[:1] == ["dataset"]:  # tyro takes a name of two words for one argument
-        args, prog, about = args[1:], "maskhub dataset", "Make datasets of photos."
-        commands = {name.split()[1]: command for name, command in COMMANDS.items() if name.startswith("dataset ")}
+    if args and args[0] in FAMILIES:  # tyro takes a name of two words for one argument
+        family, args = args[0], args[1:]
+        prog, about = f"maskhub {family}", FAMILIES[family]
+        commands = {name.split()[1]: command for name, command in COMMANDS.items() if name.startswith(f"{family} ")}
     try:
         code = tyro.extras.subcommand_cli_from_dict(commands, prog=prog, description=about, args=args)
     except MaskHubError as error:
