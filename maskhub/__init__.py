@@ -16,6 +16,12 @@ __version__ = "0.1.0"
 _HOMES = {
     "FaceMaskPipeline": "maskhub.pipelines.face_mask",
     "AttentionGenerator": "maskhub.models.attention",
+    "AttributeClassifier": "maskhub.models.classifier",
+    "DcganDiscriminator": "maskhub.models.dcgan",
+    "DcganGenerator": "maskhub.models.dcgan",
+    "DenseDiscriminator": "maskhub.models.dense",
+    "DenseGenerator": "maskhub.models.dense",
+    "MaskJudge": "maskhub.models.judge",
     "PatchDiscriminator": "maskhub.models.patch",
     "ResnetGenerator": "maskhub.models.resnet",
     "SimDiscriminator": "maskhub.models.simgan",

@@ -20,7 +20,7 @@ ALLOWED = {
     "hub_errors": set(),
     "models": set(),
     "faces": set(),
-    "masks": {"faces"},
+    "masks": {"faces", "models"},
     "losses": {"models"},
     "data": {"masks", "faces"},
     "pipelines": {"models", "faces", "masks"},
