@@ -9,8 +9,8 @@
         found.presence                         # 0 to 1: how sure it is that a mask is worn
         found.region                           # H×W: which pixels of the photo it covers
 
-A mask counts as worn wherever it hangs on the face, under the nose or at the chin too. Hands, hair, beards, scarves about
-the neck and smeared mouths are none. ``maskhub/weights/mask-judge/README.md`` says how far to trust it.
+A mask counts as worn wherever it hangs on the face, under the nose or at the chin too. Hands, hair, beards, scarves
+about the neck and smeared mouths are none. ``maskhub/weights/mask-judge/README.md`` says how far to trust it.
 """
 
 import threading
@@ -57,7 +57,7 @@ def judge_crops(crops, network=None):
 
     Args:
         crops: list of uint8 RGB arrays, R×R×3, each as :func:`maskhub.faces.align.crop` makes it.
-        network: a :class:`~maskhub.models.judge.MaskJudge`; by default the one that comes with the package, loaded once.
+        network: a :class:`~maskhub.models.judge.MaskJudge`; by default :func:`bundled_judge`.
 
     Returns:
         list of :class:`Judgement`, each region of its crop's size. Safe from several threads.

@@ -1,8 +1,8 @@
 """The mask judge: is a face mask worn on this aligned crop, and which pixels does it cover?
 
-A small residual encoder (He and others: "Deep Residual Learning for Image Recognition", CVPR 2016) with a feature pyramid
-as decoder (Lin and others: "Feature Pyramid Networks for Object Detection", CVPR 2017). Our own proportions: half a million
-parameters, so that it runs in milliseconds beside the generators that it judges.
+A small residual encoder (He and others: "Deep Residual Learning for Image Recognition", CVPR 2016) with a feature
+pyramid as decoder (Lin and others: "Feature Pyramid Networks for Object Detection", CVPR 2017). Our own proportions:
+half a million parameters, so that it runs in milliseconds beside the generators that it judges.
 """
 
 import torch

@@ -1,0 +1,194 @@
+"""Training samples of the mask judge: crops with and without masks, and what is known of each.
+
+    data = JudgedCrops(open_source("unmasked"), open_source("masked"), resolution=128, seed=0, batch_size=8)
+    batches = judged_batches(data, workers=1)   # {"images", "plain": 4N×3×R×R, "region": 4N×1×R×R, ...}
+
+Really masked and unmasked photos come from other collections, and a judge would soon tell these by light, blur and
+JPEG instead of by masks. So each sample has four crops, two of each class, and in these a collection says nothing about
+the class.
+"""
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import IterableDataset, get_worker_info
+
+from maskhub.data.decoys import decoy, occlude
+from maskhub.data.masked import Wearing
+from maskhub.data.paired import WornPairs
+from maskhub.data.unpaired import UnpairedPhotos, endless_batches
+from maskhub.masks.wear import SHADOW
+
+__all__ = ["CROPS", "JudgedCrops", "judged_batches", "roughen"]
+
+CROPS = 4
+"""Crops a sample."""
+WRONGLY_WORN = 0.3
+EYES = 0.34
+"""The height of an aligned crop below which a mask lies, noses' bridges included: the lower lids'."""
+VISIBLE = 0.03
+"""The share of the crop that a mask must cover to count; whether a mere edge of one is a mask is left open."""
+
+
+class JudgedCrops(IterableDataset):
+    """Endless samples of four aligned crops, walked by position as :class:`~maskhub.data.paired.WornPairs`.
+
+    1. a face of ``unmasked`` in a rule-made mask, worn wrongly now and then: masked, region known;
+    2. the same face bare, every other time with a decoy (:mod:`maskhub.data.decoys`): unmasked, region empty;
+    3. a face of ``masked``, or (every third time) its lower half under the upper half of the bare one: masked, region
+       unknown;
+    4. the upper half of the face of ``masked`` over the lower half of the bare one, or (every third time) the bare one
+       once more: unmasked, region empty.
+
+    Hands, hair, scarves and blobs lie in front of some of all but the third. Every crop is moved, turned and scaled a
+    little, as detection is not exact, and then :func:`roughen`-ed.
+
+    Each sample is a dict of float32 tensors: ``images`` 4×3×R×R in [-1, 1]; ``plain`` the same before roughening;
+    ``presence`` 4, 1 for masked, 0.5 where the crop shows a mere edge of the mask; ``region`` 4×1×R×R in [0, 1],
+    shadows not counted; ``known`` 4, 1 where the region is known.
+
+    Args:
+        unmasked: source of photos with unmasked faces; their faces are looked for.
+        masked: source of aligned crops of masked faces, as ``maskhub dataset curate --crops`` makes them.
+        resolution, seed, start, rank, world, batch_size, cache: as in :class:`~maskhub.data.paired.WornPairs`.
+    """
+
+    def __init__(self, unmasked, masked, resolution, seed, start=0, rank=0, world=1, batch_size=1, cache=None):
+        self.worn = WornPairs(
+            unmasked,
+            resolution,
+            seed,
+            start,
+            rank,
+            world,
+            batch_size,
+            wearing=Wearing(wrongly_worn=WRONGLY_WORN),
+            cache=cache,
+        )
+        self.masked, self.resolution, self.seed, self.start = masked, resolution, seed, start
+        self.rank, self.world, self.batch_size = rank, world, batch_size
+
+    _positions = UnpairedPhotos._positions
+
+    def __iter__(self):
+        worker = get_worker_info()
+        index, workers = (worker.id, worker.num_workers) if worker else (0, 1)
+        photos = self.masked.walk(self._positions(index, workers), self.seed + 1)
+        for pair, (position, photo) in zip(self.worn, photos, strict=True):
+            yield self._sample(pair, photo, np.random.default_rng((self.seed, 3, position)))
+
+    def _sample(self, pair, photo, rng):
+        bare, worn = (_pixels(pair[name]) for name in ("unmasked", "masked"))
+        # full shadow counts for nothing, full cover for all
+        region = ((pair["region"][0].numpy() - SHADOW) / (1 - SHADOW)).clip(0, 1)
+        empty = np.zeros_like(region)
+        visible = 1 if (region > 0.5).mean() >= VISIBLE else 0.5
+        real = _square(photo, self.resolution, rng)
+        made = [
+            (worn, region, visible, 1),
+            (decoy(bare, region, rng) if rng.random() < 0.5 else bare, empty, 0, 1),
+            (_joined(bare, real, rng) if rng.random() < 1 / 3 else real, empty, 1, 0),
+            (bare if rng.random() < 1 / 3 else _joined(real, bare, rng, highest=EYES), empty, 0, 1),
+        ]
+        out = {"images": [], "plain": [], "region": [], "presence": [], "known": []}
+        for number, (image, covered, presence, known) in enumerate(made):
+            if number != 2 and rng.random() < 0.35:
+                image, cover = occlude(image, rng)
+                covered = covered * (1 - cover)
+            image, covered = _moved(image, covered, rng)
+            rough = roughen(image, rng)
+            for name, value in (("images", _tensor(rough)), ("plain", _tensor(image))):
+                out[name].append(value)
+            out["region"].append(torch.from_numpy(covered)[None])
+            out["presence"].append(torch.tensor(float(presence)))
+            out["known"].append(torch.tensor(float(known)))
+        return {name: torch.stack(values) for name, values in out.items()}
+
+
+def judged_batches(dataset, workers=0, pin_memory=False):
+    """An endless iterator of batches of a :class:`JudgedCrops`; the four crops of each sample lie one after another."""
+    for batch in endless_batches(dataset, workers, pin_memory):
+        yield {name: values.flatten(0, 1) for name, values in batch.items()}
+
+
+def roughen(image, rng):
+    """What cameras and files do to a crop: tone, colour, blur, noise, fewer pixels, JPEG; each now and then.
+
+    Args:
+        image: uint8 RGB, S×S×3; not written to.
+        rng: ``numpy.random.Generator``.
+
+    Returns:
+        uint8 RGB, S×S×3.
+    """
+    side = image.shape[0]
+    picture = image.astype(np.float32)
+    if rng.random() < 0.7:
+        mean = picture.mean()
+        picture = (picture - mean) * rng.uniform(0.6, 1.35) + mean * rng.uniform(0.6, 1.35)
+        picture *= rng.uniform(0.85, 1.15, 3).astype(np.float32)
+    if rng.random() < 0.3:
+        grey = picture.mean(2, keepdims=True)
+        picture = grey + (picture - grey) * rng.choice([0.0, rng.uniform(0.2, 1.6)], p=(0.3, 0.7))
+    if rng.random() < 0.25:  # one side in the shade
+        angle = rng.uniform(0, 2 * np.pi)
+        ys, xs = np.mgrid[:side, :side].astype(np.float32) / side - 0.5
+        ramp = 1 / (1 + np.exp(-(xs * np.cos(angle) + ys * np.sin(angle)) * rng.uniform(4, 25)))
+        picture *= 1 - rng.uniform(0.2, 0.7) * ramp[..., None]
+    if rng.random() < 0.35:
+        picture = cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.4, 2.0) * side / 128)
+    if rng.random() < 0.3:
+        small = int(side * rng.uniform(0.3, 0.8))
+        picture = cv2.resize(picture, (small, small), interpolation=cv2.INTER_AREA)
+        picture = cv2.resize(picture, (side, side), interpolation=int(rng.choice([cv2.INTER_LINEAR, cv2.INTER_CUBIC])))
+    if rng.random() < 0.3:
+        picture = picture + rng.normal(0, rng.uniform(1, 10), picture.shape).astype(np.float32)
+    out = np.rint(picture).clip(0, 255).astype(np.uint8)
+    if rng.random() < 0.5:
+        _, data = cv2.imencode(".jpg", out[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 95))])
+        out = cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1]
+    return out
+
+
+def _joined(upper, lower, rng, highest=0.42):
+    """The upper part of one aligned crop over the lower part of another, in the lower one's light.
+
+    Args:
+        highest: where the seam may lie at most, as a share of the height; at least least through the lower lids.
+    """
+    side = upper.shape[0]
+    seam = rng.uniform(EYES - 0.01, highest + 0.01) * side
+    ramp = np.clip((np.arange(side) - seam) / (rng.uniform(0.01, 0.05) * side) + 0.5, 0, 1)[:, None, None]
+    rows = slice(int(0.25 * side), int(0.42 * side))
+    columns = slice(int(0.25 * side), int(0.75 * side))
+    here, there = (np.median(crop[rows, columns].reshape(-1, 3), 0) + 8 for crop in (upper, lower))
+    fitted = lower * np.clip(here / there, 0.5, 2)
+    return np.rint(upper + (fitted - upper) * ramp).clip(0, 255).astype(np.uint8)
+
+
+def _moved(image, region, rng):
+    """Turned, scaled and shifted a little, both alike."""
+    side = image.shape[0]
+    matrix = cv2.getRotationMatrix2D((side / 2, side / 2), rng.normal(0, 5), rng.uniform(0.86, 1.12))
+    matrix[:, 2] += rng.normal(0, 0.03, 2) * side
+    image = cv2.warpAffine(image, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return image, cv2.warpAffine(region, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+
+def _square(photo, side, rng):
+    """The middle square of a ``PIL.Image`` at ``side``, mirrored every other time."""
+    least = min(photo.size)
+    left, top = (photo.width - least) // 2, (photo.height - least) // 2
+    pixels = np.asarray(photo)[top : top + least, left : left + least]
+    flags = cv2.INTER_AREA if least > side else cv2.INTER_CUBIC
+    pixels = cv2.resize(pixels, (side, side), interpolation=flags)
+    return np.ascontiguousarray(pixels[:, ::-1]) if rng.random() < 0.5 else pixels
+
+
+def _pixels(image):
+    return ((image + 1) * 127.5).round().byte().permute(1, 2, 0).contiguous().numpy()
+
+
+def _tensor(image):
+    pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
+    return pixels.to(torch.float32).div_(127.5).sub_(1)
