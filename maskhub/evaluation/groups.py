@@ -1,0 +1,73 @@
+"""Every figure again for the people of each group, so that a gap between them shows.
+
+groups = grouped(rows, ["gender", "group"])             # {"gender": {"female": [0, 2], ...}, ...}
+by_group(rows, ["gender"], lambda numbers: mean(scores[numbers]), warnings)
+"""
+
+from maskhub.errors import ConfigError
+
+__all__ = ["FEW", "by_group", "check_columns", "grouped"]
+
+FEW = 30
+"""A group of fewer is measured all the same, with a warning."""
+
+
+def check_columns(rows, columns):
+    """Raise :class:`ConfigError` for a column that no row has; names those that are there."""
+    known = list(dict.fromkeys(key for row in rows for key in row))
+    for column in columns:
+        if column not in known:
+            there = f"there are {', '.join(known)}" if known else "there is no metadata at all"
+            raise ConfigError(f"the photos have no metadata column {column!r} to group by: {there}.")
+
+
+def grouped(rows, columns):
+    """Which rows belong to which group.
+
+    Args:
+        rows: a dict of metadata for each item; a row without a value belongs to no group of that column.
+        columns: names.
+
+    Returns:
+        column → value (as text) → list of row numbers, values sorted.
+
+    Raises:
+        ConfigError: a column that no row has.
+    """
+    check_columns(rows, columns)
+    out = {}
+    for column in columns:
+        members = {}
+        for number, row in enumerate(rows):
+            value = row.get(column)
+            if value is not None and value != "":
+                members.setdefault(str(value), []).append(number)
+        out[column] = dict(sorted(members.items()))
+    return out
+
+
+def by_group(rows, columns, measure, warnings, measured=None):
+    """Figures of each group.
+
+    Args:
+        rows, columns: as in :func:`grouped`.
+        measure: list of row numbers → figures.
+        warnings: list that sentences about small and empty groups are added to.
+        measured: numbers of the rows that could be measured; all if not given.
+
+    Returns:
+        column → value → figures; a group of which nothing could be measured is left out, with a warning.
+    """
+    measured = set(range(len(rows)) if measured is None else measured)
+    out = {}
+    for column, members in grouped(rows, columns).items():
+        out[column] = {}
+        for value, numbers in members.items():
+            there = [number for number in numbers if number in measured]
+            if not there:
+                warnings.append(f"nothing of the group {column} = {value} could be measured: it is left out.")
+                continue
+            if len(there) < FEW:
+                warnings.append(f"the group {column} = {value} has only {len(there)} items: its figures say little.")
+            out[column][value] = measure(there)
+    return out
