@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import tyro
 
 from maskhub.commands.dataset import build, curate
-from maskhub.commands.evaluate import card, report
+from maskhub.commands.evaluate import card, quality, report
 from maskhub.commands.photos import Input, Output, cycle, mask, unmask
 from maskhub.errors import MaskHubError
 
@@ -60,6 +60,7 @@ COMMANDS = {
     "cycle": cycle,
     "dataset build": build,
     "dataset curate": curate,
+    "evaluate quality": quality,
     "evaluate report": report,
     "evaluate card": card,
     "convert": convert,

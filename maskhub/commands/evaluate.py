@@ -1,16 +1,111 @@
-"""``maskhub evaluate report | card``: what is made of reports. The measures have files of their own."""
+"""``maskhub evaluate quality | pairs | report | card``; the measures of faces are in :mod:`evaluate_faces`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
-from maskhub.commands.photos import Input
+from maskhub.commands.photos import Input, load_pipeline
+from maskhub.errors import ConfigError
 
-__all__ = ["card", "report"]
+__all__ = ["card", "print_figures", "quality", "report"]
 
 Reports = Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="REPORT.json ...")]
 Report = Annotated[Path, tyro.conf.arg(metavar="REPORT.json")]
+
+
+Spec = Annotated[str, tyro.conf.arg(metavar="SOURCE")]
+
+
+def quality(
+    *,
+    real: Spec,
+    output: Report,
+    generated: Spec | None = None,
+    input: Spec | None = None,
+    model: str | None = None,
+    direction: Literal["mask", "unmask"] = "mask",
+    network: Annotated[str, tyro.conf.arg(metavar="NAME")] = "efficientnet-lite0",
+    weights_dir: Annotated[str | None, tyro.conf.arg(metavar="FOLDER|USER/NAME")] = None,
+    held_out: bool = False,
+    groups: Annotated[str, tyro.conf.arg(metavar="COLUMN,...")] = "",
+    limit: int | None = None,
+    batch_size: int = 16,
+    resamples: int = 20,
+    device: str = "auto",
+) -> int:
+    """Fréchet and kernel distance between real and generated pictures.
+
+    The generated ones are a source of their own, or what a pipeline makes of --input. See docs/evaluate.md for what the
+    figures mean and when not to trust them.
+
+    Args:
+        real: A folder, or user/dataset[:split][@revision][#column] on the Hub.
+        output: The report to write; thumbnails go beside it.
+        generated: Likewise, of the pictures to judge.
+        input: Likewise, of the photos that the pipeline translates instead.
+        model: Pipeline folder or Hub id for --input; the bundled checkpoint if not given.
+        direction: What the pipeline does to --input.
+        network: efficientnet-lite0, inception (whose distances alone are called FID and KID), vgg16, vgg19, or a folder
+            or Hub id of a FeatureNetwork.
+        weights_dir: Where the weights of inception, vgg16 or vgg19 lie; the environment's MASKHUB_WEIGHTS if not given.
+        held_out: Only the tenth of each source that is never trained on.
+        groups: Columns of both sources' metadata, such as gender,group, by whose values figures are given apart.
+        limit: At most so many pictures of each source.
+        batch_size: Pictures that go through the network together.
+        resamples: For the interval of the Fréchet distance.
+        device: cpu, cuda, mps, or auto for the best there is.
+    """
+    from maskhub.commands.photos import best_device
+    from maskhub.evaluation.features import feature_network
+    from maskhub.evaluation.quality import measure_quality
+    from maskhub.evaluation.report import write_report
+    from maskhub.evaluation.sets import PictureSet
+
+    if (generated is None) == (input is None):
+        raise ConfigError("give either --generated, or --input for a pipeline to translate.")
+    if generated is not None and model is not None:
+        raise ConfigError("--model translates --input: leave out --generated.")
+    options = {"held_out": held_out, "limit": limit}
+    reals = PictureSet(real, title="real", **options)
+    translate = None
+    if input is not None:
+        pipeline = load_pipeline(model, device)
+        translate = lambda photo: pipeline(photo, direction)  # noqa: E731
+    made = PictureSet(generated or input, title="generated", translate=translate, **options)
+    extractor = feature_network(network, weights_dir, best_device(device))
+    columns = tuple(column.strip() for column in groups.split(",") if column.strip())
+    found = measure_quality(reals, made, extractor, groups=columns, batch_size=batch_size, resamples=resamples)
+    if input is not None:
+        found["settings"] |= {"model": model or "bundled", "direction": direction}
+    found["settings"]["split"] = "held-out" if held_out else "all"
+    print_figures(write_report(output, "quality", **found))
+    print(f"wrote {output}")
+    return 0
+
+
+def print_figures(report):
+    """Print a report's figures, its groups and its warnings."""
+    import sys
+
+    def show(figures, indent):
+        for name, entry in figures.items():
+            if isinstance(entry, dict) and "value" not in entry:
+                print(f"{indent}{name}")
+                show(entry, indent + "  ")
+                continue
+            entry = entry if isinstance(entry, dict) else {"value": entry}
+            value = "–" if entry["value"] is None else f"{entry['value']:.4g}"
+            ends = " ({:.4g} to {:.4g})".format(*entry["interval"]) if entry.get("interval") else ""
+            print(f"{indent}{name} {value}{ends}" + (f", n {entry['n']}" if "n" in entry else ""))
+
+    show(report["figures"], "")
+    for column, values in report["groups"].items():
+        for value, figures in values.items():
+            print(f"{column} {value}")
+            show(figures, "  ")
+    for warning in report["warnings"]:
+        print(f"note: {warning}", file=sys.stderr)
 
 
 def report(
@@ -24,6 +119,7 @@ def report(
     """
     from maskhub.evaluation.page import report_page
 
+    _some(reports)
     report_page(reports, output)
     print(f"wrote {output}")
     return 0
@@ -38,6 +134,12 @@ def card(folder: Input, reports: Reports, /) -> int:
     """
     from maskhub.evaluation.report import card_with_results, read_report
 
+    _some(reports)
     count = card_with_results(folder, [read_report(path) for path in reports])
     print(f"wrote {count} figures into {folder / 'README.md'}")
     return 0
+
+
+def _some(reports):
+    if not reports:
+        raise ConfigError("give at least one report, a JSON file that `maskhub evaluate` wrote.")

@@ -8,7 +8,7 @@ import tyro
 
 from maskhub.errors import ConfigError, PhotoError
 
-__all__ = ["Input", "Output", "cycle", "mask", "report_line", "unmask"]
+__all__ = ["Input", "Output", "best_device", "cycle", "load_pipeline", "mask", "report_line", "unmask"]
 
 Input = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="INPUT")]
 Output = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUTPUT")]
@@ -111,7 +111,7 @@ def cycle(
     from maskhub.faces.photo import open_photo
 
     photo = open_photo(input)
-    result = _pipeline(model, device).cycle(photo, start=start, details=True)
+    result = load_pipeline(model, device).cycle(photo, start=start, details=True)
     pictures = [photo, result.there[0], result.images[0]]
     sheet = Image.new("RGB", (3 * photo.width, photo.height))
     for place, picture in enumerate(pictures):
@@ -159,7 +159,7 @@ def _translate(direction, source, output, model, device, overwrite):
 
     if not source.exists():
         raise PhotoError(f"there is no photo or folder {source}.")
-    pipeline = _pipeline(model, device)
+    pipeline = load_pipeline(model, device)
     if source.is_file():
         save_photo(pipeline(source, direction), output)
         print(f"wrote {output}")
@@ -168,14 +168,21 @@ def _translate(direction, source, output, model, device, overwrite):
     return report_line(report, output)
 
 
-def _pipeline(model, device):
-    import torch
+def load_pipeline(model, device):
+    """The pipeline of a folder or Hub id (None: the bundled one), on a device as the options name it."""
     from diffusers.utils import logging
 
     from maskhub.pipelines.face_mask import FaceMaskPipeline
 
     logging.disable_progress_bar()
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     pipeline = FaceMaskPipeline.bundled() if model is None else FaceMaskPipeline.from_pretrained(model)
-    return pipeline.to(device)
+    return pipeline.to(best_device(device))
+
+
+def best_device(device):
+    """What the option ``--device`` stands for: ``auto`` is the best there is."""
+    import torch
+
+    if device != "auto":
+        return device
+    return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"

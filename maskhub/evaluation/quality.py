@@ -1,0 +1,263 @@
+"""How alike two sets of pictures are: Fréchet and kernel distance, whole and by group, with all that qualifies them.
+
+found = measure_quality(PictureSet("photos"), PictureSet("made"), feature_network("efficientnet-lite0"))
+write_report("quality.json", "quality", **found)
+"""
+
+from collections import Counter, defaultdict
+
+import numpy as np
+import torch
+
+from maskhub.errors import ConfigError
+from maskhub.evaluation.frechet import (
+    ENOUGH,
+    KEPT,
+    FeatureStatistics,
+    frechet_distance,
+    frechet_interval,
+    frechet_of_features,
+    kernel_interval,
+)
+from maskhub.evaluation.report import BestAndWorst
+
+__all__ = ["measure_quality"]
+
+SPLIT = "split"
+"""The column that every picture has: ``held-out`` or ``trained on``, by the hash rule."""
+NEIGHBOURS = 5
+MOST_GROUPS = 60
+CURVE = (64, 128, 256, 512, 1024, 2048, 4096)
+NAMES = {"frechet": "FID", "kernel": "KID"}
+
+
+def measure_quality(real, generated, network, *, groups=(), batch_size=16, kept=KEPT, resamples=20, seed=0):
+    """Measure a generated set against a real one.
+
+    Args:
+        real, generated: :class:`~maskhub.evaluation.sets.PictureSet` s (or iterables of
+            :class:`~maskhub.evaluation.sets.Picture` with ``spec``, ``columns``, ``failures`` and ``failed``).
+        network: :class:`~maskhub.evaluation.features.FeatureExtractor`.
+        groups: columns of both sets by whose values figures are given apart; ``split`` is added by itself where
+            pictures of both halves of it are there.
+        batch_size: pictures that go through the network together.
+        kept: features kept of each set, for intervals, kernel distance and groups; memory grows with this alone.
+        resamples: of the Fréchet distance's interval.
+        seed: of all that is drawn.
+
+    Returns:
+        the keyword arguments of :func:`~maskhub.evaluation.report.write_report`.
+
+    Raises:
+        ConfigError: a set of fewer than two pictures, or a column that one of the sets does not have.
+    """
+    for name, pictures in (("real", real), ("generated", generated)):
+        missing = [column for column in groups if column not in pictures.columns and column != SPLIT]
+        if missing:
+            raise ConfigError(
+                f"the {name} set {pictures.spec} has no column {missing[0]!r}: figures by group need it in both sets "
+                f"(it has {', '.join(pictures.columns) or 'none'})."
+            )
+    columns = tuple(dict.fromkeys([*groups, SPLIT]))
+    first = _Side("real", real, network, columns, batch_size, kept, seed)
+    gallery = BestAndWorst("generated pictures by their distance to the real ones", better="low")
+    second = _Side("generated", generated, network, columns, batch_size, kept, seed, first.statistics.sample, gallery)
+    x, y, counts = first.statistics.sample, second.statistics.sample, (first.n, second.n)
+    distance = frechet_distance(first.statistics, second.statistics)
+    kernel, kernel_ends = kernel_interval(x, y, seed=seed)
+    extra = {"n": min(counts), "network": network.name}
+    figures = {
+        "frechet": {
+            "value": distance,
+            "interval": list(frechet_interval(distance, x, y, counts, resamples, seed)),
+            **extra,
+        },
+        "kernel": {"value": kernel, "interval": list(kernel_ends), **extra},
+    }
+    if network.published:
+        for key, called in NAMES.items():
+            figures[key]["called"] = called
+    warnings = [*first.warnings(), *second.warnings(), *_differences(first, second)]
+    by_group = {}
+    for column in columns:
+        values, told = _group_figures(column, first, second, network, seed)
+        if len(values) > 1 or (column in groups and values):
+            by_group[column] = values
+        warnings += told if column in groups else []
+    settings = {
+        "real": real.spec,
+        "generated": generated.spec,
+        "network": network.name,
+        "dimensions": network.dimensions,
+        "resize": network.resize,
+        "n_real": first.n,
+        "n_generated": second.n,
+        "resolution_real": first.resolution,
+        "resolution_generated": second.resolution,
+        "held_out_real": first.held_out,
+        "held_out_generated": second.held_out,
+        "resamples": resamples,
+        "kept": kept,
+        "seed": seed,
+        "interval": "95 %; Fréchet: spread of resamples about the value, kernel: percentiles of resamples",
+    }
+    return {
+        "settings": settings,
+        "figures": figures,
+        "groups": by_group,
+        "warnings": warnings,
+        "curves": [_curve(x, y, network, seed)],
+        "galleries": [gallery],
+        "failures": [*real.failures, *generated.failures],
+        "pictures": {name: _image(pixels) for name, pixels in {**real.failed, **generated.failed}.items()},
+    }
+
+
+class _Side:
+    """One set, gone through once."""
+
+    def __init__(self, kind, pictures, network, columns, batch_size, kept, seed, others=None, gallery=None):
+        self.kind, self.spec = kind, pictures.spec
+        self.statistics = FeatureStatistics(network.dimensions, kept, seed)
+        self.groups = defaultdict(lambda: FeatureStatistics(network.dimensions, kept, seed, moments=False))
+        self.sizes, self.kinds = Counter(), Counter()
+        self.grey = self.held_out = 0
+        batch = []
+
+        def flush():
+            if not batch:
+                return
+            stacked = np.stack([picture.pixels for picture in batch]).transpose(0, 3, 1, 2)
+            features = network(np.ascontiguousarray(stacked))
+            self.statistics.update(features)
+            scores = _scores(features, others) if gallery is not None else None
+            for number, picture in enumerate(batch):
+                for column in columns:
+                    value = self._value(picture, column)
+                    if value not in (None, ""):
+                        self.groups[column, str(value)].update(features[number : number + 1])
+                if len(self.groups) > MOST_GROUPS:
+                    raise ConfigError(f"{', '.join(columns)} have more than {MOST_GROUPS} values: no groups of people.")
+                if scores is not None:
+                    gallery.add(picture.name, float(scores[number]), picture.pixels)
+            batch.clear()
+
+        for picture in pictures:
+            if batch and (len(batch) == batch_size or batch[0].pixels.shape != picture.pixels.shape):
+                flush()
+            batch.append(picture)
+            self.sizes[picture.pixels.shape[1::-1]] += 1
+            self.kinds[picture.name.rsplit(".", 1)[-1].lower()] += 1
+            self.held_out += picture.held_out
+            self.grey += bool((picture.pixels == picture.pixels[..., :1]).all())
+        flush()
+        self.n = self.statistics.n
+        self.failures = list(pictures.failures)
+        if self.n < 2:
+            raise ConfigError(
+                f"the {kind} set {self.spec} has {self.n} picture{'' if self.n == 1 else 's'} that can be measured; "
+                f"a distance between sets needs at least 2 of each, and means something from {ENOUGH}."
+            )
+
+    def _value(self, picture, column):
+        if column == SPLIT and SPLIT not in picture.columns:
+            return "held-out" if picture.held_out else "trained on"
+        return picture.columns.get(column)
+
+    @property
+    def resolution(self):
+        """Width×height where all have one, else the range."""
+        if len(self.sizes) == 1:
+            return "{}×{}".format(*next(iter(self.sizes)))
+        smallest, largest = (pick(self.sizes, key=lambda size: size[0] * size[1]) for pick in (min, max))
+        return "{}×{} to {}×{}".format(*smallest, *largest)
+
+    def warnings(self):
+        if self.n < ENOUGH:
+            yield (
+                f"the {self.kind} set has {self.n} pictures, fewer than {ENOUGH}: the Fréchet distance is too large by "
+                "an amount that depends on that number. Compare only equal numbers; the kernel distance is unbiased."
+            )
+        if self.grey:
+            yield f"{self.grey} of {self.n} {self.kind} pictures are greyscale; they were measured as RGB."
+        if len(self.sizes) > 1:
+            yield f"the {self.kind} pictures are of {len(self.sizes)} sizes, {self.resolution}; all were resized alike."
+        if any(width != height for width, height in self.sizes):
+            yield f"some {self.kind} pictures are not square, and were squeezed."
+        if self.failures:
+            yield f"{len(self.failures)} {self.kind} pictures could not be measured; they are listed."
+
+
+def _differences(first, second):
+    if first.n != second.n:
+        yield f"the sets differ in size: {first.n} real and {second.n} generated pictures."
+    if first.resolution != second.resolution:
+        yield (
+            f"the sets differ in resolution ({first.resolution} and {second.resolution}): the distance also measures "
+            "sharpness."
+        )
+    if bool(first.kinds.keys() & {"jpg", "jpeg"}) != bool(second.kinds.keys() & {"jpg", "jpeg"}):
+        yield "only one of the sets was saved as JPEG: the distance also measures compression."
+
+
+def _group_figures(column, first, second, network, seed):
+    """Figures of each value of a column, and warnings. Fréchet distances at the same number of pictures, so that they
+    can be compared; kernel distances, which have no bias, with all.
+    """
+    values, warnings, pairs = {}, [], {}
+    names = sorted({value for side in (first, second) for key, value in side.groups if key == column})
+    for value in names:
+        sides = [side.groups.get((column, value)) for side in (first, second)]
+        for side, found in zip((first, second), sides, strict=True):
+            if found is None or found.n < 2:
+                count = "no picture" if found is None else "a single picture"
+                warnings.append(f"{column} {value}: {count} in the {side.kind} set, so there are no figures for it.")
+                break
+        else:
+            pairs[value] = [found.sample for found in sides]
+    if not pairs:
+        return {}, [*warnings, f"no value of {column} has pictures in both sets."]
+    least = min(len(sample) for pair in pairs.values() for sample in pair)
+    rng = np.random.default_rng(seed)
+    for value, pair in pairs.items():
+        kernel, ends = kernel_interval(*pair, seed=seed)
+        drawn = [sample[torch.from_numpy(rng.permutation(len(sample))[:least])] for sample in pair]
+        values[value] = {
+            "kernel": {"value": kernel, "interval": list(ends), "n": min(map(len, pair)), "network": network.name},
+            "frechet": {"value": frechet_of_features(*drawn), "n": least, "network": network.name},
+        }
+    if least < ENOUGH:
+        warnings.append(
+            f"Fréchet distances by {column} are of {least} pictures a set each: compare them with each other alone."
+        )
+    return values, warnings
+
+
+def _curve(x, y, network, seed):
+    rng = np.random.default_rng(seed)
+    most = min(len(x), len(y))
+    order_x, order_y = (torch.from_numpy(rng.permutation(len(s))) for s in (x, y))
+    points = [
+        [n, frechet_of_features(x[order_x[:n]], y[order_y[:n]])] for n in sorted({*CURVE, most}) if 2 <= n <= most
+    ]
+    return {
+        "title": "Fréchet distance by the number of pictures: where it still falls, it is still biased",
+        "x": "pictures of each set",
+        "y": f"Fréchet distance ({network.name})",
+        "lines": {"distance": points},
+    }
+
+
+def _scores(features, others):
+    """Mean distance of each feature to its nearest among the kept real ones, as a share of a typical length."""
+    distances = torch.cdist(features, others)
+    nearest = distances.topk(min(NEIGHBOURS, len(others)), largest=False).values.mean(1)
+    return nearest / others.norm(dim=1).mean().clamp(min=1e-12)
+
+
+def _image(pixels):
+    from PIL import Image
+
+    image = Image.fromarray(pixels)
+    image.thumbnail((128, 128))
+    return image

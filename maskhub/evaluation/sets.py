@@ -1,0 +1,90 @@
+"""Sets of pictures as the measures take them: named, with their columns, one after the other, bad ones put aside."""
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+from tqdm import tqdm
+
+from maskhub.data.rows import open_rows
+from maskhub.data.sources import is_held_out
+from maskhub.errors import MaskHubError, SourceError
+from maskhub.faces.photo import open_photo, split_alpha
+
+__all__ = ["Picture", "PictureSet"]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture of a set.
+
+    Attributes:
+        name: its file's, as in the source.
+        pixels: uint8 RGB, H×W×3.
+        columns: the source's other columns.
+        held_out: whether it is of the tenth that is never trained on.
+    """
+
+    name: str
+    pixels: np.ndarray
+    columns: dict
+    held_out: bool
+
+
+class PictureSet:
+    """The pictures of a source, streamed, again and again in the same order.
+
+    Args:
+        spec: a folder, or ``user/dataset[:split][@revision][#column]``.
+        held_out: only the tenth that is never trained on (:func:`~maskhub.data.sources.is_held_out`).
+        limit: at most so many pictures; None for all.
+        translate: ``PIL.Image`` → ``PIL.Image``, such as a pipeline with its direction; where it raises a
+            :class:`MaskHubError`, the picture counts as failed.
+        title: of the progress bar; None for none.
+
+    Attributes:
+        failures: ``(name, reason)`` of what could not be read or translated in the last pass.
+        failed: name → uint8 pixels of the first twenty that could be read but not translated.
+        total: pictures looked at in the last pass.
+
+    Raises:
+        SourceError: no such source, or no picture in it.
+    """
+
+    def __init__(self, spec, *, held_out=False, limit=None, translate=None, title=None):
+        self.spec, self.held_out, self.limit, self.translate, self.title = str(spec), held_out, limit, translate, title
+        self._rows = open_rows(self.spec)
+        self.columns = list(self._rows.columns)
+        self.failures, self.failed, self.total = [], {}, 0
+
+    def __iter__(self):
+        self.failures, self.failed, self.total = [], {}, 0
+        streamed = self._rows.folder is None
+        for row in tqdm(self._rows, desc=self.title, unit="photo", disable=self.title is None):
+            name = re.sub(r"^\d{8}-", "", row.name) if streamed else row.name
+            if self.held_out and name == row.name and streamed:
+                raise SourceError(
+                    f"the dataset {self.spec} does not keep its photos' file names, so the held-out tenth is not "
+                    "known: measure a split that was left out of training instead of --held-out."
+                )
+            out = is_held_out(name)
+            if self.held_out and not out:
+                continue
+            if self.limit is not None and self.total >= self.limit:
+                return
+            self.total += 1
+            pixels = None
+            try:
+                photo = split_alpha(open_photo(row.open()))[0]
+                pixels = np.asarray(photo)
+                if self.translate is not None:
+                    pixels = np.asarray(self.translate(photo).convert("RGB"))
+            except MaskHubError as error:
+                self.failures.append((name, str(error)))
+                if pixels is not None and len(self.failed) < 20:
+                    self.failed[name] = pixels
+                continue
+            yield Picture(name, pixels, row.columns, out)
+        if not self.total:
+            rest = " of the held-out tenth" if self.held_out else ""
+            raise SourceError(f"the source {self.spec} holds no photo{rest}.")
