@@ -17,13 +17,13 @@ import torch
 
 from maskhub.data.paired import WornPairs
 from maskhub.data.sources import open_source
-from maskhub.data.unpaired import unpaired_batches
+from maskhub.data.unpaired import endless_batches
 
 
 def rate(source, cache, resolution, workers, photos, batch_size):
     """Pairs a second over one pass of the photos, the workers' start left out."""
     data = WornPairs(source, resolution, seed=0, batch_size=batch_size, cache=cache)
-    batches = unpaired_batches(data, workers)
+    batches = endless_batches(data, workers)
     warm_up = max(1, workers) * 2  # batches; the workers also make some ahead
     for _ in range(warm_up):
         next(batches)

@@ -5,7 +5,17 @@ from torch.nn import functional as F
 
 from maskhub.models.network import choose
 
-__all__ = ["GANLoss", "cycle_loss", "identity_loss"]
+__all__ = [
+    "GANLoss",
+    "attention_loss",
+    "cosine_loss",
+    "cycle_loss",
+    "gradient_penalty",
+    "identity_loss",
+    "image_loss",
+    "non_mask_change_loss",
+    "r1_penalty",
+]
 
 
 class GANLoss:
@@ -13,8 +23,10 @@ class GANLoss:
 
     Args:
         kind: ``"lsgan"``: Mao et al. (ICCV 2017), as CycleGAN uses it: D minimises (D(y) - 1)² + D(G(x))²,
-            G minimises (D(G(x)) - 1)²; or ``"vanilla"``: Goodfellow et al. (NeurIPS 2014) with the non-saturating
-            generator: D minimises -log σ(D(y)) - log(1 - σ(D(G(x)))), G minimises -log σ(D(G(x))).
+            G minimises (D(G(x)) - 1)²; ``"vanilla"``: Goodfellow et al. (NeurIPS 2014) with the non-saturating
+            generator: D minimises -log σ(D(y)) - log(1 - σ(D(G(x)))), G minimises -log σ(D(G(x))); or ``"wgan-gp"``:
+            Gulrajani et al. (NeurIPS 2017): D minimises D(G(x)) - D(y), G minimises -D(G(x)); the penalty that keeps
+            the critic smooth is :func:`gradient_penalty`.
 
     Raises:
         ConfigError: another ``kind``.
@@ -22,15 +34,39 @@ class GANLoss:
 
     def __init__(self, kind="lsgan"):
         self.kind = kind
-        self._to = choose("the GAN loss", kind, {"lsgan": _squared_distance, "vanilla": _cross_entropy})
+        kinds = {"lsgan": _squared_distance, "vanilla": _cross_entropy, "wgan-gp": _wasserstein}
+        self._to = choose("the GAN loss", kind, kinds)
 
     def generator(self, fake_logits):
         """What the generator minimises: its fakes judged real."""
         return self._to(fake_logits, 1.0)
 
     def discriminator(self, real_logits, fake_logits):
-        """What the discriminator minimises, halved so that it learns at half the generator's rate (CycleGAN, 4)."""
-        return 0.5 * (self._to(real_logits, 1.0) + self._to(fake_logits, 0.0))
+        """What the discriminator minimises, halved so that it learns at half the generator's rate (CycleGAN, 4).
+
+        The Wasserstein critic's is not halved: its scale is set by the gradient penalty.
+        """
+        loss = self._to(real_logits, 1.0) + self._to(fake_logits, 0.0)
+        return loss if self.kind == "wgan-gp" else 0.5 * loss
+
+
+def gradient_penalty(critic, real, fake):
+    """WGAN-GP, equation 3 without λ: E (‖∇D(x̂)‖₂ - 1)², x̂ on random lines between real and fake images.
+
+    Args:
+        critic: image N×C×H×W → logits.
+        real, fake: N×C×H×W.
+    """
+    real, fake = real.detach().float(), fake.detach().float()
+    share = torch.rand(len(real), 1, 1, 1, device=real.device)
+    between = (share * real + (1 - share) * fake).requires_grad_()
+    return ((_slopes(critic, between).square().sum(1) + 1e-12).sqrt() - 1).square().mean()
+
+
+def r1_penalty(critic, real):
+    """Mescheder, Geiger, Nowozin: "Which Training Methods for GANs do actually Converge?" (ICML 2018), equation 9
+    without γ/2: E ‖∇D(x)‖² at real images."""
+    return _slopes(critic, real.detach().float().requires_grad_()).square().sum(1).mean()
 
 
 def cycle_loss(there_and_back, original):
@@ -43,6 +79,60 @@ def identity_loss(translated, original):
     return F.l1_loss(translated.float(), original.float())
 
 
+def image_loss(made, wanted):
+    """pix2pix equation 3, mean ‖y - G(x)‖₁; also SimGAN's self-regularisation (section 2.2), mean ‖G(x) - x‖₁."""
+    return F.l1_loss(made.float(), wanted.float())
+
+
+def cosine_loss(made, wanted, reduction="mean"):
+    """One minus the cosine of each pixel's colours, in [0, 2]: the unmasking study's losses in place of pix2pix's L1.
+
+    Args:
+        made, wanted: N×3×H×W in [-1, 1]. Taken to [0, 1], where a colour's direction is its hue and saturation; black
+            has no direction, and counts as like another black alone.
+        reduction: ``"mean"`` over all pixels, or ``"sum"`` over the pixels of an image, then the mean over images.
+
+    Raises:
+        ConfigError: another ``reduction``.
+    """
+    distance = 1 - F.cosine_similarity((made.float() + 1.02) / 2, (wanted.float() + 1.02) / 2, dim=1)
+    return choose("reduction", reduction, {"mean": torch.mean, "sum": lambda d: d.sum((1, 2)).mean()})(distance)
+
+
+def non_mask_change_loss(made, original, region, distance=None, reach=0.0):
+    """NMC, the two-step study: what changes where there is no mask, mean |G(x) - x| over the uncovered pixels.
+
+    Args:
+        made, original: N×3×H×W in [-1, 1].
+        region: N×1×H×W in [0, 1]; 1 where the mask covers the face.
+        distance: N×1×H×W, each pixel's distance from the region in shares of the image's side.
+        reach: with ``distance``, the penalty rises from 0 at the region's edge to its full weight this far away (what
+            the paper proposes: a shadow beside the mask is no fault); 0: full weight everywhere outside.
+    """
+    weight = 1 - region.float()
+    if reach > 0:
+        weight = weight * (distance.float() / reach).clamp(max=1)
+    change = (made.float() - original.float()).abs().mean(1, keepdim=True)
+    return (weight * change).sum() / weight.sum().clamp(min=1)
+
+
+def attention_loss(attention, region):
+    """Attention supervised by the region, which the two-step study proposes: mean |Aₖ₊₁ - (1 - region)|.
+
+    Args:
+        attention: N×(k+1)×H×W of :class:`~maskhub.models.attention.AttentionGenerator`; the last map is what passes
+            through.
+        region: N×1×H×W in [0, 1].
+    """
+    return F.l1_loss(attention[:, -1:].float(), 1 - region.float())
+
+
+def _slopes(critic, images):
+    """The gradient of each image's logits, N×(C·H·W); an image's verdict is the mean over its patches."""
+    logits = critic(images).float().flatten(1).mean(1).sum()
+    return torch.autograd.grad(logits, images, create_graph=True)[0].flatten(1)
+
+
 def _squared_distance(logits, target):
     return torch.mean((logits.float() - target) ** 2)
 
@@ -50,3 +140,7 @@ def _squared_distance(logits, target):
 def _cross_entropy(logits, target):
     logits = logits.float()
     return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, target))
+
+
+def _wasserstein(logits, target):
+    return (1 - 2 * target) * logits.float().mean()

@@ -9,8 +9,7 @@ A source is a folder of photos or a Hub dataset (user/dataset[:split][@revision]
 like: the same command with --resume latest goes on exactly where the last checkpoint stood.
 """
 
-from maskhub.training.config import CycleGANConfig
-from maskhub.training.cyclegan import CycleGAN
+from maskhub.training.cyclegan import CycleGAN, CycleGANConfig
 from maskhub.training.launch import launch
 
 if __name__ == "__main__":

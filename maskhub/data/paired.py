@@ -1,7 +1,7 @@
 """Paired training samples made on the fly: each photo's face, and the same face with a random mask on.
 
     data = WornPairs(open_source("photos"), resolution=128, seed=0, batch_size=4)
-    batches = unpaired_batches(data, workers=2)     # {"unmasked", "masked": N×3×R×R, "region": N×1×R×R}
+    batches = endless_batches(data, workers=2)     # {"unmasked", "masked": N×3×R×R, "region": N×1×R×R}
 
 Finding faces and landmarks takes longer than all the rest, and is the same each time a photo comes by: it is done once
 and kept in a cache.

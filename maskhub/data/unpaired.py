@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-__all__ = ["UnpairedPhotos", "augment", "to_tensor", "unpaired_batches"]
+__all__ = ["UnpairedPhotos", "augment", "endless_batches", "to_tensor"]
 
 LOAD_SCALE = 286 / 256
 """CycleGAN loads at 286 pixels and crops 256; other resolutions keep the ratio."""
@@ -42,10 +42,10 @@ def augment(photo, resolution, rng, load_scale=LOAD_SCALE):
 
 
 class UnpairedPhotos(IterableDataset):
-    """Endless pairs of unrelated photos ``{"unmasked": 3×R×R, "masked": 3×R×R}``, walked by position.
+    """Endless samples of unrelated photos, one of each domain: ``{"unmasked": 3×R×R, ...}``, walked by position.
 
     Args:
-        unmasked, masked: sources of :func:`maskhub.data.sources.open_source`.
+        sources: domain → source of :func:`maskhub.data.sources.open_source`.
         resolution: R in pixels.
         seed: fixes order, crops and mirroring.
         start: position of this process's first sample, in samples of this process.
@@ -53,10 +53,8 @@ class UnpairedPhotos(IterableDataset):
         batch_size: samples that a worker takes in a row, so that batches do not depend on the number of workers.
     """
 
-    def __init__(
-        self, unmasked, masked, resolution, seed, start=0, rank=0, world=1, batch_size=1, load_scale=LOAD_SCALE
-    ):
-        self.sources = {"unmasked": unmasked, "masked": masked}
+    def __init__(self, sources, resolution, seed, start=0, rank=0, world=1, batch_size=1, load_scale=LOAD_SCALE):
+        self.sources = dict(sources)
         self.resolution, self.seed, self.start, self.load_scale = resolution, seed, start, load_scale
         self.rank, self.world, self.batch_size = rank, world, batch_size
 
@@ -79,8 +77,8 @@ class UnpairedPhotos(IterableDataset):
                 yield sample * self.world + self.rank
 
 
-def unpaired_batches(dataset, workers=0, pin_memory=False):
-    """An endless iterator of batches of an :class:`UnpairedPhotos`."""
+def endless_batches(dataset, workers=0, pin_memory=False):
+    """An endless iterator of batches of a dataset that is walked by position."""
     loader = DataLoader(
         dataset,
         dataset.batch_size,

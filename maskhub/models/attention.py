@@ -64,6 +64,10 @@ class AttentionGenerator(Network):
         self.attention = _upward(width, contents + 1, make_norm, bias)
         self.init_weights()
 
+    @property
+    def takes_noise(self):
+        return any(self.config.noise)
+
     def forward(self, images, generator=None, with_attention=False):
         """Translate.
 

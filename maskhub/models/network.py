@@ -18,6 +18,8 @@ class Network(SafeSaving, ModelMixin, ConfigMixin):
     """
 
     config_name = "config.json"
+    takes_noise = False
+    """Whether ``forward`` takes a ``generator`` for noise that it draws."""
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)

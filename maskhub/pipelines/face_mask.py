@@ -7,6 +7,7 @@
 Every pixel outside the returned region is the input's own, bit for bit.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from maskhub.faces import align
 from maskhub.faces.detect import detect
 from maskhub.faces.photo import open_photo, split_alpha
 from maskhub.hub_errors import SafeSaving
+from maskhub.masks.wear import wear
 from maskhub.models.network import Network
 from maskhub.pipelines.fetch import fetch_options, fetch_pipeline
 
@@ -60,6 +62,8 @@ class FaceMaskPipeline(SafeSaving, DiffusionPipeline):
         masker: generator unmasked → masked (None: ``mask`` and ``cycle`` are not to be had).
         unmasker: generator masked → unmasked (None: likewise).
         resolution: side in pixels of the aligned crops that the generators are run on; their training resolution.
+        wear: None, or the two-step method: a rule-based mask of this style (a name of :data:`maskhub.masks.STYLES`, or
+            ``"random"``) is put on each face before the masker makes it look real.
 
     ``from_pretrained`` takes a folder or a Hub id, ``to`` a device and a dtype, as in every diffusers pipeline.
     """
@@ -67,10 +71,16 @@ class FaceMaskPipeline(SafeSaving, DiffusionPipeline):
     model_cpu_offload_seq = "masker->unmasker"
     _optional_components = ["masker", "unmasker"]  # noqa: RUF012 (diffusers reads the class attribute)
 
-    def __init__(self, masker: Network | None = None, unmasker: Network | None = None, resolution: int = 256):
+    def __init__(
+        self,
+        masker: Network | None = None,
+        unmasker: Network | None = None,
+        resolution: int = 256,
+        wear: str | None = None,
+    ):
         super().__init__()
         self.register_modules(masker=masker, unmasker=unmasker)
-        self.register_to_config(resolution=resolution)
+        self.register_to_config(resolution=resolution, wear=wear)
         for network in (masker, unmasker):
             if network is not None:
                 network.eval()
@@ -104,7 +114,7 @@ class FaceMaskPipeline(SafeSaving, DiffusionPipeline):
         """Take the mask off every face; see :meth:`__call__`."""
         return self(photos, direction="unmask", **options)
 
-    def __call__(self, photos, direction="mask", *, batch_size=8, on_no_face="raise", details=False):
+    def __call__(self, photos, direction="mask", *, batch_size=8, on_no_face="raise", details=False, seed=0):
         """Translate every face of one photo or of a list.
 
         Args:
@@ -113,22 +123,25 @@ class FaceMaskPipeline(SafeSaving, DiffusionPipeline):
             batch_size: crops that go through the generator together.
             on_no_face: ``"raise"``, or ``"keep"`` to hand a photo without a face back as it is.
             details: return a :class:`FaceMaskOutput` instead of the pictures alone.
+            seed: of what is drawn at random: the rule-based mask that a two-step masker begins with, and the noise of
+                a network that takes some. Without either it changes nothing.
 
         Returns:
             ``PIL.Image`` for one photo, a list for a list; or :class:`FaceMaskOutput`.
 
         Raises:
-            PhotoError: a photo that can't be read. NoFaceError: a photo without a face. ConfigError: an option.
+            PhotoError: a photo that can't be read. ConfigError: an option. NoFaceError: a photo without a face, or,
+                where masks are put on by rule first, without one that is seen clearly enough.
         """
         network = self._network(direction)
         single = not isinstance(photos, (list, tuple))
-        scenes = self._scenes([photos] if single else photos, on_no_face)
-        crops = [crop for scene in scenes for crop in scene.crops]
-        translated = iter(self._translate(network, crops, batch_size))
+        scenes = self._scenes([photos] if single else photos, on_no_face, self._wears(direction), seed)
+        crops = [crop for scene in scenes for crop in scene.given]
+        translated = iter(self._translate(network, crops, batch_size, seed))
         output = _finish(scenes, [[next(translated) for _ in scene.crops] for scene in scenes])
         return output if details else output.images[0] if single else output.images
 
-    def cycle(self, photos, start="mask", *, batch_size=8, on_no_face="raise", details=False):
+    def cycle(self, photos, start="mask", *, batch_size=8, on_no_face="raise", details=False, seed=0):
         """Translate there and back again: ``start="mask"`` puts masks on and takes them off, ``"unmask"`` the reverse.
 
         Returns:
@@ -137,9 +150,9 @@ class FaceMaskPipeline(SafeSaving, DiffusionPipeline):
         there_network = self._network(start)
         back_network = self._network("unmask" if start == "mask" else "mask")
         single = not isinstance(photos, (list, tuple))
-        scenes = self._scenes([photos] if single else photos, on_no_face)
-        there = self._translate(there_network, [crop for scene in scenes for crop in scene.crops], batch_size)
-        back = self._translate(back_network, there, batch_size)
+        scenes = self._scenes([photos] if single else photos, on_no_face, self._wears(start), seed)
+        there = self._translate(there_network, [crop for scene in scenes for crop in scene.given], batch_size, seed)
+        back = self._translate(back_network, there, batch_size, seed)
         there, back = iter(there), iter(back)
         there_of = [[next(there) for _ in scene.crops] for scene in scenes]
         back_of = [[next(back) for _ in scene.crops] for scene in scenes]
@@ -161,7 +174,10 @@ class FaceMaskPipeline(SafeSaving, DiffusionPipeline):
             )
         return network
 
-    def _scenes(self, photos, on_no_face):
+    def _wears(self, direction):
+        return self.config.wear if direction == "mask" else None
+
+    def _scenes(self, photos, on_no_face, wears, seed):
         if on_no_face not in ("raise", "keep"):
             raise ConfigError(f"on_no_face is {on_no_face!r}; it must be 'raise' or 'keep'.")
         scenes = []
@@ -176,17 +192,36 @@ class FaceMaskPipeline(SafeSaving, DiffusionPipeline):
                 )
             matrices = [align.alignment(face, self.config.resolution) for face in faces]
             crops = [align.crop(pixels, matrix, self.config.resolution) for matrix in matrices]
-            scenes.append(_Scene(pixels, alpha, faces, matrices, crops))
+            given = crops
+            if wears:
+                faces, matrices, crops, given = self._worn(pixels, faces, matrices, crops, wears, seed)
+                if not faces and on_no_face == "raise":
+                    raise NoFaceError(
+                        f"no face of {name} is seen clearly enough to put a mask on it: they are covered, turned too "
+                        "far or too small. Take another photo."
+                    )
+            scenes.append(_Scene(pixels, alpha, faces, matrices, crops, given))
         return scenes
 
+    def _worn(self, pixels, faces, matrices, crops, style, seed):
+        """The faces that could be given a mask by rule, each from the bare photo; another one is left as it is."""
+        worn = []
+        for number, (face, matrix, crop) in enumerate(zip(faces, matrices, crops, strict=True)):
+            with suppress(NoFaceError):
+                made = wear(pixels, face, style, seed + number).image
+                worn.append((face, matrix, crop, align.crop(made, matrix, self.config.resolution)))
+        return [list(column) for column in zip(*worn, strict=True)] or [[], [], [], []]
+
     @torch.inference_mode()
-    def _translate(self, network, crops, batch_size):
+    def _translate(self, network, crops, batch_size, seed):
         """uint8 R×R×3 crops to uint8 R×R×3 translations, ``batch_size`` at a time."""
         out = []
+        # on the CPU, so that a seed gives the same fabric everywhere
+        noise = {"generator": torch.Generator().manual_seed(seed)} if network.takes_noise else {}
         for start in range(0, len(crops), batch_size):
             batch = torch.from_numpy(np.stack(crops[start : start + batch_size])).permute(0, 3, 1, 2)
             batch = batch.to(network.device, network.dtype) / 127.5 - 1
-            made = (network(batch).float().clamp(-1, 1) + 1) * 127.5
+            made = (network(batch, **noise).float().clamp(-1, 1) + 1) * 127.5
             out.extend(made.round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy())
         return out
 
@@ -198,6 +233,8 @@ class _Scene:
     faces: list
     matrices: list
     crops: list
+    given: list
+    """What the generator is given: the crops, or the crops with a mask put on by rule."""
 
 
 def _finish(scenes, translations):

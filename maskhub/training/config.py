@@ -1,15 +1,20 @@
 """The options of a training run: the dataclass is the command line, the recipe and what a checkpoint remembers."""
 
 import dataclasses
+import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args, get_origin
+from typing import ClassVar, Literal, get_args, get_origin
 
+import torch
+import tyro
 import yaml
 
+from maskhub.data.masked import Wearing
 from maskhub.errors import ConfigError
+from maskhub.training.diffaugment import policies
 
-__all__ = ["CycleGANConfig", "TrainingConfig", "read_recipe"]
+__all__ = ["GANConfig", "TrainingConfig", "WornConfig", "check_least", "read_recipe"]
 
 _FREE_ON_RESUME = frozenset(
     [
@@ -59,8 +64,8 @@ class TrainingConfig:
     """linear: constant for the first half, then in a line to 0."""
     ema_decay: float = 0.999
     """Decay of the moving average of the generators' weights that the pipeline gets; 0 turns it off."""
-    mixed_precision: Literal["no", "bf16", "fp16"] = "no"
-    """Arithmetic of the networks; losses stay in float32."""
+    mixed_precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
+    """Arithmetic of the networks; losses stay in float32. auto: bf16 where the GPU or the CPU has it in hardware."""
     seed: int = 0
     """Fixes initial weights, data order, augmentation and pools."""
     holdout: bool = False
@@ -86,15 +91,14 @@ class TrainingConfig:
 
     def check(self):
         """Raise :class:`ConfigError` for a value that no run can have."""
-        for name in ("unmasked", "masked", "output"):
+        for name in (*self.needs(), "output"):
             if not getattr(self, name):
                 raise ConfigError(f"--{name} is missing.")
         for name, low in {
             "batch_size": 1, "gradient_accumulation": 1, "max_steps": 1, "checkpoint_every": 1, "keep_checkpoints": 1,
             "log_every": 1, "sample_every": 0, "workers": 0, "resolution": 32, "seed": 0,
         }.items():  # fmt: skip
-            if getattr(self, name) < low:
-                raise ConfigError(f"--{name.replace('_', '-')} is {getattr(self, name)}; it must be at least {low}.")
+            check_least(self, name, low)
         if self.resolution % 4:
             raise ConfigError(f"--resolution is {self.resolution}; it must be a multiple of 4.")
         if not 0 <= self.ema_decay < 1:
@@ -102,51 +106,119 @@ class TrainingConfig:
         if not self.learning_rate > 0:
             raise ConfigError(f"--learning-rate is {self.learning_rate}; it must be above 0.")
 
+    def __post_init__(self):
+        if self.mixed_precision == "auto":  # a checkpoint remembers what it was
+            self.mixed_precision = "bf16" if _has_bf16() else "no"
+
+    def needs(self):
+        """The names of the sources that the method reads."""
+        return ("unmasked", "masked")
+
     def resumable(self):
         """The options that a resumed run must share with the one it goes on from, as a dict."""
-        return {name: value for name, value in dataclasses.asdict(self).items() if name not in _FREE_ON_RESUME}
+        options = json.loads(json.dumps(dataclasses.asdict(self)))  # as a checkpoint's record gives them back
+        return {name: value for name, value in options.items() if name not in _FREE_ON_RESUME}
 
 
 @dataclass
-class CycleGANConfig(TrainingConfig):
-    """Train a CycleGAN between unmasked and masked faces (Zhu et al., ICCV 2017)."""
+class GANConfig(TrainingConfig):
+    """Options that every adversarial method shares."""
 
-    generator_width: int = 64
-    """Channels after the generators' first convolution."""
-    blocks: int = 9
-    """Residual blocks: 9 for 256 pixels and up, 6 for 128."""
-    norm: Literal["instance", "batch"] = "instance"
-    """Norm of generators and discriminators."""
-    upsampling: Literal["transposed", "resize"] = "transposed"
-    """resize (nearest neighbour, then a convolution) leaves no checkerboard."""
-    discriminator_width: int = 64
-    """Channels after the discriminators' first convolution."""
-    discriminator_layers: int = 3
-    """3 judges patches of 70×70 pixels; 0 single pixels."""
-    gan_loss: Literal["lsgan", "vanilla"] = "lsgan"
-    """Adversarial loss."""
-    lambda_cycle: float = 10.0
-    """Weight of the cycle loss."""
-    lambda_identity: float = 0.5
-    """Weight of the identity loss, as a share of lambda_cycle; 0 leaves it out."""
-    pool_size: int = 50
-    """Older fakes that each discriminator is shown."""
+    gan_loss: Literal["lsgan", "vanilla", "wgan-gp"] = "lsgan"
+    """Adversarial loss: least squares, cross-entropy, or Wasserstein with gradient penalty."""
+    lambda_gp: float = 10.0
+    """Weight of wgan-gp's gradient penalty."""
+    r1: float = 0.0
+    """γ of the R1 penalty on the discriminators' slope at real photos; 0 leaves it out."""
+    spectral_norm: bool = False
+    """Divide every weight of the discriminators by its largest singular value (Miyato et al., ICLR 2018)."""
+    diffaugment: str = ""
+    """What the discriminators see is augmented by these: color, translation, cutout; with commas, or nothing."""
+    generator_updates: int = 1
+    """Updates of the generators a step."""
+    discriminator_updates: int = 1
+    """Updates of the discriminators a step, each on a batch of its own from the second on (5 in WGAN-GP's paper)."""
+    compile: bool = False
+    """Compile each network with torch.compile: minutes at the start, faster steps."""
+    stages: tyro.conf.Suppress[tuple] = ()
+    """In a recipe: a list of stages, each with its ``steps`` and the options that change for it. One run goes through
+    all of them with the same networks, optimizers and pools; the learning rate's schedule begins anew in each."""
+
+    staged: ClassVar[frozenset] = frozenset(
+        ["learning_rate", "lr_schedule", "generator_updates", "discriminator_updates", "r1", "lambda_gp"]
+    )
+    """Options that a stage may change; a method adds its λs."""
 
     def check(self):
         super().check()
-        if self.norm == "batch" and self.batch_size == 1 and self.resolution < 64:
-            raise ConfigError("--norm batch needs a --batch-size above 1 at this resolution.")
-        for name in ("lambda_cycle", "lambda_identity", "pool_size", "blocks", "discriminator_layers"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"--{name.replace('_', '-')} is {getattr(self, name)}; it must not be negative.")
-        if self.resolution < 3 * 2**self.discriminator_layers:
-            raise ConfigError(
-                f"--discriminator-layers {self.discriminator_layers} needs a --resolution of at least "
-                f"{3 * 2**self.discriminator_layers}."
-            )
-        for name in ("generator_width", "discriminator_width"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"--{name.replace('_', '-')} is {getattr(self, name)}; it must be at least 1.")
+        for name in ("lambda_gp", "r1", "generator_updates", "discriminator_updates"):
+            check_least(self, name, 0)
+        if not self.generator_updates and not self.discriminator_updates:
+            raise ConfigError("neither generators nor discriminators are updated: nothing would be learnt.")
+        policies(self.diffaugment)
+        total = 0
+        for number, stage in enumerate(self.stages, 1):
+            changes, steps = {k: v for k, v in stage.items() if k != "steps"}, stage.get("steps")
+            if type(steps) is not int or steps < 1:
+                raise ConfigError(f"stage {number} needs its steps, a whole number of at least 1; it has {steps!r}.")
+            unknown = sorted(changes.keys() - self.staged)
+            if unknown:
+                raise ConfigError(
+                    f"stage {number} changes {', '.join(unknown)}; a stage may change {', '.join(sorted(self.staged))}."
+                )
+            total += steps
+            dataclasses.replace(self, stages=(), max_steps=steps, **_typed(f"stage {number}", self, changes)).check()
+        if self.stages and self.max_steps > total:
+            raise ConfigError(f"--max-steps is {self.max_steps}; the stages of the recipe have {total} in all.")
+
+    def timeline(self):
+        """The stages, as a list of dicts with their ``steps``; one of ``max_steps`` where there are none."""
+        return [dict(stage) for stage in self.stages] or [{"steps": self.max_steps}]
+
+    def stage(self, step):
+        """Where the step after ``step`` completed ones lies.
+
+        Returns:
+            the options that hold there, the steps of its stage that are done, and the stage's length.
+        """
+        first = 0
+        for stage in self.timeline():
+            if step < first + stage["steps"]:
+                break
+            first += stage["steps"]
+        else:
+            first -= stage["steps"]
+        changes = {name: value for name, value in stage.items() if name != "steps"}
+        options = dataclasses.replace(self, **_typed("a stage", self, changes)) if changes else self
+        return options, step - first, stage["steps"]
+
+    def batches_before(self, step):
+        """How many micro-batches of each process the first ``step`` steps take."""
+        total, first = 0, 0
+        for stage in self.timeline():
+            steps = min(max(step - first, 0), stage["steps"])
+            updates = [stage.get(name, getattr(self, name)) for name in ("generator_updates", "discriminator_updates")]
+            total += steps * max(updates)
+            first += stage["steps"]
+        return total * self.gradient_accumulation
+
+
+@dataclass
+class WornConfig(GANConfig):
+    """Options of the methods that wear rule-based masks as they train."""
+
+    style: str = "random"
+    """Mask of the training photos: surgical, kn95, cup, cloth, patterned, neoprene, or random."""
+    wrongly_worn: float = 0.0
+    """Share of the masks that is worn wrongly, 0 to 1."""
+
+    def check(self):
+        super().check()
+        self.wearing()
+
+    def wearing(self):
+        """The :class:`~maskhub.data.masked.Wearing` of these options."""
+        return Wearing(style=self.style, wrongly_worn=self.wrongly_worn)
 
 
 def read_recipe(path, config_class):
@@ -168,21 +240,47 @@ def read_recipe(path, config_class):
     unknown = sorted(named.keys() - fields.keys())
     if unknown:
         raise ConfigError(f"the recipe {path} has unknown options: {', '.join(unknown)}.")
-    for name, value in named.items():
-        choices = get_args(fields[name].type) if get_origin(fields[name].type) is Literal else None
-        if choices:
-            named[name] = value = "no" if value is False else value  # YAML reads a bare no as false
-            if value not in choices:
-                raise ConfigError(f"the recipe {path} gives {name} the value {value!r}; it must be one of {choices}.")
-        elif fields[name].type is float and isinstance(value, (int, str)) and not isinstance(value, bool):
-            try:
-                named[name] = float(value)  # YAML reads 2e-4 as a string
-            except ValueError as error:
-                raise ConfigError(
-                    f"the recipe {path} gives {name} the value {value!r}; it must be a number."
-                ) from error
-        elif fields[name].type in (int, bool, str) and type(value) is not fields[name].type:
-            raise ConfigError(
-                f"the recipe {path} gives {name} the value {value!r}; it must be of type {fields[name].type.__name__}."
-            )
+    stages = named.pop("stages", None) or []
+    if not isinstance(stages, list) or not all(isinstance(stage, dict) for stage in stages):
+        raise ConfigError(f"the recipe {path} must give stages as a list of mappings.")
+    named = _typed(f"the recipe {path}", config_class, named)
+    if stages:
+        stages = [{str(key).replace("-", "_"): value for key, value in stage.items()} for stage in stages]
+        named["stages"] = tuple(stages)
+        if "max_steps" not in named and all(type(stage.get("steps")) is int for stage in stages):
+            named["max_steps"] = sum(stage["steps"] for stage in stages)
     return config_class(**named)
+
+
+def _typed(where, config_class, named):
+    """Options as YAML gives them, as the types that they are declared with."""
+    types, typed = {field.name: field.type for field in dataclasses.fields(config_class)}, {}
+    for name, value in named.items():
+        wanted = types[name]
+        choices = get_args(wanted) if get_origin(wanted) is Literal else None
+        if choices:
+            value = "no" if value is False else value  # YAML reads a bare no as false
+            if value not in choices:
+                raise ConfigError(f"{where} gives {name} the value {value!r}; it must be one of {choices}.")
+        elif wanted is float and isinstance(value, (int, str)) and not isinstance(value, bool):
+            try:
+                value = float(value)  # YAML reads 2e-4 as a string
+            except ValueError as error:
+                raise ConfigError(f"{where} gives {name} the value {value!r}; it must be a number.") from error
+        elif wanted in (int, bool, str) and type(value) is not wanted:
+            raise ConfigError(f"{where} gives {name} the value {value!r}; it must be of type {wanted.__name__}.")
+        typed[name] = value
+    return typed
+
+
+def check_least(config, name, low):
+    if getattr(config, name) < low:
+        bound = "not be negative" if low == 0 else f"be at least {low}"
+        raise ConfigError(f"--{name.replace('_', '-')} is {getattr(config, name)}; it must {bound}.")
+
+
+def _has_bf16():
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    # ACCELERATE_USE_CPU or not: without a GPU the loop runs on this CPU
+    return torch.cpu._is_avx512_bf16_supported()

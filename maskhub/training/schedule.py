@@ -13,8 +13,8 @@ def learning_rate_factor(schedule, step, max_steps):
     Args:
         schedule: ``"linear"``: 1 for the first half, then in a line to 0 (CycleGAN's 100 + 100 epochs);
             ``"cosine"``: (1 + cos(π t)) / 2 from the first step; ``"constant"``: 1.
-        step: completed optimizer steps.
-        max_steps: steps of the whole run.
+        step: completed optimizer steps of the run, or of its stage.
+        max_steps: steps of the whole run, or of the stage.
 
     Returns:
         float in (0, 1].

@@ -5,12 +5,11 @@ import torch
 
 from maskhub import DivergenceError
 from maskhub.losses import GANLoss
-from maskhub.training.config import CycleGANConfig
-from maskhub.training.cyclegan import CycleGAN
+from maskhub.training.cyclegan import CycleGAN, CycleGANConfig
 from maskhub.training.loop import TrainingLoop
 
 SMALL = {"resolution": 32, "generator_width": 4, "blocks": 1, "discriminator_width": 4, "discriminator_layers": 2}
-SMALL |= {"batch_size": 2, "workers": 0, "max_steps": 3, "sample_every": 0}
+SMALL |= {"batch_size": 2, "workers": 0, "max_steps": 3, "sample_every": 0, "mixed_precision": "no"}
 
 
 def batch(side=32):

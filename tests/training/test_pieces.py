@@ -5,9 +5,10 @@ import torch
 
 from maskhub import CheckpointError, ConfigError, SourceError
 from maskhub.data.sources import FolderSource
-from maskhub.data.unpaired import UnpairedPhotos, unpaired_batches
+from maskhub.data.unpaired import UnpairedPhotos, endless_batches
 from maskhub.training import state
-from maskhub.training.config import CycleGANConfig, read_recipe
+from maskhub.training.config import read_recipe
+from maskhub.training.cyclegan import CycleGANConfig
 from maskhub.training.launch import _one_line, parse
 from maskhub.training.pool import ImagePool
 from maskhub.training.schedule import learning_rate_factor
@@ -109,7 +110,7 @@ def test_a_damaged_checkpoint_is_named(tmp_path):
 def test_an_error_from_a_worker_process_is_one_line(drawn):
     source = FolderSource(drawn / "unmasked")
     source.walk = broken_walk
-    batches = unpaired_batches(UnpairedPhotos(source, source, 32, seed=0), workers=1)
+    batches = endless_batches(UnpairedPhotos({"unmasked": source, "masked": source}, 32, seed=0), workers=1)
     with pytest.raises(SourceError) as caught:
         next(batches)
     assert len(str(caught.value).splitlines()) > 5

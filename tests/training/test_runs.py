@@ -48,7 +48,9 @@ def whole(small_run, finish, tmp_path_factory):
 
 
 def test_what_a_run_leaves(whole, astronaut):
-    assert sorted(path.name for path in whole.iterdir()) == ["checkpoints", "metrics.jsonl", "pipeline", "samples"]
+    assert sorted(path.name for path in whole.iterdir()) == [
+        "checkpoints", "curves.png", "metrics.jsonl", "pipeline", "samples",
+    ]  # fmt: skip
     assert sorted(path.name for path in (whole / "checkpoints").iterdir()) == ["step-00000004", "step-00000008"]
     lines = metrics(whole)
     assert [line["step"] for line in lines] == list(range(1, 9))

@@ -1,0 +1,84 @@
+"""DiffAugment: what the discriminator sees, real or made, is augmented alike and differentiably.
+
+Zhao, Liu, Lin, Zhu, Han: "Differentiable Augmentation for Data-Efficient GAN Training" (NeurIPS 2020), section 4. For
+small sets of photos: the discriminator can't learn them by heart, and the generator doesn't learn the augmentations.
+"""
+
+import torch
+from torch.nn import functional as F
+
+from maskhub.errors import ConfigError
+
+__all__ = ["POLICIES", "diff_augment", "policies"]
+
+
+def policies(text):
+    """The functions that a list such as ``"color,translation,cutout"`` names.
+
+    Raises:
+        ConfigError: another name.
+    """
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    unknown = [name for name in names if name not in POLICIES]
+    if unknown:
+        raise ConfigError(f"--diffaugment has no {', '.join(unknown)}: choose among {', '.join(POLICIES)}.")
+    return [POLICIES[name] for name in names]
+
+
+def diff_augment(images, chosen):
+    """Augment each image of a batch in its own way.
+
+    Args:
+        images: N×3k×H×W in [-1, 1]; k pictures that belong together (as in a conditional discriminator) are
+            augmented alike.
+        chosen: of :func:`policies`.
+
+    Returns:
+        N×3k×H×W; colours may leave [-1, 1].
+    """
+    for augment in chosen:
+        images = augment(images)
+    return images
+
+
+def _random(images):
+    return torch.rand(len(images), 1, 1, 1, device=images.device, dtype=images.dtype)
+
+
+def _colour(images):
+    """Brightness ±0.5, then saturation and contrast by factors up to 2 and from 0.5 to 1.5."""
+    images = images + (_random(images) - 0.5)
+    n, channels, height, width = images.shape
+    pictures = images.view(n, channels // 3, 3, height, width)
+    grey = pictures.mean(2, keepdim=True)
+    images = ((pictures - grey) * (2 * _random(images)).unsqueeze(1) + grey).view_as(images)
+    mean = images.mean((1, 2, 3), keepdim=True)
+    return (images - mean) * (_random(images) + 0.5) + mean
+
+
+def _translation(images):
+    """Shift by up to an eighth of each side; what comes in is 0."""
+    n, _, height, width = images.shape
+    reach_y, reach_x = round(height / 8), round(width / 8)
+    padded = F.pad(images, (reach_x, reach_x, reach_y, reach_y))
+    top = torch.randint(0, 2 * reach_y + 1, (n, 1, 1), device=images.device)
+    left = torch.randint(0, 2 * reach_x + 1, (n, 1, 1), device=images.device)
+    rows = top + torch.arange(height, device=images.device)[None, :, None]
+    columns = left + torch.arange(width, device=images.device)[None, None, :]
+    number = torch.arange(n, device=images.device)[:, None, None]
+    return padded.permute(0, 2, 3, 1)[number, rows, columns].permute(0, 3, 1, 2)
+
+
+def _cutout(images):
+    """A square of half the side, anywhere, becomes 0."""
+    n, _, height, width = images.shape
+    centre_y = torch.randint(0, height + 1, (n, 1, 1, 1), device=images.device)
+    centre_x = torch.randint(0, width + 1, (n, 1, 1, 1), device=images.device)
+    rows = torch.arange(height, device=images.device).view(1, 1, -1, 1)
+    columns = torch.arange(width, device=images.device).view(1, 1, 1, -1)
+    inside = ((rows - centre_y).abs() < height // 4) & ((columns - centre_x).abs() < width // 4)
+    return images * ~inside
+
+
+POLICIES = {"color": _colour, "translation": _translation, "cutout": _cutout}
+"""By the names of the authors' code."""

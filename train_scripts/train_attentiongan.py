@@ -1,0 +1,13 @@
+"""Train the two-step masker: a mask drawn on by rule, made real by an AttentionGAN.
+
+    accelerate launch train_scripts/train_attentiongan.py --unmasked faces/unmasked --masked faces/masked --output runs/a
+    accelerate launch train_scripts/train_attentiongan.py --recipe train_scripts/recipes/attentiongan-smoke.yaml ...  # a minute
+
+Sources, several processes and --resume latest are as in train_cyclegan.py; docs/train.md has the recipes.
+"""
+
+from maskhub.training.attentiongan import AttentionGAN, AttentionGANConfig
+from maskhub.training.launch import launch
+
+if __name__ == "__main__":
+    launch(AttentionGAN, AttentionGANConfig, __doc__)
