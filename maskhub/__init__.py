@@ -22,6 +22,7 @@ _HOMES = {
     "DenseDiscriminator": "maskhub.models.dense",
     "DenseGenerator": "maskhub.models.dense",
     "MaskJudge": "maskhub.models.judge",
+    "FeatureNetwork": "maskhub.models.features",
     "PatchDiscriminator": "maskhub.models.patch",
     "ResnetGenerator": "maskhub.models.resnet",
     "SimDiscriminator": "maskhub.models.simgan",
