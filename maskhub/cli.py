@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 
 import tyro
 
-from maskhub.commands.dataset import build, curate
-from maskhub.commands.evaluate import card, quality, report
+from maskhub.commands.dataset import build, curate, draw
+from maskhub.commands.evaluate import card, pairs, quality, report
 from maskhub.commands.photos import Input, Output, cycle, mask, unmask
 from maskhub.errors import MaskHubError
 
@@ -60,7 +60,9 @@ COMMANDS = {
     "cycle": cycle,
     "dataset build": build,
     "dataset curate": curate,
+    "dataset draw": draw,
     "evaluate quality": quality,
+    "evaluate pairs": pairs,
     "evaluate report": report,
     "evaluate card": card,
     "convert": convert,

@@ -8,7 +8,9 @@ import tyro
 from maskhub.commands.photos import Input, load_pipeline
 from maskhub.errors import ConfigError
 
-__all__ = ["card", "print_figures", "quality", "report"]
+__all__ = ["card", "pairs", "print_figures", "quality", "report"]
+
+MEASURES = ("psnr", "ssim", "lpips", "identity")
 
 Reports = Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="REPORT.json ...")]
 Report = Annotated[Path, tyro.conf.arg(metavar="REPORT.json")]
@@ -74,12 +76,93 @@ def quality(
         translate = lambda photo: pipeline(photo, direction)  # noqa: E731
     made = PictureSet(generated or input, title="generated", translate=translate, **options)
     extractor = feature_network(network, weights_dir, best_device(device))
-    columns = tuple(column.strip() for column in groups.split(",") if column.strip())
-    found = measure_quality(reals, made, extractor, groups=columns, batch_size=batch_size, resamples=resamples)
+    options = {"groups": _names(groups), "batch_size": batch_size, "resamples": resamples}
+    found = measure_quality(reals, made, extractor, **options)
     if input is not None:
         found["settings"] |= {"model": model or "bundled", "direction": direction}
     found["settings"]["split"] = "held-out" if held_out else "all"
     print_figures(write_report(output, "quality", **found))
+    print(f"wrote {output}")
+    return 0
+
+
+def pairs(
+    *,
+    output: Report,
+    photos: Spec | None = None,
+    input: Spec | None = None,
+    truth: Annotated[str | None, tyro.conf.arg(metavar="FOLDER")] = None,
+    regions: Annotated[str | None, tyro.conf.arg(metavar="FOLDER")] = None,
+    generated: Annotated[str | None, tyro.conf.arg(metavar="FOLDER")] = None,
+    model: str | None = None,
+    direction: Literal["mask", "unmask"] = "unmask",
+    measures: Annotated[str, tyro.conf.arg(metavar="NAME,...")] = "psnr,ssim,lpips,identity",
+    encoder: Annotated[str, tyro.conf.arg(metavar="NAME")] = "mobilefacenet",
+    weights_dir: Annotated[str | None, tyro.conf.arg(metavar="FOLDER|USER/NAME")] = None,
+    baselines: bool = True,
+    held_out: bool = False,
+    groups: Annotated[str, tyro.conf.arg(metavar="COLUMN,...")] = "",
+    limit: int | None = None,
+    seed: int = 0,
+    device: str = "auto",
+) -> int:
+    """PSNR, SSIM, LPIPS and identity of made pictures against the true ones, beside baselines.
+
+    Either --photos of unmasked faces, which get masks by rule, or --input and --truth, whose files have the same names.
+    What is judged is made by a pipeline, or lies in --generated.
+
+    Args:
+        output: The report to write; thumbnails go beside it.
+        photos: A folder, or user/dataset[:split][@revision][#column] on the Hub, of unmasked faces.
+        input: Likewise, of the inputs.
+        truth: Folder of what they should become.
+        regions: Folder of 8-bit pictures, 255 where a mask covers the face, for the figures of inside and outside.
+        generated: Folder of what was made of --input; a pipeline makes it if not given.
+        model: Pipeline folder or Hub id; the bundled checkpoint if not given.
+        direction: What the pipeline does, and with --photos what is input and what truth.
+        measures: Which of psnr, ssim, lpips and identity. The last two need weights.
+        encoder: Face encoder of the identity; never one that the network was trained against.
+        weights_dir: Where vgg16_lpips.safetensors and the encoder's weights lie; MASKHUB_WEIGHTS if not given.
+        baselines: Measure the copied input, the mean face and OpenCV's inpaintings too.
+        held_out: Only the tenth that is never trained on.
+        groups: Columns of the metadata, such as gender,group, by whose values figures are given apart.
+        limit: At most so many pairs.
+        seed: Of the masks on --photos.
+        device: cpu, cuda, mps, or auto for the best there is.
+    """
+    from maskhub.commands.photos import best_device
+    from maskhub.evaluation.encoders import encoder as find_encoder
+    from maskhub.evaluation.paired import MatchedPictures, WornPictures, measure_pairs
+    from maskhub.evaluation.report import write_report
+    from maskhub.evaluation.sets import PictureSet
+    from maskhub.evaluation.similarity import LPIPS_FILE, Lpips
+    from maskhub.evaluation.weights import find_weights
+
+    wanted = _names(measures)
+    if not {*wanted} <= {*MEASURES} or not wanted:
+        raise ConfigError(f"the measures are {measures!r}; they must be of {', '.join(MEASURES)}.")
+    if (photos is None) == (input is None) or (input is None) != (truth is None):
+        raise ConfigError("give either --photos, or --input with --truth.")
+    if photos is not None and (regions or generated):
+        raise ConfigError("--regions and --generated belong to --input: with --photos both are made here.")
+    lpips = Lpips(find_weights(LPIPS_FILE, weights_dir), best_device(device)) if "lpips" in wanted else None
+    faces = find_encoder(encoder, weights_dir) if "identity" in wanted else None
+    pictures = PictureSet(photos or input, held_out=held_out, limit=limit, title="pairs")
+    if photos is not None:
+        sources = WornPictures(pictures, direction, seed)
+    else:
+        sources = MatchedPictures(pictures, truth, regions, generated)
+        sources.direction = direction
+    translate = None
+    if generated is None:
+        pipeline = load_pipeline(model, device)
+        translate = lambda photo: pipeline(photo, direction)  # noqa: E731
+    found = measure_pairs(
+        sources, translate, lpips=lpips, encoder=faces, baselines=baselines, groups=_names(groups), measures=wanted
+    )
+    made = {"generated": generated} if generated else {"model": model or "bundled"}
+    found["settings"] |= made | {"direction": direction, "split": "held-out" if held_out else "all"}
+    print_figures(write_report(output, "pairs", **found))
     print(f"wrote {output}")
     return 0
 
@@ -138,6 +221,11 @@ def card(folder: Input, reports: Reports, /) -> int:
     count = card_with_results(folder, [read_report(path) for path in reports])
     print(f"wrote {count} figures into {folder / 'README.md'}")
     return 0
+
+
+def _names(text):
+    """The names of a list with commas."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def _some(reports):
