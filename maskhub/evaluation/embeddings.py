@@ -1,0 +1,115 @@
+"""Vectors of faces, each found out once: another run, say of a newer model, takes those of the same photos from a file.
+
+What is kept is known by the photo's pixels, the face's points, the encoder and the bytes of its weights.
+"""
+
+import hashlib
+import os
+import sqlite3
+import warnings
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+
+__all__ = ["EmbeddingCache", "default_cache"]
+
+CHUNK = 64
+"""Faces that are encoded before what they gave is written down."""
+
+
+class EmbeddingCache:
+    """Vectors in one SQLite file; where it can't be used, everything still works, only slower.
+
+    Args:
+        path: the file, made where it is missing; None keeps nothing.
+    """
+
+    def __init__(self, path=None):
+        self._connection = None
+        if path is None:
+            return
+        try:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            self._connection = sqlite3.connect(path, timeout=20)
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("CREATE TABLE IF NOT EXISTS vectors (face BLOB PRIMARY KEY, vector BLOB)")
+        except (OSError, sqlite3.Error) as error:
+            warnings.warn(f"faces are encoded anew each time: {path} can't be used ({error})", stacklevel=2)
+            self._connection = None
+
+    def embed_many(self, encoder, photos, faces, progress=None):
+        """As ``encoder.embed_many(photos, faces)``.
+
+        Args:
+            encoder: :class:`~maskhub.evaluation.encoders.Encoder`.
+            photos: N uint8 RGB arrays, H×W×3. faces: N :class:`~maskhub.faces.detect.Face`.
+            progress: called with a number of faces that are done.
+
+        Returns:
+            float32 N×dimensions.
+        """
+        own = _identity(encoder)
+        out = np.empty((len(photos), encoder.dimensions), np.float32)
+        keys = [_key(own, pixels, face) for pixels, face in zip(photos, faces, strict=True)]
+        missing = []
+        for number, key in enumerate(keys):
+            vector = self._look(key)
+            if vector is None or vector.shape != out.shape[1:]:
+                missing.append(number)
+            else:
+                out[number] = vector
+        if progress:
+            progress(len(photos) - len(missing))
+        for start in range(0, len(missing), CHUNK):
+            part = missing[start : start + CHUNK]
+            out[part] = encoder.embed_many([photos[n] for n in part], [faces[n] for n in part])
+            self._keep([(keys[n], out[n].tobytes()) for n in part])
+            if progress:
+                progress(len(part))
+        return out
+
+    def close(self):
+        """Close the file."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _look(self, key):
+        if self._connection is None:
+            return None
+        with suppress(sqlite3.Error):
+            row = self._connection.execute("SELECT vector FROM vectors WHERE face = ?", (key,)).fetchone()
+            return None if row is None else np.frombuffer(row[0], np.float32)
+        return None
+
+    def _keep(self, rows):
+        if self._connection is not None:
+            with suppress(sqlite3.Error), self._connection:
+                self._connection.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?)", rows)
+
+
+def default_cache():
+    """Where faces and vectors are kept: never beside the photos, which are often other people's to keep as they are.
+
+    Returns:
+        ``maskhub/evaluation`` in ``XDG_CACHE_HOME`` or ``~/.cache``.
+    """
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "maskhub" / "evaluation"
+
+
+def _identity(encoder):
+    """What distinguishes an encoder from one of the same name: its settings and the bytes of its weights."""
+    digest = hashlib.blake2b(digest_size=16)
+    settings = {k: v for k, v in vars(type(encoder)).items() if isinstance(v, (int, float, str)) and k[0] != "_"}
+    digest.update(repr(sorted(settings.items())).encode())
+    if encoder.weights is not None:
+        digest.update(Path(encoder.weights).read_bytes())
+    return digest.digest()
+
+
+def _key(own, pixels, face):
+    digest = hashlib.blake2b(own, digest_size=16, key=str(pixels.shape).encode())
+    digest.update(np.ascontiguousarray(pixels))
+    digest.update(np.asarray(face.box, "<f4").tobytes() + np.asarray(face.points, "<f4").tobytes())
+    return digest.digest()

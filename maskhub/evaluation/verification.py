@@ -1,0 +1,216 @@
+"""Is it the same person? The statistics of scores of same and of different faces, and taking a mask's bias out.
+
+Scores are cosines of two faces' vectors; a pair is accepted as the same person above a threshold.
+"""
+
+import math
+from statistics import NormalDist
+from typing import NamedTuple
+
+import numpy as np
+
+from maskhub.errors import ConfigError
+
+__all__ = [
+    "FARS",
+    "GaussianRule",
+    "equal_error_rate",
+    "far_threshold",
+    "fold_thresholds",
+    "gaussian_rule",
+    "mask_directions",
+    "project_out",
+    "verification_figures",
+]
+
+FARS = (0.01, 0.001)
+"""The false-accept rates at which the true-accept rate is reported."""
+
+
+class GaussianRule(NamedTuple):
+    """Same and different faces' scores as two Gaussians, the threshold as many σ from one mean as from the other.
+
+    Attributes:
+        same_mean, same_std, different_mean, different_std: of the scores; σ with n − 1.
+        separation: (μ_same − μ_different) / (σ_same + σ_different): the threshold's distance from both means, in σ.
+        threshold: μ_different + separation · σ_different = μ_same − separation · σ_same.
+        error: Φ(−separation): the share of each Gaussian on the wrong side.
+    """
+
+    same_mean: float
+    same_std: float
+    different_mean: float
+    different_std: float
+    separation: float
+    threshold: float
+    error: float
+
+
+def gaussian_rule(same, different):
+    """The :class:`GaussianRule` of two lists of scores.
+
+    Raises:
+        ConfigError: fewer than 2 scores of a kind.
+    """
+    same, different = _checked(same, different, 2)
+    means, stds = (same.mean(), different.mean()), (same.std(ddof=1), different.std(ddof=1))
+    gap, spread = means[0] - means[1], stds[0] + stds[1]
+    separation = float(gap / spread) if spread > 0 else math.copysign(math.inf, gap) if gap else 0.0
+    threshold = means[1] + separation * stds[1] if math.isfinite(separation) else sum(means) / 2
+    error = NormalDist().cdf(-separation) if math.isfinite(separation) else float(separation < 0)
+    return GaussianRule(*map(float, (means[0], stds[0], means[1], stds[1], separation, threshold, error)))
+
+
+def equal_error_rate(same, different):
+    """The rate at which as many same pairs are refused as different ones accepted; nothing is assumed of the scores.
+
+    Between the two thresholds where the rates cross, both are taken to run in straight lines.
+
+    Raises:
+        ConfigError: no score of a kind.
+    """
+    same, different = _checked(same, different, 1)
+    same, different = np.sort(same), np.sort(different)
+    # accepted from each score on, and never
+    thresholds = np.append(np.unique(np.concatenate([same, different])), math.inf)
+    refused = np.searchsorted(same, thresholds) / len(same)
+    accepted = 1 - np.searchsorted(different, thresholds) / len(different)
+    after = int(np.argmax(refused >= accepted))
+    if refused[after] == accepted[after] or after == 0:
+        return float(refused[after])
+    below, above = (float(accepted[i] - refused[i]) for i in (after - 1, after))
+    share = below / (below - above)
+    return float(refused[after - 1] + share * (refused[after] - refused[after - 1]))
+
+
+def far_threshold(different, far):
+    """The threshold above which at most the share ``far`` of different faces' scores lies."""
+    descending = np.sort(np.asarray(different, np.float64))[::-1]
+    if not len(descending):
+        raise ConfigError("a threshold needs scores of different faces; there is none.")
+    return float(descending[min(int(far * len(descending) + 1e-9), len(descending) - 1)])
+
+
+def fold_thresholds(scores, same, folds, far):
+    """The threshold of each fold, set on the different faces of all *other* folds (LFW's protocol).
+
+    With one fold alone it is set on that fold itself.
+
+    Args:
+        scores: N. same: N bool. folds: N whole numbers.
+
+    Returns:
+        N thresholds, each pair's own.
+    """
+    out = np.empty(len(scores))
+    for fold in np.unique(folds):
+        others = ~same & (folds != fold)
+        out[folds == fold] = far_threshold(scores[others if others.any() else ~same], far)
+    return out
+
+
+def verification_figures(scores, same, folds, within=None, resamples=500, seed=0):
+    """All figures of one row of the table.
+
+    Args:
+        scores: N cosines. same: N bool, whether the pair shows one person. folds: N whole numbers.
+        within: numbers of the pairs to measure, such as a group's; thresholds still come from all pairs, so that a gap
+            between groups shows.
+        resamples: of the bootstrap, which draws pairs anew within each fold and kind, as though they were independent.
+
+    Returns:
+        name → figure as in :mod:`maskhub.evaluation.report`.
+
+    Raises:
+        ConfigError: fewer than 2 pairs of a kind.
+    """
+    scores, same, folds = np.asarray(scores, np.float64), np.asarray(same, bool), np.asarray(folds)
+    chosen = np.arange(len(scores)) if within is None else np.asarray(within, int)
+    fixed = None if within is None else [fold_thresholds(scores, same, folds, far) for far in FARS]
+    rule = gaussian_rule(scores[chosen][same[chosen]], scores[chosen][~same[chosen]])
+    value = _rates(scores, same, folds, chosen, fixed)
+    strata = [
+        chosen[(folds[chosen] == fold) & (same[chosen] == kind)]
+        for fold in np.unique(folds[chosen])
+        for kind in (True, False)
+    ]
+    rng = np.random.default_rng(seed)
+    drawn = []
+    for _ in range(resamples):
+        again = np.concatenate([s[rng.integers(0, len(s), len(s))] for s in strata if len(s)])
+        drawn.append(_rates(scores, same, folds, again, fixed))
+    low, high = np.percentile(drawn, [2.5, 97.5], axis=0) if drawn else (value, value)
+    pairs, counts = len(chosen), (int(same[chosen].sum()), int((~same[chosen]).sum()))
+    numbers = [pairs, pairs, pairs] + [counts[0], counts[1]] * len(FARS)
+    names = ["separation σ", "Gaussian error", "equal-error rate"]
+    for far in FARS:
+        names += [f"TAR at FAR {100 * far:g} %", f"FAR met for {100 * far:g} %"]
+    figures = {
+        "same mean": rule.same_mean,
+        "same σ": rule.same_std,
+        "different mean": rule.different_mean,
+        "different σ": rule.different_std,
+    }
+    for name, number, v, a, b in zip(names, numbers, value, low, high, strict=True):
+        figures[name] = {"value": float(v), "interval": [float(a), float(b)], "n": number}
+    return figures
+
+
+def mask_directions(unmasked, masked, count=1):
+    """The directions in which putting a mask on moves a face's vector.
+
+    The first is the mean shift, mean(masked − unmasked) at length 1; further ones are the principal components of what
+    is left of the shifts, as the bias subspace of Bolukbasi and others ("Man is to Computer Programmer as Woman is to
+    Homemaker?", NeurIPS 2016) is found from pairs that differ in one thing.
+
+    Args:
+        unmasked, masked: N×D vectors of the same faces without and with a mask.
+        count: of directions, at most N.
+
+    Returns:
+        count×D, orthonormal.
+
+    Raises:
+        ConfigError: no faces, or more directions than faces.
+    """
+    shifts = np.asarray(masked, np.float64) - np.asarray(unmasked, np.float64)
+    if not 1 <= count <= len(shifts):
+        raise ConfigError(f"{count} mask directions can't be found from {len(shifts)} faces.")
+    mean = shifts.mean(0)
+    first = mean / max(np.linalg.norm(mean), 1e-12)
+    if count == 1:
+        return first[None]
+    rest = shifts - np.outer(shifts @ first, first)
+    rest -= rest.mean(0)
+    return np.vstack([first, np.linalg.svd(rest, full_matrices=False)[2][: count - 1]])
+
+
+def project_out(vectors, directions):
+    """Vectors without their part along ``directions``, at length 1 again: v − (v Bᵀ) B.
+
+    Both sides of a comparison must be treated so.
+    """
+    vectors = np.asarray(vectors, np.float64)
+    left = vectors - (vectors @ directions.T) @ directions
+    return left / np.maximum(np.linalg.norm(left, axis=1, keepdims=True), 1e-12)
+
+
+def _rates(scores, same, folds, chosen, fixed):
+    """separation, Gaussian error, equal-error rate, then TAR and FAR at each of :data:`FARS`."""
+    s, kind, fold = scores[chosen], same[chosen], folds[chosen]
+    rule = gaussian_rule(s[kind], s[~kind])
+    out = [rule.separation, rule.error, equal_error_rate(s[kind], s[~kind])]
+    for number, far in enumerate(FARS):
+        accepted = s > (fold_thresholds(s, kind, fold, far) if fixed is None else fixed[number][chosen])
+        out += [accepted[kind].mean(), accepted[~kind].mean()]
+    return out
+
+
+def _checked(same, different, least):
+    same, different = np.asarray(same, np.float64), np.asarray(different, np.float64)
+    for name, scores in (("same", same), ("different", different)):
+        if len(scores) < least:
+            raise ConfigError(f"there are {len(scores)} pairs of {name} faces; at least {least} are needed.")
+        if not np.isfinite(scores).all():
+            raise ConfigError(f"some scores of {name} faces are no numbers.")
+    return same, different
