@@ -11,6 +11,8 @@ import tyro
 
 from maskhub.commands.dataset import build, curate, draw
 from maskhub.commands.evaluate import card, pairs, quality, report
+from maskhub.commands.evaluate_faces import cycle as evaluate_cycle
+from maskhub.commands.evaluate_faces import detection, recognition
 from maskhub.commands.photos import Input, Output, cycle, mask, unmask
 from maskhub.errors import MaskHubError
 
@@ -63,6 +65,9 @@ COMMANDS = {
     "dataset draw": draw,
     "evaluate quality": quality,
     "evaluate pairs": pairs,
+    "evaluate recognition": recognition,
+    "evaluate detection": detection,
+    "evaluate cycle": evaluate_cycle,
     "evaluate report": report,
     "evaluate card": card,
     "convert": convert,
