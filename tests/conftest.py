@@ -117,3 +117,25 @@ def no_waiting(monkeypatch):
 
     hurried = types.SimpleNamespace(**{**vars(_http.time), "sleep": lambda seconds: None})
     monkeypatch.setattr(_http, "time", hurried)
+
+
+@pytest.fixture(scope="session")
+def judge_photos(astronaut, tmp_path_factory):
+    """A folder with ``unmasked``, four variations of the example's head, and ``masked``, aligned crops in masks."""
+    import numpy as np
+    from PIL import Image, ImageEnhance, ImageOps
+
+    from maskhub.data.masked import Wearing, mask_faces
+    from maskhub.faces import align
+
+    root, head = tmp_path_factory.mktemp("judge"), astronaut.crop((120, 20, 330, 230))
+    photos = [head, ImageOps.mirror(head), ImageEnhance.Brightness(head).enhance(0.7), ImageOps.grayscale(head)]
+    for name in ("unmasked", "masked"):
+        (root / name).mkdir()
+    for number, photo in enumerate(photos):
+        photo = photo.convert("RGB")
+        photo.save(root / "unmasked" / f"bare_{number}.png")
+        made = mask_faces(np.asarray(photo), Wearing(seed=number), str(number))
+        crop = align.crop(made.image, align.alignment(made.found[0], 128), 128)
+        Image.fromarray(crop).save(root / "masked" / f"masked_{number}.png")
+    return root

@@ -1,4 +1,4 @@
-"""``maskhub dataset build | curate``: datasets made of photos."""
+"""``maskhub dataset build | curate | draw``: datasets made of photos, and drawn ones."""
 
 import os
 import sys
@@ -9,7 +9,7 @@ import tyro
 from maskhub.commands.photos import Output, report_line
 from maskhub.errors import ConfigError
 
-__all__ = ["build", "curate"]
+__all__ = ["build", "curate", "draw"]
 
 Spec = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")]
 
@@ -122,6 +122,19 @@ def curate(
     if report.failures:
         print(f"see {output / 'failures.csv'}", file=sys.stderr)
     return 2 if report.failures else 0
+
+
+def draw(source: Spec, output: Output, /) -> int:
+    """Write the built-in pixel faces as a folder: PNG files, and metadata.csv with every attribute.
+
+    Args:
+        source: builtin:pixel-faces[/light|/medium|/dark][/mask|/scarf|/covered][/biased][/varied][:train|:test|:all].
+        output: Folder for them.
+    """
+    from maskhub.data.pixel_faces import write_folder
+
+    print(f"{write_folder(source, output)} faces drawn to {output}")
+    return 0
 
 
 def _number(name, default):

@@ -27,12 +27,13 @@ from maskhub.faces import align
 from maskhub.faces.detect import detect
 from maskhub.faces.landmarks import landmarks
 from maskhub.faces.photo import open_photo, split_alpha
+from maskhub.masks.judge import MASKED, judge_crop
 
-__all__ = ["MEASURES", "Criteria", "CurateReport", "curate_source", "mask_score", "measure", "sharpness"]
+__all__ = ["MEASURES", "Criteria", "CurateReport", "curate_source", "measure", "sharpness"]
 
-MEASURES = ("faces", "size", "sharpness", "presence", "yaw", "pitch", "roll", "mask_score")
+MEASURES = ("faces", "size", "sharpness", "presence", "yaw", "pitch", "roll", "mask_presence")
 SIDE = 128
-"""Side of the aligned crop on which sharpness and colours are measured."""
+"""Side of the aligned crop on which sharpness is measured and the mask is judged."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Criteria:
         min_sharpness: see :func:`sharpness`.
         max_yaw, max_pitch, max_roll: degrees. A face without trusted landmarks is dropped, unless ``mask`` is
             ``"masked"``: under a mask they often can't be found, and only the roll is known then.
-        mask: ``"masked"``, ``"unmasked"`` or ``"any"``, by :func:`mask_score`.
+        mask: ``"masked"``, ``"unmasked"`` or ``"any"``, by :mod:`maskhub.masks.judge`.
 
     Raises:
         ConfigError: a value out of its bounds.
@@ -89,7 +90,7 @@ class Criteria:
         limits = {"yaw": self.max_yaw, "pitch": self.max_pitch, "roll": self.max_roll}
         words = {"yaw": "turned aside", "pitch": "turned up or down", "roll": "tilted"}
         reasons += [words[key] for key, limit in limits.items() if abs(measured[key] or 0) > limit]
-        if self.mask != "any" and (measured["mask_score"] > 0) != (self.mask == "masked"):
+        if self.mask != "any" and (measured["mask_presence"] >= MASKED) != (self.mask == "masked"):
             reasons.append(f"seems {'unmasked' if self.mask == 'masked' else 'masked'}")
         return reasons
 
@@ -122,11 +123,9 @@ def measure(pixels):
     if not faces:
         return measured, None
     face, marks = faces[0], landmarks(pixels, faces[0])
-    matrix = align.alignment(face, SIDE)
-    crop = align.crop(pixels, matrix, SIDE)
-    points = cv2.transform(face.points[None].astype(np.float64), matrix)[0]
+    crop = align.crop(pixels, align.alignment(face, SIDE), SIDE)
     measured |= {"size": min(face.box[2:]), "sharpness": sharpness(crop), "presence": marks.presence}
-    measured |= {"roll": face.roll, "mask_score": mask_score(crop, points, face.score)}
+    measured |= {"roll": face.roll, "mask_presence": judge_crop(crop).presence}
     if marks.present:
         measured |= {"yaw": marks.yaw, "pitch": marks.pitch, "roll": marks.roll}
     return {key: round(value, 3) if isinstance(value, float) else value for key, value in measured.items()}, face
@@ -141,42 +140,6 @@ def sharpness(crop):
     grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY).astype(np.float32)
     edges = cv2.Laplacian(cv2.GaussianBlur(grey, (0, 0), 0.8), cv2.CV_32F)
     return float(100 * edges.var() / max(float(grey.var()), 1.0))
-
-
-def mask_score(crop, points, score):
-    """A rough rule for whether a face wears a mask: above 0 it seems to.
-
-    It looks for a mouth region of another colour than the forehead's and the upper cheeks', and without the red of
-    lips, and mistrusts a face of which the detector is not quite sure. On photos of 90 and 256 pixels that it was not
-    set on, it is right for 97 % of unmasked and 94 % of masked faces; masks of skin colour, beards, coloured light and
-    blur mislead it. It stands in for a trained judge.
-
-    Args:
-        crop: uint8 RGB aligned crop.
-        points: 5×2, the face's points in it.
-        score: the detector's confidence.
-    """
-    lab = cv2.cvtColor(crop.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
-    across = max(float(np.hypot(*(points[1] - points[0]))), 8.0)
-    eyes, mouth = points[:2].mean(0), points[3:].mean(0)
-    down, aside = np.array([0, across]), np.array([across, 0])
-    skin = [(eyes - 0.45 * down, 0.12), (points[0] + 0.28 * down, 0.08), (points[1] + 0.28 * down, 0.08)]
-    beside = [(points[3] - 0.18 * aside - 0.1 * down, 0.1), (points[4] + 0.18 * aside - 0.1 * down, 0.1)]
-    skin, beside = _patches(lab, skin, across), _patches(lab, beside, across)
-    lower = _patches(lab, [(mouth, 0.3)], across)
-    distance = np.hypot(*(np.median(skin, 0) - np.median(lower, 0))[1:])
-    lips = np.percentile(lower[:, 1], 90) - np.median(beside[:, 1])
-    return float(0.267 * min(distance, 40.0) - 0.185 * np.clip(lips, -10, 40) - 90.2 * (score - 0.886))
-
-
-def _patches(lab, places, across):
-    """The colours in squares about some places, N×3."""
-    out = []
-    for (x, y), radius in places:
-        reach = int(max(2, radius * across))
-        x, y = int(np.clip(x, 0, lab.shape[1] - 1)), int(np.clip(y, 0, lab.shape[0] - 1))
-        out.append(lab[max(0, y - reach) : y + reach + 1, max(0, x - reach) : x + reach + 1].reshape(-1, 3))
-    return np.concatenate(out)
 
 
 def curate_source(spec, output, criteria=None, *, crops=None, workers=0, overwrite=False, progress=True):
@@ -210,7 +173,12 @@ def curate_source(spec, output, criteria=None, *, crops=None, workers=0, overwri
     rows = open_rows(spec, [output])
     if output.is_dir() and not overwrite and not (output / HIDDEN).exists() and any(output.iterdir()):
         raise ConfigError(f"{output} holds other files already: choose an empty folder, or overwrite it.")
-    options = {"source": rows.spec if rows.folder is None else "folder", **asdict(criteria), "crops": crops}
+    options = {
+        "source": rows.spec if rows.folder is None else "folder",
+        **asdict(criteria),
+        "crops": crops,
+        "mask_by": "judge",
+    }
     report, columns = CurateReport(), {}
     journal = Journal(output, options, anew=overwrite)
 

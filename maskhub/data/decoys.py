@@ -48,7 +48,7 @@ def decoy(image, region, rng):
     soft = cv2.GaussianBlur((region > 0.5).astype(np.float32), (0, 0), rng.uniform(0.025, 0.06) * side)
     soft = soft[..., None] * np.float32(rng.uniform(0.6, 1.0))
     picture = image.astype(np.float32)
-    kind = rng.choice(4, p=(0.25, 0.25, 0.35, 0.15))
+    kind = rng.choice(4, p=(0.28, 0.27, 0.37, 0.08))
     if kind == 0:  # a shadow or a dirty tint: the face's own pixels still show
         other = picture * rng.uniform(0.35, 0.9) * rng.uniform(0.88, 1.12, 3).astype(np.float32)
     elif kind == 1:  # a beard: dark, and rough

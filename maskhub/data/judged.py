@@ -33,7 +33,7 @@ VISIBLE = 0.03
 class JudgedCrops(IterableDataset):
     """Endless samples of four aligned crops, walked by position as :class:`~maskhub.data.paired.WornPairs`.
 
-    1. a face of ``unmasked`` in a rule-made mask, worn wrongly now and then: masked, region known;
+    1. a face of ``unmasked`` in a rule-made mask, worn wrongly or dyed now and then: masked, region known;
     2. the same face bare, every other time with a decoy (:mod:`maskhub.data.decoys`): unmasked, region empty;
     3. a face of ``masked``, or (every third time) its lower half under the upper half of the bare one: masked, region
        unknown;
@@ -85,7 +85,7 @@ class JudgedCrops(IterableDataset):
         visible = 1 if (region > 0.5).mean() >= VISIBLE else 0.5
         real = _square(photo, self.resolution, rng)
         made = [
-            (worn, region, visible, 1),
+            (_dyed(worn, region, rng) if rng.random() < 0.3 else worn, region, visible, 1),
             (decoy(bare, region, rng) if rng.random() < 0.5 else bare, empty, 0, 1),
             (_joined(bare, real, rng) if rng.random() < 1 / 3 else real, empty, 1, 0),
             (bare if rng.random() < 1 / 3 else _joined(real, bare, rng, highest=EYES), empty, 0, 1),
@@ -148,6 +148,14 @@ def roughen(image, rng):
         _, data = cv2.imencode(".jpg", out[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 95))])
         out = cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1]
     return out
+
+
+def _dyed(image, region, rng):
+    """The mask in another colour: rules know some dozens, people wear all."""
+    dye = rng.uniform(0.25, 1.0, 3)
+    dye *= rng.uniform(0.7, 1.2) / dye.mean()
+    dyed = image * (1 + (dye.astype(np.float32) - 1) * region[..., None])
+    return np.rint(dyed).clip(0, 255).astype(np.uint8)
 
 
 def _joined(upper, lower, rng, highest=0.42):

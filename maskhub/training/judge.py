@@ -36,7 +36,9 @@ __all__ = ["JudgeConfig", "JudgeTraining", "judge_losses"]
 
 SURE = 0.85
 """How sure the teacher must be of a pixel, either way, to teach it."""
-_FREE_ON_RESUME = ("output", "recipe", "resume", "workers", "checkpoint_every", "sample_every", "log_every", "cache")
+_FREE_ON_RESUME = (
+    "output", "recipe", "resume", "workers", "checkpoint_every", "sample_every", "log_every", "cache", "max_steps",
+)  # fmt: skip
 
 
 @dataclass
