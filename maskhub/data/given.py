@@ -46,7 +46,11 @@ class GivenPairs(IterableDataset):
 
 def _check_pairs(unmasked, masked):
     how = "Give two folders with the same file names, or two image columns of one dataset (user/dataset:split#column)."
-    if hasattr(unmasked, "paths") != hasattr(masked, "paths"):
+    if hasattr(unmasked, "faces") and hasattr(masked, "faces"):  # drawn ones
+        if [face.name for face in unmasked.faces] != [face.name for face in masked.faces]:
+            raise SourceError(f"{unmasked.spec} and {masked.spec} are not the same faces.")
+        return
+    if hasattr(unmasked, "paths") != hasattr(masked, "paths") or hasattr(unmasked, "faces") or hasattr(masked, "faces"):
         raise SourceError(f"{unmasked.spec} and {masked.spec} can't be paired. {how}")
     if hasattr(unmasked, "paths"):
         names = [

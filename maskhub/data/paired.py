@@ -44,7 +44,8 @@ class WornPairs(IterableDataset):
     number of workers, and from any start.
 
     A photo without a clear face is replaced by another one of a folder; of a streamed dataset, where another can't be
-    had without reading on, it comes unmasked with an empty region. Curate such a dataset first.
+    had without reading on, it comes unmasked with an empty region. Curate such a dataset first. The built-in pixel
+    faces wear coverings of their own, drawn with them.
 
     Args:
         source: of :func:`maskhub.data.sources.open_source`.
@@ -89,7 +90,24 @@ class WornPairs(IterableDataset):
 
     def _sample(self, position, photo):
         rng = np.random.default_rng((self.seed, 2, position))
-        pixels = np.asarray(photo)
+        loaded = max(self.resolution, round(self.resolution * self.load_scale))
+        if hasattr(self.source, "pair"):  # drawn faces, which are known with and without their covering
+            pair = self.source.pair(position, self.seed)
+            before, after, region = (
+                cv2.resize(picture, (loaded, loaded), interpolation=cv2.INTER_NEAREST) for picture in pair
+            )
+        else:
+            before, after, region = self._worn(position, np.asarray(photo), loaded, rng)
+        x, y = rng.integers(0, loaded - self.resolution + 1, 2)
+        cut = np.s_[y : y + self.resolution, x : x + self.resolution]
+        mirrored = rng.random() < 0.5
+        pictures = {"unmasked": before[cut], "masked": after[cut], "region": region[cut]}
+        if mirrored:
+            pictures = {name: picture[:, ::-1] for name, picture in pictures.items()}
+        return {name: _tensor(picture) for name, picture in pictures.items()}
+
+    def _worn(self, position, pixels, loaded, rng):
+        """The aligned face at ``loaded`` pixels without and with a mask, and the region."""
         found = self.cache.look(pixels)
         if found is None and hasattr(self.source, "__len__"):
             for other in range(position + STEP, position + STEP * (TRIES + 1), STEP):
@@ -99,25 +117,16 @@ class WornPairs(IterableDataset):
                     break
             else:
                 raise SourceError(f"{TRIES} photos of {self.source.spec} in a row show no clear face: curate it first.")
-        loaded = max(self.resolution, round(self.resolution * self.load_scale))
         if found is None:
             warnings.warn(f"left unmasked: a photo of {self.source.spec} shows no clear face", stacklevel=2)
             before = _squared(pixels, loaded)
-            after, region = before, np.zeros(before.shape[:2], np.float32)
-        else:
-            face, marks = found
-            matrix = align.alignment(face, loaded)
-            before = align.crop(pixels, matrix, loaded)
-            worn = self.wearing.way(rng)
-            made = self.wearing.put_on(before, moved_landmarks(marks, matrix), int(rng.integers(2**62)), worn)
-            after, region = made.image, made.region
-        x, y = rng.integers(0, loaded - self.resolution + 1, 2)
-        cut = np.s_[y : y + self.resolution, x : x + self.resolution]
-        mirrored = rng.random() < 0.5
-        pictures = {"unmasked": before[cut], "masked": after[cut], "region": region[cut]}
-        if mirrored:
-            pictures = {name: picture[:, ::-1] for name, picture in pictures.items()}
-        return {name: _tensor(picture) for name, picture in pictures.items()}
+            return before, before, np.zeros(before.shape[:2], np.float32)
+        face, marks = found
+        matrix = align.alignment(face, loaded)
+        before = align.crop(pixels, matrix, loaded)
+        worn = self.wearing.way(rng)
+        made = self.wearing.put_on(before, moved_landmarks(marks, matrix), int(rng.integers(2**62)), worn)
+        return before, made.image, made.region
 
 
 def cache_folder(source):

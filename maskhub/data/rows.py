@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from maskhub.data.pixel_faces import PixelSource
 from maskhub.data.sources import HubSource, open_source
 from maskhub.errors import SourceError
 from maskhub.faces.photo import PHOTO_SUFFIXES
@@ -66,6 +67,11 @@ def open_rows(spec, leave_out=()):
     if folder.is_dir():
         return FolderRows(folder, leave_out)
     source = open_source(str(spec))
+    if isinstance(source, PixelSource):
+        raise SourceError(
+            f"{spec} is drawn at 32 pixels, where no face detector sees it: there is nothing to mask, curate or pair. "
+            "`maskhub dataset draw` writes it as a folder; training takes it as it is."
+        )
     if not isinstance(source, HubSource):
         raise SourceError(f"{spec} is no folder of photos and no dataset on the Hub.")
     return HubRows(source)

@@ -1,9 +1,10 @@
-"""Sources of photos: one spec string for a folder or a Hub dataset.
+"""Sources of photos: one spec string for a folder, a Hub dataset or our own drawn faces.
 
     faces/                                      a folder, flat or with sub-folders (imagefolder)
     user/dataset[:split][@revision][#column]    a dataset on the Hub, streamed
+    builtin:pixel-faces[/...][:split]           drawn faces, see maskhub.data.pixel_faces
 
-Both are walked by *position*: the endless sequence of samples 0, 1, 2, ... that one seed defines, a new order each
+All are walked by *position*: the endless sequence of samples 0, 1, 2, ... that one seed defines, a new order each
 pass. Whoever needs a share (a process, a worker) or a later start (a resumed run) walks only those positions, so that
 no state has to be saved and no sample is lost or seen twice.
 """
@@ -20,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
+from maskhub.data.pixel_faces import PixelSource
 from maskhub.errors import PhotoError, SourceError, first_line
 from maskhub.faces.photo import PHOTO_SUFFIXES, open_photo, split_alpha
 from maskhub.hub_errors import hub_errors
@@ -54,7 +56,7 @@ def open_source(spec, holdout=False):
     """Open the source that a spec names.
 
     Args:
-        spec: a folder, or ``user/dataset[:split][@revision][#column]``.
+        spec: a folder, ``user/dataset[:split][@revision][#column]``, or ``builtin:pixel-faces`` with its options.
         holdout: leave out the photos of :func:`is_held_out`.
 
     Raises:
@@ -62,6 +64,8 @@ def open_source(spec, holdout=False):
     """
     if not spec:
         raise SourceError("a source is empty: give a folder of photos or a Hub dataset such as user/dataset:train.")
+    if spec.startswith("builtin:"):
+        return PixelSource(spec, is_held_out if holdout else None)
     folder = Path(spec).expanduser()
     if folder.is_dir():
         return FolderSource(folder, holdout)
@@ -69,7 +73,8 @@ def open_source(spec, holdout=False):
     if folder.exists() or not match:
         what = "is a file, not a folder" if folder.exists() else "is neither a folder here nor user/dataset on the Hub"
         raise SourceError(
-            f"the source {spec} {what}. Give a folder of photos or user/dataset[:split][@revision][#column]."
+            f"the source {spec} {what}. Give a folder of photos, user/dataset[:split][@revision][#column] "
+            "or builtin:pixel-faces."
         )
     return HubSource(match["id"], match["split"] or "train", match["revision"], match["column"], holdout)
 

@@ -1,0 +1,161 @@
+"""Small photos in memory with all that is known of them, to train on, to look through and to filter.
+
+faces = LabelledPhotos.open("builtin:pixel-faces")
+faces.where({"tone": "light"}).images        # uint8 N×32×32×3
+faces.values("hair_style")                   # ["balding", "bob", ...]
+"""
+
+import hashlib
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+
+from maskhub.data.pixel_faces import pixel_faces
+from maskhub.data.rows import open_rows
+from maskhub.data.sources import is_held_out
+from maskhub.errors import ConfigError, PhotoError, SourceError
+from maskhub.faces.photo import open_photo, split_alpha
+
+__all__ = ["LabelledPhotos", "parse_attributes"]
+
+MAX_BYTES = 2**31
+"""What the pixels of a source may fill of the memory."""
+
+
+@dataclass(frozen=True)
+class LabelledPhotos:
+    """Photos of one size with their columns.
+
+    Attributes:
+        images: uint8 N×R×R×3.
+        names: file names.
+        columns: a dict of each photo's other columns; values are strings.
+        spec: where they are from.
+    """
+
+    images: np.ndarray
+    names: list
+    columns: list
+    spec: str
+
+    @classmethod
+    def open(cls, specs, resolution=32, holdout=False):
+        """Read all photos of one source or of several.
+
+        Args:
+            specs: a folder (with ``metadata.csv``, or sub-folders as labels), ``user/dataset:split`` on the Hub, or
+                ``builtin:pixel-faces``; or a list of them.
+            resolution: R in pixels; the centred square of each photo is scaled to it.
+            holdout: leave out the photos of :func:`~maskhub.data.sources.is_held_out`.
+
+        Raises:
+            SourceError: no such source, no photo in it that can be read, or more than the memory should hold.
+        """
+        specs = [specs] if isinstance(specs, str) else list(specs)
+        images, names, columns = [], [], []
+        for spec in specs:
+            for name, photo, known in _read(spec):
+                if holdout and is_held_out(name):
+                    continue
+                if len(images) * 3 * resolution**2 > MAX_BYTES:
+                    raise SourceError(
+                        f"{spec} has over {len(images):,} photos: too many for this training, which keeps all."
+                    )
+                images.append(_square(photo, resolution))
+                names.append(name)
+                columns.append(known)
+        if not images:
+            raise SourceError(f"no photo of {' '.join(specs)} can be trained on.")
+        return cls(np.stack(images), names, columns, " ".join(specs))
+
+    def __len__(self):
+        return len(self.names)
+
+    def where(self, attributes):
+        """Only the photos whose columns have these values.
+
+        Raises:
+            SourceError: there is none; the message names the values that there are.
+        """
+        places = [n for n, known in enumerate(self.columns) if all(known.get(k) == v for k, v in attributes.items())]
+        if not places:
+            wanted = ", ".join(f"{key}={value}" for key, value in attributes.items())
+            there = "; ".join(f"{key}: {', '.join(self.values(key)) or 'no such column'}" for key in attributes)
+            raise SourceError(f"no photo of {self.spec} has {wanted} ({there}).")
+        return LabelledPhotos(
+            self.images[places], [self.names[n] for n in places], [self.columns[n] for n in places], self.spec
+        )
+
+    def values(self, column):
+        """The values of a column that occur, sorted."""
+        return sorted({known[column] for known in self.columns if known.get(column) not in (None, "")})
+
+    def fingerprint(self):
+        """A hash of all pixels in their order, by which a resumed run knows its photos."""
+        return hashlib.blake2b(np.ascontiguousarray(self.images), digest_size=16).hexdigest()
+
+    def tensor(self, places=slice(None)):
+        """Some of the photos as float32 N×3×R×R in [-1, 1]."""
+        pixels = torch.from_numpy(np.ascontiguousarray(self.images[places]))
+        return pixels.permute(0, 3, 1, 2).to(torch.float32).div_(127.5).sub_(1)
+
+    def labels(self, column, values):
+        """The index in ``values`` of each photo's value, int64 N.
+
+        Raises:
+            SourceError: a photo has another value, or none.
+        """
+        index = {value: number for number, value in enumerate(values)}
+        for name, known in zip(self.names, self.columns, strict=True):
+            if known.get(column) not in index:
+                has = f"{column}={known[column]}" if known.get(column) else f"no {column}"
+                raise SourceError(f"{name} of {self.spec} has {has}; it must be one of {', '.join(values)}.")
+        return torch.tensor([index[known[column]] for known in self.columns])
+
+
+def parse_attributes(texts):
+    """``["tone=light", "eyes=round"]`` as a dict.
+
+    Raises:
+        ConfigError: a text that is not of that form.
+    """
+    for text in texts:
+        if text.count("=") != 1 or not all(part.strip() for part in text.split("=")):
+            raise ConfigError(f"an attribute is given as column=value, such as tone=light, not {text!r}.")
+    return {key.strip(): value.strip() for key, value in (text.split("=") for text in texts)}
+
+
+def _read(spec):
+    """``(name, RGB photo, columns)`` of each photo that can be read."""
+    if spec.startswith("builtin:"):
+        yield from ((face.name, face.image, face.columns) for face in pixel_faces(spec))
+        return
+    for row in open_rows(spec):
+        try:
+            photo = split_alpha(open_photo(row.open()))[0]
+        except PhotoError as error:
+            warnings.warn(f"left out: {error}", stacklevel=2)
+            continue
+        yield row.name, photo, {key: str(value) for key, value in row.columns.items() if value is not None}
+
+
+def _square(photo, resolution):
+    side = min(photo.size)
+    if photo.size != (resolution, resolution):
+        left, top = (photo.width - side) // 2, (photo.height - side) // 2
+        # pixel art that was magnified comes back to its very pixels
+        exact = side % resolution == 0 and _magnified(np.asarray(photo), side // resolution)
+        how = Image.Resampling.NEAREST if exact else Image.Resampling.BICUBIC
+        photo = photo.resize((resolution, resolution), how, box=(left, top, left + side, top + side))
+    return np.asarray(photo)
+
+
+def _magnified(pixels, factor):
+    height, width = pixels.shape[:2]
+    if height != width or factor < 2:
+        return False
+    blocks = pixels.reshape(height // factor, factor, width // factor, factor, -1)
+    return bool((blocks == blocks[:, :1, :, :1]).all())

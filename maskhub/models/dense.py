@@ -1,0 +1,112 @@
+"""The dense GAN of the re-imaging paper, for small pictures: fully connected layers alone.
+
+Paper 3, its tables for 32×32 faces. What the tables count fixes the layers. Generator, dense layers with their biases:
+
+    100·512 + 512  +  512·512 + 512  +  512·1024 + 1024  +  1024·3072 + 3072   = 3,988,480
+    batch norm after all but the last, gain and shift: 2·(512 + 512 + 1024)    =     4,096   3,992,576 trainable
+    its running mean and variance, which are not trained                       =     4,096
+
+Discriminator: 3072·1024 + 1024  +  1024·256 + 256  +  256·64 + 64  +  64 + 1  = 3,425,665. The tables do not say what
+lies between the layers; ours is LeakyReLU(0.2), as in the dense GANs of the time.
+"""
+
+import itertools
+
+import torch
+from diffusers.configuration_utils import register_to_config
+from torch import nn
+
+from maskhub.errors import ConfigError
+from maskhub.models.network import Network, check_multiple, check_range
+
+__all__ = ["DenseDiscriminator", "DenseGenerator", "check_latents"]
+
+
+class DenseGenerator(Network):
+    """Maps N×latent normal random numbers to N×3×R×R in [-1, 1].
+
+    Args:
+        resolution: R in pixels.
+        latent: random numbers a picture.
+        hidden: sizes of the hidden layers.
+        out_channels: of the pictures.
+    """
+
+    @register_to_config
+    def __init__(
+        self,
+        resolution: int = 32,
+        latent: int = 100,
+        hidden: tuple[int, ...] = (512, 512, 1024),
+        out_channels: int = 3,
+    ):
+        super().__init__()
+        check_range("resolution", resolution, 4, 128)
+        sizes = [latent, *_sizes(hidden)]
+        layers = []
+        for before, after in itertools.pairwise(sizes):
+            layers += [nn.Linear(before, after), nn.BatchNorm1d(after), nn.LeakyReLU(0.2)]
+        layers += [nn.Linear(sizes[-1], out_channels * resolution**2), nn.Tanh()]
+        self.stack = nn.Sequential(*layers)
+        self.init_weights()
+
+    def forward(self, latents):
+        check_latents(latents, self.config.latent)
+        side = self.config.resolution
+        return self.stack(latents).unflatten(1, (self.config.out_channels, side, side))
+
+
+class DenseDiscriminator(Network):
+    """Maps N×3×R×R in [-1, 1] to N×1 logits; real is high. No sigmoid: the loss applies it.
+
+    Args:
+        resolution: R in pixels.
+        hidden: sizes of the hidden layers.
+        dropout: probability after each hidden layer (0 in the paper's count, which dropout does not change).
+        in_channels: of the pictures.
+    """
+
+    @register_to_config
+    def __init__(
+        self,
+        resolution: int = 32,
+        hidden: tuple[int, ...] = (1024, 256, 64),
+        dropout: float = 0.0,
+        in_channels: int = 3,
+    ):
+        super().__init__()
+        check_range("resolution", resolution, 4, 128)
+        sizes = [in_channels * resolution**2, *_sizes(hidden)]
+        layers = [nn.Flatten()]
+        for before, after in itertools.pairwise(sizes):
+            layers += [nn.Linear(before, after), nn.LeakyReLU(0.2), nn.Dropout(dropout)]
+        self.stack = nn.Sequential(*layers, nn.Linear(sizes[-1], 1))
+        self.init_weights()
+
+    def forward(self, images):
+        side = self.config.resolution
+        check_multiple(images, side, self.config.in_channels, at_least=side)
+        return self.stack(images)
+
+    def init_weights(self):
+        """Draw weights uniformly within ±√(6 / (inputs + outputs)), Glorot's, and set every bias to 0.
+
+        Without a norm, N(0, 0.02) lets the signal fade from layer to layer.
+        """
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                nn.init.zeros_(module.bias)
+
+
+def check_latents(latents, size):
+    """Raise :class:`ConfigError` unless ``latents`` is N×``size``."""
+    if not isinstance(latents, torch.Tensor) or latents.ndim != 2 or latents.shape[1] != size:
+        shape = "×".join(map(str, getattr(latents, "shape", ()))) or type(latents).__name__
+        raise ConfigError(f"expected random numbers of shape N×{size}, got {shape}.")
+
+
+def _sizes(hidden):
+    if not hidden or min(hidden) < 1:
+        raise ConfigError(f"hidden is {hidden!r}; it must be one or more sizes of at least 1.")
+    return list(hidden)
