@@ -14,6 +14,7 @@ __all__ = ["report_page"]
 STYLE = Path(__file__).with_name("page.css")
 COLOURS = ("--c1", "--c2", "--c3", "--c4", "--c5", "--c6")
 MOST_FAILURES = 40
+PARTS = {"_inside": "inside the region", "_outside": "outside the region"}
 WIDTH, HEIGHT, LEFT, BOTTOM = 640, 300, 56, 44
 """Of a curve's drawing, in its own units, and the room for the names of its axes."""
 ABOUT = {
@@ -120,7 +121,17 @@ def _figures(figures):
     """Single figures as tiles, rows of figures as a table."""
     single = {name: entry for name, entry in figures.items() if _is_figure(entry)}
     rows = {name: _one_row(entry) for name, entry in figures.items() if not _is_figure(entry)}
-    return (_tiles(single) if single else "") + (_table(rows) if rows else "")
+    return (_tiles(single) if single else "") + "".join(_table(part, title) for title, part in _parts(rows))
+
+
+def _parts(rows):
+    """A table of whole, inside and outside is read more easily as three."""
+    columns = list(dict.fromkeys(key for row in rows.values() for key in row))
+    parts = {title: [c for c in columns if c.endswith(end)] for end, title in PARTS.items()}
+    whole = [c for c in columns if not any(c in part for part in parts.values())]
+    for title, part in ({"": whole} if len(whole) == len(columns) else {"whole picture": whole} | parts).items():
+        if part:
+            yield title, {name: {c: row.get(c) for c in part} for name, row in rows.items()}
 
 
 def _tiles(figures):
@@ -134,9 +145,10 @@ def _tiles(figures):
     return f'<div class="tiles">{"".join(tiles)}</div>'
 
 
-def _table(rows):
+def _table(rows, title=""):
     columns = list(dict.fromkeys(key for row in rows.values() for key in row))
     head = "".join(f"<th>{_text(_said(column))}</th>" for column in columns)
+    caption = f"<caption>{_text(title)}</caption>" if title else ""
     body = []
     for name, row in rows.items():
         cells = []
@@ -144,12 +156,11 @@ def _table(rows):
             entry = row.get(column)
             entry = entry if isinstance(entry, dict) else {"value": entry}
             title = f' title="n {entry["n"]:,}"' if entry.get("n") is not None else ""
-            ends = f"<small>{_text(_ends(entry))}</small>" if entry.get("interval") else ""
+            ends = f"<small>{_text(_ends(entry))}</small>" if _ends(entry) else ""
             cells.append(f"<td{title}>{_number(entry.get('value'))}{ends}</td>")
         body.append(f'<tr><th scope="row">{_text(name)}</th>{"".join(cells)}</tr>')
-    return (
-        f'<div class="wide"><table><thead><tr><th></th>{head}</tr></thead><tbody>{"".join(body)}</tbody></table></div>'
-    )
+    inside = f"{caption}<thead><tr><th></th>{head}</tr></thead><tbody>{''.join(body)}</tbody>"
+    return f'<div class="wide"><table>{inside}</table></div>'
 
 
 def _gallery(items, folder):
@@ -157,8 +168,10 @@ def _gallery(items, folder):
     for item in items:
         picture = _embedded(folder / item["picture"]) if item.get("picture") else ""
         said = item.get("reason") or _number(item.get("score"))
-        image = f'<img src="{picture}" alt="{_text(item["name"])}" loading="lazy">' if picture else ""
-        figures.append(f"<figure>{image}<figcaption><b>{_text(said)}</b> {_text(item['name'])}</figcaption></figure>")
+        image = f'<img src="{picture}" alt="{_text(item["name"])}">' if picture else ""
+        figures.append(
+            f"<figure>{image}<figcaption><b>{_text(said)}</b> {_text(Path(item['name']).stem)}</figcaption></figure>"
+        )
     return f'<div class="gallery">{"".join(figures)}</div>'
 
 
@@ -190,10 +203,10 @@ def _curve(curve):
     for tick in y_ticks:
         _, y = place(x_low, tick)
         drawn.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - 16}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        drawn.append(f'<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{_number(tick)}</text>')
+        drawn.append(f'<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{_tick(tick)}</text>')
     for tick in x_ticks:
         x, _ = place(tick, y_low)
-        drawn.append(f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{_number(tick)}</text>')
+        drawn.append(f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{_tick(tick)}</text>')
     middle = (LEFT + WIDTH - 16) / 2
     drawn.append(f'<text x="{middle}" y="{HEIGHT - 6}" text-anchor="middle">{_text(curve["x"])}</text>')
     keys = []
@@ -239,15 +252,17 @@ def _number(value):
     if size < 1e-4 or size >= 1e7:
         return f"{value:.2e}".replace("-", "−")
     digits = 0 if size >= 1000 else 1 if size >= 100 else 2 if size >= 10 else 3 if size >= 0.1 else 4
-    return (
-        f"{value:,.{digits}f}".rstrip("0").rstrip(".").replace("-", "−")
-        if digits
-        else f"{value:,.0f}".replace("-", "−")
-    )
+    return f"{value:,.{digits}f}".replace("-", "−")
+
+
+def _tick(value):
+    text = _number(round(float(value), 10))
+    return text.rstrip("0").rstrip(".") if "." in text and "e" not in text else text
 
 
 def _ends(entry):
-    return "{} to {}".format(*map(_number, entry["interval"])) if entry.get("interval") else ""
+    low, high = entry.get("interval") or (0, 0)
+    return f"{_number(low)} to {_number(high)}" if high > low else ""
 
 
 def _said(key):
