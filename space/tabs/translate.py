@@ -8,13 +8,13 @@ from PIL import Image
 
 from maskhub.errors import MaskHubError
 from maskhub.pipelines.outline import outline
-from space import photos
+from space import automatic, photos
 
 __all__ = ["TITLE", "build"]
 
 TITLE = "Translate"
 SAID = {"mask": "Mask put on", "unmask": "Mask taken off"}
-SUFFIX = {"mask": "masked", "unmask": "unmasked"}
+SUFFIX = {"mask": "masked", "unmask": "unmasked", "automatic": "translated"}
 ABOUT = {
     "mask": "Put a mask on every face of a photo.",
     "unmask": "Take the mask off every face of a photo. What lay under it is invented.",
@@ -30,6 +30,7 @@ def build(pipe):
             with gr.Row(elem_classes="pair"):
                 mask = gr.Button("Put a mask on", variant="primary", elem_id="mask", min_width=120)
                 unmask = gr.Button("Take it off", variant="primary", elem_id="unmask", min_width=120)
+            auto = gr.Button("Automatic: off where one is worn, else on", elem_id="automatic")
             problem = photos.line("translate-problem")
             photos.examples(photo)
         with gr.Column(min_width=300):
@@ -48,18 +49,26 @@ def build(pipe):
         start = time.perf_counter()
         try:
             image = photos.read(path)
-            output = pipe(image, direction, details=True)
+            if direction == "automatic":
+                done = automatic.translate(pipe, image)
+                after, region, boxes, text = done.image, done.region, done.boxes, automatic.said(done)
+                invented = "unmask" in done.directions
+            else:
+                output = pipe(image, direction, details=True)
+                after, region, boxes = output.images[0], output.regions[0], output.boxes[0]
+                text = f"{SAID[direction]}: {len(boxes)} {'face' if len(boxes) == 1 else 'faces'} found"
+                invented = direction == "unmask"
         except MaskHubError as error:
             return photos.problem(error), *cleared
-        seconds, boxes, region = time.perf_counter() - start, output.boxes[0], output.regions[0] > 0.5
+        seconds, region = time.perf_counter() - start, region > 0.5
         result = {
             "before": photos.viewable(path, image),
-            "after": photos.save_png(output.images[0], path, SUFFIX[direction], like=image),
+            "after": photos.save_png(after, path, SUFFIX[direction], like=image),
             "shape": region.shape,
             "region": np.packbits(region),
         }
-        text = f"{SAID[direction]}: {len(boxes)} {'face' if len(boxes) == 1 else 'faces'} found, {seconds:.1f} s."
-        if direction == "unmask":
+        text += f" {seconds:.1f} s." if direction == "automatic" else f", {seconds:.1f} s."
+        if invented:
             text += " What lay under the mask is invented."
         left, _, width, _ = boxes[0]
         # the line through the middle of the largest face, so that the change shows
@@ -75,7 +84,7 @@ def build(pipe):
 
     api = gr.Button(visible=False)
     picture = gr.Image(type="filepath", format="png", visible=False, label="result")
-    for direction, button in (("mask", mask), ("unmask", unmask)):
+    for direction, button in (("mask", mask), ("unmask", unmask), ("automatic", auto)):
         button.click(
             lambda photo, outlined, direction=direction: show(photo, outlined, direction),
             [photo, outlined],
@@ -84,6 +93,8 @@ def build(pipe):
             concurrency_id="model",
             api_visibility="private",
         ).then(None, js=photos.scroll_to("translate-result", "translate-problem"), api_visibility="private")
+        if direction == "automatic":  # scripts ask the judge themselves
+            continue
         api.click(
             lambda photo, direction=direction: file(photo, direction),
             photo,
