@@ -41,7 +41,7 @@ class SimGenerator(Network):
         self.head = nn.Sequential(nn.Conv2d(in_channels, width, 3, padding=1, padding_mode=mode), nn.ReLU())
         self.trunk = nn.Sequential(*(SimBlock(width, make_norm, bias, mode) for _ in range(blocks)))
         self.tail = nn.Sequential(nn.Conv2d(width, out_channels, 1), nn.Tanh())
-        self.init_weights()
+        _init_as_keras(self)
 
     def forward(self, images):
         check_multiple(images, 1, self.config.in_channels, at_least=4)
@@ -98,9 +98,18 @@ class SimDiscriminator(Network):
         self.judge = nn.Sequential(
             nn.Flatten(), nn.BatchNorm1d(2 * (resolution // 16) ** 2), nn.Linear(2 * (resolution // 16) ** 2, 1)
         )
-        self.init_weights()
+        _init_as_keras(self)
 
     def forward(self, images):
         side = self.config.resolution
         check_multiple(images, side, self.config.in_channels, at_least=side)
         return self.judge(self.features(images))
+
+
+def _init_as_keras(network):
+    """Glorot's uniform weights, as in the study: N(0, 0.02) shrinks what layers without a norm see to nothing."""
+    for module in network.modules():
+        if isinstance(module, (nn.Conv2d, nn.Linear)):
+            nn.init.xavier_uniform_(module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)

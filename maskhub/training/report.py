@@ -147,12 +147,14 @@ def write_curves(output, stage_starts=()):
         output: the run's folder.
         stage_starts: steps at which a new stage began; drawn as upright lines.
     """
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure  # not pyplot, which would keep each figure
 
     lines = [json.loads(line) for line in (Path(output) / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     names = list(dict.fromkeys(name for line in lines for name in line if name not in NOT_LOSSES))
     adversarial = [name for name in names if name.split("_")[0] in ("D", "G") and name not in ("G_L1", "G_cosine")]
     panels = [panel for panel in (adversarial, [n for n in names if n not in adversarial]) if panel]
+    if not panels:  # shorter than log_every
+        return
     figure = Figure(figsize=(9, 3.4 * len(panels)), layout="constrained")
     for place, panel in enumerate(panels):
         axes = figure.add_subplot(len(panels), 1, place + 1)

@@ -57,7 +57,14 @@ class SimGANConfig(WornConfig):
 
     def check(self):
         super().check()
-        for name in ("lambda_image", "lambda_gan", "pretrain_generator", "pretrain_discriminator", "pool_size", "blocks"):
+        for name in (
+            "lambda_image",
+            "lambda_gan",
+            "pretrain_generator",
+            "pretrain_discriminator",
+            "pool_size",
+            "blocks",
+        ):
             check_least(self, name, 0)
         for name in ("generator_width", "discriminator_width"):
             check_least(self, name, 1)
@@ -68,8 +75,13 @@ class SimGANConfig(WornConfig):
 
     def timeline(self):
         """The stages, after those of the paper's pre-training."""
-        first = {"steps": self.pretrain_generator, "lambda_gan": 0.0, "discriminator_updates": 0}
-        second = {"steps": self.pretrain_discriminator, "generator_updates": 0}
+        first = {
+            "steps": self.pretrain_generator,
+            "lambda_gan": 0.0,
+            "discriminator_updates": 0,
+            "lr_schedule": "constant",
+        }
+        second = {"steps": self.pretrain_discriminator, "generator_updates": 0, "lr_schedule": "constant"}
         before = [stage for stage in (first, second) if stage["steps"]]
         done = sum(stage["steps"] for stage in before)
         return before + (list(self.stages) or [{"steps": max(1, self.max_steps - done)}])

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from maskhub.training.cyclegan import CycleGAN, CycleGANConfig
 from maskhub.training.launch import launch
+from maskhub.training.registry import method
 
 ROOT = Path(__file__).parents[2]
 
@@ -48,16 +48,26 @@ def small_run(drawn):
     return [*options.split(), "--unmasked", str(drawn / "unmasked"), "--masked", str(drawn / "masked")]
 
 
+@pytest.fixture(scope="session")
+def faces(astronaut, tmp_path_factory):
+    """A folder of eight photos with a face that can be found, for what wears masks as it trains."""
+    root = tmp_path_factory.mktemp("faces")
+    head = astronaut.crop((120, 20, 330, 230))
+    for number in range(8):
+        head.rotate(number * 8 - 28).resize((128, 128)).save(root / f"face_{number}.png")
+    return root
+
+
 def environment(**extra):
     return os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)} | extra
 
 
 @pytest.fixture(scope="session")
 def start():
-    """Start ``train_cyclegan.py`` with options; returns the ``Popen``, output in one pipe."""
+    """Start a training script with options; returns the ``Popen``, output in one pipe."""
 
-    def run(*options, launcher=(sys.executable,), **extra):
-        command = [*launcher, str(ROOT / "train_scripts" / "train_cyclegan.py"), *map(str, options)]
+    def run(*options, launcher=(sys.executable,), script="train_cyclegan.py", **extra):
+        command = [*launcher, str(ROOT / "train_scripts" / script), *map(str, options)]
         return subprocess.Popen(
             command, env=environment(**extra), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
@@ -67,12 +77,12 @@ def start():
 
 @pytest.fixture
 def here(capfd):
-    """Run the script in this process, which saves seconds of imports; returns exit code and output."""
+    """Run a script in this process, which saves seconds of imports; returns exit code and output."""
 
-    def run(*options):
+    def run(*options, name="cyclegan"):
         code = 0
         try:
-            launch(CycleGAN, CycleGANConfig, "", [str(option) for option in options])
+            launch(*method(name), "", [str(option) for option in options])
         except SystemExit as stop:
             code = stop.code
         return code, "".join(capfd.readouterr())
@@ -82,7 +92,7 @@ def here(capfd):
 
 @pytest.fixture(scope="session")
 def finish(start):
-    """Run ``train_cyclegan.py`` to its end; returns exit code and output."""
+    """Run a training script to its end; returns exit code and output."""
 
     def run(*options, **how):
         process = start(*options, **how)
