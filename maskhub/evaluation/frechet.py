@@ -51,7 +51,8 @@ class FeatureStatistics:
         self.dimensions, self.kept, self.n = dimensions, kept, 0
         self.mean = torch.zeros(dimensions, dtype=torch.float64)
         self._scatter = torch.zeros(dimensions, dimensions, dtype=torch.float64) if moments else None
-        self._kept, self._rng = [], np.random.default_rng(seed)
+        # one block from the start: rows laid down singly among passing buffers would keep the heap from shrinking
+        self._kept, self._rng = torch.empty(kept, dimensions), np.random.default_rng(seed)
 
     def update(self, features):
         """Take in a batch.
@@ -68,17 +69,16 @@ class FeatureStatistics:
         if not torch.isfinite(batch).all():
             raise ConfigError("some features are no numbers (NaN or infinite): look at the images they are of.")
         for number, row in enumerate(batch.to(torch.float32), self.n):
-            if number < self.kept:
-                self._kept.append(row.clone())
-            elif (place := int(self._rng.integers(number + 1))) < self.kept:
-                self._kept[place] = row.clone()
+            place = number if number < self.kept else int(self._rng.integers(number + 1))
+            if place < self.kept:
+                self._kept[place] = row
         count = len(batch)
         if self._scatter is not None and count:
             batch = batch.to(torch.float64)
             mean = batch.mean(0)
             centred, shift = batch - mean, mean - self.mean
             # two sets' scatters add up, and the shift between their means (Chan, Golub, LeVeque 1979)
-            self._scatter += centred.T @ centred + torch.outer(shift, shift) * (self.n * count / (self.n + count))
+            self._scatter.addmm_(centred.T, centred).addr_(shift, shift, alpha=self.n * count / (self.n + count))
             self.mean += shift * (count / (self.n + count))
         self.n += count
 
@@ -92,7 +92,7 @@ class FeatureStatistics:
     @property
     def sample(self):
         """float32 tensor of at most ``kept`` rows."""
-        return torch.stack(self._kept) if self._kept else torch.zeros(0, self.dimensions)
+        return self._kept[: min(self.n, self.kept)]
 
 
 def frechet_distance(first, second):
