@@ -109,7 +109,7 @@ class VGG19Encoder(Encoder):
     """
 
     name, dimensions, face_network = "vgg19", 512, False
-    layer, resolution = 31, 112
+    layer, resolution = 31, 96
 
     def __init__(self, weights=None):
         from maskhub.models.vgg import VGG

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from maskhub.errors import ConfigError
+from maskhub.evaluation.report import figure
 
 __all__ = [
     "FARS",
@@ -139,7 +140,8 @@ def verification_figures(scores, same, folds, within=None, resamples=500, seed=0
     for _ in range(resamples):
         again = np.concatenate([s[rng.integers(0, len(s), len(s))] for s in strata if len(s)])
         drawn.append(_rates(scores, same, folds, again, fixed))
-    low, high = np.percentile(drawn, [2.5, 97.5], axis=0) if drawn else (value, value)
+    # "nearest" and no mean of two: without spread a separation is infinite
+    low, high = np.percentile(drawn, [2.5, 97.5], axis=0, method="nearest") if drawn else (value, value)
     pairs, counts = len(chosen), (int(same[chosen].sum()), int((~same[chosen]).sum()))
     numbers = [pairs, pairs, pairs] + [counts[0], counts[1]] * len(FARS)
     names = ["separation σ", "Gaussian error", "equal-error rate"]
@@ -152,7 +154,7 @@ def verification_figures(scores, same, folds, within=None, resamples=500, seed=0
         "different σ": rule.different_std,
     }
     for name, number, v, a, b in zip(names, numbers, value, low, high, strict=True):
-        figures[name] = {"value": float(v), "interval": [float(a), float(b)], "n": number}
+        figures[name] = figure(v, (float(a), float(b)), number)
     return figures
 
 
