@@ -8,7 +8,7 @@ import tyro
 
 from maskhub.errors import ConfigError, PhotoError
 
-__all__ = ["Input", "Output", "best_device", "cycle", "load_pipeline", "mask", "report_line", "unmask"]
+__all__ = ["Input", "Output", "best_device", "cycle", "load_pipeline", "mask", "outline", "report_line", "unmask"]
 
 Input = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="INPUT")]
 Output = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUTPUT")]
@@ -119,6 +119,48 @@ def cycle(
     save_photo(sheet, output)
     errors = ", ".join(f"{error:.2f}" for error in result.cycle_errors[0])
     print(f"wrote {output}; cycle error of each face (mean change, 0 to 255): {errors}")
+    return 0
+
+
+def outline(
+    before: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="BEFORE")],
+    after: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="AFTER")],
+    output: Output,
+    /,
+    regions: Path | None = None,
+    overwrite: bool = False,
+) -> int:
+    """Draw the contour of what was changed in a photo, or in each of a folder.
+
+    Args:
+        before: The photo as it was, or a folder of them.
+        after: What was made of it, or a folder of files of the same names; the contour is drawn on these.
+        output: The picture to write, or a folder.
+        regions: Folder of 8-bit regions, as `maskhub mask --regions` writes them, or one for a photo; found by
+            comparing the pictures if not given.
+        overwrite: Make results anew that exist already.
+    """
+    import numpy as np
+
+    from maskhub.data.batch import process_folder, result_path, save_photo
+    from maskhub.faces.photo import open_photo, split_alpha
+    from maskhub.pipelines.outline import changed
+    from maskhub.pipelines.outline import outline as draw
+
+    def drawn(path):
+        inside = path.relative_to(before) if before.is_dir() else Path()
+        made = open_photo(result_path(after / inside) if before.is_dir() else after)
+        if regions is None:
+            return draw(made, changed(split_alpha(open_photo(path))[0], split_alpha(made)[0]))
+        cover = open_photo((regions / inside).with_suffix(".png") if regions.is_dir() and inside.name else regions)
+        if cover.size != made.size:
+            raise PhotoError(f"the region of {path.name} is {cover.width}×{cover.height}, the photo another size.")
+        return draw(made, np.asarray(cover.convert("L"), np.float32) / 255)
+
+    if before.is_dir():
+        return report_line(process_folder(before, output, drawn, overwrite=overwrite), output)
+    save_photo(drawn(before), output)
+    print(f"wrote {output}")
     return 0
 
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from maskhub.pipelines.outline import outline
+from maskhub.errors import PhotoError
+from maskhub.pipelines.outline import changed, outline
 
 
 def disc(size=200, radius=50):
@@ -54,3 +55,18 @@ def test_nothing_changed_draws_nothing_and_a_wrong_size_is_refused():
     assert np.array_equal(np.asarray(outline(image, np.zeros((30, 40)))), np.asarray(image))
     with pytest.raises(ValueError, match="40×30"):
         outline(image, np.zeros((40, 30)))
+
+
+def test_what_was_changed_is_found_by_comparing():
+    before = Image.new("RGB", (200, 160), (120, 100, 90))
+    noise = np.random.default_rng(0).integers(-3, 4, (160, 200, 3))
+    after = (np.asarray(before).astype(int) + noise).astype(np.uint8)
+    after[40:120, 60:140] = (40, 90, 160)
+    region = changed(before, Image.fromarray(after))
+    inside = np.zeros((160, 200), bool)
+    inside[40:120, 60:140] = True
+    assert region[44:116, 64:136].min() > 0.5
+    assert region[:36].max() < 0.5 and region[:, 145:].max() < 0.5
+    assert ((region > 0.5) != inside).mean() < 0.02
+    with pytest.raises(PhotoError, match="200×160 and what was made of it 20×16"):
+        changed(before, before.resize((20, 16)))
