@@ -1,4 +1,4 @@
-"""The command line: ``maskhub mask | unmask | cycle | dataset ... | evaluate ... | convert | push``.
+"""The command line: ``maskhub mask | unmask | cycle | outline | dataset ... | evaluate ... | convert | push``.
 
 Commands read options and print results; what they do lives in the package. An error that the user can mend is one line
 on standard error and exit code 2.
@@ -13,7 +13,8 @@ from maskhub.commands.dataset import build, curate, draw
 from maskhub.commands.evaluate import card, pairs, quality, report
 from maskhub.commands.evaluate_faces import cycle as evaluate_cycle
 from maskhub.commands.evaluate_faces import detection, recognition
-from maskhub.commands.photos import Input, Output, cycle, mask, unmask
+from maskhub.commands.evaluate_judge import masks, survey
+from maskhub.commands.photos import Input, Output, cycle, mask, outline, unmask
 from maskhub.errors import MaskHubError
 
 __all__ = ["main"]
@@ -60,6 +61,7 @@ COMMANDS = {
     "mask": mask,
     "unmask": unmask,
     "cycle": cycle,
+    "outline": outline,
     "dataset build": build,
     "dataset curate": curate,
     "dataset draw": draw,
@@ -68,6 +70,8 @@ COMMANDS = {
     "evaluate recognition": recognition,
     "evaluate detection": detection,
     "evaluate cycle": evaluate_cycle,
+    "evaluate masks": masks,
+    "evaluate survey": survey,
     "evaluate report": report,
     "evaluate card": card,
     "convert": convert,

@@ -11,11 +11,11 @@ from gradio.themes.utils.fonts import Font
 
 from maskhub.errors import ConfigError, MaskHubError
 from space import model
-from space.tabs import cycle, translate, wear
+from space.tabs import cycle, quiz, translate, wear
 
 __all__ = ["TABS", "build", "launch", "main"]
 
-TABS = (translate, wear, cycle)
+TABS = (translate, wear, cycle, quiz)
 
 MAX_FILE_SIZE = "20mb"
 CLEAN_EVERY, KEEP = 600, 3000

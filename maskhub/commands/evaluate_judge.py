@@ -1,4 +1,4 @@
-"""``maskhub evaluate masks``: in how many results the mask judge finds a mask, or none."""
+"""``maskhub evaluate masks | survey``: what the mask judge finds, and what people take for real."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -7,7 +7,7 @@ import tyro
 
 from maskhub.errors import ConfigError
 
-__all__ = ["masks"]
+__all__ = ["masks", "survey"]
 
 
 def masks(
@@ -32,7 +32,7 @@ def masks(
         groups: Metadata columns to give every figure by, such as gender.
         device: cpu, cuda, mps, or auto for the best there is.
     """
-    from maskhub.commands.photos import _pipeline
+    from maskhub.commands.photos import load_pipeline
     from maskhub.evaluation.masks import masks_report
 
     if model and not direction:
@@ -42,7 +42,7 @@ def masks(
     report = masks_report(
         photos,
         output,
-        pipeline=_pipeline(model, device) if direction else None,
+        pipeline=load_pipeline(model, device) if direction else None,
         direction=direction,
         model=model or "bundled",
         held_out=held_out,
@@ -56,4 +56,34 @@ def masks(
     for warning in report["warnings"]:
         print(f"note: {warning}")
     print(f"wrote {output}")
+    return 0
+
+
+def survey(
+    output: Annotated[Path | None, tyro.conf.arg(metavar="REPORT.json")] = None,
+    csv: Annotated[Path | None, tyro.conf.arg(metavar="FILE.csv")] = None,
+    database: Annotated[Path | None, tyro.conf.arg(metavar="FILE.sqlite")] = None,
+) -> int:
+    """Show how often visitors of the app's Quiz tab took made pictures for real.
+
+    Args:
+        output: Also write a JSON report.
+        csv: Also write every answer as a row.
+        database: The answers; survey.sqlite in MASKHUB_HOME (~/.cache/maskhub) if not given.
+    """
+    from maskhub.evaluation.survey import Survey
+
+    answers = Survey(database)
+    if output:
+        answers.report(output)
+    figures = answers.figures()
+    print(f"{figures.pop('rounds')} rounds in {answers.path}")
+    for name, figure in figures.items():
+        if figure["value"] is not None:
+            low, high = figure["interval"]
+            print(f"{name:<44} {figure['value']:.3f}  [{low:.3f}, {high:.3f}]  n {figure['n']}")
+    if csv:
+        print(f"wrote {csv}: {answers.write_csv(csv)} answers")
+    if output:
+        print(f"wrote {output}")
     return 0

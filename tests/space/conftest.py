@@ -41,7 +41,8 @@ def pipe(tiny_model):
 def app(tiny_model, tmp_path_factory):
     """The app with the tiny pipeline, one for all tests; stopped, it leaves no photo, and it has met no error."""
     folder = tmp_path_factory.mktemp("temporary")
-    app = start_app(MASKHUB_MODEL=str(tiny_model), TMPDIR=str(folder))
+    home = tmp_path_factory.mktemp("home")
+    app = start_app(MASKHUB_MODEL=str(tiny_model), MASKHUB_HOME=str(home), TMPDIR=str(folder))
     yield app
     photos = list(folder.rglob("*.*g"))
     assert stop_app(app) == 0

@@ -1,0 +1,168 @@
+"""A round of the survey: 22 pictures of faces, half of them real, half made by a pipeline, mixed by a seed.
+
+What is asked must not be given away by what is shown. So where a source has masked and unmasked faces, both kinds are
+shown real and made: masks put on beside masks really worn, masks taken off beside faces that wore none. Where it has
+one kind alone, the made ones have been there and back again. Real and made go through the same crop and file format.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from PIL import Image, ImageEnhance, ImageOps
+
+from maskhub.errors import ConfigError, NoFaceError, SourceError
+from maskhub.faces import align
+from maskhub.faces.detect import detect
+from maskhub.faces.photo import split_alpha
+from maskhub.masks.judge import judge_crops
+
+__all__ = ["DIRECTIONS", "PICTURES", "Question", "Quiz", "draw_quiz"]
+
+PICTURES = 22
+DIRECTIONS = ("mask", "unmask", "cycle")
+SIDE = 256
+"""Side of every picture in pixels."""
+LEAST_FACE = 48
+"""Narrower faces would be told by their blur."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """One picture.
+
+    Attributes:
+        picture: ``PIL.Image``, 256×256.
+        real: whether it is a photo as it was taken (cut out and scaled, no more).
+        direction: one of :data:`DIRECTIONS` for a made one, empty for a real one.
+        masked: whether it shows a mask, or should.
+        key: names the picture by its pixels.
+    """
+
+    picture: Image.Image
+    real: bool
+    direction: str
+    masked: bool
+    key: str
+
+
+@dataclass(frozen=True)
+class Quiz:
+    """A round.
+
+    Attributes:
+        questions: :class:`Question`, in the order in which they are asked.
+        photos: how many different photos they come from; fewer than questions means that some come back, mirrored,
+            turned and in other light.
+        kinds: ``("masked", "unmasked")``, or the one that the source has.
+    """
+
+    questions: list
+    photos: int
+    kinds: tuple
+
+
+def draw_quiz(photos, pipe, seed, count=PICTURES):
+    """Draw a round.
+
+    Args:
+        photos: iterable of ``PIL.Image``, in an order that depends on the seed; no more than needed are taken.
+        pipe: a :class:`~maskhub.pipelines.face_mask.FaceMaskPipeline`.
+        seed: fixes which picture is made, and the order.
+        count: number of pictures, even.
+
+    Returns:
+        :class:`Quiz`.
+
+    Raises:
+        SourceError: no photo shows a face that is large enough.
+        ConfigError: ``count``, or a pipeline with which nothing can be made of these photos.
+    """
+    if count < 4 or count % 2:
+        raise ConfigError(f"a round of {count} pictures can't be: give an even number from 4.")
+    rng = np.random.default_rng(seed)
+    pools = _pools(photos, count)
+    half = count // 2
+    both = pipe.masker is not None and pipe.unmasker is not None
+    if min(map(len, pools.values())) >= max(2, half // 2) and both:
+        kinds = ("masked", "unmasked")
+        # as many of each kind real as made, so that the kind says nothing
+        plan = [("masked", "", half - half // 2), ("unmasked", "", half // 2)]
+        plan += [("unmasked", "mask", half - half // 2), ("masked", "unmask", half // 2)]
+    elif both:
+        kinds = (max(pools, key=lambda kind: len(pools[kind])),)
+        plan = [(kinds[0], "", half), (kinds[0], "cycle", half)]
+    else:
+        raise ConfigError("the quiz needs a pipeline that puts masks on and takes them off.")
+    questions, used = [], set()
+    for kind, supply in pools.items():
+        wanted = [(direction, number) for of, direction, number in plan if of == kind]
+        drawn = _endless(supply, rng)
+        for direction, number in wanted:
+            questions += _made(drawn, pipe, kind, direction, number, used)
+    order = rng.permutation(len(questions))
+    return Quiz([questions[place] for place in order], len(used), kinds)
+
+
+def _pools(photos, count):
+    """Aligned crops of the largest face of each photo, masked and unmasked ones, up to ``count`` each."""
+    pools, looked, seen = {"masked": [], "unmasked": []}, 0, set()
+    for photo in photos:
+        looked += 1
+        pixels = np.asarray(split_alpha(photo)[0])
+        known, before = hashlib.blake2b(np.ascontiguousarray(pixels)).digest(), len(seen)
+        seen.add(known)
+        if len(seen) == before:  # a small source begins anew
+            continue
+        faces = [face for face in detect(pixels)[:1] if min(face.box[2:]) >= LEAST_FACE]
+        if faces:
+            crop = align.crop(pixels, align.alignment(faces[0], SIDE), SIDE)
+            pools["masked" if judge_crops([crop])[0].masked else "unmasked"].append(crop)
+        full = [len(pool) >= count for pool in pools.values()]
+        if all(full) or looked >= 4 * count or (any(full) and looked >= 2 * count):
+            break
+    if not any(pools.values()):
+        raise SourceError(f"none of {looked} photos shows a face of {LEAST_FACE} pixels or more.")
+    return pools
+
+
+def _endless(pool, rng):
+    """``(number, crop)`` of each in turn, and then again and again, varied."""
+    while pool:
+        yield from enumerate(pool)
+        pool = [_varied(crop, rng) for crop in pool]
+
+
+def _made(drawn, pipe, kind, direction, number, used):
+    """So many questions of one kind and direction; crops on which the pipeline finds no face are passed over."""
+    questions, tries = [], 0
+    while len(questions) < number:
+        tries += 1
+        if tries > 5 * number + 20:
+            raise SourceError("too few faces of the quiz can be translated: give it larger, clearer photos.")
+        place, crop = next(drawn)
+        picture = Image.fromarray(crop)
+        try:
+            if direction == "cycle":
+                picture = pipe.cycle(picture, "mask" if kind == "unmasked" else "unmask")
+            elif direction:
+                picture = pipe(picture, direction)
+        except NoFaceError:
+            continue
+        used.add((kind, place))
+        masked = (kind == "masked") != (direction in ("mask", "unmask"))
+        key = hashlib.blake2b(picture.tobytes(), digest_size=6).hexdigest()
+        questions.append(Question(picture, not direction, direction, masked, key))
+    return questions
+
+
+def _varied(crop, rng):
+    """The same face mirrored, turned, closer or in other light: what real photos of one person differ by."""
+    matrix = cv2.getRotationMatrix2D((SIDE / 2, SIDE / 2), rng.uniform(-7, 7), rng.uniform(1.0, 1.12))
+    turned = cv2.warpAffine(crop, matrix, (SIDE, SIDE), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
+    image = Image.fromarray(turned)
+    if rng.random() < 0.5:
+        image = ImageOps.mirror(image)
+    image = ImageEnhance.Brightness(image).enhance(rng.uniform(0.8, 1.15))
+    return np.asarray(ImageEnhance.Color(image).enhance(rng.uniform(0.75, 1.15)))

@@ -1,0 +1,158 @@
+"""The survey: what people took for real, kept in one SQLite file, and how often each model fooled them.
+
+    survey = Survey()                                      # MASKHUB_HOME, by default ~/.cache/maskhub
+    survey.record(visit, seed, quiz, said, model, photos)
+    survey.figures()                                       # share fooled with its interval, by model and direction
+
+As in the two-step method's study of real and made faces. The intervals treat answers as independent, and those of one
+person are not: with few visitors the truth is less sure than they say.
+"""
+
+import csv
+import io
+import os
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+from maskhub.data.journal import write_text
+from maskhub.errors import ConfigError, SourceError
+from maskhub.evaluation.intervals import share_figure
+from maskhub.evaluation.report import write_report
+
+__all__ = ["COLUMNS", "Survey", "default_path"]
+
+COLUMNS = (
+    "visit", "number", "picture", "real", "masked", "direction", "model", "photos", "seed", "said_real", "answered",
+)  # fmt: skip
+_TABLE = """CREATE TABLE IF NOT EXISTS answers (
+    visit TEXT NOT NULL, number INTEGER NOT NULL, picture TEXT NOT NULL, real INTEGER NOT NULL,
+    masked INTEGER NOT NULL, direction TEXT NOT NULL, model TEXT NOT NULL, photos TEXT NOT NULL, seed INTEGER NOT NULL,
+    said_real INTEGER NOT NULL, answered TEXT NOT NULL, PRIMARY KEY (visit, number)) WITHOUT ROWID"""
+
+
+def default_path():
+    """``survey.sqlite`` in ``MASKHUB_HOME``, by default ``~/.cache/maskhub`` (or in ``XDG_CACHE_HOME``).
+
+    A Space keeps it over restarts where MASKHUB_HOME names a folder of its storage bucket, such as ``/data``.
+    """
+    home = os.environ.get("MASKHUB_HOME")
+    if not home:
+        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "maskhub"
+    return Path(home).expanduser() / "survey.sqlite"
+
+
+class Survey:
+    """The answers of all visitors; several processes may use one file at once.
+
+    Nothing is kept of a visitor but answers, their time to the hour, and a random number that holds a round together.
+
+    Args:
+        path: the file, made at the first answer; :func:`default_path` by default.
+    """
+
+    def __init__(self, path=None):
+        self.path = Path(path) if path else default_path()
+
+    def record(self, visit, seed, questions, said_real, model, photos):
+        """Keep the answers of one whole round; a round that is kept already changes nothing.
+
+        Args:
+            visit: random text that nobody else's round has.
+            seed: of the round.
+            questions: :class:`~maskhub.evaluation.quiz.Question`, or anything with its ``key``, ``real``, ``masked``
+                and ``direction``.
+            said_real: for each, whether it was taken for real.
+            model, photos: names of the pipeline and of the source of photos.
+
+        Raises:
+            ConfigError: an answer is missing, or the file can't be written to.
+        """
+        if len(said_real) != len(questions):
+            raise ConfigError(f"{len(said_real)} answers to {len(questions)} questions.")
+        hour = datetime.now(UTC).strftime("%Y-%m-%dT%H:00Z")
+        rows = [
+            (visit, number, q.key, int(q.real), int(q.masked), q.direction, model, photos, seed, int(said), hour)
+            for number, (q, said) in enumerate(zip(questions, said_real, strict=True))
+        ]
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with closing(sqlite3.connect(self.path, timeout=20)) as connection:
+                connection.execute("PRAGMA journal_mode = WAL")
+                with connection:
+                    connection.execute(_TABLE)
+                    marks = ", ".join("?" * len(COLUMNS))
+                    connection.executemany(f"INSERT OR IGNORE INTO answers VALUES ({marks})", rows)
+        except (OSError, sqlite3.Error) as error:
+            raise ConfigError(f"the answers could not be kept in {self.path}: {error}. Set MASKHUB_HOME.") from error
+
+    def rows(self):
+        """All answers, dicts of :data:`COLUMNS`, a round after the other; none where nobody has answered.
+
+        Raises:
+            SourceError: the file is no survey.
+        """
+        if not self.path.exists():
+            return []
+        try:
+            with closing(sqlite3.connect(self.path, timeout=20)) as connection:
+                found = connection.execute(
+                    f"SELECT {', '.join(COLUMNS)} FROM answers ORDER BY visit, number"
+                ).fetchall()
+        except sqlite3.Error as error:
+            if "no such table" in str(error):
+                return []
+            raise SourceError(f"{self.path} can't be read as a survey: {error}.") from error
+        return [dict(zip(COLUMNS, row, strict=True)) for row in found]
+
+    def figures(self):
+        """What people took for what.
+
+        Returns:
+            dict of a report's figures: ``fooled`` (share of made pictures taken for real) over all and for each
+            ``model, direction``; ``real doubted`` (share of real ones taken for made); ``right`` (share of answers);
+            ``rounds``.
+        """
+        rows = self.rows()
+        made, real = [row for row in rows if not row["real"]], [row for row in rows if row["real"]]
+        out = {"fooled": _share(made, lambda row: row["said_real"])}
+        for model, direction in sorted({(row["model"], row["direction"]) for row in made}):
+            own = [row for row in made if (row["model"], row["direction"]) == (model, direction)]
+            out[f"fooled by {model}, {direction}"] = _share(own, lambda row: row["said_real"])
+        out["real doubted"] = _share(real, lambda row: not row["said_real"])
+        out["right"] = _share(rows, lambda row: row["said_real"] == row["real"])
+        return out | {"rounds": len({row["visit"] for row in rows})}
+
+    def write_csv(self, path):
+        """Write every answer as a row of :data:`COLUMNS`; returns how many."""
+        rows, text = self.rows(), io.StringIO()
+        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        try:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            write_text(Path(path), text.getvalue())
+        except OSError as error:
+            raise ConfigError(f"{path} could not be written: {error.strerror or error}.") from error
+        return len(rows)
+
+    def report(self, output):
+        """Write the figures as a report for ``maskhub evaluate report``; returns it.
+
+        Raises:
+            SourceError: nobody has answered yet.
+        """
+        figures = self.figures()
+        if not figures["rounds"]:
+            raise SourceError(f"there are no answers in {self.path} yet.")
+        warnings = ["The intervals treat answers as independent; those of one visitor are not."]
+        if figures["rounds"] < 20:
+            warnings.append(f"only {figures['rounds']} rounds were played: the figures say little.")
+        rows = self.rows()
+        settings = {"photos": sorted({row["photos"] for row in rows}), "n": len(rows), "interval": "Wilson 95 %"}
+        return write_report(Path(output), "survey", settings, figures, warnings=warnings)
+
+
+def _share(rows, hit):
+    return share_figure(sum(bool(hit(row)) for row in rows), len(rows))

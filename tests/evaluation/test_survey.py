@@ -1,0 +1,100 @@
+"""The survey: answers kept whole and once, from several processes, the figures counted from them."""
+
+import csv
+import multiprocessing
+import sqlite3
+from types import SimpleNamespace
+
+import pytest
+
+from maskhub.errors import ConfigError, SourceError
+from maskhub.evaluation.intervals import wilson_interval
+from maskhub.evaluation.report import read_report
+from maskhub.evaluation.survey import COLUMNS, Survey, default_path
+
+QUESTIONS = [
+    SimpleNamespace(key=f"{number:02d}", real=not direction, masked=False, direction=direction)
+    for number, direction in enumerate(["", "", "mask", "mask", "unmask", ""])
+]
+
+
+def play(survey, visit, said, model="a"):
+    survey.record(visit, 7, QUESTIONS, said, model, "faces")
+
+
+def test_the_shares_are_counted_with_their_intervals(tmp_path):
+    survey = Survey(tmp_path / "s.sqlite")
+    play(survey, "one", [True, False, True, False, False, True])
+    play(survey, "two", [True, True, True, True, False, True])
+    play(survey, "three", [False] * 6, model="b")
+    figures = survey.figures()
+    assert figures["rounds"] == 3
+    assert figures["fooled by a, mask"] == {"value": 0.75, "interval": list(wilson_interval(3, 4)), "n": 4}
+    assert figures["fooled by a, unmask"]["value"] == 0 and figures["fooled by b, mask"]["n"] == 2
+    assert figures["fooled"]["value"] == pytest.approx(3 / 9)
+    assert figures["real doubted"]["value"] == pytest.approx(4 / 9)
+    assert figures["right"]["value"] == pytest.approx((5 + 6) / 18)
+
+
+def test_a_round_counts_once_and_whole(tmp_path):
+    survey = Survey(tmp_path / "s.sqlite")
+    play(survey, "one", [True] * 6)
+    play(survey, "one", [False] * 6)
+    assert len(survey.rows()) == 6 and all(row["said_real"] for row in survey.rows())
+    with pytest.raises(ConfigError, match="5 answers to 6 questions"):
+        play(survey, "two", [True] * 5)
+    assert len(survey.rows()) == 6
+
+
+def test_nothing_is_known_of_a_visitor(tmp_path):
+    survey = Survey(tmp_path / "s.sqlite")
+    play(survey, "one", [True] * 6)
+    row = survey.rows()[0]
+    assert set(row) == set(COLUMNS) and row["answered"].endswith(":00Z")
+
+
+def _rounds(path, process):
+    for number in range(10):
+        play(Survey(path), f"{process}-{number}", [True] * 6)
+
+
+def test_several_processes_write_at_once(tmp_path):
+    path = tmp_path / "s.sqlite"
+    workers = [multiprocessing.get_context("spawn").Process(target=_rounds, args=(path, n)) for n in range(3)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert Survey(path).figures()["rounds"] == 30 and len(Survey(path).rows()) == 180
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_csv_and_report(tmp_path):
+    survey = Survey(tmp_path / "s.sqlite")
+    assert survey.rows() == [] and survey.write_csv(tmp_path / "empty.csv") == 0
+    with pytest.raises(SourceError, match="no answers"):
+        survey.report(tmp_path / "r.json")
+    play(survey, "one", [True] * 6, model="=cmd, quoted")
+    assert survey.write_csv(tmp_path / "new" / "s.csv") == 6
+    rows = list(csv.DictReader((tmp_path / "new" / "s.csv").open()))
+    assert rows[2]["model"] == "=cmd, quoted" and rows[2]["direction"] == "mask" and rows[2]["seed"] == "7"
+    survey.report(tmp_path / "r.json")
+    report = read_report(tmp_path / "r.json")
+    assert report["figures"]["fooled"]["value"] == 1 and any("only 1 rounds" in line for line in report["warnings"])
+
+
+def test_where_it_lies(tmp_path, monkeypatch):
+    monkeypatch.setenv("MASKHUB_HOME", str(tmp_path / "home"))
+    assert Survey().path == default_path() == tmp_path / "home" / "survey.sqlite"
+    monkeypatch.delenv("MASKHUB_HOME")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert default_path() == tmp_path / "maskhub" / "survey.sqlite"
+
+
+def test_a_place_that_cannot_be_written_or_read_is_one_line(tmp_path):
+    (tmp_path / "file").write_text("this is no database, whatever its name may say" * 20)
+    with pytest.raises(ConfigError, match="Set MASKHUB_HOME"):
+        play(Survey(tmp_path / "file" / "s.sqlite"), "one", [True] * 6)
+    with pytest.raises(SourceError, match="can't be read as a survey"):
+        Survey(tmp_path / "file").figures()
