@@ -106,6 +106,8 @@ def _to_rgb(image):
     if image.mode in ("I", "I;16", "I;16B", "I;16L", "F"):
         # Pillow clips these at 255 when it converts: scale 16-bit greyscale by its full range instead
         values = np.asarray(image, dtype=np.float64)
+        if not np.isfinite(values).all():
+            raise ValueError("some of its pixels are not numbers")
         full = 255.0 if values.max(initial=0) <= 255 else 65535.0
         image = Image.fromarray((values.clip(0, full) * (255.0 / full)).round().astype(np.uint8))
     if image.mode in ("LA", "La", "PA", "RGBa", "RGBA") or "transparency" in image.info:
