@@ -130,12 +130,14 @@ def pairs(
         seed: Of the masks on --photos.
         device: cpu, cuda, mps, or auto for the best there is.
     """
+    from maskhub.commands.evaluate_faces import _card, _pipeline
     from maskhub.commands.photos import best_device
     from maskhub.evaluation.encoders import encoder as find_encoder
     from maskhub.evaluation.paired import MatchedPictures, WornPictures, measure_pairs
     from maskhub.evaluation.report import write_report
     from maskhub.evaluation.sets import PictureSet
     from maskhub.evaluation.similarity import LPIPS_FILE, Lpips
+    from maskhub.evaluation.trained_against import refuse_trained_against
     from maskhub.evaluation.weights import find_weights
 
     wanted = _names(measures)
@@ -155,7 +157,9 @@ def pairs(
         sources.direction = direction
     translate = None
     if generated is None:
-        pipeline = load_pipeline(model, device)
+        pipeline, folder = _pipeline(model, device)
+        if faces is not None:
+            refuse_trained_against(_card(model, folder), [encoder])
         translate = lambda photo: pipeline(photo, direction)  # noqa: E731
     found = measure_pairs(
         sources, translate, lpips=lpips, encoder=faces, baselines=baselines, groups=_names(groups), measures=wanted
