@@ -15,7 +15,7 @@ import numpy as np
 from maskhub.data.journal import write_text
 from maskhub.errors import ConfigError
 from maskhub.evaluation.detection import batches
-from maskhub.evaluation.groups import by_group
+from maskhub.evaluation.groups import by_group, check_columns
 from maskhub.evaluation.intervals import mean_figure
 from maskhub.evaluation.report import BestAndWorst
 from maskhub.evaluation.sets import PictureSet
@@ -47,10 +47,14 @@ def measure_cycle(pipeline, sources, *, groups=(), held_out=False, limit=None, p
         raise ConfigError(f"there and back needs both generators; this pipeline has no {missing[0]}.")
     if not sources or set(sources) - set(WAYS):
         raise ConfigError("give the photos as unmasked, masked, or both.")
+    pictures = {
+        name: PictureSet(spec, held_out=held_out, limit=limit, title=name if progress else None)
+        for name, spec in sources.items()
+    }
+    check_columns([dict.fromkeys(source.columns) for source in pictures.values()], groups)
     faces, failures, galleries = [], [], []
-    for name, spec in sources.items():
+    for name, source in pictures.items():
         start, title = WAYS[name]
-        source = PictureSet(spec, held_out=held_out, limit=limit, title=name if progress else None)
         gallery = BestAndWorst(f"{title}, by the error", better="low")
         before = len(faces)
         for part in batches(source):
@@ -68,7 +72,7 @@ def measure_cycle(pipeline, sources, *, groups=(), held_out=False, limit=None, p
         failures += source.failures
         galleries.append(gallery)
         if len(faces) == before:
-            raise ConfigError(f"no face was found in any photo of {spec}.")
+            raise ConfigError(f"no face was found in any photo of {source.spec}.")
     warnings = []
     measured = (
         by_group(faces, groups, lambda numbers: _figures([faces[n] for n in numbers]), warnings) if groups else {}

@@ -8,7 +8,7 @@ is given too: ``unmasked, of those`` and ``masked, of those``.
 import numpy as np
 
 from maskhub.errors import ConfigError
-from maskhub.evaluation.groups import by_group
+from maskhub.evaluation.groups import by_group, check_columns
 from maskhub.evaluation.intervals import share_figure
 from maskhub.evaluation.report import BestAndWorst
 from maskhub.evaluation.sets import PictureSet
@@ -52,10 +52,7 @@ def measure_detection(sources, detectors, pipeline=None, *, groups=(), held_out=
         name: PictureSet(spec, held_out=held_out, limit=limit, title=name if progress else None)
         for name, spec in sources.items()
     }
-    for column in groups:
-        if not any(column in source.columns for source in pictures.values()):
-            known = ", ".join(dict.fromkeys(c for source in pictures.values() for c in source.columns)) or "none"
-            raise ConfigError(f"no source has the metadata column {column!r} to group by (they have {known}).")
+    check_columns([dict.fromkeys(source.columns) for source in pictures.values()], groups)
     failures = []
     for name, source in pictures.items():
         for part in batches(source):

@@ -25,7 +25,7 @@ from maskhub.data.masked import Wearing, seed_of
 from maskhub.data.paired import FaceCache
 from maskhub.errors import ConfigError, MaskHubError
 from maskhub.evaluation.embeddings import EmbeddingCache, default_cache
-from maskhub.evaluation.groups import by_group
+from maskhub.evaluation.groups import by_group, check_columns
 from maskhub.evaluation.report import BestAndWorst
 from maskhub.evaluation.verification import FARS, mask_directions, project_out, verification_figures
 from maskhub.faces.detect import detect
@@ -79,11 +79,18 @@ def measure_recognition(
     for needed, network in (("strip" in approaches, "unmasker"), (masks == "model", "masker")):
         if needed and getattr(pipeline, network, None) is None:
             raise ConfigError(f"there is no {network}: give a --model that has one, or leave it out.")
+    check_columns([pair.columns for pair in pairs], groups)
     cache = default_cache() if cache is None else Path(cache)
     dresser = _Dresser(folder, Wearing(style=style, seed=seed), pipeline, masks, "strip" in approaches, cache)
     faces = _encode(dresser, pairs, encoders, cache, progress)
     kept = [pair for pair in pairs if pair.first in faces.bare and pair.second in faces.masked]
     same, folds = np.array([p.same for p in kept], bool), np.array([p.fold for p in kept], int)
+    if min(same.sum(), (~same).sum()) < 2:
+        why = next((f"; {name}: {reason}" for name, reason in faces.failures.items()), ".")
+        raise ConfigError(
+            f"of {len(pairs)} pairs only {same.sum()} of the same and {(~same).sum()} of different people can be "
+            f"measured, at least 2 of each are needed{why}"
+        )
     warnings = _warnings(pairs, kept, folds, encoders, approaches)
     scores = {}
     for place, encoder in enumerate(encoders):
