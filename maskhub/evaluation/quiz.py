@@ -129,9 +129,9 @@ def _pools(photos, count):
 
 def _endless(pool, rng):
     """``(number, crop)`` of each in turn, and then again and again, varied."""
-    while pool:
-        yield from enumerate(pool)
-        pool = [_varied(crop, rng) for crop in pool]
+    yield from enumerate(pool)
+    while pool:  # each time from the crop itself, or it would get closer and closer
+        yield from ((number, _varied(crop, rng)) for number, crop in enumerate(pool))
 
 
 def _made(drawn, pipe, kind, direction, number, used):

@@ -183,6 +183,34 @@ def test_the_webcam_takes_a_photo(visit):
     assert here.said("translate-problem").startswith("No face was found")
 
 
+def test_the_automatic_direction_says_what_it_decided(visit):
+    here = visit()
+    here.upload(ASTRONAUT)
+    here.shown()
+    here.page.click("#automatic")
+    said = here.said("translate-status")
+    assert re.match(r"1 face found: it wears none, so one was put on \(mask judge: 0\.\d\d of 1\)\. \d+\.\d s\.", said)
+    assert here.download().suggested_filename == "astronaut-translated.png"
+
+
+@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_the_quiz_is_played_to_its_end(visit, viewport):
+    here = visit(viewport)
+    here.page.get_by_role("tab", name="Quiz").click()
+    here.page.click("#quiz-begin")
+    for number in range(1, 23):
+        here.page.get_by_text(f"Picture {number} of 22").wait_for()
+        assert here.page.locator("#quiz-picture img").get_attribute("src").endswith(f"quiz-{number:02d}.png")
+        here.page.click("#quiz-real")
+    here.page.get_by_text("11 of 22 right; 11 of 11 made ones fooled you.").wait_for()
+    here.page.locator("#quiz-answers button.thumbnail-lg >> nth=21").wait_for()
+    assert here.page.locator("#quiz-crowd tr", has_text="there and back").count() == 1
+    assert here.fits()
+    here.page.get_by_role("button", name="Again").click()
+    here.page.get_by_text("Picture 1 of 22").wait_for()
+    assert here.page.locator("#quiz-answers img").count() == 0
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_phone_needs_no_sideways_scrolling(visit, scheme):
     here = visit(PHONE, color_scheme=scheme, has_touch=True, is_mobile=True)
