@@ -24,6 +24,7 @@ _HOMES = {
     "MaskJudge": "maskhub.models.judge",
     "FeatureNetwork": "maskhub.models.features",
     "PatchDiscriminator": "maskhub.models.patch",
+    "ReimagingPipeline": "maskhub.pipelines.reimaging",
     "ResnetGenerator": "maskhub.models.resnet",
     "SimDiscriminator": "maskhub.models.simgan",
     "SimGenerator": "maskhub.models.simgan",

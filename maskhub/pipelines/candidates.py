@@ -1,0 +1,115 @@
+"""Faces that a generator offers for a covered one, and which of them agrees best with what can be seen."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+
+__all__ = ["Candidate", "agreement_weights", "best_candidates", "refined"]
+
+BATCH = 256
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One generated face.
+
+    Attributes:
+        image: uint8 RGB R×R×3.
+        latents: float32, the random numbers it was made from.
+        error: weighted root mean square difference from the visible pixels, in 8-bit units.
+        model: name of the generator.
+    """
+
+    image: np.ndarray
+    latents: torch.Tensor
+    error: float
+    model: str = ""
+
+
+def agreement_weights(region, reach=3.0):
+    """How much each visible pixel counts: most beside the covering, a quarter of that far away, nothing under it.
+
+    Args:
+        region: bool R×R, the covered pixels.
+        reach: of the neighbourhood, in thirty-seconds of the side.
+
+    Returns:
+        float32 R×R, its sum 1 (all 0 where nothing is visible).
+    """
+    distance = cv2.distanceTransform((~region).astype(np.uint8), cv2.DIST_L2, 3)
+    weights = (~region) * (0.25 + 0.75 * np.exp(-distance / (reach * region.shape[0] / 32)))
+    return (weights / max(float(weights.sum()), 1e-9)).astype(np.float32)
+
+
+@torch.inference_mode()
+def best_candidates(generator, face, weights, count=256, keep=8, seed=0):
+    """Generate faces and keep those nearest to the visible pixels.
+
+    Args:
+        generator: N×latent normal random numbers to N×3×R×R in [-1, 1], in eval mode.
+        face: uint8 R×R×3.
+        weights: of :func:`agreement_weights`.
+        count, keep: faces generated, and kept.
+        seed: of the random numbers; the first ones are the same for any ``count``.
+
+    Returns:
+        list of :class:`Candidate`, best first.
+    """
+    latents = torch.randn(count, generator.config.latent, generator=torch.Generator().manual_seed(seed))
+    wanted, weigh = _tensors(generator, face, weights)
+    errors, images = [], []
+    for start in range(0, count, BATCH):
+        made = generator(latents[start : start + BATCH].to(wanted.device, wanted.dtype))
+        errors.append(((made - wanted) ** 2 * weigh).float().sum((1, 2, 3)))
+        images.append(_pixels(made))
+    errors, images = torch.cat(errors).cpu(), np.concatenate(images)
+    best = errors.argsort(stable=True)[:keep].tolist()
+    return [Candidate(images[n], latents[n], _rms(errors[n])) for n in best]
+
+
+def refined(generator, candidates, face, weights, steps=100, learning_rate=0.05, prior=0.002):
+    """Move the random numbers of candidates towards the visible pixels: latent optimisation.
+
+    Yeh et al.: "Semantic Image Inpainting with Deep Generative Models" (CVPR 2017), with the weighted squared
+    difference as context loss and the random numbers' own normal distribution as prior.
+
+    Args:
+        generator, face, weights: as for :func:`best_candidates`.
+        candidates: list of :class:`Candidate`.
+        steps, learning_rate: of Adam.
+        prior: weight of the mean square of the random numbers.
+
+    Returns:
+        list of :class:`Candidate`, best first.
+    """
+    wanted, weigh = _tensors(generator, face, weights)
+    with torch.inference_mode(False), torch.enable_grad():
+        latents = torch.stack([candidate.latents for candidate in candidates]).to(wanted).clone().requires_grad_(True)
+        optimizer = torch.optim.Adam([latents], lr=learning_rate)
+        for _ in range(steps):
+            optimizer.zero_grad()
+            context = ((generator(latents) - wanted) ** 2 * weigh).float().sum((1, 2, 3))
+            (context + prior * (latents.float() ** 2).mean(1)).sum().backward()
+            optimizer.step()
+    with torch.inference_mode():
+        made = generator(latents.detach())
+        errors = ((made - wanted) ** 2 * weigh).float().sum((1, 2, 3)).cpu()
+    images, latents = _pixels(made), latents.detach().float().cpu()
+    return [Candidate(images[n], latents[n], _rms(errors[n])) for n in errors.argsort(stable=True).tolist()]
+
+
+def _tensors(generator, face, weights):
+    wanted = torch.tensor(face).permute(2, 0, 1)
+    wanted = wanted.to(generator.device, generator.dtype) / 127.5 - 1
+    return wanted, torch.from_numpy(weights).to(wanted) / 3
+
+
+def _pixels(made):
+    made = (made.float().clamp(-1, 1) + 1) * 127.5
+    return made.round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+
+
+def _rms(error):
+    return float(error.clamp(min=0).sqrt() * 127.5)

@@ -1,0 +1,163 @@
+"""The models that people have trained, each an ordinary pipeline folder, with what is known of it.
+
+    models = ModelRegistry("~/maskhub/models")
+    models.add("my-faces", "runs/a/pipeline", dataset="my faces", steps=2000, init_from="light")
+    models.list(attributes={"tone": "dark"})
+    models.assemble()("covered.png")                    # every generator, chosen among by the classifier
+
+Each model is a folder ``<root>/<name>/`` as a training run leaves it: a pipeline of one generator, or a classifier.
+``maskhub.json`` in it has the rest. Nothing else is kept: a folder copied in by hand is a model, and any of them can be
+pushed to the Hub as it is.
+"""
+
+import json
+import os
+import shutil
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from maskhub.errors import CheckpointError, ConfigError
+from maskhub.models.classifier import AttributeClassifier
+from maskhub.pipelines.reimaging import ReimagingPipeline, check_name
+
+__all__ = ["ModelEntry", "ModelRegistry"]
+
+FACTS = "maskhub.json"
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """A model of the registry.
+
+    Attributes:
+        name: of its folder.
+        path: its folder.
+        kind: ``"generator"`` or ``"classifier"``.
+        attributes: what a generator guarantees, or a classifier's attribute → its labels, parted by blanks.
+        resolution: pixels.
+        facts: all else that was noted of it: dataset, steps, the model it began with, who made it, when (``created``,
+            seconds since 1970).
+    """
+
+    name: str
+    path: Path
+    kind: str
+    attributes: dict
+    resolution: int
+    facts: dict = field(default_factory=dict)
+
+    def row(self):
+        """All of it as one flat dict, for a table."""
+        flat = asdict(self) | {"path": str(self.path)}
+        return {**{key: flat[key] for key in ("name", "kind", "resolution")}, **self.attributes, **self.facts}
+
+
+class ModelRegistry:
+    """The models in a folder.
+
+    Args:
+        root: made where it is missing.
+    """
+
+    def __init__(self, root):
+        self.root = Path(root).expanduser()
+        self.root.mkdir(parents=True, exist_ok=True)
+
+    def list(self, kind=None, attributes=None, dataset=None):
+        """The models, newest first; only those of a kind, with these attributes, or trained on this dataset."""
+        found = [self._entry(path) for path in self.root.iterdir() if not path.name.startswith(".")]
+        found = [
+            entry
+            for entry in found
+            if entry
+            and kind in (None, entry.kind)
+            and all(entry.attributes.get(key) == value for key, value in (attributes or {}).items())
+            and dataset in (None, entry.facts.get("dataset"))
+        ]
+        return sorted(found, key=lambda entry: (-entry.facts.get("created", 0), entry.name))
+
+    def get(self, name):
+        """One model.
+
+        Raises:
+            CheckpointError: there is none of that name.
+        """
+        entry = self._entry(self.root / check_name(name))
+        if entry is None:
+            raise CheckpointError(f"there is no model {name!r}; there are {', '.join(e.name for e in self.list())}.")
+        return entry
+
+    def add(self, name, folder, **facts):
+        """Copy a run's ``pipeline/`` or ``classifier/`` into the registry; it appears there at once and whole.
+
+        Raises:
+            ConfigError: an impossible name, or one that is taken. CheckpointError: ``folder`` holds no such model.
+        """
+        target, folder = self.root / check_name(name), Path(folder)
+        if self._entry(folder) is None:
+            raise CheckpointError(f"{folder} holds neither one re-imaging generator nor a classifier.")
+        partial = self.root / f".{name}.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.copytree(folder, partial)
+        text = json.dumps({"created": round(time.time()), **facts}, indent=1)
+        (partial / FACTS).write_text(text + "\n", encoding="utf-8")
+        try:
+            os.rename(partial, target)  # fails where another came first
+        except OSError as error:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise ConfigError(f"there is a model {name!r} already: choose another name.") from error
+        return self.get(name)
+
+    def remove(self, name):
+        """Delete a model."""
+        path = self.get(name).path
+        away = self.root / f".{name}.removed"
+        shutil.rmtree(away, ignore_errors=True)
+        os.rename(path, away)
+        shutil.rmtree(away, ignore_errors=True)
+
+    def assemble(self, names=None, classifier=None, base=None):
+        """A pipeline of several generators.
+
+        Args:
+            names: of the generators; all of the same resolution as the classifier or the first one if not given.
+            classifier: name of the classifier; the newest if not given, none where there is none.
+            base: a pipeline to add them to, such as :meth:`ReimagingPipeline.bundled`, in place of ``classifier``.
+
+        Raises:
+            CheckpointError: no such model, or one that can't be read.
+        """
+        generators = [self.get(name) for name in names] if names else self.list("generator")
+        if base is None:
+            judges = [self.get(classifier)] if classifier else self.list("classifier")
+            if not generators:
+                raise CheckpointError(f"there is no generator in {self.root}.")
+            resolution = judges[0].resolution if judges else generators[0].resolution
+            judge = AttributeClassifier.from_pretrained(judges[0].path) if judges else None
+            base = ReimagingPipeline(classifier=judge, resolution=resolution)
+        for entry in generators:
+            if entry.resolution == base.config.resolution or names:
+                made = ReimagingPipeline.from_pretrained(entry.path)
+                base.add(entry.name, next(iter(made.generators.values())), entry.attributes)
+        return base
+
+    def _entry(self, path):
+        """The model in a folder, or None where it is no such thing."""
+        index, config = _json(path / "model_index.json"), _json(path / "config.json")
+        facts = _json(path / FACTS) or {}
+        if index and index.get("_class_name") == "ReimagingPipeline" and len(index.get("models") or {}) == 1:
+            attributes = next(iter(index["models"].values()))
+            return ModelEntry(path.name, path, "generator", attributes, index.get("resolution", 32), facts)
+        if config and config.get("_class_name") == "AttributeClassifier":
+            labels = {config["attribute"]: " ".join(config["labels"])}
+            return ModelEntry(path.name, path, "classifier", labels, config.get("resolution", 32), facts)
+        return None
+
+
+def _json(path):
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None

@@ -1,0 +1,345 @@
+"""Partial re-imaging: what lies under a mask or a scarf is generated anew, all else stays as it is.
+
+    pipe = ReimagingPipeline.from_pretrained("user/model")          # or .bundled()
+    output = pipe("covered.png")
+    output.raw[0], output.smoothed[0], output.clipping[0], output.result[0]      # the paper's four pictures
+
+The re-imaging paper's way: the covering is found, a classifier tells which of several small generators guarantees the
+attributes of this face, that one offers faces, the one that agrees best with the visible pixels is smoothed, clipped to
+the covered pixels, and put in. A pipeline's folder holds ``classifier/`` and ``generators/<name>/``; one with a single
+generator and no classifier is what a training run leaves.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import DiffusionPipeline
+from diffusers.utils import BaseOutput
+from PIL import Image
+
+from maskhub.errors import CheckpointError, ConfigError, PhotoError, first_line
+from maskhub.faces.photo import open_photo, split_alpha
+from maskhub.hub_errors import SafeSaving
+from maskhub.masks.covering import by_colour, by_contrast, find_covering
+from maskhub.models.classifier import AttributeClassifier
+from maskhub.models.dcgan import DcganGenerator
+from maskhub.models.dense import DenseGenerator
+from maskhub.models.network import Network
+from maskhub.pipelines.candidates import agreement_weights, best_candidates, refined
+from maskhub.pipelines.fetch import fetch_options, fetch_pipeline
+from maskhub.pipelines.tone import blend, kmeans_colours
+
+__all__ = ["GENERATORS", "ReimagingOutput", "ReimagingPipeline", "check_name"]
+
+BUNDLED = Path(__file__).parent.parent / "weights" / "reimaging-32"
+GENERATORS = {"DenseGenerator": DenseGenerator, "DcganGenerator": DcganGenerator}
+"""The classes that a folder under ``generators`` may name."""
+
+
+@dataclass
+class ReimagingOutput(BaseOutput):
+    """What became of each face; all are lists with one entry a face.
+
+    Attributes:
+        raw: RGB ``PIL.Image``, the generated face that agrees best with the visible pixels.
+        smoothed: the same in a few colours.
+        clipping: RGBA, the part of it that is put in; all else is transparent.
+        result: the face with its covered pixels replaced, of the size that came in; all other pixels bit-identical.
+        faces: the face as the networks saw it, R×R.
+        regions: bool R×R, the covered pixels.
+        models: name of the generator that was taken.
+        distributions: what the classifier believes, label → probability; empty without a classifier.
+        scores: generator → how well its attributes fit, summing to 1.
+        errors: difference of the raw face from the visible pixels, 0 to 255 (weighted root mean square).
+        candidates: the best generated faces of each, best first, ``PIL.Image``.
+    """
+
+    raw: list
+    smoothed: list
+    clipping: list
+    result: list
+    faces: list
+    regions: list
+    models: list
+    distributions: list
+    scores: list
+    errors: list
+    candidates: list
+
+
+class ReimagingPipeline(SafeSaving, DiffusionPipeline):
+    """Replaces what is covered in small pictures of one face.
+
+    Args:
+        classifier: tells the attribute by which a generator is chosen; without one, all generators are tried.
+        resolution: side in pixels that every network works at.
+        models: generator → the attributes that it guarantees, as ``model_index.json`` has them; use :meth:`add`.
+    """
+
+    _optional_components = ["classifier"]  # noqa: RUF012 (diffusers reads the class attribute)
+
+    def __init__(self, classifier: AttributeClassifier | None = None, resolution: int = 32, models: dict | None = None):
+        super().__init__()
+        self.register_modules(classifier=classifier)
+        self.register_to_config(resolution=resolution, models=dict(models or {}))
+        self.generators = {}
+        if classifier is not None:
+            classifier.eval()
+
+    # ---- what it is made of ---------------------------------------------------------------------------------------
+
+    def add(self, name, generator, attributes=None):
+        """Add a generator, or put it in the place of one of that name.
+
+        Args:
+            name: letters, digits, ``-``, ``_`` and ``.``: it becomes a folder's.
+            generator: :class:`~maskhub.models.dense.DenseGenerator` or ``DcganGenerator`` of the pipeline's resolution.
+            attributes: what all its faces have in common, such as ``{"tone": "light"}``.
+
+        Raises:
+            ConfigError: another resolution, or an impossible name.
+        """
+        check_name(name)
+        if generator.config.resolution != self.config.resolution:
+            raise ConfigError(
+                f"the generator {name} makes faces of {generator.config.resolution} pixels, this pipeline "
+                f"of {self.config.resolution}."
+            )
+        self.generators[name] = generator.eval().requires_grad_(False)
+        self.register_to_config(models={**self.config.models, name: dict(attributes or {})})
+
+    @property
+    def models(self):
+        """Generator → the attributes that it guarantees."""
+        return {name: dict(attributes) for name, attributes in self.config.models.items()}
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path, **kwargs):
+        """Load from a folder or a Hub id; arguments as in ``diffusers.DiffusionPipeline``, safetensors only.
+
+        Raises:
+            CheckpointError: nothing there, no right to it, or not a pipeline of maskhub.
+        """
+        import maskhub  # noqa: F401  diffusers resolves the components' classes only in a package already imported
+
+        folder = fetch_pipeline(pretrained_model_name_or_path, kwargs.get("variant"), **fetch_options(kwargs))
+        failed = f"no pipeline could be loaded from {pretrained_model_name_or_path}"
+        try:
+            pipeline = super().from_pretrained(folder, **{**kwargs, "use_safetensors": True})
+        except (OSError, ValueError, RuntimeError, KeyError, AttributeError) as error:
+            raise CheckpointError(f"{failed}: {first_line(error)}.") from error
+        if not isinstance(pipeline, cls):
+            raise CheckpointError(f"{failed}: it is a {type(pipeline).__name__}.")
+        options = {"variant": kwargs.get("variant"), "dtype": kwargs.get("dtype") or kwargs.get("torch_dtype")}
+        for name, attributes in pipeline.models.items():
+            home = folder / "generators" / name
+            if home.parent.resolve() != (folder / "generators").resolve() or not home.is_dir():
+                raise CheckpointError(f"{failed}: it has no generators/{name}.")
+            kind = GENERATORS.get(Network.load_config(home).get("_class_name"))
+            if kind is None:
+                raise CheckpointError(f"{failed}: generators/{name} is none of {', '.join(GENERATORS)}.")
+            chosen = {key: value for key, value in options.items() if value is not None}
+            pipeline.add(name, kind.from_pretrained(home, **chosen), attributes)
+        return pipeline
+
+    @classmethod
+    def bundled(cls, dtype=torch.float32):
+        """The networks that come with the package, for pixel faces; ``README.md`` there says what they can do."""
+        return cls.from_pretrained(BUNDLED, variant="fp16", dtype=dtype)
+
+    def save_pretrained(self, save_directory, *, variant=None, **kwargs):
+        """Write to a folder; arguments as in diffusers, safetensors only."""
+        super().save_pretrained(save_directory, variant=variant, **kwargs)
+        for name, generator in self.generators.items():
+            generator.save_pretrained(Path(save_directory) / "generators" / name, variant=variant)
+
+    def to(self, *args, **kwargs):
+        """Move classifier and generators to a device or dtype."""
+        super().to(*args, **kwargs)
+        for generator in self.generators.values():
+            generator.to(*args, **kwargs)
+        return self
+
+    # ---- what it does ---------------------------------------------------------------------------------------------
+
+    def __call__(
+        self,
+        faces,
+        regions=None,
+        *,
+        covering="auto",
+        colours=None,
+        model=None,
+        candidates=512,
+        keep=8,
+        refine_steps=0,
+        smooth_colours=16,
+        tone="palette",
+        seed=0,
+        on_none="raise",
+    ):
+        """Replace what is covered in one face or in each of a list.
+
+        Args:
+            faces: a path, ``PIL.Image`` or uint8 array, or a list of them: square pictures that one face fills.
+            regions: bool R×R or H×W of each, which pixels to replace; looked for if not given.
+            covering: how they are looked for: ``"auto"``: by the known colours, or else by contrast; ``"colour"``,
+                ``"contrast"`` (see :mod:`maskhub.masks.covering`); ``"learned"``: by the mask judge, for photos.
+            colours: the covering's own colours for ``"colour"``, N×3 in 0 to 255.
+            model: name of the generator, instead of the one whose attributes fit.
+            candidates: faces that are generated.
+            keep: how many of the best are returned.
+            refine_steps: of latent optimisation on the best; 0 only chooses among samples.
+            smooth_colours: of K-means smoothing; 0 leaves the face as generated.
+            tone: how the skin's tone is matched: see :func:`maskhub.pipelines.tone.blend`.
+            seed: of the random numbers; the same seed gives the same result.
+            on_none: ``"raise"``, or ``"keep"`` to hand a face back on which no covering is found.
+
+        Returns:
+            :class:`ReimagingOutput`.
+
+        Raises:
+            PhotoError: a picture that can't be read, is not square, or has no covering. ConfigError: an option.
+        """
+        if not self.generators:
+            raise ConfigError("this pipeline has no generator: load one that has, or add one.")
+        if on_none not in ("raise", "keep"):
+            raise ConfigError(f"on_none is {on_none!r}; it must be 'raise' or 'keep'.")
+        if model is not None and model not in self.generators:
+            raise ConfigError(f"there is no generator {model!r}; there are {', '.join(self.generators)}.")
+        if candidates < 1 or keep < 1:
+            raise ConfigError("candidates and keep must be at least 1.")
+        single = not isinstance(faces, (list, tuple))
+        faces = [faces] if single else faces
+        regions = [None] * len(faces) if regions is None else [regions] if single else regions
+        output = ReimagingOutput(*([] for _ in range(11)))
+        for number, (photo, region) in enumerate(zip(faces, regions, strict=True)):
+            what = photo if isinstance(photo, (str, Path)) else f"face {number}" if len(faces) > 1 else "the face"
+            pixels, alpha = _square(photo, what)
+            face = _resized(pixels, self.config.resolution)
+            region = _region(face, region, covering, colours)
+            if not region.any() and on_none == "raise":
+                raise PhotoError(f"no covering was found on {what}: give its region, or its colours.")
+            distribution, scores = self.judge(face)
+            made = self._offered(face, region, model, scores, candidates, keep, refine_steps, seed)
+            self._finish(output, pixels, alpha, face, region, made, smooth_colours, tone, seed)
+            output.distributions.append(distribution)
+            output.scores.append(scores)
+        return output
+
+    def judge(self, face):
+        """Which generator fits a face.
+
+        Args:
+            face: uint8 RGB R×R×3.
+
+        Returns:
+            the classifier's distribution, label → probability (empty without one), and generator → score. A generator
+            scores the probability of what it guarantees; one that says nothing of the classifier's attribute scores as
+            for any label.
+        """
+        if self.classifier is None:
+            return {}, dict.fromkeys(self.generators, 1 / len(self.generators))
+        pixels = torch.tensor(face).permute(2, 0, 1)[None].to(torch.float32) / 127.5 - 1
+        distribution, attribute = self.classifier.distribution(pixels)[0], self.classifier.config.attribute
+        any_label = 1 / len(distribution)
+        scores = {
+            name: distribution.get(self.models[name][attribute], 0.0) if attribute in self.models[name] else any_label
+            for name in self.generators
+        }
+        total = sum(scores.values())
+        return distribution, {n: s / total if total else 1 / len(scores) for n, s in scores.items()}
+
+    def _offered(self, face, region, model, scores, count, keep, refine_steps, seed):
+        """The best candidates of the generator that fits; of all those that fit alike."""
+        best = max(scores.values())
+        names = [model] if model else [name for name, score in scores.items() if score >= best - 1e-6]
+        weights, found = agreement_weights(region), []
+        for name in names:
+            generator = self.generators[name]
+            made = best_candidates(generator, face, weights, count, keep, seed)
+            if refine_steps:
+                made = refined(generator, made, face, weights, refine_steps)
+            found += [replace(candidate, model=name) for candidate in made]
+        return sorted(found, key=lambda candidate: candidate.error)[:keep]
+
+    def _finish(self, output, pixels, alpha, face, region, made, smooth_colours, tone, seed):
+        raw = made[0].image
+        smoothed = kmeans_colours(raw, smooth_colours, seed) if smooth_colours else raw
+        result = blend(face, smoothed, region, tone)
+        clipping = np.dstack([np.where(region[..., None], smoothed, 0).astype(np.uint8), region.astype(np.uint8) * 255])
+        whole = _put_back(pixels, result, region)
+        if alpha is not None:
+            whole.putalpha(alpha)
+        output.raw.append(Image.fromarray(raw))
+        output.smoothed.append(Image.fromarray(smoothed))
+        output.clipping.append(Image.fromarray(clipping))
+        output.result.append(whole)
+        output.faces.append(Image.fromarray(face))
+        output.regions.append(region)
+        output.models.append(made[0].model)
+        output.errors.append(made[0].error)
+        output.candidates.append([Image.fromarray(candidate.image) for candidate in made])
+
+
+def check_name(name):
+    """``name``, if a generator's folder may be called so.
+
+    Raises:
+        ConfigError: it may not.
+    """
+    good = name and len(name) <= 64 and not name.startswith(".") and all(c.isalnum() or c in "-_." for c in name)
+    if not good or not name.isascii():
+        raise ConfigError(f"a model can't be called {name!r}: use up to 64 letters, digits, '-', '_' and '.'.")
+    return name
+
+
+def _square(photo, what):
+    rgb, alpha = split_alpha(open_photo(photo))
+    if rgb.width != rgb.height:
+        raise PhotoError(f"{what} is {rgb.width}×{rgb.height}: cut out a square that the face fills first.")
+    return np.asarray(rgb), alpha
+
+
+def _resized(pixels, side):
+    if pixels.shape[0] == side:
+        return pixels
+    exact = pixels.shape[0] % side == 0 or side % pixels.shape[0] == 0
+    how = Image.Resampling.BOX if exact else Image.Resampling.BICUBIC
+    return np.asarray(Image.fromarray(pixels).resize((side, side), how))
+
+
+def _region(face, region, covering, colours):
+    side = face.shape[0]
+    if region is not None:
+        region = np.asarray(region)
+        if region.ndim != 2 or region.shape[0] != region.shape[1]:
+            raise ConfigError(f"a region is a square of truth values, not {'×'.join(map(str, region.shape))}.")
+        if region.shape[0] != side:
+            shrunk = Image.fromarray((region > 0).astype(np.uint8) * 255).resize((side, side), Image.Resampling.BOX)
+            region = np.asarray(shrunk)
+        return region > 0
+    if covering == "colour" and colours is None:
+        raise ConfigError("covering='colour' wants the covering's colours.")
+    if covering == "learned":
+        from maskhub.masks.judge import judge_crop
+
+        found = judge_crop(np.ascontiguousarray(face))
+        return (found.region > 0.5) & found.masked
+    if colours is not None and covering in ("auto", "colour"):
+        return by_colour(face, colours)
+    if covering not in ("auto", "contrast"):
+        raise ConfigError(f"covering is {covering!r}; it must be 'auto', 'colour', 'contrast' or 'learned'.")
+    return find_covering(face) if covering == "auto" else by_contrast(face)
+
+
+def _put_back(pixels, result, region):
+    """The result in the picture's own size; pixels that were not replaced are the picture's own."""
+    side = pixels.shape[0]
+    if side == result.shape[0]:
+        return Image.fromarray(result)
+    where = np.asarray(Image.fromarray(region).resize((side, side), Image.Resampling.NEAREST))
+    larger = np.asarray(Image.fromarray(result).resize((side, side), Image.Resampling.NEAREST))
+    return Image.fromarray(np.where(where[..., None], larger, pixels))

@@ -1,0 +1,123 @@
+"""From a generated face to the covered pixels of a real one: smoothing, and the tone of the skin around."""
+
+import warnings
+
+import cv2
+import numpy as np
+
+from maskhub.models.network import choose
+
+__all__ = ["blend", "kmeans_colours"]
+
+
+def kmeans_colours(image, colours=12, seed=0):
+    """Replace each pixel by the mean colour of its cluster: the paper's K-means smoothing.
+
+    Args:
+        image: uint8 RGB R×R×3.
+        colours: clusters, found in Lab, where distances are nearer to what is seen; fewer if the image has fewer.
+        seed: of the start.
+
+    Returns:
+        uint8 R×R×3 of at most ``colours`` colours.
+    """
+    from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
+
+    pixels = image.reshape(-1, 3)
+    lab = _lab(image).reshape(-1, 3)
+    count = min(colours, len(np.unique(pixels, axis=0)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer colours than clusters
+        found = KMeans(count, n_init=4, random_state=seed).fit(lab).labels_
+    smooth = np.zeros((count, 3))
+    for number in range(count):
+        if (found == number).any():
+            smooth[number] = pixels[found == number].mean(0)
+    return smooth[found].round().astype(np.uint8).reshape(image.shape)
+
+
+def blend(face, made, region, how="palette"):
+    """Put the generated pixels under the covering into the face, in the tone of the face's own skin.
+
+    Args:
+        face: uint8 RGB R×R×3.
+        made: uint8 R×R×3, the generated face, lying as the face does.
+        region: bool R×R: the covered pixels.
+        how: ``"none"``; ``"shift"``: by the middle difference between the two beside the covering, where both show
+            the same thing; ``"poisson"``: by that difference spread smoothly from the covering's edge inwards (Pérez
+            et al., "Poisson Image Editing", SIGGRAPH 2003, equation 5, boundary pixels that differ left out);
+            ``"clone"``: OpenCV's ``seamlessClone``, with every boundary pixel; ``"palette"``: shifted, then each colour
+            taken for the nearest one that the face itself shows, where there is one close by: exact in pictures of few
+            colours.
+
+    Returns:
+        uint8 R×R×3; every pixel outside ``region`` is the face's own, bit for bit.
+    """
+    method = choose("the blending", how, {"none": _as_it_is, "shift": _shifted, "poisson": _poisson, "clone": _cloned,
+                                          "palette": _palette})  # fmt: skip
+    result = face.copy()
+    if region.any():
+        result[region] = method(face, made, region)[region]
+    return result
+
+
+def _as_it_is(face, made, region):
+    return made
+
+
+def _beside(face, made, region, reach=2, alike=60.0):
+    """The visible pixels near the covering where face and generated face show the same thing, and their difference."""
+    near = cv2.dilate(region.astype(np.uint8), np.ones((2 * reach + 1,) * 2, np.uint8)).astype(bool) & ~region
+    difference = face.astype(np.float32) - made
+    same = near & (np.linalg.norm(difference, axis=2) < alike)
+    return same, difference
+
+
+def _shifted(face, made, region):
+    same, difference = _beside(face, made, region)
+    shift = np.median(difference[same], axis=0) if same.sum() >= 4 else np.zeros(3)
+    return (made + shift).round().clip(0, 255).astype(np.uint8)
+
+
+def _poisson(face, made, region):
+    same, difference = _beside(face, made, region, reach=1)
+    if same.sum() < 4:
+        return _shifted(face, made, region)
+    # the membrane: harmonic inside the region, held at the boundary's differences (Jacobi's iteration)
+    known = np.where(same[..., None], difference, 0)
+    spread = np.where(same[..., None], difference, np.median(difference[same], axis=0))
+    inside = region | (cv2.dilate(region.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool) & ~same)
+    for _ in range(20 * face.shape[0]):
+        padded = np.pad(spread, ((1, 1), (1, 1), (0, 0)), mode="edge")
+        mean = (padded[:-2, 1:-1] + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:]) / 4
+        spread = np.where(inside[..., None], mean, np.where(same[..., None], known, spread))
+    return (made + spread).round().clip(0, 255).astype(np.uint8)
+
+
+def _cloned(face, made, region):
+    # seamlessClone centres the mask's box on a point, and wants a free border
+    framed = [cv2.copyMakeBorder(image, 3, 3, 3, 3, cv2.BORDER_REPLICATE) for image in (made, face)]
+    mask = cv2.copyMakeBorder(region.astype(np.uint8) * 255, 3, 3, 3, 3, cv2.BORDER_CONSTANT)
+    left, top, width, height = cv2.boundingRect(mask)
+    centre = (left + width // 2, top + height // 2)
+    return cv2.seamlessClone(framed[0], framed[1], mask, centre, cv2.NORMAL_CLONE)[3:-3, 3:-3]
+
+
+def _palette(face, made, region, close=14.0, least=2):
+    shifted = _shifted(face, made, region)
+    shown, counts = np.unique(face[~region], axis=0, return_counts=True)
+    shown = shown[counts >= least]
+    if len(shown) == 0:
+        return shifted
+    colours, place = np.unique(shifted[region], axis=0, return_inverse=True)
+    apart = np.linalg.norm(_lab(colours[None])[0][:, None] - _lab(shown[None])[0][None], axis=2)
+    nearest = apart.argmin(1)
+    colours = np.where((apart.min(1) <= close)[:, None], shown[nearest], colours)
+    result = shifted.copy()
+    result[region] = colours[place.reshape(-1)]
+    return result
+
+
+def _lab(image):
+    return cv2.cvtColor(np.ascontiguousarray(image).astype(np.float32) / 255, cv2.COLOR_RGB2LAB)

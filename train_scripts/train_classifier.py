@@ -1,0 +1,13 @@
+"""Train the classifier that chooses the generator for a face.
+
+    python train_scripts/train_classifier.py --recipe train_scripts/recipes/classifier-smoke.yaml --output runs/tones
+    python train_scripts/train_classifier.py --source faces/train --test-source faces/test --attribute hair --output ...
+
+Stop it when you like, with Ctrl-C or a signal: the same command with --resume latest goes on exactly where it stood.
+"""
+
+from maskhub.training.attributes import ClassifierConfig, ClassifierTrainer
+from maskhub.training.small import launch_small
+
+if __name__ == "__main__":
+    launch_small(ClassifierTrainer, ClassifierConfig, __doc__)
