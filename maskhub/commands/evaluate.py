@@ -183,7 +183,11 @@ def print_figures(report):
                 continue
             entry = entry if isinstance(entry, dict) else {"value": entry}
             value = "–" if entry["value"] is None else f"{entry['value']:.4g}"
-            ends = " ({:.4g} to {:.4g})".format(*entry["interval"]) if entry.get("interval") else ""
+            ends = (
+                " ({:.4g} to {:.4g})".format(*entry["interval"])
+                if entry.get("interval") and None not in entry["interval"]
+                else ""
+            )
             print(f"{indent}{name} {value}{ends}" + (f", n {entry['n']}" if "n" in entry else ""))
 
     show(report["figures"], "")

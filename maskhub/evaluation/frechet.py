@@ -180,8 +180,8 @@ def kernel_interval(x, y, resamples=200, seed=0):
         torch.from_numpy(np.vstack([np.ones(len(s)), rng.multinomial(len(s), np.full(len(s), 1 / len(s)), resamples)]))
         for s in (x, y)
     ]
-    values = _mmd(x, y, *weights).numpy()
-    return float(values[0]), tuple(float(q) for q in np.percentile(values[1:], [2.5, 97.5]))
+    values = _mmd(x, y, *weights).numpy()  # NaN where a resample of very few came to one image alone
+    return float(values[0]), tuple(float(q) for q in np.nanpercentile(values[1:], [2.5, 97.5]))
 
 
 def _mmd(x, y, weights_x=None, weights_y=None):

@@ -262,7 +262,7 @@ def _tick(value):
 
 def _ends(entry):
     low, high = entry.get("interval") or (0, 0)
-    return f"{_number(low)} to {_number(high)}" if high > low else ""
+    return f"{_number(low)} to {_number(high)}" if None not in (low, high) and high > low else ""
 
 
 def _said(key):

@@ -191,8 +191,7 @@ def results_block(reports):
                     metric_type=_metric_type(name),
                     metric_name=f"{report['measure']}: {name}" + (f" ({network})" if network else ""),
                     metric_value=value,
-                    metric_args={"n": n} if n is not None else None,
-                    source_name=f"maskhub {report['maskhub']}",
+                    metric_args={"maskhub": report["maskhub"]} | ({"n": n} if n is not None else {}),
                 )
             )
     return results

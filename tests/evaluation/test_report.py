@@ -10,6 +10,7 @@ import pytest
 from huggingface_hub import ModelCard
 from PIL import Image
 
+import maskhub
 from maskhub.errors import ConfigError, SourceError
 from maskhub.evaluation.page import report_page
 from maskhub.evaluation.report import BestAndWorst, card_with_results, figure, read_report, results_block, write_report
@@ -135,7 +136,11 @@ def test_the_card_gets_the_models_own_figures(report, tmp_path):
     assert card.data.license == "other" and card.data.tags == ["gan"] and card.data.model_name == "A model"
     by_name = {r.metric_name: r for r in card.data.eval_results}
     result = by_name["pairs: made, psnr"]
-    assert (result.metric_type, result.metric_value, result.metric_args) == ("psnr", 21.5, {"n": 10})
+    assert (result.metric_type, result.metric_value, result.metric_args) == (
+        "psnr",
+        21.5,
+        {"maskhub": maskhub.__version__, "n": 10},
+    )
     assert (result.dataset_name, result.dataset_split) == ("faces", "held-out tenth")
     text = (tmp_path / "README.md").read_text()
     assert "someone" not in text and "No\nfigures" not in text and text.index("## Figures") < text.index("## Limits")
