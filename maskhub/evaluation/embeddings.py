@@ -9,6 +9,7 @@ import sqlite3
 import warnings
 from contextlib import suppress
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -26,7 +27,7 @@ class EmbeddingCache:
     """
 
     def __init__(self, path=None):
-        self._connection = None
+        self._connection, self._identities = None, WeakKeyDictionary()
         if path is None:
             return
         try:
@@ -49,7 +50,9 @@ class EmbeddingCache:
         Returns:
             float32 N×dimensions.
         """
-        own = _identity(encoder)
+        if encoder not in self._identities:
+            self._identities[encoder] = _identity(encoder)
+        own = self._identities[encoder]
         out = np.empty((len(photos), encoder.dimensions), np.float32)
         keys = [_key(own, pixels, face) for pixels, face in zip(photos, faces, strict=True)]
         missing = []
