@@ -150,7 +150,7 @@ def training_card(loop):
     from huggingface_hub import ModelCardData
 
     config, method = loop.config, loop.method
-    seen = loop.step * config.batch_size * config.gradient_accumulation * loop.accelerator.num_processes
+    seen = config.batches_before(loop.step) * config.batch_size * loop.accelerator.num_processes
     names = {name: _public_name(source) for name, source in loop.sources.items()}
     lines = []
     for line in loop.describe():
@@ -160,6 +160,10 @@ def training_card(loop):
         lines.append(f"- {line}")
     described = "\n".join(lines)
     resumable = config.resumable() | names
+    if config.init_from:
+        resumable["init_from"] = Path(config.init_from).name
+    uses = [f'{part}ed = pipe.{part}("photo.jpg")' for part in ("mask", "unmask") if f"{part}er" in method.generators]
+    uses = "\n".join(uses)
     options = "\n".join(f"| `{name}` | `{value}` |" for name, value in sorted(resumable.items()))
     front = ModelCardData(
         library_name="diffusers",
@@ -168,7 +172,7 @@ def training_card(loop):
         license="other",
         license_name="terms-of-the-training-photos",
         license_link=f"https://huggingface.co/{THIS_REPOSITORY}#licence",
-        datasets=sorted({source.dataset for source in loop.sources.values() if hasattr(source, "dataset")}) or None,
+        datasets=sorted({source.dataset for source in loop.sources.values() if _on_hub(source)}) or None,
     )
     return f"""---
 {front.to_yaml()}
@@ -179,15 +183,14 @@ def training_card(loop):
 from maskhub import FaceMaskPipeline
 
 pipe = FaceMaskPipeline.from_pretrained("{THIS_REPOSITORY}")
-masked = pipe.mask("photo.jpg")
-unmasked = pipe.unmask(masked)
+{uses}
 ```
 
 Method: [{method.name}]({method.paper}), trained with maskhub.
 
 ## Training
 {described}
-- {loop.step:,} steps so far, {seen:,} photos of each domain, {loop.seconds / 3600:.2f} hours, seed {config.seed}
+- {loop.step:,} steps so far, {seen:,} samples, {loop.seconds / 3600:.2f} hours, seed {config.seed}
 
 | option | value |
 |---|---|
@@ -203,5 +206,11 @@ These weights carry the terms of the photos that they were trained on: where one
 """
 
 
+def _on_hub(source):
+    return hasattr(source, "dataset") and not hasattr(source, "folder")
+
+
 def _public_name(source):
-    return source.spec if hasattr(source, "dataset") else Path(source.spec).resolve().name
+    if _on_hub(source) or source.spec.startswith("builtin:"):
+        return source.spec
+    return Path(source.spec).resolve().name

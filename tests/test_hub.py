@@ -16,8 +16,7 @@ from huggingface_hub import HfApi, ModelCard, constants
 from maskhub import FaceMaskPipeline, ResnetGenerator
 from maskhub.errors import CheckpointError, ConfigError, HubError
 from maskhub.hub import THIS_REPOSITORY, push_folder, save_pipeline, training_card
-from maskhub.training.config import CycleGANConfig
-from maskhub.training.cyclegan import CycleGAN
+from maskhub.training.cyclegan import CycleGAN, CycleGANConfig
 from maskhub.training.launch import launch
 
 ROOT = Path(__file__).parents[1]
@@ -178,7 +177,9 @@ def test_a_private_repository_stays_private(folder, hub_user, load, monkeypatch)
 
 @pytest.fixture
 def finished_loop():
-    config = CycleGANConfig(unmasked="~/me/secret/portraits/", masked="alice/masked:train", output="out", seed=7)
+    config = CycleGANConfig(
+        unmasked="~/me/secret/portraits/", masked="alice/masked:train", output="out", seed=7, generator_width=4
+    )
     sources = {
         "unmasked": SimpleNamespace(spec="/home/me/secret/portraits"),
         "masked": SimpleNamespace(spec="alice/masked:train", dataset="alice/masked"),
@@ -191,14 +192,14 @@ def finished_loop():
 
     accelerator = SimpleNamespace(num_processes=2)
     return SimpleNamespace(
-        config=config, method=CycleGAN, sources=sources, step=1000, seconds=5400, accelerator=accelerator,
+        config=config, method=CycleGAN(config), sources=sources, step=1000, seconds=5400, accelerator=accelerator,
         describe=describe,
     )  # fmt: skip
 
 
 def test_the_card_of_a_run(finished_loop, folder, hub_user):
     text = training_card(finished_loop)
-    assert "1,000 steps so far, 2,000 photos of each domain, 1.50 hours, seed 7" in text
+    assert "1,000 steps so far, 2,000 samples, 1.50 hours, seed 7" in text
     assert "| `seed` | `7` |" in text
     assert "secret" not in text and "- unmasked: portraits, 1,700 photos" in text
     (folder / "README.md").write_text(text)

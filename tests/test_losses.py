@@ -1,4 +1,4 @@
-"""Losses against values worked out by hand."""
+"""Losses against values computed by hand."""
 
 import math
 
@@ -6,33 +6,104 @@ import pytest
 import torch
 
 from maskhub import ConfigError
-from maskhub.losses import GANLoss, cycle_loss, identity_loss
+from maskhub.losses import (
+    GANLoss,
+    attention_loss,
+    cosine_loss,
+    cycle_loss,
+    gradient_penalty,
+    identity_loss,
+    image_loss,
+    non_mask_change_loss,
+    r1_penalty,
+)
+
+LOGITS = torch.tensor([[[[0.0, 1.0], [2.0, -1.0]]]])
 
 
-def test_least_squares():
-    gan = GANLoss("lsgan")
-    assert gan.generator(torch.tensor([0.0, 3.0])).item() == pytest.approx((1 + 4) / 2)
-    assert gan.discriminator(torch.tensor([2.0]), torch.tensor([3.0])).item() == pytest.approx((1 + 9) / 2)
+@pytest.mark.parametrize(
+    ("kind", "real", "fake"),
+    [
+        ("lsgan", (1 + 0 + 1 + 4) / 4, (0 + 1 + 4 + 1) / 4),
+        (
+            "vanilla",
+            sum(math.log(1 + math.exp(-x)) for x in (0, 1, 2, -1)) / 4,
+            sum(math.log(1 + math.exp(x)) for x in (0, 1, 2, -1)) / 4,
+        ),
+        ("wgan-gp", -0.5, 0.5),
+    ],
+)
+def test_gan_losses(kind, real, fake):
+    loss = GANLoss(kind)
+    assert loss.generator(LOGITS).item() == pytest.approx(real)
+    half = 1 if kind == "wgan-gp" else 0.5
+    assert loss.discriminator(LOGITS, LOGITS).item() == pytest.approx(half * (real + fake), abs=1e-6)
 
 
-def test_vanilla():
-    gan = GANLoss("vanilla")
-    assert gan.generator(torch.tensor([0.0])).item() == pytest.approx(math.log(2))
-    expected = 0.5 * (math.log(1 + math.exp(-2)) + math.log(1 + math.exp(1)))
-    assert gan.discriminator(torch.tensor([2.0]), torch.tensor([1.0])).item() == pytest.approx(expected)
-
-
-def test_perfect_judgement_costs_the_discriminator_nothing():
-    assert GANLoss("lsgan").discriminator(torch.ones(3), torch.zeros(3)).item() == 0
-
-
-@pytest.mark.parametrize("loss", [cycle_loss, identity_loss])
-def test_l1_terms_are_means_in_float32(loss):
-    value = loss(torch.full((1, 3, 2, 2), 0.5, dtype=torch.bfloat16), torch.zeros(1, 3, 2, 2))
-    assert value.dtype == torch.float32
-    assert value.item() == pytest.approx(0.5)
-
-
-def test_unknown_loss():
-    with pytest.raises(ConfigError, match="lsgan"):
+def test_unknown_gan_loss():
+    with pytest.raises(ConfigError, match="it must be one of"):
         GANLoss("hinge")
+
+
+@pytest.mark.parametrize("loss", [cycle_loss, identity_loss, image_loss])
+def test_l1_losses_are_means_in_float32(loss):
+    a, b = torch.tensor([[[[1.0, -1.0]]]]), torch.tensor([[[[0.5, 0.0]]]])
+    assert loss(a, b).item() == pytest.approx(0.75)
+    assert loss(a.bfloat16(), b.bfloat16()).dtype == torch.float32
+
+
+def test_cosine_distance_of_colours():
+    red, grey = (torch.full((1, 3, 2, 2), -1.0) for _ in range(2))
+    red[:, 0] = 1.0
+    grey[:] = 0.5
+    assert cosine_loss(red, red).item() == pytest.approx(0, abs=1e-6)
+    # red is (1.01, .01, .01) and grey (.76, .76, .76): the cosine is 1.03 / (√(1.01² + 2 · .01²) · √3)
+    expected = 1 - 1.03 / (math.sqrt(1.01**2 + 2 * 0.01**2) * math.sqrt(3))
+    assert cosine_loss(red, grey).item() == pytest.approx(expected, abs=1e-5)
+    assert cosine_loss(red, grey, "sum").item() == pytest.approx(4 * expected, abs=1e-5)
+    with pytest.raises(ConfigError, match="reduction"):
+        cosine_loss(red, grey, "max")
+
+
+def test_the_gradient_penalty_of_a_linear_critic():
+    """D(x) = 3 Σ x of two pixels has the slope (3, 3) everywhere: (√18 - 1)²."""
+    x, y = torch.rand(4, 1, 1, 2), torch.rand(4, 1, 1, 2)
+    penalty = gradient_penalty(lambda image: 3 * image.sum((1, 2, 3))[:, None], x, y)
+    assert penalty.item() == pytest.approx((math.sqrt(18) - 1) ** 2, rel=1e-5)
+
+
+def test_r1_of_a_linear_critic_and_its_own_gradient():
+    weight = torch.tensor(3.0, requires_grad=True)
+    penalty = r1_penalty(lambda image: weight * image.flatten(1), torch.rand(4, 1, 1, 2))
+    assert penalty.item() == pytest.approx(2 * 1.5**2)  # the verdict is the mean of two logits
+    penalty.backward()
+    assert weight.grad.item() == pytest.approx(3.0)  # d/dw of w²/2
+
+
+def half_covered():
+    region = torch.zeros(1, 1, 4, 4)
+    region[..., 2:] = 1
+    return region
+
+
+def test_non_mask_change_is_zero_when_nothing_changes_outside():
+    x, region = torch.rand(1, 3, 4, 4), half_covered()
+    assert non_mask_change_loss(x + region, x, region) == 0
+    assert non_mask_change_loss(x + 0.25, x, region).item() == pytest.approx(0.25)
+    assert non_mask_change_loss(x + 0.25, x, torch.ones(1, 1, 4, 4)) == 0
+
+
+def test_the_non_mask_change_penalty_grows_with_the_distance():
+    x, region = torch.zeros(1, 3, 1, 4), torch.tensor([[[[1.0, 0, 0, 0]]]])
+    distance = torch.tensor([[[[0.0, 0.25, 0.5, 0.75]]]])
+    made = x + torch.tensor([[[[9.0, 1, 0, 0]]]])
+    # weights 0.5, 1, 1 at a reach of 0.5
+    assert non_mask_change_loss(made, x, region, distance, 0.5).item() == pytest.approx(0.5 / 2.5)
+
+
+def test_attention_is_to_pass_through_outside_the_region():
+    attention, region = torch.zeros(1, 3, 4, 4), half_covered()
+    attention[:, -1] = 1 - region[:, 0]
+    assert attention_loss(attention, region) == 0
+    attention[:, -1] = 1
+    assert attention_loss(attention, region).item() == pytest.approx(0.5)

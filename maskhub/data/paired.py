@@ -137,7 +137,8 @@ def cache_folder(source):
         ``~/.cache/maskhub`` (or ``XDG_CACHE_HOME``).
     """
     folder = getattr(source, "folder", None)
-    if folder is not None and os.access(folder, os.W_OK):
+    # root may write anywhere: a folder that nobody has the right to write to is to be left alone all the same
+    if folder is not None and os.access(folder, os.W_OK) and Path(folder).stat().st_mode & 0o222:
         return Path(folder) / HIDDEN
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "maskhub"
 

@@ -1,6 +1,7 @@
 """Sources of photos: one spec string for a folder, a Hub dataset or our own drawn faces.
 
     faces/                                      a folder, flat or with sub-folders (imagefolder)
+    pairs/#masked                               an image column of a folder of parquet shards (maskhub dataset build)
     user/dataset[:split][@revision][#column]    a dataset on the Hub, streamed
     builtin:pixel-faces[/...][:split]           drawn faces, see maskhub.data.pixel_faces
 
@@ -26,7 +27,7 @@ from maskhub.errors import PhotoError, SourceError, first_line
 from maskhub.faces.photo import PHOTO_SUFFIXES, open_photo, split_alpha
 from maskhub.hub_errors import hub_errors
 
-__all__ = ["FolderSource", "HubSource", "is_held_out", "open_source"]
+__all__ = ["BuiltSource", "FolderSource", "HubSource", "is_held_out", "open_source"]
 
 _HUB_SPEC = re.compile(
     r"(?P<id>[\w-][\w.-]*/[\w-][\w.-]*)(?::(?P<split>[\w.-]+))?(?:@(?P<revision>[^#\s]+))?(?:#(?P<column>.+))?"
@@ -56,7 +57,7 @@ def open_source(spec, holdout=False):
     """Open the source that a spec names.
 
     Args:
-        spec: a folder, ``user/dataset[:split][@revision][#column]``, or ``builtin:pixel-faces`` with its options.
+        spec: a folder, one with ``#column``, ``user/dataset[:split][@revision][#column]``, or ``builtin:pixel-faces`` with its options.
         holdout: leave out the photos of :func:`is_held_out`.
 
     Raises:
@@ -67,8 +68,11 @@ def open_source(spec, holdout=False):
     if spec.startswith("builtin:"):
         return PixelSource(spec, is_held_out if holdout else None)
     folder = Path(spec).expanduser()
-    if folder.is_dir():
+    if folder.is_dir() and not any(folder.glob("**/*.parquet")):
         return FolderSource(folder, holdout)
+    built, _, column = spec.partition("#")
+    if Path(built).expanduser().is_dir():
+        return BuiltSource(built, column or None, holdout)
     match = _HUB_SPEC.fullmatch(spec)
     if folder.exists() or not match:
         what = "is a file, not a folder" if folder.exists() else "is neither a folder here nor user/dataset on the Hub"
@@ -274,6 +278,24 @@ class HubSource:
 
         with self._hub_errors(), fsspec.open(cell["path"], "rb") as file:
             return file.read()
+
+
+class BuiltSource(HubSource):
+    """A column of a folder of parquet shards, such as ``maskhub dataset build`` makes; read as a Hub dataset is.
+
+    Args:
+        folder, column, holdout: as there.
+
+    Raises:
+        SourceError: no shard in the folder, or no single image column.
+    """
+
+    def __init__(self, folder, column=None, holdout=False):
+        self.folder = Path(folder).expanduser()
+        if not any(self.folder.glob("**/*.parquet")):
+            raise SourceError(f"{folder} holds no parquet shard, so it has no column {column!r}: leave #{column} out.")
+        super().__init__(str(self.folder), column=column, holdout=holdout)
+        self.spec = str(folder) + (f"#{column}" if column else "")
 
 
 def _hidden(path, root):

@@ -160,9 +160,7 @@ class AttentionGAN(Method):
         return sum(terms.values()), terms
 
     def pipeline(self, generators):
-        return FaceMaskPipeline(
-            masker=generators["masker"], resolution=self.config.resolution, wear=self.config.style
-        )
+        return FaceMaskPipeline(masker=generators["masker"], resolution=self.config.resolution, wear=self.config.style)
 
     def sample_rows(self, generators, batch):
         """For each face: with the mask drawn on, made real, where the masker looked; beside them real masks."""

@@ -95,7 +95,7 @@ class TrainingLoop:
             return torch.optim.Adam(parameters, lr=self.config.learning_rate, betas=(self.config.beta1, 0.999))
 
         for network in self.bare.values():
-            network.to(self.accelerator.device)
+            network.to(self.accelerator.device, memory_format=self._memory_format())
             if self.config.compile:
                 network.compile()
         optimizers = {"generators": adam(self.method.generators), "discriminators": adam(self.method.discriminators)}
@@ -114,6 +114,9 @@ class TrainingLoop:
             else net
             for name, net in self.nets.items()
         }
+
+    def _memory_format(self):
+        return torch.channels_last if self.config.channels_last else torch.contiguous_format
 
     # ---- the loop -------------------------------------------------------------------------------------------------
 
@@ -173,7 +176,10 @@ class TrainingLoop:
         seen, rounds = {}, max(c.generator_updates, c.discriminator_updates)
         for turn in range(rounds):
             for _ in range(c.gradient_accumulation):
-                batch = {name: x.to(accelerator.device, non_blocking=True) for name, x in next(batches).items()}
+                batch = {
+                    name: x.to(accelerator.device, non_blocking=True, memory_format=self._memory_format())
+                    for name, x in next(batches).items()
+                }
                 with accelerator.accumulate(*self.nets.values()):
                     fakes = None
                     if turn < c.generator_updates:

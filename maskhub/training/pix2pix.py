@@ -103,12 +103,8 @@ class Pix2Pix(Method):
     def dataset(self, sources, seed, load_scale=LOAD_SCALE, **walk):
         c = self.config
         if c.pairs == "given":
-            return GivenPairs(
-                sources["unmasked"], sources["masked"], c.resolution, seed, load_scale=load_scale, **walk
-            )
-        return WornPairs(
-            sources["unmasked"], c.resolution, seed, load_scale=load_scale, wearing=c.wearing(), **walk
-        )
+            return GivenPairs(sources["unmasked"], sources["masked"], c.resolution, seed, load_scale=load_scale, **walk)
+        return WornPairs(sources["unmasked"], c.resolution, seed, load_scale=load_scale, wearing=c.wearing(), **walk)
 
     def generator_loss(self, nets, batch):
         """Equation 4: the conditional GAN's term and λ times the distance from the true picture."""

@@ -273,7 +273,7 @@ def test_a_process_ends_cleanly_in_the_middle_of_a_stream(parquet):
         "from maskhub.data.sources import open_source\n"
         "from maskhub.data.unpaired import UnpairedPhotos, endless_batches\n"
         f"source = open_source({parquet!r})\n"
-        "batches = [endless_batches(UnpairedPhotos({"unmasked": source, "masked": source}, 32, seed=0), workers=n) for n in (0, 1)]\n"
+        "batches = [endless_batches(UnpairedPhotos({'a': source, 'b': source}, 32, seed=0), workers=n) for n in (0, 1)]\n"
         "walk = source.walk(range(99), 0)\n"
         "for reader in (walk, *batches):\n"
         "    next(reader)\n"
@@ -298,7 +298,9 @@ def test_streamed_batches_do_not_depend_on_workers_or_on_a_restart(parquet, work
 
     def batches(count, workers, start=0):
         sources = [HubSource(parquet, block=8) for _ in range(2)]
-        dataset = UnpairedPhotos(dict(zip(("unmasked", "masked"), sources, strict=True)), 32, seed=0, start=4 * start, batch_size=4)
+        dataset = UnpairedPhotos(
+            dict(zip(("unmasked", "masked"), sources, strict=True)), 32, seed=0, start=4 * start, batch_size=4
+        )
         return list(itertools.islice(endless_batches(dataset, workers), count))
 
     for one, other in zip(batches(8, 0)[done:], batches(8 - done, workers, done), strict=True):
