@@ -1,7 +1,7 @@
 """Train the two-step masker: a mask drawn on by rule, made real by an AttentionGAN.
 
-    accelerate launch train_scripts/train_attentiongan.py --unmasked faces/unmasked --masked faces/masked --output runs/a
-    accelerate launch train_scripts/train_attentiongan.py --recipe train_scripts/recipes/attentiongan-smoke.yaml ...  # a minute
+    accelerate launch train_scripts/train_attentiongan.py --unmasked SPEC --masked SPEC --output RUN
+    accelerate launch train_scripts/train_attentiongan.py --recipe train_scripts/recipes/attentiongan-smoke.yaml ...
 
 Sources, several processes and --resume latest are as in train_cyclegan.py; docs/train.md has the recipes.
 """

@@ -1,14 +1,14 @@
 """Train pix2pix to take masks off (or put them on), on pairs made by rule as the run goes.
 
-    accelerate launch train_scripts/train_pix2pix.py --unmasked faces/unmasked --output runs/a
-    accelerate launch train_scripts/train_pix2pix.py --pairs given --unmasked user/pairs#unmasked --masked user/pairs#masked ...
-    accelerate launch train_scripts/train_pix2pix.py --recipe train_scripts/recipes/pix2pix-smoke.yaml ...  # a minute
+    accelerate launch train_scripts/train_pix2pix.py --unmasked SPEC --output RUN
+    accelerate launch train_scripts/train_pix2pix.py --pairs given --unmasked PAIRS#unmasked --masked PAIRS#masked ...
+    accelerate launch train_scripts/train_pix2pix.py --recipe train_scripts/recipes/pix2pix-smoke.yaml ... # a minute
 
 Sources, several processes and --resume latest are as in train_cyclegan.py; docs/train.md has the recipes.
 """
 
-from maskhub.training.pix2pix import Pix2Pix, Pix2PixConfig
 from maskhub.training.launch import launch
+from maskhub.training.pix2pix import Pix2Pix, Pix2PixConfig
 
 if __name__ == "__main__":
     launch(Pix2Pix, Pix2PixConfig, __doc__)

@@ -1,13 +1,13 @@
 """Train SimGAN's refiner, which makes masks drawn on by rule look real.
 
-    accelerate launch train_scripts/train_simgan.py --unmasked faces/unmasked --masked faces/masked --output runs/a
-    accelerate launch train_scripts/train_simgan.py --recipe train_scripts/recipes/simgan-smoke.yaml ...  # a minute
+    accelerate launch train_scripts/train_simgan.py --unmasked SPEC --masked SPEC --output RUN
+    accelerate launch train_scripts/train_simgan.py --recipe train_scripts/recipes/simgan-smoke.yaml ... # a minute
 
 Sources, several processes and --resume latest are as in train_cyclegan.py; docs/train.md has the recipes.
 """
 
-from maskhub.training.simgan import SimGAN, SimGANConfig
 from maskhub.training.launch import launch
+from maskhub.training.simgan import SimGAN, SimGANConfig
 
 if __name__ == "__main__":
     launch(SimGAN, SimGANConfig, __doc__)

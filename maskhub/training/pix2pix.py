@@ -9,8 +9,8 @@ from typing import ClassVar, Literal
 
 import torch
 
-from maskhub.data.paired import WornPairs
 from maskhub.data.given import GivenPairs
+from maskhub.data.paired import WornPairs
 from maskhub.data.unpaired import LOAD_SCALE
 from maskhub.errors import ConfigError
 from maskhub.losses import cosine_loss, image_loss

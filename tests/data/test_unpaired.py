@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from maskhub.data.sources import FolderSource
-from maskhub.data.unpaired import UnpairedPhotos, augment, to_tensor, endless_batches
+from maskhub.data.unpaired import UnpairedPhotos, augment, endless_batches, to_tensor
 
 
 def photo(number):
@@ -27,7 +27,10 @@ def domains(tmp_path_factory):
 
 
 def batches(domains, count, workers=0, **options):
-    dataset = UnpairedPhotos(dict(zip(("unmasked", "masked"), domains, strict=True)), **{"resolution": 32, "seed": 3, "batch_size": 4} | options)
+    dataset = UnpairedPhotos(
+        dict(zip(("unmasked", "masked"), domains, strict=True)),
+        **{"resolution": 32, "seed": 3, "batch_size": 4} | options,
+    )
     return list(itertools.islice(endless_batches(dataset, workers), count))
 
 
@@ -79,7 +82,9 @@ def test_shares_of_processes_are_disjoint_and_complete(domains):
     for world in (1, 2, 3):
         shares = []
         for rank in range(world):
-            dataset = UnpairedPhotos({"unmasked": Recorder(), "masked": Recorder()}, 32, 0, rank=rank, world=world, batch_size=2)
+            dataset = UnpairedPhotos(
+                {"unmasked": Recorder(), "masked": Recorder()}, 32, 0, rank=rank, world=world, batch_size=2
+            )
             shares.append([list(itertools.islice(dataset._positions(worker, 2), 6)) for worker in range(2)])
         seen = sorted(itertools.chain.from_iterable(itertools.chain.from_iterable(shares)))
         assert seen == list(range(12 * world))

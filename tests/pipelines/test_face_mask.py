@@ -5,7 +5,16 @@ import pytest
 import torch
 from PIL import Image
 
-from maskhub import CheckpointError, ConfigError, FaceMaskPipeline, NoFaceError, PhotoError, ResnetGenerator
+from maskhub import (
+    AttentionGenerator,
+    CheckpointError,
+    ConfigError,
+    FaceMaskPipeline,
+    NoFaceError,
+    PhotoError,
+    ResnetGenerator,
+)
+from maskhub.masks.wear import wear
 from maskhub.pipelines.face_mask import BUNDLED, changed_region
 
 
@@ -151,3 +160,60 @@ def test_the_variant_reaches_the_networks(tiny_pipeline, tmp_path):
     assert (tmp_path / "masker" / "diffusion_pytorch_model.fp16.safetensors").is_file()
     with pytest.raises(ConfigError, match="safetensors only"):
         tiny_pipeline.save_pretrained(tmp_path, safe_serialization=False)
+
+
+# ---- two steps: a mask by rule, then a network that makes it real ----------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def two_step():
+    """A masker whose attention lets everything through: what comes out is the mask drawn on by rule."""
+    torch.manual_seed(0)
+    masker = AttentionGenerator(width=4, blocks=1, contents=2, noise=(1.0, 0.2))
+    with torch.no_grad():
+        masker.attention[-1].weight.zero_()
+        masker.attention[-1].bias.copy_(torch.tensor([0.0, 0.0, 100.0]))
+    return FaceMaskPipeline(masker=masker, resolution=64, wear="surgical")
+
+
+def test_a_mask_is_worn_first_on_every_face_of_a_group(two_step, group):
+    out = two_step.mask(group, details=True, seed=5)
+    assert len(out.boxes[0]) == 2
+    for (left, top, width, height), crop, made in zip(out.boxes[0], out.crops[0], out.translated[0], strict=True):
+        assert out.regions[0][round(top + 0.75 * height), round(left + width / 2)] > 0.5
+        change = np.abs(pixels(made) - pixels(crop)).mean(2)
+        assert change[:16].max() <= 1 < 20 < change[40:48, 28:36].mean()  # forehead, mouth
+    assert np.abs(pixels(out.images[0]) - pixels(group))[out.regions[0] == 0].max() == 0
+
+
+def test_a_seed_fixes_the_mask_and_the_noise(two_step, astronaut, tmp_path):
+    one, again, other = (two_step.mask(astronaut, seed=seed) for seed in (1, 1, 2))
+    assert np.array_equal(pixels(one), pixels(again))
+    assert not np.array_equal(pixels(one), pixels(other))
+    two_step.save_pretrained(tmp_path)
+    loaded = FaceMaskPipeline.from_pretrained(tmp_path)
+    assert loaded.config.wear == "surgical"
+    assert np.array_equal(pixels(loaded.mask(astronaut, seed=1)), pixels(one))
+
+
+def test_a_face_that_is_not_seen_clearly_is_left_alone(two_step, group, monkeypatch):
+    from maskhub.pipelines import face_mask
+
+    def picky(pixels, face, style, seed):
+        if face.box[2] < 70:
+            raise NoFaceError("too small")
+        return wear(pixels, face, style, seed)
+
+    monkeypatch.setattr(face_mask, "wear", picky)
+    out = two_step.mask(group, details=True)
+    assert len(out.boxes[0]) == 1
+    small = group.crop((600, 100, 900, 400))
+    assert np.array_equal(pixels(out.images[0].crop((600, 100, 900, 400))), pixels(small))
+    with pytest.raises(NoFaceError, match="seen clearly enough"):
+        two_step.mask(small)
+    assert np.array_equal(pixels(two_step.mask(small, on_no_face="keep")), pixels(small))
+
+
+def test_what_it_does_not_have_is_said(two_step, astronaut):
+    with pytest.raises(ConfigError, match="no unmasker"):
+        two_step.unmask(astronaut)

@@ -127,8 +127,8 @@ def test_translation_shifts_by_whole_pixels():
 def test_a_step_with_each_option(drawn, tmp_path, options):
     config = CycleGANConfig(
         unmasked=str(drawn / "unmasked"), masked=str(drawn / "masked"), output=str(tmp_path), resolution=32,
-        generator_width=4, blocks=1, discriminator_width=4, discriminator_layers=2, batch_size=2, workers=0, max_steps=2,
-        mixed_precision="no", **options,
+        generator_width=4, blocks=1, discriminator_width=4, discriminator_layers=2, batch_size=2, workers=0,
+        max_steps=2, mixed_precision="no", **options,
     )  # fmt: skip
     config.check()
     loop = TrainingLoop(CycleGAN, config)
