@@ -147,7 +147,7 @@ def test_convert(run, tmp_path):
         (["mask", "BLANK", "out.png"], "no face was found"),
         (["mask", "BLANK", "out.png", "--style", "nonsense"], "there is no style 'nonsense'"),
         (["mask", "BLANK", "out.png", "--portion", "2"], "portion is 2"),
-        (["mask", "BLANK", "out.png", "--model", "MODEL", "--seed", "3"], "the network decides"),
+        (["mask", "BLANK", "out.png", "--model", "MODEL", "--portion", "0.5"], "the network decides"),
         (["mask", "nobody/nothing", "out"], "no folder and no Hub dataset"),
         (["dataset", "build", "EMPTY", "out"], "holds no photo"),
         (["dataset", "curate", "EMPTY", "out", "--min-faces", "0"], "from 0 to 1"),

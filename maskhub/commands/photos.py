@@ -43,7 +43,7 @@ def mask(
         colour: A colour of that style, such as blue, black or white, or random.
         wrongly_worn: Probability that a mask is worn wrongly (nose, chin, or nose and mouth out).
         portion: Share of a photo's faces that get a mask; at least one does.
-        seed: The same seed gives the same masks, whatever the number of workers.
+        seed: The same seed gives the same masks, whatever the number of workers; also for a model that draws some.
         regions: Folder for each photo's region, an 8-bit PNG: 255 under the mask, 0 where nothing changed.
         boxes: Boxes of faces and masks, as OUTPUT/annotations.json (coco) or OUTPUT/annotations/*.xml (voc).
         workers: Processes; one a processor core if not given.
@@ -55,11 +55,11 @@ def mask(
 
     wearing = Wearing(style, wrongly_worn, portion, seed, colour)
     if model is not None:
-        if wearing != Wearing() or regions or boxes != "none" or workers is not None:
+        if wearing != Wearing(seed=seed) or regions or boxes != "none" or workers is not None:
             raise ConfigError(
-                "with --model the network decides: leave out style, wrongly-worn, portion, seed, regions, boxes."
+                "with --model the network decides: leave out style, wrongly-worn, portion, regions, boxes."
             )
-        return _translate("mask", Path(input), output, model, device, overwrite)
+        return _translate("mask", Path(input), output, model, device, overwrite, seed)
     source = Path(input).expanduser()
     if source.is_file():
         return _mask_one(source, output, wearing, regions, boxes)
@@ -196,18 +196,22 @@ def _suffixes():
     return PHOTO_SUFFIXES
 
 
-def _translate(direction, source, output, model, device, overwrite):
+def _translate(direction, source, output, model, device, overwrite, seed=0):
     from maskhub.data.batch import process_folder, save_photo
+    from maskhub.data.masked import seed_of
 
     if not source.exists():
         raise PhotoError(f"there is no photo or folder {source}.")
     pipeline = load_pipeline(model, device)
     if source.is_file():
-        save_photo(pipeline(source, direction), output)
+        save_photo(pipeline(source, direction, seed=seed), output)
         print(f"wrote {output}")
         return 0
-    report = process_folder(source, output, lambda path: pipeline(path, direction), overwrite=overwrite)
-    return report_line(report, output)
+
+    def translated(path):  # of its name, so that not all wear the same mask, and a run can be broken off
+        return pipeline(path, direction, seed=seed_of(seed, path.relative_to(source).as_posix()))
+
+    return report_line(process_folder(source, output, translated, overwrite=overwrite), output)
 
 
 def load_pipeline(model, device):
