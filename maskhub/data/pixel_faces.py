@@ -50,7 +50,7 @@ VARIED = 8
 
 
 def _ramp(text):
-    return tuple(map(tuple, colours_of(text)))
+    return tuple(map(tuple, colours_of(text).tolist()))
 
 
 SKIN = {  # outline, shadow, base, highlight, blush, lip, lip line
