@@ -26,6 +26,7 @@ ALLOWED = {
     "pipelines": {"models", "faces", "masks"},
     "training": {"models", "losses", "data", "pipelines", "hub", "faces", "masks"},
     "evaluation": {"models", "losses", "data", "pipelines", "training", "faces", "masks"},
+    "service": {"models", "data", "faces", "pipelines", "training", "evaluation", "hub"},
     "hub": {"models", "losses", "data", "pipelines", "training", "evaluation", "faces", "masks"},
 }
 

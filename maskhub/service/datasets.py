@@ -1,0 +1,300 @@
+"""The datasets that people have brought, each an imagefolder of two splits, beside the built-in faces.
+
+    datasets = Datasets(Home())
+    datasets.names()                                            # ["builtin:pixel-faces", ..., "my-faces"]
+    datasets.faces("my-faces", "test", {"tone": "light"})       # [Face(...), ...]
+
+``load_dataset("imagefolder", data_dir="MASKHUB_HOME/datasets/my-faces")`` reads them as well.
+"""
+
+import csv
+import io
+import os
+import shutil
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from PIL import Image
+
+from maskhub.data.pixel_faces import PixelFace, pixel_faces
+from maskhub.data.rows import FolderRows
+from maskhub.errors import ConfigError, SourceError
+from maskhub.faces.photo import open_photo, split_alpha
+from maskhub.service.home import OwnerError, check_dataset_name, owner_of, read_json, write_json, write_text
+
+__all__ = ["BUILT_IN", "SPLITS", "Dataset", "Datasets", "Face", "attribute_choices"]
+
+SPLITS = ("train", "test")
+BUILT_IN = {
+    "builtin:pixel-faces": "Pixel faces (built in)",
+    "builtin:pixel-faces/covered": "Pixel faces, covered (built in)",
+    "builtin:pixel-faces/light": "Pixel faces, light (built in)",
+    "builtin:pixel-faces/medium": "Pixel faces, medium (built in)",
+    "builtin:pixel-faces/dark": "Pixel faces, dark (built in)",
+}
+"""Spec → what people read."""
+FACTS = ".maskhub.json"  # hidden, so that it stays here when a dataset is pushed
+MANY = 40
+"""Values of a column from which on it is no attribute but a name, such as an id."""
+
+
+@dataclass(frozen=True)
+class Face:
+    """One picture of a dataset.
+
+    Attributes:
+        name: of its file. dataset, split: where it is. columns: what is known of it, text by column.
+        drawn: the built-in face, or None. path: its file, or None.
+    """
+
+    name: str
+    dataset: str
+    split: str
+    columns: dict
+    drawn: PixelFace | None = None
+    path: Path | None = None
+
+    @property
+    def image(self):
+        """RGB ``PIL.Image``.
+
+        Raises:
+            PhotoError: the file is gone or broken.
+        """
+        return self.drawn.image if self.drawn else split_alpha(open_photo(self.path))[0]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset that someone brought: its name, folder, photos by split, and what else was noted."""
+
+    name: str
+    folder: Path
+    counts: dict
+    facts: dict = field(default_factory=dict)
+
+    def belongs_to(self, key):
+        return bool(key) and self.facts.get("owner") == owner_of(key)
+
+
+class Datasets:
+    """The datasets of a home.
+
+    Args:
+        home: a :class:`~maskhub.service.home.Home`.
+    """
+
+    def __init__(self, home):
+        self.home = home
+
+    # ---- to look at -----------------------------------------------------------------------------------------------
+
+    def list(self):
+        """What people brought, newest first, as :class:`Dataset`."""
+        found = [self._entry(path) for path in self.home.datasets.iterdir() if path.is_dir() and path.name[0] != "."]
+        return sorted(found, key=lambda entry: (-entry.facts.get("created", 0), entry.name))
+
+    def names(self):
+        """The built-in specs and the names of what people brought."""
+        return [*BUILT_IN, *(entry.name for entry in self.list())]
+
+    def get(self, name):
+        """One that someone brought.
+
+        Raises:
+            SourceError: there is none of that name. ConfigError: no name at all.
+        """
+        path = self.home.datasets / check_dataset_name(name)
+        if not path.is_dir():
+            raise SourceError(f"there is no dataset {name!r}.")
+        return self._entry(path)
+
+    def source(self, name, split="train"):
+        """The spec that training scripts read a split by.
+
+        Raises:
+            SourceError: no such dataset, or no picture in that split.
+        """
+        if name.startswith("builtin:"):
+            pixel_faces(f"{name}:{split}")
+            return f"{name}:{split}"
+        dataset = self.get(name)
+        if not dataset.counts[split]:
+            raise SourceError(f"the dataset {name} has no {split} pictures yet.")
+        return str(dataset.folder / split)
+
+    def faces(self, name=None, split=None, attributes=None):
+        """The pictures of one dataset or of all, of one split or of both, with these attributes.
+
+        Args:
+            name, split: None for all.
+            attributes: column → its value, or a list of values that will do.
+
+        Raises:
+            SourceError: no such dataset.
+        """
+        names = [name] if name else self.names()
+        found = [
+            face
+            for one in names
+            for part in ([split] if split else SPLITS)
+            for face in (self._drawn(one, part) if one.startswith("builtin:") else self._brought(one, part))
+        ]
+        wanted = {key: [value] if isinstance(value, str) else value for key, value in (attributes or {}).items()}
+        return [face for face in found if all(face.columns.get(key) in values for key, values in wanted.items())]
+
+    def _drawn(self, spec, split):
+        return [
+            Face(face.name, spec, split, {k: v for k, v in face.columns.items() if v and k != "split"}, drawn=face)
+            for face in pixel_faces(f"{spec}:{split}")
+        ]
+
+    def _brought(self, name, split):
+        folder = self.get(name).folder / split
+        try:
+            rows = FolderRows(folder)
+        except SourceError:  # nothing in it
+            return []
+        return [
+            Face(row.name, name, split, {k: str(v) for k, v in row.columns.items() if v not in (None, "")},
+                 path=Path(row.photo))
+            for row in rows
+        ]  # fmt: skip
+
+    def _entry(self, path):
+        counts = {split: len(list((path / split).glob("*.png"))) for split in SPLITS}
+        return Dataset(path.name, path, counts, read_json(path / FACTS) or {})
+
+    # ---- to change ------------------------------------------------------------------------------------------------
+
+    def check_owner(self, name, key):
+        """Whether pictures may be added by the holder of ``key``: a new dataset, or one of their own.
+
+        Returns:
+            the :class:`Dataset`, or None for a new one.
+
+        Raises:
+            ConfigError: an impossible name. OwnerError: it is somebody else's.
+        """
+        if not (self.home.datasets / check_dataset_name(name)).is_dir():
+            return None
+        dataset = self.get(name)
+        if not dataset.belongs_to(key):
+            raise OwnerError(f"the dataset {dataset.name} was brought by somebody else: choose another name.")
+        return dataset
+
+    def take(self, name, staged, key):
+        """Move pictures into a dataset, all at once.
+
+        Args:
+            name: of the dataset; made where it is missing.
+            staged: split → list of (PNG file, wished file name, columns).
+            key: of who brings them.
+
+        Returns:
+            how many.
+
+        Raises:
+            ConfigError: an impossible name, or a dataset that a job is reading. OwnerError: it is somebody else's.
+        """
+        name = check_dataset_name(name)
+        with self.home.lock():
+            if self.check_owner(name, key) and self._jobs_on(name, ("running",)):
+                raise ConfigError(f"a job is training on {name} just now: add to it when that is done, or cancel it.")
+            folder = self.home.datasets / name
+            for split, pictures in staged.items():
+                if not pictures:
+                    continue
+                (folder / split).mkdir(parents=True, exist_ok=True)
+                known = {face.name: face.columns for face in self._brought(name, split)}
+                for path, wished, columns in pictures:
+                    free = _free(wished, known)
+                    os.replace(path, folder / split / free)
+                    known[free] = columns
+                write_text(folder / split / "metadata.csv", _table(known))
+            if not (folder / FACTS).is_file():
+                write_json(folder / FACTS, {"owner": owner_of(key), "created": round(time.time())})
+            write_text(folder / "README.md", _card(self._entry(folder)))
+        return sum(map(len, staged.values()))
+
+    def remove(self, name, key):
+        """Delete a dataset of one's own.
+
+        Raises:
+            SourceError: there is none. OwnerError: it is somebody else's. ConfigError: a job needs it.
+        """
+        with self.home.lock():
+            dataset = self.get(name)
+            if not dataset.belongs_to(key):
+                raise OwnerError(f"the dataset {name} was brought by somebody else, or from another browser.")
+            if self._jobs_on(dataset.name, ("running", "queued")):
+                raise ConfigError(f"a job needs {name}: cancel it first.")
+            away = self.home.datasets / f".{dataset.name}.removed"
+            shutil.rmtree(away, ignore_errors=True)
+            os.rename(dataset.folder, away)
+        shutil.rmtree(away, ignore_errors=True)
+
+    def bytes(self):
+        """What all datasets fill of the disk."""
+        return sum(path.stat().st_size for path in self.home.datasets.rglob("*") if path.is_file())
+
+    def _jobs_on(self, name, states):
+        jobs = [read_json(path) or {} for path in self.home.jobs.glob("*/job.json")]
+        return [job for job in jobs if job.get("dataset") == name and job.get("state") in states]
+
+
+def attribute_choices(faces):
+    """``["column=value", ...]`` of what a list of :class:`Face` has, without columns that only name each face."""
+    values = {}
+    for face in faces:
+        for key, value in face.columns.items():
+            values.setdefault(key, set()).add(value)
+    return [
+        f"{key}={value}"
+        for key, found in values.items()
+        if len(found) <= MANY and (len(found) < len(faces) or len(faces) <= 3)
+        for value in sorted(found)
+        if "=" not in key + value
+    ]
+
+
+def _free(name, taken):
+    stem, number = Path(name).stem, 1
+    while name in taken:
+        number += 1
+        name = f"{stem}-{number}.png"
+    return name
+
+
+def _table(known):
+    names = list(dict.fromkeys(key for columns in known.values() for key in columns))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, ["file_name", *names], lineterminator="\n", restval="")
+    writer.writeheader()
+    writer.writerows({"file_name": name, **columns} for name, columns in sorted(known.items()))
+    return text.getvalue()
+
+
+def _card(dataset):
+    splits = ", ".join(f"{count} {split}" for split, count in dataset.counts.items())
+    return f"""---
+license: other
+license_name: terms-of-the-pictures
+task_categories: [image-to-image]
+tags: [maskhub, faces]
+---
+# {dataset.name}
+
+Pictures of faces brought to maskhub's app: {splits}. `metadata.csv` has what is known of each. They were decoded and
+written anew as PNG, at most 512 pixels a side, without the camera's tags.
+"""
+
+
+def thumbnail(image, side=160):
+    """A picture for a gallery: small ones as they are, large ones scaled down."""
+    if max(image.size) <= side:
+        return image
+    small = image.copy()
+    small.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return small

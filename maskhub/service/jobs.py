@@ -1,0 +1,334 @@
+"""Training jobs: what was asked for, how far it is, and how to put an end to it.
+
+    jobs = Jobs(Home())
+    job = jobs.submit(Request("my-faces", attributes={"tone": "light"}, max_steps=500), key=key)
+    jobs.progress(job.id)           # Progress(step=120, total=500, losses={...}, ...)
+    jobs.cancel(job.id, key)
+
+Here jobs are only written down; :mod:`maskhub.service.supervisor` runs them, one at a time, and a finished one becomes
+a model of the registry.
+"""
+
+import os
+import re
+import secrets
+import shutil
+import time
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+
+import yaml
+
+from maskhub.data.labelled import parse_attributes
+from maskhub.errors import ConfigError, MaskHubError
+from maskhub.pipelines.model_registry import ModelRegistry
+from maskhub.pipelines.reimaging import check_name
+from maskhub.service.datasets import BUILT_IN, Datasets
+from maskhub.service.home import OwnerError, owner_of, read_json, write_json, write_text
+from maskhub.service.webhook import check_webhook
+from maskhub.training.curves import read_metrics
+from maskhub.training.small import read_status
+
+__all__ = ["ACTIVE", "Job", "Jobs", "Progress", "Request", "max_steps"]
+
+ACTIVE = ("queued", "running")
+WAITING, OWN = 20, 3
+"""Jobs that may be active, of all and of one key."""
+FEWEST = 8
+"""Pictures that a training needs."""
+
+
+def max_steps():
+    """``MASKHUB_MAX_STEPS``, the most steps of one job; 20,000 by default."""
+    text = os.environ.get("MASKHUB_MAX_STEPS", "")
+    return int(text) if text.isdecimal() and int(text) else 20_000
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be trained.
+
+    Attributes:
+        dataset: a name, or a built-in spec. attributes: of the pictures to learn, which the model then guarantees.
+        name: of the model; made up if empty. init_from: a model to begin with; it also says what network it is.
+        webhook: address that is told when it is done.
+        others: options of ``train_scripts/train_reimaging.py``.
+    """
+
+    dataset: str
+    attributes: dict = field(default_factory=dict)
+    name: str = ""
+    init_from: str = ""
+    max_steps: int = 1000
+    architecture: str = "dense"
+    resolution: int = 32
+    batch_size: int = 32
+    learning_rate: float = 2e-4
+    seed: int = 0
+    webhook: str = ""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job as ``job.json`` has it.
+
+    Attributes:
+        state: queued, running, finished, failed or cancelled.
+        created, ended: seconds since 1970. message: why it failed. model: the name of what came of it.
+        cancel: somebody wants it to end. attempts, last_step: of starting it; a fresh step sets the count back.
+    """
+
+    id: str
+    dataset: str
+    name: str
+    attributes: dict
+    options: dict
+    owner: str = ""
+    init_from: str = ""
+    webhook: str = ""
+    state: str = "queued"
+    created: float = 0.0
+    ended: float = 0.0
+    message: str = ""
+    model: str = ""
+    cancel: bool = False
+    attempts: int = 0
+    last_step: int = 0
+    webhook_problem: str = ""
+
+    @property
+    def active(self):
+        return self.state in ACTIVE
+
+    def belongs_to(self, key):
+        return bool(key) and self.owner == owner_of(key)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a job is: steps, its newest losses and speed, and its pictures so far (paths, or None)."""
+
+    step: int
+    total: int
+    line: dict
+    curves: Path | None
+    samples: Path | None
+
+    @property
+    def share(self):
+        return self.step / max(1, self.total)
+
+
+class Jobs:
+    """The jobs of a home.
+
+    Args:
+        home: a :class:`~maskhub.service.home.Home`.
+    """
+
+    def __init__(self, home):
+        self.home, self.datasets, self.models = home, Datasets(home), ModelRegistry(home.models)
+
+    # ---- to look at -----------------------------------------------------------------------------------------------
+
+    def list(self):
+        """All jobs, newest first."""
+        found = [job for path in self.home.jobs.iterdir() if (job := self._read(path)) is not None]
+        return sorted(found, key=lambda job: (-job.created, job.id))
+
+    def get(self, id):
+        """One job.
+
+        Raises:
+            ConfigError: there is none of that id.
+        """
+        job = self._read(self.home.jobs / id) if id and id.isalnum() else None
+        if job is None:
+            raise ConfigError("there is no such job any more.")
+        return job
+
+    def progress(self, id):
+        """How far a job is, as :class:`Progress`."""
+        job, run = self.get(id), self.folder(id) / "run"
+        lines, status = read_metrics(run), read_status(run) or {}
+        samples = sorted((run / "samples").glob("step-*.png"))
+        curves = run / "curves.png"
+        step = max(status.get("step", 0), lines[-1].get("step", 0) if lines else 0)
+        return Progress(
+            step=min(step, job.options["max_steps"]),
+            total=job.options["max_steps"],
+            line=lines[-1] if lines else {},
+            curves=curves if curves.is_file() else None,
+            samples=samples[-1] if samples else None,
+        )
+
+    def metrics(self, id):
+        """The lines of a job's ``metrics.jsonl`` as dicts."""
+        return read_metrics(self.folder(id) / "run")
+
+    def folder(self, id):
+        return self.home.jobs / id
+
+    # ---- to change ------------------------------------------------------------------------------------------------
+
+    def submit(self, request, key=""):
+        """Write a job down; the supervisor starts it when its turn comes.
+
+        Args:
+            request: :class:`Request`.
+            key: of who asks for it.
+
+        Returns:
+            the :class:`Job`.
+
+        Raises:
+            MaskHubError: no such dataset, too few pictures, an impossible option or name, or too many jobs.
+        """
+        request = replace(request, webhook=check_webhook(request.webhook))
+        source = self.datasets.source(request.dataset)
+        options = self._options(request)
+        attributes = parse_attributes([f"{key}={value}" for key, value in request.attributes.items()])
+        count = len(self.datasets.faces(request.dataset, "train", attributes))
+        if count < FEWEST:
+            raise ConfigError(f"only {count} training pictures are so; a model needs {FEWEST} or more to learn from.")
+        with self.home.lock():
+            jobs = [job for job in self.list() if job.active]
+            if len(jobs) >= WAITING or sum(job.belongs_to(key) for job in jobs) >= OWN:
+                raise ConfigError(
+                    f"too many jobs wait already ({len(jobs)} here, at most {OWN} of one person): wait for one to end."
+                )
+            name = self._name(request, attributes, {job.name for job in jobs})
+            job = Job(
+                id=secrets.token_hex(6), dataset=request.dataset, name=name, attributes=attributes,
+                options=options, owner=owner_of(key), init_from=request.init_from, webhook=request.webhook,
+                created=time.time(),
+            )  # fmt: skip
+            recipe = options | {"source": source, "name": name}
+            recipe["attributes"] = [f"{key}={value}" for key, value in attributes.items()]
+            if request.init_from:
+                recipe["init_from"] = str(self.models.get(request.init_from).path)
+            aside = self.home.jobs / f".{job.id}"
+            aside.mkdir()
+            write_text(aside / "recipe.yaml", yaml.safe_dump(recipe, sort_keys=False))
+            write_json(aside / "job.json", asdict(job))
+            aside.rename(self.folder(job.id))
+        return job
+
+    def cancel(self, id, key):
+        """End a job of one's own: one that waits at once, one that runs with the step at hand.
+
+        Raises:
+            ConfigError: no such job. OwnerError: it is somebody else's.
+        """
+        with self.home.lock():
+            job = self._own(id, key)
+            if job.state == "queued":
+                self.write(replace(job, state="cancelled", ended=time.time()))
+            elif job.active:
+                self.write(replace(job, cancel=True))
+
+    def remove(self, id, key):
+        """Delete a job of one's own that is over; the model that came of it stays.
+
+        Raises:
+            ConfigError: no such job, or it is not over. OwnerError: it is somebody else's.
+        """
+        with self.home.lock():
+            if self._own(id, key).active:
+                raise ConfigError("this job is not over: cancel it first.")
+            shutil.rmtree(self.folder(id), ignore_errors=True)
+
+    def remove_model(self, name, key):
+        """Delete a model of one's own.
+
+        Raises:
+            MaskHubError: no such model, somebody else's, or one that a job begins with.
+        """
+        with self.home.lock():
+            entry = self.models.get(name)
+            if not key or entry.facts.get("owner") != owner_of(key):
+                raise OwnerError(f"the model {name} was trained by somebody else, or from another browser.")
+            if any(job.active and job.init_from == name for job in self.list()):
+                raise ConfigError(f"a job begins with {name}: cancel it first.")
+            self.models.remove(name)
+
+    def write(self, job):
+        """Replace a job's record; the caller holds the lock."""
+        write_json(self.folder(job.id) / "job.json", asdict(job))
+        return job
+
+    # ---- pieces ---------------------------------------------------------------------------------------------------
+
+    def _read(self, path):
+        record = read_json(path / "job.json") if path.name[0] != "." else None
+        known = {f.name for f in fields(Job)}
+        try:
+            return Job(**{key: value for key, value in record.items() if key in known}) if record else None
+        except TypeError:
+            return None
+
+    def _own(self, id, key):
+        job = self.get(id)
+        if not job.belongs_to(key):
+            raise OwnerError("this job was started by somebody else, or from another browser.")
+        return job
+
+    def _options(self, request):
+        """The options of the training script, checked."""
+        from maskhub.training.reimaging import ReimagingConfig
+
+        if not 1 <= request.max_steps <= max_steps():
+            raise ConfigError(f"steps must be from 1 to {max_steps():,}.")
+        if request.resolution not in (32, 64, 128) or not 2 <= request.batch_size <= 128:
+            raise ConfigError("the resolution must be 32, 64 or 128 and the batch size from 2 to 128.")
+        if request.architecture not in ("dense", "dcgan"):
+            raise ConfigError("the network must be dense or dcgan.")
+        if not 0 < request.learning_rate <= 0.1:
+            raise ConfigError("the learning rate must be above 0 and at most 0.1.")
+        names = ("max_steps", "architecture", "resolution", "batch_size", "learning_rate", "seed")
+        options = {name: getattr(request, name) for name in names}
+        steps = request.max_steps
+        options |= {
+            "log_every": max(1, min(50, steps // 40)),
+            "sample_every": max(10, steps // 10),
+            "checkpoint_every": max(10, min(200, steps // 10)),
+            "keep_checkpoints": 1,
+            # a mean over a quarter of a short run, so that it does not show the networks of the start
+            "ema_decay": round(min(0.999, 1 - 4 / max(8, steps)), 6),
+        }
+        if request.init_from:
+            options |= self._network_of(request.init_from)
+        ReimagingConfig(source="-", output="-", **options).check()
+        return options
+
+    def _network_of(self, name):
+        """The options that make the network of a model of the registry, so that its weights fit."""
+        entry = self.models.get(name)
+        configs = sorted(entry.path.glob("generators/*/config.json"))
+        config = read_json(configs[0]) if len(configs) == 1 else None
+        if config is None:
+            raise ConfigError(f"{name} is no generator to begin with.")
+        own = {"resolution": config["resolution"], "latent": config["latent"]}
+        if config["_class_name"] == "DenseGenerator":
+            return own | {"architecture": "dense", "hidden": list(config["hidden"])}
+        return own | {"architecture": "dcgan", "width": config["width"], "upsampling": config["upsampling"]}
+
+    def _name(self, request, attributes, waiting):
+        def taken(name):
+            return name in waiting or (self.models.root / name).exists()
+
+        if request.name.strip():
+            name = check_name(request.name.strip())
+            if taken(name):
+                raise ConfigError(f"there is a model {name!r} already, or a job for one: choose another name.")
+            return name
+        home = request.dataset.split("/")[-1].replace(":", "-") if request.dataset in BUILT_IN else request.dataset
+        words = "-".join([home, *attributes.values()])
+        stem = re.sub(r"[^A-Za-z0-9_-]+", "-", words)[:48].strip("-") or "model"
+        names = (stem, *(f"{stem}-{number}" for number in range(2, 10_000)))
+        return check_name(next(name for name in names if not taken(name)))
+
+
+def why(error):
+    """An error's one line, for a job's record."""
+    return str(error) if isinstance(error, MaskHubError) else f"{type(error).__name__}: {error}"

@@ -1,0 +1,319 @@
+"""Files that strangers bring, as pictures of a dataset: every one decoded and written anew, none trusted.
+
+    report = receive(Home(), ["faces.zip", "one.jpg"], "my-faces", "train", attributes={"tone": "light"}, key=key)
+    report.added, report.refused        # 12, [("notes.txt", "notes.txt is no picture ..."), ...]
+
+What is refused is named with its reason, and never ends the rest. A zip is read entry by entry and never unpacked: no
+entry decides where anything is written. ``metadata.csv`` or ``metadata.jsonl`` in it (or among loose files) gives each
+picture its columns by ``file_name``; folders called ``train`` and ``test`` in it are the splits.
+"""
+
+import csv
+import io
+import json
+import re
+import secrets
+import shutil
+import stat
+import unicodedata
+import warnings
+import zipfile
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from PIL import Image
+
+from maskhub.errors import ConfigError, MaskHubError, PhotoError
+from maskhub.faces.photo import PHOTO_SUFFIXES, open_photo, split_alpha
+from maskhub.service.datasets import SPLITS, Datasets
+from maskhub.service.home import check_dataset_name
+
+__all__ = ["Limits", "Report", "receive"]
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
+"""The decoders that an upload may reach: Pillow has many more, and some of them run other programs."""
+METADATA = ("metadata.csv", "metadata.jsonl")
+ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst")
+MB = 2**20
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much may be brought; sizes in bytes."""
+
+    file: int = 20 * MB
+    """One picture, packed or not; of a zip, the file itself."""
+    unpacked: int = 200 * MB
+    """All that a zip says it holds."""
+    ratio: int = 200
+    """Unpacked to packed size of an entry above 1 MB: beyond, it is a bomb."""
+    files: int = 2000
+    """Files of an upload, or entries of a zip."""
+    pixels: int = 40_000_000
+    """Of one picture."""
+    side: int = 512
+    """Larger pictures are scaled down to it."""
+    dataset: int = 5000
+    """Pictures of a dataset."""
+    total: int = 2000 * MB
+    """All datasets together."""
+    columns: int = 40
+    cell: int = 100
+    """Columns of the metadata, and letters of one value."""
+
+
+@dataclass
+class Report:
+    """What became of an upload: how many pictures were added to which split, and what was refused and why."""
+
+    added: dict = field(default_factory=lambda: dict.fromkeys(SPLITS, 0))
+    refused: list = field(default_factory=list)
+
+    @property
+    def count(self):
+        return sum(self.added.values())
+
+
+def receive(home, files, dataset, split="train", attributes=None, key="", limits=None):
+    """Add pictures to a dataset.
+
+    Args:
+        home: a :class:`~maskhub.service.home.Home`.
+        files: paths of pictures, zips and metadata files; their names count, not where they lie.
+        dataset: its name; made where it is missing, if a picture is good.
+        split: ``"train"`` or ``"test"``, for pictures whose zip does not say it itself.
+        attributes: columns that all of them get, under what the metadata says of each.
+        key: of who brings them.
+        limits: :class:`Limits`.
+
+    Returns:
+        :class:`Report`.
+
+    Raises:
+        ConfigError: an impossible name, split or attribute, too many files, or no room. OwnerError: the dataset is
+            somebody else's. In both cases nothing was added.
+    """
+    limits, datasets, name = limits or Limits(), Datasets(home), check_dataset_name(dataset)
+    if split not in SPLITS:
+        raise ConfigError(f"the split is {split!r}; it must be train or test.")
+    if not files:
+        raise ConfigError("there is no file yet: choose pictures or a zip.")
+    if len(files) > limits.files:
+        raise ConfigError(f"these are {len(files):,} files; at most {limits.files:,} can be brought at once.")
+    there = datasets.check_owner(name, key)
+    if datasets.bytes() > limits.total:
+        raise ConfigError("there is no more room for pictures here: delete a dataset first.")
+    upload = _Upload(limits, split, _columns(attributes or {}, limits, "an attribute"))
+    upload.room = limits.dataset - (sum(there.counts.values()) if there else 0)
+    with _staging(home) as folder:
+        upload.folder = folder
+        upload.loose([Path(path) for path in files])
+        if any(upload.staged.values()):
+            datasets.take(name, upload.staged, key)
+    upload.report.added = {part: len(pictures) for part, pictures in upload.staged.items()}
+    return upload.report
+
+
+@contextmanager
+def _staging(home):
+    """A folder on the disk of the datasets, so that files can be moved; gone afterwards."""
+    folder = home.root / f".incoming-{secrets.token_hex(8)}"
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class _Upload:
+    def __init__(self, limits, split, attributes):
+        self.limits, self.split, self.attributes = limits, split, attributes
+        self.report, self.staged = Report(), {part: [] for part in SPLITS}
+        self.folder, self.room = None, 0
+
+    def loose(self, paths):
+        tables = {}
+        for path in paths:
+            if path.name in METADATA:
+                with self._refusing(path.name):
+                    self._size(path.name, path.stat().st_size)
+                    tables |= self._metadata(path.name, path.read_bytes())
+        for path in paths:
+            with self._refusing(path.name):
+                if path.name in METADATA:
+                    continue
+                self._size(path.name, path.stat().st_size)
+                if path.suffix.lower() == ".zip":
+                    self._zip(path)
+                else:
+                    self._picture(path.name, path.read_bytes(), tables.get(path.name, {}), self.split)
+
+    # ---- zips -----------------------------------------------------------------------------------------------------
+
+    def _zip(self, path):
+        try:
+            with zipfile.ZipFile(path) as archive:
+                self._entries(path.name, archive)
+        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+            raise PhotoError(f"{path.name} is no zip that can be read ({error}).") from error
+
+    def _entries(self, name, archive):
+        entries = [entry for entry in archive.infolist() if not entry.is_dir() and not _noise(entry.filename)]
+        if len(entries) > self.limits.files:
+            raise PhotoError(f"{name} holds {len(entries):,} files; at most {self.limits.files:,} are taken.")
+        total = sum(entry.file_size for entry in entries)
+        if total > self.limits.unpacked:
+            raise PhotoError(
+                f"{name} would unpack to {total / MB:,.0f} MB; at most {self.limits.unpacked // MB} MB are taken."
+            )
+        good, tables = [], {}
+        for entry in entries:
+            with self._refusing(_shown(entry.filename)):
+                self._check_entry(entry)
+                if PurePosixPath(entry.filename).name in METADATA:
+                    found = self._metadata(entry.filename, self._read(archive, entry))
+                    home = PurePosixPath(entry.filename).parent
+                    tables |= {str(home / file): columns for file, columns in found.items()}
+                else:
+                    good.append(entry)
+        folders = {PurePosixPath(entry.filename).parent.name for entry in good} - {"", *SPLITS}
+        for entry in good:
+            with self._refusing(entry.filename):
+                place = PurePosixPath(entry.filename)
+                # as imagefolder does: folders are labels where nothing else says what the pictures are
+                label = {"label": place.parent.name} if not tables and len(folders) > 1 else {}
+                label = label if place.parent.name in folders else {}
+                columns = tables.get(str(place), _columns(label, self.limits, "a folder"))
+                splits = [part for part in place.parts[:-1] if part in SPLITS]
+                self._picture(entry.filename, self._read(archive, entry), columns, (splits or [self.split])[-1])
+
+    def _check_entry(self, entry):
+        name, kind = entry.filename, stat.S_IFMT(entry.external_attr >> 16)
+        parts = PurePosixPath(name.replace("\\", "/")).parts
+        if name.startswith(("/", "\\")) or ".." in parts or re.match(r"[A-Za-z]:", name) or "\0" in entry.orig_filename:
+            raise PhotoError("its name points out of the zip.")
+        if kind not in (0, stat.S_IFREG):
+            what = "a link" if kind == stat.S_IFLNK else "no plain file"
+            raise PhotoError(f"it is {what}: only pictures are taken.")
+        if entry.flag_bits & 1:
+            raise PhotoError("it is encrypted: pack the zip without a password.")
+        self._size(name, entry.file_size)
+        if entry.file_size > MB and entry.file_size > self.limits.ratio * max(1, entry.compress_size):
+            raise PhotoError(
+                f"it would unpack to {entry.file_size / max(1, entry.compress_size):,.0f} times its size: a zip bomb."
+            )
+
+    def _read(self, archive, entry):
+        # what a header says may be a lie: never more than the limit is unpacked
+        with archive.open(entry) as file:
+            data = file.read(self.limits.file + 1)
+        self._size(entry.filename, len(data))
+        return data
+
+    # ---- one file -------------------------------------------------------------------------------------------------
+
+    def _picture(self, name, data, columns, split):
+        suffix = PurePosixPath(name.lower()).suffix
+        if suffix in ARCHIVES:
+            raise PhotoError("it is an archive: archives in archives are not opened.")
+        if suffix not in PHOTO_SUFFIXES:
+            raise PhotoError(f"it is no picture by its name ({', '.join(sorted(PHOTO_SUFFIXES))} are).")
+        if sum(map(len, self.staged.values())) >= self.room:
+            raise PhotoError(f"the dataset is full: it holds at most {self.limits.dataset:,} pictures.")
+        image = _decoded(data, self.limits)
+        columns = self.attributes | columns
+        # a face's own column says it as well as a folder does
+        split = columns["split"] if columns.get("split") in SPLITS else split
+        path = self.folder / f"{secrets.token_hex(8)}.png"
+        image.save(path, optimize=False)
+        kept = {key: value for key, value in columns.items() if key != "split"}
+        self.staged[split].append((path, _file_name(name), kept))
+
+    def _metadata(self, name, data):
+        """File name → columns."""
+        try:
+            text = data.decode("utf-8-sig")
+            if name.endswith(".csv"):
+                rows = list(csv.DictReader(io.StringIO(text, newline="")))
+            else:
+                rows = [json.loads(line) for line in text.splitlines() if line.strip()]
+            rows = [{key: value for key, value in row.items() if key is not None} for row in rows]
+        except (ValueError, csv.Error, AttributeError) as error:
+            raise PhotoError(f"it can't be read as metadata ({error}).") from error
+        if not rows or "file_name" not in rows[0]:
+            raise PhotoError("it has no column file_name.")
+        tables = {}
+        for row in rows:
+            file = str(PurePosixPath(str(row.pop("file_name", "")).replace("\\", "/")))
+            tables[file] = _columns(row, self.limits, "a column")
+        return tables
+
+    def _size(self, name, size):
+        if size > self.limits.file:
+            raise PhotoError(f"it is {size / MB:,.0f} MB large; at most {self.limits.file // MB} MB are taken.")
+
+    @contextmanager
+    def _refusing(self, name):
+        try:
+            yield
+        except MaskHubError as error:
+            self.report.refused.append((_shown(name), str(error)))
+        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError, EOFError) as error:
+            self.report.refused.append((_shown(name), f"it is damaged ({error})."))
+
+
+def _decoded(data, limits):
+    """The picture in some bytes, RGB, at most ``limits.side`` a side, whatever its name says."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+                width, height = image.size
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise PhotoError(f"it has more than {limits.pixels // 1_000_000} megapixels.") from error
+    except Exception as error:  # decoders of broken files raise whatever they like
+        raise PhotoError("it is not a picture that can be read (JPEG, PNG, WebP, BMP, TIFF or GIF).") from error
+    if width * height > limits.pixels:
+        raise PhotoError(f"it is {width}×{height}: more than {limits.pixels // 1_000_000} megapixels.")
+    file = io.BytesIO(data)
+    file.name = "it"
+    image = split_alpha(open_photo(file))[0]
+    if max(image.size) > limits.side:
+        image.thumbnail((limits.side, limits.side), Image.Resampling.LANCZOS)
+    clean = Image.new("RGB", image.size)  # nothing but the pixels
+    clean.paste(image)
+    return clean
+
+
+def _columns(row, limits, what):
+    columns = {}
+    if len(row) > limits.columns:
+        raise ConfigError(f"the metadata has {len(row)} columns; at most {limits.columns} are taken.")
+    for key, value in row.items():
+        key, value = str(key).strip(), "" if value is None else str(value).strip()
+        if not re.fullmatch(r"[^\W\d][\w -]{0,39}", key) or key == "file_name":
+            raise ConfigError(f"{what} can't be called {key[:40]!r}: use up to 40 letters, digits, '-' and '_'.")
+        if len(value) > limits.cell or any(unicodedata.category(letter) == "Cc" for letter in value):
+            raise ConfigError(f"the value of {key} is longer than {limits.cell} letters, or not plain text.")
+        if value:
+            columns[key] = value
+    return columns
+
+
+def _file_name(name):
+    """The last part of a name, harmless, as ``.png``."""
+    stem = unicodedata.normalize("NFKC", PurePosixPath(name.replace("\\", "/")).stem)
+    return (re.sub(r"[^\w-]+", "_", stem).strip("_")[:60] or "picture") + ".png"
+
+
+def _shown(name):
+    """A name that can be shown: no control letters, not endless."""
+    clean = "".join(letter if letter.isprintable() else "?" for letter in str(name))
+    return clean if len(clean) <= 80 else f"{clean[:40]}…{clean[-38:]}"
+
+
+def _noise(name):
+    """What packing programs add."""
+    parts = PurePosixPath(name).parts
+    return "__MACOSX" in parts or (bool(parts) and parts[-1] in (".DS_Store", "Thumbs.db", "desktop.ini"))

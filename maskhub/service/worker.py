@@ -1,0 +1,58 @@
+"""One training job in a process of its own: ``python -m maskhub.service.worker JOB``, which only the supervisor starts.
+
+The process holds the job's lock as long as it lives. So nobody has to guess from a number whether it does, and a job
+that is started twice, by two apps or around a restart, runs once: the second process ends at once.
+"""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from maskhub.service.home import write_json
+
+__all__ = ["LOCK", "PROCESS", "TAKEN", "main"]
+
+LOCK, PROCESS, EXIT = "lock", "process.json", "exit.json"
+TAKEN = 3
+"""Exit code where another process has the job."""
+
+
+def main(folder):
+    """Train what ``recipe.yaml`` of a job's folder says, or go on with it; returns the exit code."""
+    folder = Path(folder)
+    lock = FileLock(folder / LOCK, timeout=2)  # longer than a look whether it is held takes
+    try:
+        with lock:
+            return _train(folder)
+    except Timeout:
+        return TAKEN
+
+
+def _train(folder):
+    import psutil
+
+    process = psutil.Process()
+    write_json(folder / PROCESS, {"pid": process.pid, "started": process.create_time(), "since": time.time()})
+    if hasattr(os, "nice"):
+        os.nice(5)  # whoever looks at the app comes first
+    from maskhub.training.reimaging import ReimagingConfig, ReimagingTrainer
+    from maskhub.training.small import launch_small
+
+    code = 0
+    try:
+        options = ["--recipe", str(folder / "recipe.yaml"), "--output", str(folder / "run"), "--resume", "latest"]
+        launch_small(ReimagingTrainer, ReimagingConfig, __doc__, options)
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else 1
+    except BaseException:
+        write_json(folder / EXIT, {"code": 1})
+        raise
+    write_json(folder / EXIT, {"code": code})
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

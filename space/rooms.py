@@ -1,0 +1,82 @@
+"""What the tabs for people's own data share: the folder of it, the visitor's key, and lists that stay fresh."""
+
+import functools
+
+import gradio as gr
+from gradio.context import Context
+
+from maskhub.service.datasets import BUILT_IN
+from maskhub.service.home import Home, owner_of
+from maskhub.service.jobs import Jobs
+from maskhub.service.supervisor import Supervisor
+
+__all__ = ["dataset_choices", "jobs", "key_box", "mine", "model_choices", "on_show", "quiet", "supervise"]
+
+KEY = """() => {
+  let key = localStorage.getItem('maskhub-key');
+  if (!key) {
+    key = Array.from(crypto.getRandomValues(new Uint8Array(16)), byte => byte.toString(16).padStart(2, '0')).join('');
+    localStorage.setItem('maskhub-key', key);
+  }
+  return key;
+}"""
+quiet = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
+"""Of events that are done at once and no business of scripts."""
+
+
+@functools.cache
+def jobs():
+    """The jobs, datasets and models of this app's home.
+
+    Raises:
+        ConfigError: ``MASKHUB_HOME`` can't be written.
+    """
+    return Jobs(Home())
+
+
+def supervise():
+    """Begin to look after the jobs; returns the :class:`~maskhub.service.supervisor.Supervisor`."""
+    return Supervisor(jobs()).start()
+
+
+def key_box():
+    """A hidden box for the visitor's key: random, kept by the browser, whose hash is noted with what they bring.
+
+    It is no password: whoever uses the same browser has it too.
+    """
+    key = gr.Textbox(visible=False, label="key")
+    key.filled = Context.root_block.load(None, None, key, js=KEY, api_visibility="private")
+    return key
+
+
+def on_show(key, fn, inputs, outputs):
+    """Call ``fn`` once the page is there, and whenever the tab that is being built is opened."""
+    key.filled.then(fn, inputs, outputs, **quiet)
+    Context.block.select(fn, inputs, outputs, **quiet)
+
+
+def mine(facts, key):
+    """Whether something belongs to the holder of ``key``."""
+    return bool(key) and facts.get("owner") == owner_of(key)
+
+
+def dataset_choices(key=""):
+    """Datasets for a dropdown: names as people read them, what they brought themselves marked."""
+    brought = [
+        (f"{entry.name} ({sum(entry.counts.values())}{', yours' if mine(entry.facts, key) else ''})", entry.name)
+        for entry in jobs().datasets.list()
+    ]
+    return brought + [(words, spec) for spec, words in BUILT_IN.items()]
+
+
+def model_choices(key=""):
+    """The generators of the registry for a dropdown, with what they guarantee."""
+    return [
+        (f"{entry.name} – {words(entry.attributes)}{' (yours)' if mine(entry.facts, key) else ''}", entry.name)
+        for entry in jobs().models.list("generator")
+    ]
+
+
+def words(attributes):
+    """Attributes as people read them."""
+    return ", ".join(f"{key} {value}" for key, value in attributes.items()) or "no attributes"

@@ -1,0 +1,184 @@
+"""One's own pictures of faces: brought as files or zip, looked through by split, model and attribute."""
+
+import html
+
+import gradio as gr
+
+from maskhub.data.labelled import parse_attributes
+from maskhub.errors import MaskHubError, SourceError
+from maskhub.service.datasets import SPLITS, attribute_choices
+from maskhub.service.uploads import Limits, receive
+from space import photos, rooms
+from space.figures import magnified
+from space.share import share
+
+__all__ = ["TITLE", "build"]
+
+TITLE = "Dataset"
+PAGE = 60
+LIMITS = Limits()
+SPLIT_CHOICES = [("Training", "train"), ("Test", "test")]
+FILES = ["image", ".zip", ".csv", ".jsonl"]
+ABOUT = """What you bring is **seen by everyone** who uses this app, and stays until you delete it here, from this
+browser. Bring only pictures that you may show. They are decoded and kept as PNG of at most 512 pixels a side, without
+place, time or camera."""
+HOW = f"""**What can be brought.** JPEG, PNG, WebP, BMP, TIFF and GIF, loose or in a zip, up to
+{LIMITS.file // 2**20} MB a file, {LIMITS.unpacked // 2**20} MB unpacked and {LIMITS.files:,} pictures at once. A
+`metadata.csv` with a column `file_name` gives each picture its attributes; folders called `train` and `test` in a zip
+are the splits. What is refused is listed with its reason, all else is taken."""
+
+
+def build(pipe):
+    """The tab; it needs no pipeline."""
+    gr.Markdown("Bring faces of your own, look through all that is here, then train on them in the next tab.")
+    key, page = rooms.key_box(), gr.State(0)
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=2, min_width=300):
+            files = gr.File(
+                file_count="multiple", file_types=FILES, label="Pictures, or a zip of them", height=170,
+                elem_id="dataset-files",
+            )  # fmt: skip
+            with gr.Row(elem_classes="pair"):
+                name = gr.Textbox(
+                    label="Into the dataset", placeholder="my-faces", max_lines=1, elem_id="dataset-name", min_width=120
+                )
+                split = gr.Dropdown(SPLIT_CHOICES, value="train", label="As", elem_id="dataset-as", min_width=110)
+            attributes = gr.Textbox(
+                label="Attributes of all of them", placeholder="tone=light, hair=red", max_lines=1,
+                elem_id="dataset-attributes",
+            )  # fmt: skip
+            bring = gr.Button("Bring them", variant="primary", elem_id="dataset-bring")
+            problem, status = photos.line("dataset-problem"), photos.line("dataset-status")
+            refused = gr.HTML(elem_id="dataset-refused", elem_classes="line")
+            gr.Markdown(ABOUT, elem_classes="note")
+            gr.Markdown(HOW, elem_classes="note")
+        with gr.Column(scale=3, min_width=300):
+            with gr.Row(elem_classes="pair"):
+                dataset = gr.Dropdown(
+                    rooms.dataset_choices(), value="builtin:pixel-faces", label="Dataset", elem_id="browse-dataset",
+                    min_width=120,
+                )  # fmt: skip
+                part = gr.Dropdown(
+                    [("Both", ""), *SPLIT_CHOICES], value="", label="Split", elem_id="browse-split", min_width=100
+                )
+            with gr.Row(elem_classes="pair"):
+                model = gr.Dropdown([("Any", "")], value="", label="Fits model", elem_id="browse-model", min_width=120)
+                wanted = gr.Dropdown(
+                    [], multiselect=True, label="Attributes", elem_id="browse-attributes", min_width=120
+                )
+            gallery = gr.Gallery(
+                show_label=False, columns=6, height="auto", object_fit="contain", format="png", interactive=False,
+                buttons=["download"], elem_id="browse", elem_classes="faces",
+            )  # fmt: skip
+            with gr.Row(equal_height=True, elem_classes="pair"):
+                before = gr.Button("Back", size="sm", elem_id="browse-before", min_width=80)
+                count = gr.HTML(elem_id="browse-count", elem_classes="count")
+                after = gr.Button("More", size="sm", elem_id="browse-after", min_width=80)
+            with gr.Row():
+                delete = gr.Button("Delete this dataset", variant="stop", visible=False, elem_id="dataset-delete")
+            share("dataset", dataset, _folder)
+    filters = [dataset, part, model, wanted]
+    shown = [gallery, count, before, after, page]
+
+    def look(dataset, part, model, wanted, page):
+        faces = _faces(dataset, part, model, wanted)
+        pages = max(1, -(-len(faces) // PAGE))
+        page = min(max(0, page), pages - 1)
+        here, pictures = faces[page * PAGE : (page + 1) * PAGE], []
+        for face in here:
+            try:
+                pictures.append((magnified(face.image), _caption(face)))
+            except MaskHubError:  # deleted this very moment
+                continue
+        place = f", {page * PAGE + 1}–{page * PAGE + len(here)}" if pages > 1 else ""
+        text = f"{len(faces):,} {'picture' if len(faces) == 1 else 'pictures'}{place}"
+        return (
+            gr.update(value=pictures, selected_index=None), f"<p>{text}</p>", gr.update(interactive=page > 0),
+            gr.update(interactive=page < pages - 1), page,
+        )  # fmt: skip
+
+    def offer(dataset, part, model, wanted, key):
+        """The choices as they are now, and what can be done with the chosen dataset."""
+        choices = rooms.dataset_choices(key)
+        dataset = dataset if dataset in [value for _, value in choices] else "builtin:pixel-faces"
+        models = [("Any", ""), *rooms.model_choices(key)]
+        model = model if model in [value for _, value in models] else ""
+        there = attribute_choices(_faces(dataset, part, model, []))
+        own = any(rooms.mine(entry.facts, key) for entry in rooms.jobs().datasets.list() if entry.name == dataset)
+        return (
+            gr.update(choices=choices, value=dataset), gr.update(choices=models, value=model),
+            gr.update(choices=there, value=[text for text in wanted if text in there]), gr.update(visible=own),
+        )  # fmt: skip
+
+    def take(files, name, split, attributes, key):
+        try:
+            given = parse_attributes([part for part in attributes.split(",") if part.strip()])
+            report = receive(rooms.jobs().home, files or [], name, split, given, key)
+        except MaskHubError as error:
+            return photos.problem(error), "", "", gr.skip(), gr.skip()
+        added = " and ".join(f"{n} {word}" for word, n in zip(("training", "test"), report.added.values(), strict=True))
+        said = photos.done(f"Brought into {name.strip()}: {added} pictures.") if report.count else ""
+        none = "" if report.count else photos.problem(SourceError("none of this could be taken: see below."))
+        chosen = gr.update(value=name.strip(), choices=rooms.dataset_choices(key)) if report.count else gr.skip()
+        return none, said, _refused(report.refused), None, chosen
+
+    def remove(dataset, key):
+        if not dataset:  # thought better of it
+            return gr.skip(), gr.skip(), gr.skip()
+        try:
+            rooms.jobs().datasets.remove(dataset, key)
+        except MaskHubError as error:
+            return photos.problem(error), "", gr.skip()
+        return "", photos.done(f"{dataset} is deleted."), "builtin:pixel-faces"
+
+    offered, refresh = [dataset, model, wanted, delete], [*filters, key]
+
+    def chain(event):
+        event.then(offer, refresh, offered, **rooms.quiet).then(look, [*filters, page], shown, **rooms.quiet)
+
+    rooms.on_show(key, offer, refresh, offered)
+    key.filled.then(look, [*filters, page], shown, **rooms.quiet)
+    heard = {"api_visibility": "private", "concurrency_id": "uploads"}
+    taken = [problem, status, refused, files, dataset]
+    chain(bring.click(take, [files, name, split, attributes, key], taken, show_progress_on=files, **heard))
+    ask = "(name, key) => confirm(`Delete ${name} for good?`) ? [name, key] : ['', key]"
+    chain(delete.click(remove, [dataset, key], [problem, status, dataset], js=ask, **rooms.quiet))
+    for filter in (dataset, part, model):
+        chain(filter.input(lambda: 0, None, page, **rooms.quiet))
+    wanted.input(lambda: 0, None, page, **rooms.quiet).then(look, [*filters, page], shown, **rooms.quiet)
+    for button, step in ((before, -1), (after, 1)):
+        button.click(lambda page, step=step: page + step, page, page, **rooms.quiet).then(
+            look, [*filters, page], shown, **rooms.quiet
+        )
+
+
+def _faces(dataset, part, model, wanted):
+    """The faces that the filters leave; none of a dataset that is gone."""
+    try:
+        attributes = {}
+        for text in wanted or []:
+            attributes.setdefault(text.split("=")[0], []).append(text.split("=")[1])
+        if model:
+            attributes |= rooms.jobs().models.get(model).attributes
+        return rooms.jobs().datasets.faces(dataset, part if part in SPLITS else None, attributes)
+    except MaskHubError:
+        return []
+
+
+def _caption(face):
+    known = ", ".join(f"{key} {value}" for key, value in face.columns.items())
+    return f"{face.name} · {face.split}{' · ' + known if known else ''}"
+
+
+def _refused(refused):
+    if not refused:
+        return ""
+    items = "".join(f"<li><b>{html.escape(name)}</b>: {html.escape(why)}</li>" for name, why in refused[:50])
+    more = f"<li>and {len(refused) - 50:,} more</li>" if len(refused) > 50 else ""
+    return f'<div class="refused"><p>Not taken: {len(refused):,}</p><ul>{items}{more}</ul></div>'
+
+
+def _folder(name):
+    if name.startswith("builtin:"):
+        raise SourceError("the built-in faces are drawn by code: `maskhub dataset draw` writes them as a folder.")
+    return rooms.jobs().datasets.get(name).folder

@@ -1,0 +1,244 @@
+"""A covered face, and the four steps to what may lie under the covering: raw, smoothed, clipping, result."""
+
+import functools
+import threading
+import time
+from pathlib import Path
+
+import gradio as gr
+import numpy as np
+from PIL import Image
+
+from maskhub.errors import CheckpointError, MaskHubError, PhotoError
+from maskhub.pipelines.reimaging import BUNDLED, ReimagingPipeline
+from space import photos, rooms
+from space.figures import figures, magnified
+
+__all__ = ["TITLE", "build"]
+
+TITLE = "Re-image"
+CLASSIFIER = "by the classifier"
+COVERED = "builtin:pixel-faces/covered"
+SHOWN = 75
+WHERE = [
+    ("Find it by colour", "auto"),
+    ("Find it by contrast", "contrast"),
+    ("The mask judge finds it (photos)", "learned"),
+    ("The lower half of the face", "lower"),
+]
+ABOUT = """The covering is found; a classifier tells which generator guarantees the attributes of this face; that one
+makes faces, and the one that agrees best with all that is visible is smoothed (K-means), clipped to the covered pixels,
+put in, and matched to the skin's tone. Every other pixel stays. **What appears is invented**: it is no evidence of what
+anyone looks like. An uploaded face is not kept."""
+
+
+def build(pipe):
+    """The tab; it has models of its own."""
+    gr.Markdown("Pick a covered face, and see step by step what a generator puts under the covering.")
+    key = rooms.key_box()
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=2, min_width=300):
+            source = gr.Dropdown([("Pixel faces, covered", COVERED)], value=COVERED, label="Test faces from",
+                                 elem_id="reimage-source")  # fmt: skip
+            gallery = gr.Gallery(
+                show_label=False, columns=6, height=330, object_fit="contain", format="png", interactive=False,
+                allow_preview=False, buttons=[], elem_id="reimage-faces", elem_classes="faces",
+            )  # fmt: skip
+            with gr.Accordion("Or upload a face", open=False, elem_id="reimage-upload"):
+                photo = photos.photo_input("reimage-photo", height=240)
+                gr.Markdown("A square that the face fills; of others the middle is taken.", elem_classes="note")
+            with gr.Row(elem_classes="pair"):
+                model = gr.Dropdown([], label="Model", elem_id="reimage-model", min_width=130)
+                where = gr.Dropdown(WHERE, value="auto", label="Covering", elem_id="reimage-where", min_width=130)
+            with gr.Accordion("More options", open=False):
+                count = gr.Slider(16, 2048, value=512, step=16, label="Faces to choose among")
+                refine = gr.Slider(0, 200, value=0, step=10, label="Steps of latent optimisation")
+                colours = gr.Slider(0, 32, value=16, step=1, label="Colours of the smoothing (0: none)")
+            run = gr.Button("Re-image", variant="primary", elem_id="reimage")
+            problem = photos.line("reimage-problem")
+            gr.Markdown(ABOUT, elem_classes="note")
+        with gr.Column(scale=3, min_width=300):
+            steps = gr.HTML(_nothing(), elem_id="reimage-steps")
+            status = photos.line("reimage-status")
+            with gr.Row(equal_height=False):
+                distribution = gr.Label(
+                    label="What the classifier sees", visible=False, show_heading=False, min_width=200,
+                    elem_id="reimage-distribution",
+                )  # fmt: skip
+                fit = gr.Label(
+                    label="How well each model fits", visible=False, show_heading=False, min_width=200,
+                    elem_id="reimage-fit",
+                )  # fmt: skip
+            download = gr.DownloadButton("Download PNG", visible=False, elem_id="reimage-download")
+    picked = gr.State(None)  # dataset, file name
+
+    def offer(source, model, key):
+        sources = [("Pixel faces, covered", COVERED)]
+        sources += [(entry.name, entry.name) for entry in rooms.jobs().datasets.list() if entry.counts["test"]]
+        source = source if source in [value for _, value in sources] else COVERED
+        models = _choices(key)
+        names = [value for _, value in models]
+        return gr.update(choices=sources, value=source), gr.update(
+            choices=models, value=model if model in names else next(iter(names), None)
+        )
+
+    def show(source):
+        pictures = []
+        for face in _test_faces(source):
+            try:
+                pictures.append((magnified(face.image, 128), None))
+            except MaskHubError:
+                continue
+        return gr.update(value=pictures, selected_index=None), None
+
+    def pick(source, event: gr.SelectData):
+        faces = _test_faces(source)
+        return (source, faces[event.index].name) if event.index < len(faces) else None
+
+    def reimage(picked, path, model, where, count, refine, colours):
+        start, hidden = time.perf_counter(), gr.update(visible=False)
+        try:
+            face, name = _face(picked, path)
+            done, name_of_all = _run(face, model, where, int(count), int(refine), int(colours))
+        except MaskHubError as error:
+            return photos.problem(error), _nothing(), "", hidden, hidden, hidden
+        region = done.regions[0].mean()
+        before = ("Covered", f"{region:.0%} of it is replaced")
+        parts = [
+            (face if max(face.size) <= 128 else done.faces[0], *before),
+            (done.raw[0], "1 Raw", f"the best of {int(count):,}, off by {done.errors[0]:.0f} of 255"),
+            (done.smoothed[0], "2 Smoothed", f"{int(colours)} colours" if colours else "left as it is"),
+            (done.clipping[0], "3 Clipping", "the part that is put in"),
+            (done.result[0], "4 Result", "in the tone of the skin around"),
+        ]
+        said = f"By {name_of_all.get(done.models[0], done.models[0])}, {time.perf_counter() - start:.1f} s."
+        said += "" if done.distributions[0] or model != CLASSIFIER else " No classifier here: every model was tried."
+        odds, scores = done.distributions[0], done.scores[0]
+        return (
+            "", figures(parts), photos.done(said + " What lay under the covering is invented."),
+            gr.update(value=odds or None, visible=bool(odds)),
+            gr.update(value={name_of_all.get(k, k): v for k, v in scores.items()}, visible=len(scores) > 1),
+            gr.update(value=photos.save_png(done.result[0], name, "re-imaged"), visible=True),
+        )  # fmt: skip
+
+    quiet = rooms.quiet
+    offered, asked = [source, model], [source, model, key]
+    rooms.on_show(key, offer, asked, offered)
+    key.filled.then(show, source, [gallery, picked], **quiet)
+    source.input(show, source, [gallery, picked], **quiet)
+    into = [problem, steps, status, distribution, fit, download]
+    options = [picked, photo, model, where, count, refine, colours]
+    event = {"show_progress_on": steps, "concurrency_id": "reimage", "api_visibility": "private"}
+    gallery.select(pick, source, picked, **quiet).then(lambda: None, None, photo, **quiet).then(
+        reimage, options, into, **event
+    ).then(None, js=photos.scroll_to("reimage-steps", "reimage-problem"), api_visibility="private")
+    run.click(reimage, options, into, **event).then(
+        None, js=photos.scroll_to("reimage-steps", "reimage-problem"), api_visibility="private"
+    )
+    photos.watch(photo, problem, [], ())
+
+
+def _choices(key):
+    """The models for a dropdown: the classifier's choice first, then the bundled ones and those of the registry."""
+    brought = [(label, name) for label, name in rooms.model_choices(key)]
+    bundled = [
+        (f"{name} – {rooms.words(attributes)} (built in)", f"bundled/{name}") for name, attributes in _bundled_models()
+    ]
+    every = [("Choose by the classifier", CLASSIFIER)] if bundled or brought else []
+    return every + brought + bundled
+
+
+def _bundled_models():
+    return list(_bundled().models.items()) if (BUNDLED / "model_index.json").is_file() else []
+
+
+@functools.lru_cache(maxsize=1)
+def _bundled():
+    return ReimagingPipeline.bundled()
+
+
+@functools.lru_cache(maxsize=16)
+def _loaded(path, stamp):
+    return ReimagingPipeline.from_pretrained(path)
+
+
+_LOADING = threading.Lock()
+
+
+def _generator(name):
+    """The generator of a model of the registry, with its resolution and attributes."""
+    entry = rooms.jobs().models.get(name)
+    with _LOADING:
+        made = _loaded(str(entry.path), Path(entry.path / "model_index.json").stat().st_mtime_ns)
+    return next(iter(made.generators.values())), made.config.resolution, entry.attributes
+
+
+def _pipeline(model):
+    """A pipeline that a face can be handed to, and its generators' names as people read them."""
+    bundled = _bundled() if (BUNDLED / "model_index.json").is_file() else None
+    if model and model.startswith("bundled/") and bundled:
+        wanted = model.removeprefix("bundled/")
+        return bundled, wanted, {wanted: wanted}
+    if model != CLASSIFIER:
+        generator, resolution, attributes = _generator(model or "-")
+        classifier = bundled.classifier if bundled and bundled.config.resolution == resolution else None
+        made = ReimagingPipeline(classifier=classifier, resolution=resolution)
+        made.add(model, generator, attributes)
+        return made, model, {}
+    names = [entry.name for entry in rooms.jobs().models.list("generator")]
+    if bundled is None and not names:
+        raise CheckpointError("there is no model yet: train one in the tab before.")
+    resolution = bundled.config.resolution if bundled else _generator(names[0])[1]
+    made, readable = ReimagingPipeline(classifier=bundled and bundled.classifier, resolution=resolution), {}
+    for name in names:
+        generator, own, attributes = _generator(name)
+        if own == resolution:
+            made.add(name, generator, attributes)
+    for name, attributes in _bundled_models():
+        made.add(f"built-in.{name}", bundled.generators[name], attributes)
+        readable[f"built-in.{name}"] = f"{name} (built in)"
+    return made, None, readable
+
+
+def _run(face, model, where, count, refine, colours):
+    pipeline, name, readable = _pipeline(model)
+    region, covering = None, where
+    if where == "lower":
+        region, covering = np.zeros((face.height, face.width), bool), "auto"
+        top, bottom, left = round(0.55 * face.height), round(0.85 * face.height), round(0.22 * face.width)
+        region[top:bottom, left : face.width - left] = True
+    done = pipeline(
+        face, region, covering=covering, model=name, candidates=count, refine_steps=refine, smooth_colours=colours
+    )
+    return done, readable
+
+
+def _test_faces(source):
+    try:
+        return rooms.jobs().datasets.faces(source, "test")[:SHOWN]
+    except MaskHubError:
+        return []
+
+
+def _face(picked, path):
+    """The face that was chosen, a square RGB picture, and its file name."""
+    if path:
+        return _square(photos.read(path)), path
+    if picked is None:
+        raise PhotoError("pick a face first, or upload one.")
+    source, name = picked
+    face = next((face for face in _test_faces(source) if face.name == name), None)
+    if face is None:
+        raise PhotoError("this face is here no more: pick another one.")
+    return _square(face.image), name
+
+
+def _square(photo):
+    side = min(photo.size)
+    left, top = (photo.width - side) // 2, (photo.height - side) // 2
+    square = photo.convert("RGB").crop((left, top, left + side, top + side))
+    return square if side <= 512 else square.resize((512, 512), Image.Resampling.LANCZOS)
+
+
+def _nothing():
+    return '<div class="steps empty"><p>Pick a face: the four steps appear here.</p></div>'

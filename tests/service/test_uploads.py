@@ -1,0 +1,258 @@
+"""What strangers bring: good pictures arrive with what is known of them, every attack is named and stops nothing."""
+
+import io
+import stat
+import struct
+import zipfile
+import zlib
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from maskhub.data.pixel_faces import pixel_faces, write_folder
+from maskhub.data.rows import open_rows
+from maskhub.errors import ConfigError
+from maskhub.service.datasets import Datasets
+from maskhub.service.home import OwnerError
+from maskhub.service.uploads import Limits, receive
+
+
+def png(colour="tan", size=(32, 32)):
+    """A small picture as PNG bytes."""
+    file = io.BytesIO()
+    Image.new("RGB", size, colour).save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.fixture
+def make_zip(tmp_path):
+    """Writes a zip of ``[(name or ZipInfo, bytes)]``."""
+
+    def write(entries, name="faces.zip"):
+        with zipfile.ZipFile(tmp_path / name, "w", zipfile.ZIP_DEFLATED) as archive:
+            for entry, data in entries:
+                archive.writestr(entry, data)
+        return tmp_path / name
+
+    return write
+
+
+def reasons(report):
+    return dict(report.refused)
+
+
+def files_of(home):
+    found = [path.relative_to(home.root) for path in home.root.rglob("*") if path.is_file()]
+    return sorted(path.as_posix() for path in found if path.name != ".lock")
+
+
+def test_a_folder_of_faces_arrives_with_its_splits_and_attributes(home, make_zip, tmp_path):
+    for split in ("train", "test"):
+        write_folder(f"builtin:pixel-faces/light/mask:{split}", tmp_path / "light" / split)
+    paths = [path for path in (tmp_path / "light").rglob("*") if path.is_file()]
+    packed = make_zip([(path.relative_to(tmp_path).as_posix(), path.read_bytes()) for path in paths])
+    report = receive(home, [packed], "light-faces", key="mine")
+    assert report.added == {"train": 100, "test": 25} and report.refused == []
+    faces = Datasets(home).faces("light-faces", "test", {"mouth": "smile"})
+    expected = [f for f in pixel_faces("builtin:pixel-faces/light/mask:test") if f.attributes.mouth == "smile"]
+    assert sorted(face.name for face in faces) == sorted(face.name for face in expected)
+    known = {face.name: face for face in expected}
+    for face in faces:
+        assert np.array_equal(np.asarray(face.image), known[face.name].pixels)
+        assert face.columns["hair_colour"] == known[face.name].attributes.hair_colour and "split" not in face.columns
+
+
+def test_what_is_stored_is_an_ordinary_imagefolder(home, tmp_path):
+    from datasets import load_dataset
+
+    (tmp_path / "a.png").write_bytes(png("tan"))
+    (tmp_path / "b.png").write_bytes(png("red"))
+    (tmp_path / "metadata.csv").write_text("file_name,hair\na.png,fair\n")
+    names = ["a.png", "b.png", "metadata.csv"]
+    report = receive(home, [tmp_path / name for name in names], "two", "test", {"hair": "black", "tone": "light"}, "k")
+    assert report.added == {"train": 0, "test": 2}
+    rows = load_dataset("imagefolder", data_dir=str(home.datasets / "two"), split="test")
+    assert [(row["hair"], row["tone"]) for row in rows] == [("fair", "light"), ("black", "light")]
+    assert rows[1]["image"].getpixel((0, 0)) == (255, 0, 0)
+    assert len(open_rows(home.datasets / "two" / "test")) == 2
+
+
+def test_more_of_the_same_name_is_kept_beside(home, tmp_path):
+    for folder, colour in (("x", "tan"), ("y", "red")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "face.png").write_bytes(png(colour))
+        receive(home, [tmp_path / folder / "face.png"], "same", attributes={"skin": colour}, key="k")
+    faces = Datasets(home).faces("same", "train")
+    assert [(face.name, face.columns) for face in faces] == [
+        ("face-2.png", {"skin": "red"}),
+        ("face.png", {"skin": "tan"}),
+    ]
+
+
+def test_pictures_are_turned_shrunk_and_stripped(home, tmp_path):
+    exif = Image.Exif()
+    exif[274], exif[271] = 6, "a camera"
+    exif.get_ifd(0x8825)[1] = "N"
+    Image.new("RGB", (1600, 800), "tan").save(tmp_path / "big.jpg", exif=exif)
+    receive(home, [tmp_path / "big.jpg"], "big", key="k")
+    with Image.open(home.datasets / "big" / "train" / "big.png") as image:
+        assert image.size == (256, 512) and not image.getexif() and not image.info
+    assert b"a camera" not in (home.datasets / "big" / "train" / "big.png").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "name", ["../../escape.png", "/etc/escape.png", "a/../../escape.png", "C:/escape.png", "..\\..\\escape.png"]
+)
+def test_names_that_point_outside_are_refused(home, make_zip, tmp_path, name):
+    report = receive(home, [make_zip([(name, png()), ("good.png", png())])], "d", key="k")
+    assert report.count == 1 and "points out of the zip" in reasons(report)[name]
+    assert not list(tmp_path.parent.rglob("escape*"))
+    assert [file for file in files_of(home) if "escape" in file] == []
+
+
+def test_links_are_refused(home, make_zip):
+    link = zipfile.ZipInfo("link.png")
+    link.create_system, link.external_attr = 3, (stat.S_IFLNK | 0o777) << 16
+    pipe = zipfile.ZipInfo("pipe.png")
+    pipe.create_system, pipe.external_attr = 3, (stat.S_IFIFO | 0o666) << 16
+    report = receive(home, [make_zip([(link, b"/etc/passwd"), (pipe, b""), ("good.png", png())])], "d", key="k")
+    assert report.count == 1
+    assert "a link" in reasons(report)["link.png"] and "no plain file" in reasons(report)["pipe.png"]
+
+
+def test_a_zip_bomb_is_refused_before_it_is_unpacked(home, make_zip):
+    bomb = make_zip([("zeros.png", bytes(15 * 2**20)), ("good.png", png())])
+    assert bomb.stat().st_size < 20_000
+    report = receive(home, [bomb], "d", key="k")
+    assert report.count == 1 and "a zip bomb" in reasons(report)["zeros.png"]
+    wide = make_zip([(f"{n}.png", bytes(2**20)) for n in range(6)], "wide.zip")
+    report = receive(home, [wide], "d", key="k", limits=Limits(unpacked=5 * 2**20))
+    assert report.count == 0 and "would unpack to 6 MB" in reasons(report)["wide.zip"]
+
+
+def test_a_header_that_lies_about_the_size_is_found_out(home, make_zip):
+    path = make_zip([("liar.bmp", bytes(3 * 2**20)), ("good.png", png())])
+    data = bytearray(path.read_bytes())
+    place = data.index(b"PK\x01\x02")  # the central directory's first entry: says 100 bytes
+    data[place + 24 : place + 28] = struct.pack("<I", 100)
+    path.write_bytes(data)
+    report = receive(home, [path], "d", key="k")
+    assert report.count == 1 and list(reasons(report)) == ["liar.bmp"]
+
+
+def test_archives_in_archives_and_locked_ones_are_refused(home, make_zip, tmp_path):
+    inner = make_zip([("face.png", png())], "inner.zip").read_bytes()
+    path = make_zip([("inner.zip", inner), ("more.tar.gz", b"x"), ("good.png", png()), ("locked.png", png())])
+    data = bytearray(path.read_bytes())
+    place = data.rindex(b"PK\x01\x02")
+    data[place + 8] |= 1
+    path.write_bytes(data)
+    report = receive(home, [path], "d", key="k")
+    assert report.count == 1
+    assert "not opened" in reasons(report)["inner.zip"] and "not opened" in reasons(report)["more.tar.gz"]
+    assert "encrypted" in reasons(report)["locked.png"]
+
+
+def test_what_only_calls_itself_a_picture_is_refused(home, make_zip, tmp_path):
+    eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 32 32\n%%EndComments\n"
+    page, cut = b"<html><script>alert(1)</script></html>", png(size=(300, 300))[:150]
+    entries = [("page.png", page), ("ps.jpg", eps), ("cut.png", cut), ("run.exe", b"MZ"), ("notes.txt", b"hello")]
+    report = receive(home, [make_zip([*entries, ("good.png", png())])], "d", key="k")
+    found = reasons(report)
+    assert report.count == 1 and set(found) == {name for name, _ in entries}
+    assert "not a picture" in found["page.png"] and "not a picture" in found["ps.jpg"]
+    assert "no picture by its name" in found["run.exe"]
+    (tmp_path / "faces.zip").write_bytes(b"PK no zip at all")
+    report = receive(home, [tmp_path / "faces.zip"], "d", key="k")
+    assert "no zip that can be read" in reasons(report)["faces.zip"]
+
+
+def test_pixel_bombs_are_refused_undecoded(home, tmp_path):
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    bomb = (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
+    )
+    (tmp_path / "huge.png").write_bytes(bomb)
+    Image.new("1", (8000, 6000)).save(tmp_path / "large.png")
+    Image.new("RGB", (4, 4)).save(tmp_path / "dot.png")
+    report = receive(home, [tmp_path / name for name in ("huge.png", "large.png", "dot.png")], "d", key="k")
+    found = reasons(report)
+    assert report.count == 0 and "megapixels" in found["huge.png"] and "megapixels" in found["large.png"]
+    assert "too small" in found["dot.png"]
+    assert files_of(home) == []  # nothing good, no dataset
+
+
+def test_limits_of_size_and_count(home, make_zip, tmp_path):
+    small = Limits(file=1000, files=3, dataset=4)
+    (tmp_path / "big.png").write_bytes(bytes(2000))
+    report = receive(home, [tmp_path / "big.png"], "d", key="k", limits=small)
+    assert "MB large" in reasons(report)["big.png"]
+    many = make_zip([(f"{n}.png", png()) for n in range(4)], "many.zip")
+    assert "holds 4 files" in reasons(receive(home, [many], "d", key="k", limits=small))["many.zip"]
+    roomy = replace(small, files=10, file=10_000)
+    assert receive(home, [many], "d", key="k", limits=roomy).count == 4
+    report = receive(home, [many], "d", key="k", limits=roomy)
+    assert report.count == 0 and all("is full" in why for why in reasons(report).values())
+    with pytest.raises(ConfigError, match="at most 10"):
+        receive(home, [many] * 11, "d", key="k", limits=roomy)
+    with pytest.raises(ConfigError, match="no more room"):
+        receive(home, [many], "d", key="k", limits=replace(roomy, total=1))
+
+
+def test_odd_names_become_harmless(home, make_zip):
+    names = ["a b<script>.png", "....png", "ü/ñandú.png", "x" * 150 + ".png", "-rf.png", "CON.PNG"]
+    report = receive(home, [make_zip([(name, png()) for name in names])], "d", key="k")
+    stored = [face.name for face in Datasets(home).faces("d", "train")]
+    assert len(stored) == report.count == len(names) - ("....png" in reasons(report))
+    assert all(len(name) < 70 and name[0] not in "._" and not set(name) & set("<>/\\ ") for name in stored)
+    assert "ñandú.png" in stored
+
+
+def test_metadata_is_checked(home, make_zip, tmp_path):
+    long = f"file_name,tone\ngood.png,{'x' * 200}\n".encode()
+    for name, data in (("metadata.csv", long), ("metadata.csv", b"tone\nlight\n"), ("metadata.jsonl", b"[1]\nnope\n")):
+        report = receive(home, [make_zip([(name, data), ("good.png", png())])], "d", key="k")
+        assert report.count == 1 and name in reasons(report)
+    jsonl = b'{"file_name": "deep/good.png", "tone": "dark", "age": 7}\n'
+    receive(home, [make_zip([("metadata.jsonl", jsonl), ("deep/good.png", png())])], "e", key="k")
+    assert Datasets(home).faces("e")[0].columns == {"tone": "dark", "age": "7"}
+    with pytest.raises(ConfigError, match="can't be called"):
+        receive(home, [tmp_path / "faces.zip"], "d", attributes={"=cmd": "x"}, key="k")
+
+
+def test_folders_are_labels_where_nothing_else_says_what_they_are(home, make_zip):
+    receive(home, [make_zip([("faces/red/1.png", png()), ("faces/fair/2.png", png())])], "d", key="k")
+    assert {face.name: face.columns for face in Datasets(home).faces("d")} == {
+        "1.png": {"label": "red"},
+        "2.png": {"label": "fair"},
+    }
+
+
+def test_a_dataset_belongs_to_who_brought_it(home, make_zip):
+    packed = make_zip([("good.png", png())])
+    receive(home, [packed], "mine", key="me")
+    for key in ("you", ""):
+        with pytest.raises(OwnerError, match="somebody else"):
+            receive(home, [packed], "mine", key=key)
+        with pytest.raises(OwnerError, match="somebody else"):
+            Datasets(home).remove("mine", key)
+    for name in ("", "../up", ".hidden", "a/b", "x" * 65, "builtin:pixel-faces"):
+        with pytest.raises(ConfigError, match="can't be called"):
+            receive(home, [packed], name, key="me")
+    assert receive(home, [packed], "mine", key="me").count == 1
+    Datasets(home).remove("mine", "me")
+    assert files_of(home) == []
+
+
+def test_a_picture_that_is_all_formats_at_once_is_only_its_pixels(home, tmp_path):
+    file = io.BytesIO()
+    Image.new("RGB", (32, 32), "tan").save(file, "JPEG", comment=b"<script>alert(1)</script>")
+    (tmp_path / "poly.jpg").write_bytes(file.getvalue() + b"PK\x03\x04<?php evil() ?>")
+    receive(home, [tmp_path / "poly.jpg"], "d", key="k")
+    stored = (home.datasets / "d" / "train" / "poly.png").read_bytes()
+    assert b"script" not in stored and b"php" not in stored
