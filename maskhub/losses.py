@@ -117,14 +117,17 @@ def non_mask_change_loss(made, original, region, distance=None, reach=0.0):
 
 
 def attention_loss(attention, region):
-    """Attention supervised by the region, which the two-step study proposes: mean |Aₖ₊₁ - (1 - region)|.
+    """Attention supervised by the region, which the two-step study proposes: cross-entropy of Aₖ₊₁ and 1 - region.
+
+    A cross-entropy, since where the softmax has settled on passing everything through, an L1 has no slope to leave it.
 
     Args:
         attention: N×(k+1)×H×W of :class:`~maskhub.models.attention.AttentionGenerator`; the last map is what passes
             through.
         region: N×1×H×W in [0, 1].
     """
-    return F.l1_loss(attention[:, -1:].float(), 1 - region.float())
+    passes, wanted = attention[:, -1:].float().clamp(1e-6, 1 - 1e-6), 1 - region.float()
+    return -(wanted * passes.log() + region.float() * (1 - passes).log()).mean()
 
 
 def _slopes(critic, images):
