@@ -10,12 +10,12 @@ import gradio as gr
 from gradio.themes.utils.fonts import Font
 
 from maskhub.errors import ConfigError, MaskHubError
-from space import model
-from space.tabs import cycle, quiz, translate, wear
+from space import model, rooms
+from space.tabs import cycle, dataset, quiz, reimage, train, translate, wear
 
 __all__ = ["TABS", "build", "launch", "main"]
 
-TABS = (translate, wear, cycle, quiz)
+TABS = (translate, wear, cycle, dataset, train, reimage, quiz)
 
 MAX_FILE_SIZE = "20mb"
 CLEAN_EVERY, KEEP = 600, 3000
@@ -27,7 +27,8 @@ Face masks put on and taken off by neural networks that learnt from photos."""
 FOOT = """**Limits.** A face without its mask is an invention that fits the rest, never the person's own, and no
 evidence of what anyone looks like. Small, turned or covered faces may be missed.
 
-**Privacy.** Photos are worked on here alone, used for nothing else, and deleted within the hour.
+**Privacy.** Photos are worked on here alone, used for nothing else, and deleted within the hour; but what you bring in
+the *Dataset* tab stays, for all to see, until you delete it.
 
 Example: the astronaut Eileen Collins, NASA, public domain."""
 
@@ -104,6 +105,7 @@ def main():
         with tempfile.TemporaryDirectory(prefix="maskhub-", ignore_cleanup_errors=True) as folder:
             os.environ["GRADIO_TEMP_DIR"] = folder
             demo = build(model.load())
+            rooms.supervise()
             launch(demo)
             demo.block_thread()
     except MaskHubError as error:

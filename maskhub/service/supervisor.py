@@ -180,6 +180,8 @@ class Supervisor:
     def _ended(self, id, state, message="", model=""):
         self._ending.pop(id, None)
         with self.jobs.home.lock():
+            # where things lie here is nobody's business
+            message = message.replace(f"{self.jobs.home.root}{os.sep}", "")
             job = replace(self.jobs.get(id), state=state, message=message, model=model, ended=time.time())
             self.jobs.write(job)
         if job.webhook:

@@ -23,6 +23,7 @@ training pictures share, so choose few, and what stays visible above a mask is b
 NEW = ("A new one", "")
 STATES = {"queued": "waits its turn", "running": "training", "finished": "done", "failed": "failed",
           "cancelled": "cancelled"}  # fmt: skip
+MEANS = {"real": "real faces", "fake": "generated faces", "combined": "generator, as the discriminator sees it"}
 SERIES = {"real": "#2a78d6", "fake": "#e34948", "combined": "#3f9b46"}
 NOTIFY = """async (wanted) => {
   if (!wanted || !('Notification' in window)) return wanted && 'Notification' in window;
@@ -75,6 +76,7 @@ def build(pipe):
         with gr.Column(scale=3, min_width=300):
             job = gr.Dropdown([], label="Job", elem_id="train-job", allow_custom_value=False)
             progress = gr.HTML(elem_id="train-progress", elem_classes="line")
+            gr.HTML(_legend())
             with gr.Row():
                 accuracy = _plot("Accuracy", "train-accuracy", [0, 1])
                 loss = _plot("Loss", "train-loss", [0, None])
@@ -232,6 +234,11 @@ def _plot(title, elem_id, limits):
         x_title="step", y_title=" ", color_title=" ", label=title, height=220, min_width=240, elem_id=elem_id,
         buttons=[], tooltip="all",
     )  # fmt: skip
+
+
+def _legend():
+    parts = [f'<span><i style="background: {colour}"></i>{MEANS[name]}</span>' for name, colour in SERIES.items()]
+    return f'<div class="legend">{"".join(parts)}</div>'
 
 
 def _series(lines, what):

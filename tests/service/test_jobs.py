@@ -46,7 +46,7 @@ def small(**options):
     return Request(LIGHT, init_from="small", **{"max_steps": 50, **options})
 
 
-def wait(check, supervisor=None, seconds=120):
+def wait(check, supervisor=None, seconds=240):
     end = time.monotonic() + seconds
     while not check():
         assert time.monotonic() < end, "waited in vain"
