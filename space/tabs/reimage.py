@@ -47,9 +47,8 @@ def build(pipe):
             with gr.Accordion("Or upload a face", open=False, elem_id="reimage-upload"):
                 photo = photos.photo_input("reimage-photo", height=240)
                 gr.Markdown("A square that the face fills; of others the middle is taken.", elem_classes="note")
-            with gr.Row(elem_classes="pair"):
-                model = gr.Dropdown([], label="Model", elem_id="reimage-model", min_width=130)
-                where = gr.Dropdown(WHERE, value="auto", label="Covering", elem_id="reimage-where", min_width=130)
+            model = gr.Dropdown([], label="Model", elem_id="reimage-model")
+            where = gr.Dropdown(WHERE, value="auto", label="Covering", elem_id="reimage-where")
             with gr.Accordion("More options", open=False):
                 count = gr.Slider(16, 2048, value=512, step=16, label="Faces to choose among")
                 refine = gr.Slider(0, 200, value=0, step=10, label="Steps of latent optimisation")

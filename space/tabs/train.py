@@ -247,7 +247,8 @@ def _series(lines, what):
     rows = [
         (line["step"], line[f"{what}_{name}"], name) for line in lines for name in SERIES if f"{what}_{name}" in line
     ]
-    return pd.DataFrame(rows, columns=["step", what, "series"])
+    # with types, since a plot takes the columns of an empty table for names
+    return pd.DataFrame(rows, columns=["step", what, "series"]).astype({"step": float, what: float, "series": str})
 
 
 def _picture(path):

@@ -116,7 +116,7 @@ def test_bring_filter_train_restart_and_reimage(chromium, serve, home, packed):
     page.locator("#browse-count", has_text="25 pictures").wait_for()
     choose(page, "browse-split", "Test")
     page.locator("#browse-count", has_text="5 pictures").wait_for()
-    assert page.locator("#browse img").count() == 5
+    page.wait_for_function("document.querySelectorAll('#browse .grid-container img').length == 5")
     choose(page, "browse-model", "small")
     page.locator("#browse-count", has_text="5 pictures").wait_for()
 
