@@ -10,7 +10,7 @@ from maskhub.service.home import Home, owner_of
 from maskhub.service.jobs import Jobs
 from maskhub.service.supervisor import Supervisor
 
-__all__ = ["dataset_choices", "jobs", "key_box", "mine", "model_choices", "on_show", "quiet", "supervise"]
+__all__ = ["dataset_choices", "jobs", "key_box", "mine", "model_choices", "offered", "on_show", "quiet", "supervise"]
 
 KEY = """() => {
   let key = localStorage.getItem('maskhub-key');
@@ -53,6 +53,17 @@ def on_show(key, fn, inputs, outputs):
     """Call ``fn`` once the page is there, and whenever the tab that is being built is opened."""
     key.filled.then(fn, inputs, outputs, **quiet)
     Context.block.select(fn, inputs, outputs, **quiet)
+
+
+def offered(choices, before, fallback):
+    """An update of a dropdown's choices that leaves alone what is chosen, or about to be, where it is still there.
+
+    Returns:
+        the update, and what is chosen then.
+    """
+    if before in [value for _, value in choices]:
+        return gr.update(choices=choices), before
+    return gr.update(choices=choices, value=fallback), fallback
 
 
 def mine(facts, key):

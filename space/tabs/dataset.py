@@ -99,15 +99,12 @@ def build(pipe):
 
     def offer(dataset, part, model, wanted, key):
         """The choices as they are now, and what can be done with the chosen dataset."""
-        choices = rooms.dataset_choices(key)
-        dataset = dataset if dataset in [value for _, value in choices] else "builtin:pixel-faces"
-        models = [("Any", ""), *rooms.model_choices(key)]
-        model = model if model in [value for _, value in models] else ""
+        datasets, dataset = rooms.offered(rooms.dataset_choices(key), dataset, "builtin:pixel-faces")
+        models, model = rooms.offered([("Any", ""), *rooms.model_choices(key)], model, "")
         there = attribute_choices(_faces(dataset, part, model, []))
         own = any(rooms.mine(entry.facts, key) for entry in rooms.jobs().datasets.list() if entry.name == dataset)
         return (
-            gr.update(choices=choices, value=dataset), gr.update(choices=models, value=model),
-            gr.update(choices=there, value=[text for text in wanted if text in there]), gr.update(visible=own),
+            datasets, models, _attributes(there, wanted), gr.update(visible=own),
         )  # fmt: skip
 
     def take(files, name, split, attributes, key):
@@ -163,6 +160,12 @@ def _faces(dataset, part, model, wanted):
         return rooms.jobs().datasets.faces(dataset, part if part in SPLITS else None, attributes)
     except MaskHubError:
         return []
+
+
+def _attributes(there, wanted):
+    """An update of the choice of attributes, without those that are gone."""
+    left = [text for text in wanted if text in there]
+    return gr.update(choices=there) if left == wanted else gr.update(choices=there, value=left)
 
 
 def _caption(face):

@@ -74,12 +74,9 @@ def build(pipe):
     def offer(source, model, key):
         sources = [("Pixel faces, covered", COVERED)]
         sources += [(entry.name, entry.name) for entry in rooms.jobs().datasets.list() if entry.counts["test"]]
-        source = source if source in [value for _, value in sources] else COVERED
         models = _choices(key)
-        names = [value for _, value in models]
-        return gr.update(choices=sources, value=source), gr.update(
-            choices=models, value=model if model in names else next(iter(names), None)
-        )
+        first = next((value for _, value in models), None)
+        return rooms.offered(sources, source, COVERED)[0], rooms.offered(models, model, first)[0]
 
     def show(source):
         pictures = []

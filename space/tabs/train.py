@@ -103,9 +103,8 @@ def build(pipe):
     seen, notice = gr.State(dict), gr.Textbox(visible="hidden", elem_id="train-notice", label="notice")
 
     def offer(dataset, attributes, start, key):
-        datasets = rooms.dataset_choices(key)
-        dataset = dataset if dataset in [value for _, value in datasets] else "builtin:pixel-faces"
-        models = [NEW, *rooms.model_choices(key)]
+        datasets, dataset = rooms.offered(rooms.dataset_choices(key), dataset, "builtin:pixel-faces")
+        models, _ = rooms.offered([NEW, *rooms.model_choices(key)], start, "")
         try:
             faces = rooms.jobs().datasets.faces(dataset, "train")
             there = attribute_choices(faces)
@@ -114,9 +113,9 @@ def build(pipe):
         except MaskHubError:
             there, chosen, fit = [], [], 0
         return (
-            gr.update(choices=datasets, value=dataset), gr.update(choices=there, value=chosen),
-            f"<p>{fit:,} training {'picture' if fit == 1 else 'pictures'}</p>",
-            gr.update(choices=models, value=start if start in [value for _, value in models] else ""),
+            datasets,
+            gr.update(choices=there) if chosen == attributes else gr.update(choices=there, value=chosen),
+            f"<p>{fit:,} training {'picture' if fit == 1 else 'pictures'}</p>", models,
         )  # fmt: skip
 
     def begin(dataset, attributes, start, name, steps, architecture, resolution, batch, rate, seed, webhook, key):
