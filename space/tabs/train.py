@@ -23,7 +23,7 @@ training pictures share, so choose few, and what stays visible above a mask is b
 NEW = ("A new one", "")
 STATES = {"queued": "waits its turn", "running": "training", "finished": "done", "failed": "failed",
           "cancelled": "cancelled"}  # fmt: skip
-MEANS = {"real": "real faces", "fake": "generated faces", "combined": "generator, as the discriminator sees it"}
+MEANS = {"real": "real faces", "fake": "generated faces", "combined": "generator through discriminator"}
 SERIES = {"real": "#2a78d6", "fake": "#e34948", "combined": "#3f9b46"}
 NOTIFY = """async (wanted) => {
   if (!wanted || !('Notification' in window)) return wanted && 'Notification' in window;
@@ -145,7 +145,7 @@ def build(pipe):
         jobs = gr.update(choices=_jobs(key), value=id if entry else None)
         if entry is None:
             hidden, none = gr.update(visible=False), gr.update(value=None, visible=False)
-            plots = [_series([], "accuracy"), _series([], "loss"), none]
+            plots = [None, None, none]
             return jobs, "", *plots, hidden, hidden, gr.Timer(active=active), states | {"": None}, notice
         own = entry.belongs_to(key)
         now = rooms.jobs().progress(id)
@@ -154,7 +154,7 @@ def build(pipe):
             plots = [gr.skip(), gr.skip(), gr.skip()]
         else:
             lines = rooms.jobs().metrics(id)
-            plots = [_series(lines, "accuracy"), _series(lines, "loss"), _picture(now.samples)]
+            plots = [*(_series(lines, what) if lines else None for what in ("accuracy", "loss")), _picture(now.samples)]
         if not entry.active and seen.get(id) == entry.state and seen.get("") == fresh:
             jobs = gr.skip()
         return (
@@ -229,7 +229,7 @@ def build(pipe):
 
 def _plot(title, elem_id, limits):
     return gr.LinePlot(
-        _series([], title.lower()), x="step", y=title.lower(), color="series", color_map=SERIES, y_lim=limits,
+        x="step", y=title.lower(), color="series", color_map=SERIES, y_lim=limits,
         x_title="step", y_title=" ", color_title=" ", label=title, height=220, min_width=240, elem_id=elem_id,
         buttons=[], tooltip="all",
     )  # fmt: skip
@@ -297,7 +297,7 @@ def _progress(job, now, jobs):
             figures = " · ".join(f"{name[5:]} {now.line[name]:.2f}" for name in names if name in now.line)
             said += f" · {now.line['images_per_second']:,.0f} images/s · losses: {figures}"
         if job.attempts > 1 or job.last_step:
-            said += f" · went on from step {job.last_step:,} after an interruption"
+            said += f" · interrupted at step {job.last_step:,}, gone on from the last checkpoint"
     if job.webhook_problem:
         said += f" ({job.webhook_problem}.)"
     kind = "problem" if job.state == "failed" else "done"
