@@ -180,7 +180,7 @@ def _put_on(image, landmarks, design, rng):
     cover[cover < 1 / 255] = 0
     out = image.copy()
     changed = cv2.add(mixed, 0.0, dtype=cv2.CV_8UC3)  # rounded, and cut off at 0 and 255
-    out[y0:y1, x0:x1] = cv2.copyTo(changed, (cover > 0).view(np.uint8), np.ascontiguousarray(part))
+    out[y0:y1, x0:x1] = cv2.copyTo(changed, (cover > 0).view(np.uint8), part.copy())
     region[y0:y1, x0:x1] = np.minimum(cover, 1)
     return out, region
 

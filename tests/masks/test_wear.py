@@ -1,5 +1,7 @@
 """Masks put on the astronaut: every style, every way of wearing, turned, dark, grey and large photos."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -177,3 +179,15 @@ def test_wrong_arrays_are_errors(photo):
     for wrong in (photo.astype(np.float32), photo[..., 0], "photo.jpg"):
         with pytest.raises(PhotoError):
             wear(wrong)
+
+
+@pytest.mark.parametrize("writeable", [True, False])
+def test_a_mask_as_wide_as_the_photo_leaves_the_photo_alone(photo, points, writeable):
+    """The changed part is then contiguous, the photo's own memory: it must be copied all the same."""
+    face = photo[60:200, 195:265].copy()
+    marks = replace(points, points=points.points - np.float32([195, 60, 0]))
+    before = face.copy()
+    face.flags.writeable = writeable
+    worn = wear(face, landmarks=marks, style="cloth", seed=3)
+    assert np.array_equal(face, before)
+    assert not np.array_equal(worn.image, before)
