@@ -132,7 +132,7 @@ def _end(playing):
     made = sum(not q.real for q in questions)
     score = f"{right} of {len(questions)} right; {fooled} of {made} made ones fooled you.{trouble}"
     pictures = [
-        (q.path, f"{'✓' if q.real == answer else '✗'} {'Real' if q.real else f'Made: {MADE[q.direction]}'}")
+        (q.path, f"{'✓' if q.real == answer else '✗'} {'Real' if q.real else 'Made'}")
         for q, answer in zip(questions, said, strict=True)
     ]
     return score, gr.update(value=pictures, visible=True), crowd
