@@ -96,12 +96,13 @@ def _poisson(face, made, region):
 
 
 def _cloned(face, made, region):
-    # seamlessClone centres the mask's box on a point, and wants a free border
-    framed = [cv2.copyMakeBorder(image, 3, 3, 3, 3, cv2.BORDER_REPLICATE) for image in (made, face)]
-    mask = cv2.copyMakeBorder(region.astype(np.uint8) * 255, 3, 3, 3, 3, cv2.BORDER_CONSTANT)
+    # seamlessClone centres the mask's box on a point, wants a free border, and draws the mask in by three pixels
+    framed = [cv2.copyMakeBorder(image, 6, 6, 6, 6, cv2.BORDER_REPLICATE) for image in (made, face)]
+    mask = cv2.copyMakeBorder(region.astype(np.uint8) * 255, 6, 6, 6, 6, cv2.BORDER_CONSTANT)
+    mask = cv2.dilate(mask, np.ones((9, 9), np.uint8))
     left, top, width, height = cv2.boundingRect(mask)
     centre = (left + width // 2, top + height // 2)
-    return cv2.seamlessClone(framed[0], framed[1], mask, centre, cv2.NORMAL_CLONE)[3:-3, 3:-3]
+    return cv2.seamlessClone(framed[0], framed[1], mask, centre, cv2.NORMAL_CLONE)[6:-6, 6:-6]
 
 
 def _palette(face, made, region, close=14.0, least=2):

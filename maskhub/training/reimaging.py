@@ -162,7 +162,7 @@ class ReimagingTrainer(SmallTrainer):
         if not self.averages:
             self.averages = {"generator": {name: tensor.clone() for name, tensor in now.items()}}
             return
-        decay = min(self.config.ema_decay, (1 + self.step) / (10 + self.step))
+        decay = min(self.config.ema_decay, (1 + self.step) / (4 + self.step))  # of at most a third of the run so far
         for name, average in self.averages["generator"].items():
             if average.is_floating_point():
                 average.lerp_(now[name], 1 - decay)

@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 
 from maskhub import AttributeClassifier, CheckpointError, ConfigError, DenseGenerator, PhotoError, ReimagingPipeline
-from maskhub.data.pixel_faces import draw, pixel_faces
+from maskhub.data.labelled import LabelledPhotos
+from maskhub.data.pixel_faces import SKIN, draw, pixel_faces
 from maskhub.masks.covering import by_colour, by_contrast, find_covering
 from maskhub.pipelines.candidates import agreement_weights, best_candidates, refined
 from maskhub.pipelines.model_registry import ModelRegistry
@@ -315,3 +316,19 @@ def test_drawn_faces_are_safe_from_the_pipeline(pipeline):
     before = face.pixels.copy()
     pipeline(face.pixels, candidates=4)
     assert (draw(face.attributes)[0] == before).all()
+
+
+def test_the_networks_in_the_package_know_the_test_faces():
+    pipe = ReimagingPipeline.bundled()
+    for spec in ("builtin:pixel-faces:test", COVERED):
+        photos = LabelledPhotos.open(spec)
+        odds = pipe.classifier.distribution(photos.tensor())
+        assert [max(odd, key=odd.get) for odd in odds] == [known["tone"] for known in photos.columns]
+    faces = pixel_faces(COVERED)[::9]
+    output = pipe([face.image for face in faces], candidates=64)
+    assert output.models == [face.attributes.tone for face in faces]
+    for face, result in zip(faces, output.result, strict=True):
+        assert (np.asarray(result) == face.pixels)[~face.region].all()
+        skin = face.region & (face.uncovered().pixels == SKIN[face.attributes.tone][2]).all(2)
+        middle = np.median(np.asarray(result)[skin], axis=0)
+        assert min(SKIN, key=lambda tone: np.linalg.norm(middle - SKIN[tone][2])) == face.attributes.tone
