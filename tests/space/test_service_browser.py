@@ -110,9 +110,10 @@ def test_bring_filter_train_restart_and_reimage(chromium, serve, home, packed):
 
     # bring
     open_tab(page, "Dataset")
+    page.locator("#browse img").first.wait_for()  # the tab is alive
     page.set_input_files("#dataset-files input[type=file]", packed)
     page.fill("#dataset-name input, #dataset-name textarea", "my-faces")
-    page.get_by_text("faces.zip").first.wait_for()
+    page.locator("#dataset-files a[href*='faces.zip']").wait_for()  # it has arrived
     page.click("#dataset-bring")
     page.locator("#dataset-status", has_text="Brought into my-faces: 100 training and 25 test pictures.").wait_for()
     assert "notes.png: it is not a picture" in page.locator("#dataset-refused").inner_text()
@@ -136,10 +137,10 @@ def test_bring_filter_train_restart_and_reimage(chromium, serve, home, packed):
     page.fill("#train-name input, #train-name textarea", "mine")
     page.locator("#train-steps input[type=number]").fill("1000")
     page.click("#train")
-    page.locator("#train-progress [data-state=running]", has_text=re.compile(r"Step [1-9]\d\d of 1,000")).wait_for()
+    page.locator("#train-progress [data-state=running]", has_text=re.compile(r"Step [2-9]\d\d of 1,000")).wait_for()
     page.locator("#train-cancel").wait_for()
 
-    # everything dies in the middle, after a checkpoint
+    # everything dies in the middle, after the checkpoint of step 100
     pid, folder = running(home)
     before = json.loads((folder / "run" / "status.json").read_text())["step"]
     app.process.kill()  # first, or it would go on with the job
@@ -147,6 +148,9 @@ def test_bring_filter_train_restart_and_reimage(chromium, serve, home, packed):
     os.killpg(pid, signal.SIGKILL)
     assert not (home / "models" / "mine").exists() and before < 1000
     app = serve()
+    # it has another port, for which a browser keeps things apart
+    kept = page.evaluate("localStorage.getItem('maskhub-key')")
+    page.add_init_script(f"localStorage.setItem('maskhub-key', '{kept}')")
     page.goto(app.url)
     open_tab(page, "Train")
     page.locator("#train-progress [data-state=finished]", has_text="The model is called mine").wait_for()
