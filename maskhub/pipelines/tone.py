@@ -47,9 +47,9 @@ def blend(face, made, region, how="palette"):
         how: ``"none"``; ``"shift"``: by the middle difference between the two beside the covering, where both show
             the same thing; ``"poisson"``: by that difference spread smoothly from the covering's edge inwards (Pérez
             et al., "Poisson Image Editing", SIGGRAPH 2003, equation 5, boundary pixels that differ left out);
-            ``"clone"``: OpenCV's ``seamlessClone``, with every boundary pixel; ``"palette"``: shifted, then each colour
-            taken for the nearest one that the face itself shows, where there is one close by: exact in pictures of few
-            colours.
+            ``"clone"``: OpenCV's ``seamlessClone``, with every boundary pixel; ``"palette"``: as ``"poisson"``, then
+            each colour taken for the nearest one that the face itself shows, where there is one close by: exact in
+            pictures of few colours.
 
     Returns:
         uint8 R×R×3; every pixel outside ``region`` is the face's own, bit for bit.
@@ -106,16 +106,16 @@ def _cloned(face, made, region):
 
 
 def _palette(face, made, region, close=14.0, least=2):
-    shifted = _shifted(face, made, region)
+    matched = _poisson(face, made, region)
     shown, counts = np.unique(face[~region], axis=0, return_counts=True)
     shown = shown[counts >= least]
     if len(shown) == 0:
-        return shifted
-    colours, place = np.unique(shifted[region], axis=0, return_inverse=True)
+        return matched
+    colours, place = np.unique(matched[region], axis=0, return_inverse=True)
     apart = np.linalg.norm(_lab(colours[None])[0][:, None] - _lab(shown[None])[0][None], axis=2)
     nearest = apart.argmin(1)
     colours = np.where((apart.min(1) <= close)[:, None], shown[nearest], colours)
-    result = shifted.copy()
+    result = matched.copy()
     result[region] = colours[place.reshape(-1)]
     return result
 
