@@ -16,7 +16,7 @@ from PIL import Image
 
 from maskhub.data.pixel_faces import pixel_faces, write_folder
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
 PATIENCE = 120_000
 """Milliseconds; a free core needs a tenth of it."""
