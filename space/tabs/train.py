@@ -100,7 +100,7 @@ def build(pipe):
                 elem_id="model-sheet", elem_classes="faces",
             )  # fmt: skip
     timer = gr.Timer(1.5, active=False)
-    seen, notice = gr.State(dict), gr.Textbox(visible="hidden", elem_id="train-notice", label="notice")
+    seen, notice = gr.State({}), gr.Textbox(visible="hidden", elem_id="train-notice", label="notice")
 
     def offer(dataset, attributes, start, key):
         datasets, dataset = rooms.offered(rooms.dataset_choices(key), dataset, "builtin:pixel-faces")
