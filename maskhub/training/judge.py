@@ -246,17 +246,16 @@ class JudgeTraining:
     # ---- what it leaves and goes on from --------------------------------------------------------------------------
 
     def _save(self):
-        moments = self.optimizer.optimizer.state_dict()
         shared = {
             "networks": {"judge": self.network.state_dict()},
             "ema": {"judge": self.teacher.state_dict()},
-            "optimizers": {"judge": {str(index): dict(values) for index, values in moments["state"].items()}},
+            "optimizers": {"judge": state.moments(self.optimizer.optimizer)},
         }
         own = {"random": {"cpu": torch.get_rng_state()}}
         record = {
             "method": "mask-judge",
             "config": self.config.resumable(),
-            "optimizer": moments["param_groups"],
+            "optimizer": self.optimizer.optimizer.state_dict()["param_groups"],
             "versions": {"maskhub": maskhub.__version__, "torch": torch.__version__},
         }
         state.write_checkpoint(self.output / "checkpoints", self.step, shared, own, record, self.accelerator)
@@ -267,26 +266,17 @@ class JudgeTraining:
         self.accelerator.wait_for_everyone()
 
     def _start_or_resume(self):
-        folder, resume = self.output / "checkpoints", self.config.resume
-        path = state.latest_checkpoint(folder) if resume == "latest" else resume
+        path = state.resume_path(self.output, self.config.resume)
         if path is None:
-            if resume is None and state.latest_checkpoint(folder):
-                raise CheckpointError(
-                    f"{self.output} already holds a run: go on with --resume latest, or choose another --output."
-                )
             return
         record, shared, own = state.load_checkpoint(path, self.accelerator.process_index)
-        now, then = self.config.resumable(), record.get("config", {})
-        changed = [f"{name} {then.get(name)!r} → {now[name]!r}" for name in now if now[name] != then.get(name)]
         if record.get("method") != "mask-judge" or record["processes"] != self.accelerator.num_processes or not own:
             raise CheckpointError(f"{path} is no run of the mask judge with as many processes as this one.")
-        if changed:
-            raise CheckpointError(f"{path} was trained with other options: {'; '.join(changed)}.")
+        state.check_same_options(path, self.config.resumable(), record["config"])
         try:
             self.network.load_state_dict(shared["networks"]["judge"])
             self.teacher.load_state_dict(shared["ema"]["judge"])
-            moments = {int(index): values for index, values in shared["optimizers"]["judge"].items()}
-            self.optimizer.optimizer.load_state_dict({"state": moments, "param_groups": record["optimizer"]})
+            state.load_moments(self.optimizer.optimizer, shared["optimizers"]["judge"], record["optimizer"])
         except (KeyError, RuntimeError, ValueError) as error:
             raise CheckpointError(f"the checkpoint {path} does not fit this run: {error}") from error
         torch.set_rng_state(own["random"]["cpu"])

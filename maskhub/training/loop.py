@@ -170,9 +170,10 @@ class TrainingLoop:
         """One step; returns the means of its losses by name, and the samples that were taken for it."""
         accelerator, c = self.accelerator, self.config.stage(self.step)[0]
         self.method.config = c
+        rate = self._learning_rate(self.step)
         for optimizer in self.optimizers.values():
             for group in optimizer.param_groups:
-                group["lr"] = self._learning_rate(self.step)
+                group["lr"] = rate
         seen, rounds = {}, max(c.generator_updates, c.discriminator_updates)
         for turn in range(rounds):
             for _ in range(c.gradient_accumulation):

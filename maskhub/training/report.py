@@ -10,6 +10,8 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
+from maskhub.training.curves import read_metrics
+
 __all__ = ["RunReport", "sample_sheet", "timeline_sheet", "write_curves"]
 
 GAP = 8
@@ -149,7 +151,7 @@ def write_curves(output, stage_starts=()):
     """
     from matplotlib.figure import Figure  # not pyplot, which would keep each figure
 
-    lines = [json.loads(line) for line in (Path(output) / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    lines = read_metrics(output)
     names = list(dict.fromkeys(name for line in lines for name in line if name not in NOT_LOSSES))
     adversarial = [name for name in names if name.split("_")[0] in ("D", "G") and name not in ("G_L1", "G_cosine")]
     panels = [panel for panel in (adversarial, [n for n in names if n not in adversarial]) if panel]

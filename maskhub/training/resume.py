@@ -17,13 +17,10 @@ def capture(loop):
     Returns:
         ``(shared, own, record)`` as :func:`maskhub.training.state.write_checkpoint` wants them.
     """
-    optimizers = {name: optimizer.optimizer.state_dict() for name, optimizer in loop.optimizers.items()}
+    optimizers = {name: optimizer.optimizer for name, optimizer in loop.optimizers.items()}
     shared = {
         "networks": {name: network.state_dict() for name, network in loop.bare.items()},
-        "optimizers": {
-            name: {str(index): dict(moments) for index, moments in value["state"].items()}
-            for name, value in optimizers.items()
-        },
+        "optimizers": {name: state.moments(optimizer) for name, optimizer in optimizers.items()},
     }
     if loop.ema:
         shared["ema"] = {
@@ -39,7 +36,7 @@ def capture(loop):
         "method": loop.method.name,
         "seconds": loop.seconds,
         "config": loop.config.resumable(),
-        "optimizers": {name: value["param_groups"] for name, value in optimizers.items()},
+        "optimizers": {name: optimizer.state_dict()["param_groups"] for name, optimizer in optimizers.items()},
         "ema": {name: ema.optimization_step for name, ema in loop.ema.items()},
         "scaler": scaler.state_dict() if scaler is not None else None,
         "versions": {"maskhub": maskhub.__version__, "torch": torch.__version__},
@@ -53,13 +50,8 @@ def restore(loop):
     Raises:
         CheckpointError: no such checkpoint, another run's, or a run in ``output`` that would be overwritten.
     """
-    folder, resume = loop.output / "checkpoints", loop.config.resume
-    path = state.latest_checkpoint(folder) if resume == "latest" else resume
+    path = state.resume_path(loop.output, loop.config.resume)
     if path is None:
-        if resume is None and state.latest_checkpoint(folder):
-            raise CheckpointError(
-                f"{loop.output} already holds a run: go on with --resume latest, or choose another --output."
-            )
         return
     device = loop.accelerator.device
     record, shared, own = state.load_checkpoint(path, loop.accelerator.process_index)
@@ -75,8 +67,7 @@ def restore(loop):
             ema.optimization_step = record["ema"][name]
         for name, optimizer in loop.optimizers.items():
             # none yet of a side that a first stage leaves alone
-            moments = {int(index): values for index, values in shared["optimizers"].get(name, {}).items()}
-            optimizer.optimizer.load_state_dict({"state": moments, "param_groups": record["optimizers"][name]})
+            state.load_moments(optimizer.optimizer, shared["optimizers"].get(name, {}), record["optimizers"][name])
     except (KeyError, RuntimeError, ValueError) as error:
         raise CheckpointError(f"the checkpoint {path} does not fit this run: {error}") from error
     for name, pool in loop.method.pools.items():
@@ -97,10 +88,7 @@ def _check_same_run(loop, path, record, own):
             f"{path} is a run of {record['processes']} process(es), this one has {processes}: "
             "start as many, or the data would not go on where it stopped."
         )
-    now, then = loop.config.resumable(), record["config"]
-    changed = [f"{name} {then.get(name)!r} → {now[name]!r}" for name in now if now[name] != then.get(name)]
-    if changed:
-        raise CheckpointError(f"{path} was trained with other options: {'; '.join(changed)}.")
+    state.check_same_options(path, loop.config.resumable(), record["config"])
 
 
 def init_from(loop, path):

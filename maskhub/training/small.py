@@ -266,29 +266,20 @@ class SmallTrainer:
         raise CheckpointError(f"--init-from {path} is no checkpoint.")
 
     def _start_or_resume(self):
-        folder, resume = self.output / "checkpoints", self.config.resume
-        path = state.latest_checkpoint(folder) if resume == "latest" else resume
+        path = state.resume_path(self.output, self.config.resume)
         if path is None:
-            if resume is None and state.latest_checkpoint(folder):
-                raise CheckpointError(
-                    f"{self.output} already holds a run: go on with --resume latest, or choose another --output."
-                )
             return
         record, shared, _ = state.load_checkpoint(path, 0)
         if record["method"] != self.name:
             raise CheckpointError(f"{path} is a run of {record['method']}, not of {self.name}.")
         if record["photos"] != self.photos.fingerprint():
             raise CheckpointError(f"{path} was trained on other photos than {self.photos.spec} now holds: start anew.")
-        now, then = self.config.resumable(), record["config"]
-        changed = [f"{name} {then.get(name)!r} → {now[name]!r}" for name in now if now[name] != then.get(name)]
-        if changed:
-            raise CheckpointError(f"{path} was trained with other options: {'; '.join(changed)}.")
+        state.check_same_options(path, self.config.resumable(), record["config"])
         try:
             for name, network in self.networks.items():
                 network.load_state_dict(shared["networks"][name])
             for name, optimizer in self.optimizers.items():
-                moments = {int(index): values for index, values in shared["optimizers"].get(name, {}).items()}
-                optimizer.load_state_dict({"state": moments, "param_groups": record["optimizers"][name]})
+                state.load_moments(optimizer, shared["optimizers"].get(name, {}), record["optimizers"][name])
         except (KeyError, RuntimeError, ValueError) as error:
             raise CheckpointError(f"the checkpoint {path} does not fit this run: {error}") from error
         self.averages = {
@@ -299,18 +290,15 @@ class SmallTrainer:
         print(f"going on from {path}, {self.step:,} steps done", flush=True)
 
     def _save(self):
-        optimizers = {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()}
-        moments = {
-            name: {str(index): dict(values) for index, values in value["state"].items()}
-            for name, value in optimizers.items()
-        }
         shared = {"networks": {name: network.state_dict() for name, network in self.networks.items()}}
-        shared |= {"optimizers": moments} | ({"averages": self.averages} if self.averages else {})
+        shared |= {"optimizers": {name: state.moments(optimizer) for name, optimizer in self.optimizers.items()}}
+        if self.averages:
+            shared["averages"] = self.averages
         record = {
             "method": self.name,
             "config": self.config.resumable(),
             "photos": self.photos.fingerprint(),
-            "optimizers": {name: value["param_groups"] for name, value in optimizers.items()},
+            "optimizers": {name: optimizer.state_dict()["param_groups"] for name, optimizer in self.optimizers.items()},
             "versions": {"maskhub": maskhub.__version__, "torch": torch.__version__},
         }
         own = {"step": torch.tensor(self.step)}

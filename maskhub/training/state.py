@@ -22,7 +22,18 @@ from safetensors.torch import load_file, save_file
 
 from maskhub.errors import CheckpointError
 
-__all__ = ["flatten", "latest_checkpoint", "load_checkpoint", "prune_checkpoints", "unflatten", "write_checkpoint"]
+__all__ = [
+    "check_same_options",
+    "flatten",
+    "latest_checkpoint",
+    "load_checkpoint",
+    "load_moments",
+    "moments",
+    "prune_checkpoints",
+    "resume_path",
+    "unflatten",
+    "write_checkpoint",
+]
 
 _NAME = re.compile(r"step-(\d+)")
 
@@ -135,6 +146,38 @@ def latest_checkpoint(folder):
     """The whole checkpoint with the most steps in ``folder``, or None."""
     found = [(int(match[1]), path) for path in Path(folder).glob("step-*") if (match := _NAME.fullmatch(path.name))]
     return max(found)[1] if found else None
+
+
+def resume_path(output, resume):
+    """The checkpoint that a run in the folder ``output`` goes on from, or None where it begins.
+
+    Args:
+        resume: ``"latest"``, a checkpoint's folder, or None for a new run.
+
+    Raises:
+        CheckpointError: a new run where there is one already.
+    """
+    newest = latest_checkpoint(Path(output) / "checkpoints")
+    if resume is None and newest:
+        raise CheckpointError(f"{output} already holds a run: go on with --resume latest, or choose another --output.")
+    return newest if resume == "latest" else resume
+
+
+def check_same_options(path, now, then):
+    """Raise :class:`CheckpointError` unless the options ``now`` are those that the checkpoint's run had ``then``."""
+    changed = [f"{name} {then.get(name)!r} → {now[name]!r}" for name in now if now[name] != then.get(name)]
+    if changed:
+        raise CheckpointError(f"{path} was trained with other options: {'; '.join(changed)}.")
+
+
+def moments(optimizer):
+    """What a torch optimizer knows of its parameters, as a tree of tensors; its settings are ``param_groups``."""
+    return {str(index): dict(values) for index, values in optimizer.state_dict()["state"].items()}
+
+
+def load_moments(optimizer, tensors, groups):
+    """The inverse of :func:`moments`, with the settings."""
+    optimizer.load_state_dict({"state": {int(i): values for i, values in tensors.items()}, "param_groups": groups})
 
 
 def prune_checkpoints(folder, keep):
