@@ -164,6 +164,13 @@ class FaceMaskPipeline(SafeSaving, DiffusionPipeline):
         ]
         return output if details else output.images[0] if single else output.images
 
+    def translate_crops(self, crops, direction="mask", *, batch_size=8, seed=0):
+        """Run aligned crops, uint8 R×R×3 each, through one network and nothing else; as many come back.
+
+        What follows faces from frame to frame (:mod:`maskhub.pipelines.live`) cuts out and pastes by itself.
+        """
+        return self._translate(self._network(direction), crops, batch_size, seed)
+
     def _network(self, direction):
         if direction not in ("mask", "unmask"):
             raise ConfigError(f"the direction is {direction!r}; it must be 'mask' or 'unmask'.")
