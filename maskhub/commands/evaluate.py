@@ -138,7 +138,7 @@ def pairs(
     from maskhub.evaluation.sets import PictureSet
     from maskhub.evaluation.similarity import LPIPS_FILE, Lpips
     from maskhub.evaluation.trained_against import refuse_trained_against
-    from maskhub.evaluation.weights import find_weights
+    from maskhub.models.weights import find_weights
 
     wanted = _names(measures)
     if not {*wanted} <= {*MEASURES} or not wanted:

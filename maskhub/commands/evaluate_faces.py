@@ -61,7 +61,7 @@ def recognition(
     from maskhub.evaluation.identity_pairs import read_pairs, some_pairs
     from maskhub.evaluation.recognition import measure_recognition
     from maskhub.evaluation.trained_against import refuse_trained_against
-    from maskhub.evaluation.weights import set_weights_dir
+    from maskhub.models.weights import set_weights_dir
 
     chosen, ways = _names(encoders), _names(approaches)
     if not chosen:

@@ -21,9 +21,9 @@ import numpy as np
 import torch
 
 from maskhub.errors import CheckpointError, ConfigError, NoFaceError
-from maskhub.evaluation.weights import find_weights
 from maskhub.faces import align
 from maskhub.faces.detect import detect
+from maskhub.models.weights import find_weights
 
 __all__ = ["ARCFACE_POINTS", "ENCODERS", "Encoder", "arcface_alignment", "encoder"]
 
@@ -179,7 +179,7 @@ def encoder(name, weights=None):
 
     Args:
         name: of :data:`ENCODERS`.
-        weights: file, folder or Hub id of its weights; see :func:`maskhub.evaluation.weights.find_weights`.
+        weights: file, folder or Hub id of its weights; see :func:`maskhub.models.weights.find_weights`.
 
     Returns:
         :class:`Encoder`.

@@ -14,7 +14,7 @@ import torch
 from torch.nn import functional as F
 
 from maskhub.errors import CheckpointError, ConfigError, first_line
-from maskhub.evaluation.weights import find_weights
+from maskhub.models.weights import find_weights
 
 __all__ = ["NAMES", "FeatureExtractor", "feature_network"]
 
@@ -82,7 +82,7 @@ def feature_network(name="efficientnet-lite0", weights=None, device="cpu"):
         name: ``"efficientnet-lite0"`` (ImageNet, from its package), ``"inception"`` (the published FID weights,
             looked for at ``weights`` and else downloaded), ``"vgg16"`` or ``"vgg19"`` (from ``weights``), or a folder
             or Hub id of a saved :class:`~maskhub.models.features.FeatureNetwork`.
-        weights: where weights lie, see :func:`~maskhub.evaluation.weights.find_weights`.
+        weights: where weights lie, see :func:`~maskhub.models.weights.find_weights`.
         device: of torch.
 
     Returns:

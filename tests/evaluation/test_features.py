@@ -12,8 +12,8 @@ from maskhub import FeatureNetwork
 from maskhub.errors import CheckpointError, ConfigError
 from maskhub.evaluation import features
 from maskhub.evaluation.features import feature_network
-from maskhub.evaluation.weights import VARIABLE, find_weights
 from maskhub.models.inception import FidInception
+from maskhub.models.weights import VARIABLE, find_weights
 
 
 def pictures(n=2, height=40, width=40, seed=0):
