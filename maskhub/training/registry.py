@@ -9,6 +9,7 @@ METHODS = {
     "simgan": ("SimGAN", "SimGANConfig"),
     "pix2pix": ("Pix2Pix", "Pix2PixConfig"),
     "attentiongan": ("AttentionGAN", "AttentionGANConfig"),
+    "unmasker": ("Unmasker", "UnmaskerConfig"),
 }
 """Module of :mod:`maskhub.training` → names of the :class:`~maskhub.training.method.Method` and of its config."""
 

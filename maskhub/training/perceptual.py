@@ -1,0 +1,101 @@
+"""Losses that look through frozen networks: how alike two pictures look, and whether they show one person.
+
+Their weights are not the package's: ``--weights-dir``, or the environment's ``MASKHUB_WEIGHTS``, says where they lie.
+"""
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from maskhub.models.frozen import read_tensors
+from maskhub.models.mobilefacenet import MobileFaceNet
+from maskhub.models.vgg import LPIPS_LAYERS, VGG
+from maskhub.models.weights import find_weights
+
+__all__ = ["IdentityLoss", "PerceptualLoss"]
+
+MARGIN = 16
+"""Pixels above and below the region that the perceptual loss also sees."""
+
+
+class PerceptualLoss(nn.Module):
+    """LPIPS (Zhang, Isola, Efros, Shechtman, Wang: "The Unreasonable Effectiveness of Deep Features as a Perceptual
+    Metric", CVPR 2018) of the first stages of VGG16, over a region.
+
+    Args:
+        stages: how many of VGG16's five stages are looked at; the cost lies in the first three.
+        weights: file, folder or Hub id with ``vgg16_lpips.safetensors``.
+
+    Raises:
+        CheckpointError: no such weights.
+    """
+
+    def __init__(self, stages=3, weights=None):
+        super().__init__()
+        path = find_weights("vgg16_lpips.safetensors", weights)
+        self.layers, tensors = LPIPS_LAYERS[:stages], read_tensors(path)
+        self.vgg = VGG.load(path, 16).to(memory_format=torch.channels_last)
+        for stage in range(stages):
+            self.register_buffer(f"head{stage}", tensors[f"lin{stage}.weight"])
+
+    def forward(self, made, wanted, region):
+        """Mean distance within the region.
+
+        Args:
+            made, wanted: N×3×H×W in [-1, 1].
+            region: N×1×H×W in [0, 1]; rows that it leaves free in all pictures are not looked at.
+        """
+        rows = region.amax((0, 1, 3)).nonzero()[:, 0]
+        if not len(rows):
+            return made.sum() * 0.0
+        height = region.shape[2]
+        top, bottom = max(int(rows[0]) - MARGIN, 0), min(int(rows[-1]) + 1 + MARGIN, height)
+        if bottom - top < 32:
+            top, bottom = max(bottom - 32, 0), max(bottom, 32)
+        made, wanted, region = (x[:, :, top:bottom].float() for x in (made, wanted, region))
+        with torch.no_grad():
+            truth = self._look(wanted)
+        total = 0.0
+        for stage, (one, other) in enumerate(zip(self._look(made), truth, strict=True)):
+            distance = F.conv2d((one - other).square(), getattr(self, f"head{stage}"))
+            weight = F.adaptive_avg_pool2d(region, distance.shape[2:])
+            total = total + (distance * weight).sum() / weight.sum().clamp(min=1e-6)
+        return total
+
+    def _look(self, images):
+        seen = self.vgg(((images + 1) / 2).contiguous(memory_format=torch.channels_last), self.layers)
+        return [x * (x.square().sum(1, keepdim=True) + 1e-8).rsqrt() for x in seen]
+
+
+class IdentityLoss(nn.Module):
+    """One minus the cosine of two faces' embeddings by MobileFaceNet (FaceX-Zoo), in [0, 2].
+
+    It sees the aligned crop through one fixed similarity to its own template: right for a frontal face, near enough
+    for others, and the same for both pictures.
+
+    Args:
+        weights: file, folder or Hub id with ``mobilefacenet.safetensors``.
+
+    Raises:
+        CheckpointError: no such weights.
+    """
+
+    # where the template lies in the aligned crop, in shares of its side: the least-squares fit to 80 faces' points
+    LEFT, TOP, SIDE = -0.025, -0.15, 1.02
+
+    def __init__(self, weights=None):
+        super().__init__()
+        self.network = MobileFaceNet.load(find_weights("mobilefacenet.safetensors", weights))
+
+    def forward(self, made, wanted):
+        """Mean over the faces; ``made`` and ``wanted`` are N×3×H×W in [-1, 1]."""
+        with torch.no_grad():
+            truth = self._embedded(wanted)
+        return (1 - (self._embedded(made) * truth).sum(1)).mean()
+
+    def _embedded(self, images):
+        middle = (2 * self.LEFT + self.SIDE - 1, 2 * self.TOP + self.SIDE - 1)
+        theta = torch.tensor([[self.SIDE, 0, middle[0]], [0, self.SIDE, middle[1]]], device=images.device)
+        grid = F.affine_grid(theta.expand(len(images), 2, 3), (len(images), 3, 112, 112), align_corners=False)
+        faces = F.grid_sample(images.float(), grid, mode="bilinear", padding_mode="border", align_corners=False)
+        return self.network(faces.flip(1) * (127.5 / 128))

@@ -1,0 +1,196 @@
+"""The light unmasker: pairs made by rule tell what is under a mask, really masked photos how masks look.
+
+Pairs, made as the run goes, give a region-weighted L1, a perceptual loss (LPIPS, VGG16), an identity loss
+(MobileFaceNet) and the attention's supervision. Beside them come a few really masked faces, of which nobody knows what
+is under the mask: for these there are only the discriminator, which sees whole results and real unmasked faces, and
+the mask judge's region for the attention. Some faces wear no mask at all: nothing is to change there.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch.nn import functional as F
+
+from maskhub.data.two_step import WornAndMasked
+from maskhub.data.unpaired import LOAD_SCALE
+from maskhub.errors import ConfigError
+from maskhub.losses import attention_loss
+from maskhub.masks.judge import MASKED, bundled_judge
+from maskhub.models.light import LightGenerator
+from maskhub.models.patch import PatchDiscriminator
+from maskhub.pipelines.face_mask import FaceMaskPipeline
+from maskhub.training.config import WornConfig, check_least
+from maskhub.training.cyclegan import check_patches
+from maskhub.training.method import Method
+from maskhub.training.perceptual import IdentityLoss, PerceptualLoss
+
+__all__ = ["Unmasker", "UnmaskerConfig"]
+
+OUTSIDE = 0.1
+"""What a pixel outside the region weighs in the L1, beside 1 inside."""
+
+
+@dataclass
+class UnmaskerConfig(WornConfig):
+    """Train the light unmasker on pairs made by rule and on really masked faces."""
+
+    batch_size: int = 8
+    """Pairs a process and micro-batch."""
+    widths: tuple[int, ...] = (64, 128, 192)
+    """Channels of the generator's grids, the finest first; each a multiple of 16 pixels in all."""
+    blocks: tuple[int, ...] = (1, 1, 3)
+    """Residual blocks on each of them."""
+    real_faces: int = 2
+    """Really masked faces beside the pairs of each micro-batch."""
+    bare_faces: int = 1
+    """Pairs of each micro-batch whose face wears no mask."""
+    discriminator_width: int = 32
+    """Channels after the discriminator's first convolution."""
+    discriminator_layers: int = 4
+    """3 judges patches of 70×70 pixels, 4 of 142×142."""
+    spectral_norm: bool = True
+    """Divide every weight of the discriminator by its largest singular value (Miyato et al., ICLR 2018)."""
+    lambda_l1: float = 10.0
+    """Weight of the region-weighted L1."""
+    lambda_perceptual: float = 10.0
+    """Weight of the perceptual loss; 0: its network is not needed."""
+    lambda_identity: float = 2.0
+    """Weight of the identity loss; 0: its network is not needed."""
+    lambda_attention: float = 2.0
+    """Weight of the attention's supervision, by the rule's region and by the mask judge's."""
+    lambda_gan: float = 1.0
+    """Weight of the adversarial loss."""
+    compared_faces: int = 4
+    """Pairs of each micro-batch that the perceptual and the identity loss look at: their networks cost more than the
+    generator."""
+    perceptual_stages: int = 3
+    """Stages of VGG16 that the perceptual loss looks at, 1 to 5."""
+    weights_dir: str | None = None
+    """Folder or Hub repository with vgg16_lpips.safetensors and mobilefacenet.safetensors; else MASKHUB_WEIGHTS."""
+    pool_size: int = 0
+    """Older fakes that the discriminator is shown."""
+
+    staged: ClassVar[frozenset] = WornConfig.staged | {
+        "lambda_l1", "lambda_perceptual", "lambda_identity", "lambda_attention", "lambda_gan", "real_faces",
+    }  # fmt: skip
+
+    def check(self):
+        super().check()
+        for name in (
+            "lambda_l1", "lambda_perceptual", "lambda_identity", "lambda_attention", "lambda_gan", "pool_size",
+            "real_faces", "bare_faces", "discriminator_layers",
+        ):  # fmt: skip
+            check_least(self, name, 0)
+        for name in ("discriminator_width", "compared_faces"):
+            check_least(self, name, 1)
+        if self.real_faces > self.batch_size or self.bare_faces >= self.batch_size:
+            raise ConfigError("--real-faces must not be above --batch-size, and --bare-faces must be below it.")
+        if not 1 <= self.perceptual_stages <= 5:
+            raise ConfigError(f"--perceptual-stages is {self.perceptual_stages}; it must be from 1 to 5.")
+        multiple = 4 << (len(self.widths) - 1)
+        if self.resolution % max(multiple, 32):
+            raise ConfigError(f"--resolution is {self.resolution}; it must be a multiple of {max(multiple, 32)}.")
+        check_patches(self)
+
+
+class Unmasker(Method):
+    """The method as the loop sees it; arguments as in :class:`~maskhub.training.method.Method`."""
+
+    name = "light unmasker"
+    paper = "https://arxiv.org/abs/1911.11897"
+
+    def __init__(self, config, seed=0):
+        generator = LightGenerator(widths=tuple(config.widths), blocks=tuple(config.blocks))
+        critic = PatchDiscriminator(
+            width=config.discriminator_width, layers=config.discriminator_layers,
+            norm="none" if config.spectral_norm else "instance",
+        )  # fmt: skip
+        super().__init__(config, {"unmasker": generator}, {"D": critic}, pools=("fake",), seed=seed)
+        self.perceptual = self.identity = None
+        if _ever(config, "lambda_perceptual"):
+            self.perceptual = PerceptualLoss(config.perceptual_stages, config.weights_dir)
+        if _ever(config, "lambda_identity"):
+            self.identity = IdentityLoss(config.weights_dir)
+        self.where = bundled_judge()
+
+    def dataset(self, sources, seed, load_scale=LOAD_SCALE, **walk):
+        return WornAndMasked(
+            sources["unmasked"], sources["masked"], self.config.resolution, seed, load_scale=load_scale,
+            wearing=self.config.wearing(), **walk,
+        )  # fmt: skip
+
+    def generator_loss(self, nets, batch):
+        """The pairs' losses, the attention's supervision and the adversarial loss.
+
+        ``batch`` holds ``unmasked``, ``worn`` and ``masked``, N×3×R×R in [-1, 1], and the ``region`` of ``worn``,
+        N×1×R×R.
+        """
+        c, wanted = self.config, batch["unmasked"]
+        given, region = self._given(batch)
+        covered, pairs = self._covered(batch["masked"][: c.real_faces]), len(wanted)
+        made, attention = nets["unmasker"](given, with_attention=True)
+        weight = region + OUTSIDE * (1 - region)
+        terms = {"L1": ((made[:pairs] - wanted).float().abs().mean(1, keepdim=True) * weight).sum() / weight.sum()}
+        loss = c.lambda_l1 * terms["L1"]
+        worn = slice(c.bare_faces, min(c.bare_faces + c.compared_faces, pairs))  # bare ones have nothing to compare
+        if c.lambda_perceptual:
+            terms["perceptual"] = self._on(made, "perceptual")(made[worn], wanted[worn], region[worn])
+            loss = loss + c.lambda_perceptual * terms["perceptual"]
+        if c.lambda_identity:
+            terms["identity"] = self._on(made, "identity")(made[worn], wanted[worn])
+            loss = loss + c.lambda_identity * terms["identity"]
+        if c.lambda_attention:
+            terms["attention"] = attention_loss(attention, torch.cat([region, covered]))
+            loss = loss + c.lambda_attention * terms["attention"]
+        if c.lambda_gan:
+            terms["G_GAN"] = self.fool(nets, "D", made[c.bare_faces :])
+            loss = loss + c.lambda_gan * terms["G_GAN"]
+        return loss, terms, {"fake": made[c.bare_faces :].detach()}
+
+    def _given(self, batch):
+        """What the generator is given, first bare faces and last really masked ones, and the region of its pairs."""
+        c = self.config
+        bare = torch.arange(len(batch["worn"]), device=batch["worn"].device).view(-1, 1, 1, 1) < c.bare_faces
+        worn = torch.where(bare, batch["unmasked"], batch["worn"])
+        return torch.cat([worn, batch["masked"][: c.real_faces]]), batch["region"] * ~bare
+
+    @torch.no_grad()
+    def _covered(self, masked):
+        """Where the mask judge sees the masks of really masked faces, N×1×R×R; nowhere where it sees none."""
+        if not len(masked):
+            return masked[:, :1]
+        side = self.where.config.resolution
+        seen = F.interpolate(masked.float(), size=(side, side), mode="bilinear", antialias=True, align_corners=False)
+        presence, region = self._on(masked, "where")(seen)
+        region = F.interpolate(region.float().sigmoid(), size=masked.shape[2:], mode="bilinear", align_corners=False)
+        return region * (presence.float().sigmoid() >= MASKED).view(-1, 1, 1, 1)
+
+    def _on(self, images, name):
+        network = getattr(self, name).to(images.device)
+        setattr(self, name, network)
+        return network
+
+    @torch.no_grad()
+    def fakes(self, nets, batch):
+        return {"fake": nets["unmasker"](self._given(batch)[0])[self.config.bare_faces :]}
+
+    def discriminator_loss(self, nets, batch, fakes):
+        """The discriminator on unmasked faces and on the results, of made and of real masks."""
+        terms = self.judge(nets, "D", batch["unmasked"], self.pools["fake"](fakes["fake"]))
+        return sum(terms.values()), terms
+
+    def pipeline(self, generators):
+        return FaceMaskPipeline(**generators, resolution=self.config.resolution)
+
+    def sample_rows(self, generators, batch):
+        """For each face: worn, unmasked, where the generator looked, the truth; beside them a really masked one."""
+        made, attention = generators["unmasker"](batch["worn"], with_attention=True)
+        looked = (2 * attention[:, :1] - 1).expand(-1, 3, -1, -1)
+        real = generators["unmasker"](batch["masked"])
+        return [[batch["worn"], made, looked, batch["unmasked"]], [batch["masked"], real]]
+
+
+def _ever(config, name):
+    """Whether an option is on in the run or in any of its stages."""
+    return bool(getattr(config, name) or any(stage.get(name) for stage in config.stages))
