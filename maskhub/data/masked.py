@@ -9,13 +9,12 @@ number of workers, and a run that was broken off and begun again, give the same 
 import hashlib
 from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
 from PIL import Image
 
 from maskhub.errors import ConfigError, NoFaceError
 from maskhub.faces.detect import detect
-from maskhub.faces.landmarks import landmarks
+from maskhub.faces.landmarks import landmarks, moved_landmarks
 from maskhub.masks.styles import COLOURS, STYLES, WORN
 from maskhub.masks.wear import wear
 
@@ -180,22 +179,6 @@ def _face(face, mark):
         "pose": [round(angle, 2) for angle in (mark.yaw, mark.pitch, mark.roll)] if mark else None,
         "presence": round(mark.presence, 4) if mark else None,
     }
-
-
-def moved_landmarks(marks, matrix):
-    """Landmarks in the pixels of an aligned crop.
-
-    Args:
-        marks: :class:`~maskhub.faces.landmarks.Landmarks` in the photo's.
-        matrix: the crop's :func:`maskhub.faces.align.alignment`.
-    """
-    scale = np.sqrt(abs(np.linalg.det(matrix[:, :2])))
-    flat = cv2.transform(marks.points[None, :, :2].astype(np.float64), matrix)[0]
-    points = np.column_stack([flat, marks.points[:, 2] * scale]).astype(np.float32)
-    turn = np.eye(3)
-    turn[:2, :2] = matrix[:, :2] / scale
-    roll = (marks.roll + np.degrees(np.arctan2(turn[1, 0], turn[0, 0])) + 180) % 360 - 180
-    return replace(marks, points=points, roll=float(roll), rotation=turn @ marks.rotation)
 
 
 def region_image(region):

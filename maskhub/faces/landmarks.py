@@ -6,7 +6,7 @@ Kartynnik, Ablavatski, Grishchenko, Grundmann: "Real-time Facial Surface Geometr
 where no face shows that way.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -14,7 +14,7 @@ import numpy as np
 from maskhub.faces.detect import SURE
 from maskhub.faces.mesh import SIDE, run_mesh
 
-__all__ = ["PRESENT", "Landmarks", "landmarks"]
+__all__ = ["PRESENT", "Landmarks", "landmarks", "moved_landmarks"]
 
 PRESENT = 0.6
 """The presence from which landmarks are to be trusted: a bare face has 0.99 as a rule, a masked one above 0.6 in four
@@ -54,6 +54,12 @@ class Landmarks:
     pitch: float
     roll: float
     rotation: np.ndarray
+
+    @classmethod
+    def of(cls, points, presence):
+        """Landmarks of these points, 478×3, with the pose that they show."""
+        rotation = _rotation(points)
+        return cls(points, presence, *_angles(rotation), rotation)
 
     @property
     def present(self):
@@ -98,8 +104,23 @@ def landmarks(image, face, passes=1):
         other, found = _look(image, (low + high) / 2, EXTENT_SCALE * float((high - low).max()), axis)
         if found >= min(presence, PRESENT):
             points, presence = other, found
-    rotation = _rotation(points)
-    return Landmarks(points, presence, *_angles(rotation), rotation)
+    return Landmarks.of(points, presence)
+
+
+def moved_landmarks(marks, matrix):
+    """Landmarks in the pixels of an aligned crop.
+
+    Args:
+        marks: :class:`Landmarks` in the photo's.
+        matrix: the crop's :func:`maskhub.faces.align.alignment`.
+    """
+    scale = np.sqrt(abs(np.linalg.det(matrix[:, :2])))
+    flat = cv2.transform(marks.points[None, :, :2].astype(np.float64), matrix)[0]
+    points = np.column_stack([flat, marks.points[:, 2] * scale]).astype(np.float32)
+    turn = np.eye(3)
+    turn[:2, :2] = matrix[:, :2] / scale
+    roll = (marks.roll + np.degrees(np.arctan2(turn[1, 0], turn[0, 0])) + 180) % 360 - 180
+    return replace(marks, points=points, roll=float(roll), rotation=turn @ marks.rotation)
 
 
 def _look(image, centre, side, across):

@@ -1,0 +1,53 @@
+"""The One-Euro filter: steady at rest, quick in motion.
+
+Casiez, Roussel, Vogel: "1 € Filter: A Simple Speed-based Low-pass Filter for Noisy Input in Interactive Systems",
+CHI 2012.
+"""
+
+import numpy as np
+
+__all__ = ["OneEuro"]
+
+SPEED_CUTOFF = 1.0
+"""Cutoff in Hz of the low-pass filter on the speed; the paper's value."""
+
+
+class OneEuro:
+    """Filters a set of points as one: all share the cutoff of their common speed, so that their shape is kept.
+
+    Args:
+        cutoff: Hz, at rest: less trembles less.
+        beta: Hz more for each unit a second of speed: more lags less. The unit is that of the ``size`` given with each
+            value, so that a near face and a far one are treated alike.
+    """
+
+    def __init__(self, cutoff=1.0, beta=14.0):
+        self.cutoff, self.beta = cutoff, beta
+        self.value = self._raw = self._speed = None
+
+    def __call__(self, value, seconds, size=1.0):
+        """Filter one value.
+
+        Args:
+            value: float array N×D, N points of D coordinates.
+            seconds: since the value before it, above 0; of no account for the first one.
+            size: length of the unit of speed, in the coordinates' own unit.
+
+        Returns:
+            float64 N×D; the value itself the first time.
+        """
+        value = np.asarray(value, np.float64)
+        if self.value is None:
+            self.value, self._raw, self._speed = value, value, np.zeros_like(value)
+            return value
+        speed = (value - self._raw) / (seconds * size)
+        self._speed = self._speed + _share(SPEED_CUTOFF, seconds) * (speed - self._speed)
+        self._raw = value
+        rms = float(np.sqrt((self._speed**2).sum(-1).mean()))
+        self.value = self.value + _share(self.cutoff + self.beta * rms, seconds) * (value - self.value)
+        return self.value
+
+
+def _share(cutoff, seconds):
+    """How much of a new value an exponential filter of this cutoff (Hz) takes."""
+    return 1 / (1 + 1 / (2 * np.pi * cutoff * seconds))

@@ -1,0 +1,134 @@
+import cv2
+import numpy as np
+import pytest
+
+from maskhub.faces import track as tracking
+from maskhub.faces.smooth import OneEuro
+from maskhub.faces.track import FaceTracker
+
+WIDTH, HEIGHT = 320, 240
+
+
+@pytest.fixture(scope="module")
+def film(astronaut):
+    """Frames of 320×240 with the astronaut's head: moved by so many pixels a frame, grainy as from a camera."""
+    photo = cv2.resize(np.asarray(astronaut), None, fx=0.9, fy=0.9, interpolation=cv2.INTER_AREA)
+
+    def frames(count, across=0.0, noise=2.0, seed=0):
+        rng = np.random.default_rng(seed)
+        for number in range(count):
+            matrix = np.float64([[1, 0, across * number - 40], [0, 1, 0]])
+            frame = cv2.warpAffine(photo, matrix, (WIDTH, HEIGHT), flags=cv2.INTER_LINEAR)
+            yield np.clip(np.rint(frame + rng.normal(0, noise, frame.shape)), 0, 255).astype(np.uint8)
+
+    return frames
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """A tracker, and the list of its searches."""
+    tracker, searches = FaceTracker(), []
+    search = tracker._detect
+    tracker._detect = lambda frame: searches.append(1) or search(frame)
+    return tracker, searches
+
+
+def points_of(tracker, frames):
+    tracks = [tracker(frame) for frame in frames]
+    assert all(len(found) == 1 for found in tracks)
+    return np.array([found[0].face.points for found in tracks])
+
+
+def test_a_still_face_does_not_tremble_and_is_rarely_searched(film, counted):
+    tracker, searches = counted
+    points = points_of(tracker, film(31))
+    assert len(searches) == 4
+    assert np.abs(np.diff(points, axis=0)).max() < 0.05
+    detected = [tracker._detect(frame)[0].points for frame in film(8)]
+    assert np.abs(np.diff(detected, axis=0)).mean() > 5 * np.abs(np.diff(points, axis=0)).mean()
+
+
+def test_a_face_that_moves_is_followed(film):
+    points = points_of(FaceTracker(), film(30, across=2.5))
+    gone = points[20:, :, 0] - points[10:20, :, 0]
+    assert np.abs(gone.mean() - 25) < 0.5
+    # what it lags behind, in a face of 80 pixels
+    direct = FaceTracker(every=1)._detect(list(film(30, across=2.5))[-1])[0].points
+    assert np.linalg.norm(points[-1] - direct, axis=1).max() < 3
+
+
+def test_a_face_that_leaves_vanishes_and_comes_back_with_its_number(film):
+    tracker, empty = FaceTracker(), np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
+    frame = next(film(1))
+    for _ in range(3):
+        assert [track.number for track in tracker(frame)] == [0]
+    assert tracker(empty) == []
+    assert [(track.number, track.new) for track in tracker(frame)] == [(0, True)]
+    assert [(track.number, track.new) for track in tracker(frame)] == [(0, False)]
+
+
+def test_a_covered_face_is_given_up_at_once(film):
+    tracker = FaceTracker()
+    frames = list(film(6))
+    for frame in frames[:4]:
+        (found,) = tracker(frame)
+    left, top, width, height = map(int, found.face.box)
+    hidden = frames[4].copy()
+    hidden[max(top - 10, 0) : top + height + 10, left - 10 : left + width + 10] = (120, 110, 100)
+    assert tracker(hidden) == []
+
+
+def test_a_second_face_is_seen_at_the_next_search_and_the_first_keeps_its_number(film):
+    tracker = FaceTracker()
+    one = next(film(1))
+    two = one.copy()
+    half = cv2.resize(one, None, fx=0.5, fy=0.5)
+    two[:, 200:] = 90
+    two[100 : 100 + 120, 200:320] = half[:, 20:140]
+    alone = two.copy()
+    alone[100:220, 200:320] = 90
+    for _ in range(3):
+        assert [track.number for track in tracker(alone)] == [0]
+    seen = [[track.number for track in tracker(two)] for _ in range(12)]
+    assert seen[0] == [0] and seen[-1] == [0, 1]
+
+
+def test_a_cut_is_seen(film, counted):
+    tracker, searches = counted
+    frame = next(film(1))
+    tracker(frame), tracker(frame)
+    (found,) = tracker(255 - frame[:, ::-1]) or [None]
+    assert len(searches) == 2
+    assert found is None or found.new
+
+
+def test_time_counts(film, counted):
+    tracker, searches = counted
+    frame = next(film(1))
+    tracker(frame, 0.0), tracker(frame, 0.3)
+    assert len(searches) == 1
+    tracker(frame, 0.6)  # half a second after the last search
+    assert len(searches) == 2
+    (found,) = tracker(frame, 0.1)  # wound back
+    assert len(searches) == 3 and found.new
+
+
+def test_frames_without_faces_are_searched_now_and_then(counted):
+    tracker, searches = counted
+    empty = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
+    assert [tracker(empty) for _ in range(7)] == [[]] * 7
+    assert len(searches) == 1 + 6 // tracking.EVERY_EMPTY
+
+
+def test_one_euro_is_steady_at_rest_and_quick_in_motion():
+    rng = np.random.default_rng(0)
+    rest, steady = OneEuro(), []
+    for noise in rng.normal(0, 0.2, (200, 2, 2)):
+        steady.append(rest(noise, 1 / 30, size=100))
+    assert np.std(steady[50:]) < 0.07
+    motion = OneEuro()
+    for number in range(60):
+        value = motion(np.full((2, 2), 5.0 * number), 1 / 30, size=100)
+    assert 5 * 59 - 3 < value[0, 0] <= 5 * 59
+    still = OneEuro()
+    assert np.array_equal(still(np.ones((2, 2)), 1 / 30), np.ones((2, 2)))
