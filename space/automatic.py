@@ -10,6 +10,7 @@ from maskhub.faces.detect import detect
 from maskhub.faces.photo import split_alpha
 from maskhub.masks.judge import judge
 from maskhub.pipelines.face_mask import changed_region
+from maskhub.provenance import mark
 
 __all__ = ["Automatic", "said", "translate"]
 
@@ -58,6 +59,7 @@ def translate(pipe, image):
     result = Image.fromarray(out)
     if alpha is not None:
         result.putalpha(alpha)
+    result = mark(result, pipe.provenance("translate"))
     return Automatic(result, region, [face.box for face in faces], [found.presence for found in judged], directions)
 
 

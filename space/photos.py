@@ -9,7 +9,8 @@ from gradio.utils import get_upload_folder
 from PIL import Image
 
 from maskhub.errors import PhotoError
-from maskhub.faces.photo import open_photo
+from maskhub.faces.photo import open_photo, rgb_profile
+from maskhub.provenance import save_options
 
 __all__ = [
     "EXAMPLES",
@@ -157,7 +158,7 @@ def viewable(path, photo):
 
 
 def save_png(image, path, suffix=None, like=None):
-    """Write a PNG named after the upload, without its place and camera, where gradio's cleaning finds it.
+    """Write a PNG named after the upload, where gradio's cleaning finds it: with its provenance, without place and camera.
 
     Args:
         image: what to write.
@@ -168,11 +169,8 @@ def save_png(image, path, suffix=None, like=None):
     Returns:
         the path.
     """
-    profile = (like or image).info.get("icc_profile")
-    # a profile of CMYK or grey says nothing about the RGB that they were turned to
-    profile = profile if profile and profile[16:20] == b"RGB " else None
     name = Path(path).stem[:80] + (f"-{suffix}" if suffix else "")
     target = Path(tempfile.mkdtemp(dir=get_upload_folder())) / f"{name}.png"
     # level 1 takes a quarter of the default's time for a few per cent more bytes
-    image.save(target, compress_level=1, icc_profile=profile)
+    image.save(target, compress_level=1, icc_profile=rgb_profile(like or image), **save_options(image, "PNG"))
     return str(target)

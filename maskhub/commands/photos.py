@@ -30,6 +30,7 @@ def mask(
     model: str | None = None,
     device: str = "auto",
     overwrite: bool = False,
+    provenance: bool = True,
 ) -> int:
     """Put face masks on a photo, a folder of photos, or a Hub dataset.
 
@@ -50,6 +51,7 @@ def mask(
         model: Pipeline folder or Hub id that does it instead; the options above and workers are not for it.
         device: For --model: cpu, cuda, mps, or auto for the best there is.
         overwrite: Make results anew that exist already.
+        provenance: Write into each picture's metadata that maskhub made it, in which direction and by which model.
     """
     from maskhub.data.masked import Wearing
 
@@ -59,22 +61,29 @@ def mask(
             raise ConfigError(
                 "with --model the network decides: leave out style, wrongly-worn, portion, regions, boxes."
             )
-        return _translate("mask", Path(input), output, model, device, overwrite, seed)
+        return _translate("mask", Path(input), output, model, device, overwrite, provenance, seed)
     source = Path(input).expanduser()
     if source.is_file():
-        return _mask_one(source, output, wearing, regions, boxes)
+        return _mask_one(source, output, wearing, regions, boxes, provenance)
     if not source.exists() and (input.count("/") != 1 or source.suffix.lower() in _suffixes()):
         raise PhotoError(f"there is no photo or folder {input}.")
     from maskhub.data.masked_files import mask_source
     from maskhub.data.workers import processors
 
     workers = processors() if workers is None else workers
-    report = mask_source(input, output, wearing, workers=workers, regions=regions, boxes=boxes, overwrite=overwrite)
+    options = {"workers": workers, "regions": regions, "boxes": boxes, "overwrite": overwrite}
+    report = mask_source(input, output, wearing, **options, provenance=provenance)
     return report_line(report, output)
 
 
 def unmask(
-    input: Input, output: Output, /, model: str | None = None, device: str = "auto", overwrite: bool = False
+    input: Input,
+    output: Output,
+    /,
+    model: str | None = None,
+    device: str = "auto",
+    overwrite: bool = False,
+    provenance: bool = True,
 ) -> int:
     """Take the mask off every face of a photo or of a folder of photos.
 
@@ -84,8 +93,9 @@ def unmask(
         model: Pipeline folder or Hub id; the bundled checkpoint if not given.
         device: cpu, cuda, mps, or auto for the best there is.
         overwrite: Make results anew that exist already.
+        provenance: Write into each picture's metadata that maskhub made it, in which direction and by which model.
     """
-    return _translate("unmask", input, output, model, device, overwrite)
+    return _translate("unmask", input, output, model, device, overwrite, provenance)
 
 
 def cycle(
@@ -95,6 +105,7 @@ def cycle(
     start: Literal["mask", "unmask"] = "mask",
     model: str | None = None,
     device: str = "auto",
+    provenance: bool = True,
 ) -> int:
     """Translate a photo there and back: writes photo | there | back side by side and prints the cycle error.
 
@@ -104,19 +115,21 @@ def cycle(
         start: Direction of the way there.
         model: Pipeline folder or Hub id; the bundled checkpoint if not given.
         device: cpu, cuda, mps, or auto for the best there is.
+        provenance: Write into the picture's metadata that maskhub made it, in which direction and by which model.
     """
     from PIL import Image
 
     from maskhub.data.batch import save_photo
     from maskhub.faces.photo import open_photo
+    from maskhub.provenance import mark
 
-    photo = open_photo(input)
-    result = load_pipeline(model, device).cycle(photo, start=start, details=True)
+    photo, pipeline = open_photo(input), load_pipeline(model, device)
+    result = pipeline.cycle(photo, start=start, details=True)
     pictures = [photo, result.there[0], result.images[0]]
     sheet = Image.new("RGB", (3 * photo.width, photo.height))
     for place, picture in enumerate(pictures):
         sheet.paste(picture.convert("RGB"), (place * photo.width, 0))
-    save_photo(sheet, output)
+    save_photo(mark(sheet, pipeline.provenance("cycle") if provenance else None), output)
     errors = ", ".join(f"{error:.2f}" for error in result.cycle_errors[0])
     print(f"wrote {output}; cycle error of each face (mean change, 0 to 255): {errors}")
     return 0
@@ -172,13 +185,13 @@ def report_line(report, output):
     return 2 if report.failures else 0
 
 
-def _mask_one(source, output, wearing, regions, boxes):
+def _mask_one(source, output, wearing, regions, boxes, provenance):
     from maskhub.data.boxes import coco, voc
     from maskhub.data.journal import write_text
     from maskhub.data.masked_files import mask_photo
 
     region = regions / output.with_suffix(".png").name if regions is not None else None
-    record = mask_photo(source, output, wearing, source.name, region)
+    record = mask_photo(source, output, wearing, source.name, region, provenance)
     if boxes == "coco":
         import json
 
@@ -196,7 +209,7 @@ def _suffixes():
     return PHOTO_SUFFIXES
 
 
-def _translate(direction, source, output, model, device, overwrite, seed=0):
+def _translate(direction, source, output, model, device, overwrite, provenance, seed=0):
     from maskhub.data.batch import process_folder, save_photo
     from maskhub.data.masked import seed_of
 
@@ -204,12 +217,13 @@ def _translate(direction, source, output, model, device, overwrite, seed=0):
         raise PhotoError(f"there is no photo or folder {source}.")
     pipeline = load_pipeline(model, device)
     if source.is_file():
-        save_photo(pipeline(source, direction, seed=seed), output)
+        save_photo(pipeline(source, direction, seed=seed, provenance=provenance), output)
         print(f"wrote {output}")
         return 0
 
     def translated(path):  # of its name, so that not all wear the same mask, and a run can be broken off
-        return pipeline(path, direction, seed=seed_of(seed, path.relative_to(source).as_posix()))
+        number = seed_of(seed, path.relative_to(source).as_posix())
+        return pipeline(path, direction, seed=number, provenance=provenance)
 
     return report_line(process_folder(source, output, translated, overwrite=overwrite), output)
 

@@ -11,7 +11,8 @@ from tqdm import tqdm
 
 from maskhub.data.journal import write_text
 from maskhub.errors import ConfigError, MaskHubError, PhotoError, SourceError
-from maskhub.faces.photo import PHOTO_SUFFIXES
+from maskhub.faces.photo import PHOTO_SUFFIXES, rgb_profile
+from maskhub.provenance import save_options
 
 __all__ = ["BatchReport", "process_folder", "result_path", "save_photo", "write_failures"]
 
@@ -83,6 +84,8 @@ def result_path(path):
 def save_photo(image, path):
     """Write a picture whole or not at all, in the format of its suffix (JPEG at quality 95, no chroma subsampling).
 
+    Its colour profile and its :mod:`~maskhub.provenance` go along, other metadata do not.
+
     Raises:
         PhotoError: an unknown suffix, or no room.
     """
@@ -91,15 +94,13 @@ def save_photo(image, path):
     if kind is None:
         raise PhotoError(f"{path} can't be written: its suffix must be one of {', '.join(sorted(_FORMATS))}.")
     options = {"quality": 95, "subsampling": 0} if kind == "JPEG" else {"lossless": True} if kind == "WEBP" else {}
-    profile = image.info.get("icc_profile")
-    # a profile of CMYK or grey says nothing about the RGB that they were turned to
-    options["icc_profile"] = profile if profile and profile[16:20] == b"RGB " else None
+    options["icc_profile"] = rgb_profile(image)
     if kind in ("JPEG", "BMP") and image.mode == "RGBA":
         image = image.convert("RGB")
     aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        image.save(aside, kind, **options)
+        image.save(aside, kind, **options, **save_options(image, kind))
         os.replace(aside, path)
     except OSError as error:
         with contextlib.suppress(OSError):

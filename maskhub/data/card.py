@@ -83,6 +83,7 @@ head, lit, blurred and grained like the photo. Nobody wore them.
 - source: {link}
 - style: {style}; worn wrongly with probability {options["wrongly_worn"]:g}; {options["portion"]:.0%} of a photo's faces
 - seed {options["seed"]}: the same source, options and version of maskhub give the same rows
+- every masked picture says in its own metadata (XMP) that software put the mask on
 - {failed:,} photos were left out (no face, or damaged): `failures.csv` names them
 
 ## Limits

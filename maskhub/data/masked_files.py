@@ -24,6 +24,7 @@ from maskhub.data.rows import free_name, open_rows
 from maskhub.data.workers import run_jobs
 from maskhub.errors import ConfigError
 from maskhub.faces.photo import open_photo, split_alpha
+from maskhub.provenance import RULE, Provenance, mark
 
 __all__ = ["ADDED", "mask_photo", "mask_source", "table_text"]
 
@@ -32,7 +33,7 @@ ADDED = ("mask_style", "mask_colour", "worn", "faces", "masked_faces")
 BOXES = ("none", "coco", "voc")
 
 
-def mask_photo(source, target, wearing, name, region=None):
+def mask_photo(source, target, wearing, name, region=None, provenance=True):
     """Mask one photo file.
 
     Args:
@@ -41,6 +42,7 @@ def mask_photo(source, target, wearing, name, region=None):
         wearing: :class:`Wearing`.
         name: of the photo; what is drawn depends on it.
         region: PNG to write the region to, or None.
+        provenance: write into the file where it comes from.
 
     Returns:
         record for boxes and metadata: ``width``, ``height`` and ``faces`` of :class:`Masked`.
@@ -57,11 +59,22 @@ def mask_photo(source, target, wearing, name, region=None):
     image.info["icc_profile"] = photo.info.get("icc_profile")
     if region is not None:
         save_photo(region_image(masked.region), region)
-    save_photo(image, target)
+    save_photo(mark(image, Provenance("mask", RULE) if provenance else None), target)
     return {"width": rgb.width, "height": rgb.height, "faces": masked.faces}
 
 
-def mask_source(spec, output, wearing=None, *, workers=0, regions=None, boxes="none", overwrite=False, progress=True):
+def mask_source(
+    spec,
+    output,
+    wearing=None,
+    *,
+    workers=0,
+    regions=None,
+    boxes="none",
+    overwrite=False,
+    progress=True,
+    provenance=True,
+):
     """Put masks on all photos of a folder or a Hub dataset; the result is an imagefolder.
 
     Sub-folders, names and formats stay (a GIF becomes PNG), and so do labels, the other columns of ``metadata.csv`` or
@@ -77,6 +90,7 @@ def mask_source(spec, output, wearing=None, *, workers=0, regions=None, boxes="n
         boxes: ``"coco"`` (``annotations.json``), ``"voc"`` (``annotations/<name>.xml``) or ``"none"``.
         overwrite: make everything anew.
         progress: show a bar.
+        provenance: write into each file where it comes from.
 
     Returns:
         :class:`~maskhub.data.batch.BatchReport`.
@@ -116,7 +130,7 @@ def mask_source(spec, output, wearing=None, *, workers=0, regions=None, boxes="n
     failures = []
     with tqdm(total=total, unit="photo", mininterval=0.5, disable=not progress) as bar:
         try:
-            for (row, target, *_), record, reason in run_jobs(partial(_mask_job, wearing), todo(), workers):
+            for (row, target, *_), record, reason in run_jobs(partial(_mask_job, wearing, provenance), todo(), workers):
                 if reason is None:
                     journal.add(target, record)
                     report.made += 1
@@ -134,9 +148,9 @@ def mask_source(spec, output, wearing=None, *, workers=0, regions=None, boxes="n
     return report
 
 
-def _mask_job(wearing, job):
+def _mask_job(wearing, provenance, job):
     row, target, path, region = job
-    return mask_photo(row.open(), path, wearing, target, region)
+    return mask_photo(row.open(), path, wearing, target, region, provenance)
 
 
 def _targets(names):

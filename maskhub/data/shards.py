@@ -30,6 +30,7 @@ from maskhub.data.workers import run_jobs
 from maskhub.errors import ConfigError, PhotoError
 from maskhub.faces import align
 from maskhub.faces.photo import open_photo, split_alpha
+from maskhub.provenance import RULE, Provenance, mark
 
 __all__ = ["BuildReport", "build_dataset", "pair_features"]
 
@@ -240,7 +241,7 @@ def _pair_job(wearing, crops, names, row):
         about = _about(masked.faces, masked.landmarks)
         pictures = {
             "unmasked": _original(row, photo) or _png(Image.fromarray(pixels)),
-            "masked": _png(Image.fromarray(masked.image)),
+            "masked": _png(mark(Image.fromarray(masked.image), Provenance("mask", RULE))),
             "region": _png(region_image(masked.region)),
         }
         return [{"file_name": row.name, **_images(pictures, row.name), **about, **kept}]
@@ -254,7 +255,7 @@ def _pair_job(wearing, crops, names, row):
             region = np.maximum(region, (before != after).any(2) / np.float32(255)).clip(0, 1)
             pictures = {
                 "unmasked": _png(Image.fromarray(before)),
-                "masked": _png(Image.fromarray(after)),
+                "masked": _png(mark(Image.fromarray(after), Provenance("mask", RULE))),
                 "region": _png(region_image(region)),
             }
             about = _about([_moved_face(face, masked.found[number], matrix)], [moved_landmarks(marks, matrix)])

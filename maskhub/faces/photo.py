@@ -12,7 +12,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from maskhub.errors import PhotoError
 
-__all__ = ["MAX_PIXELS", "MIN_SIDE", "PHOTO_SUFFIXES", "open_photo", "split_alpha"]
+__all__ = ["MAX_PIXELS", "MIN_SIDE", "PHOTO_SUFFIXES", "open_photo", "rgb_profile", "split_alpha"]
 
 PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
 MAX_PIXELS = 120_000_000
@@ -66,6 +66,16 @@ def split_alpha(photo):
     if photo.mode == "RGBA":
         return photo.convert("RGB"), photo.getchannel("A")
     return photo, None
+
+
+def rgb_profile(image):
+    """A picture's colour profile, where it holds for RGB: one of CMYK or grey says nothing about what was made of them.
+
+    Returns:
+        bytes, or None.
+    """
+    profile = image.info.get("icc_profile")
+    return profile if profile and profile[16:20] == b"RGB " else None
 
 
 def _name(source):

@@ -21,11 +21,12 @@ from PIL import Image
 from maskhub.errors import CheckpointError, ConfigError, NoFaceError, first_line
 from maskhub.faces import align
 from maskhub.faces.detect import detect
-from maskhub.faces.photo import open_photo, split_alpha
+from maskhub.faces.photo import open_photo, rgb_profile, split_alpha
 from maskhub.hub_errors import SafeSaving
 from maskhub.masks.wear import wear
 from maskhub.models.network import Network
 from maskhub.pipelines.fetch import fetch_options, fetch_pipeline
+from maskhub.provenance import Provenance, mark
 
 __all__ = ["FaceMaskOutput", "FaceMaskPipeline"]
 
@@ -68,6 +69,8 @@ class FaceMaskPipeline(SafeSaving, DiffusionPipeline):
     ``from_pretrained`` takes a folder or a Hub id, ``to`` a device and a dtype, as in every diffusers pipeline.
     """
 
+    model_name = "unnamed"
+    """In the provenance of its pictures: the Hub id or the folder's name that it was loaded from."""
     model_cpu_offload_seq = "masker->unmasker"
     _optional_components = ["masker", "unmasker"]  # noqa: RUF012 (diffusers reads the class attribute)
 
@@ -96,7 +99,9 @@ class FaceMaskPipeline(SafeSaving, DiffusionPipeline):
 
         folder = fetch_pipeline(pretrained_model_name_or_path, kwargs.get("variant"), **fetch_options(kwargs))
         try:
-            return super().from_pretrained(folder, **{**kwargs, "use_safetensors": True})
+            pipeline = super().from_pretrained(folder, **{**kwargs, "use_safetensors": True})
+            pipeline.model_name = _model_name(pretrained_model_name_or_path)
+            return pipeline
         except (OSError, ValueError, RuntimeError, KeyError, AttributeError) as error:
             what = f"no pipeline could be loaded from {pretrained_model_name_or_path}"
             raise CheckpointError(f"{what}: {first_line(error)}.") from error
@@ -114,7 +119,13 @@ class FaceMaskPipeline(SafeSaving, DiffusionPipeline):
         """Take the mask off every face; see :meth:`__call__`."""
         return self(photos, direction="unmask", **options)
 
-    def __call__(self, photos, direction="mask", *, batch_size=8, on_no_face="raise", details=False, seed=0):
+    def provenance(self, direction):
+        """What is said of this pipeline's pictures: :class:`~maskhub.provenance.Provenance`."""
+        return Provenance(direction, self.model_name)
+
+    def __call__(
+        self, photos, direction="mask", *, batch_size=8, on_no_face="raise", details=False, seed=0, provenance=True
+    ):
         """Translate every face of one photo or of a list.
 
         Args:
@@ -125,6 +136,7 @@ class FaceMaskPipeline(SafeSaving, DiffusionPipeline):
             details: return a :class:`FaceMaskOutput` instead of the pictures alone.
             seed: of what is drawn at random: the rule-based mask that a two-step masker begins with, and the noise of
                 a network that takes some. Without either it changes nothing.
+            provenance: the pictures carry the tag of :meth:`provenance`, which ``picture.save`` writes into the file.
 
         Returns:
             ``PIL.Image`` for one photo, a list for a list; or :class:`FaceMaskOutput`.
@@ -138,10 +150,11 @@ class FaceMaskPipeline(SafeSaving, DiffusionPipeline):
         scenes = self._scenes([photos] if single else photos, on_no_face, self._wears(direction), seed)
         crops = [crop for scene in scenes for crop in scene.given]
         translated = iter(self._translate(network, crops, batch_size, seed))
-        output = _finish(scenes, [[next(translated) for _ in scene.crops] for scene in scenes])
+        tag = self.provenance(direction) if provenance else None
+        output = _finish(scenes, [[next(translated) for _ in scene.crops] for scene in scenes], tag)
         return output if details else output.images[0] if single else output.images
 
-    def cycle(self, photos, start="mask", *, batch_size=8, on_no_face="raise", details=False, seed=0):
+    def cycle(self, photos, start="mask", *, batch_size=8, on_no_face="raise", details=False, seed=0, provenance=True):
         """Translate there and back again: ``start="mask"`` puts masks on and takes them off, ``"unmask"`` the reverse.
 
         Returns:
@@ -156,8 +169,9 @@ class FaceMaskPipeline(SafeSaving, DiffusionPipeline):
         there, back = iter(there), iter(back)
         there_of = [[next(there) for _ in scene.crops] for scene in scenes]
         back_of = [[next(back) for _ in scene.crops] for scene in scenes]
-        output = _finish(scenes, back_of)
-        output.there = _finish(scenes, there_of).images
+        tags = [self.provenance(direction) if provenance else None for direction in ("cycle", start)]
+        output = _finish(scenes, back_of, tags[0])
+        output.there = _finish(scenes, there_of, tags[1]).images
         output.cycle_errors = [
             [float(np.abs(b.astype(np.int16) - c).mean()) for b, c in zip(backs, scene.crops, strict=True)]
             for backs, scene in zip(back_of, scenes, strict=True)
@@ -190,7 +204,8 @@ class FaceMaskPipeline(SafeSaving, DiffusionPipeline):
         scenes = []
         for number, photo in enumerate(photos):
             name = photo if isinstance(photo, (str, Path)) else f"photo {number}" if len(photos) > 1 else "the photo"
-            rgb, alpha = split_alpha(open_photo(photo))
+            opened = open_photo(photo)
+            rgb, alpha = split_alpha(opened)
             pixels = np.asarray(rgb)
             faces = detect(pixels)
             if not faces and on_no_face == "raise":
@@ -207,7 +222,7 @@ class FaceMaskPipeline(SafeSaving, DiffusionPipeline):
                         f"no face of {name} is seen clearly enough to put a mask on it: they are covered, turned too "
                         "far or too small. Take another photo."
                     )
-            scenes.append(_Scene(pixels, alpha, faces, matrices, crops, given))
+            scenes.append(_Scene(pixels, alpha, faces, matrices, crops, given, rgb_profile(opened)))
         return scenes
 
     def _worn(self, pixels, faces, matrices, crops, style, seed):
@@ -242,9 +257,10 @@ class _Scene:
     crops: list
     given: list
     """What the generator is given: the crops, or the crops with a mask put on by rule."""
+    profile: bytes | None = None
 
 
-def _finish(scenes, translations):
+def _finish(scenes, translations, tag=None):
     """Paste the translated crops of each scene, largest face last so that it lies over its neighbours."""
     images, regions = [], []
     for scene, translated in zip(scenes, translations, strict=True):
@@ -256,7 +272,9 @@ def _finish(scenes, translations):
         image = Image.fromarray(pixels)
         if scene.alpha is not None:
             image.putalpha(scene.alpha)
-        images.append(image)
+        if scene.profile:
+            image.info["icc_profile"] = scene.profile
+        images.append(mark(image, tag if scene.faces else None))
         regions.append(region)
     return FaceMaskOutput(
         images=images,
@@ -265,6 +283,15 @@ def _finish(scenes, translations):
         crops=[[Image.fromarray(crop) for crop in scene.crops] for scene in scenes],
         translated=[[Image.fromarray(made) for made in translated] for translated in translations],
     )
+
+
+def _model_name(source):
+    """A Hub id as it is; of a folder its own name, not where it lies: that may name a person."""
+    folder = Path(source).expanduser()
+    if not folder.is_dir():
+        return str(source)
+    names = [name for name in folder.resolve().parts[-2:] if name != "pipeline"]
+    return names[-1] if names else "unnamed"
 
 
 def changed_region(before, after, low=6.0, high=30.0):

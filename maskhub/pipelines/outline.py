@@ -6,6 +6,7 @@ from PIL import Image
 
 from maskhub.errors import PhotoError
 from maskhub.faces.photo import split_alpha
+from maskhub.provenance import mark, read_provenance
 
 __all__ = ["changed", "outline"]
 
@@ -45,7 +46,7 @@ def outline(image, region, *, threshold=0.5, width=None):
     out = Image.fromarray(pixels)
     if alpha is not None:
         out.putalpha(alpha)
-    return out
+    return mark(out, read_provenance(image))
 
 
 def changed(before, after, least=6.0):

@@ -30,6 +30,7 @@ from maskhub.models.network import Network
 from maskhub.pipelines.candidates import agreement_weights, best_candidates, refined
 from maskhub.pipelines.fetch import fetch_options, fetch_pipeline
 from maskhub.pipelines.tone import blend, kmeans_colours
+from maskhub.provenance import Provenance, mark
 
 __all__ = ["GENERATORS", "ReimagingOutput", "ReimagingPipeline", "check_name"]
 
@@ -276,7 +277,7 @@ class ReimagingPipeline(SafeSaving, DiffusionPipeline):
         output.raw.append(Image.fromarray(raw))
         output.smoothed.append(Image.fromarray(smoothed))
         output.clipping.append(Image.fromarray(clipping))
-        output.result.append(whole)
+        output.result.append(mark(whole, Provenance("unmask", made[0].model or "maskhub")))
         output.faces.append(Image.fromarray(face))
         output.regions.append(region)
         output.models.append(made[0].model)

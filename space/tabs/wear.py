@@ -10,6 +10,7 @@ from maskhub.data.masked import Wearing, mask_faces, region_image
 from maskhub.errors import MaskHubError
 from maskhub.faces.photo import split_alpha
 from maskhub.masks import COLOURS, STYLES, WORN
+from maskhub.provenance import RULE, Provenance, mark, read_provenance
 from space import photos
 
 __all__ = ["TITLE", "build"]
@@ -70,6 +71,7 @@ def build(pipe):
         after = Image.fromarray(masked.image)
         if alpha is not None:
             after.putalpha(alpha)
+        after = mark(after, Provenance("mask", RULE))
         return image, photos.save_png(after, path, "masked", like=image), masked
 
     def show(path, style, colour, worn, everyone, seed, overlay):
@@ -153,5 +155,5 @@ def _pair(result, overlay):
             weight = np.asarray(region, np.float32)[..., None] * (0.6 / 255)
             mixed = np.asarray(image.convert("RGB"), np.float32)
             tinted = Image.fromarray(np.rint(mixed + (TINT - mixed) * weight).astype(np.uint8))
-            after = photos.save_png(tinted, after, "region", like=image)
+            after = photos.save_png(mark(tinted, read_provenance(image)), after, "region", like=image)
     return result["before"], after

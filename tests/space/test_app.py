@@ -1,10 +1,12 @@
 """The app's start and end, and its API as scripts use it."""
 
+import os
 import re
 import socket
 import subprocess
 import sys
 
+import gradio as gr
 import httpx
 import numpy as np
 import pytest
@@ -12,6 +14,10 @@ from app_process import ROOT, app_environment
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
+
+from maskhub import read_provenance
+from maskhub.errors import ConfigError
+from space.demo import launch
 
 ASTRONAUT = ROOT / "space" / "examples" / "astronaut.jpg"
 
@@ -46,6 +52,7 @@ def test_a_translated_photo_is_the_pipelines_own_as_png(client, pipe, direction)
     file = call(client, ASTRONAUT, f"/{direction}")
     with Image.open(file) as image:
         assert image.format == "PNG"
+    assert read_provenance(file).direction == direction
     expected = pipe(ASTRONAUT, direction, details=True)
     assert np.array_equal(pixels(file), pixels(expected.images[0]))
     changed = np.abs(pixels(file) - pixels(ASTRONAUT)).max(2) > 0
@@ -135,3 +142,34 @@ def test_a_taken_port_is_one_line_and_exit_code_2(tiny_model):
         done = run_app(MASKHUB_MODEL=str(tiny_model), GRADIO_SERVER_PORT=str(holder.getsockname()[1]))
     assert done.returncode == 2
     assert done.stderr.startswith("maskhub: the app can't be served on 127.0.0.1") and done.stderr.count("\n") == 1
+
+
+def test_a_port_that_is_none_is_one_line(monkeypatch):
+    monkeypatch.setenv("GRADIO_SERVER_PORT", "http")
+    with pytest.raises(ConfigError, match="GRADIO_SERVER_PORT is 'http'; it must be a number"):
+        launch(None)
+
+
+def test_a_proxy_does_not_come_between_the_app_and_itself(monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("no_proxy", "example.org")
+    monkeypatch.setenv("NO_PROXY", "")
+    with gr.Blocks() as blocks:
+        gr.Markdown("here")
+    try:
+        launch(blocks)
+        assert os.environ["NO_PROXY"] == "example.org,127.0.0.1,localhost"
+        assert "here" in httpx.get(f"{blocks.local_url}config").text
+    finally:
+        blocks.close()
+
+
+def test_a_page_that_does_not_answer_is_one_line(monkeypatch):
+    monkeypatch.setattr(gr.networking, "url_ok", lambda url: False)
+    with gr.Blocks() as blocks:
+        gr.Markdown("here")
+    try:
+        with pytest.raises(ConfigError, match=r"does not answer at http://127.0.0.1:\d+/: a proxy or firewall"):
+            launch(blocks)
+    finally:
+        blocks.close()
