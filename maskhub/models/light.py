@@ -89,9 +89,9 @@ class LightGenerator(Network):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="linear")
                 nn.init.zeros_(module.bias)
-        for module in self.modules():  # each block begins as the identity, and so does a residual network
+        for module in self.modules():  # each block begins near the identity
             if isinstance(module, (_Block, _Attention)):
-                nn.init.zeros_(module.last.weight)
+                nn.init.normal_(module.last.weight, 0.0, 0.1 * module.last.weight[0].numel() ** -0.5)
         nn.init.normal_(self.out.weight, 0.0, 0.02)
 
     @property

@@ -15,11 +15,13 @@ from maskhub.data.unpaired import LOAD_SCALE
 from maskhub.errors import ConfigError
 from maskhub.losses import attention_loss, cycle_loss, identity_loss, non_mask_change_loss
 from maskhub.models.attention import AttentionGenerator
+from maskhub.models.light import LightGenerator
 from maskhub.models.patch import PatchDiscriminator
 from maskhub.pipelines.face_mask import FaceMaskPipeline
 from maskhub.training.config import WornConfig, check_least
 from maskhub.training.cyclegan import check_patches
 from maskhub.training.method import Method
+from maskhub.training.unmasker import check_grids
 
 __all__ = ["AttentionGAN", "AttentionGANConfig"]
 
@@ -28,6 +30,12 @@ __all__ = ["AttentionGAN", "AttentionGANConfig"]
 class AttentionGANConfig(WornConfig):
     """Train the two-step masker: rule-based masks made real by an AttentionGAN."""
 
+    generator: Literal["attention", "light"] = "attention"
+    """The paper's generator, or the light one: made for free CPUs, and its content is a change of the drawn mask."""
+    widths: tuple[int, ...] = (64, 128, 192)
+    """Channels of the light generator's grids, the finest first."""
+    light_blocks: tuple[int, ...] = (1, 1, 3)
+    """Residual blocks on each of them."""
     generator_width: int = 64
     """Channels after the generators' first convolution."""
     blocks: int = 9
@@ -35,7 +43,8 @@ class AttentionGANConfig(WornConfig):
     contents: int = 9
     """k, content images; there are k + 1 attention maps."""
     noise: tuple[float, float] = (1.0, 0.2)
-    """Standard deviations of the noise into the last two content layers; 0 0 turns it off."""
+    """Standard deviations of the noise into the last two content layers; 0 0 turns it off. The light generator has the
+    first of them on all its grids."""
     norm: Literal["instance", "batch"] = "instance"
     """Norm of generators and discriminators."""
     discriminator_width: int = 64
@@ -74,6 +83,8 @@ class AttentionGANConfig(WornConfig):
         if len(self.noise) != 2 or min(self.noise) < 0:
             raise ConfigError(f"--noise is {self.noise}; it must be two numbers of at least 0.")
         check_patches(self)
+        if self.generator == "light":
+            check_grids(self)
 
 
 class AttentionGAN(Method):
@@ -86,21 +97,15 @@ class AttentionGAN(Method):
     paper = "https://arxiv.org/abs/1911.11897"
 
     def __init__(self, config, seed=0):
-        generator = {
-            "width": config.generator_width,
-            "blocks": config.blocks,
-            "contents": config.contents,
-            "norm": config.norm,
-        }
         discriminator = {
             "width": config.discriminator_width,
             "layers": config.discriminator_layers,
             "norm": config.norm,
         }
-        generators = {"masker": AttentionGenerator(**generator, noise=tuple(config.noise))}
+        generators = {"masker": _generator(config, config.noise)}
         discriminators = {"D_A": PatchDiscriminator(**discriminator)}
         if not config.one_sided:
-            generators["simplifier"] = AttentionGenerator(**generator)  # drawn fabrics need no noise
+            generators["simplifier"] = _generator(config, (0.0, 0.0))  # drawn fabrics need no noise
             discriminators["D_B"] = PatchDiscriminator(**discriminator)
         super().__init__(config, generators, discriminators, pools=("fake_B", "fake_A"), seed=seed)
 
@@ -167,3 +172,13 @@ class AttentionGAN(Method):
         made, attention = generators["masker"](batch["worn"], with_attention=True)
         looked = (1 - 2 * attention[:, -1:]).expand(-1, 3, -1, -1)
         return [[batch["worn"], made, looked], [batch["masked"]]]
+
+
+def _generator(config, noise):
+    if config.generator == "light":
+        blocks = tuple(config.light_blocks)
+        return LightGenerator(widths=tuple(config.widths), blocks=blocks, residual=True, noise=noise[0])
+    return AttentionGenerator(
+        width=config.generator_width, blocks=config.blocks, contents=config.contents, norm=config.norm,
+        noise=tuple(noise),
+    )  # fmt: skip

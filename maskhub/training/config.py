@@ -270,6 +270,8 @@ def _typed(where, config_class, named):
                 value = float(value)  # YAML reads 2e-4 as a string
             except ValueError as error:
                 raise ConfigError(f"{where} gives {name} the value {value!r}; it must be a number.") from error
+        elif get_origin(wanted) is tuple and isinstance(value, list):
+            value = tuple(value)
         elif wanted in (int, bool, str) and type(value) is not wanted:
             raise ConfigError(f"{where} gives {name} the value {value!r}; it must be of type {wanted.__name__}.")
         typed[name] = value

@@ -88,10 +88,15 @@ class UnmaskerConfig(WornConfig):
             raise ConfigError("--real-faces must not be above --batch-size, and --bare-faces must be below it.")
         if not 1 <= self.perceptual_stages <= 5:
             raise ConfigError(f"--perceptual-stages is {self.perceptual_stages}; it must be from 1 to 5.")
-        multiple = 4 << (len(self.widths) - 1)
-        if self.resolution % max(multiple, 32):
-            raise ConfigError(f"--resolution is {self.resolution}; it must be a multiple of {max(multiple, 32)}.")
+        check_grids(self)
         check_patches(self)
+
+
+def check_grids(config):
+    """Raise :class:`ConfigError` where the light generator's coarsest grid does not fit the resolution."""
+    cell = 4 << (len(config.widths) - 1)
+    if config.resolution % cell:
+        raise ConfigError(f"--widths {config.widths} needs a --resolution that is a multiple of {cell}.")
 
 
 class Unmasker(Method):

@@ -11,6 +11,7 @@ from maskhub import (
     AttentionGenerator,
     CheckpointError,
     ConfigError,
+    LightGenerator,
     PatchDiscriminator,
     ResnetGenerator,
     SimDiscriminator,
@@ -27,6 +28,11 @@ SMALL = {
     "unet": (UnetGenerator, {"width": 4, "depth": 5}),
     "unet-resize": (UnetGenerator, {"width": 4, "depth": 4, "norm": "instance", "upsampling": "resize"}),
     "attention": (AttentionGenerator, {"width": 4, "blocks": 1, "contents": 3}),
+    "light": (LightGenerator, {"widths": (8, 12), "blocks": (1, 2), "heads": 2, "detail": 4}),
+    "light-residual": (
+        LightGenerator,
+        {"widths": (8, 12), "blocks": (1, 1), "heads": 0, "positions": 0, "residual": True},
+    ),
     "sim": (SimGenerator, {"width": 8, "blocks": 2}),
     "sim-critic": (SimDiscriminator, {"width": 9, "resolution": 32}),
     "patch": (PatchDiscriminator, {"width": 8, "layers": 2}),
@@ -43,7 +49,8 @@ def network(request):
 
 
 def images(network, side=32):
-    return torch.rand(2, network.config.in_channels, side, side, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    channels = network.config.get("in_channels", 3)
+    return torch.rand(2, channels, side, side, generator=torch.Generator().manual_seed(1)) * 2 - 1
 
 
 def count(network):
@@ -56,6 +63,7 @@ def count(network):
         (ResnetGenerator, {}, 11_378_179),
         (ResnetGenerator, {"blocks": 6}, 7_837_699),
         (UnetGenerator, {}, 54_413_955),
+        (LightGenerator, {}, 3_396_484),
         (UnetGenerator, {"depth": 7}, 41_828_995),
         (PatchDiscriminator, {}, 2_764_737),
         (PatchDiscriminator, {"in_channels": 6, "norm": "batch"}, 2_768_705),
@@ -80,6 +88,7 @@ def test_a_generator_keeps_the_shape_and_range(height, width, upsampling):
         UnetGenerator(width=4, depth=4),
         UnetGenerator(width=4, depth=5, upsampling="resize"),
         AttentionGenerator(width=4, blocks=1, contents=2, noise=(1.0, 0.2)),
+        LightGenerator(widths=(8, 12, 16), blocks=(1, 1, 1), noise=1.0, residual=True),
         SimGenerator(width=4),
     ],
     ids=lambda generator: type(generator).__name__,
@@ -115,8 +124,44 @@ def test_attention_chooses_among_contents_and_the_input():
     assert torch.equal(network(x), x)  # all attention on the input: it passes through bit for bit
 
 
-def test_noise_changes_the_result_and_a_seed_fixes_it():
-    network = AttentionGenerator(width=4, blocks=1, noise=(1.0, 0.2))
+def test_the_light_generators_attention_shuts_altogether():
+    network = LightGenerator(widths=(8, 12), blocks=(1, 1), heads=2)
+    x = torch.rand(2, 3, 32, 48) * 2 - 1
+    _, attention = network(x, with_attention=True)
+    assert attention.shape == (2, 2, 32, 48)
+    assert torch.allclose(attention.sum(1), torch.ones(2, 32, 48))
+    with torch.no_grad():
+        network.out.weight[3].zero_()
+        network.out.bias[3] = -3.0  # far from the end of the sigmoid: it is the stretch that shuts it
+    assert torch.equal(network(x), x)
+    with pytest.raises(ConfigError, match="multiples of 8"):
+        network(torch.zeros(1, 3, 36, 36))
+    with pytest.raises(ConfigError, match="same length"):
+        LightGenerator(widths=(8, 12), blocks=(1,))
+
+
+def test_the_light_generators_work_is_counted():
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with torch.device("meta"), FlopCounterMode(display=False) as counter, torch.no_grad():
+        LightGenerator()(torch.zeros(1, 3, 256, 256))
+    assert counter.get_total_flops() < 4.6e9
+
+
+def test_the_light_generators_noise_can_be_handed_in():
+    network = LightGenerator(widths=(8, 12), blocks=(1, 1), heads=0, noise=1.0).eval()
+    x = torch.rand(2, 3, 32, 32)
+    drawn = network.draw_noise(2, 32, 32, torch.Generator().manual_seed(5))
+    assert [tuple(noise.shape) for noise in drawn] == [(2, 1, 8, 8), (2, 1, 4, 4)]
+    assert torch.equal(network(x, noise=drawn), network(x, generator=torch.Generator().manual_seed(5)))
+
+
+@pytest.mark.parametrize(
+    "network",
+    [AttentionGenerator(width=4, blocks=1, noise=(1.0, 0.2)), LightGenerator(widths=(8, 12), blocks=(1, 1), noise=1.0)],
+    ids=lambda network: type(network).__name__,
+)
+def test_noise_changes_the_result_and_a_seed_fixes_it(network):
     x = torch.rand(1, 3, 32, 32)
     seeded = [network(x, generator=torch.Generator().manual_seed(seed)) for seed in (0, 0, 1)]
     assert torch.equal(seeded[0], seeded[1])

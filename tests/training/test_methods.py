@@ -25,9 +25,13 @@ SMALL = {
     "pix2pix-mask": PATCH | {"generator_width": 4, "direction": "mask", "reconstruction": "cosine-mean"},
     "attentiongan": PATCH | {"generator_width": 4, "blocks": 1, "contents": 2, "lambda_attention": 1.0,
                              "nmc_reach": 0.1},
+    "attentiongan-light": PATCH | {"generator": "light", "widths": (8, 12), "light_blocks": (1, 1), "one_sided": True},
+    "unmasker": PATCH | {"widths": (8, 16), "blocks": (1, 1), "real_faces": 1, "bare_faces": 1, "lambda_perceptual": 0,
+                         "lambda_identity": 0},
     "attentiongan-one-sided": PATCH | {"generator_width": 4, "blocks": 1, "contents": 2, "one_sided": True},
 }  # fmt: skip
-RECONSTRUCTION = {"cyclegan": "cycle_A", "simgan": "image", "pix2pix": "G_L1", "attentiongan": "cycle_A"}
+RECONSTRUCTION = {"cyclegan": "cycle_A", "simgan": "image", "pix2pix": "G_L1", "attentiongan": "cycle_A",
+                  "unmasker": "L1"}  # fmt: skip
 
 
 def options_of(name, drawn, faces, output):
@@ -44,7 +48,10 @@ def command_line(options):
     words = []
     for name, value in options.items():
         flag = name.replace("_", "-")
-        words += [f"--{flag}" if value else f"--no-{flag}"] if isinstance(value, bool) else [f"--{flag}", str(value)]
+        if isinstance(value, bool):
+            words.append(f"--{flag}" if value else f"--no-{flag}")
+        else:
+            words += [f"--{flag}", *map(str, value if isinstance(value, tuple) else [value])]
     return words
 
 
@@ -128,7 +135,7 @@ def test_a_run_resumed_inside_a_stage_ends_alike(name, drawn, faces, here, tmp_p
     base = name.split("-")[0]
     recipe = tmp_path / "stages.yaml"
     changes = {"cyclegan": "lambda_cycle: 3", "simgan": "lambda_image: 3", "pix2pix": "lambda_reconstruction: 3"}
-    change = changes.get(base, "lambda_nmc: 3")
+    change = changes.get(base, "lambda_l1: 3" if base == "unmasker" else "lambda_nmc: 3")
     recipe.write_text(
         f"stages:\n- {{steps: 3, lr_schedule: constant, discriminator_updates: 2}}\n"
         f"- {{steps: 3, learning_rate: 1e-3, {change}}}\n"
