@@ -1,0 +1,64 @@
+"""Films that tests draw: the example's head under a camera that stands or pans, grainy as from a sensor."""
+
+import cv2
+import numpy as np
+
+__all__ = ["film", "written"]
+
+
+def film(photo, count, across=0, noise=2.0, size=(320, 240), seed=0):
+    """Frames, uint8 H×W×3: the camera moves ``across`` whole pixels a frame; ``noise`` is the σ of its sensor."""
+    width, height = size
+    scene = cv2.resize(np.asarray(photo), None, fx=0.9, fy=0.9, interpolation=cv2.INTER_AREA)
+    scene = cv2.copyMakeBorder(scene, 0, 0, 0, 200, cv2.BORDER_REFLECT)
+    rng = np.random.default_rng(seed)
+    for number in range(count):
+        left = 40 + across * number
+        frame = scene[:height, left : left + width]
+        yield np.clip(np.rint(frame + rng.normal(0, noise, frame.shape)), 0, 255).astype(np.uint8)
+
+
+def written(
+    path, frames, times=None, *, rate=25, sound=None, codec="libx264", rotate=0, seconds=None, pix_fmt="yuv420p"
+):
+    """Write a film with PyAV.
+
+    Args:
+        path: the file; its suffix names the container.
+        frames: uint8 H×W×3 each.
+        times: milliseconds of each; by ``rate`` if not given.
+        sound: codec of a tone as long as the film, or None.
+        rotate: degrees of the display matrix, as PyAV counts them.
+    """
+    from fractions import Fraction
+
+    import av
+
+    frames = list(frames)
+    times = [round(1000 * number / rate) for number in range(len(frames))] if times is None else times
+    with av.open(str(path), "w") as out:
+        if frames:
+            stream = out.add_stream(codec, rate=rate)
+            stream.height, stream.width, _ = frames[0].shape
+            stream.pix_fmt = pix_fmt
+            stream.codec_context.time_base = stream.time_base = Fraction(1, 1000)
+            if codec == "libx264":
+                stream.options = {"crf": "10", "preset": "ultrafast"}
+            if rotate:
+                stream.set_display_rotation(rotate)
+        length = seconds if seconds is not None else (times[-1] + 1000 / rate) / 1000
+        tone = out.add_stream(sound, rate=48000, layout="mono") if sound else None
+        for pixels, time in zip(frames, times, strict=True):
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            frame.pts, frame.time_base = time, Fraction(1, 1000)
+            out.mux(stream.encode(frame))
+        if frames:
+            out.mux(stream.encode(None))
+        if tone:
+            wave = np.sin(np.arange(int(48000 * length)) * (2 * np.pi * 440 / 48000)).astype(np.float32) * 0.3
+            for start in range(0, len(wave), 1024):
+                part = av.AudioFrame.from_ndarray(wave[None, start : start + 1024], format="fltp", layout="mono")
+                part.sample_rate, part.pts, part.time_base = 48000, start, Fraction(1, 48000)
+                out.mux(tone.encode(part))
+            out.mux(tone.encode(None))
+    return path

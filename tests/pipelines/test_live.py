@@ -1,0 +1,110 @@
+import numpy as np
+import pytest
+from films import film
+
+from maskhub import ConfigError, FaceMaskPipeline
+from maskhub.faces.track import FaceTracker
+from maskhub.pipelines.live import FrameTranslator, RuleMasker, steadied
+
+
+@pytest.fixture
+def two_step(tiny_pipeline):
+    """A pipeline that wears a mask by rule first."""
+    return FaceMaskPipeline(tiny_pipeline.masker, tiny_pipeline.unmasker, resolution=64, wear="surgical")
+
+
+def flicker(made, regions, across):
+    """Mean change from frame to frame, 0 to 255, of what was replaced, the camera's own move taken out."""
+    changes = []
+    for before, after, region in zip(made[5:], made[6:], regions[6:], strict=False):
+        width = after.shape[1] - across
+        change = np.abs(after[:, :width].astype(int) - before[:, across:]).mean(2)
+        changes.append(change[region[:, :width] > 0.5].mean())
+    return np.array(changes)
+
+
+@pytest.mark.parametrize("across", [0, 1], ids=["still", "pan"])
+@pytest.mark.parametrize("way", ["unmask", "two-step", "rule"])
+def test_a_still_face_does_not_flicker(astronaut, two_step, way, across):
+    pipe = RuleMasker("cloth") if way == "rule" else two_step
+    translator = FrameTranslator(pipe, "unmask" if way == "unmask" else "mask")
+    made, regions = [], []
+    for frame in film(astronaut, 18, across):
+        made.append(translator(frame))
+        regions.append(translator.region)
+        assert (made[-1] == frame)[translator.region == 0].all()
+    assert min((region > 0.5).mean() for region in regions) > 0.02
+    changes = flicker(made, regions, across)
+    assert changes.mean() < (0.6 if across == 0 else 1.2)
+    assert changes.max() < 2
+
+
+def test_without_the_memory_it_would_flicker(astronaut, two_step):
+    made, regions = [], []
+    for frame in film(astronaut, 10):
+        output = two_step.unmask(frame, details=True)
+        made.append(np.asarray(output.images[0]))
+        regions.append(output.regions[0])
+    translator, steady = FrameTranslator(two_step, "unmask"), []
+    for frame in film(astronaut, 10):
+        steady.append(translator(frame))
+    assert flicker(made, regions, 0).mean() > 2.5 * flicker(steady, regions, 0).mean()
+
+
+def test_the_first_frame_is_what_the_pipeline_makes_of_the_photo(astronaut, tiny_pipeline):
+    frame = next(film(astronaut, 1))
+    made = FrameTranslator(tiny_pipeline, "unmask")(frame)
+    photo = np.asarray(tiny_pipeline.unmask(frame))
+    assert np.abs(made.astype(int) - photo).mean() < 0.5
+
+
+def test_each_face_keeps_its_mask_and_another_seed_gives_another(astronaut):
+    frames = list(film(astronaut, 8, noise=0))
+    made = [FrameTranslator(RuleMasker(), seed=seed)(frames[0]) for seed in (0, 0, 1)]
+    assert np.array_equal(made[0], made[1]) and not np.array_equal(made[0], made[2])
+    translator = FrameTranslator(RuleMasker(), seed=0)
+    outputs = [translator(frame) for frame in frames]
+    translator(np.zeros_like(frames[0]))
+    # gone and back again: the same mask
+    again = translator(frames[0])
+    assert np.abs(outputs[0].astype(int) - again).mean() < 0.5
+
+
+def test_frames_without_a_face_pass_through(tiny_pipeline):
+    empty = np.full((120, 160, 3), 90, np.uint8)
+    translator = FrameTranslator(tiny_pipeline, "mask")
+    assert translator(empty) is empty
+    assert translator.tracks == [] and not translator.region.any()
+
+
+def test_a_face_may_wear_none(astronaut):
+    frame = next(film(astronaut, 1))
+    nobody = FrameTranslator(RuleMasker(portion=0.0))
+    assert nobody(frame) is frame and len(nobody.tracks) == 1
+
+
+def test_a_movement_is_not_held_back():
+    before = np.full((64, 64, 3), 100, np.float32)
+    now = before.copy()
+    now[20:40, 20:40] += 60
+    mixed, share = steadied(before, now, 1 / 30)
+    assert np.abs(mixed - now)[22:38, 22:38].max() < 0.5 and share[30, 30, 0] > 0.99
+    assert 0.15 < share[5, 5, 0] < 0.35
+    # however slow the frames, noise is averaged
+    assert steadied(before, before, 2.0)[1].max() == pytest.approx(0.5)
+
+
+def test_what_it_was_not_made_for_is_said(tiny_pipeline):
+    with pytest.raises(ConfigError, match="must be 'mask' or 'unmask'"):
+        FrameTranslator(tiny_pipeline, "both")
+    with pytest.raises(ConfigError, match="only put on by rule"):
+        FrameTranslator(RuleMasker(), "unmask")
+    with pytest.raises(ConfigError, match="has no unmasker"):
+        FrameTranslator(FaceMaskPipeline(masker=tiny_pipeline.masker, resolution=64), "unmask")
+
+
+def test_detection_may_be_asked_for_in_each_frame(astronaut, tiny_pipeline):
+    translator = FrameTranslator(tiny_pipeline, "mask", tracker=FaceTracker(every=1))
+    for frame in film(astronaut, 3):
+        translator(frame)
+        assert translator.tracks[0].detected
