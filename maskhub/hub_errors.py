@@ -78,7 +78,8 @@ def _reason(error):
     if isinstance(error, errors.HfHubHTTPError):
         status = error.response.status_code if error.response is not None else None
         if status == 401:
-            return f"{'the Hub does not know this token' if get_token() else 'the Hub wants a token'}: {log_in}"
+            sent = get_token() or "authorization" in error.response.request.headers  # or one given by hand
+            return f"{'the Hub does not know this token' if sent else 'the Hub wants a token'}: {log_in}"
         if status == 403:
             return "this token has no right to it: use one with write access to that user or organisation."
         return f"the Hub answered {first_line(error)}: run the same command again later."

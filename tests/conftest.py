@@ -36,6 +36,7 @@ os.environ |= {
     "NO_PROXY": "127.0.0.1,localhost",
     "no_proxy": "127.0.0.1,localhost",
     "MPLBACKEND": "Agg",
+    "XDG_DATA_HOME": str(_FOLDER / "data"),  # nobody's own models and answers either
     "MPLCONFIGDIR": str(_FOLDER / "matplotlib"),
 }
 

@@ -69,7 +69,7 @@ def survey(
     Args:
         output: Also write a JSON report.
         csv: Also write every answer as a row.
-        database: The answers; survey.sqlite in MASKHUB_HOME (~/.cache/maskhub) if not given.
+        database: The answers; survey.sqlite in MASKHUB_HOME (~/.local/share/maskhub) if not given.
     """
     from maskhub.evaluation.survey import Survey
 

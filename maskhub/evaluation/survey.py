@@ -1,6 +1,6 @@
 """The survey: what people took for real, kept in one SQLite file, and how often each model fooled them.
 
-    survey = Survey()                                      # MASKHUB_HOME, by default ~/.cache/maskhub
+    survey = Survey()                                      # MASKHUB_HOME, by default ~/.local/share/maskhub
     survey.record(visit, seed, quiz, said, model, photos)
     survey.figures()                                       # share fooled with its interval, by model and direction
 
@@ -10,7 +10,6 @@ person are not: with few visitors the truth is less sure than they say.
 
 import csv
 import io
-import os
 import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime
@@ -20,6 +19,7 @@ from maskhub.data.journal import write_text
 from maskhub.errors import ConfigError, SourceError
 from maskhub.evaluation.intervals import share_figure
 from maskhub.evaluation.report import write_report
+from maskhub.home import home_folder
 
 __all__ = ["COLUMNS", "Survey", "default_path"]
 
@@ -33,14 +33,11 @@ _TABLE = """CREATE TABLE IF NOT EXISTS answers (
 
 
 def default_path():
-    """``survey.sqlite`` in ``MASKHUB_HOME``, by default ``~/.cache/maskhub`` (or in ``XDG_CACHE_HOME``).
+    """``survey.sqlite`` in :func:`~maskhub.home.home_folder`.
 
     A Space keeps it over restarts where MASKHUB_HOME names a folder of its storage bucket, such as ``/data``.
     """
-    home = os.environ.get("MASKHUB_HOME")
-    if not home:
-        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "maskhub"
-    return Path(home).expanduser() / "survey.sqlite"
+    return home_folder() / "survey.sqlite"
 
 
 class Survey:

@@ -6,8 +6,8 @@
     models.assemble()("covered.png")                    # every generator, chosen among by the classifier
 
 Each model is a folder ``<root>/<name>/`` as a training run leaves it: a pipeline of one generator, or a classifier.
-``maskhub.json`` in it has the rest. Nothing else is kept: a folder copied in by hand is a model, and any of them can be
-pushed to the Hub as it is.
+``.maskhub.json`` in it has the rest. Nothing else is kept: a folder copied in by hand is a model, and any of them can
+be pushed to the Hub as it is.
 """
 
 import json
@@ -23,7 +23,7 @@ from maskhub.pipelines.reimaging import ReimagingPipeline, check_name
 
 __all__ = ["ModelEntry", "ModelRegistry"]
 
-FACTS = "maskhub.json"
+FACTS = ".maskhub.json"  # hidden, so that it stays here when a model is pushed
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from maskhub.errors import ConfigError
+from maskhub.home import home_folder
 
 __all__ = ["Home", "OwnerError", "check_dataset_name", "held", "owner_of", "read_json", "write_json"]
 
@@ -35,18 +36,14 @@ class Home:
     """The folder and its rooms.
 
     Args:
-        root: made where it is missing; by default ``MASKHUB_HOME``, or where the quiz keeps its answers.
+        root: made where it is missing; :func:`~maskhub.home.home_folder` by default.
 
     Raises:
         ConfigError: it can't be written.
     """
 
     def __init__(self, root=None):
-        if root is None:
-            from maskhub.evaluation.survey import default_path
-
-            root = default_path().parent
-        self.root = Path(root).expanduser().resolve()
+        self.root = Path(root or home_folder()).expanduser().resolve()
         try:
             for room in (self.datasets, self.models, self.jobs):
                 room.mkdir(parents=True, exist_ok=True)

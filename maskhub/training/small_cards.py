@@ -6,6 +6,9 @@ from maskhub.hub import THIS_REPOSITORY
 
 __all__ = ["classifier_card", "generator_card"]
 
+SPLITS = ("train", "test", "validation")
+"""Folders that are part of a dataset, which has the name of the folder around them."""
+
 
 def generator_card(trainer):
     """The card of a training run of :class:`~maskhub.training.reimaging.ReimagingTrainer`, as a ``README.md``."""
@@ -62,11 +65,22 @@ It knows no other labels: shown anything else it still picks one.
 def _training(trainer):
     described = "\n".join(f"- {line}" for line in trainer.describe()).replace(trainer.photos.spec, _public(trainer))
     options = dict(sorted(trainer.config.resumable().items())) | {"source": _public(trainer)}
-    options.pop("init_from"), options.pop("test_source", None)
+    options.pop("test_source", None)
+    if start := options.pop("init_from"):
+        options["init_from"] = Path(start).name
     table = "\n".join(f"| `{name}` | `{value}` |" for name, value in options.items())
     return f"## Training\n{described}\n- {trainer.step:,} steps\n\n| option | value |\n|---|---|\n{table}\n"
 
 
 def _public(trainer):
     """The sources without the paths of folders, which are nobody else's business."""
-    return " ".join(Path(spec).name if Path(spec).is_dir() else spec for spec in trainer.photos.spec.split(" "))
+    source = trainer.config.source
+    return " ".join(_name(spec) for spec in ([source] if isinstance(source, str) else source))
+
+
+def _name(spec):
+    folder = Path(spec).expanduser()
+    if not (folder.is_absolute() or folder.is_dir()):
+        return spec
+    folder = folder.resolve()
+    return f"{folder.parent.name}/{folder.name}" if folder.name in SPLITS else folder.name

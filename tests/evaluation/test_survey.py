@@ -88,8 +88,11 @@ def test_where_it_lies(tmp_path, monkeypatch):
     monkeypatch.setenv("MASKHUB_HOME", str(tmp_path / "home"))
     assert Survey().path == default_path() == tmp_path / "home" / "survey.sqlite"
     monkeypatch.delenv("MASKHUB_HOME")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     assert default_path() == tmp_path / "maskhub" / "survey.sqlite"
+    monkeypatch.setenv("XDG_DATA_HOME", "relative/is/none")
+    monkeypatch.setenv("HOME", str(tmp_path / "me"))
+    assert default_path() == tmp_path / "me" / ".local" / "share" / "maskhub" / "survey.sqlite"
 
 
 def test_a_place_that_cannot_be_written_or_read_is_one_line(tmp_path):

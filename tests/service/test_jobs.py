@@ -179,6 +179,28 @@ def test_a_job_that_only_dies_is_given_up(jobs, supervisor, monkeypatch):
     assert "ended 3 times without a new step" in jobs.get(job.id).message
 
 
+def test_a_job_that_takes_too_long_makes_room(jobs, supervisor, monkeypatch):
+    job = jobs.submit(small(max_steps=20_000), key="me")
+    after = jobs.submit(small(), key="me")
+    supervisor.tick()
+    wait(lambda: jobs.progress(job.id).step >= 10, supervisor)
+    assert jobs.get(job.id).state == "running"
+    monkeypatch.setenv("MASKHUB_MAX_HOURS", "0.0001")
+    wait(lambda: not jobs.get(job.id).active, supervisor)
+    monkeypatch.delenv("MASKHUB_MAX_HOURS")
+    over = jobs.get(job.id)
+    assert (over.state, over.model) == ("failed", "")
+    assert over.message == "it took longer than 0.0001 hours, the limit here."
+    assert not held(jobs.folder(job.id) / LOCK) and 10 <= jobs.progress(job.id).step < 20_000
+    wait(lambda: jobs.get(after.id).state == "running", supervisor)
+
+
+@pytest.mark.parametrize("text", ["", "never", "0", "-1"])
+def test_without_a_limit_that_makes_sense_it_is_two_hours(text, monkeypatch):
+    monkeypatch.setenv("MASKHUB_MAX_HOURS", text)
+    assert supervisors.max_hours() == 2
+
+
 def test_a_failure_is_said_in_one_line_and_the_next_job_starts(jobs, supervisor, tmp_path):
     write_folder("builtin:pixel-faces/light", tmp_path / "faces")
     receive(jobs.home, sorted((tmp_path / "faces").glob("*.*")), "faces", key="me")

@@ -232,8 +232,13 @@ def test_ones_own_folder_and_column(here, tmp_path):
     assert code == 0 and "none to test on" in text and "balding, bob, bun" in text
     assert "No test photos" in (tmp_path / "styles" / "classifier" / "README.md").read_text()
     assert str(tmp_path) not in (tmp_path / "styles" / "classifier" / "README.md").read_text()
+    (tmp_path / "my faces").mkdir()
+    (tmp_path / "faces").rename(tmp_path / "my faces" / "train")
+    own[1] = tmp_path / "my faces" / "train"
     code, text = gan(here, *own, "--attributes", "hair_colour=red", "eyes=round", "--output", tmp_path / "red")
     assert code == 0, text
+    card = (tmp_path / "red" / "pipeline" / "README.md").read_text()
+    assert "`my faces/train`" in card and str(tmp_path) not in card  # the dataset's name, not where it lies
     models = ReimagingPipeline.from_pretrained(tmp_path / "red" / "pipeline").models
     assert models == {"red-round": {"hair_colour": "red", "eyes": "round"}}
     code, text = gan(here, *own, "--attributes", "hair_colour=blue", "--output", tmp_path / "blue")
