@@ -9,7 +9,7 @@ from pathlib import Path
 import gradio as gr
 from gradio.themes.utils.fonts import Font
 
-from maskhub.errors import ConfigError, MaskHubError
+from maskhub.errors import ConfigError, MaskHubError, first_line
 from space import model, rooms
 from space.tabs import cycle, dataset, quiz, reimage, train, translate, wear
 
@@ -68,10 +68,13 @@ def launch(demo):
     """Begin to serve the app where ``GRADIO_SERVER_NAME`` and ``GRADIO_SERVER_PORT`` say; on a Space, for everyone.
 
     Raises:
-        ConfigError: the port is not one, or taken.
+        ConfigError: the port is not one, or taken; or the page can't be reached from this machine itself.
     """
     port = os.environ.get("GRADIO_SERVER_PORT")
+    if port and not (port.isdecimal() and 0 < int(port) < 2**16):
+        raise ConfigError(f"GRADIO_SERVER_PORT is {port!r}; it must be a number from 1 to 65535.")
     host = os.environ.get("GRADIO_SERVER_NAME") or ("0.0.0.0" if "SPACE_ID" in os.environ else "127.0.0.1")
+    _keep_from_proxies(host)
     try:
         demo.launch(
             server_name=host,
@@ -94,7 +97,21 @@ def launch(demo):
             f"the app can't be served on {place}: it is taken, or no address of this machine. "
             "Set GRADIO_SERVER_PORT or GRADIO_SERVER_NAME."
         ) from error
+    except ValueError as error:
+        if "localhost is not accessible" not in str(error):
+            raise ConfigError(f"the app can't be served: {first_line(error)}.") from error
+        raise ConfigError(
+            f"the app does not answer at {demo.local_url}: a proxy or firewall stands in between, or this machine is "
+            "too busy just now. Try again."
+        ) from error
     print(f"maskhub is at {demo.local_url}", flush=True)
+
+
+def _keep_from_proxies(host):
+    """Gradio asks its own page whether it is there, which a proxy of the network would not find."""
+    known = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
+    own = "127.0.0.1,localhost" if host in ("0.0.0.0", "127.0.0.1", "localhost") else f"127.0.0.1,localhost,{host}"
+    os.environ["no_proxy"] = os.environ["NO_PROXY"] = f"{known},{own}" if known else own
 
 
 def main():
