@@ -299,9 +299,9 @@ def _model_name(source):
 def changed_region(before, after):
     """The soft region of what a generator changed, so that what it left alone keeps the photo's own sharpness.
 
-    A generator without an attention loses something everywhere: its changes count from 6 of 255 (mean over the channels,
-    smoothed over 3 % of the side), in full from 30. One whose attention shuts hands pixels through bit for bit, and what
-    it changes, it means to: then they count from 0.5, in full from 6, smoothed over 1 %.
+    A generator without an attention loses something everywhere: its changes count from 6 of 255 (mean over the
+    channels, smoothed over 3 % of the side), in full from 30. One whose attention shuts hands pixels through bit for
+    bit, and what it changes, it means to: then they count from 0.5, in full from 6, smoothed over 1 %.
 
     Args:
         before, after: uint8 S×S×3, the crop and its translation.
