@@ -43,6 +43,8 @@ _HOMES = {
     "NoFaceError": "maskhub.errors",
     "PhotoError": "maskhub.errors",
     "SourceError": "maskhub.errors",
+    "VideoError": "maskhub.errors",
+    "FrameTranslator": "maskhub.pipelines.live",
     # diffusers looks up the base class of a saved component in the package that its model_index.json names
     "ModelMixin": "diffusers",
 }

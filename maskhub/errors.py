@@ -13,6 +13,7 @@ __all__ = [
     "NoFaceError",
     "PhotoError",
     "SourceError",
+    "VideoError",
     "first_line",
 ]
 
@@ -33,6 +34,10 @@ class PhotoError(MaskHubError):
 
 class NoFaceError(PhotoError):
     """A photo in which no face was found."""
+
+
+class VideoError(MaskHubError):
+    """A film that can't be read or written."""
 
 
 class SourceError(MaskHubError):

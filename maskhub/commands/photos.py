@@ -32,14 +32,14 @@ def mask(
     overwrite: bool = False,
     provenance: bool = True,
 ) -> int:
-    """Put face masks on a photo, a folder of photos, or a Hub dataset.
+    """Put face masks on a photo, a folder of photos, a Hub dataset, or a film.
 
     Masks are drawn by rule, or with --model by a trained network. Results that are there already are kept, so a run
     that was broken off goes on; what can't be done is listed in OUTPUT/failures.csv.
 
     Args:
-        input: A photo, a folder, or user/dataset[:split][@revision][#column] on the Hub.
-        output: Where the result goes: a file for a photo, else a folder.
+        input: A photo, a folder, user/dataset[:split][@revision][#column] on the Hub, or a film such as clip.mp4.
+        output: Where the result goes: a file for a photo or a film, else a folder.
         style: surgical, kn95, cup, cloth, patterned, neoprene, or random.
         colour: A colour of that style, such as blue, black or white, or random.
         wrongly_worn: Probability that a mask is worn wrongly (nose, chin, or nose and mouth out).
@@ -63,6 +63,12 @@ def mask(
             )
         return _translate("mask", Path(input), output, model, device, overwrite, provenance, seed)
     source = Path(input).expanduser()
+    if _is_film(source):
+        if regions or boxes != "none" or workers is not None:
+            raise ConfigError("a film has no regions, boxes or workers: leave them out.")
+        from maskhub.commands.film import mask_by_rule
+
+        return mask_by_rule(source, output, wearing, provenance)
     if source.is_file():
         return _mask_one(source, output, wearing, regions, boxes, provenance)
     if not source.exists() and (input.count("/") != 1 or source.suffix.lower() in _suffixes()):
@@ -85,11 +91,11 @@ def unmask(
     overwrite: bool = False,
     provenance: bool = True,
 ) -> int:
-    """Take the mask off every face of a photo or of a folder of photos.
+    """Take the mask off every face of a photo, of a folder of photos, or of a film.
 
     Args:
-        input: A photo or a folder.
-        output: Where the result goes: a file for a photo, a folder for a folder.
+        input: A photo, a folder, or a film such as clip.mp4.
+        output: Where the result goes: a file for a photo or a film, a folder for a folder.
         model: Pipeline folder or Hub id; the bundled checkpoint if not given.
         device: cpu, cuda, mps, or auto for the best there is.
         overwrite: Make results anew that exist already.
@@ -203,6 +209,16 @@ def _mask_one(source, output, wearing, regions, boxes, provenance):
     return 0
 
 
+def _is_film(source):
+    from maskhub.faces.photo import PHOTO_SUFFIXES
+
+    if source.suffix.lower() in PHOTO_SUFFIXES or source.is_dir():  # the libraries for films are not even loaded
+        return False
+    from maskhub.pipelines.video import is_video
+
+    return is_video(source)
+
+
 def _suffixes():
     from maskhub.faces.photo import PHOTO_SUFFIXES
 
@@ -216,6 +232,10 @@ def _translate(direction, source, output, model, device, overwrite, provenance, 
     if not source.exists():
         raise PhotoError(f"there is no photo or folder {source}.")
     pipeline = load_pipeline(model, device)
+    if _is_film(source):
+        from maskhub.commands.film import translate
+
+        return translate(direction, source, output, pipeline, seed, provenance)
     if source.is_file():
         save_photo(pipeline(source, direction, seed=seed, provenance=provenance), output)
         print(f"wrote {output}")

@@ -1,0 +1,45 @@
+"""``maskhub mask | unmask`` of a film: from one file to another, with a bar."""
+
+from maskhub.errors import ConfigError
+
+__all__ = ["mask_by_rule", "translate"]
+
+
+def mask_by_rule(source, output, wearing, provenance):
+    """Put masks by rule on the faces of a film; ``wearing`` is a :class:`maskhub.data.masked.Wearing`."""
+    from maskhub.pipelines.live import FrameTranslator, RuleMasker
+    from maskhub.provenance import RULE, Provenance
+
+    colour = None if wearing.colour == "random" else wearing.colour
+    masker = RuleMasker(wearing.style, colour, wearing.way, wearing.portion)
+    tag = Provenance("mask", RULE) if provenance else None
+    return _run(source, output, FrameTranslator(masker, "mask", seed=wearing.seed), tag)
+
+
+def translate(direction, source, output, pipeline, seed, provenance):
+    """Translate the faces of a film by a pipeline."""
+    from maskhub.pipelines.live import FrameTranslator
+
+    tag = pipeline.provenance(direction) if provenance else None
+    return _run(source, output, FrameTranslator(pipeline, direction, seed=seed), tag)
+
+
+def _run(source, output, translator, tag):
+    from contextlib import closing
+
+    from tqdm import tqdm
+
+    from maskhub.pipelines.video import Film
+
+    if output.is_dir():
+        raise ConfigError(f"{output} is a folder: name the file to write, as in {output / source.name}.")
+    film = Film(source, output, translator, tag)
+    with tqdm(total=film.total or None, unit="frame") as bar, closing(iter(film)) as steps:
+        for _ in steps:
+            bar.update()
+        bar.total = film.report.frames
+        bar.refresh()
+    report = film.report
+    damaged = f", {report.damaged} damaged packets left out" if report.damaged else ""
+    print(f"wrote {output}: {report.with_faces} of {report.frames} frames with a face, sound {report.sound}{damaged}")
+    return 0
