@@ -7,8 +7,9 @@ from films import film, written
 
 from maskhub import ConfigError, VideoError
 from maskhub.cli import main
+from maskhub.pipelines import video
 from maskhub.pipelines.live import FrameTranslator, RuleMasker
-from maskhub.pipelines.video import Film, look, upright
+from maskhub.pipelines.video import Film, look
 from maskhub.provenance import Provenance, read_provenance
 
 
@@ -21,9 +22,7 @@ def frames_of(path):
     with av.open(str(path)) as container:
         read = [(frame.time, frame) for frame in container.decode(video=0)]
         start = read[0][0]
-        pixels = [
-            np.rot90(frame.to_ndarray(format="rgb24", interpolation=EXACT), frame.rotation // 90) for _, frame in read
-        ]
+        pixels = [video.upright(frame) for _, frame in read]
         return [time - start for time, _ in read], pixels
 
 
