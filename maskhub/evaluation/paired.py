@@ -113,7 +113,9 @@ class MatchedPictures:
             key = _stem(picture.name)
             missing = [what for what, paths in self._paths.items() if key not in paths]
             if missing:
-                failures.append((picture.name, f"there is no {missing[0]} of this name in {self.folders[missing[0]]}."))
+                failures.append(
+                    (picture.name, f"there is no {missing[0]} picture of this name in {self.folders[missing[0]]}.")
+                )
                 continue
             try:
                 found = {what: split_alpha(open_photo(paths[key]))[0] for what, paths in self._paths.items()}

@@ -49,8 +49,11 @@ def measure_quality(real, generated, network, *, groups=(), batch_size=16, kept=
         the keyword arguments of :func:`~maskhub.evaluation.report.write_report`.
 
     Raises:
-        ConfigError: a set of fewer than two pictures, or a column that one of the sets does not have.
+        ConfigError: a set of fewer than two pictures, a column that one of the sets does not have, or a number of
+            pictures or resamples that is too small.
     """
+    if batch_size < 1 or resamples < 2:
+        raise ConfigError(f"a batch needs 1 picture (not {batch_size}), an interval 2 resamples (not {resamples}).")
     for name, pictures in (("real", real), ("generated", generated)):
         missing = [column for column in groups if column not in pictures.columns and column != SPLIT]
         if missing:
@@ -154,9 +157,11 @@ class _Side:
         self.n = self.statistics.n
         self.failures = list(pictures.failures)
         if self.n < 2:
+            count = f"{self.n or 'no'} picture{'' if self.n == 1 else 's'}"
+            reason = ": {}: {}".format(*self.failures[0]) if self.failures else "."
             raise ConfigError(
-                f"the {kind} set {self.spec} has {self.n} picture{'' if self.n == 1 else 's'} that can be measured; "
-                f"a distance between sets needs at least 2 of each, and means something from {ENOUGH}."
+                f"the {kind} set {self.spec} has {count} that can be measured, and a distance between sets needs at "
+                f"least 2 of each{reason}"
             )
 
     def _value(self, picture, column):

@@ -11,6 +11,7 @@ otherwise). ``figures`` maps names to figures, or names of rows to such a mappin
 import io
 import json
 import math
+import re
 import shutil
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from maskhub.errors import ConfigError, SourceError
 __all__ = ["BestAndWorst", "card_with_results", "figure", "read_report", "results_block", "write_report"]
 
 KEYS = ("measure", "maskhub", "settings", "figures", "groups", "warnings")
+SECONDARY = re.compile(r"σ$|median$|percentile$|(same|different) mean$|FAR met|presence$|masked before$")
+"""Figures that a report has and a card does without."""
 HIGHER_IS_BETTER = ("psnr", "ssim", "identity", "detected", "found", "tar")
 
 
@@ -178,20 +181,23 @@ def results_block(reports):
     for report in reports:
         settings = report["settings"]
         dataset = str(settings.get("dataset") or settings.get("real") or settings.get("photos") or "photos")
-        if Path(dataset).is_absolute() or dataset.startswith((".", "~")):
-            dataset = Path(dataset).name  # whose folder it lies in is nobody else's business
+        name = ", ".join(_public(part) for part in dataset.split(", "))
+        title = " ".join(filter(None, (report["measure"], settings.get("direction"))))
         network = settings.get("network")
-        for name, value, n in _flat(report["figures"], set(settings.get("baselines", ()))):
+        for metric, entry in _flat(report["figures"], set(settings.get("baselines", ()))):
+            if SECONDARY.search(metric):
+                continue
+            args = {"maskhub": report["maskhub"]} | {key: entry[key] for key in ("n", "interval") if key in entry}
             results.append(
                 EvalResult(
                     task_type="image-to-image",
-                    dataset_type=dataset if _is_hub_id(dataset) else "imagefolder",
-                    dataset_name=dataset,
+                    dataset_type=name if _is_hub_id(name) else "imagefolder",
+                    dataset_name=name,
                     dataset_split="held-out tenth" if settings.get("split") == "held-out" else None,
-                    metric_type=_metric_type(name),
-                    metric_name=f"{report['measure']}: {name}" + (f" ({network})" if network else ""),
-                    metric_value=value,
-                    metric_args={"maskhub": report["maskhub"]} | ({"n": n} if n is not None else {}),
+                    metric_type=_metric_type(metric),
+                    metric_name=f"{title}: {metric}" + (f" ({network})" if network else ""),
+                    metric_value=entry["value"],
+                    metric_args=args,
                 )
             )
     return results
@@ -224,13 +230,11 @@ def card_with_results(folder, reports):
         raise ConfigError(f"the front matter of {path} can't be read: {str(error).splitlines()[0]}") from error
     results = results_block(reports)
     name = card.data.model_name or next((line[2:] for line in card.text.splitlines() if line.startswith("# ")), "model")
-    card.data.model_name, card.data.eval_results = name, results
+    card.data.model_name, card.data.eval_results = name.split(":")[0], results
     begin, end = "<!-- figures of maskhub evaluate -->", "<!-- end of figures -->"
-    rows = [
-        f"| {r.metric_name} | {r.metric_value:.4g} | {(r.metric_args or {}).get('n', '')} | {r.dataset_name} |"
-        for r in results
-    ]
-    block = "\n".join([begin, "## Figures", "", "| figure | value | n | photos |", "|---|---|---|---|", *rows, "", end])
+    rows = [f"| {r.metric_name} | {_row(r)} |" for r in results]
+    block = [begin, "## Figures", "", "| figure | value | 95 % | n | photos |", "|---|---|---|---|---|", *rows, "", end]
+    block = "\n".join(block)
     body = card.text.replace(" No\nfigures have been measured for this checkpoint yet.", "")
     if begin in body and end in body:
         body = body[: body.index(begin)] + block + body[body.index(end) + len(end) :]
@@ -243,17 +247,30 @@ def card_with_results(folder, reports):
     return len(results)
 
 
+def _row(result):
+    """Value, interval, n and photos of a table's row."""
+    low, high = result.metric_args.get("interval") or (None, None)
+    ends = "" if low is None else f"{low:.4g} to {high:.4g}"
+    photos = result.dataset_name + (f", {result.dataset_split}" if result.dataset_split else "")
+    return " | ".join([f"{result.metric_value:.4g}", ends, str(result.metric_args.get("n", "")), photos])
+
+
 def _flat(figures, leave_out=(), prefix=""):
-    """``(name, value, n)`` of every figure that has a value."""
+    """``(name, figure as a dict)`` of every figure that has a value."""
     for name, entry in figures.items():
         if name in leave_out:
             continue
         if isinstance(entry, dict) and "value" not in entry:
             yield from _flat(entry, leave_out, f"{prefix}{name}, ")
             continue
-        value, n = (entry.get("value"), entry.get("n")) if isinstance(entry, dict) else (entry, None)
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
-            yield prefix + name, value, n
+        entry = entry if isinstance(entry, dict) else {"value": entry}
+        if isinstance(entry["value"], (int, float)) and not isinstance(entry["value"], bool):
+            yield prefix + name, entry
+
+
+def _public(dataset):
+    """A Hub id as it is, a folder without the folder that it lies in, which is nobody else's business."""
+    return Path(dataset).name if Path(dataset).is_absolute() or dataset.startswith((".", "~")) else dataset
 
 
 def _metric_type(name):

@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from maskhub.data.rows import open_rows
 from maskhub.data.sources import is_held_out
-from maskhub.errors import MaskHubError, SourceError
+from maskhub.errors import ConfigError, MaskHubError, SourceError
 from maskhub.faces.photo import open_photo, split_alpha
 
 __all__ = ["Picture", "PictureSet"]
@@ -48,10 +48,12 @@ class PictureSet:
         total: pictures looked at in the last pass.
 
     Raises:
-        SourceError: no such source, or no picture in it.
+        SourceError: no such source, or no picture in it. ConfigError: a limit below 1.
     """
 
     def __init__(self, spec, *, held_out=False, limit=None, translate=None, title=None):
+        if limit is not None and limit < 1:
+            raise ConfigError(f"the limit of photos is {limit}; it must be at least 1.")
         self.spec, self.held_out, self.limit, self.translate, self.title = str(spec), held_out, limit, translate, title
         self._rows = open_rows(self.spec)
         self.columns = list(self._rows.columns)

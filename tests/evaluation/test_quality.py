@@ -20,7 +20,7 @@ def network():
 
 
 def measure(real, made, network, **options):
-    return measure_quality(PictureSet(real), PictureSet(made), network, resamples=4, **options)
+    return measure_quality(PictureSet(real), PictureSet(made), network, **{"resamples": 4} | options)
 
 
 def test_a_set_and_itself_are_zero_apart(tmp_path, network):
@@ -91,6 +91,15 @@ def test_too_few_none_and_a_single_one(tmp_path, network):
     real = clouds(tmp_path / "a", 3)
     with pytest.raises(ConfigError, match=r"generated set .* has 1 picture that can be measured"):
         measure(real, clouds(tmp_path / "b", 1), network)
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "cut.png").write_bytes(next(real.glob("*.png")).read_bytes()[:99])
+    with pytest.raises(ConfigError, match=r"no pictures that can be measured.*: cut.png: .*damaged or cut short"):
+        measure(real, broken, network)
+    with pytest.raises(ConfigError, match="limit of photos is 0"):
+        PictureSet(real, limit=0)
+    with pytest.raises(ConfigError, match=r"not 0.*not 1"):
+        measure(real, real, network, batch_size=0, resamples=1)
     (tmp_path / "empty").mkdir()
     with pytest.raises(SourceError, match="holds no photo"):
         measure(real, tmp_path / "empty", network)

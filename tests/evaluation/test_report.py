@@ -139,14 +139,32 @@ def test_the_card_gets_the_models_own_figures(report, tmp_path):
     assert (result.metric_type, result.metric_value, result.metric_args) == (
         "psnr",
         21.5,
-        {"maskhub": maskhub.__version__, "n": 10},
+        {"maskhub": maskhub.__version__, "n": 10, "interval": [20.0, 23.0]},
     )
     assert (result.dataset_name, result.dataset_split) == ("faces", "held-out tenth")
     text = (tmp_path / "README.md").read_text()
     assert "someone" not in text and "No\nfigures" not in text and text.index("## Figures") < text.index("## Limits")
+    assert "| pairs: made, psnr | 21.5 | 20 to 23 | 10 | faces, held-out tenth |" in text
     first = text
     card_with_results(tmp_path, reports)
     assert (tmp_path / "README.md").read_text() == first  # the same again, not twice
+
+
+def test_both_ways_and_both_sources_can_be_told_apart_in_a_card(tmp_path):
+    made = figure(0.9, (0.8, 1.0), 30)
+    ways = [
+        write_report(tmp_path / f"{way}.json", "masks", {"photos": "a/b", "direction": way}, {"success": made})
+        for way in ("mask", "unmask")
+    ]
+    both = {"photos": "/home/someone/bare, /home/someone/worn"}
+    figures = {"there and back": {"mean error": made, "σ": 3.0, "median": 4.0}}
+    results = results_block([*ways, write_report(tmp_path / "cycle.json", "cycle", both, figures)])
+    assert [r.metric_name for r in results] == [
+        "masks mask: success",
+        "masks unmask: success",
+        "cycle: there and back, mean error",
+    ]
+    assert [(r.dataset_name, r.dataset_type) for r in results[1:]] == [("a/b", "a/b"), ("bare, worn", "imagefolder")]
 
 
 def test_a_card_is_begun_or_refused(report, tmp_path):
