@@ -36,6 +36,12 @@ class AttentionGANConfig(WornConfig):
     """Channels of the light generator's grids, the finest first."""
     light_blocks: tuple[int, ...] = (1, 1, 3)
     """Residual blocks on each of them."""
+    fold: int = 1
+    """By how much the light generator folds the picture even for its last layers: 1 for 128 pixels, 2 for 256."""
+    detail: int = 12
+    """Channels of its last layers."""
+    detail_blocks: int = 0
+    """Residual blocks among them."""
     generator_width: int = 64
     """Channels after the generators' first convolution."""
     blocks: int = 9
@@ -177,7 +183,10 @@ class AttentionGAN(Method):
 def _generator(config, noise):
     if config.generator == "light":
         blocks = tuple(config.light_blocks)
-        return LightGenerator(widths=tuple(config.widths), blocks=blocks, residual=True, noise=noise[0])
+        return LightGenerator(
+            widths=tuple(config.widths), blocks=blocks, fold=config.fold, detail=config.detail,
+            detail_blocks=config.detail_blocks, residual=True, noise=noise[0],
+        )  # fmt: skip
     return AttentionGenerator(
         width=config.generator_width, blocks=config.blocks, contents=config.contents, norm=config.norm,
         noise=tuple(noise),

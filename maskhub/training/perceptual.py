@@ -24,16 +24,18 @@ class PerceptualLoss(nn.Module):
 
     Args:
         stages: how many of VGG16's five stages are looked at; the cost lies in the first three.
+        crop: side in pixels of the square, another one each time, that is looked at within the region's rows and
+            columns; 0: all of the region's rows.
         weights: file, folder or Hub id with ``vgg16_lpips.safetensors``.
 
     Raises:
         CheckpointError: no such weights.
     """
 
-    def __init__(self, stages=3, weights=None):
+    def __init__(self, stages=3, weights=None, crop=0):
         super().__init__()
         path = find_weights("vgg16_lpips.safetensors", weights)
-        self.layers, tensors = LPIPS_LAYERS[:stages], read_tensors(path)
+        self.layers, self.crop, tensors = LPIPS_LAYERS[:stages], crop, read_tensors(path)
         self.vgg = VGG.load(path, 16).to(memory_format=torch.channels_last)
         for stage in range(stages):
             self.register_buffer(f"head{stage}", tensors[f"lin{stage}.weight"])
@@ -45,14 +47,12 @@ class PerceptualLoss(nn.Module):
             made, wanted: N×3×H×W in [-1, 1].
             region: N×1×H×W in [0, 1]; rows that it leaves free in all pictures are not looked at.
         """
-        rows = region.amax((0, 1, 3)).nonzero()[:, 0]
-        if not len(rows):
+        if not region.any():
             return made.sum() * 0.0
-        height = region.shape[2]
-        top, bottom = max(int(rows[0]) - MARGIN, 0), min(int(rows[-1]) + 1 + MARGIN, height)
-        if bottom - top < 32:
-            top, bottom = max(bottom - 32, 0), max(bottom, 32)
-        made, wanted, region = (x[:, :, top:bottom].float() for x in (made, wanted, region))
+        rows, columns = (_span(region.amax((0, 1, over)), self.crop) for over in (3, 2))
+        if not self.crop:
+            columns = slice(None)
+        made, wanted, region = (x[:, :, rows, columns].float() for x in (made, wanted, region))
         with torch.no_grad():
             truth = self._look(wanted)
         total = 0.0
@@ -65,6 +65,20 @@ class PerceptualLoss(nn.Module):
     def _look(self, images):
         seen = self.vgg(((images + 1) / 2).contiguous(memory_format=torch.channels_last), self.layers)
         return [x * (x.square().sum(1, keepdim=True) + 1e-8).rsqrt() for x in seen]
+
+
+def _span(covered, crop):
+    """From a little before the first covered pixel to a little after the last; ``crop`` of them at random, if given."""
+    where, side = covered.nonzero()[:, 0], len(covered)
+    first, last = max(int(where[0]) - MARGIN, 0), min(int(where[-1]) + 1 + MARGIN, side)
+    least = min(max(crop, 32), side)
+    if last - first < least:
+        first = max(min(first, side - least), 0)
+        last = first + least
+    if crop and last - first > crop:
+        first += int(torch.randint(last - first - crop + 1, ()))
+        last = first + crop
+    return slice(first, last)
 
 
 class IdentityLoss(nn.Module):
@@ -94,8 +108,9 @@ class IdentityLoss(nn.Module):
         return (1 - (self._embedded(made) * truth).sum(1)).mean()
 
     def _embedded(self, images):
+        images = F.avg_pool2d(images.float(), max(images.shape[3] // 112, 1))  # else the sampling would skip pixels
         middle = (2 * self.LEFT + self.SIDE - 1, 2 * self.TOP + self.SIDE - 1)
         theta = torch.tensor([[self.SIDE, 0, middle[0]], [0, self.SIDE, middle[1]]], device=images.device)
         grid = F.affine_grid(theta.expand(len(images), 2, 3), (len(images), 3, 112, 112), align_corners=False)
-        faces = F.grid_sample(images.float(), grid, mode="bilinear", padding_mode="border", align_corners=False)
+        faces = F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
         return self.network(faces.flip(1) * (127.5 / 128))

@@ -41,6 +41,12 @@ class UnmaskerConfig(WornConfig):
     """Channels of the generator's grids, the finest first; each a multiple of 16 pixels in all."""
     blocks: tuple[int, ...] = (1, 1, 3)
     """Residual blocks on each of them."""
+    fold: int = 1
+    """By how much the picture is folded even for the last layers: 1 for 128 pixels, 2 for 256."""
+    detail: int = 12
+    """Channels of the last layers."""
+    detail_blocks: int = 0
+    """Residual blocks among them."""
     real_faces: int = 2
     """Really masked faces beside the pairs of each micro-batch."""
     bare_faces: int = 1
@@ -66,6 +72,8 @@ class UnmaskerConfig(WornConfig):
     generator."""
     perceptual_stages: int = 3
     """Stages of VGG16 that the perceptual loss looks at, 1 to 5."""
+    perceptual_crop: int = 0
+    """Side in pixels of the square that it looks at, another one each time; 0: the whole region."""
     weights_dir: str | None = None
     """Folder or Hub repository with vgg16_lpips.safetensors and mobilefacenet.safetensors; else MASKHUB_WEIGHTS."""
     pool_size: int = 0
@@ -79,10 +87,10 @@ class UnmaskerConfig(WornConfig):
         super().check()
         for name in (
             "lambda_l1", "lambda_perceptual", "lambda_identity", "lambda_attention", "lambda_gan", "pool_size",
-            "real_faces", "bare_faces", "discriminator_layers",
+            "real_faces", "bare_faces", "discriminator_layers", "detail_blocks", "perceptual_crop",
         ):  # fmt: skip
             check_least(self, name, 0)
-        for name in ("discriminator_width", "compared_faces"):
+        for name in ("discriminator_width", "compared_faces", "fold", "detail"):
             check_least(self, name, 1)
         if self.real_faces > self.batch_size or self.bare_faces >= self.batch_size:
             raise ConfigError("--real-faces must not be above --batch-size, and --bare-faces must be below it.")
@@ -94,9 +102,11 @@ class UnmaskerConfig(WornConfig):
 
 def check_grids(config):
     """Raise :class:`ConfigError` where the light generator's coarsest grid does not fit the resolution."""
-    cell = 4 << (len(config.widths) - 1)
+    cell = 4 * config.fold << (len(config.widths) - 1)
     if config.resolution % cell:
-        raise ConfigError(f"--widths {config.widths} needs a --resolution that is a multiple of {cell}.")
+        raise ConfigError(
+            f"--widths {config.widths} with --fold {config.fold} needs a --resolution that is a multiple of {cell}."
+        )
 
 
 class Unmasker(Method):
@@ -106,7 +116,10 @@ class Unmasker(Method):
     paper = "https://arxiv.org/abs/1911.11897"
 
     def __init__(self, config, seed=0):
-        generator = LightGenerator(widths=tuple(config.widths), blocks=tuple(config.blocks))
+        generator = LightGenerator(
+            widths=tuple(config.widths), blocks=tuple(config.blocks), fold=config.fold, detail=config.detail,
+            detail_blocks=config.detail_blocks,
+        )  # fmt: skip
         critic = PatchDiscriminator(
             width=config.discriminator_width, layers=config.discriminator_layers,
             norm="none" if config.spectral_norm else "instance",
@@ -114,7 +127,7 @@ class Unmasker(Method):
         super().__init__(config, {"unmasker": generator}, {"D": critic}, pools=("fake",), seed=seed)
         self.perceptual = self.identity = None
         if _ever(config, "lambda_perceptual"):
-            self.perceptual = PerceptualLoss(config.perceptual_stages, config.weights_dir)
+            self.perceptual = PerceptualLoss(config.perceptual_stages, config.weights_dir, config.perceptual_crop)
         if _ever(config, "lambda_identity"):
             self.identity = IdentityLoss(config.weights_dir)
         self.where = bundled_judge()

@@ -64,6 +64,7 @@ def count(network):
         (ResnetGenerator, {"blocks": 6}, 7_837_699),
         (UnetGenerator, {}, 54_413_955),
         (LightGenerator, {}, 3_396_484),
+        (LightGenerator, {"fold": 2, "detail": 32, "detail_blocks": 2}, 3_544_624),
         (UnetGenerator, {"depth": 7}, 41_828_995),
         (PatchDiscriminator, {}, 2_764_737),
         (PatchDiscriminator, {"in_channels": 6, "norm": "batch"}, 2_768_705),
@@ -146,6 +147,22 @@ def test_the_light_generators_work_is_counted():
     with torch.device("meta"), FlopCounterMode(display=False) as counter, torch.no_grad():
         LightGenerator()(torch.zeros(1, 3, 256, 256))
     assert counter.get_total_flops() < 4.6e9
+
+
+def test_a_grown_light_generator_begins_as_it_was_between_halving_and_doubling():
+    torch.manual_seed(0)
+    network = LightGenerator(widths=(8, 12), blocks=(1, 1), heads=2, detail=4)
+    small = torch.rand(2, 3, 32, 48) * 2 - 1
+    large = small.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    for _ in range(2):
+        made, attention = network(small, with_attention=True)
+        network = network.grown(detail=6, detail_blocks=1)
+        again, its_attention = network(large, with_attention=True)
+        for before, after in ((made, again), (attention, its_attention)):
+            assert torch.allclose(after, before.repeat_interleave(2, 2).repeat_interleave(2, 3), atol=1e-5)
+        small, large = large, large.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    with pytest.raises(ConfigError, match="detail is 5"):
+        network.grown(detail=5)
 
 
 def test_the_light_generators_noise_can_be_handed_in():
