@@ -1,29 +1,36 @@
-"""A dataset or a model on its way to the Hugging Face Hub, for whoever has a token."""
+"""A dataset or a model on its way to the Hugging Face Hub, for whoever signed in or has a token."""
 
 import os
 
 import gradio as gr
+from gradio.utils import get_space
 from huggingface_hub import get_token
 
 from maskhub.errors import ConfigError, MaskHubError
 from maskhub.hub import push_folder
 from space import photos
-from space.rooms import quiet
 
 __all__ = ["share"]
 
-HINT = {
-    "dataset": "At home: `hf auth login`, then `hf upload USER/NAME MASKHUB_HOME/datasets/NAME --repo-type dataset`.",
-    "model": "At home: `hf auth login`, then `maskhub push MASKHUB_HOME/models/NAME USER/NAME`.",
+LOCAL = ("", "127.0.0.1", "::1", "localhost")
+AT_HOME = {
+    "dataset": "`hf auth login`, then `hf upload USER/NAME MASKHUB_HOME/datasets/NAME --repo-type dataset`",
+    "model": "`hf auth login`, then `maskhub push MASKHUB_HOME/models/NAME USER/NAME`",
 }
 
 
-def logged_in():
-    """Whether this app may push with a token of its own: at home, where its user is the one who is logged in.
+def own_token():
+    """The token of whoever runs the app, where nobody else can reach it: at home; else None.
 
-    A Space's own token is never lent to visitors.
+    A Space's own token is never lent to visitors, nor is that of an app that others in the network see.
     """
-    return "SPACE_ID" not in os.environ and bool(get_token())
+    alone = os.environ.get("GRADIO_SERVER_NAME", "") in LOCAL and os.environ.get("GRADIO_SHARE", "").lower() != "true"
+    return get_token() if alone and "SPACE_ID" not in os.environ else None
+
+
+def signing_in():
+    """Whether visitors can sign in with Hugging Face: on a Space whose card says ``hf_oauth: true``."""
+    return bool(get_space()) and "OAUTH_CLIENT_ID" in os.environ
 
 
 def share(kind, chosen, folder):
@@ -34,29 +41,27 @@ def share(kind, chosen, folder):
         chosen: the component whose value names what is shared.
         folder: its value → the folder; raises MaskHubError.
     """
+    known = "the one you signed in with" if signing_in() else "the one logged in here" if own_token() else ""
     with gr.Accordion("Share on the Hugging Face Hub", open=False, elem_id=f"{kind}-share"):
-        repo = gr.Textbox(label="Repository", placeholder="user/name", max_lines=1)
+        if signing_in():
+            gr.LoginButton(size="sm", elem_id=f"{kind}-sign-in")
+        repo = gr.Textbox(label="Repository", placeholder="user/name", max_lines=1, elem_id=f"{kind}-repo")
         token = gr.Textbox(
-            label="Token with write access" + (" (empty: the one logged in here)" if logged_in() else ""),
-            type="password",
-            placeholder="hf_…",
-            max_lines=1,
-        )
+            label="Token with write access" + (f" (empty: {known})" if known else ""), type="password",
+            placeholder="hf_…", max_lines=1, elem_id=f"{kind}-token",
+        )  # fmt: skip
         private = gr.Checkbox(True, label="Make a new repository private", container=False)
-        hint = gr.Markdown(HINT[kind], elem_classes="note", visible=not logged_in())
-        push = gr.Button(f"Push the {kind}", visible=logged_in(), elem_id=f"{kind}-push")
+        push = gr.Button(f"Push the {kind}", elem_id=f"{kind}-push")
         result = photos.line(f"{kind}-pushed")
-        gr.Markdown("A token is used for this one upload and kept nowhere.", elem_classes="note")
+        note = f"A token is used for this one upload and kept nowhere. From your own machine: {AT_HOME[kind]}."
+        gr.Markdown(note, elem_classes="note")
 
-    def able(token):
-        ready = bool(token.strip()) or logged_in()
-        return gr.update(visible=ready), gr.update(visible=not ready)
-
-    def send(chosen, repo, token, private):
+    def send(chosen, repo, typed, private, signed_in: gr.OAuthToken | None):
         try:
-            token = token.strip() or (get_token() if logged_in() else None)
+            token = typed.strip() or (signed_in.token if signed_in else own_token())
             if not token:
-                raise ConfigError("give a token with write access: https://huggingface.co/settings/tokens")
+                first = "sign in, or give" if signing_in() else "give"
+                raise ConfigError(f"{first} a token with write access, from https://huggingface.co/settings/tokens.")
             if not repo.strip():
                 raise ConfigError("name the repository, as in user/name.")
             url = push_folder(folder(chosen), repo.strip(), repo_type=kind, private=private or None, token=token)
@@ -64,5 +69,4 @@ def share(kind, chosen, folder):
             return photos.problem(error), ""
         return photos.done(f"Pushed to {url}"), ""
 
-    token.input(able, token, [push, hint], **quiet)
-    push.click(send, [chosen, repo, token, private], [result, token], api_visibility="private")
+    push.click(send, [chosen, repo, token, private], [result, token], concurrency_id="share", api_visibility="private")

@@ -138,7 +138,7 @@ def build(pipe):
     heard = {"api_visibility": "private", "concurrency_id": "uploads"}
     taken = [problem, status, refused, files, dataset]
     chain(bring.click(take, [files, name, split, attributes, key], taken, show_progress_on=files, **heard))
-    ask = "(name, key) => confirm(`Delete ${name} for good?`) ? [name, key] : ['', key]"
+    ask = "(name, key) => confirm(`Delete ${name} for good?`) ? [name, key] : [null, key]"
     chain(delete.click(remove, [dataset, key], [problem, status, dataset], js=ask, **rooms.quiet))
     for filter in (dataset, part, model):
         chain(filter.input(lambda: 0, None, page, **rooms.quiet))

@@ -8,7 +8,7 @@ import pandas as pd
 from PIL import Image
 
 from maskhub.data.labelled import parse_attributes
-from maskhub.errors import MaskHubError
+from maskhub.errors import ConfigError, MaskHubError
 from maskhub.service.datasets import attribute_choices
 from maskhub.service.jobs import Request, max_steps
 from space import photos, rooms
@@ -26,12 +26,23 @@ STATES = {"queued": "waits its turn", "running": "training", "finished": "done",
 MEANS = {"real": "real faces", "fake": "generated faces", "combined": "generator through discriminator"}
 SERIES = {"real": "#2a78d6", "fake": "#e34948", "combined": "#3f9b46"}
 NOTIFY = """async (wanted) => {
-  if (!wanted || !('Notification' in window)) return wanted && 'Notification' in window;
-  return (await Notification.requestPermission()) === 'granted';
+  if (!wanted) return [false, ''];
+  const here = 'Notification' in window;
+  const may = here && (await Notification.requestPermission()) === 'granted';
+  return [may, may ? '' : here ? 'refused' : 'unknown'];
 }"""
+REFUSED = {
+    "unknown": "this browser shows no notices: give a webhook under More options.",
+    "refused": "this browser does not let the page show notices: allow them in its settings, or give a webhook under "
+    "More options. Within huggingface.co a Space may not ask: open it in a tab of its own.",
+}
 TELL = """(text, wanted) => {
-  if (text && wanted && 'Notification' in window && Notification.permission === 'granted')
-    new Notification('maskhub', { body: text.split('|')[1] });
+  if (!text || !wanted || !('Notification' in window) || Notification.permission !== 'granted') return;
+  try {
+    new Notification('maskhub', { body: text.slice(text.indexOf('|') + 1), tag: text });
+  } catch (error) {
+    console.info('no notices here but those of the page', error);  // Chromium on Android
+  }
 }"""
 
 
@@ -69,7 +80,9 @@ def build(pipe):
                     label="Webhook, told when it is done (JSON POST)", placeholder="https://example.org/hook",
                     max_lines=1, elem_id="train-webhook",
                 )  # fmt: skip
-            notify = gr.Checkbox(False, label="Tell me in this browser when it is done", container=False)
+            notify = gr.Checkbox(
+                False, label="Tell me in this browser when it is done", container=False, elem_id="train-notify"
+            )
             launch = gr.Button("Train", variant="primary", elem_id="train")
             problem = photos.line("train-problem")
             gr.Markdown(ABOUT, elem_classes="note")
@@ -101,6 +114,7 @@ def build(pipe):
             )  # fmt: skip
     timer = gr.Timer(1.5, active=False)
     seen, notice = gr.State({}), gr.Textbox(visible="hidden", elem_id="train-notice", label="notice")
+    refused = gr.Textbox(visible=False, label="why there are no notices")
 
     def offer(dataset, attributes, start, key):
         datasets, dataset = rooms.offered(rooms.dataset_choices(key), dataset, "builtin:pixel-faces")
@@ -211,19 +225,22 @@ def build(pipe):
     launch.click(begin, options, [problem, job, name, timer], **quiet).then(
         watch, [job, key, seen], seeing, **quiet
     ).then(None, js=photos.scroll_to("train-job", "train-problem"), api_visibility="private")
-    notify.input(None, notify, notify, js=NOTIFY, api_visibility="private")
+    notify.input(None, notify, [notify, refused], js=NOTIFY, api_visibility="private").then(
+        lambda why: photos.problem(ConfigError(REFUSED[why])) if why in REFUSED else "", refused, problem, **quiet
+    )
     timer.tick(watch, [job, key, seen], seeing, trigger_mode="once", **quiet)
     job.input(watch, [job, key, seen], seeing, **quiet)
     notice.change(None, [notice, notify], None, js=TELL, api_visibility="private")
-    notice.change(_toast, notice, None, **quiet).then(present, [model, key], shown, **quiet).then(
-        offer, asked, offered, **quiet
-    )
+    # through the queue, without which nothing pops up
+    notice.change(_toast, notice, None, show_progress="hidden", api_visibility="private").then(
+        present, [model, key], shown, **quiet
+    ).then(offer, asked, offered, **quiet)
     for button, what in ((cancel, "cancel"), (forget, "remove")):
         button.click(lambda id, key, what=what: act(what, id, key), [job, key], problem, **quiet).then(
             look, [job, key, seen], seeing, **quiet
         )
     model.input(present, [model, key], shown, **quiet)
-    ask = "(name, key) => confirm(`Delete the model ${name} for good?`) ? [name, key] : ['', key]"
+    ask = "(name, key) => confirm(`Delete the model ${name} for good?`) ? [name, key] : [null, key]"
     drop.click(drop_model, [model, key], problem, js=ask, **quiet).then(present, [model, key], shown, **quiet)
 
 
@@ -316,7 +333,7 @@ def _told(job):
 
 def _toast(text):
     if text:
-        gr.Info(text.split("|", 1)[1], title="maskhub")
+        gr.Info(html.escape(text.split("|", 1)[1]), title="maskhub")
 
 
 def _card(entry):
