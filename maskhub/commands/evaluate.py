@@ -10,7 +10,7 @@ from maskhub.errors import ConfigError
 
 __all__ = ["card", "pairs", "print_figures", "quality", "report"]
 
-MEASURES = ("psnr", "ssim", "lpips", "identity")
+MEASURES = ("psnr", "ssim", "lpips", "identity", "frechet")
 
 Reports = Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="REPORT.json ...")]
 Report = Annotated[Path, tyro.conf.arg(metavar="REPORT.json")]
@@ -98,6 +98,7 @@ def pairs(
     direction: Literal["mask", "unmask"] = "unmask",
     measures: Annotated[str, tyro.conf.arg(metavar="NAME,...")] = "psnr,ssim,lpips,identity",
     encoder: Annotated[str, tyro.conf.arg(metavar="NAME")] = "mobilefacenet",
+    network: Annotated[str, tyro.conf.arg(metavar="NAME|FOLDER|USER/NAME")] = "efficientnet-lite0",
     weights_dir: Annotated[str | None, tyro.conf.arg(metavar="FOLDER|USER/NAME")] = None,
     baselines: bool = True,
     held_out: bool = False,
@@ -120,8 +121,9 @@ def pairs(
         generated: Folder of what was made of --input; a pipeline makes it if not given.
         model: Pipeline folder or Hub id; the bundled checkpoint if not given.
         direction: What the pipeline does, and with --photos what is input and what truth.
-        measures: Which of psnr, ssim, lpips and identity. The last two need weights.
+        measures: Which of psnr, ssim, lpips, identity and frechet. All but the first two need weights.
         encoder: Face encoder of the identity; never one that the network was trained against.
+        network: Feature network of frechet, as in `maskhub evaluate quality`.
         weights_dir: Where vgg16_lpips.safetensors and the encoder's weights lie; MASKHUB_WEIGHTS if not given.
         baselines: Measure the copied input, the mean face and OpenCV's inpaintings too.
         held_out: Only the tenth that is never trained on.
@@ -133,6 +135,7 @@ def pairs(
     from maskhub.commands.evaluate_faces import _card, _pipeline
     from maskhub.commands.photos import best_device
     from maskhub.evaluation.encoders import encoder as find_encoder
+    from maskhub.evaluation.features import feature_network
     from maskhub.evaluation.paired import MatchedPictures, WornPictures, measure_pairs
     from maskhub.evaluation.report import write_report
     from maskhub.evaluation.sets import PictureSet
@@ -149,6 +152,7 @@ def pairs(
         raise ConfigError("--regions and --generated belong to --input: with --photos both are made here.")
     lpips = Lpips(find_weights(LPIPS_FILE, weights_dir), best_device(device)) if "lpips" in wanted else None
     faces = find_encoder(encoder, weights_dir) if "identity" in wanted else None
+    features = feature_network(network, weights_dir, best_device(device)) if "frechet" in wanted else None
     pictures = PictureSet(photos or input, held_out=held_out, limit=limit, title="pairs")
     if photos is not None:
         sources = WornPictures(pictures, direction, seed)
@@ -162,8 +166,9 @@ def pairs(
             refuse_trained_against(_card(model, folder), [encoder])
         translate = lambda photo: pipeline(photo, direction)  # noqa: E731
     found = measure_pairs(
-        sources, translate, lpips=lpips, encoder=faces, baselines=baselines, groups=_names(groups), measures=wanted
-    )
+        sources, translate, lpips=lpips, encoder=faces, baselines=baselines, groups=_names(groups), measures=wanted,
+        network=features,
+    )  # fmt: skip
     made = {"generated": generated} if generated else {"model": model or "bundled"}
     found["settings"] |= made | {"direction": direction, "split": "held-out" if held_out else "all"}
     print_figures(write_report(output, "pairs", **found))

@@ -6,7 +6,8 @@
 
 Every figure is the mean over the pairs of the whole picture, of the region's *inside* (weighted by the region, LPIPS by
 its spatial map) and of its *outside* (where the region is 0). ``identity`` is the cosine between the faces' embeddings,
-``non_mask_change`` the mean change of the input outside the region, in 8-bit units.
+``non_mask_change`` the mean change of the input outside the region, in 8-bit units. ``frechet`` is no mean: it is the
+distance of the made pictures as a set from the true ones.
 """
 
 import math
@@ -20,6 +21,7 @@ from PIL import Image
 from maskhub.data.masked import Wearing, mask_faces
 from maskhub.errors import ConfigError, MaskHubError, SourceError
 from maskhub.evaluation.baselines import COPY, INPAINTINGS, MEAN_FACE, MeanFace, inpaint
+from maskhub.evaluation.frechet import FeatureStatistics, frechet_distance, frechet_interval
 from maskhub.evaluation.groups import by_group, check_columns
 from maskhub.evaluation.intervals import mean_figure
 from maskhub.evaluation.report import BestAndWorst
@@ -30,7 +32,7 @@ from maskhub.faces.photo import open_photo, split_alpha
 
 __all__ = ["MADE", "MatchedPictures", "Pair", "WornPictures", "measure_pairs"]
 
-MADE = "made"
+MADE, TRUTH = "made", "truth"
 DIRECTIONS = ("mask", "unmask")
 PLAIN = {"psnr": psnr, "ssim": ssim}
 KEPT_FAILED = 20
@@ -144,8 +146,9 @@ class MatchedPictures:
 
 
 def measure_pairs(
-    pairs, translate=None, *, lpips=None, encoder=None, baselines=True, groups=(), measures=("psnr", "ssim")
-):
+    pairs, translate=None, *, lpips=None, encoder=None, baselines=True, groups=(), measures=("psnr", "ssim"),
+    network=None,
+):  # fmt: skip
     """Measure what was made of the inputs of pairs, and the baselines, over the same pairs.
 
     Args:
@@ -158,6 +161,7 @@ def measure_pairs(
             masked, only the copy of the input is there.
         groups: columns by whose values the made pictures' figures are given apart.
         measures: of ``psnr`` and ``ssim``, which need no weights.
+        network: :class:`~maskhub.evaluation.features.FeatureExtractor` of the Fréchet distance, or None: without it.
 
     Returns:
         the keyword arguments of :func:`~maskhub.evaluation.report.write_report`.
@@ -172,7 +176,7 @@ def measure_pairs(
         f"made pictures by {score.upper()}: input, made, truth", "low" if score == "lpips" else "high"
     )
     rows, columns, failures, failed, sizes = defaultdict(list), [], [], {}, set()
-    without_region = 0
+    without_region, features = 0, _Features(network)
     for pair in pairs:
         try:
             made = (
@@ -191,6 +195,8 @@ def measure_pairs(
         judge = _Judge(pair, face, lpips, encoder, measures)
         for name, picture in methods.items():
             rows[name].append(judge(picture) if picture is not None else {})
+            features.add(name, picture)
+        features.add(TRUTH, pair.truth)
         columns.append(pair.columns)
         sizes.add(pair.input.shape[1::-1])
         without_region += pair.region is None
@@ -212,7 +218,7 @@ def measure_pairs(
         warnings.append(f"the pictures are of {len(sizes)} sizes; each was measured as it is.")
     if n < 30:
         warnings.append(f"only {n} pairs were measured: the figures say little.")
-    figures = {name: _figures(found) for name, found in rows.items()}
+    figures = {name: _figures(found) | features.figures(name) for name, found in rows.items()}
     return {
         "settings": pairs.describe()
         | {
@@ -220,6 +226,7 @@ def measure_pairs(
             "resolution": " ".join(sorted("{}×{}".format(*size) for size in sizes)[:4]),
             "lpips": "VGG16, v0.1; inside and outside: weighted mean of the spatial map" if lpips else None,
             "identity": getattr(encoder, "name", None),
+            "network": getattr(network, "name", None),
             "baselines": [name for name in rows if name != MADE],
             "interval": "95 %, percentiles of 1000 resamples of the pairs",
         },
@@ -257,6 +264,29 @@ class _Judge:
         if "_outside" in self.parts:
             out["non_mask_change"] = change(picture, self.pair.input, self.parts["_outside"])
         return out
+
+
+class _Features:
+    """What a feature network sees of every method's pictures."""
+
+    def __init__(self, network):
+        self.network, self.statistics = network, {}
+
+    def add(self, name, picture):
+        if self.network is None or picture is None:
+            return
+        if name not in self.statistics:
+            self.statistics[name] = FeatureStatistics(self.network.dimensions)
+        self.statistics[name].update(self.network(np.ascontiguousarray(picture.transpose(2, 0, 1))[None]))
+
+    def figures(self, name):
+        """The distance of a method's pictures from the truths, where there are at least two of both."""
+        ours, truth = self.statistics.get(name), self.statistics.get(TRUTH)
+        if ours is None or min(ours.n, truth.n) < 2:
+            return {}
+        value = frechet_distance(ours, truth)
+        ends = frechet_interval(value, ours.sample, truth.sample, (ours.n, truth.n))
+        return {"frechet": {"value": value, "interval": list(ends), "n": ours.n, "network": self.network.name}}
 
 
 def _baselines(pair, face, mean, fills):

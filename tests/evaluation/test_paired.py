@@ -9,10 +9,12 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from maskhub.errors import ConfigError, NoFaceError, SourceError
 from maskhub.evaluation.baselines import COPY, MEAN_FACE, MeanFace, inpaint
+from maskhub.evaluation.features import FeatureExtractor
 from maskhub.evaluation.paired import MADE, MatchedPictures, WornPictures, measure_pairs
 from maskhub.evaluation.sets import PictureSet
 from maskhub.evaluation.similarity import LPIPS_FILE, MOST_PSNR, Lpips, change, psnr, ssim
 from maskhub.faces.detect import detect
+from maskhub.models.features import FeatureNetwork
 
 
 @pytest.fixture
@@ -126,6 +128,17 @@ def test_worn_pairs_beside_baselines(heads, weights):
     assert found["groups"]["group"]["a"]["psnr"]["n"] == 2
     assert any("only 4 pairs" in warning for warning in found["warnings"])
     assert len(list(found["galleries"][0].parts())) == 2
+
+
+def test_the_frechet_distance_is_of_whole_sets(heads):
+    network = FeatureExtractor("small", FeatureNetwork("vgg16", layer=3, resolution=32), 32)
+    pairs = WornPictures(PictureSet(heads), "unmask")
+    truths = {pair.input.tobytes(): pair.truth for pair in pairs}
+    found = measure_pairs(pairs, lambda photo: Image.fromarray(truths[photo.tobytes()]), network=network)
+    made, copied = (found["figures"][name]["frechet"] for name in (MADE, COPY))
+    assert made["value"] == pytest.approx(0, abs=1e-3)  # the truths themselves
+    assert copied["value"] > 10 * abs(made["value"])
+    assert made["network"] == found["settings"]["network"] == "small" and made["n"] == 4
 
 
 def test_towards_masks_only_the_copy_is_a_baseline(heads):
