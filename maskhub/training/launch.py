@@ -10,7 +10,6 @@ import tyro
 
 from maskhub.errors import MaskHubError
 from maskhub.training.config import read_recipe
-from maskhub.training.loop import TrainingLoop
 
 __all__ = ["launch", "parse"]
 
@@ -30,6 +29,8 @@ def parse(config_class, description, args=None):
 
 def launch(method_class, config_class, description, args=None):
     """Run one training script; exits with 2 and one line where the user can mend what is wrong."""
+    from maskhub.training.loop import TrainingLoop  # a second to import, which the small networks' scripts do without
+
     loop, code = None, 0
     try:
         config = parse(config_class, description, args)

@@ -27,6 +27,7 @@ from accelerate import Accelerator
 import maskhub
 from maskhub.errors import CheckpointError, ConfigError, DivergenceError, MaskHubError, first_line
 from maskhub.training import state
+from maskhub.training.launch import parse
 from maskhub.training.report import RunReport
 from maskhub.training.schedule import learning_rate_factor
 
@@ -324,8 +325,6 @@ def read_status(folder):
 
 def launch_small(trainer_class, config_class, description, args=None):
     """Run one training script; exits with 2 and one line where the user can mend what is wrong."""
-    from maskhub.training.launch import parse  # with all of the large loop, which the app does not need
-
     try:
         config = parse(config_class, description, args)
         trainer = trainer_class(config)
