@@ -6,6 +6,7 @@ import torch
 
 import maskhub
 from maskhub.errors import CheckpointError, first_line
+from maskhub.models.light import LightGenerator
 from maskhub.training import state
 
 __all__ = ["capture", "init_from", "restore", "untouched_random_state"]
@@ -94,6 +95,8 @@ def _check_same_run(loop, path, record, own):
 def init_from(loop, path):
     """Begin with the weights of a checkpoint (every network's) or of a pipeline folder (the generators').
 
+    A light generator of a pipeline folder is grown where this run's is for twice the side.
+
     Networks that are not there keep their own initial weights: a method may begin with another one's generator.
 
     Raises:
@@ -104,7 +107,7 @@ def init_from(loop, path):
         weights = state.load_checkpoint(path, 0)[1]["networks"]
     elif (path / "model_index.json").is_file():
         weights = {
-            name: type(network).from_pretrained(path / name).state_dict()
+            name: _fitted(type(network).from_pretrained(path / name), network).state_dict()
             for name, network in loop.method.generators.items()
             if (path / name).is_dir()
         }
@@ -120,6 +123,13 @@ def init_from(loop, path):
             loop.bare[name].load_state_dict(weights[name])
     except RuntimeError as error:
         raise CheckpointError(f"--init-from {path} has other networks: {first_line(error)}.") from error
+
+
+def _fitted(loaded, network):
+    ours, theirs = network.config, loaded.config
+    if isinstance(network, LightGenerator) and ours["fold"] == 2 * theirs["fold"]:
+        return loaded.grown(ours["detail"], ours["detail_blocks"])
+    return loaded
 
 
 def untouched_random_state():

@@ -1,0 +1,81 @@
+"""The light unmasker: what its batch is made of, what it grows from, what can't be."""
+
+import pytest
+import torch
+
+from maskhub import FaceMaskPipeline
+from maskhub.errors import ConfigError
+from maskhub.training.loop import TrainingLoop
+from maskhub.training.unmasker import Unmasker, UnmaskerConfig
+
+TINY = {"resolution": 32, "batch_size": 3, "workers": 0, "max_steps": 2, "sample_every": 0, "mixed_precision": "no",
+        "widths": (8, 16), "blocks": (1, 1), "discriminator_width": 4, "discriminator_layers": 2, "real_faces": 1,
+        "bare_faces": 1, "lambda_perceptual": 0, "lambda_identity": 0, "ema_decay": 0.0}  # fmt: skip
+
+
+@pytest.fixture
+def trained(drawn, faces, tmp_path):
+    """A function of changed options that trains and returns the pipeline's folder."""
+    loops = []
+
+    def train(name, **changes):
+        options = {"unmasked": str(faces), "masked": str(drawn / "masked"), "output": str(tmp_path / name)}
+        config = UnmaskerConfig(**TINY | options | changes)
+        config.check()
+        loops.append(TrainingLoop(Unmasker, config))
+        return loops[-1].run()
+
+    yield train
+    for loop in loops:
+        loop.close()
+
+
+def test_bare_faces_come_first_and_really_masked_ones_last():
+    method = Unmasker(UnmaskerConfig(**TINY))
+    batch = {name: torch.rand(3, 3, 32, 32) for name in ("unmasked", "worn", "masked")}
+    given, region = method._given(batch | {"region": torch.ones(3, 1, 32, 32)})
+    expected = [batch["unmasked"][0], batch["worn"][1], batch["worn"][2], batch["masked"][0]]
+    assert torch.equal(given, torch.stack(expected))
+    assert region.mean((1, 2, 3)).tolist() == [0, 1, 1]
+
+
+def test_what_is_really_masked_is_judged_without_a_truth():
+    method = Unmasker(UnmaskerConfig(**TINY | {"bare_faces": 0}))
+    batch = {name: torch.rand(3, 3, 32, 32) * 2 - 1 for name in ("unmasked", "worn", "masked")}
+    batch["region"] = torch.zeros(3, 1, 32, 32)
+    networks = method.generators | method.discriminators
+    _, terms, fakes = method.generator_loss(networks, batch)
+    assert len(fakes["fake"]) == 4
+    other = batch | {"masked": -batch["masked"]}
+    _, changed, _ = method.generator_loss(networks, other)
+    assert changed["L1"] == terms["L1"] and changed["G_GAN"] != terms["G_GAN"]
+
+
+def test_a_run_of_twice_the_side_grows_what_it_begins_with(trained):
+    first = trained("small")
+    second = trained(
+        "large", init_from=str(first), resolution=64, fold=2, detail=16, detail_blocks=1, learning_rate=1e-9
+    )
+    small, large = (FaceMaskPipeline.from_pretrained(folder).unmasker for folder in (first, second))
+    assert (large.config.fold, large.config.detail) == (2, 16)
+    x = torch.rand(1, 3, 32, 32) * 2 - 1
+    with torch.inference_mode():
+        expected = small(x).repeat_interleave(2, 2).repeat_interleave(2, 3)
+        found = large(x.repeat_interleave(2, 2).repeat_interleave(2, 3))
+    assert torch.allclose(found, expected, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"real_faces": 4}, "real-faces"),
+        ({"bare_faces": 3}, "bare-faces"),
+        ({"perceptual_stages": 6}, "from 1 to 5"),
+        ({"resolution": 36}, "multiple of 8"),
+        ({"resolution": 40, "fold": 2}, "multiple of 16"),
+    ],
+)
+def test_what_can_not_be_is_one_line(changes, message):
+    config = UnmaskerConfig(unmasked="a", masked="b", output="c", **TINY | changes)
+    with pytest.raises(ConfigError, match=message):
+        config.check()
