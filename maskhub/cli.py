@@ -23,15 +23,31 @@ Repo = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="USER/NAME")]
 
 
 def convert(
-    input: Input, output: Output, /, architecture: Literal["resnet_9blocks", "resnet_6blocks"] = "resnet_9blocks"
+    input: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="INPUT")],
+    output: Output,
+    /,
+    architecture: Literal["resnet_9blocks", "resnet_6blocks"] = "resnet_9blocks",
+    to: Literal["maskhub", "onnx"] = "maskhub",
+    any_size: bool = False,
 ) -> int:
-    """Read a generator of the pytorch-CycleGAN-and-pix2pix repository into a folder for from_pretrained.
+    """Read a foreign generator into a folder for from_pretrained, or export a pipeline's networks as ONNX files.
 
     Args:
-        input: A checkpoint such as latest_net_G_A.pth.
-        output: The folder to write: config.json and safetensors, in float32 and as fp16 variant.
-        architecture: Its --netG.
+        input: A checkpoint of the pytorch-CycleGAN-and-pix2pix repository, such as latest_net_G_A.pth; with --to onnx
+            a pipeline's folder or Hub id.
+        output: The folder to write: config.json and safetensors, in float32 and as fp16 variant; with --to onnx the
+            pipeline again, with a model.onnx beside each network's safetensors.
+        architecture: The checkpoint's --netG.
+        to: onnx writes networks for onnxruntime; needs the extra packages of `pip install 'maskhub[export]'`.
+        any_size: With --to onnx, graphs for any height and width, not for the pipeline's resolution alone.
     """
+    if to == "onnx":
+        from maskhub.commands.photos import load_pipeline
+
+        pipeline = load_pipeline(input, "cpu")
+        for name, difference in pipeline.export_onnx(output, any_size).items():
+            print(f"wrote {output / name / 'model.onnx'}: within {127.5 * difference:.1g}/255 of torch")
+        return 0
     from maskhub.models.convert import convert_cyclegan_generator
 
     generator = convert_cyclegan_generator(input, architecture)

@@ -68,20 +68,34 @@ class AttentionGenerator(Network):
     def takes_noise(self):
         return any(self.config.noise)
 
-    def forward(self, images, generator=None, with_attention=False):
+    def draw_noise(self, count, height, width, generator=None, device="cpu"):
+        """The noise of ``count`` pictures as ``forward`` takes it: a tensor for each deviation that is not 0."""
+        channels, where = self.config.width, generator.device if generator is not None else device
+        sizes = ((2 * channels, height // 2, width // 2), (channels, height, width))
+        return [
+            torch.randn(count, *size, generator=generator, device=where)
+            for size, deviation in zip(sizes, self.config.noise, strict=True)
+            if deviation
+        ]
+
+    def forward(self, images, generator=None, with_attention=False, noise=None):
         """Translate.
 
         Args:
             images: N×3×H×W in [-1, 1].
             generator: ``torch.Generator`` of the noise; a fixed seed fixes the result.
             with_attention: also return the attention, N×(k+1)×H×W; its last map says what passes through.
+            noise: of :meth:`draw_noise`, instead of drawing it here.
         """
         check_multiple(images, 4, self.config.in_channels)
         x = self.trunk(self.down(self.head(images)))
         contents, attention = x, x
+        if noise is None:
+            noise = self.draw_noise(len(images), *images.shape[2:], generator, images.device)
+        drawn = iter(noise)
         # noise enters before the second and the third layer of the content head
         for layer, deviation in zip(self.content, (0.0, *self.config.noise), strict=True):
-            contents = layer(_with_noise(contents, deviation, generator))
+            contents = layer(contents + deviation * next(drawn).to(contents) if deviation else contents)
         for layer in self.attention:
             attention = layer(attention)
         attention = torch.softmax(attention.float(), 1)
@@ -100,11 +114,3 @@ def _upward(width, out_channels, make_norm, bias):
         return nn.Sequential(up, make_norm(channels // 2), nn.ReLU())
 
     return nn.ModuleList([double(4 * width), double(2 * width), nn.ConvTranspose2d(width, out_channels, 7, padding=3)])
-
-
-def _with_noise(x, deviation, generator):
-    if not deviation:
-        return x
-    where = generator.device if generator is not None else x.device
-    noise = torch.randn(x.shape, generator=generator, device=where, dtype=torch.float32)
-    return x + deviation * noise.to(x.device, x.dtype)

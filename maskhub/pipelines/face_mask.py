@@ -24,7 +24,9 @@ from maskhub.faces.detect import detect
 from maskhub.faces.photo import open_photo, rgb_profile, split_alpha
 from maskhub.hub_errors import SafeSaving
 from maskhub.masks.wear import wear
+from maskhub.models.export import FILE, export_onnx
 from maskhub.models.network import Network
+from maskhub.pipelines.backends import Backends
 from maskhub.pipelines.fetch import fetch_options, fetch_pipeline
 from maskhub.provenance import Provenance, mark
 
@@ -73,6 +75,7 @@ class FaceMaskPipeline(SafeSaving, DiffusionPipeline):
 
     model_name = "unnamed"
     """In the provenance of its pictures: the Hub id or the folder's name that it was loaded from."""
+    _folder = None
     model_cpu_offload_seq = "masker->unmasker"
     _optional_components = ["masker", "unmasker"]  # noqa: RUF012 (diffusers reads the class attribute)
 
@@ -86,32 +89,80 @@ class FaceMaskPipeline(SafeSaving, DiffusionPipeline):
         super().__init__()
         self.register_modules(masker=masker, unmasker=unmasker)
         self.register_to_config(resolution=resolution, wear=wear)
+        self._backends = Backends()
         for network in (masker, unmasker):
             if network is not None:
                 network.eval()
 
     @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path, **kwargs):
+    def from_pretrained(cls, pretrained_model_name_or_path, *, backend="torch", **kwargs):
         """Load from a folder or a Hub id; arguments as in ``diffusers.DiffusionPipeline``, safetensors only.
 
+        Args:
+            backend: as in :meth:`use`.
+
         Raises:
-            CheckpointError: nothing there, no right to it, or not a pipeline of maskhub.
+            CheckpointError: nothing there, no right to it, or not a pipeline of maskhub. ConfigError: the backend.
         """
         import maskhub  # noqa: F401  diffusers resolves the components' classes only in a package already imported
 
-        folder = fetch_pipeline(pretrained_model_name_or_path, kwargs.get("variant"), **fetch_options(kwargs))
+        options = {"onnx": backend in ("auto", "onnxruntime"), **fetch_options(kwargs)}
+        folder = fetch_pipeline(pretrained_model_name_or_path, kwargs.get("variant"), **options)
         try:
             pipeline = super().from_pretrained(folder, **{**kwargs, "use_safetensors": True})
-            pipeline.model_name = _model_name(pretrained_model_name_or_path)
-            return pipeline
         except (OSError, ValueError, RuntimeError, KeyError, AttributeError) as error:
             what = f"no pipeline could be loaded from {pretrained_model_name_or_path}"
             raise CheckpointError(f"{what}: {first_line(error)}.") from error
+        pipeline.model_name, pipeline._folder = _model_name(pretrained_model_name_or_path), folder
+        return pipeline.use(backend)
 
     @classmethod
-    def bundled(cls, dtype=torch.float32):
+    def bundled(cls, dtype=torch.float32, backend="torch"):
         """The checkpoint that comes with the package, on the CPU; its ``README.md`` says what it can do."""
-        return cls.from_pretrained(BUNDLED, variant="fp16", dtype=dtype)
+        return cls.from_pretrained(BUNDLED, variant="fp16", dtype=dtype, backend=backend)
+
+    def use(self, backend="auto"):
+        """Choose how the networks are run: a name of :data:`maskhub.pipelines.backends.BACKENDS`, or ``"auto"``.
+
+        ``"auto"`` measures, with the first faces that come and for a second or two, what is at hand, and takes the
+        fastest whose result is within 1/255 of ``"torch"`` in the mean; ``pipe.backends`` tells which. ``"torch"``, as
+        after loading, gives the same bits in every run. The others hold copies of the weights: choose again where
+        these have changed.
+
+        Returns:
+            the pipeline itself.
+
+        Raises:
+            ConfigError: no such backend.
+        """
+        self._backends = Backends(backend, self._folder)
+        return self
+
+    def export_onnx(self, folder, any_size=False):
+        """Write the pipeline to a folder with a ``model.onnx`` beside each network's weights, for ``"onnxruntime"``.
+
+        The graphs are for crops of the pipeline's resolution, in batches of any length; with ``any_size`` for any H and
+        W too, where the network allows it.
+
+        Returns:
+            dict: ``"masker"`` and ``"unmasker"`` → the largest difference from torch, in [-1, 1].
+
+        Raises:
+            ConfigError: onnx and onnxscript are missing. CheckpointError: a network that can't be exported.
+        """
+        networks = {"masker": self.masker, "unmasker": self.unmasker}
+        made = {
+            name: export_onnx(network, Path(folder) / name / FILE, self.config.resolution, any_size=any_size)
+            for name, network in networks.items()
+            if network is not None
+        }
+        self.save_pretrained(folder)
+        return made
+
+    @property
+    def backends(self):
+        """``"masker"`` and ``"unmasker"`` → the backend that each has been run by so far."""
+        return dict(self._backends.chosen)
 
     def mask(self, photos, **options):
         """Put a mask on every face; see :meth:`__call__`."""
@@ -241,12 +292,15 @@ class FaceMaskPipeline(SafeSaving, DiffusionPipeline):
         """uint8 R×R×3 crops to uint8 R×R×3 translations, ``batch_size`` at a time."""
         out = []
         # on the CPU, so that a seed gives the same fabric everywhere
-        noise = {"generator": torch.Generator().manual_seed(seed)} if network.takes_noise else {}
+        draws = torch.Generator().manual_seed(seed)
+        role = "masker" if network is self.masker else "unmasker"
         for start in range(0, len(crops), batch_size):
             batch = torch.from_numpy(np.stack(crops[start : start + batch_size])).permute(0, 3, 1, 2)
-            batch = batch.to(network.device, network.dtype) / 127.5 - 1
-            made = (network(batch, **noise).float().clamp(-1, 1) + 1) * 127.5
-            out.extend(made.round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy())
+            batch = batch.contiguous() / 127.5 - 1
+            noise = network.draw_noise(len(batch), *batch.shape[2:], draws) if network.takes_noise else []
+            made = self._backends.runner(role, network, batch, noise)(batch, noise)
+            made = (made.clamp(-1, 1) + 1) * 127.5
+            out.extend(made.round().to(torch.uint8).permute(0, 2, 3, 1).numpy())
         return out
 
 

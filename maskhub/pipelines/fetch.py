@@ -10,7 +10,7 @@ __all__ = ["fetch_options", "fetch_pipeline"]
 _OPTIONS = ("cache_dir", "force_download", "local_files_only", "revision", "token")
 
 
-def fetch_pipeline(name, variant=None, **options):
+def fetch_pipeline(name, variant=None, onnx=False, **options):
     """The local folder of a pipeline; one on the Hub is downloaded into the cache first.
 
     diffusers' own download refuses every pipeline whose networks come from another package, and would take the weights
@@ -19,6 +19,7 @@ def fetch_pipeline(name, variant=None, **options):
     Args:
         name: a folder, or ``user/name`` on the Hub.
         variant: such as ``"fp16"``.
+        onnx: fetch the exported networks too, where there are any.
         options: ``cache_dir``, ``force_download``, ``local_files_only``, ``revision`` and ``token`` of huggingface_hub.
 
     Returns:
@@ -35,6 +36,7 @@ def fetch_pipeline(name, variant=None, **options):
     from huggingface_hub import snapshot_download
 
     weights = [f"*.{variant}.safetensors", f"*.{variant}-*.safetensors"] if variant else ["*.safetensors"]
+    weights += ["*.onnx"] if onnx else []
     others = [] if variant else ["*.*.safetensors"]  # weights of a variant have a second dot
     with hub_errors(f"{failed}: there is no such folder, and the download from the Hub", CheckpointError):
         fetched = snapshot_download(str(name), allow_patterns=["*.json", *weights], ignore_patterns=others, **options)

@@ -1,0 +1,217 @@
+"""The ways to run a generator, and which of them is the fastest that still says the same.
+
+    run = make_runner(network, "onnxruntime", folder="pipeline/masker")
+    made = run(batch, noise)            # float32 N×3×H×W in [-1, 1], on the CPU
+    name = fastest(network, batch, noise, folder)
+
+``torch`` is the network as it is, and the measure of the others. The others are of its weights at that moment.
+"""
+
+import copy
+import platform
+import time
+import warnings
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from maskhub.errors import CheckpointError, MaskHubError
+from maskhub.models.export import FILE, OnnxFile, export_onnx, fingerprint, have_onnxruntime
+from maskhub.models.network import choose
+
+__all__ = ["BACKENDS", "TOLERANCE", "Backends", "candidates", "fastest", "make_runner"]
+
+BACKENDS = {
+    "torch": "the network as it is",
+    "torch-channels-last": "the same with the channels of a pixel side by side in memory",
+    "torch-bf16": "in bfloat16, channels last",
+    "torch-compile": "compiled by torch.compile, channels last; the first picture takes a minute",
+    "onnxruntime": "by onnxruntime on the CPU, of the folder's model.onnx, or of one that is made first",
+}
+TOLERANCE = 1.0
+"""Mean difference from ``torch`` in 8-bit units up to which a backend gives the same result."""
+WORTH = 0.9
+"""A backend is taken only if it needs less than this share of ``torch``'s time: a measurement has its noise."""
+SECONDS = 2.0
+"""What the measurement may take, once a network has warmed up."""
+
+
+class Backends:
+    """The runners of one pipeline, each made when it is first needed.
+
+    Args:
+        name: of :data:`BACKENDS`, or ``"auto"``: measured with the first batch that comes.
+        folder: of the pipeline, where exported files may lie, or None.
+    """
+
+    def __init__(self, name="torch", folder=None):
+        choose("the backend", name, {**BACKENDS, "auto": ""})
+        self.name, self.folder = name, folder
+        self.chosen, self._runners = {}, {}
+
+    def runner(self, role, network, batch, noise):
+        """The runner of the network of this role (``"masker"`` or ``"unmasker"``).
+
+        Args:
+            batch, noise: what is to be run: ``auto`` is measured with it.
+        """
+        key = role, id(network), str(network.device), network.dtype
+        if key not in self._runners:
+            folder = self.folder and Path(self.folder) / role
+            name = fastest(network, batch, noise, folder) if self.name == "auto" else self.name
+            self.chosen[role] = name
+            self._runners[key] = make_runner(network, name, folder, batch.shape[-1])
+        return self._runners[key]
+
+
+def make_runner(network, backend="torch", folder=None, resolution=256):
+    """A function that runs a generator.
+
+    Args:
+        network: in eval mode.
+        backend: a name of :data:`BACKENDS`.
+        folder: where its ``model.onnx`` may lie.
+        resolution: side of the pictures that it will be given, for an ONNX file that must be made first.
+
+    Returns:
+        (float32 N×3×H×W in [-1, 1], list of noise of the network's ``draw_noise``) → float32 N×3×H×W on the CPU.
+
+    Raises:
+        ConfigError: no such backend, or its packages are missing. CheckpointError: the ONNX file is of other weights.
+    """
+    return choose("the backend", backend, _MAKERS)(network, folder, resolution)
+
+
+@torch.inference_mode()
+def fastest(network, batch, noise, folder=None):
+    """Measure the :func:`candidates` with this very batch.
+
+    Returns:
+        the name of the fastest whose mean difference from ``torch`` is at most :data:`TOLERANCE`, if it is clearly
+        faster, else ``"torch"``.
+    """
+    plain = make_runner(network)
+    best, least, budget = "torch", None, SECONDS
+    for name in candidates(network, folder, batch.shape[-1]):
+        try:
+            run = plain if name == "torch" else make_runner(network, name, folder, batch.shape[-1])
+            made = run(batch, noise)
+        except MaskHubError:
+            continue
+        if name == "torch":
+            wanted = made
+        elif not (made - wanted).abs().mean() * 127.5 <= TOLERANCE:
+            continue
+        taken, used = _seconds(run, batch, noise, budget / 3)
+        budget = max(budget - used, 0.0)
+        if least is None:
+            least = WORTH * taken
+        elif taken < least:
+            best, least = name, taken
+    return best
+
+
+def candidates(network, folder=None, resolution=256):
+    """The backends that ``auto`` tries, ``torch`` first: what is at hand; nothing is compiled or exported for it."""
+    names = ["torch", "torch-channels-last"]
+    if network.dtype == torch.float32 and _has_bf16(network.device):
+        names.append("torch-bf16")
+    if network.device.type == "cpu" and _ready_file(network, folder, resolution):
+        names.append("onnxruntime")
+    return names
+
+
+def _seconds(run, batch, noise, budget):
+    """The least time of a few runs, and what they took together; one at least."""
+    start, times = time.perf_counter(), []
+    while len(times) < 7 and (not times or time.perf_counter() - start < budget):
+        begun = time.perf_counter()
+        run(batch, noise)
+        times.append(time.perf_counter() - begun)
+    return min(times), time.perf_counter() - start
+
+
+def _has_bf16(device):
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    if device.type != "cpu":
+        return False
+    if platform.machine() in ("arm64", "aarch64"):
+        return True
+    return torch.cpu.get_capabilities().get("avx512_bf16", False)
+
+
+def _ready_file(network, folder, resolution):
+    """The exported file that fits, or None."""
+    path = folder and Path(folder) / FILE
+    if not path or not path.is_file() or not have_onnxruntime():
+        return None
+    try:
+        file = OnnxFile(path)
+    except MaskHubError:
+        return None
+    fits = file.resolution in (None, resolution) and file.fingerprint == fingerprint(network)
+    return file if fits else None
+
+
+def _torch(network, folder, resolution, memory_format=torch.contiguous_format):
+    @torch.inference_mode()
+    def run(batch, noise=()):
+        batch = batch.to(network.device, network.dtype, memory_format=memory_format)
+        made = network(batch, noise=list(noise)) if len(noise) else network(batch)
+        return made.float().cpu()
+
+    return run
+
+
+def _channels_last(network, folder, resolution):
+    # a copy: a network that trains on keeps the layout that it has
+    network = nn.Module.to(copy.deepcopy(network), memory_format=torch.channels_last)
+    return _torch(network, folder, resolution, torch.channels_last)
+
+
+def _bf16(network, folder, resolution):
+    return _channels_last(nn.Module.to(copy.deepcopy(network), torch.bfloat16), folder, resolution)
+
+
+def _compiled(network, folder, resolution):
+    inner = nn.Module.to(copy.deepcopy(network), memory_format=torch.channels_last)
+    # the second size of a batch compiles anew, for any size
+    forward = torch.compile(inner.forward)
+
+    @torch.inference_mode()
+    def run(batch, noise=()):
+        batch = batch.to(inner.device, inner.dtype, memory_format=torch.channels_last)
+        noise = [tensor.to(inner.device, inner.dtype) for tensor in noise]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return (forward(batch, noise=noise) if noise else forward(batch)).float().cpu()
+
+    return run
+
+
+def _onnx(network, folder, resolution):
+    path = folder and Path(folder) / FILE
+    if path and path.is_file():
+        file = OnnxFile(path)
+        if file.fingerprint != fingerprint(network):
+            raise CheckpointError(
+                f"{path} is of other weights than the network: run `maskhub convert --to onnx` again."
+            )
+        if file.resolution in (None, resolution):
+            return file
+    import tempfile
+
+    with tempfile.TemporaryDirectory(prefix="maskhub-onnx-") as aside:
+        export_onnx(network, Path(aside) / FILE, resolution)
+        return OnnxFile(Path(aside) / FILE)
+
+
+_MAKERS = {
+    "torch": _torch,
+    "torch-channels-last": _channels_last,
+    "torch-bf16": _bf16,
+    "torch-compile": _compiled,
+    "onnxruntime": _onnx,
+}
