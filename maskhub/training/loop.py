@@ -231,7 +231,9 @@ class TrainingLoop:
 
     def _check_weights(self):
         """A checkpoint must be a good one: finite, and the same in all processes."""
-        mine = torch.stack([p.detach().double().sum() for net in self.bare.values() for p in net.parameters()])
+        # Apple's mps has no float64, and never more than one process whose weights could differ by a rounding
+        exact = torch.float32 if self.accelerator.device.type == "mps" else torch.float64
+        mine = torch.stack([p.detach().sum(dtype=exact) for net in self.bare.values() for p in net.parameters()])
         if not mine.isfinite().all():
             raise self._diverged("a weight is no number")
         if not (self.accelerator.gather(mine.unsqueeze(0)) == mine).all():

@@ -1,15 +1,19 @@
 """The small parts of training: pool, schedule, recipe, state on disk."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from maskhub import CheckpointError, ConfigError, SourceError
 from maskhub.data.sources import FolderSource
 from maskhub.data.unpaired import UnpairedPhotos, endless_batches
+from maskhub.errors import DivergenceError
 from maskhub.training import state
 from maskhub.training.config import read_recipe
 from maskhub.training.cyclegan import CycleGANConfig
 from maskhub.training.launch import _one_line, parse
+from maskhub.training.loop import TrainingLoop
 from maskhub.training.pool import ImagePool
 from maskhub.training.schedule import learning_rate_factor
 
@@ -120,3 +124,20 @@ def test_an_error_from_a_worker_process_is_one_line(drawn):
 def broken_walk(positions, seed):
     raise SourceError("nothing left.")
     yield
+
+
+@pytest.mark.parametrize("device, dtype", [("cpu", torch.float64), ("mps", torch.float32)])
+def test_weights_are_checked_in_numbers_that_the_device_has(device, dtype):
+    seen = []
+    accelerator = SimpleNamespace(device=torch.device(device), gather=lambda sums: seen.append(sums.dtype) or sums)
+    network = torch.nn.Linear(2, 2)
+    loop = SimpleNamespace(bare={"net": network}, accelerator=accelerator, step=3, _diverged=DivergenceError)
+    TrainingLoop._check_weights(loop)
+    assert seen == [dtype]
+    torch.nn.init.constant_(network.bias, torch.nan)
+    with pytest.raises(DivergenceError, match="no number"):
+        TrainingLoop._check_weights(loop)
+    torch.nn.init.zeros_(network.bias)
+    accelerator.gather = lambda sums: torch.cat([sums, sums + 1])
+    with pytest.raises(CheckpointError, match="step 3 the processes have different weights"):
+        TrainingLoop._check_weights(loop)
