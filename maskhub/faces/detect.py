@@ -1,4 +1,5 @@
-"""Face detection with YuNet (Wu, Peng, Yu: "YuNet: A Tiny Millisecond-level Face Detector", 2023) by OpenCV.
+"""Face detection with YuNet (Wu, Peng, Yu: "YuNet: A Tiny Millisecond-level Face Detector", 2023) by OpenCV,
+or by onnxruntime where it is installed (:mod:`maskhub.faces.yunet`).
 
 The 228 kB network lies in ``weights/`` (MIT licence, see ``weights/LICENSES.md``).
 """
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+
+from maskhub.faces.yunet import make_yunet
 
 __all__ = ["Face", "FaceDetector", "detect", "quiet_opencv"]
 
@@ -63,9 +66,7 @@ class FaceDetector:
         self.threshold, self.max_side, self.turn = threshold, max_side, turn
         with quiet_opencv():
             # the network is laid out anew whenever its input's size changes: windows have one of their own
-            self._net, self._window_net = (
-                cv2.FaceDetectorYN.create(str(WEIGHTS), "", (WINDOW, WINDOW), threshold, 0.3, 500) for _ in range(2)
-            )
+            self._net, self._window_net = (make_yunet(WEIGHTS, threshold) for _ in range(2))
 
     def __call__(self, image):
         """Find the faces of a photo.

@@ -115,6 +115,8 @@ class OnnxFile:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         options.log_severity_level = 3
+        # threads that wait by spinning would take the cores from what runs next
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         if not Path(path).is_file():
             raise CheckpointError(f"there is no file {path}: make it with `maskhub convert --to onnx`.")
         try:
