@@ -333,7 +333,7 @@ def _told(job):
 
 def _toast(text):
     if text:
-        gr.Info(html.escape(text.split("|", 1)[1]), title="maskhub")
+        gr.Info(html.escape(text.split("|", 1)[1]), duration=None, title="maskhub")  # until somebody has seen it
 
 
 def _card(entry):

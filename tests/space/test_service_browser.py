@@ -8,6 +8,9 @@ import os
 import re
 import shutil
 import signal
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import numpy as np
 import pytest
@@ -15,63 +18,103 @@ from app_process import start_app, stop_app
 from PIL import Image
 
 from maskhub.data.pixel_faces import pixel_faces, write_folder
+from maskhub.service.home import owner_of
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
-PATIENCE = 120_000
-"""Milliseconds; a free core needs a tenth of it."""
+PATIENCE = 240_000
+"""Milliseconds; a free core needs a twentieth of it."""
+STEPS = 200
+ME = "the key of this browser"
 
 
-@pytest.fixture
-def packed(tmp_path):
+class Service:
+    """The app on a home that outlives it."""
+
+    def __init__(self, home, **settings):
+        self.home, self.settings, self.apps = home, settings, []
+
+    def start(self):
+        self.apps.append(start_app(MASKHUB_HOME=str(self.home.root), **self.settings))
+
+    @property
+    def app(self):
+        return self.apps[-1]
+
+    def stop(self):
+        if self.app.process.poll() is None:
+            stop_app(self.app)
+        for record in self.home.jobs.glob("*/process.json"):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(json.loads(record.read_text())["pid"], signal.SIGKILL)
+        for app in self.apps:
+            printed = "".join(app.output)
+            assert "Traceback" not in printed, printed
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory):
     """A zip of light faces, bare ones to train on and masked ones to test, and one file that is no picture."""
-    write_folder("builtin:pixel-faces/light:train", tmp_path / "in" / "train")
-    write_folder("builtin:pixel-faces/light/mask:test", tmp_path / "in" / "test")
-    (tmp_path / "in" / "notes.png").write_text("no picture")
-    return shutil.make_archive(str(tmp_path / "faces"), "zip", tmp_path / "in")
+    folder = tmp_path_factory.mktemp("packed")
+    write_folder("builtin:pixel-faces/light:train", folder / "in" / "train")
+    write_folder("builtin:pixel-faces/light/mask:test", folder / "in" / "test")
+    (folder / "in" / "notes.png").write_text("no picture")
+    return shutil.make_archive(str(folder / "faces"), "zip", folder / "in")
 
 
-@pytest.fixture
-def home(tmp_path):
-    """A home with a model of tiny networks to start from, so that a step takes milliseconds."""
+@pytest.fixture(scope="module")
+def service(tiny_model, packed, tmp_path_factory):
+    """The app, with two datasets and a model of tiny networks to start from, so that a step takes milliseconds."""
     import torch
 
     from maskhub import DenseGenerator, ReimagingPipeline
     from maskhub.service.home import Home
     from maskhub.service.jobs import Jobs
+    from maskhub.service.uploads import receive
 
-    home, pipeline = Home(tmp_path / "home"), ReimagingPipeline(resolution=32)
+    folder = tmp_path_factory.mktemp("service")
+    home, pipeline = Home(folder / "home"), ReimagingPipeline(resolution=32)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         pipeline.add("small", DenseGenerator(resolution=32, latent=16, hidden=(32, 64)), {"tone": "light"})
-    pipeline.save_pretrained(tmp_path / "made")
-    Jobs(home).models.add("small", tmp_path / "made", dataset="builtin:pixel-faces", steps=0)
-    return home.root
+    pipeline.save_pretrained(folder / "made")
+    for name, key in (("small", "somebody"), ("own", ME)):
+        Jobs(home).models.add(name, folder / "made", dataset="builtin:pixel-faces", steps=0, owner=owner_of(key))
+        receive(home, [packed], {"small": "theirs", "own": "own"}[name], key=key)
+    service = Service(home, MASKHUB_MODEL=str(tiny_model), TMPDIR=str(folder), MASKHUB_WEBHOOK_PRIVATE="1")
+    service.start()
+    yield service
+    service.stop()
 
 
 @pytest.fixture
-def serve(tiny_model, home, tmp_path):
-    """Starts the app; whatever runs at the end of the test is ended."""
-    apps = []
+def page(service, chromium):
+    """Opens the app in a browser of its own; nothing may go wrong in its scripts."""
+    complaints, contexts = [], []
 
-    def start():
-        apps.append(start_app(MASKHUB_MODEL=str(tiny_model), MASKHUB_HOME=str(home), TMPDIR=str(tmp_path)))
-        return apps[-1]
+    def start(key=None, **options):
+        contexts.append(chromium.new_context(**{"viewport": {"width": 1280, "height": 900}} | options))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(PATIENCE)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        if key:
+            page.add_init_script(f"localStorage.setItem('maskhub-key', '{key}')")
+        page.goto(service.app.url)
+        return page
 
     yield start
-    for app in apps:
-        if app.process.poll() is None:
-            stop_app(app)
-    for record in home.glob("jobs/*/process.json"):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(json.loads(record.read_text())["pid"], signal.SIGKILL)
-    for app in apps:
-        assert "Traceback" not in "".join(app.output)
+    for context in contexts:
+        context.close()
+    assert complaints == []
 
 
 def open_tab(page, name):
     page.wait_for_selector("#mask", state="attached")
-    page.get_by_role("tab", name=name, exact=True).click()
+    tab = page.get_by_role("tab", name=name, exact=True)
+    if not tab.is_visible():  # a phone has them in a menu
+        page.locator(".overflow-menu > button").first.click()
+        tab = page.locator(".overflow-dropdown button", has_text=name)
+    tab.click()
 
 
 def choose(page, elem_id, text):
@@ -94,19 +137,23 @@ def picture(page, selector):
         return np.asarray(image.convert("RGBA")).astype(int)
 
 
-def running(home):
-    """The record of the job's process, once there is one."""
-    for record in home.glob("jobs/*/process.json"):
-        return json.loads(record.read_text())["pid"], record.parent
+def steps_of(page):
+    """The five pictures of a re-imaged face."""
+    assert page.locator("#reimage-steps figure").count() == 5
+    return [picture(page, f"#reimage-steps figure >> nth={number} >> img") for number in range(5)]
 
 
-def test_bring_filter_train_restart_and_reimage(chromium, serve, home, packed):
-    app = serve()
-    page = chromium.new_context(viewport={"width": 1280, "height": 900}).new_page()
-    page.set_default_timeout(PATIENCE)
-    complaints = []
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.goto(app.url)
+def until(check):
+    """Wait for something on the disk."""
+    end = time.monotonic() + PATIENCE / 1000
+    while not (found := check()):
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+    return found
+
+
+def test_bring_filter_train_restart_and_reimage(page, service, packed):
+    home, page = service.home, page()
 
     # bring
     open_tab(page, "Dataset")
@@ -119,7 +166,7 @@ def test_bring_filter_train_restart_and_reimage(chromium, serve, home, packed):
     assert "notes.png: it is not a picture" in page.locator("#dataset-refused").inner_text()
     page.locator("#browse-count", has_text="125 pictures").wait_for()
 
-    # filter, by attribute and by split
+    # filter, by attribute, split and model
     choose(page, "browse-attributes", "mouth=smile")
     page.locator("#browse-count", has_text="25 pictures").wait_for()
     choose(page, "browse-split", "Test")
@@ -135,29 +182,37 @@ def test_bring_filter_train_restart_and_reimage(chromium, serve, home, packed):
     choose(page, "train-attributes", "tone=light")
     choose(page, "train-start", "small")
     page.fill("#train-name input, #train-name textarea", "mine")
-    page.locator("#train-steps input[type=number]").fill("1000")
+    page.locator("#train-steps input[type=number]").fill(str(STEPS))
     page.click("#train")
-    page.locator("#train-progress [data-state=running]", has_text=re.compile(r"Step [2-9]\d\d of 1,000")).wait_for()
+
+    # stopped where it is, after its first checkpoint, so that there is a middle on a machine of any speed
+    record = until(lambda: next(home.jobs.glob("*/process.json"), None))
+    folder, pid = record.parent, json.loads(record.read_text())["pid"]
+    until(lambda: [*folder.glob("run/checkpoints/step-*/state.json")])
+    os.kill(pid, signal.SIGSTOP)
+    page.locator("#train-progress [data-state=running]", has_text=re.compile(rf"Step [1-9]\d* of {STEPS}")).wait_for()
     page.locator("#train-cancel").wait_for()
 
-    # everything dies in the middle, after the checkpoint of step 100
-    pid, folder = running(home)
-    before = json.loads((folder / "run" / "status.json").read_text())["step"]
-    app.process.kill()  # first, or it would go on with the job
-    app.process.wait()
+    # everything dies
+    before = json.loads((folder / "run" / "status.json").read_text())
+    assert 20 <= before["step"] < STEPS and before["state"] == "running" and not (home.models / "mine").exists()
+    service.app.process.kill()  # first, or it would go on with the job
+    service.app.process.wait()
     os.killpg(pid, signal.SIGKILL)
-    assert not (home / "models" / "mine").exists() and before < 1000
-    app = serve()
+    service.start()
     # it has another port, for which a browser keeps things apart
     kept = page.evaluate("localStorage.getItem('maskhub-key')")
     page.add_init_script(f"localStorage.setItem('maskhub-key', '{kept}')")
-    page.goto(app.url)
+    page.goto(service.app.url)
     open_tab(page, "Train")
     page.locator("#train-progress [data-state=finished]", has_text="The model is called mine").wait_for()
     assert "going on from" in (folder / "log.txt").read_text()
     steps = [json.loads(line)["step"] for line in (folder / "run" / "metrics.jsonl").read_text().splitlines()]
-    assert steps == sorted(set(steps)) and steps[-1] == 1000
+    assert steps == sorted(set(steps)) and steps[-1] == STEPS
+    card = (home.models / "mine" / "README.md").read_text()
+    assert "my-faces/train" in card and str(home.root) not in card
     page.locator("#train-samples img").wait_for()
+    page.locator("#train-accuracy canvas, #train-accuracy svg").first.wait_for()
     page.locator("#model-about", has_text="tone light").wait_for()
     page.locator("#train-forget").wait_for()  # the browser still knows whose job it is
 
@@ -168,43 +223,130 @@ def test_bring_filter_train_restart_and_reimage(chromium, serve, home, packed):
     choose(page, "reimage-model", "mine")
     page.locator("#reimage-faces button:has(img)").first.click()
     page.locator("#reimage-status", has_text="By mine").wait_for()
-    assert page.locator("#reimage-steps figure").count() == 5
-    covered, raw, _, clipping, result = (
-        picture(page, f"#reimage-steps figure >> nth={number} >> img") for number in range(5)
-    )
+    covered, raw, _, clipping, result = steps_of(page)
     region = clipping[..., 3] > 0
     faces = pixel_faces("builtin:pixel-faces/light/mask:test")
     face = next(face for face in faces if np.array_equal(face.pixels, covered[..., :3]))
     assert np.array_equal(region, face.region)
     assert np.array_equal(result[~region], covered[~region]) and not np.array_equal(result[region], covered[region])
     assert raw.shape == (32, 32, 4)
-    assert complaints == []
-    page.context.close()
 
 
-def test_someone_else_sees_it_and_cannot_delete_it(chromium, serve, packed, home):
-    from maskhub.service.home import Home
-    from maskhub.service.uploads import receive
+def test_a_face_of_ones_own_and_what_the_classifier_sees(page, service, tmp_path):
+    face = pixel_faces("builtin:pixel-faces/dark/scarf:test")[3]
+    face.image.save(tmp_path / "me.png")
+    (tmp_path / "notes.jpg").write_text("no picture")
+    page = page()
+    open_tab(page, "Re-image")
+    page.locator("#reimage-faces img").first.wait_for()
+    choose(page, "reimage-model", "Choose by the classifier")
+    page.locator("#reimage-upload button").first.click()
+    page.set_input_files("#reimage-photo input[type=file]", tmp_path / "notes.jpg")
+    page.locator("#reimage-problem", has_text="“notes.jpg” is not a picture").wait_for()
+    page.set_input_files("#reimage-photo input[type=file]", tmp_path / "me.png")
+    page.locator("#reimage-photo img").wait_for()
+    page.wait_for_function("!document.querySelector('#reimage-problem .problem')")
+    page.click("#reimage")
+    page.locator("#reimage-status", has_text="By dark (built in)").wait_for()
+    covered, _, _, clipping, result = steps_of(page)
+    region = clipping[..., 3] > 0
+    assert np.array_equal(covered[..., :3], face.pixels) and np.array_equal(region, face.region)
+    assert np.array_equal(result[~region], covered[~region]) and not np.array_equal(result[region], covered[region])
+    odds = dict(re.findall(r"(dark|light|medium)\s+(\d+)%", page.locator("#reimage-distribution").inner_text()))
+    assert len(odds) == 3 and int(odds["dark"]) > 90
+    assert "dark (built in)" in page.locator("#reimage-fit").inner_text()
+    assert not [path for path in service.home.root.rglob("*me*.png") if path.stem.startswith("me")]  # not kept
 
-    receive(Home(home), [packed], "theirs", key="somebody")
-    app = serve()
-    page = chromium.new_context(viewport={"width": 390, "height": 844}, color_scheme="dark").new_page()
-    page.set_default_timeout(PATIENCE)
-    page.goto(app.url)
-    page.wait_for_selector("#mask", state="attached")
-    for name, place in (("Dataset", "#browse img"), ("Train", "#train"), ("Re-image", "#reimage-faces img")):
-        tab = page.get_by_role("tab", name=name, exact=True)
-        if not tab.is_visible():  # a phone has them in a menu
-            page.locator(".overflow-menu > button").first.click()
-            tab = page.locator(".overflow-dropdown button", has_text=name)
-        tab.click()
+
+@pytest.fixture
+def hook():
+    """A webhook on this machine, and what it was told."""
+    told = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *args):
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/hook", told
+    server.shutdown()
+    server.server_close()
+
+
+def test_told_when_it_is_done_then_deleted(page, service, hook):
+    page = page(ME, permissions=["notifications"])
+    page.evaluate("""() => {
+      window.told = [];
+      window.Notification = class extends Notification {
+        constructor(title, options) {
+          super(title, options);
+          this.addEventListener('show', () => window.told.push(`${title}: ${options.body}`));
+        }
+      };
+    }""")
+    open_tab(page, "Train")
+    choose(page, "train-start", "small")
+    page.fill("#train-name input, #train-name textarea", "told")
+    page.locator("#train-steps input[type=number]").fill("50")
+    page.get_by_role("button", name="More options").locator("visible=true").click()
+    page.fill("#train-webhook input, #train-webhook textarea", hook[0])
+    page.check("#train-notify input")
+    page.click("#train")
+    page.locator("#train-progress [data-state]").wait_for()
+    open_tab(page, "Dataset")  # one need not sit and watch
+    page.wait_for_function("window.told.length")
+    assert page.evaluate("window.told") == ["maskhub: The model told is done."]
+    page.locator(".toast-body", has_text="The model told is done.").wait_for()
+    until(lambda: hook[1])
+    wanted = {"state": "finished", "model": "told", "dataset": "builtin:pixel-faces", "steps": 50, "message": ""}
+    assert len(hook[1]) == 1 and {key: hook[1][0][key] for key in wanted} == wanted
+
+    # delete: thought better of it, then not
+    answers = iter([False, True, False, True])
+    asked = []
+
+    def answer(dialog):
+        asked.append(dialog.message)
+        dialog.accept() if next(answers) else dialog.dismiss()
+
+    page.on("dialog", answer)
+    choose(page, "browse-dataset", "own")
+    page.click("#dataset-delete")
+    page.locator("#browse-count", has_text="125 pictures").wait_for()
+    assert (service.home.datasets / "own").is_dir()
+    page.click("#dataset-delete")
+    page.locator("#dataset-status", has_text="own is deleted").wait_for()
+    assert not (service.home.datasets / "own").exists()
+    page.locator("#browse-count", has_text="375 pictures").wait_for()
+    open_tab(page, "Train")
+    choose(page, "model", "own")
+    page.click("#model-delete")
+    assert (service.home.models / "own").is_dir()
+    page.click("#model-delete")
+    until(lambda: not (service.home.models / "own").exists())
+    page.wait_for_function("!document.querySelector('#model input').value.startsWith('own')")
+    assert asked == ["Delete own for good?"] * 2 + ["Delete the model own for good?"] * 2
+
+
+def test_someone_else_sees_it_and_cannot_delete_it(page):
+    page = page(viewport={"width": 390, "height": 844}, color_scheme="dark")
+    for name, place in (("Train", "#train"), ("Re-image", "#reimage-faces img"), ("Dataset", "#browse img")):
+        open_tab(page, name)
         page.locator(place).first.wait_for()
         assert page.evaluate("document.documentElement.scrollWidth") <= 390, name
-    page.goto(app.url)
-    page.wait_for_selector("#mask", state="attached")
-    page.locator(".overflow-menu > button").first.click()
-    page.locator(".overflow-dropdown button", has_text="Dataset").click()
     choose(page, "browse-dataset", "theirs")
     page.locator("#browse-count", has_text="125 pictures").wait_for()
     assert not page.locator("#dataset-delete").is_visible()
-    page.context.close()
+    open_tab(page, "Train")
+    choose(page, "model", "small")
+    page.locator("#model-about", has_text="tone light").wait_for()
+    assert not page.locator("#model-delete").is_visible()
+    page.check("#train-notify input")  # which this browser has not been allowed
+    page.locator("#train-problem", has_text="does not let the page show notices").wait_for()
+    assert not page.is_checked("#train-notify input")
