@@ -11,11 +11,11 @@ from gradio.themes.utils.fonts import Font
 
 from maskhub.errors import ConfigError, MaskHubError, first_line
 from space import model, rooms
-from space.tabs import cycle, dataset, quiz, reimage, train, translate, wear
+from space.tabs import cycle, dataset, quiz, reimage, train, translate, video, wear, webcam
 
 __all__ = ["TABS", "build", "launch", "main"]
 
-TABS = (translate, wear, cycle, dataset, train, reimage, quiz)
+TABS = (translate, wear, webcam, video, cycle, dataset, train, reimage, quiz)
 
 MAX_FILE_SIZE = "20mb"
 CLEAN_EVERY, KEEP = 600, 3000

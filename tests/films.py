@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-__all__ = ["film", "written"]
+__all__ = ["camera_file", "film", "written"]
 
 
 def film(photo, count, across=0, noise=2.0, size=(320, 240), seed=0):
@@ -61,4 +61,15 @@ def written(
                 part.sample_rate, part.pts, part.time_base = 48000, start, Fraction(1, 48000)
                 out.mux(tone.encode(part))
             out.mux(tone.encode(None))
+    return path
+
+
+def camera_file(path, frames):
+    """Frames of one size as the raw film (YUV4MPEG2) that Chromium takes for a camera."""
+    frames = list(frames)
+    height, width, _ = frames[0].shape
+    with open(path, "wb") as file:
+        file.write(f"YUV4MPEG2 W{width} H{height} F15:1 Ip A1:1 C420jpeg\n".encode())
+        for frame in frames:
+            file.write(b"FRAME\n" + cv2.cvtColor(frame, cv2.COLOR_RGB2YUV_I420).tobytes())
     return path

@@ -1,0 +1,119 @@
+"""A short film in which everyone gets a mask, or loses it; its sound is kept."""
+
+import tempfile
+import time
+from pathlib import Path
+
+import gradio as gr
+from gradio.utils import get_upload_folder
+
+from maskhub.errors import MaskHubError, VideoError
+from maskhub.pipelines.live import FrameTranslator
+from maskhub.pipelines.video import Film, look
+from space import photos
+
+__all__ = ["TITLE", "build"]
+
+TITLE = "Video"
+WAYS = [("Put masks on", "mask"), ("Take masks off", "unmask")]
+SAID = {"mask": "Masks put on", "unmask": "Masks taken off"}
+MOST_SECONDS, MOST_SIDE, MOST_RATE = 30, 1920, 60
+"""Limits of a film: its length, the longer side of its frame in pixels, and its frames a second."""
+TELL_EVERY = 0.5
+"""Seconds from one word on the progress to the next."""
+
+ABOUT = f"""A film of at most {MOST_SECONDS} seconds, {MOST_SIDE} pixels and 20 MB (MP4, MOV, WebM, MKV, ...). One film
+at a time is worked on. The result says in its metadata that maskhub made it; faces without masks are **invented**, no
+evidence of what anyone looks like, and not to be passed off as real. Films are deleted within the hour."""
+
+
+def build(pipe):
+    """The tab, for a :class:`~maskhub.pipelines.face_mask.FaceMaskPipeline`."""
+    gr.Markdown("Put a face mask on everyone in a short film, or take the masks off.")
+    with gr.Row(equal_height=False):
+        with gr.Column(min_width=300):
+            film = gr.Video(
+                sources=["upload"], include_audio=True, label="Your film", height=360, buttons=[], elem_id="video-film"
+            )
+            way = gr.Radio(WAYS, value="mask", show_label=False, container=False, elem_id="video-way")
+            with gr.Row(elem_classes="pair"):
+                run = gr.Button("Begin", variant="primary", elem_id="video", min_width=120)
+                cancel = gr.Button("Cancel", variant="stop", interactive=False, elem_id="video-cancel", min_width=120)
+            problem = photos.line("video-problem")
+        with gr.Column(min_width=300):
+            result = gr.Video(
+                interactive=False, label="What became of it", height=360, buttons=["download"], elem_id="video-result"
+            )
+            status = photos.line("video-status")
+            gr.Markdown(ABOUT, elem_classes="note")
+    busy, idle = ((gr.update(interactive=not working), gr.update(interactive=working)) for working in (True, False))
+
+    def show(path, way):
+        yield "", _bar(0, 0), None, *busy
+        start = told = time.perf_counter()
+        try:
+            if not path:
+                raise VideoError("There is no film yet: upload one.")
+            check(path)
+            # within a folder that gradio's cleaning knows
+            target = Path(tempfile.mkdtemp(dir=get_upload_folder())) / f"{Path(path).stem[:80]}-{way}ed.mp4"
+            work = Film(path, target, FrameTranslator(pipe, way), pipe.provenance(way))
+            for done in work:
+                if time.perf_counter() - told > TELL_EVERY:
+                    told = time.perf_counter()
+                    yield "", _bar(done, work.total, told - start), None, *busy
+        except MaskHubError as error:
+            # the visitor knows the film by its own name
+            error = VideoError(str(error).replace(str(path), f"“{Path(path or '').name}”"))
+            yield photos.problem(error), "", None, *idle
+            return
+        seconds, report = time.perf_counter() - start, work.report
+        text = f"{SAID[way]}: a face in {report.with_faces} of {report.frames} frames, {seconds:.1f} s"
+        text += f" ({report.frames / seconds:.1f} frames/s)."
+        if way == "unmask" and report.with_faces:
+            text += " What lay under the masks is invented."
+        yield "", photos.done(text), str(target), *idle
+
+    outputs = [problem, status, result, run, cancel]
+    working = run.click(
+        show,
+        [film, way],
+        outputs,
+        show_progress="hidden",
+        concurrency_limit=1,
+        concurrency_id="video",
+        api_visibility="private",
+    )
+    working.then(None, js=photos.scroll_to("video-result", "video-problem"), api_visibility="private")
+    cancel.click(
+        lambda: ("", photos.done("Cancelled."), None, *idle),
+        None,
+        outputs,
+        cancels=working,
+        queue=False,
+        api_visibility="private",
+    )
+    film.change(lambda: ("", "", None), None, [problem, status, result], queue=False, api_visibility="private")
+
+
+def check(path):
+    """Raise VideoError where a film is over the limits, in words for a visitor."""
+    facts = look(path)
+    rate = facts.frames / facts.seconds if facts.seconds else 0.0
+    if facts.seconds > MOST_SECONDS + 0.5:
+        raise VideoError(f"This film lasts {facts.seconds:.0f} seconds: cut it to {MOST_SECONDS} at most.")
+    if max(facts.width, facts.height) > MOST_SIDE:
+        raise VideoError(f"This film is {facts.width}×{facts.height}: scale it to {MOST_SIDE} pixels a side at most.")
+    if rate > MOST_RATE + 1 or facts.frames > MOST_SECONDS * MOST_RATE:
+        raise VideoError(f"This film has {rate:.0f} frames a second: {MOST_RATE} is the most.")
+
+
+def _bar(done, total, seconds=0.0):
+    share = 100 * min(done / total, 1) if total else 0
+    rest = f", about {seconds / done * max(total - done, 0):.0f} s to go" if done and total else ""
+    said = f"Frame {done} of {total or 'how many is unknown'}{rest}" if done else "Beginning ..."
+    return (
+        f'<div class="bar" role="progressbar" aria-valuenow="{share:.0f}" aria-valuemin="0" aria-valuemax="100" '
+        f'aria-label="Progress"><span style="width:{share:.1f}%"></span></div>'
+        f'<p class="done" role="status">{said}</p>'
+    )

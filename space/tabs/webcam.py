@@ -1,0 +1,142 @@
+"""A mask on or off before the camera, frame by frame, with the frame rate."""
+
+import base64
+import time
+from collections import deque
+
+import cv2
+import gradio as gr
+from gradio.data_classes import ImageData
+
+from maskhub.errors import MaskHubError
+from maskhub.pipelines.live import FrameTranslator
+from space import photos
+
+__all__ = ["TITLE", "build"]
+
+TITLE = "Webcam"
+WAYS = [("Mask on", "mask"), ("Mask off", "unmask"), ("Original", "original")]
+WIDTH, HEIGHT = 640, 480
+"""The largest frame; a camera that sends larger ones is scaled down."""
+TURN = 60
+"""Seconds of work after which the camera stops, so that the next visitor gets a turn."""
+EVERY = 0.05
+"""Seconds from one frame that the browser sends to the next; those that come while one is worked on are left out."""
+QUALITY = 85
+LAST = 20
+"""Frames over which the rate is measured."""
+
+ABOUT = f"""Choose a way, start the camera, look. Frames are sent to this app, translated and sent back; none is kept.
+One visitor at a time has {TURN} seconds, others wait. The face without a mask is **invented**: it is not what lies
+under the mask, and not to be used to pass for someone else."""
+
+
+class LiveImage(gr.Image):
+    """A picture that goes to the browser within the answer: a stream of files would fill the disk, and keep faces."""
+
+    is_template = True  # in the browser it is a plain Image
+
+    def postprocess(self, value):
+        """uint8 RGB, H×W×3, as a JPEG in a ``data:`` address."""
+        if value is None:
+            return None
+        _, data = cv2.imencode(".jpg", value[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+        return ImageData(url="data:image/jpeg;base64," + base64.b64encode(data).decode(), orig_name="frame.jpg")
+
+
+class Session:
+    """What one visitor's camera has seen: a translator for the way that is chosen, and when frames were done."""
+
+    def __init__(self, pipe):
+        self.pipe, self.way, self.translator = pipe, None, None
+        self.ends, self.works = deque(maxlen=LAST + 1), deque(maxlen=LAST)
+
+    def __call__(self, frame, way):
+        """One frame, as uint8 RGB H×W×3, and a line about it."""
+        start = time.perf_counter()
+        if self.ends and start - self.ends[-1] > 1:  # the camera was off
+            self.ends.clear()
+            self.works.clear()
+        frame = fitted(frame)
+        if way != self.way:
+            self.way = way
+            self.translator = None if way == "original" else FrameTranslator(self.pipe, way)
+        if self.translator is None:
+            seen = ""
+        else:
+            frame = self.translator(frame, start)
+            faces = len(self.translator.tracks)
+            seen = f" · {faces or 'no'} {'face' if faces == 1 else 'faces'}"
+        end = time.perf_counter()
+        self.ends.append(end)
+        self.works.append(end - start)
+        work = 1000 * sum(self.works) / len(self.works)
+        rate = (len(self.ends) - 1) / (end - self.ends[0]) if len(self.ends) > 1 else 0.0
+        return frame, f"{rate:.1f} frames/s · {work:.0f} ms of work a frame{seen}"
+
+    def __deepcopy__(self, memo):  # gradio copies a state's first value; the networks are everyone's
+        return Session(self.pipe)
+
+
+def fitted(frame):
+    """A frame scaled down to at most 640×480, its proportions kept."""
+    scale = min(1.0, WIDTH / frame.shape[1], HEIGHT / frame.shape[0])
+    if scale == 1:
+        return frame
+    size = max(1, round(frame.shape[1] * scale)), max(1, round(frame.shape[0] * scale))
+    return cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
+
+
+def build(pipe):
+    """The tab, for a :class:`~maskhub.pipelines.face_mask.FaceMaskPipeline`."""
+    gr.Markdown("Put a mask on before your camera, or take it off, live.")
+    with gr.Row(equal_height=False):
+        with gr.Column(min_width=300):
+            way = gr.Radio(WAYS, value="mask", show_label=False, container=False, elem_id="webcam-way")
+            camera = gr.Image(
+                sources=["webcam"],
+                streaming=True,
+                type="numpy",
+                label="Your camera",
+                height=360,
+                buttons=[],
+                webcam_options=gr.WebcamOptions(
+                    mirror=True, constraints={"video": {"width": {"ideal": WIDTH}, "height": {"ideal": HEIGHT}}}
+                ),
+                elem_id="webcam-camera",
+            )
+            problem = photos.line("webcam-problem")
+        with gr.Column(min_width=300):
+            result = LiveImage(
+                label="What becomes of it",
+                type="numpy",
+                interactive=False,
+                height=360,
+                buttons=["fullscreen"],
+                elem_id="webcam-result",
+            )
+            rate = photos.line("webcam-rate")
+            gr.Markdown(ABOUT, elem_classes="note")
+    session = gr.State(time_to_live=3000)
+
+    def step(frame, way, session):
+        if frame is None:
+            return gr.skip(), gr.skip(), gr.skip(), session
+        session = session or Session(pipe)
+        try:
+            frame, text = session(frame, way)
+        except MaskHubError as error:
+            return photos.problem(error), fitted(frame), "", session
+        return "", frame, photos.done(text), session
+
+    camera.stream(
+        step,
+        [camera, way, session],
+        [problem, result, rate, session],
+        stream_every=EVERY,
+        time_limit=TURN,
+        concurrency_limit=1,
+        concurrency_id="webcam",
+        show_progress="hidden",
+        api_visibility="private",
+    )

@@ -1,0 +1,59 @@
+"""What the Webcam and Video tabs do, without a browser."""
+
+import base64
+import copy
+import io
+
+import numpy as np
+import pytest
+from films import film, written
+from PIL import Image
+
+from maskhub.errors import VideoError
+from space.tabs import video, webcam
+
+
+def test_a_session_translates_measures_and_changes_its_way(astronaut, tiny_pipeline):
+    session = copy.deepcopy(webcam.Session(tiny_pipeline))
+    assert session.pipe is tiny_pipeline
+    frames = list(film(astronaut, 4))
+    for frame in frames:
+        made, text = session(frame, "mask")
+    assert made.shape == frames[0].shape and not np.array_equal(made, frames[-1])
+    assert "frames/s" in text and text.endswith("1 face")
+    made, text = session(frames[0], "original")
+    assert np.array_equal(made, frames[0]) and "face" not in text
+    first = session.translator
+    assert first is None
+    session(frames[0], "unmask")
+    assert session.translator.direction == "unmask"
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"), [((480, 640), (480, 640)), ((1080, 1920), (360, 640)), ((800, 600), (480, 360))]
+)
+def test_large_frames_are_scaled_down(given, shown):
+    assert webcam.fitted(np.zeros((*given, 3), np.uint8)).shape == (*shown, 3)
+
+
+def test_a_live_picture_is_in_its_address(astronaut):
+    frame = next(film(astronaut, 1))
+    data = webcam.LiveImage().postprocess(frame)
+    assert data.path is None
+    with Image.open(io.BytesIO(base64.b64decode(data.url.split(",", 1)[1]))) as image:
+        assert np.abs(np.asarray(image).astype(int) - frame).mean() < 4
+    assert webcam.LiveImage().postprocess(None) is None
+
+
+def test_a_film_over_the_limits_is_refused_in_words(astronaut, tmp_path, monkeypatch):
+    clip = written(tmp_path / "clip.mp4", film(astronaut, 5))
+    video.check(clip)
+    monkeypatch.setattr(video, "MOST_SIDE", 300)
+    with pytest.raises(VideoError, match="320×240: scale it to 300"):
+        video.check(clip)
+    monkeypatch.setattr(video, "MOST_SIDE", 1920)
+    monkeypatch.setattr(video, "MOST_RATE", 10)
+    with pytest.raises(VideoError, match="25 frames a second: 10 is the most"):
+        video.check(clip)
+    with pytest.raises(VideoError, match=r"lasts 40 seconds: cut it to 30"):
+        video.check(written(tmp_path / "long.mp4", film(astronaut, 2), [0, 39_960], rate=25))

@@ -1,0 +1,76 @@
+"""Webcam and Video in a browser, with a camera that shows the example's head."""
+
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import av
+import pytest
+from films import camera_file, film, written
+
+from maskhub.provenance import read_provenance
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from test_browser import Visit, open_tab
+
+
+@pytest.fixture
+def before_camera(app, astronaut, tmp_path):
+    """A visit by someone whose camera shows the example's head."""
+    path = shutil.which("chromium")
+    if path is None:
+        pytest.skip("no chromium here: apt-get install chromium runs the browser tests")
+    from playwright.sync_api import sync_playwright
+
+    camera = camera_file(tmp_path / "camera.y4m", film(astronaut, 8, size=(320, 240)))
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=path,
+            args=[
+                *("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"),
+                *("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),
+                f"--use-file-for-fake-video-capture={camera}",
+            ],
+        )
+        here = Visit(browser.new_page(viewport={"width": 390, "height": 844}, permissions=["camera"]), app.url)
+        yield here
+        browser.close()
+    assert here.strayed == [] and here.complaints == []
+
+
+@pytest.mark.browser
+def test_a_mask_goes_on_before_the_camera(before_camera):
+    here = before_camera
+    open_tab(here.page, "Webcam")
+    here.page.click("#webcam-camera [title='grant webcam access']")
+    button = here.page.locator("#webcam-camera .button-wrap button").first
+    button.click()
+    here.page.get_by_text(re.compile(r"\d frames/s · \d+ ms of work a frame · 1 face")).wait_for()
+    picture = here.page.locator("#webcam-result img")
+    # nothing is written: the picture is in its address
+    assert picture.get_attribute("src").startswith("data:image/jpeg;base64,")
+    assert picture.evaluate("img => [img.naturalWidth, img.naturalHeight]") == [320, 240]
+    assert here.fits()
+    here.page.get_by_label("Original").click()
+    here.page.get_by_text(re.compile(r"work a frame$")).wait_for()
+    button.click()
+
+
+@pytest.mark.browser
+def test_a_film_is_uploaded_masked_and_downloaded(before_camera, astronaut, tmp_path):
+    here = before_camera
+    clip = written(tmp_path / "clip.mp4", film(astronaut, 6), sound="aac")
+    open_tab(here.page, "Video")
+    here.page.set_input_files("#video-film input[type=file]", clip)
+    here.page.wait_for_selector("#video-film video")
+    here.page.click("#video")
+    here.page.wait_for_selector("#video-result video")
+    assert re.match(r"Masks put on: a face in 6 of 6 frames, \d+\.\d s", here.said("video-status"))
+    source = here.page.locator("#video-result video").get_attribute("src")
+    (tmp_path / "made.mp4").write_bytes(here.page.request.get(source).body())
+    assert read_provenance(tmp_path / "made.mp4").direction == "mask"
+    with av.open(str(tmp_path / "made.mp4")) as made:
+        assert [stream.type for stream in made.streams] == ["video", "audio"]
+    assert here.fits()
