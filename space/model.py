@@ -1,4 +1,7 @@
-"""The model that the app runs: ``MASKHUB_MODEL`` (a folder or a Hub id), or the checkpoint that comes with maskhub."""
+"""The model that the app runs: ``MASKHUB_MODEL`` (a folder or a Hub id), or the checkpoint that comes with maskhub.
+
+``MASKHUB_BACKEND`` says how it is run (see :mod:`maskhub.pipelines.backends`); the fastest way if it is not set.
+"""
 
 import os
 from pathlib import Path
@@ -7,6 +10,7 @@ import diffusers
 import torch
 
 from maskhub.errors import CheckpointError
+from maskhub.pipelines.backends import preferred
 from maskhub.pipelines.face_mask import FaceMaskPipeline
 
 __all__ = ["load"]
@@ -21,7 +25,7 @@ def load():
     name = os.environ.get("MASKHUB_MODEL", "").strip()
     diffusers.utils.logging.disable_progress_bar()
     try:
-        pipe = _from(name) if name else FaceMaskPipeline.bundled()
+        pipe = _from(name) if name else FaceMaskPipeline.bundled(backend=preferred())
     except CheckpointError as error:
         remedy = "Set MASKHUB_MODEL to a pipeline's folder or Hub id"
         raise CheckpointError(f"{error} {remedy}{', or leave it empty.' if name else '.'}") from error
@@ -32,4 +36,6 @@ def _from(name):
     weights = {path.name for path in Path(name).glob("*/*.safetensors")}
     # a folder may hold the half-precision weights alone, as the bundled one does
     half = weights and all(weight.endswith(".fp16.safetensors") for weight in weights)
-    return FaceMaskPipeline.from_pretrained(name, **({"variant": "fp16", "dtype": torch.float32} if half else {}))
+    return FaceMaskPipeline.from_pretrained(
+        name, backend=preferred(), **({"variant": "fp16", "dtype": torch.float32} if half else {})
+    )

@@ -158,7 +158,7 @@ def viewable(path, photo):
 
 
 def save_png(image, path, suffix=None, like=None):
-    """Write a PNG named after the upload, where gradio's cleaning finds it: with its provenance, without place and camera.
+    """Write a PNG named after the upload, where gradio's cleaning finds it; its provenance goes in, its place does not.
 
     Args:
         image: what to write.

@@ -28,7 +28,9 @@ class App:
 def app_environment(**settings):
     unset = ("MASKHUB_MODEL", "SPACE_ID", "GRADIO_SERVER_NAME", "GRADIO_SERVER_PORT", "GRADIO_TEMP_DIR")
     unset += ("MASKHUB_HOME", "MASKHUB_QUIZ")
-    return {name: value for name, value in os.environ.items() if name not in unset} | settings
+    # pictures are compared with the pipeline's own, bit for bit
+    kept = {name: value for name, value in os.environ.items() if name not in unset}
+    return kept | {"MASKHUB_BACKEND": "torch"} | settings
 
 
 def free_port():

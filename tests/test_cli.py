@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from maskhub import ResnetGenerator
+from maskhub import FaceMaskPipeline, ResnetGenerator
 from maskhub.cli import main
 from tests.models.test_convert import Foreign
 
@@ -54,6 +54,30 @@ def test_a_folder_with_a_broken_photo(run, model, photo, tmp_path):
     assert "1 made, 0 there already, 1 failed" in out
     assert "failures.csv" in err
     assert (tmp_path / "out" / "good.png").exists()
+
+
+def test_a_folder_by_the_fastest_backend(run, model, photo, tmp_path, monkeypatch):
+    (tmp_path / "in").mkdir()
+    photo.rename(tmp_path / "in" / "a.png")
+    made = {}
+    for backend in ("torch", ""):
+        monkeypatch.setenv("MASKHUB_BACKEND", backend)
+        assert run("unmask", tmp_path / "in", tmp_path / f"out{backend}", "--model", model)[0] == 0
+        made[backend] = np.asarray(Image.open(tmp_path / f"out{backend}" / "a.png")).astype(int)
+    assert np.abs(made[""] - made["torch"]).mean() < 1
+    monkeypatch.setenv("MASKHUB_BACKEND", "steam")
+    code, _, err = run("unmask", tmp_path / "in", tmp_path / "never", "--model", model)
+    assert (code, "the backend is 'steam'" in err) == (2, True)
+
+
+def test_convert_to_onnx(run, tmp_path):
+    pytest.importorskip("onnxscript")
+    pipe = FaceMaskPipeline(unmasker=ResnetGenerator(width=4, blocks=1), resolution=32)
+    pipe.save_pretrained(tmp_path / "pipe")
+    code, out, _ = run("convert", tmp_path / "pipe", tmp_path / "onnx", "--to", "onnx")
+    assert (code, "of torch" in out) == (0, True)
+    assert (tmp_path / "onnx" / "unmasker" / "model.onnx").is_file()
+    assert FaceMaskPipeline.from_pretrained(tmp_path / "onnx", backend="onnxruntime").masker is None
 
 
 def test_a_photo_by_rule(run, photo, tmp_path):

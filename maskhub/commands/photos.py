@@ -231,7 +231,10 @@ def _translate(direction, source, output, model, device, overwrite, provenance, 
 
     if not source.exists():
         raise PhotoError(f"there is no photo or folder {source}.")
-    pipeline = load_pipeline(model, device)
+    from maskhub.pipelines.backends import preferred
+
+    # one photo is done before the backends are measured
+    pipeline = load_pipeline(model, device, "torch" if source.is_file() and not _is_film(source) else preferred())
     if _is_film(source):
         from maskhub.commands.film import translate
 
@@ -248,14 +251,17 @@ def _translate(direction, source, output, model, device, overwrite, provenance, 
     return report_line(process_folder(source, output, translated, overwrite=overwrite), output)
 
 
-def load_pipeline(model, device):
+def load_pipeline(model, device, backend="torch"):
     """The pipeline of a folder or Hub id (None: the bundled one), on a device as the options name it."""
     from diffusers.utils import logging
 
     from maskhub.pipelines.face_mask import FaceMaskPipeline
 
     logging.disable_progress_bar()
-    pipeline = FaceMaskPipeline.bundled() if model is None else FaceMaskPipeline.from_pretrained(model)
+    if model is None:
+        pipeline = FaceMaskPipeline.bundled(backend=backend)
+    else:
+        pipeline = FaceMaskPipeline.from_pretrained(model, backend=backend)
     return pipeline.to(best_device(device))
 
 

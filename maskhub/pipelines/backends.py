@@ -8,6 +8,7 @@
 """
 
 import copy
+import os
 import platform
 import time
 import warnings
@@ -20,7 +21,7 @@ from maskhub.errors import CheckpointError, MaskHubError
 from maskhub.models.export import FILE, OnnxFile, export_onnx, fingerprint, have_onnxruntime
 from maskhub.models.network import choose
 
-__all__ = ["BACKENDS", "TOLERANCE", "Backends", "candidates", "fastest", "make_runner"]
+__all__ = ["BACKENDS", "TOLERANCE", "Backends", "candidates", "fastest", "make_runner", "preferred"]
 
 BACKENDS = {
     "torch": "the network as it is",
@@ -63,6 +64,11 @@ class Backends:
             self.chosen[role] = name
             self._runners[key] = make_runner(network, name, folder, batch.shape[-1])
         return self._runners[key]
+
+
+def preferred():
+    """What the app and the command line use: ``MASKHUB_BACKEND``, or ``"auto"``."""
+    return os.environ.get("MASKHUB_BACKEND", "").strip() or "auto"
 
 
 def make_runner(network, backend="torch", folder=None, resolution=256):

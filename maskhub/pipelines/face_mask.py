@@ -364,7 +364,7 @@ def changed_region(before, after):
         float32 S×S in [0, 1], exactly 0 at the crop's border.
     """
     side = before.shape[0]
-    change = np.abs(after.astype(np.float32) - before).mean(2)
+    change = cv2.transform(cv2.absdiff(after, before).astype(np.float32), np.full((1, 3), 1 / 3, np.float32))
     attentive = np.count_nonzero(change) < ATTENTIVE * change.size
     low, high, smooth = (0.5, 6.0, 0.01) if attentive else (6.0, 30.0, 0.03)
     change = cv2.GaussianBlur(change, (0, 0), smooth * side)
