@@ -187,7 +187,9 @@ def results_block(reports):
         for metric, entry in _flat(report["figures"], set(settings.get("baselines", ()))):
             if SECONDARY.search(metric):
                 continue
-            args = {"maskhub": report["maskhub"]} | {key: entry[key] for key in ("n", "interval") if key in entry}
+            args = {"maskhub": report["maskhub"]} | ({"n": entry["n"]} if "n" in entry else {})
+            if entry.get("interval"):
+                args["interval"] = [_rounded(end) for end in entry["interval"]]
             results.append(
                 EvalResult(
                     task_type="image-to-image",
@@ -196,7 +198,7 @@ def results_block(reports):
                     dataset_split="held-out tenth" if settings.get("split") == "held-out" else None,
                     metric_type=_metric_type(metric),
                     metric_name=f"{title}: {metric}" + (f" ({network})" if network else ""),
-                    metric_value=entry["value"],
+                    metric_value=_rounded(entry["value"]),
                     metric_args=args,
                 )
             )
@@ -268,6 +270,10 @@ def _flat(figures, leave_out=(), prefix=""):
             yield prefix + name, entry
 
 
+def _rounded(value):
+    return float(f"{value:.4g}")
+
+
 def _public(dataset):
     """A Hub id as it is, a folder without the folder that it lies in, which is nobody else's business."""
     return Path(dataset).name if Path(dataset).is_absolute() or dataset.startswith((".", "~")) else dataset
@@ -276,9 +282,8 @@ def _public(dataset):
 def _metric_type(name):
     """A metric id of the Hub's own where there is one."""
     last = name.split(", ")[-1].lower()
-    return next(
-        (kind for kind in ("fid", "kid", "psnr", "ssim", "lpips") if kind == last.split()[0]), last.replace(" ", "_")
-    )
+    known = [kind for kind in ("fid", "kid", "psnr", "ssim", "lpips") if kind == last.split()[0]]
+    return known[0] if known else re.sub(r"\W+", "_", last).strip("_")
 
 
 def _is_hub_id(text):
