@@ -23,8 +23,8 @@ TURN = 60
 EVERY = 0.05
 """Seconds from one frame that the browser sends to the next; those that come while one is worked on are left out."""
 QUALITY = 85
-LAST = 20
-"""Frames over which the rate is measured."""
+LAST, OFF = 20, 5
+"""Frames over which the rate is measured, and seconds without any after which the camera was off."""
 
 ABOUT = f"""Choose a way, start the camera, look. Frames are sent to this app, translated and sent back; none is kept.
 One visitor at a time has {TURN} seconds, others wait. The face without a mask is **invented**: it is not what lies
@@ -54,7 +54,7 @@ class Session:
     def __call__(self, frame, way):
         """One frame, as uint8 RGB H×W×3, and a line about it."""
         start = time.perf_counter()
-        if self.ends and start - self.ends[-1] > 1:  # the camera was off
+        if self.ends and start - self.ends[-1] > OFF:
             self.ends.clear()
             self.works.clear()
         frame = fitted(frame)
