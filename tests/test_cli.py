@@ -172,6 +172,7 @@ def test_convert(run, tmp_path):
         (["mask", "BLANK", "out.png", "--style", "nonsense"], "there is no style 'nonsense'"),
         (["mask", "BLANK", "out.png", "--portion", "2"], "portion is 2"),
         (["mask", "BLANK", "out.png", "--model", "MODEL", "--portion", "0.5"], "the network decides"),
+        (["unmask", "BLANK", "out.png", "--model", "MODEL", "--device", "cuda:99"], "there is no device 'cuda:99'"),
         (["mask", "nobody/nothing", "out"], "no folder and no Hub dataset"),
         (["dataset", "build", "EMPTY", "out"], "holds no photo"),
         (["dataset", "curate", "EMPTY", "out", "--min-faces", "0"], "from 0 to 1"),

@@ -269,6 +269,11 @@ def best_device(device):
     """What the option ``--device`` stands for: ``auto`` is the best there is."""
     import torch
 
-    if device != "auto":
-        return device
-    return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    counts = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available()), "cpu": 1}
+    there = [name for name, count in counts.items() if count]
+    kind, _, number = device.partition(":")
+    if device == "auto":
+        return there[0]
+    if kind not in there or (number and not (number.isdecimal() and int(number) < counts[kind])):
+        raise ConfigError(f"there is no device {device!r} here: it must be auto or {' or '.join(there)}.")
+    return device
