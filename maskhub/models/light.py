@@ -45,8 +45,9 @@ class LightGenerator(Network):
         detail: channels of the last layers.
         detail_blocks: residual blocks among them.
         residual: the content is a change of the input, not a picture of its own: for what should keep its look.
-        noise: standard deviation of the normal noise that is added on each grid on the way up, weighted by a learned
-            strength for each channel (Karras, Laine, Aila: "A Style-Based Generator Architecture", CVPR 2019); 0 none.
+        noise: standard deviation of the normal noise that is added on each grid on the way up and to the last layers,
+            weighted by a learned strength for each channel (Karras, Laine, Aila: "A Style-Based Generator
+            Architecture", CVPR 2019); 0 none.
     """
 
     @register_to_config
@@ -86,7 +87,7 @@ class LightGenerator(Network):
         )
         self.after = nn.ModuleList(_blocks(w, n) for w, n in zip(widths[:-1], blocks[:-1], strict=True))
         if noise:
-            self.strengths = nn.ParameterList(torch.full((1, width, 1, 1), 0.1) for width in widths)
+            self.strengths = nn.ParameterList(torch.full((1, width, 1, 1), 0.1) for width in (detail, *widths))
         self.unfold = nn.Sequential(
             _Norm(widths[0]), nn.Conv2d(widths[0], detail * patch**2, 1), nn.PixelShuffle(patch)
         )
@@ -107,9 +108,11 @@ class LightGenerator(Network):
         return bool(self.config.noise)
 
     def draw_noise(self, count, height, width, generator=None):
-        """The noise of ``count`` pictures, as ``forward`` takes it: one N×1×h×w for each grid, the finest first."""
-        side, where = self._cell(), generator.device if generator is not None else "cpu"
-        sizes = [(height // (side << level), width // (side << level)) for level in range(len(self.config.widths))]
+        """The noise of ``count`` pictures, as ``forward`` takes it: N×1×h×w for the last layers, then for each grid from
+        the finest on."""
+        where = generator.device if generator is not None else "cpu"
+        cells = [self.config.fold, *(self._cell() << level for level in range(len(self.config.widths)))]
+        sizes = [(height // cell, width // cell) for cell in cells]
         return [self.config.noise * torch.randn(count, 1, *size, generator=generator, device=where) for size in sizes]
 
     def forward(self, images, generator=None, with_attention=False, noise=None):
@@ -128,7 +131,7 @@ class LightGenerator(Network):
             drawn = self.draw_noise(len(images), *images.shape[2:], generator) if noise is None else noise
             noises = [s.to(images) * n.to(images) for s, n in zip(self.strengths, drawn, strict=True)]
         else:
-            noises = [0.0] * len(self.config.widths)
+            noises = [0.0] * (1 + len(self.config.widths))
         x, skips = self.stem(F.pixel_unshuffle(images, self._cell())), []
         for blocks, down in zip(self.before, self.down, strict=True):
             x = blocks(x)
@@ -139,8 +142,8 @@ class LightGenerator(Network):
             x = x + _resized(self.places, x.shape[2:])
         x = self.middle(x)
         for level in reversed(range(len(self.up))):
-            x = self.after[level](self.up[level](x) + skips[level] + noises[level])
-        x = self.sharpen(F.relu(self.unfold(x) + self.fine(F.pixel_unshuffle(images, fold))))
+            x = self.after[level](self.up[level](x) + skips[level] + noises[1 + level])
+        x = self.sharpen(F.relu(self.unfold(x) + self.fine(F.pixel_unshuffle(images, fold)) + noises[0]))
         content, gate = F.pixel_shuffle(self.out(x), fold).split((3, 1), 1)
         shown = torch.sigmoid(gate.float())
         attention = (shown * (1 + 2 * STRETCH) - STRETCH).clamp(0, 1).to(images.dtype)

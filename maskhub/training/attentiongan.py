@@ -13,7 +13,7 @@ import torch
 from maskhub.data.two_step import WornAndMasked
 from maskhub.data.unpaired import LOAD_SCALE
 from maskhub.errors import ConfigError
-from maskhub.losses import attention_loss, cycle_loss, identity_loss, non_mask_change_loss
+from maskhub.losses import attention_loss, cycle_loss, identity_loss, image_loss, non_mask_change_loss
 from maskhub.models.attention import AttentionGenerator
 from maskhub.models.light import LightGenerator
 from maskhub.models.patch import PatchDiscriminator
@@ -70,18 +70,20 @@ class AttentionGANConfig(WornConfig):
     weight; 0: full weight everywhere outside."""
     lambda_attention: float = 0.0
     """Weight of the attention's supervision by the region."""
+    lambda_image: float = 0.0
+    """Weight of SimGAN's self-regularisation: what changes at all."""
     pool_size: int = 50
     """Older fakes that each discriminator is shown."""
 
     staged: ClassVar[frozenset] = WornConfig.staged | {
-        "lambda_cycle", "lambda_identity", "lambda_nmc", "nmc_reach", "lambda_attention",
+        "lambda_cycle", "lambda_identity", "lambda_nmc", "nmc_reach", "lambda_attention", "lambda_image",
     }  # fmt: skip
 
     def check(self):
         super().check()
         for name in (
-            "lambda_cycle", "lambda_identity", "lambda_nmc", "nmc_reach", "lambda_attention", "pool_size", "blocks",
-            "discriminator_layers",
+            "lambda_cycle", "lambda_identity", "lambda_nmc", "nmc_reach", "lambda_attention", "lambda_image",
+            "pool_size", "blocks", "discriminator_layers",
         ):  # fmt: skip
             check_least(self, name, 0)
         for name in ("generator_width", "discriminator_width", "contents"):
@@ -151,6 +153,9 @@ class AttentionGAN(Method):
                 loss = loss + c.lambda_cycle * c.lambda_identity * terms["idt_B"]
         terms["nmc"] = non_mask_change_loss(fake_b, worn, region, batch["distance"], c.nmc_reach)
         loss = loss + c.lambda_nmc * terms["nmc"]
+        if c.lambda_image:
+            terms["image"] = image_loss(fake_b, worn)
+            loss = loss + c.lambda_image * terms["image"]
         if c.lambda_attention:
             terms["attention"] = attention_loss(attention, region)
             loss = loss + c.lambda_attention * terms["attention"]

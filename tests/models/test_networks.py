@@ -169,7 +169,7 @@ def test_the_light_generators_noise_can_be_handed_in():
     network = LightGenerator(widths=(8, 12), blocks=(1, 1), heads=0, noise=1.0).eval()
     x = torch.rand(2, 3, 32, 32)
     drawn = network.draw_noise(2, 32, 32, torch.Generator().manual_seed(5))
-    assert [tuple(noise.shape) for noise in drawn] == [(2, 1, 8, 8), (2, 1, 4, 4)]
+    assert [tuple(noise.shape) for noise in drawn] == [(2, 1, 32, 32), (2, 1, 8, 8), (2, 1, 4, 4)]
     assert torch.equal(network(x, noise=drawn), network(x, generator=torch.Generator().manual_seed(5)))
 
 
