@@ -172,6 +172,7 @@ def training_card(loop):
         license="other",
         license_name="terms-of-the-training-photos",
         license_link=f"https://huggingface.co/{THIS_REPOSITORY}#licence",
+        trained_against=list(method.trained_against) or None,
         datasets=sorted({source.dataset for source in loop.sources.values() if _on_hub(source)}) or None,
     )
     return f"""---

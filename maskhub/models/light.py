@@ -108,8 +108,8 @@ class LightGenerator(Network):
         return bool(self.config.noise)
 
     def draw_noise(self, count, height, width, generator=None):
-        """The noise of ``count`` pictures, as ``forward`` takes it: N×1×h×w for the last layers, then for each grid from
-        the finest on."""
+        """The noise of ``count`` pictures, as ``forward`` takes it: N×1×h×w for the last layers, then for each grid,
+        the finest first."""
         where = generator.device if generator is not None else "cpu"
         cells = [self.config.fold, *(self._cell() << level for level in range(len(self.config.widths)))]
         sizes = [(height // cell, width // cell) for cell in cells]

@@ -30,6 +30,7 @@ _FREE_ON_RESUME = frozenset(
         "dry_run",
         "tensorboard",
         "max_steps",
+        "weights_dir",
     ]
 )
 

@@ -26,11 +26,13 @@ class Method:
         name, paper: of the method, for people.
         generators, discriminators: name → network. The generators that are parts of the pipeline bear its names,
             ``masker`` and ``unmasker``.
+        trained_against: names of the encoders and feature networks in the losses; no figure by them counts.
         pools: name → :class:`~maskhub.training.pool.ImagePool`; what they hold goes into the checkpoint.
     """
 
     name = ""
     paper = ""
+    trained_against = ()
 
     def __init__(self, config, generators, discriminators, pools=(), seed=0):
         self.config = config
