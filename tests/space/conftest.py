@@ -91,8 +91,8 @@ def odd_files(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def chromium():
-    """Debian's Chromium, headless."""
+def launch():
+    """A function of further arguments that starts Debian's Chromium, headless; there is one Playwright in a process."""
     path = shutil.which("chromium")
     if path is None:
         pytest.skip("no chromium here: apt-get install chromium runs the browser tests")
@@ -100,9 +100,14 @@ def chromium():
 
     quiet = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-quic"]
     camera = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+    plain = ["--no-sandbox", "--disable-gpu", "--no-first-run", *quiet, *camera]
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=path, args=["--no-sandbox", "--disable-gpu", "--no-first-run", *quiet, *camera]
-        )
-        yield browser
-        browser.close()
+        yield lambda *more: playwright.chromium.launch(executable_path=path, args=[*plain, *more])
+
+
+@pytest.fixture(scope="session")
+def chromium(launch):
+    """The browser that the tests share."""
+    browser = launch()
+    yield browser
+    browser.close()

@@ -1,7 +1,6 @@
 """Webcam and Video in a browser, with a camera that shows the example's head."""
 
 import re
-import shutil
 import sys
 from pathlib import Path
 
@@ -17,26 +16,13 @@ from test_browser import Visit, open_tab
 
 
 @pytest.fixture
-def before_camera(app, astronaut, tmp_path):
+def before_camera(app, launch, astronaut, tmp_path):
     """A visit by someone whose camera shows the example's head."""
-    path = shutil.which("chromium")
-    if path is None:
-        pytest.skip("no chromium here: apt-get install chromium runs the browser tests")
-    from playwright.sync_api import sync_playwright
-
     camera = camera_file(tmp_path / "camera.y4m", film(astronaut, 8, size=(320, 240)))
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=path,
-            args=[
-                *("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"),
-                *("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),
-                f"--use-file-for-fake-video-capture={camera}",
-            ],
-        )
-        here = Visit(browser.new_page(viewport={"width": 390, "height": 844}, permissions=["camera"]), app.url)
-        yield here
-        browser.close()
+    browser = launch(f"--use-file-for-fake-video-capture={camera}")
+    here = Visit(browser.new_page(viewport={"width": 390, "height": 844}, permissions=["camera"]), app.url)
+    yield here
+    browser.close()
     assert here.strayed == []
     # gradio's page sends frames a little before its server knows of the stream, and after it is closed
     assert [words for words in here.complaints if "404 (Not Found)" not in words] == []
