@@ -72,7 +72,8 @@ def measure_cycle(pipeline, sources, *, groups=(), held_out=False, limit=None, p
         failures += source.failures
         galleries.append(gallery)
         if len(faces) == before:
-            raise ConfigError(f"no face was found in any photo of {source.spec}.")
+            first = f" (the first: {failures[0][0]}: {failures[0][1]})" if failures else "."
+            raise ConfigError(f"no face was found in any photo of {source.spec}{first}")
     warnings = []
     measured = (
         by_group(faces, groups, lambda numbers: _figures([faces[n] for n in numbers]), warnings) if groups else {}

@@ -62,6 +62,8 @@ def by_group(rows, columns, measure, warnings, measured=None):
     out = {}
     for column, members in grouped(rows, columns).items():
         out[column] = {}
+        if not members:
+            warnings.append(f"no photo has a value in the column {column}: there are no figures by it.")
         for value, numbers in members.items():
             there = [number for number in numbers if number in measured]
             if not there:
