@@ -32,7 +32,7 @@ from maskhub.provenance import Provenance, mark
 
 __all__ = ["FaceMaskOutput", "FaceMaskPipeline"]
 
-BUNDLED = Path(__file__).parent.parent / "weights" / "cyclegan-128"
+BUNDLED = Path(__file__).parent.parent / "weights" / "light-256"
 ATTENTIVE = 0.8
 """Share of a crop's pixels below which what was changed counts as all that was meant to be."""
 
