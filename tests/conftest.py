@@ -32,6 +32,7 @@ os.environ |= {
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "HF_HUB_DISABLE_UPDATE_CHECK": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),  # two processes of tests share the cores
     "GRADIO_ANALYTICS_ENABLED": "False",
     "NO_PROXY": "127.0.0.1,localhost",
     "no_proxy": "127.0.0.1,localhost",
@@ -140,3 +141,9 @@ def judge_photos(astronaut, tmp_path_factory):
         crop = align.crop(made.image, align.alignment(made.found[0], 128), 128)
         Image.fromarray(crop).save(root / "masked" / f"masked_{number}.png")
     return root
+
+
+def pytest_collection_modifyitems(items):
+    """The files that take longest first, so that two processes of tests end together."""
+    items.sort(key=lambda item: item.path.name != "test_service_browser.py")
+    items.sort(key=lambda item: item.path.parent.name not in ("space", "service"))
