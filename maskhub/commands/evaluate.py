@@ -62,7 +62,7 @@ def quality(
     from maskhub.evaluation.features import feature_network
     from maskhub.evaluation.quality import measure_quality
     from maskhub.evaluation.report import write_report
-    from maskhub.evaluation.sets import PictureSet
+    from maskhub.evaluation.sets import PictureSet, picture_seed
 
     if (generated is None) == (input is None):
         raise ConfigError("give either --generated, or --input for a pipeline to translate.")
@@ -73,7 +73,7 @@ def quality(
     translate = None
     if input is not None:
         pipeline = load_pipeline(model, device)
-        translate = lambda photo: pipeline(photo, direction)  # noqa: E731
+        translate = lambda photo: pipeline(photo, direction, seed=picture_seed(photo))  # noqa: E731
     made = PictureSet(generated or input, title="generated", translate=translate, **options)
     extractor = feature_network(network, weights_dir, best_device(device))
     options = {"groups": _names(groups), "batch_size": batch_size, "resamples": resamples}
@@ -138,7 +138,7 @@ def pairs(
     from maskhub.evaluation.features import feature_network
     from maskhub.evaluation.paired import MatchedPictures, WornPictures, measure_pairs
     from maskhub.evaluation.report import write_report
-    from maskhub.evaluation.sets import PictureSet
+    from maskhub.evaluation.sets import PictureSet, picture_seed
     from maskhub.evaluation.similarity import LPIPS_FILE, Lpips
     from maskhub.evaluation.trained_against import refuse_trained_against
     from maskhub.models.weights import find_weights
@@ -164,7 +164,7 @@ def pairs(
         pipeline, folder = _pipeline(model, device)
         if faces is not None:
             refuse_trained_against(_card(model, folder), [encoder])
-        translate = lambda photo: pipeline(photo, direction)  # noqa: E731
+        translate = lambda photo: pipeline(photo, direction, seed=picture_seed(photo))  # noqa: E731
     found = measure_pairs(
         sources, translate, lpips=lpips, encoder=faces, baselines=baselines, groups=_names(groups), measures=wanted,
         network=features,

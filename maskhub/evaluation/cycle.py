@@ -18,7 +18,7 @@ from maskhub.evaluation.detection import batches
 from maskhub.evaluation.groups import by_group, check_columns
 from maskhub.evaluation.intervals import mean_figure
 from maskhub.evaluation.report import BestAndWorst
-from maskhub.evaluation.sets import PictureSet
+from maskhub.evaluation.sets import PictureSet, picture_seed
 
 __all__ = ["measure_cycle", "write_table"]
 
@@ -59,7 +59,7 @@ def measure_cycle(pipeline, sources, *, groups=(), held_out=False, limit=None, p
         before = len(faces)
         for part in batches(source):
             pixels = [picture.pixels for picture in part]
-            made = pipeline.cycle(pixels, start, on_no_face="keep", details=True)
+            made = pipeline.cycle(pixels, start, on_no_face="keep", details=True, seed=picture_seed(pixels[0]))
             for picture, errors, there, back in zip(part, made.cycle_errors, made.there, made.images, strict=True):
                 if not errors:
                     failures.append((picture.name, "the pipeline found no face"))

@@ -11,7 +11,7 @@ from maskhub.errors import ConfigError
 from maskhub.evaluation.groups import by_group, check_columns
 from maskhub.evaluation.intervals import share_figure
 from maskhub.evaluation.report import BestAndWorst
-from maskhub.evaluation.sets import PictureSet
+from maskhub.evaluation.sets import PictureSet, picture_seed
 
 __all__ = ["batches", "measure_detection"]
 
@@ -62,7 +62,8 @@ def measure_detection(sources, detectors, pipeline=None, *, groups=(), held_out=
             if name not in able:
                 continue
             direction, made_name = able[name]
-            made = pipeline([p.pixels for p in part], direction, on_no_face="keep", details=True)
+            seed = picture_seed(part[0].pixels)
+            made = pipeline([p.pixels for p in part], direction, on_no_face="keep", details=True, seed=seed)
             for picture, image, boxes, found in zip(part, made.images, made.boxes, seen, strict=True):
                 if not boxes:
                     failures.append((picture.name, f"the pipeline found no face to {direction}"))

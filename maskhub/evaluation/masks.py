@@ -13,7 +13,7 @@ from maskhub.errors import ConfigError, MaskHubError, NoFaceError
 from maskhub.evaluation.groups import by_group, check_columns
 from maskhub.evaluation.intervals import mean_figure, share_figure
 from maskhub.evaluation.report import BestAndWorst, write_report
-from maskhub.evaluation.sets import PictureSet
+from maskhub.evaluation.sets import PictureSet, picture_seed
 from maskhub.faces import align
 from maskhub.faces.detect import detect
 from maskhub.masks.judge import MASKED, bundled_judge, judge_crop
@@ -129,7 +129,7 @@ def _crops(pixels, pipeline, direction, side):
     crop = align.crop(pixels, matrix, side)
     if pipeline is None:
         return crop, crop
-    made = np.asarray(pipeline(Image.fromarray(pixels), direction).convert("RGB"))
+    made = np.asarray(pipeline(Image.fromarray(pixels), direction, seed=picture_seed(pixels)).convert("RGB"))
     return crop, align.crop(made, matrix, side)
 
 

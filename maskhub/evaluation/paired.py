@@ -226,7 +226,7 @@ def measure_pairs(
             "resolution": " ".join(sorted("{}×{}".format(*size) for size in sizes)[:4]),
             "lpips": "VGG16, v0.1; inside and outside: weighted mean of the spatial map" if lpips else None,
             "identity": getattr(encoder, "name", None),
-            "network": getattr(network, "name", None),
+            "frechet": getattr(network, "name", None),
             "baselines": [name for name in rows if name != MADE],
             "interval": "95 %, percentiles of 1000 resamples of the pairs",
         },

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
 from maskhub.errors import ConfigError, NoFaceError, SourceError
+from maskhub.evaluation.sets import picture_seed
 from maskhub.faces import align
 from maskhub.faces.detect import detect
 from maskhub.faces.photo import split_alpha
@@ -145,9 +146,9 @@ def _made(drawn, pipe, kind, direction, number, used):
         picture = Image.fromarray(crop)
         try:
             if direction == "cycle":
-                picture = pipe.cycle(picture, "mask" if kind == "unmasked" else "unmask")
+                picture = pipe.cycle(picture, "mask" if kind == "unmasked" else "unmask", seed=picture_seed(crop))
             elif direction:
-                picture = pipe(picture, direction)
+                picture = pipe(picture, direction, seed=picture_seed(crop))
         except NoFaceError:
             continue
         used.add((kind, place))

@@ -27,6 +27,7 @@ from maskhub.errors import ConfigError, MaskHubError
 from maskhub.evaluation.embeddings import EmbeddingCache, default_cache
 from maskhub.evaluation.groups import by_group, check_columns
 from maskhub.evaluation.report import BestAndWorst
+from maskhub.evaluation.sets import picture_seed
 from maskhub.evaluation.verification import FARS, mask_directions, project_out, verification_figures
 from maskhub.faces.detect import detect
 from maskhub.faces.photo import open_photo, split_alpha
@@ -153,7 +154,7 @@ class _Dresser:
                 raise ConfigError("its landmarks can't be made out well enough for a mask.")
             made = self.wearing.put_on(pixels, marks, seed_of(self.wearing.seed, name), "correctly").image
         else:
-            made = np.asarray(self.pipeline.mask(pixels, on_no_face="keep"))
+            made = np.asarray(self.pipeline.mask(pixels, on_no_face="keep", seed=picture_seed(pixels)))
         faces = detect(made)
         if not faces:
             raise ConfigError("no face is found any more once it is masked.")

@@ -1,6 +1,7 @@
 """Sets of pictures as the measures take them: named, with their columns, one after the other, bad ones put aside."""
 
 import re
+import zlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,7 @@ from maskhub.data.sources import is_held_out
 from maskhub.errors import ConfigError, MaskHubError, SourceError
 from maskhub.faces.photo import open_photo, split_alpha
 
-__all__ = ["Picture", "PictureSet"]
+__all__ = ["Picture", "PictureSet", "picture_seed"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,17 @@ class Picture:
     pixels: np.ndarray
     columns: dict
     held_out: bool
+
+
+def picture_seed(picture):
+    """A seed for what a pipeline draws at random, the picture's own and the same each time.
+
+    With one seed for all, a two-step masker would put the same mask on every face of a set.
+
+    Args:
+        picture: ``PIL.Image`` or array.
+    """
+    return zlib.crc32(np.ascontiguousarray(picture))
 
 
 class PictureSet:

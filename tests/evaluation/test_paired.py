@@ -138,7 +138,7 @@ def test_the_frechet_distance_is_of_whole_sets(heads):
     made, copied = (found["figures"][name]["frechet"] for name in (MADE, COPY))
     assert made["value"] == pytest.approx(0, abs=1e-3)  # the truths themselves
     assert copied["value"] > 10 * abs(made["value"])
-    assert made["network"] == found["settings"]["network"] == "small" and made["n"] == 4
+    assert made["network"] == found["settings"]["frechet"] == "small" and made["n"] == 4
 
 
 def test_towards_masks_only_the_copy_is_a_baseline(heads):

