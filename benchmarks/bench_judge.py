@@ -18,11 +18,11 @@ from PIL import Image
 from maskhub import MaskJudge
 from maskhub.data.decoys import decoy, occlude
 from maskhub.data.judged import roughen
-from maskhub.data.masked import Wearing, moved_landmarks
+from maskhub.data.masked import Wearing
 from maskhub.data.sources import is_held_out
 from maskhub.faces import align
 from maskhub.faces.detect import detect
-from maskhub.faces.landmarks import landmarks
+from maskhub.faces.landmarks import landmarks, moved_landmarks
 from maskhub.masks.judge import MASKED, bundled_judge, judge_crop
 from maskhub.masks.styles import WORN
 from maskhub.masks.wear import SHADOW

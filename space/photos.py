@@ -15,6 +15,7 @@ from maskhub.provenance import save_options
 __all__ = [
     "EXAMPLES",
     "PhotoInput",
+    "bar",
     "before_and_after",
     "done",
     "examples",
@@ -132,6 +133,14 @@ def line(elem_id):
 def done(text):
     """What was done, for a :func:`line`."""
     return f'<p class="done" role="status">{html.escape(text)}</p>'
+
+
+def bar(share, label):
+    """How much is done, 0 to 1, as a bar; ``label`` tells screen readers of what."""
+    return (
+        f'<div class="bar" role="progressbar" aria-valuenow="{100 * share:.0f}" aria-valuemin="0" aria-valuemax="100" '
+        f'aria-label="{html.escape(label)}"><span style="width: {100 * share:.1f}%"></span></div>'
+    )
 
 
 def problem(error):

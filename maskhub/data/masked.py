@@ -14,11 +14,11 @@ from PIL import Image
 
 from maskhub.errors import ConfigError, NoFaceError
 from maskhub.faces.detect import detect
-from maskhub.faces.landmarks import landmarks, moved_landmarks
+from maskhub.faces.landmarks import landmarks
 from maskhub.masks.styles import COLOURS, STYLES, WORN
 from maskhub.masks.wear import wear
 
-__all__ = ["Masked", "Wearing", "mask_faces", "moved_landmarks", "region_image", "seed_of"]
+__all__ = ["Masked", "Wearing", "mask_faces", "region_image", "seed_of"]
 
 REACH = 1.6
 """How much of the photo about a face the mask may use: this many sizes of the face's box to each side of its middle."""

@@ -20,12 +20,12 @@ import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
 from maskhub.data.journal import HIDDEN
-from maskhub.data.masked import Wearing, moved_landmarks
+from maskhub.data.masked import Wearing
 from maskhub.data.unpaired import LOAD_SCALE, UnpairedPhotos
 from maskhub.errors import SourceError
 from maskhub.faces import align
 from maskhub.faces.detect import Face, detect
-from maskhub.faces.landmarks import Landmarks, landmarks
+from maskhub.faces.landmarks import Landmarks, landmarks, moved_landmarks
 
 __all__ = ["FaceCache", "WornPairs", "cache_folder"]
 

@@ -24,11 +24,12 @@ from tqdm import tqdm
 from maskhub.data.batch import BatchReport, write_failures
 from maskhub.data.card import dataset_card
 from maskhub.data.journal import HIDDEN, write_text
-from maskhub.data.masked import Wearing, mask_faces, moved_landmarks, region_image
+from maskhub.data.masked import Wearing, mask_faces, region_image
 from maskhub.data.rows import free_name, open_rows
 from maskhub.data.workers import run_jobs
 from maskhub.errors import ConfigError, PhotoError
 from maskhub.faces import align
+from maskhub.faces.landmarks import moved_landmarks
 from maskhub.faces.photo import open_photo, split_alpha
 from maskhub.provenance import RULE, Provenance, mark
 

@@ -15,13 +15,12 @@ from maskhub.data.unpaired import LOAD_SCALE
 from maskhub.errors import ConfigError
 from maskhub.losses import attention_loss, cycle_loss, identity_loss, image_loss, non_mask_change_loss
 from maskhub.models.attention import AttentionGenerator
-from maskhub.models.light import LightGenerator
 from maskhub.models.patch import PatchDiscriminator
 from maskhub.pipelines.face_mask import FaceMaskPipeline
 from maskhub.training.config import WornConfig, check_least
 from maskhub.training.cyclegan import check_patches
 from maskhub.training.method import Method
-from maskhub.training.unmasker import check_grids
+from maskhub.training.unmasker import check_grids, light_generator
 
 __all__ = ["AttentionGAN", "AttentionGANConfig"]
 
@@ -187,11 +186,7 @@ class AttentionGAN(Method):
 
 def _generator(config, noise):
     if config.generator == "light":
-        blocks = tuple(config.light_blocks)
-        return LightGenerator(
-            widths=tuple(config.widths), blocks=blocks, fold=config.fold, detail=config.detail,
-            detail_blocks=config.detail_blocks, residual=True, noise=noise[0],
-        )  # fmt: skip
+        return light_generator(config, config.light_blocks, residual=True, noise=noise[0])
     return AttentionGenerator(
         width=config.generator_width, blocks=config.blocks, contents=config.contents, norm=config.norm,
         noise=tuple(noise),

@@ -87,10 +87,10 @@ class UnmaskerConfig(WornConfig):
         super().check()
         for name in (
             "lambda_l1", "lambda_perceptual", "lambda_identity", "lambda_attention", "lambda_gan", "pool_size",
-            "real_faces", "bare_faces", "discriminator_layers", "detail_blocks", "perceptual_crop",
+            "real_faces", "bare_faces", "discriminator_layers", "perceptual_crop",
         ):  # fmt: skip
             check_least(self, name, 0)
-        for name in ("discriminator_width", "compared_faces", "fold", "detail"):
+        for name in ("discriminator_width", "compared_faces"):
             check_least(self, name, 1)
         if self.real_faces > self.batch_size or self.bare_faces >= self.batch_size:
             raise ConfigError("--real-faces must not be above --batch-size, and --bare-faces must be below it.")
@@ -101,12 +101,22 @@ class UnmaskerConfig(WornConfig):
 
 
 def check_grids(config):
-    """Raise :class:`ConfigError` where the light generator's coarsest grid does not fit the resolution."""
+    """Raise :class:`ConfigError` where the light generator can't be made, or its grids do not fit the resolution."""
+    for name, low in {"fold": 1, "detail": 1, "detail_blocks": 0}.items():
+        check_least(config, name, low)
     cell = 4 * config.fold << (len(config.widths) - 1)
     if config.resolution % cell:
         raise ConfigError(
             f"--widths {config.widths} with --fold {config.fold} needs a --resolution that is a multiple of {cell}."
         )
+
+
+def light_generator(config, blocks, **options):
+    """The :class:`~maskhub.models.light.LightGenerator` of a method's options, with these blocks on its grids."""
+    return LightGenerator(
+        widths=tuple(config.widths), blocks=tuple(blocks), fold=config.fold, detail=config.detail,
+        detail_blocks=config.detail_blocks, **options,
+    )  # fmt: skip
 
 
 class Unmasker(Method):
@@ -116,10 +126,7 @@ class Unmasker(Method):
     paper = "https://arxiv.org/abs/1911.11897"
 
     def __init__(self, config, seed=0):
-        generator = LightGenerator(
-            widths=tuple(config.widths), blocks=tuple(config.blocks), fold=config.fold, detail=config.detail,
-            detail_blocks=config.detail_blocks,
-        )  # fmt: skip
+        generator = light_generator(config, config.blocks)
         critic = PatchDiscriminator(
             width=config.discriminator_width, layers=config.discriminator_layers,
             norm="none" if config.spectral_norm else "instance",
@@ -155,10 +162,10 @@ class Unmasker(Method):
         loss = c.lambda_l1 * terms["L1"]
         worn = slice(c.bare_faces, min(c.bare_faces + c.compared_faces, pairs))  # bare ones have nothing to compare
         if c.lambda_perceptual:
-            terms["perceptual"] = self._on(made, "perceptual")(made[worn], wanted[worn], region[worn])
+            terms["perceptual"] = self.perceptual.to(made.device)(made[worn], wanted[worn], region[worn])
             loss = loss + c.lambda_perceptual * terms["perceptual"]
         if c.lambda_identity:
-            terms["identity"] = self._on(made, "identity")(made[worn], wanted[worn])
+            terms["identity"] = self.identity.to(made.device)(made[worn], wanted[worn])
             loss = loss + c.lambda_identity * terms["identity"]
         if c.lambda_attention:
             terms["attention"] = attention_loss(attention, _widened(torch.cat([region, covered])))
@@ -182,14 +189,9 @@ class Unmasker(Method):
             return masked[:, :1]
         side = self.where.config.resolution
         seen = F.interpolate(masked.float(), size=(side, side), mode="bilinear", antialias=True, align_corners=False)
-        presence, region = self._on(masked, "where")(seen)
+        presence, region = self.where.to(masked.device)(seen)
         region = F.interpolate(region.float().sigmoid(), size=masked.shape[2:], mode="bilinear", align_corners=False)
         return region * (presence.float().sigmoid() >= MASKED).view(-1, 1, 1, 1)
-
-    def _on(self, images, name):
-        network = getattr(self, name).to(images.device)
-        setattr(self, name, network)
-        return network
 
     @torch.no_grad()
     def fakes(self, nets, batch):

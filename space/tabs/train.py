@@ -318,12 +318,7 @@ def _progress(job, now, jobs):
     if job.webhook_problem:
         said += f" ({job.webhook_problem}.)"
     kind = "problem" if job.state == "failed" else "done"
-    share = 100 * now.share
-    return (
-        f'<div class="bar" role="progressbar" aria-valuenow="{share:.0f}" aria-valuemin="0" aria-valuemax="100" '
-        f'aria-label="{html.escape(job.name)}"><span style="width: {share:.1f}%"></span></div>'
-        f'<p class="{kind}" data-state="{job.state}">{html.escape(said)}</p>'
-    )
+    return photos.bar(now.share, job.name) + f'<p class="{kind}" data-state="{job.state}">{html.escape(said)}</p>'
 
 
 def _told(job):

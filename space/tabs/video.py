@@ -109,11 +109,7 @@ def check(path):
 
 
 def _bar(done, total, seconds=0.0):
-    share = 100 * min(done / total, 1) if total else 0
+    share = min(done / total, 1) if total else 0
     rest = f", about {seconds / done * max(total - done, 0):.0f} s to go" if done and total else ""
     said = f"Frame {done} of {total or 'how many is unknown'}{rest}" if done else "Beginning ..."
-    return (
-        f'<div class="bar" role="progressbar" aria-valuenow="{share:.0f}" aria-valuemin="0" aria-valuemax="100" '
-        f'aria-label="Progress"><span style="width:{share:.1f}%"></span></div>'
-        f'<p class="done" role="status">{said}</p>'
-    )
+    return photos.bar(share, "Progress") + photos.done(said)
