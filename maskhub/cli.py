@@ -27,7 +27,7 @@ def convert(
     output: Output,
     /,
     architecture: Literal["resnet_9blocks", "resnet_6blocks"] = "resnet_9blocks",
-    to: Literal["maskhub", "onnx"] = "maskhub",
+    to: Literal["maskhub", "onnx", "onnx-graph"] = "maskhub",
     any_size: bool = False,
 ) -> int:
     """Read a foreign generator into a folder for from_pretrained, or export a pipeline's networks as ONNX files.
@@ -36,17 +36,19 @@ def convert(
         input: A checkpoint of the pytorch-CycleGAN-and-pix2pix repository, such as latest_net_G_A.pth; with --to onnx
             a pipeline's folder or Hub id.
         output: The folder to write: config.json and safetensors, in float32 and as fp16 variant; with --to onnx the
-            pipeline again, with a model.onnx beside each network's safetensors.
+            pipeline again, with a model.onnx beside each network's safetensors, with --to onnx-graph a graph.onnx.
         architecture: The checkpoint's --netG.
-        to: onnx writes networks for onnxruntime; needs the extra packages of `pip install 'maskhub[export]'`.
-        any_size: With --to onnx, graphs for any height and width, not for the pipeline's resolution alone.
+        to: onnx writes networks for onnxruntime, onnx-graph the graphs alone, some ten kilobytes, to which the
+            safetensors give their weights; needs the extra packages of `pip install 'maskhub[export]'`.
+        any_size: With these, graphs for any height and width, not for the pipeline's resolution alone.
     """
-    if to == "onnx":
+    if to != "maskhub":
         from maskhub.commands.photos import load_pipeline
+        from maskhub.models.export import FILE, GRAPH
 
-        pipeline = load_pipeline(input, "cpu")
-        for name, difference in pipeline.export_onnx(output, any_size).items():
-            print(f"wrote {output / name / 'model.onnx'}: within {127.5 * difference:.1g}/255 of torch")
+        pipeline, file = load_pipeline(input, "cpu"), FILE if to == "onnx" else GRAPH
+        for name, difference in pipeline.export_onnx(output, any_size, weights=to == "onnx").items():
+            print(f"wrote {output / name / file}: within {127.5 * difference:.1g}/255 of torch")
         return 0
     from maskhub.models.convert import convert_cyclegan_generator
 

@@ -22,18 +22,22 @@ from torch import nn
 
 from maskhub.errors import CheckpointError, ConfigError, first_line
 
-__all__ = ["FILE", "OnnxFile", "export_onnx", "fingerprint", "have_onnxruntime"]
+__all__ = ["FILE", "GRAPH", "OnnxFile", "export_onnx", "fingerprint", "have_onnxruntime"]
 
 FILE = "model.onnx"
 """Its name in a network's folder, as in Hugging Face's own ONNX exports."""
+GRAPH = "graph.onnx"
+"""The name of one without weights."""
 OPSET = 20
 TOLERANCE = 1e-3
 """Largest difference from torch in [-1, 1] (an eighth of an 8-bit step) that an export may have."""
 _KEY = "maskhub"
+_PREFIX = "network."
+"""Of the weights' names in a graph."""
 _INSTALL = "pip install 'maskhub[export]' first."
 
 
-def export_onnx(network, path, resolution, *, any_size=False, opset=OPSET):
+def export_onnx(network, path, resolution, *, any_size=False, weights=True, opset=OPSET):
     """Write a generator as an ONNX file, and hold it against torch on random pictures, alone and in a batch.
 
     Args:
@@ -41,6 +45,7 @@ def export_onnx(network, path, resolution, *, any_size=False, opset=OPSET):
         path: of the file.
         resolution: side in pixels of the pictures that the graph is for.
         any_size: leave H and W free where that can be; the recording takes longer, and the graph runs no faster.
+        weights: put them into the file too.
         opset: of ONNX.
 
     Returns:
@@ -64,8 +69,8 @@ def export_onnx(network, path, resolution, *, any_size=False, opset=OPSET):
     for axes in ((0, 2, 3), (0,)) if any_size else ((0,),):
         try:
             with torch.no_grad(), _quiet():
-                _write(network, path, resolution, opset, axes)
-            difference = _difference(network, OnnxFile(path), resolution)
+                _write(network, path, resolution, opset, axes, weights)
+            difference = _difference(network, OnnxFile(path, None if weights else network), resolution)
         except Exception as error:  # of many kinds, for as many reasons
             why = f"can't be exported: {first_line(error)}"
             continue
@@ -76,11 +81,11 @@ def export_onnx(network, path, resolution, *, any_size=False, opset=OPSET):
     raise CheckpointError(f"this {name} {why}.")
 
 
-def fingerprint(network):
-    """A hash of a network's class, configuration and weights; of its fp16 variant it is the same."""
+def fingerprint(network, weights=True):
+    """A hash of a network's class and configuration, and of its ``weights``; of its fp16 variant it is the same."""
     config = {key: value for key, value in network.config.items() if not key.startswith("_")}
     digest = hashlib.sha256(json.dumps([type(network).__name__, config], sort_keys=True, default=str).encode())
-    for name, tensor in sorted(network.state_dict().items()):
+    for name, tensor in sorted(network.state_dict().items()) if weights else ():
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().half().numpy().tobytes())
     return digest.hexdigest()
@@ -98,6 +103,7 @@ class OnnxFile:
 
     Args:
         path: of a file that :func:`export_onnx` wrote.
+        network: whose weights a file without any is given; those of this moment.
 
     Attributes:
         fingerprint: of the network that it was made of.
@@ -107,7 +113,7 @@ class OnnxFile:
         ConfigError: onnxruntime is missing. CheckpointError: no such file, or one of other inputs.
     """
 
-    def __init__(self, path):
+    def __init__(self, path, network=None):
         try:
             import onnxruntime
         except ImportError as error:
@@ -119,6 +125,10 @@ class OnnxFile:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         if not Path(path).is_file():
             raise CheckpointError(f"there is no file {path}: make it with `maskhub convert --to onnx`.")
+        if network is not None:
+            # kept: the session only refers to them
+            self._weights = {name: onnxruntime.OrtValue.ortvalue_from_numpy(x) for name, x in _arrays(network)}
+            options.add_external_initializers(list(self._weights), list(self._weights.values()))
         try:
             self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's own have no base but this
@@ -148,7 +158,7 @@ class _Recorded(nn.Module):
         return self.network(images, noise=noise) if noise else self.network(images)
 
 
-def _write(network, path, resolution, opset, axes):
+def _write(network, path, resolution, opset, axes, weights):
     """Record the graph with these axes free and write it."""
     count = 2  # a batch of one would be taken for a constant
     images = torch.rand(count, 3, resolution, resolution) * 2 - 1
@@ -158,13 +168,38 @@ def _write(network, path, resolution, opset, axes):
     program = torch.onnx.export(
         recorded,
         dynamo=True,
+        optimize=weights,  # else what is worked out of weights beforehand would stay when they change
         opset_version=opset,
         input_names=["images", *(f"noise_{number}" for number in range(len(noise)))],
         output_names=["translated"],
         verbose=False,
     )
-    program.model.metadata_props[_KEY] = fingerprint(network)
-    program.save(str(path))
+    program.model.metadata_props[_KEY] = fingerprint(network, weights)
+    if weights:
+        program.save(str(path))
+    else:
+        _write_graph(program.model, network, path)
+
+
+def _write_graph(model, network, path):
+    """Write the graph with references in the place of the network's weights, and without the exporter's notes."""
+    import onnx_ir
+
+    values = model.graph.initializers
+    for name, array in _arrays(network):
+        values[name].const_value = onnx_ir.ExternalTensor(
+            "weights", 0, array.nbytes, onnx_ir.DataType.FLOAT, shape=onnx_ir.Shape(array.shape), name=name
+        )
+    for noted in (model.graph, *values.values(), *model.graph, *(out for node in model.graph for out in node.outputs)):
+        noted.metadata_props.clear()
+        noted.doc_string = None
+    onnx_ir.save(model, path)
+
+
+def _arrays(network):
+    """The weights as numpy arrays in float32, by their names in the graph."""
+    for name, tensor in network.state_dict().items():
+        yield _PREFIX + name, tensor.detach().cpu().float().contiguous().numpy()
 
 
 @torch.no_grad()

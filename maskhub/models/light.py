@@ -187,6 +187,27 @@ class LightGenerator(Network):
         other.out.bias.copy_(_repeated(self.out.bias.unflatten(0, (4, own["fold"], own["fold"])), 1).flatten())
         return other
 
+    @torch.no_grad()
+    def deepened(self, blocks):
+        """A network with more residual blocks on its grids, which begins as this one: the new ones are the identity.
+
+        Args:
+            blocks: how many on each grid, as in the constructor; on none fewer than here.
+
+        Raises:
+            ConfigError: a grid would lose blocks, or their number is another.
+        """
+        own = {name: value for name, value in self.config.items() if not name.startswith("_")}
+        blocks = tuple(blocks)
+        if len(blocks) != len(own["blocks"]) or any(new < old for new, old in zip(blocks, own["blocks"], strict=True)):
+            raise ConfigError(f"blocks {blocks} can't be had of {tuple(own['blocks'])}: a grid can only gain some.")
+        other = type(self)(**own | {"blocks": blocks})
+        for module in other.modules():
+            if isinstance(module, _Block):
+                nn.init.zeros_(module.last.weight)
+        other.load_state_dict(self.state_dict(), strict=False)
+        return other
+
     def _cell(self):
         """The side in pixels of the finest grid's cells."""
         return self.config.fold * self.config.patch

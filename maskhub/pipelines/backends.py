@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from maskhub.errors import CheckpointError, MaskHubError
-from maskhub.models.export import FILE, OnnxFile, export_onnx, fingerprint, have_onnxruntime
+from maskhub.models.export import FILE, GRAPH, OnnxFile, export_onnx, fingerprint, have_onnxruntime
 from maskhub.models.network import choose
 
 __all__ = ["BACKENDS", "TOLERANCE", "Backends", "candidates", "fastest", "make_runner", "preferred"]
@@ -28,7 +28,7 @@ BACKENDS = {
     "torch-channels-last": "the same with the channels of a pixel side by side in memory",
     "torch-bf16": "in bfloat16, channels last",
     "torch-compile": "compiled by torch.compile, channels last; the first picture takes a minute",
-    "onnxruntime": "by onnxruntime on the CPU, of the folder's model.onnx, or of one that is made first",
+    "onnxruntime": "by onnxruntime on the CPU, of the folder's model.onnx or graph.onnx, or of one that is made first",
 }
 TOLERANCE = 1.0
 """Mean difference from ``torch`` in 8-bit units up to which a backend gives the same result."""
@@ -123,7 +123,7 @@ def candidates(network, folder=None, resolution=256):
     names = ["torch", "torch-channels-last"]
     if network.dtype == torch.float32 and _has_bf16(network.device):
         names.append("torch-bf16")
-    if network.device.type == "cpu" and _ready_file(network, folder, resolution):
+    if network.device.type == "cpu" and _is_ready(network, folder, resolution):
         names.append("onnxruntime")
     return names
 
@@ -148,17 +148,31 @@ def _has_bf16(device):
     return torch.cpu.get_capabilities().get("avx512_bf16", False)
 
 
-def _ready_file(network, folder, resolution):
-    """The exported file that fits, or None."""
-    path = folder and Path(folder) / FILE
-    if not path or not path.is_file() or not have_onnxruntime():
-        return None
+def _at_hand(network, folder):
+    """The folder's exported file, or its graph with the network's weights; None where there is neither.
+
+    Raises:
+        ConfigError: onnxruntime is missing. CheckpointError: the file can't be read, or is of another network.
+    """
+    for name, weights in ((FILE, True), (GRAPH, False)):
+        path = folder and Path(folder) / name
+        if path and path.is_file():
+            file = OnnxFile(path, None if weights else network)
+            if file.fingerprint != fingerprint(network, weights):
+                raise CheckpointError(
+                    f"{path} is of other weights than the network: run `maskhub convert --to onnx` again."
+                )
+            return file
+    return None
+
+
+def _is_ready(network, folder, resolution):
+    """Whether there is an exported file that fits."""
     try:
-        file = OnnxFile(path)
+        file = have_onnxruntime() and _at_hand(network, folder)
     except MaskHubError:
-        return None
-    fits = file.resolution in (None, resolution) and file.fingerprint == fingerprint(network)
-    return file if fits else None
+        return False
+    return bool(file) and file.resolution in (None, resolution)
 
 
 def _torch(network, folder, resolution, memory_format=torch.contiguous_format):
@@ -198,15 +212,9 @@ def _compiled(network, folder, resolution):
 
 
 def _onnx(network, folder, resolution):
-    path = folder and Path(folder) / FILE
-    if path and path.is_file():
-        file = OnnxFile(path)
-        if file.fingerprint != fingerprint(network):
-            raise CheckpointError(
-                f"{path} is of other weights than the network: run `maskhub convert --to onnx` again."
-            )
-        if file.resolution in (None, resolution):
-            return file
+    file = _at_hand(network, folder)
+    if file and file.resolution in (None, resolution):
+        return file
     import tempfile
 
     with tempfile.TemporaryDirectory(prefix="maskhub-onnx-") as aside:

@@ -24,7 +24,7 @@ from maskhub.faces.detect import detect
 from maskhub.faces.photo import open_photo, rgb_profile, split_alpha
 from maskhub.hub_errors import SafeSaving
 from maskhub.masks.wear import wear
-from maskhub.models.export import FILE, export_onnx
+from maskhub.models.export import FILE, GRAPH, export_onnx
 from maskhub.models.network import Network
 from maskhub.pipelines.backends import Backends
 from maskhub.pipelines.fetch import fetch_options, fetch_pipeline
@@ -138,11 +138,12 @@ class FaceMaskPipeline(SafeSaving, DiffusionPipeline):
         self._backends = Backends(backend, self._folder)
         return self
 
-    def export_onnx(self, folder, any_size=False):
+    def export_onnx(self, folder, any_size=False, weights=True):
         """Write the pipeline to a folder with a ``model.onnx`` beside each network's weights, for ``"onnxruntime"``.
 
         The graphs are for crops of the pipeline's resolution, in batches of any length; with ``any_size`` for any H and
-        W too, where the network allows it.
+        W too, where the network allows it. Without ``weights`` it is a ``graph.onnx`` of some ten kilobytes, which
+        takes those of the safetensors beside it.
 
         Returns:
             dict: ``"masker"`` and ``"unmasker"`` → the largest difference from torch, in [-1, 1].
@@ -151,8 +152,10 @@ class FaceMaskPipeline(SafeSaving, DiffusionPipeline):
             ConfigError: onnx and onnxscript are missing. CheckpointError: a network that can't be exported.
         """
         networks = {"masker": self.masker, "unmasker": self.unmasker}
+        options = {"any_size": any_size, "weights": weights}
+        file = FILE if weights else GRAPH
         made = {
-            name: export_onnx(network, Path(folder) / name / FILE, self.config.resolution, any_size=any_size)
+            name: export_onnx(network, Path(folder) / name / file, self.config.resolution, **options)
             for name, network in networks.items()
             if network is not None
         }

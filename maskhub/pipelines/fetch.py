@@ -19,7 +19,7 @@ def fetch_pipeline(name, variant=None, onnx=False, **options):
     Args:
         name: a folder, or ``user/name`` on the Hub.
         variant: such as ``"fp16"``.
-        onnx: fetch the exported networks too, where there are any.
+        onnx: fetch the exported networks too, where there are any; their graphs alone are small and always fetched.
         options: ``cache_dir``, ``force_download``, ``local_files_only``, ``revision`` and ``token`` of huggingface_hub.
 
     Returns:
@@ -36,7 +36,7 @@ def fetch_pipeline(name, variant=None, onnx=False, **options):
     from huggingface_hub import snapshot_download
 
     weights = [f"*.{variant}.safetensors", f"*.{variant}-*.safetensors"] if variant else ["*.safetensors"]
-    weights += ["*.onnx"] if onnx else []
+    weights += ["*.onnx" if onnx else "*/graph.onnx"]
     others = [] if variant else ["*.*.safetensors"]  # weights of a variant have a second dot
     with hub_errors(f"{failed}: there is no such folder, and the download from the Hub", CheckpointError):
         fetched = snapshot_download(str(name), allow_patterns=["*.json", *weights], ignore_patterns=others, **options)

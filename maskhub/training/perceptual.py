@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from maskhub.models.frozen import read_tensors
+from maskhub.models.frozen import fold_norms, read_tensors
 from maskhub.models.mobilefacenet import MobileFaceNet
 from maskhub.models.vgg import LPIPS_LAYERS, VGG
 from maskhub.models.weights import find_weights
@@ -84,10 +84,12 @@ def _span(covered, crop):
 class IdentityLoss(nn.Module):
     """One minus the cosine of two faces' embeddings by MobileFaceNet (FaceX-Zoo), in [0, 2].
 
-    It sees the aligned crop through one fixed similarity to its own template: right for a frontal face, near enough
-    for others, and the same for both pictures.
+    It sees the aligned crop through a similarity to its own template: right for a frontal face, near enough for
+    others, and the same for both pictures. Each face's is drawn about that one: what only one alignment of one network
+    takes for a likeness is none.
 
     Args:
+        jitter: how far it is drawn: shift and shrinking in shares of the side, and turn in radians, up to this.
         weights: file, folder or Hub id with ``mobilefacenet.safetensors``.
 
     Raises:
@@ -97,20 +99,30 @@ class IdentityLoss(nn.Module):
     # where the template lies in the aligned crop, in shares of its side: the least-squares fit to 80 faces' points
     LEFT, TOP, SIDE = -0.025, -0.15, 1.02
 
-    def __init__(self, weights=None):
+    def __init__(self, weights=None, jitter=0.05):
         super().__init__()
-        self.network = MobileFaceNet.load(find_weights("mobilefacenet.safetensors", weights))
+        self.jitter = jitter
+        network = MobileFaceNet.load(find_weights("mobilefacenet.safetensors", weights))
+        self.network = fold_norms(network).to(memory_format=torch.channels_last)
 
     def forward(self, made, wanted):
         """Mean over the faces; ``made`` and ``wanted`` are N×3×H×W in [-1, 1]."""
+        theta = self._similarities(len(made)).to(made.device)
         with torch.no_grad():
-            truth = self._embedded(wanted)
-        return (1 - (self._embedded(made) * truth).sum(1)).mean()
+            truth = self._embedded(wanted, theta)
+        return (1 - (self._embedded(made, theta) * truth).sum(1)).mean()
 
-    def _embedded(self, images):
+    def _similarities(self, count):
+        """From the template to each face, N×2×3."""
+        drawn = self.jitter * (2 * torch.rand(count, 4) - 1)
+        scale = self.SIDE * (1 + drawn[:, 0].abs() * 2)  # a wider view only: the template is cut close
+        cos, sin = scale * drawn[:, 1].cos(), scale * drawn[:, 1].sin()
+        x = 2 * (self.LEFT + drawn[:, 2]) + self.SIDE - 1
+        y = 2 * (self.TOP + drawn[:, 3]) + self.SIDE - 1
+        return torch.stack([torch.stack([cos, -sin, x], 1), torch.stack([sin, cos, y], 1)], 1)
+
+    def _embedded(self, images, theta):
         images = F.avg_pool2d(images.float(), max(images.shape[3] // 112, 1))  # else the sampling would skip pixels
-        middle = (2 * self.LEFT + self.SIDE - 1, 2 * self.TOP + self.SIDE - 1)
-        theta = torch.tensor([[self.SIDE, 0, middle[0]], [0, self.SIDE, middle[1]]], device=images.device)
-        grid = F.affine_grid(theta.expand(len(images), 2, 3), (len(images), 3, 112, 112), align_corners=False)
+        grid = F.affine_grid(theta, (len(images), 3, 112, 112), align_corners=False)
         faces = F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
         return self.network(faces.flip(1) * (127.5 / 128))

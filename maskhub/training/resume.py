@@ -95,7 +95,8 @@ def _check_same_run(loop, path, record, own):
 def init_from(loop, path):
     """Begin with the weights of a checkpoint (every network's) or of a pipeline folder (the generators').
 
-    A light generator of a pipeline folder is grown where this run's is for twice the side.
+    A light generator of a pipeline folder is grown where this run's is for twice the side, and deepened where this
+    run's has more blocks.
 
     Networks that are not there keep their own initial weights: a method may begin with another one's generator.
 
@@ -127,8 +128,12 @@ def init_from(loop, path):
 
 def _fitted(loaded, network):
     ours, theirs = network.config, loaded.config
-    if isinstance(network, LightGenerator) and ours["fold"] == 2 * theirs["fold"]:
-        return loaded.grown(ours["detail"], ours["detail_blocks"])
+    if not isinstance(network, LightGenerator):
+        return loaded
+    if ours["fold"] == 2 * theirs["fold"]:
+        loaded = loaded.grown(ours["detail"], ours["detail_blocks"])
+    if tuple(ours["blocks"]) != tuple(theirs["blocks"]):
+        loaded = loaded.deepened(ours["blocks"])
     return loaded
 
 

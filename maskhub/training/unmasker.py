@@ -3,7 +3,8 @@
 Pairs, made as the run goes, give a region-weighted L1, a perceptual loss (LPIPS, VGG16), an identity loss
 (MobileFaceNet) and the attention's supervision. Beside them come a few really masked faces, of which nobody knows what
 is under the mask: for these there are only the discriminator, which sees whole results and real unmasked faces, and
-the mask judge's region for the attention. Some faces wear no mask at all: nothing is to change there.
+the mask judge's region for the attention. Some pairs wear such a real mask, cut out by its region: their truth is
+known, and their cloth is no rule's. Some faces wear no mask at all: nothing is to change there.
 """
 
 from dataclasses import dataclass
@@ -13,7 +14,6 @@ import torch
 from torch.nn import functional as F
 
 from maskhub.data.two_step import WornAndMasked
-from maskhub.data.unpaired import LOAD_SCALE
 from maskhub.errors import ConfigError
 from maskhub.losses import attention_loss
 from maskhub.masks.judge import MASKED, bundled_judge
@@ -29,6 +29,11 @@ __all__ = ["Unmasker", "UnmaskerConfig"]
 
 OUTSIDE = 0.1
 """What a pixel outside the region weighs in the L1, beside 1 inside."""
+LOAD_SCALE = 1.04
+"""How much larger than the resolution faces are loaded before the random cut: they come aligned, and a network that
+learns where on the face it is should see them nearly where they will be."""
+LEAST = 0.04
+"""Share of the picture that a mask must cover to be worn by another face."""
 
 
 @dataclass
@@ -51,6 +56,8 @@ class UnmaskerConfig(WornConfig):
     """Really masked faces beside the pairs of each micro-batch."""
     bare_faces: int = 1
     """Pairs of each micro-batch whose face wears no mask."""
+    transplanted: int = 0
+    """Pairs of each micro-batch that wear the mask of a really masked face instead of one by rule."""
     discriminator_width: int = 32
     """Channels after the discriminator's first convolution."""
     discriminator_layers: int = 4
@@ -81,19 +88,22 @@ class UnmaskerConfig(WornConfig):
 
     staged: ClassVar[frozenset] = WornConfig.staged | {
         "lambda_l1", "lambda_perceptual", "lambda_identity", "lambda_attention", "lambda_gan", "real_faces",
+        "transplanted",
     }  # fmt: skip
 
     def check(self):
         super().check()
         for name in (
             "lambda_l1", "lambda_perceptual", "lambda_identity", "lambda_attention", "lambda_gan", "pool_size",
-            "real_faces", "bare_faces", "discriminator_layers", "perceptual_crop",
+            "real_faces", "bare_faces", "transplanted", "discriminator_layers", "perceptual_crop",
         ):  # fmt: skip
             check_least(self, name, 0)
         for name in ("discriminator_width", "compared_faces"):
             check_least(self, name, 1)
         if self.real_faces > self.batch_size or self.bare_faces >= self.batch_size:
             raise ConfigError("--real-faces must not be above --batch-size, and --bare-faces must be below it.")
+        if self.transplanted > self.batch_size - self.bare_faces:
+            raise ConfigError("--transplanted and --bare-faces must not be above --batch-size together.")
         if not 1 <= self.perceptual_stages <= 5:
             raise ConfigError(f"--perceptual-stages is {self.perceptual_stages}; it must be from 1 to 5.")
         check_grids(self)
@@ -180,7 +190,20 @@ class Unmasker(Method):
         c = self.config
         bare = torch.arange(len(batch["worn"]), device=batch["worn"].device).view(-1, 1, 1, 1) < c.bare_faces
         worn = torch.where(bare, batch["unmasked"], batch["worn"])
-        return torch.cat([worn, batch["masked"][: c.real_faces]]), batch["region"] * ~bare
+        region = batch["region"] * ~bare
+        if c.transplanted:
+            at = slice(c.bare_faces, c.bare_faces + c.transplanted)
+            worn[at], region[at] = self._transplant(batch["unmasked"][at], batch["masked"][at], worn[at], region[at])
+        return torch.cat([worn, batch["masked"][: c.real_faces]]), region
+
+    def _transplant(self, faces, masked, worn, region):
+        """``faces`` with the masks of ``masked``, and their regions; ``worn`` and ``region`` where there is no mask.
+
+        All are aligned by their eyes, so that a mask comes to lie where a mask does.
+        """
+        alpha = ((_widened(self._covered(masked)) - 0.3) / 0.4).clamp(0, 1)
+        found = alpha.mean((1, 2, 3), keepdim=True) > LEAST
+        return torch.where(found, faces.lerp(masked, alpha), worn), torch.where(found, (alpha > 0).float(), region)
 
     @torch.no_grad()
     def _covered(self, masked):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from maskhub import AttentionGenerator, CheckpointError, ConfigError, FaceMaskPipeline, LightGenerator, ResnetGenerator
-from maskhub.models.export import FILE, OnnxFile, export_onnx, fingerprint
+from maskhub.models.export import FILE, GRAPH, OnnxFile, export_onnx, fingerprint
 from maskhub.pipelines import backends
 from maskhub.pipelines.backends import candidates, fastest, make_runner
 
@@ -104,6 +104,25 @@ def test_a_file_of_other_weights_is_refused(exported, astronaut, tmp_path):
     (tmp_path / "masker" / FILE).write_text("no graph")
     with pytest.raises(CheckpointError, match="can't be read by onnxruntime"):
         OnnxFile(tmp_path / "masker" / FILE)
+
+
+def test_a_graph_takes_its_weights_from_the_network(batch, tmp_path):
+    pytest.importorskip("onnxscript")
+    network, other = light(noise=1.0), light(noise=1.0, seed=5)
+    assert export_onnx(network, tmp_path / GRAPH, 64, weights=False) < 1e-4
+    assert (tmp_path / GRAPH).stat().st_size < 40_000
+    for given in (network, other):
+        noise = given.draw_noise(2, 64, 64)
+        assert "onnxruntime" in candidates(given, tmp_path, 64)
+        with torch.no_grad():
+            wanted = given(batch, noise=noise)
+        assert (make_runner(given, "onnxruntime", tmp_path, 64)(batch, noise) - wanted).abs().max() < 1e-4
+    wider = LightGenerator(widths=(8, 24), blocks=(1, 1), heads=2, positions=4, detail=4, noise=1.0)
+    assert "onnxruntime" not in candidates(wider, tmp_path, 64)
+    with pytest.raises(CheckpointError, match="can't be read by onnxruntime"):
+        make_runner(wider, "onnxruntime", tmp_path, 64)
+    with pytest.raises(CheckpointError, match="can't be read by onnxruntime"):
+        OnnxFile(tmp_path / GRAPH)
 
 
 def test_auto_takes_the_fastest_that_says_the_same(monkeypatch, batch):

@@ -52,6 +52,22 @@ def test_the_perceptual_loss_sees_the_region_alone(weights):
     assert loss(outside, wanted, torch.zeros_like(region)) == 0
 
 
+def test_folded_norms_change_no_embedding(weights):
+    loss, network = IdentityLoss(weights), MobileFaceNet.load(weights / "mobilefacenet.safetensors")
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in loss.network.modules())
+    crops = torch.rand(2, 3, 112, 112, generator=torch.Generator().manual_seed(2)) * 2 - 1
+    with torch.no_grad():
+        assert torch.allclose(loss.network(crops), network(crops), atol=1e-5)
+    assert not any(parameter.requires_grad for parameter in loss.network.parameters())
+
+
+def test_without_jitter_the_identity_loss_always_sees_the_same(weights):
+    one, other = pictures()
+    still, drawn = IdentityLoss(weights, jitter=0), IdentityLoss(weights)
+    assert still(one, other) == still(one, other)
+    assert drawn(one, other) != drawn(one, other)
+
+
 def test_the_identity_loss_is_nothing_for_one_face_and_has_a_slope_for_two(weights):
     loss, (one, other) = IdentityLoss(weights), pictures()
     assert loss(one, one) == pytest.approx(0, abs=1e-5)

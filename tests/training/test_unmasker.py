@@ -51,6 +51,33 @@ def test_what_is_really_masked_is_judged_without_a_truth():
     assert changed["L1"] == terms["L1"] and changed["G_GAN"] != terms["G_GAN"]
 
 
+def test_a_transplanted_mask_lies_where_it_was_and_its_face_is_the_truth(monkeypatch):
+    method = Unmasker(UnmaskerConfig(**TINY | {"batch_size": 4, "transplanted": 2}))
+    batch = {name: torch.rand(4, 3, 32, 32) * 2 - 1 for name in ("unmasked", "worn", "masked")}
+    seen = torch.zeros(4, 1, 32, 32)
+    seen[1, :, 16:28, 8:24] = 1  # of the third masked face no mask is seen
+    monkeypatch.setattr(method, "_covered", lambda masked: seen[[1, 2]])
+    given, region = method._given(batch | {"region": torch.ones(4, 1, 32, 32)})
+    assert torch.equal(given[0], batch["unmasked"][0]) and torch.equal(given[3], batch["worn"][3])
+    assert torch.equal(given[2], batch["worn"][2]) and region[2].mean() == 1
+    inside = region[1, 0].bool()
+    assert 12 * 16 <= inside.sum() <= 14 * 18 and inside[16:28, 8:24].all()
+    assert torch.equal(given[1][:, inside], batch["masked"][1][:, inside])
+    assert torch.equal(given[1][:, ~inside], batch["unmasked"][1][:, ~inside])
+
+
+def test_a_deeper_run_begins_as_what_it_begins_with(trained):
+    first = trained("shallow")
+    second = trained("deep", init_from=str(first), blocks=(2, 4), learning_rate=1e-9)
+    shallow, deep = (FaceMaskPipeline.from_pretrained(folder).unmasker for folder in (first, second))
+    assert tuple(deep.config.blocks) == (2, 4)
+    x = torch.rand(1, 3, 32, 32) * 2 - 1
+    with torch.inference_mode():
+        assert torch.allclose(deep(x), shallow(x), atol=1e-4)
+    with pytest.raises(ConfigError, match="can only gain"):
+        deep.deepened((1, 4))
+
+
 def test_a_run_of_twice_the_side_grows_what_it_begins_with(trained):
     first = trained("small")
     second = trained(
@@ -70,6 +97,7 @@ def test_a_run_of_twice_the_side_grows_what_it_begins_with(trained):
     [
         ({"real_faces": 4}, "real-faces"),
         ({"bare_faces": 3}, "bare-faces"),
+        ({"transplanted": 3}, "transplanted"),
         ({"perceptual_stages": 6}, "from 1 to 5"),
         ({"resolution": 36}, "multiple of 8"),
         ({"resolution": 40, "fold": 2}, "multiple of 16"),
