@@ -107,6 +107,15 @@ def test_the_half_precision_variant(folder, tiny_pipeline, hub_user, hub, load):
         assert torch.equal(small, full.half())
 
 
+def test_where_there_is_only_the_half_precision_variant(tiny_pipeline, hub_user, load, tmp_path):
+    tiny_pipeline.save_pretrained(tmp_path, variant="fp16")
+    push_folder(tmp_path, hub_user.repo("small"))
+    loaded = load(hub_user.repo("small"))
+    for found, full in zip(weights(loaded), weights(tiny_pipeline), strict=True):
+        assert found.dtype == torch.float32
+        assert torch.allclose(found, full.float(), atol=1e-3)
+
+
 def test_revisions(folder, tiny_pipeline, hub_user, load, tmp_path):
     repo, api = hub_user.repo("masks"), HfApi()
     push_folder(folder, repo)

@@ -18,6 +18,7 @@ from diffusers import DiffusionPipeline
 from diffusers.utils import BaseOutput
 from PIL import Image
 
+from maskhub.data.masked import seed_of
 from maskhub.errors import CheckpointError, ConfigError, NoFaceError, first_line
 from maskhub.faces import align
 from maskhub.faces.detect import detect
@@ -27,7 +28,7 @@ from maskhub.masks.wear import wear
 from maskhub.models.export import FILE, GRAPH, export_onnx
 from maskhub.models.network import Network
 from maskhub.pipelines.backends import Backends
-from maskhub.pipelines.fetch import fetch_options, fetch_pipeline
+from maskhub.pipelines.fetch import fetch_options, fetch_pipeline, only_variant
 from maskhub.provenance import Provenance, mark
 
 __all__ = ["FaceMaskOutput", "FaceMaskPipeline"]
@@ -98,6 +99,8 @@ class FaceMaskPipeline(SafeSaving, DiffusionPipeline):
     def from_pretrained(cls, pretrained_model_name_or_path, *, backend="torch", **kwargs):
         """Load from a folder or a Hub id; arguments as in ``diffusers.DiffusionPipeline``, safetensors only.
 
+        Where there are weights of the fp16 variant alone, these are taken, and computed with in float32.
+
         Args:
             backend: as in :meth:`use`.
 
@@ -108,6 +111,8 @@ class FaceMaskPipeline(SafeSaving, DiffusionPipeline):
 
         options = {"onnx": backend in ("auto", "onnxruntime"), **fetch_options(kwargs)}
         folder = fetch_pipeline(pretrained_model_name_or_path, kwargs.get("variant"), **options)
+        if not kwargs.get("variant") and (variant := only_variant(folder)):
+            kwargs = {"dtype": torch.float32, **kwargs, "variant": variant}
         try:
             pipeline = super().from_pretrained(folder, **{**kwargs, "use_safetensors": True})
         except (OSError, ValueError, RuntimeError, KeyError, AttributeError) as error:
@@ -191,7 +196,8 @@ class FaceMaskPipeline(SafeSaving, DiffusionPipeline):
             on_no_face: ``"raise"``, or ``"keep"`` to hand a photo without a face back as it is.
             details: return a :class:`FaceMaskOutput` instead of the pictures alone.
             seed: of what is drawn at random: the rule-based mask that a two-step masker begins with, and the noise of
-                a network that takes some. Without either it changes nothing.
+                a network that takes some. Without either it changes nothing. Each photo of a list draws its own of it;
+                a list of seeds, one a photo, gives each what it would get alone.
             provenance: the pictures carry the tag of :meth:`provenance`, which ``picture.save`` writes into the file.
 
         Returns:
@@ -204,8 +210,7 @@ class FaceMaskPipeline(SafeSaving, DiffusionPipeline):
         network = self._network(direction)
         single = not isinstance(photos, (list, tuple))
         scenes = self._scenes([photos] if single else photos, on_no_face, self._wears(direction), seed)
-        crops = [crop for scene in scenes for crop in scene.given]
-        translated = iter(self._translate(network, crops, batch_size, seed))
+        translated = iter(self._translate(network, *_given(scenes), batch_size))
         tag = self.provenance(direction) if provenance else None
         output = _finish(scenes, [[next(translated) for _ in scene.crops] for scene in scenes], tag)
         return output if details else output.images[0] if single else output.images
@@ -220,8 +225,9 @@ class FaceMaskPipeline(SafeSaving, DiffusionPipeline):
         back_network = self._network("unmask" if start == "mask" else "mask")
         single = not isinstance(photos, (list, tuple))
         scenes = self._scenes([photos] if single else photos, on_no_face, self._wears(start), seed)
-        there = self._translate(there_network, [crop for scene in scenes for crop in scene.given], batch_size, seed)
-        back = self._translate(back_network, there, batch_size, seed)
+        crops, owners = _given(scenes)
+        there = self._translate(there_network, crops, owners, batch_size)
+        back = self._translate(back_network, there, owners, batch_size)
         there, back = iter(there), iter(back)
         there_of = [[next(there) for _ in scene.crops] for scene in scenes]
         back_of = [[next(back) for _ in scene.crops] for scene in scenes]
@@ -239,7 +245,7 @@ class FaceMaskPipeline(SafeSaving, DiffusionPipeline):
 
         What follows faces from frame to frame (:mod:`maskhub.pipelines.live`) cuts out and pastes by itself.
         """
-        return self._translate(self._network(direction), crops, batch_size, seed)
+        return self._translate(self._network(direction), crops, [(0, seed)] * len(crops), batch_size)
 
     def _network(self, direction):
         if direction not in ("mask", "unmask"):
@@ -258,7 +264,7 @@ class FaceMaskPipeline(SafeSaving, DiffusionPipeline):
         if on_no_face not in ("raise", "keep"):
             raise ConfigError(f"on_no_face is {on_no_face!r}; it must be 'raise' or 'keep'.")
         scenes = []
-        for number, photo in enumerate(photos):
+        for number, (photo, own_seed) in enumerate(zip(photos, _seeds(seed, len(photos)), strict=True)):
             name = photo if isinstance(photo, (str, Path)) else f"photo {number}" if len(photos) > 1 else "the photo"
             opened = open_photo(photo)
             rgb, alpha = split_alpha(opened)
@@ -272,13 +278,13 @@ class FaceMaskPipeline(SafeSaving, DiffusionPipeline):
             crops = [align.crop(pixels, matrix, self.config.resolution) for matrix in matrices]
             given = crops
             if wears:
-                faces, matrices, crops, given = self._worn(pixels, faces, matrices, crops, wears, seed)
+                faces, matrices, crops, given = self._worn(pixels, faces, matrices, crops, wears, own_seed)
                 if not faces and on_no_face == "raise":
                     raise NoFaceError(
                         f"no face of {name} is seen clearly enough to put a mask on it: they are covered, turned too "
                         "far or too small. Take another photo."
                     )
-            scenes.append(_Scene(pixels, alpha, faces, matrices, crops, given, rgb_profile(opened)))
+            scenes.append(_Scene(pixels, alpha, faces, matrices, crops, given, own_seed, rgb_profile(opened)))
         return scenes
 
     def _worn(self, pixels, faces, matrices, crops, style, seed):
@@ -291,16 +297,20 @@ class FaceMaskPipeline(SafeSaving, DiffusionPipeline):
         return [list(column) for column in zip(*worn, strict=True)] or [[], [], [], []]
 
     @torch.inference_mode()
-    def _translate(self, network, crops, batch_size, seed):
-        """uint8 R×R×3 crops to uint8 R×R×3 translations, ``batch_size`` at a time."""
-        out = []
-        # on the CPU, so that a seed gives the same fabric everywhere
-        draws = torch.Generator().manual_seed(seed)
+    def _translate(self, network, crops, owners, batch_size):
+        """uint8 R×R×3 crops, each with its photo's number and seed, to uint8 R×R×3 translations."""
+        out, draws = [], {}
+        if network.takes_noise:  # on the CPU, so that a seed gives the same fabric everywhere
+            draws = {owner: torch.Generator().manual_seed(owner[1]) for owner in owners}
         role = "masker" if network is self.masker else "unmasker"
         for start in range(0, len(crops), batch_size):
             batch = torch.from_numpy(np.stack(crops[start : start + batch_size])).permute(0, 3, 1, 2)
             batch = batch.contiguous() / 127.5 - 1
-            noise = network.draw_noise(len(batch), *batch.shape[2:], draws) if network.takes_noise else []
+            noise = []
+            if draws:
+                own = [draws[owner] for owner in owners[start : start + batch_size]]
+                drawn = [network.draw_noise(1, *batch.shape[2:], draw) for draw in own]
+                noise = [torch.cat(level) for level in zip(*drawn, strict=True)]
             made = self._backends.runner(role, network, batch, noise)(batch, noise)
             made = (made.clamp(-1, 1) + 1) * 127.5
             out.extend(made.round().to(torch.uint8).permute(0, 2, 3, 1).numpy())
@@ -316,7 +326,23 @@ class _Scene:
     crops: list
     given: list
     """What the generator is given: the crops, or the crops with a mask put on by rule."""
+    seed: int
     profile: bytes | None = None
+
+
+def _seeds(seed, count):
+    """One seed a photo; the first one's is ``seed`` itself, so that a list of one is what the photo is alone."""
+    if not isinstance(seed, (list, tuple)):
+        return [seed, *(seed_of(seed, number) for number in range(1, count))][:count]
+    if len(seed) != count:
+        raise ConfigError(f"there are {len(seed)} seeds for {count} photos: give one a photo, or one for all.")
+    return seed
+
+
+def _given(scenes):
+    """What the generator is given of all scenes, and for each the number of its scene and its seed."""
+    owners = [(number, scene.seed) for number, scene in enumerate(scenes) for _ in scene.given]
+    return [crop for scene in scenes for crop in scene.given], owners
 
 
 def _finish(scenes, translations, tag=None):

@@ -5,7 +5,7 @@ from pathlib import Path
 from maskhub.errors import CheckpointError
 from maskhub.hub_errors import hub_errors
 
-__all__ = ["fetch_options", "fetch_pipeline"]
+__all__ = ["fetch_options", "fetch_pipeline", "only_variant"]
 
 _OPTIONS = ("cache_dir", "force_download", "local_files_only", "revision", "token")
 
@@ -18,7 +18,7 @@ def fetch_pipeline(name, variant=None, onnx=False, **options):
 
     Args:
         name: a folder, or ``user/name`` on the Hub.
-        variant: such as ``"fp16"``.
+        variant: such as ``"fp16"``, which is also fetched where there are no others.
         onnx: fetch the exported networks too, where there are any; their graphs alone are small and always fetched.
         options: ``cache_dir``, ``force_download``, ``local_files_only``, ``revision`` and ``token`` of huggingface_hub.
 
@@ -42,7 +42,15 @@ def fetch_pipeline(name, variant=None, onnx=False, **options):
         fetched = snapshot_download(str(name), allow_patterns=["*.json", *weights], ignore_patterns=others, **options)
     if not (Path(fetched) / "model_index.json").is_file():
         raise CheckpointError(f"{failed}: the repository on the Hub has no model_index.json.")
+    if not variant and not any(Path(fetched).glob("*/*.safetensors")):
+        return fetch_pipeline(name, "fp16", onnx, **options)
     return Path(fetched)
+
+
+def only_variant(folder):
+    """The variant of a pipeline folder's weights where it has no other ones, as ``"fp16"``; else None."""
+    names = [path.name.split(".") for path in Path(folder).glob("*/*.safetensors")]
+    return names[0][-2] if names and all(len(name) > 2 for name in names) else None
 
 
 def fetch_options(options):

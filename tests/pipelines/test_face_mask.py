@@ -158,6 +158,8 @@ def test_the_bundled_checkpoint(astronaut):
 def test_the_variant_reaches_the_networks(tiny_pipeline, tmp_path):
     tiny_pipeline.save_pretrained(tmp_path, variant="fp16")
     assert (tmp_path / "masker" / "diffusion_pytorch_model.fp16.safetensors").is_file()
+    loaded = FaceMaskPipeline.from_pretrained(tmp_path)  # the only weights there are
+    assert loaded.dtype == torch.float32
     with pytest.raises(ConfigError, match="safetensors only"):
         tiny_pipeline.save_pretrained(tmp_path, safe_serialization=False)
 
@@ -194,6 +196,21 @@ def test_a_seed_fixes_the_mask_and_the_noise(two_step, astronaut, tmp_path):
     loaded = FaceMaskPipeline.from_pretrained(tmp_path)
     assert loaded.config.wear == "surgical"
     assert np.array_equal(pixels(loaded.mask(astronaut, seed=1)), pixels(one))
+
+
+def test_each_photo_of_a_list_draws_its_own(astronaut):
+    torch.manual_seed(0)
+    masker = AttentionGenerator(width=4, blocks=1, contents=2, noise=(1.0, 1.0))
+    pipe = FaceMaskPipeline(masker=masker, resolution=64, wear="random")
+    alone = [pixels(pipe.mask(astronaut, seed=seed)) for seed in (3, 4)]
+    first, second = (pixels(made) for made in pipe.mask([astronaut, astronaut], seed=3))
+    assert np.array_equal(first, alone[0]) and not np.array_equal(second, first)
+    # alone and in a batch a convolution may round differently
+    listed = pipe.mask([astronaut, astronaut, astronaut], seed=[3, 4, 4], batch_size=2)
+    for made, wanted in zip(listed, [alone[0], alone[1], alone[1]], strict=True):
+        assert np.abs(pixels(made) - wanted).max() <= 1
+    with pytest.raises(ConfigError, match="1 seeds for 2 photos"):
+        pipe.mask([astronaut, astronaut], seed=[1])
 
 
 def test_a_face_that_is_not_seen_clearly_is_left_alone(two_step, group, monkeypatch):
