@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch.nn import functional as F
 
 from maskhub.data.two_step import WornAndMasked
 from maskhub.errors import ConfigError
 from maskhub.losses import attention_loss
-from maskhub.masks.judge import MASKED, bundled_judge
+from maskhub.masks.judge import bundled_judge
 from maskhub.models.light import LightGenerator
 from maskhub.models.patch import PatchDiscriminator
 from maskhub.pipelines.face_mask import FaceMaskPipeline
 from maskhub.training.config import WornConfig, check_least
+from maskhub.training.covered import covered, mask_alone, widened
 from maskhub.training.cyclegan import check_patches
 from maskhub.training.method import Method
 from maskhub.training.perceptual import IdentityLoss, PerceptualLoss
@@ -148,8 +148,8 @@ class Unmasker(Method):
         if _ever(config, "lambda_identity"):
             self.identity = IdentityLoss(config.weights_dir)
         losses = {"vgg16": self.perceptual, "mobilefacenet": self.identity}
+        bundled_judge()  # not in mid-run: loading draws random numbers
         self.trained_against = tuple(name for name, loss in losses.items() if loss)
-        self.where = bundled_judge()
 
     def dataset(self, sources, seed, load_scale=LOAD_SCALE, **walk):
         return WornAndMasked(
@@ -165,7 +165,7 @@ class Unmasker(Method):
         """
         c, wanted = self.config, batch["unmasked"]
         given, region = self._given(batch)
-        covered, pairs = self._covered(batch["masked"][: c.real_faces]), len(wanted)
+        worn_there, pairs = covered(batch["masked"][: c.real_faces]), len(wanted)
         made, attention = nets["unmasker"](given, with_attention=True)
         weight = region + OUTSIDE * (1 - region)
         terms = {"L1": ((made[:pairs] - wanted).float().abs().mean(1, keepdim=True) * weight).sum() / weight.sum()}
@@ -178,7 +178,7 @@ class Unmasker(Method):
             terms["identity"] = self.identity.to(made.device)(made[worn], wanted[worn])
             loss = loss + c.lambda_identity * terms["identity"]
         if c.lambda_attention:
-            terms["attention"] = attention_loss(attention, _widened(torch.cat([region, covered])))
+            terms["attention"] = attention_loss(attention, widened(torch.cat([region, worn_there])))
             loss = loss + c.lambda_attention * terms["attention"]
         if c.lambda_gan:
             terms["G_GAN"] = self.fool(nets, "D", made[c.bare_faces :])
@@ -201,20 +201,9 @@ class Unmasker(Method):
 
         All are aligned by their eyes, so that a mask comes to lie where a mask does.
         """
-        alpha = ((_widened(self._covered(masked)) - 0.3) / 0.4).clamp(0, 1)
+        alpha = mask_alone(masked)
         found = alpha.mean((1, 2, 3), keepdim=True) > LEAST
         return torch.where(found, faces.lerp(masked, alpha), worn), torch.where(found, (alpha > 0).float(), region)
-
-    @torch.no_grad()
-    def _covered(self, masked):
-        """Where the mask judge sees the masks of really masked faces, N×1×R×R; nowhere where it sees none."""
-        if not len(masked):
-            return masked[:, :1]
-        side = self.where.config.resolution
-        seen = F.interpolate(masked.float(), size=(side, side), mode="bilinear", antialias=True, align_corners=False)
-        presence, region = self.where.to(masked.device)(seen)
-        region = F.interpolate(region.float().sigmoid(), size=masked.shape[2:], mode="bilinear", align_corners=False)
-        return region * (presence.float().sigmoid() >= MASKED).view(-1, 1, 1, 1)
 
     @torch.no_grad()
     def fakes(self, nets, batch):
@@ -234,12 +223,6 @@ class Unmasker(Method):
         looked = (2 * attention[:, :1] - 1).expand(-1, 3, -1, -1)
         real = generators["unmasker"](batch["masked"])
         return [[batch["worn"], made, looked, batch["unmasked"]], [batch["masked"], real]]
-
-
-def _widened(region):
-    """A region and the pixels about it, 1/128 of the side: an attention that ends where the mask does leaves a seam."""
-    reach = max(region.shape[3] // 128, 1)
-    return F.max_pool2d(region, 2 * reach + 1, stride=1, padding=reach)
 
 
 def _ever(config, name):

@@ -56,7 +56,7 @@ def test_a_transplanted_mask_lies_where_it_was_and_its_face_is_the_truth(monkeyp
     batch = {name: torch.rand(4, 3, 32, 32) * 2 - 1 for name in ("unmasked", "worn", "masked")}
     seen = torch.zeros(4, 1, 32, 32)
     seen[1, :, 16:28, 8:24] = 1  # of the third masked face no mask is seen
-    monkeypatch.setattr(method, "_covered", lambda masked: seen[[1, 2]])
+    monkeypatch.setattr("maskhub.training.covered.covered", lambda masked: seen[[1, 2]])
     given, region = method._given(batch | {"region": torch.ones(4, 1, 32, 32)})
     assert torch.equal(given[0], batch["unmasked"][0]) and torch.equal(given[3], batch["worn"][3])
     assert torch.equal(given[2], batch["worn"][2]) and region[2].mean() == 1
