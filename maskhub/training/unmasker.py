@@ -27,7 +27,7 @@ from maskhub.training.perceptual import IdentityLoss, PerceptualLoss
 
 __all__ = ["Unmasker", "UnmaskerConfig"]
 
-OUTSIDE = 0.1
+OUTSIDE = 0.25
 """What a pixel outside the region weighs in the L1, beside 1 inside."""
 LOAD_SCALE = 1.04
 """How much larger than the resolution faces are loaded before the random cut: they come aligned, and a network that
