@@ -23,7 +23,8 @@ from maskhub.training.config import WornConfig, check_least
 from maskhub.training.covered import mask_alone
 from maskhub.training.cyclegan import check_patches
 from maskhub.training.method import Method
-from maskhub.training.unmasker import check_grids, light_generator
+from maskhub.training.perceptual import TextureLoss
+from maskhub.training.unmasker import check_grids, ever, light_generator
 
 __all__ = ["AttentionGAN", "AttentionGANConfig"]
 
@@ -79,18 +80,23 @@ class AttentionGANConfig(WornConfig):
     """Weight of SimGAN's self-regularisation: what changes at all."""
     image_cell: int = 1
     """Side in pixels of the squares whose mean colours it compares; what is finer than that is free."""
+    lambda_texture: float = 0.0
+    """Weight of the distance between the made masks' texture and the real ones'; 0: its network is not needed."""
+    weights_dir: str | None = None
+    """Folder or Hub repository with vgg16_lpips.safetensors; else MASKHUB_WEIGHTS."""
     pool_size: int = 50
     """Older fakes that each discriminator is shown."""
 
     staged: ClassVar[frozenset] = WornConfig.staged | {
         "lambda_cycle", "lambda_identity", "lambda_nmc", "nmc_reach", "lambda_attention", "lambda_image",
+        "lambda_texture",
     }  # fmt: skip
 
     def check(self):
         super().check()
         for name in (
             "lambda_cycle", "lambda_identity", "lambda_nmc", "nmc_reach", "lambda_attention", "lambda_image",
-            "pool_size", "blocks", "discriminator_layers",
+            "lambda_texture", "pool_size", "blocks", "discriminator_layers",
         ):  # fmt: skip
             check_least(self, name, 0)
         for name in ("generator_width", "discriminator_width", "contents", "image_cell"):
@@ -123,7 +129,10 @@ class AttentionGAN(Method):
             generators["simplifier"] = _generator(config, (0.0, 0.0))  # drawn fabrics need no noise
             discriminators["D_B"] = PatchDiscriminator(**discriminator)
         super().__init__(config, generators, discriminators, pools=("fake_B", "fake_A"), seed=seed)
-        if config.judged == "mask":
+        self.texture = None
+        if ever(config, "lambda_texture"):
+            self.texture, self.trained_against = TextureLoss(3, config.weights_dir), ("vgg16",)
+        if config.judged == "mask" or self.texture:
             bundled_judge()  # not in mid-run: loading draws random numbers
 
     def dataset(self, sources, seed, load_scale=LOAD_SCALE, **walk):
@@ -166,6 +175,9 @@ class AttentionGAN(Method):
         if c.lambda_image:
             terms["image"] = image_loss(*(F.avg_pool2d(x.float(), c.image_cell) for x in (fake_b, worn)))
             loss = loss + c.lambda_image * terms["image"]
+        if c.lambda_texture:
+            terms["texture"] = self.texture.to(worn.device)(fake_b, mask_alone(worn), masked, mask_alone(masked))
+            loss = loss + c.lambda_texture * terms["texture"]
         if c.lambda_attention:
             terms["attention"] = attention_loss(attention, region)
             loss = loss + c.lambda_attention * terms["attention"]
