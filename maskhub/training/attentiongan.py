@@ -9,22 +9,18 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
-from torch.nn import functional as F
 
 from maskhub.data.two_step import WornAndMasked
 from maskhub.data.unpaired import LOAD_SCALE
 from maskhub.errors import ConfigError
 from maskhub.losses import attention_loss, cycle_loss, identity_loss, image_loss, non_mask_change_loss
-from maskhub.masks.judge import bundled_judge
 from maskhub.models.attention import AttentionGenerator
 from maskhub.models.patch import PatchDiscriminator
 from maskhub.pipelines.face_mask import FaceMaskPipeline
 from maskhub.training.config import WornConfig, check_least
-from maskhub.training.covered import mask_alone
 from maskhub.training.cyclegan import check_patches
 from maskhub.training.method import Method
-from maskhub.training.perceptual import TextureLoss
-from maskhub.training.unmasker import check_grids, ever, light_generator
+from maskhub.training.unmasker import check_grids, light_generator
 
 __all__ = ["AttentionGAN", "AttentionGANConfig"]
 
@@ -60,9 +56,6 @@ class AttentionGANConfig(WornConfig):
     """Channels after the discriminators' first convolution."""
     discriminator_layers: int = 3
     """3 judges patches of 70×70 pixels; 0 single pixels."""
-    judged: Literal["picture", "mask"] = "picture"
-    """What the discriminator of masked faces sees: all, or the mask alone, where the mask judge sees it, on grey. Two
-    sets of photos differ in more than their masks, and no mask can make up for that."""
     one_sided: bool = False
     """Train without the backward cycle: no second generator, no second discriminator."""
     lambda_cycle: float = 10.0
@@ -78,28 +71,21 @@ class AttentionGANConfig(WornConfig):
     """Weight of the attention's supervision by the region."""
     lambda_image: float = 0.0
     """Weight of SimGAN's self-regularisation: what changes at all."""
-    image_cell: int = 1
-    """Side in pixels of the squares whose mean colours it compares; what is finer than that is free."""
-    lambda_texture: float = 0.0
-    """Weight of the distance between the made masks' texture and the real ones'; 0: its network is not needed."""
-    weights_dir: str | None = None
-    """Folder or Hub repository with vgg16_lpips.safetensors; else MASKHUB_WEIGHTS."""
     pool_size: int = 50
     """Older fakes that each discriminator is shown."""
 
     staged: ClassVar[frozenset] = WornConfig.staged | {
         "lambda_cycle", "lambda_identity", "lambda_nmc", "nmc_reach", "lambda_attention", "lambda_image",
-        "lambda_texture",
     }  # fmt: skip
 
     def check(self):
         super().check()
         for name in (
             "lambda_cycle", "lambda_identity", "lambda_nmc", "nmc_reach", "lambda_attention", "lambda_image",
-            "lambda_texture", "pool_size", "blocks", "discriminator_layers",
+            "pool_size", "blocks", "discriminator_layers",
         ):  # fmt: skip
             check_least(self, name, 0)
-        for name in ("generator_width", "discriminator_width", "contents", "image_cell"):
+        for name in ("generator_width", "discriminator_width", "contents"):
             check_least(self, name, 1)
         if len(self.noise) != 2 or min(self.noise) < 0:
             raise ConfigError(f"--noise is {self.noise}; it must be two numbers of at least 0.")
@@ -121,7 +107,7 @@ class AttentionGAN(Method):
         discriminator = {
             "width": config.discriminator_width,
             "layers": config.discriminator_layers,
-            "norm": "none" if config.spectral_norm else config.norm,
+            "norm": config.norm,
         }
         generators = {"masker": _generator(config, config.noise)}
         discriminators = {"D_A": PatchDiscriminator(**discriminator)}
@@ -129,11 +115,6 @@ class AttentionGAN(Method):
             generators["simplifier"] = _generator(config, (0.0, 0.0))  # drawn fabrics need no noise
             discriminators["D_B"] = PatchDiscriminator(**discriminator)
         super().__init__(config, generators, discriminators, pools=("fake_B", "fake_A"), seed=seed)
-        self.texture = None
-        if ever(config, "lambda_texture"):
-            self.texture, self.trained_against = TextureLoss(3, config.weights_dir), ("vgg16",)
-        if config.judged == "mask" or self.texture:
-            bundled_judge()  # not in mid-run: loading draws random numbers
 
     def dataset(self, sources, seed, load_scale=LOAD_SCALE, **walk):
         wearing = self.config.wearing()
@@ -151,9 +132,8 @@ class AttentionGAN(Method):
         masker, c = nets["masker"], self.config
         worn, masked, region = batch["worn"], batch["masked"], batch["region"]
         fake_b, attention = masker(worn, with_attention=True)
-        shown = self._judged(fake_b, worn)
-        terms = {"G_A": self.fool(nets, "D_A", shown)}
-        fakes = {"fake_B": shown.detach()}
+        terms = {"G_A": self.fool(nets, "D_A", fake_b)}
+        fakes = {"fake_B": fake_b.detach()}
         if c.one_sided:
             loss = terms["G_A"]
         else:
@@ -173,11 +153,8 @@ class AttentionGAN(Method):
         terms["nmc"] = non_mask_change_loss(fake_b, worn, region, batch["distance"], c.nmc_reach)
         loss = loss + c.lambda_nmc * terms["nmc"]
         if c.lambda_image:
-            terms["image"] = image_loss(*(F.avg_pool2d(x.float(), c.image_cell) for x in (fake_b, worn)))
+            terms["image"] = image_loss(fake_b, worn)
             loss = loss + c.lambda_image * terms["image"]
-        if c.lambda_texture:
-            terms["texture"] = self.texture.to(worn.device)(fake_b, mask_alone(worn), masked, mask_alone(masked))
-            loss = loss + c.lambda_texture * terms["texture"]
         if c.lambda_attention:
             terms["attention"] = attention_loss(attention, region)
             loss = loss + c.lambda_attention * terms["attention"]
@@ -185,22 +162,17 @@ class AttentionGAN(Method):
 
     @torch.no_grad()
     def fakes(self, nets, batch):
-        fakes = {"fake_B": self._judged(nets["masker"](batch["worn"]), batch["worn"])}
+        fakes = {"fake_B": nets["masker"](batch["worn"])}
         if not self.config.one_sided:
             fakes["fake_A"] = nets["simplifier"](batch["masked"])
         return fakes
 
     def discriminator_loss(self, nets, batch, fakes):
         """Each discriminator on its real photos and on the pool of its generator's fakes."""
-        masked = batch["masked"]
-        terms = self.judge(nets, "D_A", self._judged(masked, masked), self.pools["fake_B"](fakes["fake_B"]))
+        terms = self.judge(nets, "D_A", batch["masked"], self.pools["fake_B"](fakes["fake_B"]))
         if not self.config.one_sided:
             terms |= self.judge(nets, "D_B", batch["worn"], self.pools["fake_A"](fakes["fake_A"]))
         return sum(terms.values()), terms
-
-    def _judged(self, faces, masked):
-        """What the discriminator sees of ``faces``, whose masks are where those of ``masked`` are."""
-        return faces if self.config.judged == "picture" else faces * mask_alone(masked).to(faces.dtype)
 
     def pipeline(self, generators):
         return FaceMaskPipeline(masker=generators["masker"], resolution=self.config.resolution, wear=self.config.style)

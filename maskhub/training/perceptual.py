@@ -12,7 +12,7 @@ from maskhub.models.mobilefacenet import MobileFaceNet
 from maskhub.models.vgg import LPIPS_LAYERS, VGG
 from maskhub.models.weights import find_weights
 
-__all__ = ["IdentityLoss", "PerceptualLoss", "TextureLoss"]
+__all__ = ["IdentityLoss", "PerceptualLoss"]
 
 MARGIN = 16
 """Pixels above and below the region that the perceptual loss also sees."""
@@ -65,59 +65,6 @@ class PerceptualLoss(nn.Module):
     def _look(self, images):
         seen = self.vgg(((images + 1) / 2).contiguous(memory_format=torch.channels_last), self.layers)
         return [x * (x.square().sum(1, keepdim=True) + 1e-8).rsqrt() for x in seen]
-
-
-class TextureLoss(nn.Module):
-    """How far the texture of one batch's regions is from that of other pictures' regions.
-
-    Texture is the standard deviation of each channel of VGG16's features over the region, as in Huang, Belongie:
-    "Arbitrary Style Transfer in Real-Time with Adaptive Instance Normalization" (ICCV 2017), here its logarithm. The
-    means of two batches are compared, by squares: their slope is in the mean that towards the mean of all real ones,
-    however few a batch has.
-
-    Args:
-        stages: how many of VGG16's stages are looked at.
-        crop: side in pixels of the square, another one each time, that is looked at within the regions.
-        weights: file, folder or Hub id with ``vgg16_lpips.safetensors``.
-
-    Raises:
-        CheckpointError: no such weights.
-    """
-
-    LEAST = 0.05
-    """Share of the square that a region must cover to have a texture."""
-
-    def __init__(self, stages=3, weights=None, crop=112):
-        super().__init__()
-        self.layers, self.crop = LPIPS_LAYERS[:stages], crop
-        self.vgg = VGG.load(find_weights("vgg16_lpips.safetensors", weights), 16).to(memory_format=torch.channels_last)
-
-    def forward(self, made, region, real, real_region):
-        """``made`` and ``real``: N×3×H×W in [-1, 1], their regions N×1×H×W in [0, 1]; 0 where there is no texture."""
-        with torch.no_grad():
-            truth = self._textures(real, real_region)
-        found = self._textures(made, region)
-        if found is None or truth is None:
-            return made.sum() * 0.0
-        return sum((one - other).square().mean() for one, other in zip(found, truth, strict=True)) / len(truth)
-
-    def _textures(self, images, region):
-        """Each stage's mean over the pictures, or None where no region is large enough."""
-        if not region.any():
-            return None
-        rows, columns = (_span(region.amax((0, 1, over)), self.crop) for over in (3, 2))
-        images, region = (x[:, :, rows, columns].float() for x in (images, region))
-        enough = region.mean((1, 2, 3)) > self.LEAST
-        if not enough.any():
-            return None
-        images, region, textures = images[enough], region[enough], []
-        for seen in self.vgg(((images + 1) / 2).contiguous(memory_format=torch.channels_last), self.layers):
-            weight = F.adaptive_avg_pool2d(region, seen.shape[2:])
-            weight = weight / weight.sum((2, 3), keepdim=True)
-            about = seen - (seen * weight).sum((2, 3), keepdim=True)
-            variance = (about.square() * weight).sum((2, 3))
-            textures.append(0.5 * (variance + 1e-3).log().mean(0))
-        return textures
 
 
 def _span(covered, crop):

@@ -143,9 +143,9 @@ class Unmasker(Method):
         )  # fmt: skip
         super().__init__(config, {"unmasker": generator}, {"D": critic}, pools=("fake",), seed=seed)
         self.perceptual = self.identity = None
-        if ever(config, "lambda_perceptual"):
+        if _ever(config, "lambda_perceptual"):
             self.perceptual = PerceptualLoss(config.perceptual_stages, config.weights_dir, config.perceptual_crop)
-        if ever(config, "lambda_identity"):
+        if _ever(config, "lambda_identity"):
             self.identity = IdentityLoss(config.weights_dir)
         losses = {"vgg16": self.perceptual, "mobilefacenet": self.identity}
         bundled_judge()  # not in mid-run: loading draws random numbers
@@ -225,6 +225,6 @@ class Unmasker(Method):
         return [[batch["worn"], made, looked, batch["unmasked"]], [batch["masked"], real]]
 
 
-def ever(config, name):
+def _ever(config, name):
     """Whether an option is on in the run or in any of its stages."""
     return bool(getattr(config, name) or any(stage.get(name) for stage in config.stages))

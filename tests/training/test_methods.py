@@ -8,7 +8,6 @@ import torch
 from safetensors.torch import load_file
 
 from maskhub import FaceMaskPipeline
-from maskhub.training.attentiongan import AttentionGAN, AttentionGANConfig
 from maskhub.training.config import read_recipe
 from maskhub.training.loop import TrainingLoop
 from maskhub.training.registry import METHODS, method
@@ -116,39 +115,6 @@ def test_fakes_are_what_the_generators_turn_hands_on(loop):
     assert handed.keys() == alone.keys()
     if not loop.method.generators["masker" if "masker" in loop.bare else "unmasker"].takes_noise:
         assert all(torch.equal(handed[name], alone[name]) for name in alone)
-
-
-def test_a_discriminator_of_masks_alone_sees_nothing_beside_them(monkeypatch):
-    options = SHARED | SMALL["attentiongan-light"] | {"judged": "mask", "lambda_image": 1.0, "image_cell": 8}
-    method = AttentionGAN(AttentionGANConfig(**options))
-    side = method.config.resolution
-    mask = torch.zeros(1, 1, side, side)
-    mask[..., side // 2 :, :] = 1
-    monkeypatch.setattr("maskhub.training.attentiongan.mask_alone", lambda faces: mask.expand(len(faces), -1, -1, -1))
-    seen = []
-    monkeypatch.setattr(method, "_seen", lambda image, beside: seen.append(image) or image)
-    draws = torch.Generator().manual_seed(0)
-    batch = {name: torch.rand(2, 3, side, side, generator=draws) + 0.1 for name in ("worn", "masked")}
-    batch |= {name: torch.rand(2, 1, side, side, generator=draws) for name in ("region", "distance")}
-    nets = method.generators | method.discriminators
-    _, _, fakes = method.generator_loss(nets, batch)
-    method.discriminator_loss(nets, batch, fakes)
-    assert len(seen) == 3  # the generator's turn, real ones, fakes
-    for image in seen:
-        assert image[..., : side // 2, :].abs().max() == 0 < image[..., side // 2 :, :].abs().min()
-
-
-def test_colours_compared_over_squares_leave_what_is_finer_free():
-    options = SHARED | SMALL["attentiongan-light"] | {"lambda_image": 1.0, "lambda_cycle": 0}
-    worn = torch.zeros(1, 3, 64, 64)
-    checks = (torch.arange(64)[:, None] + torch.arange(64)[None]) % 2 * 0.2 - 0.1
-    batch = {"worn": worn, "masked": worn, "region": worn[:, :1], "distance": worn[:, :1]}
-    for cell, expected in ((1, 0.1), (8, 0.0)):
-        method = AttentionGAN(AttentionGANConfig(**options | {"resolution": 64, "image_cell": cell}))
-        nets = method.generators | method.discriminators
-        nets["masker"] = lambda x, with_attention: (x + checks, torch.full((1, 2, 64, 64), 0.5))
-        terms = method.generator_loss(nets, batch)[1]
-        assert float(terms["image"]) == pytest.approx(expected, abs=1e-6)
 
 
 def test_the_pipeline_translates_a_photo(loop, astronaut, tmp_path):

@@ -9,7 +9,7 @@ from maskhub.errors import CheckpointError
 from maskhub.evaluation.similarity import Lpips
 from maskhub.models.mobilefacenet import MobileFaceNet
 from maskhub.models.vgg import VGG
-from maskhub.training.perceptual import IdentityLoss, PerceptualLoss, TextureLoss
+from maskhub.training.perceptual import IdentityLoss, PerceptualLoss
 from maskhub.training.unmasker import Unmasker, UnmaskerConfig
 
 
@@ -66,21 +66,6 @@ def test_without_jitter_the_identity_loss_always_sees_the_same(weights):
     still, drawn = IdentityLoss(weights, jitter=0), IdentityLoss(weights)
     assert still(one, other) == still(one, other)
     assert drawn(one, other) != drawn(one, other)
-
-
-def test_the_texture_loss_sees_how_rough_regions_are_and_not_where(weights):
-    loss, (one, other) = TextureLoss(2, weights, crop=0), pictures()
-    region = torch.zeros(2, 1, 64, 64)
-    region[:, :, 16:48, 16:48] = 1
-    beside = torch.where(region > 0, one, other)
-    smooth = (one / 4).requires_grad_()
-    assert loss(one, region, one, region) == 0
-    assert loss(one.roll(4, 3), region.roll(4, 3), one, region) < 0.02 < loss(smooth, region, one, region)
-    # what is beside a region counts for little: convolutions look across its edge
-    assert loss(beside, region, one, region) < 0.2 * loss(smooth, region, one, region)
-    loss(smooth, region, one, region).backward()
-    assert smooth.grad.abs().sum() > 0
-    assert loss(one, torch.zeros_like(region), one, region) == 0
 
 
 def test_the_identity_loss_is_nothing_for_one_face_and_has_a_slope_for_two(weights):
