@@ -56,7 +56,7 @@ class UnmaskerConfig(WornConfig):
     """Really masked faces beside the pairs of each micro-batch."""
     bare_faces: int = 1
     """Pairs of each micro-batch whose face wears no mask."""
-    transplanted: int = 0
+    transplanted: int = 2
     """Pairs of each micro-batch that wear the mask of a really masked face instead of one by rule."""
     discriminator_width: int = 32
     """Channels after the discriminator's first convolution."""
@@ -77,7 +77,7 @@ class UnmaskerConfig(WornConfig):
     compared_faces: int = 4
     """Pairs of each micro-batch that the perceptual and the identity loss look at: their networks cost more than the
     generator."""
-    perceptual_stages: int = 3
+    perceptual_stages: int = 5
     """Stages of VGG16 that the perceptual loss looks at, 1 to 5."""
     perceptual_crop: int = 0
     """Side in pixels of the square that it looks at, another one each time; 0: the whole region."""

@@ -10,7 +10,7 @@ from maskhub.training.unmasker import Unmasker, UnmaskerConfig
 
 TINY = {"resolution": 32, "batch_size": 3, "workers": 0, "max_steps": 2, "sample_every": 0, "mixed_precision": "no",
         "widths": (8, 16), "blocks": (1, 1), "discriminator_width": 4, "discriminator_layers": 2, "real_faces": 1,
-        "bare_faces": 1, "lambda_perceptual": 0, "lambda_identity": 0, "ema_decay": 0.0}  # fmt: skip
+        "bare_faces": 1, "transplanted": 0, "lambda_perceptual": 0, "lambda_identity": 0, "ema_decay": 0.0}  # fmt: skip
 
 
 @pytest.fixture
