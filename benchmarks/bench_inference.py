@@ -39,6 +39,7 @@ NETWORKS = {
     "attention-9": lambda: AttentionGenerator(),
     "light": lambda: LightGenerator(),
     "light-fold": lambda: LightGenerator(fold=2, detail=32, detail_blocks=2),
+    "light-bundled": lambda: LightGenerator(blocks=(1, 1, 5), fold=2, detail=32, detail_blocks=2),  # the unmasker
     "light-fold-noise": lambda: LightGenerator(fold=2, detail=32, detail_blocks=2, noise=1.0),
 }
 REFERENCE = "resnet-9"
