@@ -43,6 +43,20 @@ def test_turned_photos(astronaut, quarter_turns):
     assert abs((faces[0].roll - expected + 180) % 360 - 180) < 15
 
 
+@pytest.mark.parametrize(
+    ("upright_score", "turned_score", "turned"),
+    [(0.83, 0.85, False), (0.0, 0.83, False), (0.75, 0.86, True), (0.88, 0.93, True)],
+)
+def test_a_face_is_not_turned_for_a_trifle(astronaut, monkeypatch, upright_score, turned_score, turned):
+    detector, looked = FaceDetector(), []
+    row = np.concatenate([[150, 60, 120, 150], np.full(10, 200.0), [max(upright_score, 0.8) - 0.02]]).astype(np.float32)
+    scores = iter([upright_score, *[0.1] * 2, turned_score, *[0.1] * 4])  # the third turn is upside down
+    monkeypatch.setattr(detector, "_score", lambda window: next(scores))
+    monkeypatch.setattr(detector, "_find", lambda image: looked.append(image) or row[None])
+    detector(np.asarray(astronaut))
+    assert (len(looked) == 2) == turned
+
+
 def test_several_faces_largest_first(astronaut):
     photo = Image.new("RGB", (900, 512), "grey")
     photo.paste(astronaut, (0, 0))
