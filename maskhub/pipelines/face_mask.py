@@ -18,7 +18,6 @@ from diffusers import DiffusionPipeline
 from diffusers.utils import BaseOutput
 from PIL import Image
 
-from maskhub.data.masked import seed_of
 from maskhub.errors import CheckpointError, ConfigError, NoFaceError, first_line
 from maskhub.faces import align
 from maskhub.faces.detect import detect
@@ -333,7 +332,8 @@ class _Scene:
 def _seeds(seed, count):
     """One seed a photo; the first one's is ``seed`` itself, so that a list of one is what the photo is alone."""
     if not isinstance(seed, (list, tuple)):
-        return [seed, *(seed_of(seed, number) for number in range(1, count))][:count]
+        drawn = [np.random.SeedSequence([seed, number]).generate_state(1)[0] for number in range(1, count)]
+        return [seed, *map(int, drawn)][:count]
     if len(seed) != count:
         raise ConfigError(f"there are {len(seed)} seeds for {count} photos: give one a photo, or one for all.")
     return seed
