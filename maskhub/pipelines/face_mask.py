@@ -27,7 +27,7 @@ from maskhub.masks.wear import wear
 from maskhub.models.export import FILE, GRAPH, export_onnx
 from maskhub.models.network import Network
 from maskhub.pipelines.backends import Backends
-from maskhub.pipelines.fetch import fetch_options, fetch_pipeline, only_variant
+from maskhub.pipelines.fetch import fetch_options, fetch_pipeline, with_variant
 from maskhub.provenance import Provenance, mark
 
 __all__ = ["FaceMaskOutput", "FaceMaskPipeline"]
@@ -110,8 +110,7 @@ class FaceMaskPipeline(SafeSaving, DiffusionPipeline):
 
         options = {"onnx": backend in ("auto", "onnxruntime"), **fetch_options(kwargs)}
         folder = fetch_pipeline(pretrained_model_name_or_path, kwargs.get("variant"), **options)
-        if not kwargs.get("variant") and (variant := only_variant(folder)):
-            kwargs = {"dtype": torch.float32, **kwargs, "variant": variant}
+        kwargs = with_variant(folder, kwargs)
         try:
             pipeline = super().from_pretrained(folder, **{**kwargs, "use_safetensors": True})
         except (OSError, ValueError, RuntimeError, KeyError, AttributeError) as error:

@@ -5,7 +5,7 @@ from pathlib import Path
 from maskhub.errors import CheckpointError
 from maskhub.hub_errors import hub_errors
 
-__all__ = ["fetch_options", "fetch_pipeline", "only_variant"]
+__all__ = ["fetch_options", "fetch_pipeline", "with_variant"]
 
 _OPTIONS = ("cache_dir", "force_download", "local_files_only", "revision", "token")
 
@@ -42,15 +42,19 @@ def fetch_pipeline(name, variant=None, onnx=False, **options):
         fetched = snapshot_download(str(name), allow_patterns=["*.json", *weights], ignore_patterns=others, **options)
     if not (Path(fetched) / "model_index.json").is_file():
         raise CheckpointError(f"{failed}: the repository on the Hub has no model_index.json.")
-    if not variant and not any(Path(fetched).glob("*/*.safetensors")):
+    if not variant and not any(Path(fetched).rglob("*.safetensors")):
         return fetch_pipeline(name, "fp16", onnx, **options)
     return Path(fetched)
 
 
-def only_variant(folder):
-    """The variant of a pipeline folder's weights where it has no other ones, as ``"fp16"``; else None."""
-    names = [path.name.split(".") for path in Path(folder).glob("*/*.safetensors")]
-    return names[0][-2] if names and all(len(name) > 2 for name in names) else None
+def with_variant(folder, options):
+    """A ``from_pretrained``'s options; for a folder of one variant's weights alone with this one, in float32."""
+    names = [path.name.split(".") for path in Path(folder).rglob("*.safetensors")]
+    if options.get("variant") or not names or any(len(name) < 3 for name in names):
+        return options
+    import torch
+
+    return {"dtype": torch.float32, **options, "variant": names[0][-2]}
 
 
 def fetch_options(options):

@@ -28,7 +28,7 @@ from maskhub.models.dcgan import DcganGenerator
 from maskhub.models.dense import DenseGenerator
 from maskhub.models.network import Network
 from maskhub.pipelines.candidates import agreement_weights, best_candidates, refined
-from maskhub.pipelines.fetch import fetch_options, fetch_pipeline
+from maskhub.pipelines.fetch import fetch_options, fetch_pipeline, with_variant
 from maskhub.pipelines.tone import blend, kmeans_colours
 from maskhub.provenance import Provenance, mark
 
@@ -126,6 +126,7 @@ class ReimagingPipeline(SafeSaving, DiffusionPipeline):
         import maskhub  # noqa: F401  diffusers resolves the components' classes only in a package already imported
 
         folder = fetch_pipeline(pretrained_model_name_or_path, kwargs.get("variant"), **fetch_options(kwargs))
+        kwargs = with_variant(folder, kwargs)
         failed = f"no pipeline could be loaded from {pretrained_model_name_or_path}"
         try:
             pipeline = super().from_pretrained(folder, **{**kwargs, "use_safetensors": True})

@@ -147,8 +147,8 @@ class Unmasker(Method):
             self.perceptual = PerceptualLoss(config.perceptual_stages, config.weights_dir, config.perceptual_crop)
         if _ever(config, "lambda_identity"):
             self.identity = IdentityLoss(config.weights_dir)
-        losses = {"vgg16": self.perceptual, "mobilefacenet": self.identity}
         bundled_judge()  # not in mid-run: loading draws random numbers
+        losses = {"vgg16": self.perceptual, "mobilefacenet": self.identity}
         self.trained_against = tuple(name for name, loss in losses.items() if loss)
 
     def dataset(self, sources, seed, load_scale=LOAD_SCALE, **walk):

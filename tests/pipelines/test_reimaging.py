@@ -260,6 +260,8 @@ def test_saved_and_loaded(pipeline, variant, tmp_path):
     (pipeline.to(torch.float16) if variant else pipeline).save_pretrained(tmp_path, variant=variant)
     again = ReimagingPipeline.from_pretrained(tmp_path, variant=variant, dtype=torch.float32)
     assert again.models == pipeline.models and sorted(again.generators) == ["dark", "light", "medium"]
+    unnamed = ReimagingPipeline.from_pretrained(tmp_path)  # the only weights there are
+    assert all(generator.dtype == torch.float32 for generator in unnamed.generators.values())
     if not variant:
         face = pixel_faces(COVERED)[0].image
         assert again(face, candidates=8).result[0].tobytes() == pipeline(face, candidates=8).result[0].tobytes()
