@@ -29,7 +29,7 @@ from maskhub.faces import align
 from maskhub.faces.detect import detect
 from maskhub.faces.photo import open_photo
 from maskhub.pipelines.backends import BACKENDS, make_runner
-from maskhub.pipelines.face_mask import changed_region
+from maskhub.pipelines.changed import changed_region
 
 EXAMPLE = Path(__file__).parents[1] / "space" / "examples" / "astronaut.jpg"
 NETWORKS = {

@@ -9,7 +9,7 @@ from maskhub.faces import align
 from maskhub.faces.detect import detect
 from maskhub.faces.photo import split_alpha
 from maskhub.masks.judge import judge
-from maskhub.pipelines.face_mask import changed_region
+from maskhub.pipelines.changed import changed_region
 from maskhub.provenance import mark
 
 __all__ = ["Automatic", "said", "translate"]
@@ -53,8 +53,7 @@ def translate(pipe, image):
             continue
         place = output.boxes[0].index(faces[number].box)
         crop, made = np.asarray(output.crops[0][place]), np.asarray(output.translated[0][place])
-        matrix = align.alignment(faces[number], crop.shape[0])
-        out, pasted = align.paste(out, made, changed_region(crop, made), matrix)
+        out, pasted = align.paste(out, made, changed_region(crop, made), output.matrices[0][place])
         region = np.maximum(region, pasted)
     result = Image.fromarray(out)
     if alpha is not None:

@@ -33,6 +33,8 @@ TRIES = 20
 """How many other photos are tried in the place of one without a face."""
 STEP = 7919
 """Positions from one try to the next."""
+COARSEST = 0.25
+"""The fewest pixels of a coarse sample's side, in shares of it."""
 
 
 class WornPairs(IterableDataset):
@@ -58,6 +60,7 @@ class WornPairs(IterableDataset):
         wearing: :class:`~maskhub.data.masked.Wearing`: style and how often worn wrongly (its seed and portion don't
             matter: the largest face of each photo is taken).
         cache: file of the :class:`FaceCache`; by default :func:`cache_folder` says where.
+        coarse: share of the samples that have only as many pixels, enlarged, as a small face in a large photo.
     """
 
     def __init__(
@@ -72,10 +75,11 @@ class WornPairs(IterableDataset):
         load_scale=LOAD_SCALE,
         wearing=None,
         cache=None,
+        coarse=0.0,
     ):
         self.source, self.resolution, self.seed, self.start = source, resolution, seed, start
         self.rank, self.world, self.batch_size, self.load_scale = rank, world, batch_size, load_scale
-        self.wearing = wearing or Wearing()
+        self.wearing, self.coarse = wearing or Wearing(), coarse
         # a fork of this process would wait for ever for the threads of OpenCV that it does not have
         cv2.setNumThreads(1)
         self.cache = FaceCache(cache or cache_folder(source) / "faces.sqlite")
@@ -98,6 +102,9 @@ class WornPairs(IterableDataset):
             )
         else:
             before, after, region = self._worn(position, np.asarray(photo), loaded, rng)
+            if self.coarse and rng.random() < self.coarse:
+                fewer = max(round(loaded * rng.uniform(COARSEST, 1)), 1)
+                before, after, region = (_coarsened(picture, fewer) for picture in (before, after, region))
         x, y = rng.integers(0, loaded - self.resolution + 1, 2)
         cut = np.s_[y : y + self.resolution, x : x + self.resolution]
         mirrored = rng.random() < 0.5
@@ -248,6 +255,12 @@ def _squared(pixels, side):
     top, left = (height - least) // 2, (width - least) // 2
     flags = cv2.INTER_AREA if least > side else cv2.INTER_CUBIC
     return cv2.resize(pixels[top : top + least, left : left + least], (side, side), interpolation=flags)
+
+
+def _coarsened(picture, side):
+    """As it comes out where ``align.crop`` enlarges a face that is ``side`` pixels wide in its photo."""
+    small = cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)
+    return cv2.resize(small, picture.shape[1::-1], interpolation=cv2.INTER_LINEAR)
 
 
 def _tensor(picture):

@@ -3,12 +3,21 @@
 import cv2
 import numpy as np
 import torch
-from torch.utils.data import IterableDataset
+from torch.nn import functional as F
+from torch.utils.data import IterableDataset, get_worker_info
 
 from maskhub.data.paired import WornPairs
 from maskhub.data.unpaired import LOAD_SCALE, UnpairedPhotos
 
 __all__ = ["WornAndMasked"]
+
+WIDER = (0.93, 1.18)
+"""Between which a moved sample's crop is so many times as wide: detectors differ by as much, and a mask that reaches
+out of the crop has the pipeline cut a wider one."""
+TURNED = 0.07
+"""Up to how many radians it is turned, either way."""
+SHIFTED = 0.03
+"""Up to how much of the side it is shifted, either way."""
 
 
 class WornAndMasked(IterableDataset):
@@ -23,6 +32,8 @@ class WornAndMasked(IterableDataset):
         resolution, seed, start, rank, world, batch_size, load_scale: as there.
         wearing: :class:`~maskhub.data.masked.Wearing`.
         cache: file of the :class:`~maskhub.data.paired.FaceCache`.
+        coarse: as in :class:`~maskhub.data.paired.WornPairs`.
+        moved: share of the samples that are not aligned as well as can be; all their pictures are moved alike.
     """
 
     def __init__(
@@ -38,21 +49,48 @@ class WornAndMasked(IterableDataset):
         load_scale=LOAD_SCALE,
         wearing=None,
         cache=None,
+        coarse=0.0,
+        moved=0.0,
     ):
         walk = {"start": start, "rank": rank, "world": world, "batch_size": batch_size, "load_scale": load_scale}
-        self.batch_size = batch_size
-        self.worn = WornPairs(unmasked, resolution, seed, wearing=wearing, cache=cache, **walk)
+        self.batch_size, self.seed, self.moved = batch_size, seed, moved
+        self.worn = WornPairs(unmasked, resolution, seed, wearing=wearing, cache=cache, coarse=coarse, **walk)
         self.real = UnpairedPhotos({"masked": masked}, resolution, seed, **walk)
 
     def __iter__(self):
-        for worn, real in zip(self.worn, self.real, strict=True):
-            yield {
+        worker = get_worker_info()
+        positions = self.worn._positions(*((worker.id, worker.num_workers) if worker else (0, 1)))
+        for position, worn, real in zip(positions, self.worn, self.real, strict=False):
+            pictures = {
                 "unmasked": worn["unmasked"],
                 "worn": worn["masked"],
                 "region": worn["region"],
-                "distance": distance_from(worn["region"]),
                 "masked": real["masked"],
             }
+            rng = np.random.default_rng((self.seed, 4, position))
+            if self.moved and rng.random() < self.moved:
+                pictures = moved_alike(pictures, rng)
+            yield pictures | {"distance": distance_from(pictures["region"])}
+
+
+def moved_alike(pictures, rng):
+    """Pictures of one size through one similarity, drawn as :data:`WIDER`, :data:`TURNED` and :data:`SHIFTED` say.
+
+    Args:
+        pictures: dict of float32 C×R×R in [-1, 1]; beyond their edges the border pixels are repeated.
+        rng: ``numpy.random.Generator``.
+
+    Returns:
+        the same dict of the moved ones.
+    """
+    wider, turned = rng.uniform(*WIDER), rng.uniform(-TURNED, TURNED)
+    x, y = rng.uniform(-2 * SHIFTED, 2 * SHIFTED, 2)
+    cos, sin = wider * np.cos(turned), wider * np.sin(turned)
+    stacked = torch.cat(list(pictures.values()))[None]
+    theta = torch.tensor([[[cos, -sin, x], [sin, cos, y]]], dtype=stacked.dtype)
+    grid = F.affine_grid(theta, stacked.shape, align_corners=False)
+    moved = F.grid_sample(stacked, grid, mode="bilinear", padding_mode="border", align_corners=False)[0]
+    return dict(zip(pictures, moved.split([len(picture) for picture in pictures.values()]), strict=True))
 
 
 def distance_from(region):

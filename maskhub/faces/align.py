@@ -14,12 +14,13 @@ EYE_HEIGHT = 0.32
 SIDE = 1.4
 
 
-def alignment(face, resolution):
+def alignment(face, resolution, wider=1.0):
     """The similarity that takes the photo's pixels to those of the aligned crop.
 
     Args:
         face: a :class:`~maskhub.faces.detect.Face`.
         resolution: the crop's side in pixels.
+        wider: how many times the usual part of the photo the crop spans, the eyes where they always are.
 
     Returns:
         float64 2×3 matrix for ``cv2.warpAffine`` and ``cv2.transform``.
@@ -33,7 +34,7 @@ def alignment(face, resolution):
     middle, eye_middle = np.array([left + width / 2, top + height / 2]), eyes.mean(0)
     # a head that lies on its side has its width along the box's height
     face_width = width * abs(across[0]) + height * abs(across[1]) if abs(across[1]) > 0.9 else width
-    side = SIDE * face_width
+    side = wider * SIDE * face_width
     offset = ((middle - eye_middle) @ across) / 2
     corner = eye_middle + (offset - side / 2) * across - EYE_HEIGHT * side * down
     linear = np.stack([across, down]) * (resolution / side)

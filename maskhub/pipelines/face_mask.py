@@ -11,7 +11,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from diffusers import DiffusionPipeline
@@ -27,14 +26,13 @@ from maskhub.masks.wear import wear
 from maskhub.models.export import FILE, GRAPH, export_onnx
 from maskhub.models.network import Network
 from maskhub.pipelines.backends import Backends
-from maskhub.pipelines.fetch import fetch_options, fetch_pipeline, with_variant
+from maskhub.pipelines.changed import WIDER, changed_region, reaches_out
+from maskhub.pipelines.fetch import fetch_options, fetch_pipeline, model_name, with_variant
 from maskhub.provenance import Provenance, mark
 
 __all__ = ["FaceMaskOutput", "FaceMaskPipeline"]
 
 BUNDLED = Path(__file__).parent.parent / "weights" / "light-256"
-ATTENTIVE = 0.8
-"""Share of a crop's pixels below which what was changed counts as all that was meant to be."""
 
 
 @dataclass
@@ -47,6 +45,7 @@ class FaceMaskOutput(BaseOutput):
         boxes: for each face, left, top, width, height in pixels of the (upright) photo.
         crops: for each face, the aligned crop that the generator saw, ``PIL.Image``.
         translated: for each face, what the generator made of it.
+        matrices: for each face, the float64 2×3 similarity from the photo's pixels to the crop's.
         cycle_errors: for each face, mean |there and back - crop| in 8-bit units; ``None`` unless made by ``cycle``.
         there: the photos half-way, as ``images``; ``None`` unless made by ``cycle``.
     """
@@ -56,6 +55,7 @@ class FaceMaskOutput(BaseOutput):
     boxes: list
     crops: list
     translated: list
+    matrices: list
     cycle_errors: list | None = None
     there: list | None = None
 
@@ -116,7 +116,7 @@ class FaceMaskPipeline(SafeSaving, DiffusionPipeline):
         except (OSError, ValueError, RuntimeError, KeyError, AttributeError) as error:
             what = f"no pipeline could be loaded from {pretrained_model_name_or_path}"
             raise CheckpointError(f"{what}: {first_line(error)}.") from error
-        pipeline.model_name, pipeline._folder = _model_name(pretrained_model_name_or_path), folder
+        pipeline.model_name, pipeline._folder = model_name(pretrained_model_name_or_path), folder
         return pipeline.use(backend)
 
     @classmethod
@@ -208,9 +208,8 @@ class FaceMaskPipeline(SafeSaving, DiffusionPipeline):
         network = self._network(direction)
         single = not isinstance(photos, (list, tuple))
         scenes = self._scenes([photos] if single else photos, on_no_face, self._wears(direction), seed)
-        translated = iter(self._translate(network, *_given(scenes), batch_size))
-        tag = self.provenance(direction) if provenance else None
-        output = _finish(scenes, [[next(translated) for _ in scene.crops] for scene in scenes], tag)
+        translated = self._translated(network, scenes, batch_size)
+        output = _finish(scenes, translated, self.provenance(direction) if provenance else None)
         return output if details else output.images[0] if single else output.images
 
     def cycle(self, photos, start="mask", *, batch_size=8, on_no_face="raise", details=False, seed=0, provenance=True):
@@ -223,12 +222,9 @@ class FaceMaskPipeline(SafeSaving, DiffusionPipeline):
         back_network = self._network("unmask" if start == "mask" else "mask")
         single = not isinstance(photos, (list, tuple))
         scenes = self._scenes([photos] if single else photos, on_no_face, self._wears(start), seed)
-        crops, owners = _given(scenes)
-        there = self._translate(there_network, crops, owners, batch_size)
-        back = self._translate(back_network, there, owners, batch_size)
-        there, back = iter(there), iter(back)
-        there_of = [[next(there) for _ in scene.crops] for scene in scenes]
-        back_of = [[next(back) for _ in scene.crops] for scene in scenes]
+        there_of = self._translated(there_network, scenes, batch_size)
+        there = [crop for made in there_of for crop in made]
+        back_of = _by_scene(scenes, self._translate(back_network, there, _given(scenes)[1], batch_size))
         tags = [self.provenance(direction) if provenance else None for direction in ("cycle", start)]
         output = _finish(scenes, back_of, tags[0])
         output.there = _finish(scenes, there_of, tags[1]).images
@@ -287,12 +283,33 @@ class FaceMaskPipeline(SafeSaving, DiffusionPipeline):
 
     def _worn(self, pixels, faces, matrices, crops, style, seed):
         """The faces that could be given a mask by rule, each from the bare photo; another one is left as it is."""
-        worn = []
+        worn, side = [], self.config.resolution
         for number, (face, matrix, crop) in enumerate(zip(faces, matrices, crops, strict=True)):
             with suppress(NoFaceError):
                 made = wear(pixels, face, style, seed + number).image
-                worn.append((face, matrix, crop, align.crop(made, matrix, self.config.resolution)))
+                given = align.crop(made, matrix, side)
+                if reaches_out(crop, given):
+                    matrix = align.alignment(face, side, WIDER)
+                    crop, given = (align.crop(picture, matrix, side) for picture in (pixels, made))
+                worn.append((face, matrix, crop, given))
         return [list(column) for column in zip(*worn, strict=True)] or [[], [], [], []]
+
+    def _translated(self, network, scenes, batch_size):
+        """The translations of each scene's faces; where one reaches out of its crop, that of a wider one."""
+        made = _by_scene(scenes, self._translate(network, *_given(scenes), batch_size))
+        again, side = [], self.config.resolution
+        for number, scene in enumerate(scenes):
+            # a mask put on by rule has its crop made to measure already
+            for face, crop in enumerate(scene.crops if scene.given is scene.crops else []):
+                if reaches_out(crop, made[number][face]):
+                    scene.matrices[face] = align.alignment(scene.faces[face], side, WIDER)
+                    scene.crops[face] = align.crop(scene.pixels, scene.matrices[face], side)
+                    again.append((number, face))
+        crops = [scenes[number].crops[face] for number, face in again]
+        owners = [(number, scenes[number].seed) for number, _ in again]
+        for (number, face), crop in zip(again, self._translate(network, crops, owners, batch_size), strict=True):
+            made[number][face] = crop
+        return made
 
     @torch.inference_mode()
     def _translate(self, network, crops, owners, batch_size):
@@ -344,6 +361,12 @@ def _given(scenes):
     return [crop for scene in scenes for crop in scene.given], owners
 
 
+def _by_scene(scenes, crops):
+    """What comes in one row, a list for each scene."""
+    crops = iter(crops)
+    return [[next(crops) for _ in scene.crops] for scene in scenes]
+
+
 def _finish(scenes, translations, tag=None):
     """Paste the translated crops of each scene, largest face last so that it lies over its neighbours."""
     images, regions = [], []
@@ -366,35 +389,5 @@ def _finish(scenes, translations, tag=None):
         boxes=[[face.box for face in scene.faces] for scene in scenes],
         crops=[[Image.fromarray(crop) for crop in scene.crops] for scene in scenes],
         translated=[[Image.fromarray(made) for made in translated] for translated in translations],
+        matrices=[scene.matrices for scene in scenes],
     )
-
-
-def _model_name(source):
-    """A Hub id as it is; of a folder its own name, not where it lies: that may name a person."""
-    folder = Path(source).expanduser()
-    if not folder.is_dir():
-        return str(source)
-    names = [name for name in folder.resolve().parts[-2:] if name != "pipeline"]
-    return names[-1] if names else "unnamed"
-
-
-def changed_region(before, after):
-    """The soft region of what a generator changed, so that what it left alone keeps the photo's own sharpness.
-
-    A generator without an attention loses something everywhere: its changes count from 6 of 255 (mean over the
-    channels, smoothed over 3 % of the side), in full from 30. One whose attention shuts hands pixels through bit for
-    bit, and what it changes, it means to: then they count from 0.5, in full from 6, smoothed over 1 %.
-
-    Args:
-        before, after: uint8 S×S×3, the crop and its translation.
-
-    Returns:
-        float32 S×S in [0, 1], exactly 0 at the crop's border.
-    """
-    side = before.shape[0]
-    change = cv2.transform(cv2.absdiff(after, before).astype(np.float32), np.full((1, 3), 1 / 3, np.float32))
-    attentive = np.count_nonzero(change) < ATTENTIVE * change.size
-    low, high, smooth = (0.5, 6.0, 0.01) if attentive else (6.0, 30.0, 0.03)
-    change = cv2.GaussianBlur(change, (0, 0), smooth * side)
-    ramp = np.clip((change - low) / (high - low), 0, 1)
-    return (ramp * ramp * (3 - 2 * ramp)) * align.soft_window(side)

@@ -5,7 +5,7 @@ from pathlib import Path
 from maskhub.errors import CheckpointError
 from maskhub.hub_errors import hub_errors
 
-__all__ = ["fetch_options", "fetch_pipeline", "with_variant"]
+__all__ = ["fetch_options", "fetch_pipeline", "model_name", "with_variant"]
 
 _OPTIONS = ("cache_dir", "force_download", "local_files_only", "revision", "token")
 
@@ -60,3 +60,12 @@ def with_variant(folder, options):
 def fetch_options(options):
     """Take those of :func:`fetch_pipeline` out of a ``from_pretrained``'s options, as a dict."""
     return {name: options.pop(name) for name in _OPTIONS if name in options}
+
+
+def model_name(source):
+    """A Hub id as it is; of a folder its own name, not where it lies: that may name a person."""
+    folder = Path(source).expanduser()
+    if not folder.is_dir():
+        return str(source)
+    names = [name for name in folder.resolve().parts[-2:] if name != "pipeline"]
+    return names[-1] if names else "unnamed"

@@ -20,7 +20,7 @@ from maskhub.faces.landmarks import Landmarks, landmarks, moved_landmarks
 from maskhub.faces.smooth import OneEuro
 from maskhub.faces.track import FaceTracker
 from maskhub.masks.wear import wear
-from maskhub.pipelines.face_mask import changed_region
+from maskhub.pipelines.changed import WIDER, changed_region, reaches_out
 
 __all__ = ["FrameTranslator", "RuleMasker", "steadied"]
 
@@ -117,8 +117,12 @@ class FrameTranslator:
             if memory is None:
                 memory = _Memory(self._side(track.face))
             self._memories[track.number] = memory
-            matrix = align.alignment(track.face, memory.side)
+            matrix = align.alignment(track.face, memory.side, memory.wider)
             made = self._made(frame, track, matrix, memory, step)
+            if memory.too_small:  # it stays wider, or it would leap to and fro
+                memory = self._memories[track.number] = _Memory(memory.side, WIDER)
+                matrix = align.alignment(track.face, memory.side, memory.wider)
+                made = self._made(frame, track, matrix, memory, step)
             if made is not None:
                 out, region = align.paste(out, *made, matrix)
                 self.region = np.maximum(self.region, region)
@@ -146,6 +150,7 @@ class FrameTranslator:
         if not self.by_rule:
             given = self.pipe.translate_crops([given], self.direction, seed=seed)[0]
             region = changed_region(crop, given)
+        memory.too_small = memory.wider == 1 and reaches_out(crop, given)
         return memory.steady_result(given, region, share)
 
     def _put_on(self, crop, marks, seed):
@@ -160,6 +165,8 @@ class _Memory:
     """What is known of one face from the frames before."""
 
     side: int
+    wider: float = 1.0
+    too_small: bool = False
     crop: np.ndarray | None = None
     made: np.ndarray | None = None
     region: np.ndarray | None = None

@@ -73,6 +73,19 @@ def test_workers_change_nothing(folder, tmp_path):
     assert same(batches(2), batches(0))
 
 
+def test_coarse_faces_have_fewer_pixels(folder):
+    def grain(samples):
+        return [sample["unmasked"].diff(dim=2).abs().mean().item() for sample in samples]
+
+    plain, coarse = pairs(folder, 6), pairs(folder, 6, coarse=1.0)
+    assert sum(grain(coarse)) < 0.8 * sum(grain(plain))
+    for sample in coarse:
+        outside = (sample["region"] == 0).expand(3, R, R)
+        assert torch.equal(sample["masked"][outside], sample["unmasked"][outside])
+        assert sample["masked"].shape == (3, R, R)
+    assert same(pairs(folder, 2, start=4, coarse=1.0), coarse[4:])
+
+
 def test_style_and_wrong_wearing(folder):
     right = pairs(folder, 4, wearing=Wearing(style="neoprene"))
     wrong = pairs(folder, 4, wearing=Wearing(style="neoprene", wrongly_worn=1.0))

@@ -36,6 +36,13 @@ def test_the_side_is_1_4_face_widths():
     assert np.sqrt(np.linalg.det(matrix[:, :2])) == pytest.approx(128 / (1.4 * 50))
 
 
+def test_a_wider_crop_keeps_the_eyes_where_they_are():
+    face = face_at()
+    usual, wider = (apply(alignment(face, 128, wider), face.points[:2].astype(float)) for wider in (1, 1.25))
+    assert np.allclose(wider.mean(0)[1], usual.mean(0)[1])
+    assert np.allclose(usual[1, 0] - usual[0, 0], 1.25 * (wider[1, 0] - wider[0, 0]))
+
+
 def test_an_upside_down_face_is_turned_upright():
     face = face_at(degrees=180)
     points = apply(alignment(face, 128), face.points.astype(float))

@@ -14,8 +14,11 @@ from maskhub import (
     PhotoError,
     ResnetGenerator,
 )
+from maskhub.faces.align import alignment
+from maskhub.faces.detect import detect
 from maskhub.masks.wear import wear
-from maskhub.pipelines.face_mask import BUNDLED, changed_region
+from maskhub.pipelines.changed import WIDER, changed_region, reaches_out
+from maskhub.pipelines.face_mask import BUNDLED
 
 
 def pixels(image):
@@ -138,6 +141,31 @@ def test_an_unchanged_crop_has_no_region():
     region = changed_region(crop, painted)
     assert region[32, 32] > 0.9
     assert region[0].max() == region[:, -1].max() == 0
+
+
+def test_a_mask_that_reaches_out_of_the_crop():
+    crop = np.random.default_rng(0).integers(0, 200, (64, 64, 3), dtype=np.uint8)
+    inside, below, specks = crop.copy(), crop.copy(), crop.copy()
+    inside[30:58, 16:48] += 40
+    below[30:64, 16:48] += 40
+    specks[63, :8] += 40
+    assert not reaches_out(crop, crop)
+    assert not reaches_out(crop, inside)
+    assert not reaches_out(crop, specks)
+    assert reaches_out(crop, below)
+
+
+@pytest.mark.parametrize("style", [None, "surgical"])
+def test_a_crop_too_small_for_what_is_changed_is_taken_wider(tiny_pipeline, astronaut, style):
+    face = detect(np.asarray(astronaut))[0]
+    usual, wider = alignment(face, 64), alignment(face, 64, WIDER)
+    # untrained, it changes everything; a mask by rule keeps to the face
+    pipe = FaceMaskPipeline(masker=tiny_pipeline.masker, resolution=64, wear=style)
+    output = pipe.mask(astronaut, details=True)
+    assert np.array_equal(output.matrices[0][0], usual if style else wider)
+    assert (output.regions[0] > 0).sum() > 0
+    again = pipe.mask([astronaut.resize((300, 300)), astronaut], details=True, seed=[1, 0])
+    assert np.array_equal(pixels(again.images[1]), pixels(output.images[0]))
 
 
 def test_the_bundled_checkpoint(astronaut):

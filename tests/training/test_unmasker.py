@@ -99,6 +99,7 @@ def test_a_run_of_twice_the_side_grows_what_it_begins_with(trained):
         ({"bare_faces": 3}, "bare-faces"),
         ({"transplanted": 3}, "transplanted"),
         ({"perceptual_stages": 6}, "from 1 to 5"),
+        ({"moved_faces": 1.5}, "moved-faces is 1.5"),
         ({"resolution": 36}, "multiple of 8"),
         ({"resolution": 40, "fold": 2}, "multiple of 16"),
     ],

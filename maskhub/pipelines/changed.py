@@ -1,0 +1,52 @@
+"""What a generator changed of an aligned crop: what of it shows in the photo, and whether the crop was too small."""
+
+import cv2
+import numpy as np
+
+from maskhub.faces import align
+
+__all__ = ["WIDER", "changed_region", "reaches_out"]
+
+ATTENTIVE = 0.8
+"""Share of a crop's pixels below which what was changed counts as all that was meant to be."""
+WIDER = 1.16
+"""How many times as wide the crop is that is taken in place of one that a mask reaches out of."""
+LOWEST, CHANGED, REACHED = 0.05, 12, 0.15
+"""A mask reaches out where, of the lowest so many of the crop's rows, this share of the pixels is changed by more than
+:data:`CHANGED` of 255."""
+
+
+def changed_region(before, after):
+    """The soft region of what a generator changed, so that what it left alone keeps the photo's own sharpness.
+
+    A generator without an attention loses something everywhere: its changes count from 6 of 255 (mean over the
+    channels, smoothed over 3 % of the side), in full from 30. One whose attention shuts hands pixels through bit for
+    bit, and what it changes, it means to: then they count from 0.5, in full from 6, smoothed over 1 %.
+
+    Args:
+        before, after: uint8 S×S×3, the crop and its translation.
+
+    Returns:
+        float32 S×S in [0, 1], exactly 0 at the crop's border.
+    """
+    side = before.shape[0]
+    change = cv2.transform(cv2.absdiff(after, before).astype(np.float32), np.full((1, 3), 1 / 3, np.float32))
+    attentive = np.count_nonzero(change) < ATTENTIVE * change.size
+    low, high, smooth = (0.5, 6.0, 0.01) if attentive else (6.0, 30.0, 0.03)
+    change = cv2.GaussianBlur(change, (0, 0), smooth * side)
+    ramp = np.clip((change - low) / (high - low), 0, 1)
+    return (ramp * ramp * (3 - 2 * ramp)) * align.soft_window(side)
+
+
+def reaches_out(before, after):
+    """Whether what was changed goes on below the crop.
+
+    Detectors see the box of a masked face too narrow now and then: the crop then ends above the lower edge of the
+    mask, which would be cut off in a straight line.
+
+    Args:
+        before, after: uint8 S×S×3, the crop and what a generator, or a mask put on by rule, made of it.
+    """
+    rows = slice(-max(round(LOWEST * len(before)), 1), None)
+    change = cv2.absdiff(after[rows], before[rows]).mean(2)
+    return np.count_nonzero(change > CHANGED) > REACHED * change.size

@@ -1,0 +1,49 @@
+"""Samples of the two-step method: walked by position, moved alike."""
+
+import numpy as np
+import pytest
+import torch
+
+from maskhub.data.sources import open_source
+from maskhub.data.two_step import WornAndMasked, moved_alike
+
+R = 48
+
+
+@pytest.fixture(scope="module")
+def folder(astronaut, tmp_path_factory):
+    root = tmp_path_factory.mktemp("faces")
+    for number in range(3):
+        astronaut.crop((120, 20, 330, 230)).rotate(number * 8 - 8).resize((128, 128)).save(root / f"{number}.png")
+    return str(root)
+
+
+def samples(folder, count, **options):
+    data = iter(WornAndMasked(open_source(folder), open_source(folder), R, 3, **options))
+    return [next(data) for _ in range(count)]
+
+
+def same(a, b):
+    # OpenCV's distances differ in the last bit from call to call
+    return len(a) == len(b) and all(torch.allclose(x[k], y[k], atol=1e-6) for x, y in zip(a, b, strict=True) for k in x)
+
+
+def test_moved_samples_are_walked_by_position(folder):
+    plain, moved = samples(folder, 6), samples(folder, 6, moved=0.5)
+    kept = [torch.equal(a["worn"], b["worn"]) for a, b in zip(plain, moved, strict=True)]
+    assert 0 < sum(kept) < 6
+    assert same(samples(folder, 2, start=4, moved=0.5), moved[4:])
+    assert same(samples(folder, 3, rank=1, world=2, moved=0.5), moved[1::2])
+
+
+def test_all_pictures_of_a_sample_are_moved_alike():
+    plane = torch.linspace(-1, 1, R).expand(1, R, R)
+    pictures = {"unmasked": plane.repeat(3, 1, 1), "region": (plane + 1) / 2}
+    moved = moved_alike(pictures, np.random.default_rng(0))
+    assert {name: picture.shape for name, picture in moved.items()} == {
+        name: picture.shape for name, picture in pictures.items()
+    }
+    assert torch.allclose((moved["unmasked"][:1] + 1) / 2, moved["region"], atol=1e-6)
+    assert not torch.allclose(moved["unmasked"], pictures["unmasked"], atol=0.02)
+    assert moved["unmasked"].min() >= -1
+    assert moved["unmasked"].max() <= 1
