@@ -59,7 +59,8 @@ def measure_cycle(pipeline, sources, *, groups=(), held_out=False, limit=None, p
         before = len(faces)
         for part in batches(source):
             pixels = [picture.pixels for picture in part]
-            made = pipeline.cycle(pixels, start, on_no_face="keep", details=True, seed=picture_seed(pixels[0]))
+            seeds = [picture_seed(picture) for picture in pixels]
+            made = pipeline.cycle(pixels, start, on_no_face="keep", details=True, seed=seeds)
             for picture, errors, there, back in zip(part, made.cycle_errors, made.there, made.images, strict=True):
                 if not errors:
                     failures.append((picture.name, "the pipeline found no face"))

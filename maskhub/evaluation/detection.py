@@ -62,15 +62,16 @@ def measure_detection(sources, detectors, pipeline=None, *, groups=(), held_out=
             if name not in able:
                 continue
             direction, made_name = able[name]
-            seed = picture_seed(part[0].pixels)
-            made = pipeline([p.pixels for p in part], direction, on_no_face="keep", details=True, seed=seed)
+            pixels = [picture.pixels for picture in part]
+            seeds = [picture_seed(picture) for picture in pixels]
+            made = pipeline(pixels, direction, on_no_face="keep", details=True, seed=seeds)
             for picture, image, boxes, found in zip(part, made.images, made.boxes, seen, strict=True):
                 if not boxes:
                     failures.append((picture.name, f"the pipeline found no face to {direction}"))
                     continue
                 table.add(f"{name}, of those", picture, found)
-                pixels = np.asarray(image.convert("RGB"))
-                table.add(made_name, picture, table.look(pixels), (picture.pixels, pixels))
+                result = np.asarray(image.convert("RGB"))
+                table.add(made_name, picture, table.look(result), (picture.pixels, result))
         failures += source.failures
     warnings = []
     rows = [columns for columns, _, _ in table.rows]
