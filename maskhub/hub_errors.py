@@ -1,10 +1,11 @@
 """What can go wrong with the Hugging Face Hub, each in one line that says what to do."""
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from maskhub.errors import ConfigError, HubError, first_line
 
-__all__ = ["SafeSaving", "hub_errors"]
+__all__ = ["SafeSaving", "hub_errors", "readable"]
 
 
 @contextmanager
@@ -34,6 +35,13 @@ def hub_errors(what, error_class=HubError):
         raise error_class(f"{what} failed: {_reason(error)}") from error
 
 
+def readable(path):
+    """Let all read a file who may read its folder: safetensors are written for their owner alone."""
+    path = Path(path)
+    with suppress(OSError):  # not every file system has modes
+        path.chmod(path.parent.stat().st_mode & 0o666)
+
+
 class SafeSaving:
     """A base ahead of diffusers' own, which it keeps to safetensors and to maskhub's errors."""
 
@@ -41,7 +49,10 @@ class SafeSaving:
         """Write to a folder; arguments as in diffusers, safetensors only."""
         # a pipeline asks its networks' signatures whether they know variants: the name must stand here
         _refuse_pickle(safe_serialization)
-        return super().save_pretrained(save_directory, safe_serialization=True, variant=variant, **kwargs)
+        made = super().save_pretrained(save_directory, safe_serialization=True, variant=variant, **kwargs)
+        for path in Path(save_directory).glob("*.safetensors"):
+            readable(path)
+        return made
 
     def push_to_hub(self, repo_id, *args, safe_serialization=True, **kwargs):
         """Upload to the Hub; arguments as in ``diffusers.utils.PushToHubMixin``, safetensors only.

@@ -2,7 +2,7 @@
 
     run = make_runner(network, "onnxruntime", folder="pipeline/masker")
     made = run(batch, noise)            # float32 N×3×H×W in [-1, 1], on the CPU
-    name = fastest(network, batch, noise, folder)
+    name, run = fastest(network, batch, noise, folder)
 
 ``torch`` is the network as it is, and the measure of the others. The others are of its weights at that moment.
 """
@@ -60,9 +60,11 @@ class Backends:
         key = role, id(network), str(network.device), network.dtype
         if key not in self._runners:
             folder = self.folder and Path(self.folder) / role
-            name = fastest(network, batch, noise, folder) if self.name == "auto" else self.name
-            self.chosen[role] = name
-            self._runners[key] = make_runner(network, name, folder, batch.shape[-1])
+            if self.name == "auto":
+                made = fastest(network, batch, noise, folder)
+            else:
+                made = self.name, make_runner(network, self.name, folder, batch.shape[-1])
+            self.chosen[role], self._runners[key] = made
         return self._runners[key]
 
 
@@ -94,11 +96,11 @@ def fastest(network, batch, noise, folder=None):
     """Measure the :func:`candidates` with this very batch.
 
     Returns:
-        the name of the fastest whose mean difference from ``torch`` is at most :data:`TOLERANCE`, if it is clearly
-        faster, else ``"torch"``.
+        the name and the runner of the fastest whose mean difference from ``torch`` is at most :data:`TOLERANCE`, if it
+        is clearly faster, else of ``"torch"``.
     """
     plain = make_runner(network)
-    best, least, budget = "torch", None, SECONDS
+    best, least, budget = ("torch", plain), None, SECONDS
     for name in candidates(network, folder, batch.shape[-1]):
         try:
             run = plain if name == "torch" else make_runner(network, name, folder, batch.shape[-1])
@@ -114,7 +116,7 @@ def fastest(network, batch, noise, folder=None):
         if least is None:
             least = WORTH * taken
         elif taken < least:
-            best, least = name, taken
+            best, least = (name, run), taken
     return best
 
 

@@ -21,6 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from maskhub.errors import CheckpointError
+from maskhub.hub_errors import readable
 
 __all__ = [
     "check_same_options",
@@ -190,6 +191,7 @@ def prune_checkpoints(folder, keep):
 def _save(tree, path):
     tensors = {name: tensor.detach().contiguous().cpu().clone() for name, tensor in flatten(tree).items()}
     save_file(tensors, path)
+    readable(path)
     with open(path, "rb+") as file:
         os.fsync(file.fileno())
 

@@ -109,6 +109,8 @@ def test_save_and_load(tiny_pipeline, astronaut, tmp_path):
     tiny_pipeline.save_pretrained(tmp_path)
     again = FaceMaskPipeline.from_pretrained(tmp_path)
     assert not list(tmp_path.rglob("*.bin"))
+    weights, config = (tmp_path / "masker" / name for name in ("diffusion_pytorch_model.safetensors", "config.json"))
+    assert weights.stat().st_mode & 0o444 == config.stat().st_mode & 0o444
     assert again.config.resolution == 64
     assert np.array_equal(pixels(again.mask(astronaut)), pixels(tiny_pipeline.mask(astronaut)))
 
