@@ -62,3 +62,21 @@ def test_a_film_is_uploaded_masked_and_downloaded(before_camera, astronaut, tmp_
     with av.open(str(tmp_path / "made.mp4")) as made:
         assert sorted(stream.type for stream in made.streams) == ["audio", "video"]
     assert here.fits()
+
+
+@pytest.mark.browser
+def test_a_film_that_takes_too_long_is_cancelled(before_camera, astronaut, tmp_path):
+    here = before_camera
+    clip = written(tmp_path / "long.mp4", film(astronaut, 400))
+    open_tab(here.page, "Video")
+    here.page.set_input_files("#video-film input[type=file]", clip)
+    here.page.wait_for_selector("#video-film video")
+    begin, cancel = here.page.locator("#video"), here.page.locator("#video-cancel")
+    assert cancel.is_disabled()
+    for _ in range(2):  # one film at a time: the second one's turn comes only once the first has been let go
+        begin.click()
+        here.page.get_by_text(re.compile(r"Frame \d+ of 400")).wait_for()
+        cancel.click()
+        here.page.get_by_text("Cancelled.").wait_for()
+        assert cancel.is_disabled()
+        assert here.page.locator("#video-result video").count() == 0
