@@ -85,13 +85,9 @@ def build(pipe):
         api_visibility="private",
     )
     working.then(None, js=photos.scroll_to("video-result", "video-problem"), api_visibility="private")
-    cancel.click(
-        lambda: ("", photos.done("Cancelled."), None, *idle),
-        None,
-        outputs,
-        cancels=working,
-        queue=False,
-        api_visibility="private",
+    # said once it has come true: a frame told of after that would leave Begin shut
+    cancel.click(None, None, None, cancels=working, queue=False, api_visibility="private").then(
+        lambda: ("", photos.done("Cancelled."), None, *idle), None, outputs, queue=False, api_visibility="private"
     )
     film.change(lambda: ("", "", None), None, [problem, status, result], queue=False, api_visibility="private")
 
