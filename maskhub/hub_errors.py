@@ -49,6 +49,9 @@ class SafeSaving:
         """Write to a folder; arguments as in diffusers, safetensors only."""
         # a pipeline asks its networks' signatures whether they know variants: the name must stand here
         _refuse_pickle(safe_serialization)
+        where = self.config.get("_name_or_path")
+        if where and Path(where).is_dir():  # where it lay on this machine may name a person
+            self.register_to_config(_name_or_path=Path(where).name)
         made = super().save_pretrained(save_directory, safe_serialization=True, variant=variant, **kwargs)
         for path in Path(save_directory).glob("*.safetensors"):
             readable(path)

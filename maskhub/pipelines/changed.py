@@ -14,6 +14,8 @@ WIDER = 1.16
 LOWEST, CHANGED, REACHED = 0.05, 12, 0.15
 """A mask reaches out where, of the lowest so many of the crop's rows, this share of the pixels is changed by more than
 :data:`CHANGED` of 255."""
+BELOW = 0.03
+"""How much of its side the photo must go on below a crop for a wider one to be worth while."""
 
 
 def changed_region(before, after):
@@ -38,15 +40,22 @@ def changed_region(before, after):
     return (ramp * ramp * (3 - 2 * ramp)) * align.soft_window(side)
 
 
-def reaches_out(before, after):
-    """Whether what was changed goes on below the crop.
+def reaches_out(before, after, matrix, photo):
+    """Whether what was changed goes on below the crop, and the photo does too.
 
     Detectors see the box of a masked face too narrow now and then: the crop then ends above the lower edge of the
     mask, which would be cut off in a straight line.
 
     Args:
         before, after: uint8 S×S×3, the crop and what a generator, or a mask put on by rule, made of it.
+        matrix: the crop's :func:`~maskhub.faces.align.alignment`.
+        photo: H×W×3, the photo that it was cut from.
     """
-    rows = slice(-max(round(LOWEST * len(before)), 1), None)
+    side = len(before)
+    rows = slice(-max(round(LOWEST * side), 1), None)
     change = cv2.absdiff(after[rows], before[rows]).mean(2)
-    return np.count_nonzero(change > CHANGED) > REACHED * change.size
+    if np.count_nonzero(change > CHANGED) <= REACHED * change.size:
+        return False
+    below = np.array([[[side / 2, (1 + BELOW) * side]]])  # nothing is gained by repeating the photo's last row
+    x, y = cv2.transform(below, cv2.invertAffineTransform(matrix))[0, 0]
+    return 0 <= x < photo.shape[1] and 0 <= y < photo.shape[0]

@@ -288,7 +288,7 @@ class FaceMaskPipeline(SafeSaving, DiffusionPipeline):
             with suppress(NoFaceError):
                 made = wear(pixels, face, style, seed + number).image
                 given = align.crop(made, matrix, side)
-                if reaches_out(crop, given):
+                if reaches_out(crop, given, matrix, pixels):
                     matrix = align.alignment(face, side, WIDER)
                     crop, given = (align.crop(picture, matrix, side) for picture in (pixels, made))
                 worn.append((face, matrix, crop, given))
@@ -301,7 +301,7 @@ class FaceMaskPipeline(SafeSaving, DiffusionPipeline):
         for number, scene in enumerate(scenes):
             # a mask put on by rule has its crop made to measure already
             for face, crop in enumerate(scene.crops if scene.given is scene.crops else []):
-                if reaches_out(crop, made[number][face]):
+                if reaches_out(crop, made[number][face], scene.matrices[face], scene.pixels):
                     scene.matrices[face] = align.alignment(scene.faces[face], side, WIDER)
                     scene.crops[face] = align.crop(scene.pixels, scene.matrices[face], side)
                     again.append((number, face))

@@ -150,7 +150,7 @@ class FrameTranslator:
         if not self.by_rule:
             given = self.pipe.translate_crops([given], self.direction, seed=seed)[0]
             region = changed_region(crop, given)
-        memory.too_small = memory.wider == 1 and reaches_out(crop, given)
+        memory.too_small = memory.wider == 1 and reaches_out(crop, given, matrix, frame)
         return memory.steady_result(given, region, share)
 
     def _put_on(self, crop, marks, seed):

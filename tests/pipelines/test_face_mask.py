@@ -113,6 +113,8 @@ def test_save_and_load(tiny_pipeline, astronaut, tmp_path):
     assert weights.stat().st_mode & 0o444 == config.stat().st_mode & 0o444
     assert again.config.resolution == 64
     assert np.array_equal(pixels(again.mask(astronaut)), pixels(tiny_pipeline.mask(astronaut)))
+    again.save_pretrained(tmp_path / "again")
+    assert not [path for path in (tmp_path / "again").rglob("*.json") if str(tmp_path) in path.read_text()]
 
 
 def test_one_way_pipelines_load(astronaut, tmp_path):
@@ -151,10 +153,11 @@ def test_a_mask_that_reaches_out_of_the_crop():
     inside[30:58, 16:48] += 40
     below[30:64, 16:48] += 40
     specks[63, :8] += 40
-    assert not reaches_out(crop, crop)
-    assert not reaches_out(crop, inside)
-    assert not reaches_out(crop, specks)
-    assert reaches_out(crop, below)
+    matrix, photo = np.array([[1.0, 0, -10], [0, 1, -10]]), np.zeros((100, 100, 3), np.uint8)
+    for made in (crop, inside, specks):
+        assert not reaches_out(crop, made, matrix, photo)
+    assert reaches_out(crop, below, matrix, photo)
+    assert not reaches_out(crop, below, matrix, photo[:75])  # there is nothing below
 
 
 @pytest.mark.parametrize("style", [None, "surgical"])
