@@ -73,11 +73,10 @@ def test_a_film_that_takes_too_long_is_cancelled(before_camera, astronaut, tmp_p
     here.page.wait_for_selector("#video-film video")
     begin, cancel = here.page.locator("#video"), here.page.locator("#video-cancel")
     assert cancel.is_disabled()
-    for _ in range(2):  # one film at a time: the second one's turn comes only once the first has been let go
-        begin.click()
-        here.page.get_by_text(re.compile(r"Frame \d+ of 400")).wait_for()
-        cancel.click()
-        here.page.get_by_text("Cancelled.").wait_for()
-        assert cancel.is_disabled()
-        assert here.page.locator("#video-result video").count() == 0
-        here.page.wait_for_timeout(500)  # a click at the same instant would be taken for the cancelled one's by gradio
+    begin.click()
+    here.page.get_by_text(re.compile(r"Frame \d+ of 400")).wait_for(timeout=60_000)
+    cancel.click()
+    here.page.get_by_text("Cancelled.").wait_for()
+    assert cancel.is_disabled()
+    assert begin.is_enabled()
+    assert here.page.locator("#video-result video").count() == 0
