@@ -1,7 +1,7 @@
 """Training pairs that someone else made: two sources with the same faces in the same order."""
 
 import numpy as np
-from torch.utils.data import IterableDataset, get_worker_info
+from torch.utils.data import IterableDataset
 
 from maskhub.data.unpaired import LOAD_SCALE, UnpairedPhotos, augment
 from maskhub.errors import SourceError
@@ -33,10 +33,8 @@ class GivenPairs(IterableDataset):
     _positions = UnpairedPhotos._positions
 
     def __iter__(self):
-        worker = get_worker_info()
-        index, workers = (worker.id, worker.num_workers) if worker else (0, 1)
         # one seed for both: the same permutation, the same rows
-        walks = [source.walk(self._positions(index, workers), self.seed) for source in self.sources.values()]
+        walks = [source.walk(self._positions(), self.seed) for source in self.sources.values()]
         for (position, unmasked), (_, masked) in zip(*walks, strict=True):
             yield {
                 name: augment(photo, self.resolution, np.random.default_rng((self.seed, position)), self.load_scale)

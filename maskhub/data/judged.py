@@ -11,7 +11,7 @@ the class.
 import cv2
 import numpy as np
 import torch
-from torch.utils.data import IterableDataset, get_worker_info
+from torch.utils.data import IterableDataset
 
 from maskhub.data.decoys import decoy, occlude
 from maskhub.data.masked import Wearing
@@ -71,9 +71,7 @@ class JudgedCrops(IterableDataset):
     _positions = UnpairedPhotos._positions
 
     def __iter__(self):
-        worker = get_worker_info()
-        index, workers = (worker.id, worker.num_workers) if worker else (0, 1)
-        photos = self.masked.walk(self._positions(index, workers), self.seed + 1)
+        photos = self.masked.walk(self._positions(), self.seed + 1)
         for pair, (position, photo) in zip(self.worn, photos, strict=True):
             yield self._sample(pair, photo, np.random.default_rng((self.seed, 3, position)))
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from torch.utils.data import IterableDataset, get_worker_info
+from torch.utils.data import IterableDataset
 
 from maskhub.data.journal import HIDDEN
 from maskhub.data.masked import Wearing
@@ -85,9 +85,7 @@ class WornPairs(IterableDataset):
         self.cache = FaceCache(cache or cache_folder(source) / "faces.sqlite")
 
     def __iter__(self):
-        worker = get_worker_info()
-        index, workers = (worker.id, worker.num_workers) if worker else (0, 1)
-        for position, photo in self.source.walk(self._positions(index, workers), self.seed):
+        for position, photo in self.source.walk(self._positions(), self.seed):
             yield self._sample(position, photo)
 
     _positions = UnpairedPhotos._positions

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import torch
 from torch.nn import functional as F
-from torch.utils.data import IterableDataset, get_worker_info
+from torch.utils.data import IterableDataset
 
 from maskhub.data.paired import WornPairs
 from maskhub.data.unpaired import LOAD_SCALE, UnpairedPhotos
@@ -58,9 +58,7 @@ class WornAndMasked(IterableDataset):
         self.real = UnpairedPhotos({"masked": masked}, resolution, seed, **walk)
 
     def __iter__(self):
-        worker = get_worker_info()
-        positions = self.worn._positions(*((worker.id, worker.num_workers) if worker else (0, 1)))
-        for position, worn, real in zip(positions, self.worn, self.real, strict=False):
+        for position, worn, real in zip(self.worn._positions(), self.worn, self.real, strict=False):
             pictures = {
                 "unmasked": worn["unmasked"],
                 "worn": worn["masked"],

@@ -59,18 +59,20 @@ class UnpairedPhotos(IterableDataset):
         self.rank, self.world, self.batch_size = rank, world, batch_size
 
     def __iter__(self):
-        worker = get_worker_info()
-        index, workers = (worker.id, worker.num_workers) if worker else (0, 1)
-        streams = [self._stream(number, name, index, workers) for number, name in enumerate(self.sources)]
+        streams = [self._stream(number, name) for number, name in enumerate(self.sources)]
         for samples in zip(*streams, strict=True):
             yield dict(zip(self.sources, samples, strict=True))
 
-    def _stream(self, number, name, index, workers):
-        for position, photo in self.sources[name].walk(self._positions(index, workers), self.seed + number):
+    def _stream(self, number, name):
+        for position, photo in self.sources[name].walk(self._positions(), self.seed + number):
             rng = np.random.default_rng((self.seed, number, position))
             yield augment(photo, self.resolution, rng, self.load_scale)
 
-    def _positions(self, index, workers):
+    def _positions(self, index=0, workers=None):
+        """Those of one of so many workers; if not given, of the ``DataLoader``'s that this process is."""
+        if workers is None:
+            worker = get_worker_info()
+            index, workers = (worker.id, worker.num_workers) if worker else (0, 1)
         first = self.start // self.batch_size
         for batch in itertools.count(first + index, workers):
             for sample in range(batch * self.batch_size, (batch + 1) * self.batch_size):
