@@ -127,6 +127,8 @@ class GANConfig(TrainingConfig):
 
     gan_loss: Literal["lsgan", "vanilla", "wgan-gp"] = "lsgan"
     """Adversarial loss: least squares, cross-entropy, or Wasserstein with gradient penalty."""
+    optimizer: Literal["adam", "muon"] = "adam"
+    """Of the generators. muon: orthogonalised momentum for all kernels, at Adam's learning rates."""
     lambda_gp: float = 10.0
     """Weight of wgan-gp's gradient penalty."""
     r1: float = 0.0

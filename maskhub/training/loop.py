@@ -21,12 +21,14 @@ from maskhub.data.sources import open_source
 from maskhub.data.unpaired import endless_batches
 from maskhub.errors import CheckpointError, DivergenceError
 from maskhub.training import state
+from maskhub.training.muon import Muon
 from maskhub.training.report import RunReport, sample_sheet, timeline_sheet, write_curves
 from maskhub.training.resume import capture, init_from, restore, untouched_random_state
 from maskhub.training.schedule import learning_rate_factor
 
 __all__ = ["TrainingLoop"]
 
+OPTIMIZERS = {"adam": torch.optim.Adam, "muon": Muon}
 SAMPLES = 6
 """Photos of each domain on a sample sheet."""
 TOO_LARGE = 1e6
@@ -90,15 +92,18 @@ class TrainingLoop:
         )
 
     def _prepare(self):
-        def adam(networks):
+        def optimizer(kind, networks):
             parameters = [p for network in networks.values() for p in network.parameters()]
-            return torch.optim.Adam(parameters, lr=self.config.learning_rate, betas=(self.config.beta1, 0.999))
+            return kind(parameters, lr=self.config.learning_rate, betas=(self.config.beta1, 0.999))
 
         for network in self.bare.values():
             network.to(self.accelerator.device, memory_format=self._memory_format())
             if self.config.compile:
                 network.compile()
-        optimizers = {"generators": adam(self.method.generators), "discriminators": adam(self.method.discriminators)}
+        optimizers = {
+            "generators": optimizer(OPTIMIZERS[self.config.optimizer], self.method.generators),
+            "discriminators": optimizer(torch.optim.Adam, self.method.discriminators),
+        }
         self.ema = {}
         if self.config.ema_decay:
             self.ema = {

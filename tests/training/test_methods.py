@@ -27,7 +27,7 @@ SMALL = {
                              "nmc_reach": 0.1},
     "attentiongan-light": PATCH | {"generator": "light", "widths": (8, 12), "light_blocks": (1, 1), "one_sided": True},
     "unmasker": PATCH | {"widths": (8, 16), "blocks": (1, 1), "real_faces": 1, "bare_faces": 1, "lambda_perceptual": 0,
-                         "lambda_identity": 0, "transplanted": 1},
+                         "lambda_identity": 0, "transplanted": 1, "optimizer": "muon"},
     "attentiongan-one-sided": PATCH | {"generator_width": 4, "blocks": 1, "contents": 2, "one_sided": True},
 }  # fmt: skip
 RECONSTRUCTION = {"cyclegan": "cycle_A", "simgan": "image", "pix2pix": "G_L1", "attentiongan": "cycle_A",
