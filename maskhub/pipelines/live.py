@@ -142,6 +142,8 @@ class FrameTranslator:
             if memory.due(step):
                 marks = memory.look(frame, track, matrix)
                 memory.worn = None if marks is None else self._put_on(crop, marks, seed)
+                if memory.worn is not None:  # here, where it is of this very frame and not yet faded at the edge
+                    memory.too_small = memory.wider == 1 and reaches_out(crop, memory.worn[0], matrix, frame)
             if memory.worn is None:
                 return None
             worn, region = memory.worn
@@ -150,7 +152,8 @@ class FrameTranslator:
         if not self.by_rule:
             given = self.pipe.translate_crops([given], self.direction, seed=seed)[0]
             region = changed_region(crop, given)
-        memory.too_small = memory.wider == 1 and reaches_out(crop, given, matrix, frame)
+        if not self.wears:
+            memory.too_small = memory.wider == 1 and reaches_out(crop, given, matrix, frame)
         return memory.steady_result(given, region, share)
 
     def _put_on(self, crop, marks, seed):

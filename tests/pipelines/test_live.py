@@ -1,9 +1,14 @@
+from dataclasses import replace
+
+import cv2
 import numpy as np
 import pytest
 from films import film
 
 from maskhub import ConfigError, FaceMaskPipeline
+from maskhub.faces.align import alignment
 from maskhub.faces.track import FaceTracker
+from maskhub.pipelines.changed import WIDER
 from maskhub.pipelines.live import FrameTranslator, RuleMasker, steadied
 
 
@@ -68,6 +73,30 @@ def test_each_face_keeps_its_mask_and_another_seed_gives_another(astronaut):
     # gone and back again: the same mask
     again = translator(frames[0])
     assert np.abs(outputs[0].astype(int) - again).mean() < 0.5
+
+
+class Narrow(FaceTracker):
+    """Sees faces too narrow, as detectors do with some masked ones."""
+
+    def __call__(self, frame, seconds=None):
+        return [replace(track, face=narrowed(track.face)) for track in super().__call__(frame, seconds)]
+
+
+def narrowed(face):
+    left, top, width, height = face.box
+    return replace(face, box=(left + 0.14 * width, top, 0.72 * width, height))
+
+
+@pytest.mark.parametrize("by_rule", [True, False], ids=["rule", "two-step"])
+def test_a_mask_that_is_put_on_is_not_cut_off_by_a_small_crop(astronaut, two_step, by_rule):
+    translator = FrameTranslator(RuleMasker("cloth") if by_rule else two_step, "mask", tracker=Narrow())
+    for frame in film(astronaut, 3):
+        translator(frame)
+    face = translator.tracks[0].face
+    usual, wide = (cv2.invertAffineTransform(alignment(face, 100, times)) for times in (1, WIDER))
+    ends = [cv2.transform(np.array([[[50.0, 100.0]]]), matrix)[0, 0, 1] for matrix in (usual, wide)]
+    lowest = np.flatnonzero((translator.region > 0.5).any(1)).max()
+    assert ends[0] < lowest < ends[1]
 
 
 def test_frames_without_a_face_pass_through(tiny_pipeline):
