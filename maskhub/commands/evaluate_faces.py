@@ -24,7 +24,7 @@ def recognition(
     pairs: Path | None = None,
     count: int | None = None,
     encoders: Names = "vgg19,mobilefacenet,dlib",
-    approaches: Names = "baseline,projection,strip",
+    approaches: Names = "baseline,projection,strip,pooled",
     model: Model = None,
     masks: Literal["rule", "model"] = "rule",
     style: Annotated[str, tyro.conf.arg(metavar="NAME")] = "random",
@@ -45,7 +45,7 @@ def recognition(
         pairs: Another list of pairs.
         count: At most so many pairs, as many of each fold and kind; all if not given.
         encoders: Of vgg19, mobilefacenet, dlib, inception; never one that the model was trained against.
-        approaches: Of baseline, projection, strip.
+        approaches: Of baseline, projection, strip, pooled (masked and stripped together).
         model: Pipeline folder or Hub id, whose unmasker strips; the bundled checkpoint if not given.
         masks: Who puts masks on: our rules, or the pipeline's masker.
         style: Of masks by rule: surgical, kn95, cup, cloth, patterned, neoprene, or random.
@@ -59,7 +59,7 @@ def recognition(
     """
     from maskhub.evaluation.encoders import encoder
     from maskhub.evaluation.identity_pairs import read_pairs, some_pairs
-    from maskhub.evaluation.recognition import measure_recognition
+    from maskhub.evaluation.recognition import STRIPPED, measure_recognition
     from maskhub.evaluation.trained_against import refuse_trained_against
     from maskhub.models.weights import set_weights_dir
 
@@ -70,7 +70,7 @@ def recognition(
     listed = some_pairs(read_pairs(folder, pairs), count, seed)
     networks = [encoder(name) for name in chosen]
     pipeline = None
-    if "strip" in ways or masks == "model":
+    if not STRIPPED.isdisjoint(ways) or masks == "model":
         pipeline, folder_of_model = _pipeline(model, device)
         refuse_trained_against(_card(model, folder_of_model), chosen)
     found = measure_recognition(

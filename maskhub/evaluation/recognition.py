@@ -1,6 +1,6 @@
 """Does a mask hide who someone is, and does taking it off help? Verification on pairs, as the first paper tables it.
 
-In each pair the second photo wears a mask. For each encoder there are four rows:
+In each pair the second photo wears a mask. For each encoder there are five rows:
 
 * ``unmasked–unmasked``: no mask at all, what the encoder can do at best;
 * ``masked–unmasked, baseline``: the mask as it is;
@@ -8,7 +8,10 @@ In each pair the second photo wears a mask. For each encoder there are four rows
   (:func:`~maskhub.evaluation.verification.mask_directions`). The shift is that from bare to masked vectors of the
   second photos of all *other* folds, none of which is in the fold that is measured;
 * ``stripped–unmasked, unmasker strip``: a pipeline's unmasker takes the mask off first. Nothing else is told to it:
-  the face is looked for anew, in the masked photo to take the mask off, in the result to encode it.
+  the face is looked for anew, in the masked photo to take the mask off, in the result to encode it;
+* ``masked and stripped–unmasked, pooled``: the mean of the masked photo's vector and the stripped one's, at length 1:
+  what is made up counts half, what is seen is never lost. So Masi and others pool a photo with views synthesised from
+  it ("Do We Really Need to Collect Millions of Faces for Effective Face Recognition?", ECCV 2016, section 4).
 
 A photo without a face, on which no mask can be put or whose face is no longer found with the mask on, leaves the
 comparison in *all* rows, and is listed: rows are of the same pairs.
@@ -39,8 +42,11 @@ ROWS = {
     "baseline": "masked–unmasked, baseline",
     "projection": "masked–unmasked, bias projection",
     "strip": "stripped–unmasked, unmasker strip",
+    "pooled": "masked and stripped–unmasked, pooled",
 }
-APPROACHES = ("baseline", "projection", "strip")
+APPROACHES = ("baseline", "projection", "strip", "pooled")
+STRIPPED = {"strip", "pooled"}
+"""Those that need an unmasker."""
 CHUNK = 64
 """Photos that are in memory at once."""
 
@@ -55,7 +61,7 @@ def measure_recognition(
         folder: of the photos.
         pairs: list of :class:`~maskhub.evaluation.identity_pairs.IdentityPair`.
         encoders: list of :class:`~maskhub.evaluation.encoders.Encoder`.
-        pipeline: :class:`~maskhub.pipelines.face_mask.FaceMaskPipeline`; ``strip`` needs its unmasker.
+        pipeline: :class:`~maskhub.pipelines.face_mask.FaceMaskPipeline`; ``strip`` and ``pooled`` need its unmasker.
         approaches: of :data:`APPROACHES`.
         masks: ``"rule"`` (:mod:`maskhub.masks`), or ``"model"``: the pipeline's masker.
         style: of masks by rule, or ``random``.
@@ -77,12 +83,13 @@ def measure_recognition(
         wrong = f"the approach is {unknown[0]!r}" if unknown else f"the masks are {masks!r}"
         wrong = wrong if encoders else "no encoder is given"
         raise ConfigError(f"{wrong}: approaches are {', '.join(APPROACHES)}, masks rule or model.")
-    for needed, network in (("strip" in approaches, "unmasker"), (masks == "model", "masker")):
+    strips = not STRIPPED.isdisjoint(approaches)
+    for needed, network in ((strips, "unmasker"), (masks == "model", "masker")):
         if needed and getattr(pipeline, network, None) is None:
             raise ConfigError(f"there is no {network}: give a --model that has one, or leave it out.")
     check_columns([pair.columns for pair in pairs], groups)
     cache = default_cache() if cache is None else Path(cache)
-    dresser = _Dresser(folder, Wearing(style=style, seed=seed), pipeline, masks, "strip" in approaches, cache)
+    dresser = _Dresser(folder, Wearing(style=style, seed=seed), pipeline, masks, strips, cache)
     faces = _encode(dresser, pairs, encoders, cache, progress)
     kept = [pair for pair in pairs if pair.first in faces.bare and pair.second in faces.masked]
     same, folds = np.array([p.same for p in kept], bool), np.array([p.fold for p in kept], int)
@@ -116,7 +123,7 @@ def measure_recognition(
             "same": int(same.sum()), "different": int((~same).sum()), "folds": len(np.unique(folds)),
             "encoders": [encoder.name for encoder in encoders], "approaches": list(approaches),
             "masks": masks, "style": style, "directions": directions, "resamples": resamples, "seed": seed,
-            "baselines": [name for name in scores if not name.endswith(ROWS["strip"])],
+            "baselines": [name for name in scores if not name.endswith(tuple(ROWS[name] for name in STRIPPED))],
             "interval": "95 %, percentiles of a bootstrap over pairs within folds",
         },
         "figures": figures,
@@ -216,6 +223,9 @@ def _scores(faces, place, approach, pairs, folds, directions):
     second = {"none": faces.bare, "strip": faces.stripped}.get(approach, faces.masked)
     a = np.array([faces.bare[pair.first][place] for pair in pairs], np.float64)
     b = np.array([second[pair.second][place] for pair in pairs], np.float64)
+    if approach == "pooled":
+        b = b + np.array([faces.stripped[pair.second][place] for pair in pairs], np.float64)
+        b /= np.linalg.norm(b, axis=1, keepdims=True)
     if approach == "projection":
         for fold in np.unique(folds):
             here = folds == fold
@@ -275,7 +285,7 @@ def _galleries(dresser, pairs, scores, same, encoders, approaches):
         pixels, _, marks = dresser.bare(pair.second)
         masked = dresser.masked(pair.second, pixels, marks)
         pictures = [dresser.bare(pair.first)[0], pixels, masked[0]]
-        if approach == "strip":
+        if approach in STRIPPED:
             pictures.append(dresser.stripped([masked])[0][0])
         gallery.add(f"{pair.first} | {pair.second}", float(row[number]), [Image.fromarray(p) for p in pictures])
     return [gallery]

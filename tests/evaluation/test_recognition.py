@@ -69,6 +69,7 @@ def test_the_table(folder, tmp_path, tiny_pipeline):
         "colours: masked–unmasked, baseline",
         "colours: masked–unmasked, bias projection",
         "colours: stripped–unmasked, unmasker strip",
+        "colours: masked and stripped–unmasked, pooled",
     ]
     best, masked = figures["colours: unmasked–unmasked"], figures["colours: masked–unmasked, baseline"]
     assert best["equal-error rate"]["value"] == 0 and best["TAR at FAR 1 %"] | {"interval": 0} == {
@@ -76,7 +77,7 @@ def test_the_table(folder, tmp_path, tiny_pipeline):
     }  # fmt: skip
     assert best["same mean"] > 0.98 and masked["same mean"] < best["same mean"] - 0.02
     assert found["settings"]["pairs_measured"] == 8 and found["settings"]["same"] == 4
-    assert list(found["groups"]["half"]) == ["a", "b"] and len(found["groups"]["half"]["a"]) == 4
+    assert list(found["groups"]["half"]) == ["a", "b"] and len(found["groups"]["half"]["a"]) == 5
     assert any("only 4 items" in warning for warning in found["warnings"])
     assert any("0.1 % is 0.0 of the different pairs" in warning for warning in found["warnings"])
     write_report(tmp_path / "r.json", "recognition", **found)
@@ -107,7 +108,7 @@ def test_a_photo_without_a_face_leaves_every_row(folder, tmp_path):
 def test_what_an_approach_needs(folder, tmp_path, tiny_pipeline):
     with pytest.raises(ConfigError, match="there is no unmasker: give a --model"):
         measure(folder, tmp_path)
-    with pytest.raises(ConfigError, match="the approach is 'magic': approaches are baseline, projection, strip"):
+    with pytest.raises(ConfigError, match="the approach is 'magic': approaches are baseline, projection, strip, pooled"):
         measure(folder, tmp_path, approaches=["magic"])
     with pytest.raises(ConfigError, match="no encoder is given"):
         measure_recognition(folder, read_pairs(folder), [], tiny_pipeline, cache=tmp_path)
@@ -181,7 +182,7 @@ def test_the_command(folder, tmp_path, monkeypatch, capsys):
         cli.main([*arguments, "--output", str(tmp_path / "r.json"), "--groups", "half"])
     assert end.value.code == 0 and "unmasker strip" in capsys.readouterr().out
     report = json.loads((tmp_path / "r.json").read_text())
-    assert report["settings"]["model"] == "bundled" and len(report["figures"]) == 4
+    assert report["settings"]["model"] == "bundled" and len(report["figures"]) == 5
     with pytest.raises(SystemExit) as end:
         cli.main([*arguments, "--groups", "age"])
     assert end.value.code == 2 and "no metadata column 'age' to group by: there are half" in capsys.readouterr().err
