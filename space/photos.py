@@ -15,6 +15,7 @@ from maskhub.provenance import save_options
 __all__ = [
     "EXAMPLES",
     "PhotoInput",
+    "about",
     "bar",
     "before_and_after",
     "done",
@@ -79,30 +80,44 @@ def examples(image):
     return gr.Examples(EXAMPLES, image, label="Or try an example", api_visibility="private")
 
 
-def watch(image, note, results, cleared):
+def watch(image, note, results, cleared, seen, line="model"):
     """At each new photo clear the old results, and say at once when it can't be read.
+
+    A button pressed at once may be heard before the photo that it is about: browsers have several connections, and the
+    one that comes first is served first. So ``seen`` keeps whose results are on show, and those are left alone.
 
     Args:
         image: from :func:`photo_input`.
         note: the :func:`line` for problems.
         results: components to clear.
         cleared: what clears them.
+        seen: ``gr.State(())``: the files that the results are of, which the buttons' events tell by :func:`about`.
+        line: ``concurrency_id`` of the buttons' events, so that none of them comes between.
     """
 
-    def changed(path):
+    def changed(path, seen):
         if path is None:
             # the note may say why the photo is gone
-            return gr.skip(), gr.skip(), *cleared
+            return gr.skip(), gr.skip(), *cleared, ()
         try:
             shown = viewable(path, read(path))
         except PhotoError as error:
-            return None, problem(error), *cleared
-        return gr.skip() if shown == path else shown, "", *cleared
+            return None, problem(error), *cleared, (path,)
+        told = (gr.skip(),) * (1 + len(results)) if path in seen else ("", *cleared)
+        return gr.skip() if shown == path else shown, *told, (path, shown)
 
     quiet = {"show_progress": "hidden", "api_visibility": "private"}
-    # in line with the model's events, so that it is done before a button pressed after it is heard
-    image.change(changed, image, [image, note, *results], concurrency_id="model", **quiet)
+    image.change(changed, [image, seen], [image, note, *results, seen], concurrency_id=line, **quiet)
     image.clear(lambda: "", None, note, queue=False, **quiet)
+
+
+def about(show):
+    """``show(path, …)`` as ``(path, seen, …)``, with ``seen`` for :func:`watch` at the end of what it returns."""
+
+    def shown(path, seen, *options):
+        return *show(path, *options), seen if path in seen else (path,)
+
+    return shown
 
 
 def read(path):

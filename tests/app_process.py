@@ -11,9 +11,11 @@ from pathlib import Path
 
 import httpx
 
-__all__ = ["ROOT", "App", "app_environment", "free_port", "start_app", "stop_app"]
+__all__ = ["PATIENCE", "ROOT", "App", "app_environment", "free_port", "start_app", "stop_app"]
 
 ROOT = Path(__file__).parents[1]
+PATIENCE = 240
+"""Seconds that anything of the app may take; a free core needs a twentieth of it."""
 
 
 @dataclass
@@ -53,7 +55,7 @@ def start_app(**settings):
     app = App(f"http://127.0.0.1:{port}/", process, [])
     # the pipe is emptied all the time, or a full one would stop the app
     threading.Thread(target=lambda: app.output.extend(process.stdout), daemon=True).start()
-    end = time.monotonic() + 120
+    end = time.monotonic() + PATIENCE
     while time.monotonic() < end and process.poll() is None:
         try:
             httpx.get(app.url).raise_for_status()

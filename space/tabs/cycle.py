@@ -37,7 +37,7 @@ def build(pipe):
                 "in steps of 8-bit colour from 0 to 255. A small one does not say that the picture half-way is good.",
                 elem_classes="note",
             )
-    error = gr.Number(visible=False, label="error")
+    error, seen = gr.Number(visible=False, label="error"), gr.State(())
     results, cleared = [status, there, back], ("", None, None)
 
     def cycle(path, start):
@@ -68,9 +68,9 @@ def build(pipe):
         return there, back, round(_mean(errors), 3)
 
     run.click(
-        show,
-        [photo, start],
-        [problem, *results],
+        photos.about(show),
+        [photo, seen, start],
+        [problem, *results, seen],
         show_progress_on=[there, back],
         concurrency_id="model",
         api_visibility="private",
@@ -83,7 +83,7 @@ def build(pipe):
         api_name="cycle",
         api_description="Translate there and back. The error is the mean change of the faces, from 0 to 255.",
     )
-    photos.watch(photo, problem, results, cleared)
+    photos.watch(photo, problem, results, cleared, seen)
 
 
 def _picture(label, elem_id):

@@ -70,6 +70,7 @@ def build(pipe):
                 )  # fmt: skip
             download = gr.DownloadButton("Download PNG", visible=False, elem_id="reimage-download")
     picked = gr.State(None)  # dataset, file name
+    seen = gr.State(())
 
     def offer(source, model, key):
         sources = [("Pixel faces, covered", COVERED)]
@@ -91,7 +92,7 @@ def build(pipe):
         faces = _test_faces(source)
         return (source, faces[event.index].name) if event.index < len(faces) else None
 
-    def reimage(picked, path, model, where, count, refine, colours):
+    def reimage(path, picked, model, where, count, refine, colours):
         start, hidden = time.perf_counter(), gr.update(visible=False)
         try:
             face, name = _face(picked, path)
@@ -122,16 +123,16 @@ def build(pipe):
     rooms.on_show(key, offer, asked, offered)
     key.filled.then(show, source, [gallery, picked], **quiet)
     source.input(show, source, [gallery, picked], **quiet)
-    into = [problem, steps, status, distribution, fit, download]
-    options = [picked, photo, model, where, count, refine, colours]
+    into = [problem, steps, status, distribution, fit, download, seen]
+    show_steps, options = photos.about(reimage), [photo, seen, picked, model, where, count, refine, colours]
     event = {"show_progress_on": steps, "concurrency_id": "reimage", "api_visibility": "private"}
     gallery.select(pick, source, picked, **quiet).then(lambda: None, None, photo, **quiet).then(
-        reimage, options, into, **event
+        show_steps, options, into, **event
     ).then(None, js=photos.scroll_to("reimage-steps", "reimage-problem"), api_visibility="private")
-    run.click(reimage, options, into, **event).then(
+    run.click(show_steps, options, into, **event).then(
         None, js=photos.scroll_to("reimage-steps", "reimage-problem"), api_visibility="private"
     )
-    photos.watch(photo, problem, [], ())
+    photos.watch(photo, problem, [], (), seen, line="reimage")
 
 
 def _choices(key):

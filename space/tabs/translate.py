@@ -42,7 +42,7 @@ def build(pipe):
                     "Download PNG", interactive=False, elem_id="translate-download", min_width=120
                 )
     # forgotten no later than the files that it names
-    result = gr.State(time_to_live=3000)
+    result, seen = gr.State(time_to_live=3000), gr.State(())
     results, cleared = [status, slider, download, result], ("", None, gr.update(value=None, interactive=False), None)
 
     def show(path, outlined, direction):
@@ -86,9 +86,9 @@ def build(pipe):
     picture = gr.Image(type="filepath", format="png", visible=False, label="result")
     for direction, button in (("mask", mask), ("unmask", unmask), ("automatic", auto)):
         button.click(
-            lambda photo, outlined, direction=direction: show(photo, outlined, direction),
-            [photo, outlined],
-            [problem, *results],
+            photos.about(lambda photo, outlined, direction=direction: show(photo, outlined, direction)),
+            [photo, seen, outlined],
+            [problem, *results, seen],
             show_progress_on=slider,
             concurrency_id="model",
             api_visibility="private",
@@ -103,7 +103,7 @@ def build(pipe):
             api_name=direction,
             api_description=ABOUT[direction],
         )
-    photos.watch(photo, problem, results, cleared)
+    photos.watch(photo, problem, results, cleared, seen)
     outlined.input(_pair, [result, outlined], slider, show_progress="hidden", api_visibility="private")
 
 

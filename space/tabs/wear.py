@@ -59,9 +59,9 @@ def build(pipe):
             with gr.Row(equal_height=True, elem_classes="pair"):
                 overlay = gr.Checkbox(label="Show region", elem_id="wear-region", min_width=120, container=False)
                 download = gr.DownloadButton("Download PNG", interactive=False, elem_id="wear-download", min_width=120)
-    seed, result = gr.State(0), gr.State(time_to_live=3000)
+    seed, result, seen = gr.State(0), gr.State(time_to_live=3000), gr.State(())
     results, cleared = [status, slider, download, result], ("", None, gr.update(value=None, interactive=False), None)
-    choices = [photo, style, colour, worn, everyone, seed]
+    choices = [photo, seen, style, colour, worn, everyone, seed]
 
     def make(path, style, colour, worn, everyone, seed):
         """The masked photo, the region and the record of each face."""
@@ -100,7 +100,7 @@ def build(pipe):
 
     shown = {"show_progress_on": slider, "concurrency_id": "model", "api_visibility": "private"}
     scroll = photos.scroll_to("wear-result", "wear-problem")
-    into = [problem, *results]
+    show, into = photos.about(show), [problem, *results, seen]
     run.click(show, [*choices, overlay], into, **shown).then(None, js=scroll, api_visibility="private")
     another.click(lambda seed: seed + 1, seed, seed, queue=False, api_visibility="private").then(
         show, [*choices, overlay], into, **shown
@@ -127,7 +127,7 @@ def build(pipe):
         api_name="wear",
         api_description="Put a mask on by rule: the masked photo, its region (255 where covered) and each face's box.",
     )
-    photos.watch(photo, problem, results, cleared)
+    photos.watch(photo, problem, results, cleared, seen)
     overlay.input(_pair, [result, overlay], slider, show_progress="hidden", api_visibility="private")
 
 

@@ -5,10 +5,10 @@ import re
 
 import numpy as np
 import pytest
-from app_process import ROOT, start_app, stop_app
+from app_process import PATIENCE, ROOT, start_app, stop_app
 from PIL import Image
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
 ASTRONAUT = ROOT / "space" / "examples" / "astronaut.jpg"
 BUNDLED = ROOT / "maskhub" / "weights" / "light-256" / "model_index.json"
@@ -21,7 +21,7 @@ class Visit:
     def __init__(self, page, url):
         self.page, self.url = page, url
         self.strayed, self.complaints = [], []
-        page.set_default_timeout(30_000)
+        page.set_default_timeout(1000 * PATIENCE)
         page.on("request", self._request)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.on("console", lambda message: message.type == "error" and self.complaints.append(message.text))
@@ -108,6 +108,37 @@ def test_a_photo_is_uploaded_translated_compared_and_downloaded(visit, pipe, tmp
     assert sides.count() == 2
     assert np.array_equal(numbers(here.picture("#translate-result img >> nth=0")), before)
     assert np.array_equal(numbers(here.picture("#translate-result img >> nth=1")), after)
+
+
+@pytest.mark.parametrize(
+    ("title", "tab", "button", "photo", "place"),
+    [
+        ("Translate", "translate", "mask", "sixteen.tif", "status"),  # which the app then shows as a PNG
+        ("Translate", "translate", "unmask", "no face", "problem"),
+        ("Wear a mask", "wear", "wear", "astronaut", "status"),
+        ("Cycle", "cycle", "cycle", "astronaut", "status"),
+    ],
+    ids=["tif", "no face", "wear", "cycle"],
+)
+def test_an_answer_stays_where_the_button_is_heard_before_its_photo(
+    visit, odd_files, bad_files, title, tab, button, photo, place
+):
+    here, held = visit(), []
+    open_tab(here.page, title)
+    # a browser has several connections: of two requests that follow at once the second may arrive first
+    here.page.route("**/queue/join*", lambda route: held.append(route), times=1)
+    here.upload({"astronaut": ASTRONAUT, "no face": bad_files["no face"][0]}.get(photo) or odd_files[photo], tab)
+    here.page.wait_for_selector(f"#{tab}-photo img[src]", state="attached")
+    here.page.click(f"#{button}")
+    said = here.said(f"{tab}-{place}")
+    # the answer's stream may still be open and serve for both
+    with here.page.expect_event("requestfinished", lambda request: "/queue/data" in request.url):
+        held[0].continue_()
+    if photo.endswith("tif"):
+        here.page.wait_for_selector(f"#{tab}-photo img[src$='.png']")
+    here.page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    shown = here.page.locator(f"#{tab}-{place} p")
+    assert shown.count() == 1 and shown.inner_text() == said
 
 
 def test_the_change_is_outlined_on_request(visit):

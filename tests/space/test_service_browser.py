@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import numpy as np
 import pytest
-from app_process import start_app, stop_app
+from app_process import PATIENCE, start_app, stop_app
 from PIL import Image
 
 from maskhub.data.pixel_faces import pixel_faces, write_folder
@@ -22,8 +22,6 @@ from maskhub.service.home import owner_of
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
-PATIENCE = 240_000
-"""Milliseconds; a free core needs a twentieth of it."""
 STEPS = 200
 ME = "the key of this browser"
 
@@ -95,7 +93,7 @@ def page(service, chromium):
     def start(key=None, **options):
         contexts.append(chromium.new_context(**{"viewport": {"width": 1280, "height": 900}} | options))
         page = contexts[-1].new_page()
-        page.set_default_timeout(PATIENCE)
+        page.set_default_timeout(1000 * PATIENCE)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         if key:
             page.add_init_script(f"localStorage.setItem('maskhub-key', '{key}')")
@@ -145,7 +143,7 @@ def steps_of(page):
 
 def until(check):
     """Wait for something on the disk."""
-    end = time.monotonic() + PATIENCE / 1000
+    end = time.monotonic() + PATIENCE
     while not (found := check()):
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.02)

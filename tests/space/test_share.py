@@ -9,6 +9,7 @@ import gradio as gr
 import gradio.oauth
 import pytest
 import torch
+from app_process import PATIENCE
 from datasets import load_dataset
 from huggingface_hub import HfApi, hf_hub_download
 from itsdangerous import TimestampSigner
@@ -24,8 +25,6 @@ from space.tabs import dataset, train
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
-PATIENCE = 120_000
-"""Milliseconds; a free core needs a tenth of it."""
 SECRET = "the Space's"
 
 
@@ -63,7 +62,7 @@ def page(jobs, chromium, monkeypatch):
         opened.append(chromium.new_context(viewport={"width": 1280, "height": 900}))
         opened[-1].add_cookies([{"name": name, "value": text, "url": url} for name, text in cookies.items()])
         page = opened[-1].new_page()
-        page.set_default_timeout(PATIENCE)
+        page.set_default_timeout(1000 * PATIENCE)
         page.goto(url)
         return page
 
