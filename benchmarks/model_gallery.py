@@ -1,0 +1,74 @@
+"""The pictures of a model's card: its first results, not chosen, and its worst; and a sheet of really masked faces.
+
+    python benchmarks/model_gallery.py card maskhub/weights/light-256/gallery.jpg FACES
+    python benchmarks/model_gallery.py sheet sheet.png MASKED --n 60 [--model FOLDER]
+
+Of the held-out tenth alone. ``card`` shows results only, never a photo of FACES itself where nothing was done to it: in
+rows 1 to 3 the first ten, masked by the masker, masked by rule, and the unmasker on that; in rows 4 and 5 of the first
+``--worst-of`` the ten whose unmasked face is farthest from the true one (L1 inside the mask), masked and unmasked.
+``sheet`` shows really masked faces, each beside its result.
+"""
+
+import argparse
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from maskhub import FaceMaskPipeline
+from maskhub.errors import MaskHubError
+from maskhub.evaluation.paired import WornPictures
+from maskhub.evaluation.sets import PictureSet, picture_seed
+
+COLUMNS = 10
+
+
+def card(pipe, folder, side, worst_of):
+    """Five rows of ten, as the module says."""
+    first, all_of_them = [], []
+    for pair in WornPictures(PictureSet(folder, held_out=True, limit=worst_of)):
+        unmasked = np.asarray(pipe.unmask(pair.input, on_no_face="keep"))
+        far = (np.abs(unmasked.astype(np.float32) - pair.truth).mean(2) * pair.region).sum() / pair.region.sum()
+        all_of_them.append((far, _small(pair.input, side), _small(unmasked, side)))
+        if len(first) < COLUMNS:
+            masked = np.asarray(pipe.mask(pair.truth, on_no_face="keep", seed=picture_seed(pair.truth)))
+            first.append([_small(picture, side) for picture in (masked, pair.input, unmasked)])
+    worst = sorted(all_of_them, key=lambda row: -row[0])[:COLUMNS]
+    return [*map(list, zip(*first, strict=True)), [row[1] for row in worst], [row[2] for row in worst]]
+
+
+def sheet(pipe, folder, side, n):
+    """Pairs of a really masked face and its result, five pairs a row; a face that is not found stays as it is."""
+    tiles = []
+    for picture in PictureSet(folder, held_out=True, limit=n):
+        try:
+            made = np.asarray(pipe.unmask(picture.pixels))
+        except MaskHubError as error:
+            print(f"{picture.name}: {error}")
+            made = picture.pixels
+        tiles += [_small(picture.pixels, side), _small(made, side)]
+    tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % COLUMNS)
+    return [tiles[start : start + COLUMNS] for start in range(0, len(tiles), COLUMNS)]
+
+
+def _small(picture, side):
+    return cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["card", "sheet"])
+    parser.add_argument("out", type=Path)
+    parser.add_argument("folder")
+    parser.add_argument("--model", help="pipeline folder or Hub id; the bundled one if not given")
+    parser.add_argument("--side", type=int, default=160)
+    parser.add_argument("--worst-of", type=int, default=150)
+    parser.add_argument("--n", type=int, default=60)
+    options = parser.parse_args()
+    model = FaceMaskPipeline.from_pretrained(options.model) if options.model else FaceMaskPipeline.bundled()
+    if options.what == "card":
+        rows = card(model, options.folder, options.side, options.worst_of)
+    else:
+        rows = sheet(model, options.folder, options.side, options.n)
+    Image.fromarray(np.vstack([np.hstack(row) for row in rows])).save(options.out, quality=88)
