@@ -2,6 +2,7 @@
 
 import io
 import re
+import time
 
 import numpy as np
 import pytest
@@ -78,6 +79,14 @@ def visit(chromium, app):
         assert made.complaints == []
 
 
+def until(page, check):
+    """Wait for what was heard from the page."""
+    end = time.monotonic() + PATIENCE
+    while not check():
+        assert time.monotonic() < end, "waited in vain"
+        page.wait_for_timeout(20)
+
+
 def numbers(picture):
     return np.asarray(picture.convert("RGB")).astype(int)
 
@@ -123,7 +132,9 @@ def test_a_photo_is_uploaded_translated_compared_and_downloaded(visit, pipe, tmp
 def test_an_answer_stays_where_the_button_is_heard_before_its_photo(
     visit, odd_files, bad_files, title, tab, button, photo, place
 ):
-    here, held = visit(), []
+    here, held, over = visit(), [], []
+    for event in ("requestfinished", "requestfailed"):  # the page ends the stream of answers, or its server does
+        here.page.on(event, lambda request: "queue/data" in request.url and over.append(request))
     open_tab(here.page, title)
     # a browser has several connections: of two requests that follow at once the second may arrive first
     here.page.route("**/queue/join*", lambda route: held.append(route), times=1)
@@ -131,9 +142,10 @@ def test_an_answer_stays_where_the_button_is_heard_before_its_photo(
     here.page.wait_for_selector(f"#{tab}-photo img[src]", state="attached")
     here.page.click(f"#{button}")
     said = here.said(f"{tab}-{place}")
-    # the answer's stream may still be open and serve for both
-    with here.page.expect_event("requestfinished", lambda request: "/queue/data" in request.url):
-        held[0].continue_()
+    until(here.page, lambda: over)
+    over.clear()
+    held[0].continue_()
+    until(here.page, lambda: over)
     if photo.endswith("tif"):
         here.page.wait_for_selector(f"#{tab}-photo img[src$='.png']")
     here.page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
