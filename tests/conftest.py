@@ -143,7 +143,16 @@ def judge_photos(astronaut, tmp_path_factory):
     return root
 
 
+LONGEST = [
+    "space/test_service_browser", "training/test_methods", "training/test_runs", "space/test_browser", "space/test_app",
+    "pipelines/test_face_mask", "service/test_jobs", "training/test_reimaging", "test_cli", "space/test_live_browser",
+    "pipelines/test_backends", "space/test_share", "hub/test_hub", "evaluation/test_recognition", "data/test_unpaired",
+    "training/test_options", "training/test_judge", "data/test_masked",
+]  # fmt: skip
+
+
 def pytest_collection_modifyitems(items):
     """The files that take longest first, so that two processes of tests end together."""
-    items.sort(key=lambda item: item.path.name != "test_service_browser.py")
-    items.sort(key=lambda item: item.path.parent.name not in ("space", "service"))
+    files = [ROOT / "tests" / f"{name}.py" for name in LONGEST]
+    place = {path: number for number, path in enumerate(files)}
+    items.sort(key=lambda item: place.get(item.path, len(files)))
