@@ -1,16 +1,19 @@
 """Drawn photos to train on, and a way to run a training script as a user would."""
 
+import multiprocessing
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from app_process import free_port
 from PIL import Image, ImageDraw
 
 from maskhub.training.launch import launch
-from maskhub.training.registry import method
+from maskhub.training.registry import METHODS, method
 
 ROOT = Path(__file__).parents[2]
 
@@ -98,5 +101,40 @@ def finish(start):
         process = start(*options, **how)
         output = process.communicate(timeout=240)[0]
         return process.returncode, output
+
+    return run
+
+
+def _rank(rank, port, script, options, output):
+    environment = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2}
+    environment |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "ACCELERATE_USE_CPU": "true"}
+    os.environ |= {name: str(value) for name, value in environment.items()}
+    with open(output, "ab") as file:
+        for stream in (1, 2):
+            os.dup2(file.fileno(), stream)
+    sys.argv = [script, *options]
+    runpy.run_path(script, run_name="__main__")
+
+
+@pytest.fixture(scope="session")
+def finish_two(tmp_path_factory):
+    """Run a training script to its end as two processes, as torchrun would; returns both exit codes and the output.
+
+    They are forked from one that has imported everything, which saves as many seconds as the runs themselves take.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["accelerate", *(f"maskhub.training.{module}" for module in (*METHODS, "loop"))])
+
+    def run(*options, script):
+        output, port = tmp_path_factory.mktemp("two") / "output.txt", free_port()
+        given = (port, str(ROOT / "train_scripts" / script), [str(option) for option in options], str(output))
+        ranks = [context.Process(target=_rank, args=(rank, *given)) for rank in (0, 1)]
+        for process in ranks:
+            process.start()
+        for process in ranks:
+            process.join(240)
+            process.kill()
+            process.join()
+        return [process.exitcode for process in ranks], output.read_text()
 
     return run

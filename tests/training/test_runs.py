@@ -185,13 +185,3 @@ def test_dry_run_writes_nothing(small_run, here, tmp_path):
     assert "masker: ResnetGenerator" in text
     assert "held-out tenth left out" in text
     assert not (tmp_path / "run").exists()
-
-
-def test_the_smoke_recipe_lowers_its_reconstruction_loss(drawn, here, tmp_path):
-    recipe = ROOT / "train_scripts" / "recipes" / "cyclegan-smoke.yaml"
-    options = ["--recipe", recipe, "--unmasked", drawn / "unmasked", "--masked", drawn / "masked", "--workers", 0]
-    code, text = here(*options, "--output", tmp_path / "smoke", "--resolution", 32)
-    assert code == 0, text
-    lines = metrics(tmp_path / "smoke")
-    for name in ("cycle_A", "cycle_B", "idt_A", "idt_B"):
-        assert lines[-1][name] < 0.75 * lines[0][name]
