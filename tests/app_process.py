@@ -69,6 +69,6 @@ def start_app(**settings):
 def stop_app(app):
     app.process.terminate()
     try:
-        return app.process.wait(20)
+        return app.process.wait(PATIENCE)
     finally:
         app.process.kill()

@@ -10,7 +10,7 @@ import gradio as gr
 import httpx
 import numpy as np
 import pytest
-from app_process import ROOT, app_environment
+from app_process import PATIENCE, ROOT, app_environment
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
@@ -124,7 +124,7 @@ def test_nothing_is_kept_in_the_browser_and_analytics_are_off(app):
 def run_app(**settings):
     environment = app_environment(**settings)
     command = [sys.executable, "app.py"]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=PATIENCE)
 
 
 def test_a_wrong_model_is_one_line_and_exit_code_2(tmp_path):

@@ -7,13 +7,13 @@ from importlib.metadata import version
 
 import pytest
 import yaml
-from app_process import ROOT
+from app_process import PATIENCE, ROOT
 from huggingface_hub import HfApi, hf_hub_download
 
 
 def deploy(*args, **settings):
     command = [sys.executable, "space/deploy.py", *args]
-    return subprocess.run(command, cwd=ROOT, env=os.environ | settings, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, cwd=ROOT, env=os.environ | settings, capture_output=True, text=True, timeout=PATIENCE)
 
 
 def test_a_space_is_made_and_brought_up_to_date(hub, hub_user, tmp_path):
