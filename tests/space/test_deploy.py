@@ -12,8 +12,8 @@ from huggingface_hub import HfApi, hf_hub_download
 
 
 def deploy(*args, **settings):
-    command = [sys.executable, "space/deploy.py", *args]
-    return subprocess.run(command, cwd=ROOT, env=os.environ | settings, capture_output=True, text=True, timeout=PATIENCE)
+    how = {"cwd": ROOT, "env": os.environ | settings, "capture_output": True, "text": True, "timeout": PATIENCE}
+    return subprocess.run([sys.executable, "space/deploy.py", *args], **how)
 
 
 def test_a_space_is_made_and_brought_up_to_date(hub, hub_user, tmp_path):
