@@ -14,6 +14,7 @@ Nor are the optimizer's; ours are DCGAN's. The moving average of the generator, 
 addition.
 """
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -186,7 +187,10 @@ class ReimagingTrainer(SmallTrainer):
         sheet = sample_sheet([list(faces)])
         folder = self.output / "samples"
         folder.mkdir(exist_ok=True)
-        sheet.resize((sheet.width * zoom, sheet.height * zoom), 0).save(folder / f"step-{self.step:08d}.png")
+        name = f"step-{self.step:08d}.png"
+        # written aside: whoever watches the run must not meet half a picture
+        sheet.resize((sheet.width * zoom, sheet.height * zoom), 0).save(folder / f".{name}.partial", "PNG")
+        os.replace(folder / f".{name}.partial", folder / name)
         gan_curves(self.output)
 
     def write(self):

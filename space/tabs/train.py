@@ -168,13 +168,17 @@ def build(pipe):
             plots = [gr.skip(), gr.skip(), gr.skip()]
         else:
             lines = rooms.jobs().metrics(id)
-            plots = [*(_series(lines, what) if lines else None for what in ("accuracy", "loss")), _picture(now.samples)]
+            picture = _picture(now.samples)
+            plots = [*(_series(lines, what) if lines else None for what in ("accuracy", "loss")), picture]
+            if now.samples and not picture["visible"]:
+                fresh = None  # it could not be read now: look again
         if not entry.active and seen.get(id) == entry.state and seen.get("") == fresh:
             jobs = gr.skip()
         return (
             jobs, _progress(entry, now, everything.values()), *plots,
             gr.update(visible=own and entry.active, interactive=not entry.cancel),
-            gr.update(visible=own and not entry.active), gr.Timer(active=active), states | {"": fresh}, notice,
+            gr.update(visible=own and not entry.active), gr.Timer(active=active or fresh is None),
+            states | {"": fresh}, notice,
         )  # fmt: skip
 
     def act(what, id, key):
@@ -214,7 +218,7 @@ def build(pipe):
     newest = lambda id: id or next((entry.id for entry in rooms.jobs().list()), None)  # noqa: E731
 
     def look(id, key, seen):
-        return watch(newest(id), key, seen)
+        return watch(newest(id), key, seen | {"": None})  # all of it, whatever was sent before
 
     rooms.on_show(key, offer, asked, offered)
     rooms.on_show(key, look, [job, key, seen], seeing)

@@ -278,6 +278,22 @@ def test_a_diverged_run_says_so(here, tmp_path, monkeypatch):
     assert status["state"] == "failed" and "diverged" in status["error"]
 
 
+def test_nobody_who_watches_meets_half_a_picture(here, tmp_path, monkeypatch):
+    there, save = [], Image.Image.save
+
+    def watched(image, *target, **options):
+        save(image, *target, **options)
+        there.append([path.name for path in (tmp_path / "samples").glob("step-*.png")])
+
+    monkeypatch.setattr(Image.Image, "save", watched)
+    code, text = gan(here, "--max-steps", 2, "--output", tmp_path)
+    assert code == 0, text
+    assert there[0] == []  # the first picture has been written, and bears no final name yet
+    assert [path.name for path in (tmp_path / "samples").iterdir()] == ["step-00000002.png"]
+    with Image.open(tmp_path / "samples" / "step-00000002.png") as image:
+        image.load()
+
+
 def test_dry_run_and_recipes(here, tmp_path):
     for path in sorted((ROOT / "train_scripts" / "recipes").glob("reimaging-*.yaml")):
         config = read_recipe(path, ReimagingConfig)
