@@ -16,10 +16,10 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from maskhub import FaceMaskPipeline
-from maskhub.errors import MaskHubError
+from maskhub.commands.photos import load_pipeline
 from maskhub.evaluation.paired import WornPictures
 from maskhub.evaluation.sets import PictureSet, picture_seed
+from maskhub.evaluation.similarity import change
 
 COLUMNS = 10
 
@@ -29,7 +29,7 @@ def card(pipe, folder, side, worst_of):
     first, all_of_them = [], []
     for pair in WornPictures(PictureSet(folder, held_out=True, limit=worst_of)):
         unmasked = np.asarray(pipe.unmask(pair.input, on_no_face="keep"))
-        far = (np.abs(unmasked.astype(np.float32) - pair.truth).mean(2) * pair.region).sum() / pair.region.sum()
+        far = change(unmasked, pair.truth, pair.region)
         all_of_them.append((far, _small(pair.input, side), _small(unmasked, side)))
         if len(first) < COLUMNS:
             masked = np.asarray(pipe.mask(pair.truth, on_no_face="keep", seed=picture_seed(pair.truth)))
@@ -42,11 +42,7 @@ def sheet(pipe, folder, side, n):
     """Pairs of a really masked face and its result, five pairs a row; a face that is not found stays as it is."""
     tiles = []
     for picture in PictureSet(folder, held_out=True, limit=n):
-        try:
-            made = np.asarray(pipe.unmask(picture.pixels))
-        except MaskHubError as error:
-            print(f"{picture.name}: {error}")
-            made = picture.pixels
+        made = np.asarray(pipe.unmask(picture.pixels, on_no_face="keep"))
         tiles += [_small(picture.pixels, side), _small(made, side)]
     tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % COLUMNS)
     return [tiles[start : start + COLUMNS] for start in range(0, len(tiles), COLUMNS)]
@@ -66,7 +62,7 @@ if __name__ == "__main__":
     parser.add_argument("--worst-of", type=int, default=150)
     parser.add_argument("--n", type=int, default=60)
     options = parser.parse_args()
-    model = FaceMaskPipeline.from_pretrained(options.model) if options.model else FaceMaskPipeline.bundled()
+    model = load_pipeline(options.model, "cpu")
     if options.what == "card":
         rows = card(model, options.folder, options.side, options.worst_of)
     else:

@@ -77,13 +77,13 @@ class Muon(torch.optim.Optimizer):
 def orthogonal(matrix):
     """The nearest matrix whose singular values are (about) 1, by five Newton-Schulz steps: N×M, any N and M."""
     a, b, c = QUINTIC
-    x = matrix.float()
-    wide = x if x.shape[0] <= x.shape[1] else x.T
-    x = wide / (wide.norm() + 1e-7)
+    tall = matrix.shape[0] > matrix.shape[1]
+    x = matrix.float().T if tall else matrix.float()
+    x = x / (x.norm() + 1e-7)
     for _ in range(ITERATIONS):
         square = x @ x.T
         x = a * x + (b * square + c * square @ square) @ x
-    return (x if matrix.shape[0] <= matrix.shape[1] else x.T).to(matrix.dtype)
+    return (x.T if tall else x).to(matrix.dtype)
 
 
 def _is_kernel(parameter):

@@ -14,7 +14,7 @@ Nor are the optimizer's; ours are DCGAN's. The moving average of the generator, 
 addition.
 """
 
-import os
+import io
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -28,7 +28,7 @@ from maskhub.models.dcgan import DcganDiscriminator, DcganGenerator
 from maskhub.models.dense import DenseDiscriminator, DenseGenerator
 from maskhub.training.curves import gan_curves
 from maskhub.training.report import sample_sheet
-from maskhub.training.small import SmallConfig, SmallTrainer
+from maskhub.training.small import SmallConfig, SmallTrainer, write_aside
 
 __all__ = ["ReimagingConfig", "ReimagingTrainer"]
 
@@ -187,10 +187,9 @@ class ReimagingTrainer(SmallTrainer):
         sheet = sample_sheet([list(faces)])
         folder = self.output / "samples"
         folder.mkdir(exist_ok=True)
-        name = f"step-{self.step:08d}.png"
-        # written aside: whoever watches the run must not meet half a picture
-        sheet.resize((sheet.width * zoom, sheet.height * zoom), 0).save(folder / f".{name}.partial", "PNG")
-        os.replace(folder / f".{name}.partial", folder / name)
+        png = io.BytesIO()
+        sheet.resize((sheet.width * zoom, sheet.height * zoom), 0).save(png, "PNG")
+        write_aside(folder / f"step-{self.step:08d}.png", png.getvalue())  # the app may be looking
         gan_curves(self.output)
 
     def write(self):

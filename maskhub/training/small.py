@@ -308,10 +308,10 @@ class SmallTrainer:
         return self.step
 
 
-def write_aside(path, text):
-    """Write a text file so that a reader sees the old one or the new one, never half of it."""
+def write_aside(path, content):
+    """Write a file, of text or bytes, so that a reader sees the old one or the new one, never half of it."""
     aside = path.with_name(f".{path.name}.partial")
-    aside.write_text(text, encoding="utf-8")
+    aside.write_bytes(content.encode() if isinstance(content, str) else content)
     aside.replace(path)
 
 

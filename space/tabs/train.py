@@ -168,17 +168,13 @@ def build(pipe):
             plots = [gr.skip(), gr.skip(), gr.skip()]
         else:
             lines = rooms.jobs().metrics(id)
-            picture = _picture(now.samples)
-            plots = [*(_series(lines, what) if lines else None for what in ("accuracy", "loss")), picture]
-            if now.samples and not picture["visible"]:
-                fresh = None  # it could not be read now: look again
+            plots = [*(_series(lines, what) if lines else None for what in ("accuracy", "loss")), _picture(now.samples)]
         if not entry.active and seen.get(id) == entry.state and seen.get("") == fresh:
             jobs = gr.skip()
         return (
             jobs, _progress(entry, now, everything.values()), *plots,
             gr.update(visible=own and entry.active, interactive=not entry.cancel),
-            gr.update(visible=own and not entry.active), gr.Timer(active=active or fresh is None),
-            states | {"": fresh}, notice,
+            gr.update(visible=own and not entry.active), gr.Timer(active=active), states | {"": fresh}, notice,
         )  # fmt: skip
 
     def act(what, id, key):
