@@ -1,5 +1,6 @@
 """The app as a visitor meets it: ``python app.py`` in a process of its own, with an untrained pipeline of seconds."""
 
+import gc
 import os
 import shutil
 from pathlib import Path
@@ -105,6 +106,8 @@ def launch():
     plain = ["--no-sandbox", "--disable-gpu", "--no-first-run", *quiet, *camera]
     with sync_playwright() as playwright:
         yield lambda *more: playwright.chromium.launch(executable_path=path, args=[*plain, *more])
+        # the driver ends when its pipe closes: a forked worker of a data loader that is not yet collected keeps it open
+        gc.collect()
 
 
 @pytest.fixture(scope="session")
