@@ -53,7 +53,8 @@ def translate(pipe, image):
             continue
         place = output.boxes[0].index(faces[number].box)
         crop, made = np.asarray(output.crops[0][place]), np.asarray(output.translated[0][place])
-        out, pasted = align.paste(out, made, changed_region(crop, made), output.matrices[0][place])
+        matrix = output.matrices[0][place]
+        out, pasted = align.paste(out, made, changed_region(crop, made, matrix, pixels), matrix)
         region = np.maximum(region, pasted)
     result = Image.fromarray(out)
     if alpha is not None:

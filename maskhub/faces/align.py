@@ -8,10 +8,12 @@ frontal face and a profile inside).
 import cv2
 import numpy as np
 
-__all__ = ["alignment", "crop", "paste", "soft_window"]
+__all__ = ["alignment", "crop", "paste", "window"]
 
 EYE_HEIGHT = 0.32
 SIDE = 1.4
+BEYOND = 0.01
+"""How much of its side the photo must go on beyond a crop's edge for that edge to be blended away."""
 
 
 def alignment(face, resolution, wider=1.0):
@@ -103,12 +105,35 @@ def paste(photo, changed, region, matrix):
     return out, whole
 
 
-def soft_window(resolution, border=0.06):
-    """A float32 square of ones that falls smoothly to exactly 0 over ``border`` of the side, so no crop edge shows."""
-    ramp = np.clip((np.arange(resolution) + 0.5) / (border * resolution) - 0.5, 0, 1)
-    ramp = ramp * ramp * (3 - 2 * ramp)
-    line = np.minimum(ramp, ramp[::-1]).astype(np.float32)
-    return np.minimum.outer(line, line)
+def window(matrix, resolution, photo, border=0.06):
+    """The share of each of a crop's pixels that may show in the photo, so that no edge of the crop is seen in it.
+
+    It falls smoothly to exactly 0 towards the crop's edges, but only where the photo goes on beyond them: at the
+    photo's own edges there is nothing to blend with.
+
+    Args:
+        matrix: the crop's :func:`alignment`.
+        resolution: the crop's side in pixels.
+        photo: H×W×3, the photo that it was cut from.
+        border: over what share of the side it falls.
+
+    Returns:
+        float32 resolution×resolution in [0, 1].
+    """
+    side, out = resolution, BEYOND * resolution
+    along = np.arange(-1.0, side + 1)
+    near, far = np.full_like(along, -out), np.full_like(along, side - 1 + out)
+    edges = np.stack([np.stack(line, 1) for line in ((along, near), (along, far), (near, along), (far, along))])
+    at = cv2.transform(edges, cv2.invertAffineTransform(matrix))
+    height, width = photo.shape[:2]
+    top, bottom, left, right = ((at >= 0) & (at <= (width - 1, height - 1))).all(2)
+    hidden = np.ones((side + 2, side + 2), np.uint8)  # with the pixels just beyond the crop
+    hidden[0], hidden[-1] = ~top, ~bottom
+    hidden[:, 0] &= ~left
+    hidden[:, -1] &= ~right
+    distance = cv2.distanceTransform(hidden, cv2.DIST_L2, 5)[1:-1, 1:-1]
+    ramp = ((distance - 1) / (border * side)).clip(0, 1)
+    return ramp * ramp * (3 - 2 * ramp)
 
 
 def _pixel_scaled(matrix, multiple):

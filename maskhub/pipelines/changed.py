@@ -18,7 +18,7 @@ BELOW = 0.03
 """How much of its side the photo must go on below a crop for a wider one to be worth while."""
 
 
-def changed_region(before, after):
+def changed_region(before, after, matrix, photo):
     """The soft region of what a generator changed, so that what it left alone keeps the photo's own sharpness.
 
     A generator without an attention loses something everywhere: its changes count from 6 of 255 (mean over the
@@ -27,9 +27,11 @@ def changed_region(before, after):
 
     Args:
         before, after: uint8 S×S×3, the crop and its translation.
+        matrix: the crop's :func:`~maskhub.faces.align.alignment`.
+        photo: H×W×3, the photo that it was cut from.
 
     Returns:
-        float32 S×S in [0, 1], exactly 0 at the crop's border.
+        float32 S×S in [0, 1], exactly 0 at the crop's edges, but for those that are the photo's.
     """
     side = before.shape[0]
     change = cv2.transform(cv2.absdiff(after, before).astype(np.float32), np.full((1, 3), 1 / 3, np.float32))
@@ -37,7 +39,7 @@ def changed_region(before, after):
     low, high, smooth = (0.5, 6.0, 0.01) if attentive else (6.0, 30.0, 0.03)
     change = cv2.GaussianBlur(change, (0, 0), smooth * side)
     ramp = np.clip((change - low) / (high - low), 0, 1)
-    return (ramp * ramp * (3 - 2 * ramp)) * align.soft_window(side)
+    return (ramp * ramp * (3 - 2 * ramp)) * align.window(matrix, side, photo)
 
 
 def reaches_out(before, after, matrix, photo):

@@ -374,7 +374,7 @@ def _finish(scenes, translations, tag=None):
         pixels = scene.pixels
         region = np.zeros(pixels.shape[:2], np.float32)
         for crop, made, matrix in reversed(list(zip(scene.crops, translated, scene.matrices, strict=True))):
-            pixels, pasted = align.paste(pixels, made, changed_region(crop, made), matrix)
+            pixels, pasted = align.paste(pixels, made, changed_region(crop, made, matrix, pixels), matrix)
             region = np.maximum(region, pasted)
         image = Image.fromarray(pixels)
         if scene.alpha is not None:

@@ -147,11 +147,11 @@ class FrameTranslator:
             if memory.worn is None:
                 return None
             worn, region = memory.worn
-            region = np.minimum(SHADE * region, 1) * align.soft_window(memory.side)
+            region = np.minimum(SHADE * region, 1) * align.window(matrix, memory.side, frame)
             given = _bytes(crop + (worn.astype(np.float32) - crop) * region[..., None])
         if not self.by_rule:
             given = self.pipe.translate_crops([given], self.direction, seed=seed)[0]
-            region = changed_region(crop, given)
+            region = changed_region(crop, given, matrix, frame)
         if not self.wears:
             memory.too_small = memory.wider == 1 and reaches_out(crop, given, matrix, frame)
         return memory.steady_result(given, region, share)

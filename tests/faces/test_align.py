@@ -3,8 +3,11 @@
 import numpy as np
 import pytest
 
-from maskhub.faces.align import alignment, crop, paste, soft_window
+from maskhub.faces.align import alignment, crop, paste, window
 from maskhub.faces.detect import Face
+
+SHIFTED = np.array([[1.0, 0, -10], [0, 1, -10]])
+"""A crop whose first pixel lies at (10, 10) of the photo."""
 
 
 def face_at(x=100.0, y=80.0, width=50.0, degrees=0.0):
@@ -54,7 +57,7 @@ def test_crop_and_paste_give_the_photo_back():
     photo = np.stack([x * 0.8, y * 0.8, (x + y) * 0.4], -1).astype(np.uint8)
     matrix = alignment(face_at(width=60, degrees=15), 84)
     part = crop(photo, matrix, 84)
-    out, region = paste(photo, part, soft_window(84), matrix)
+    out, region = paste(photo, part, window(matrix, 84, photo), matrix)
     assert np.abs(out.astype(int) - photo).max() <= 2
     assert np.array_equal(out[region == 0], photo[region == 0])
 
@@ -70,7 +73,8 @@ def test_a_crop_finer_than_the_photo_is_averaged_down_not_sampled():
     stripes = np.zeros((512, 512, 3), np.uint8)
     stripes[:, ::2] = 255
     photo = np.full((200, 200, 3), 127, np.uint8)
-    out, region = paste(photo, stripes, soft_window(512), alignment(face_at(), 512))
+    matrix = alignment(face_at(), 512)
+    out, region = paste(photo, stripes, window(matrix, 512, photo), matrix)
     assert np.abs(out[region > 0].astype(int) - 127).max() < 40
 
 
@@ -79,7 +83,7 @@ def test_faces_over_the_edge(place):
     photo = np.full((200, 200, 3), 90, np.uint8)
     matrix = alignment(face_at(*place), 32)
     white = np.full((32, 32, 3), 255, np.uint8)
-    out, region = paste(photo, white, soft_window(32), matrix)
+    out, region = paste(photo, white, window(matrix, 32, photo), matrix)
     assert out.shape == photo.shape
     assert np.array_equal(out[region == 0], photo[region == 0])
     assert (region.max() > 0.9) == (place != (400, 400))
@@ -88,11 +92,25 @@ def test_faces_over_the_edge(place):
 def test_the_input_is_never_written_to():
     photo = np.full((200, 200, 3), 90, np.uint8)
     photo.flags.writeable = False
-    paste(photo, np.zeros((32, 32, 3), np.uint8), soft_window(32), alignment(face_at(), 32))
+    matrix = alignment(face_at(), 32)
+    paste(photo, np.zeros((32, 32, 3), np.uint8), window(matrix, 32, photo), matrix)
 
 
 def test_the_window_ends_in_exact_zeros():
-    window = soft_window(128)
-    assert window[0].max() == window[:, -1].max() == 0
-    assert window[64, 64] == 1
-    assert np.array_equal(window, window[::-1, ::-1])
+    here = window(SHIFTED, 128, np.zeros((400, 400, 3), np.uint8))
+    assert here.dtype == np.float32
+    assert here[0].max() == here[-1].max() == here[:, 0].max() == here[:, -1].max() == 0
+    assert here[64, 64] == 1
+    assert np.array_equal(here, here[::-1, ::-1])
+
+
+def test_the_window_stays_open_at_the_photos_own_edges():
+    photo = np.zeros((400, 400, 3), np.uint8)
+    assert window(SHIFTED, 128, photo[:138, :138])[64:, 64:].min() == 1  # it ends where the crop does
+    assert window(SHIFTED, 128, photo[:139, :139])[64:, 64:].min() == 1  # one pixel of it is not blended with
+    assert window(SHIFTED, 128, photo[:141])[-1].max() == 0
+    assert window(SHIFTED, 128, photo[:100])[-1, 64] == 1  # the crop goes on where the photo does not
+    assert window(SHIFTED, 128, photo[10:138, 10:138]).min() == 0  # the crop is another part of this one
+    below = window(alignment(face_at(degrees=15), 128), 128, photo[:130])
+    assert below[0].max() == 0
+    assert below[-1].min() == 1

@@ -139,10 +139,11 @@ def test_a_folder_without_a_pipeline(tmp_path):
 
 def test_an_unchanged_crop_has_no_region():
     crop = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
-    assert changed_region(crop, crop).max() == 0
+    matrix, photo = np.array([[1.0, 0, -10], [0, 1, -10]]), np.zeros((100, 100, 3), np.uint8)
+    assert changed_region(crop, crop, matrix, photo).max() == 0
     painted = crop.copy()
     painted[24:40, 24:40] = 255 - painted[24:40, 24:40]
-    region = changed_region(crop, painted)
+    region = changed_region(crop, painted, matrix, photo)
     assert region[32, 32] > 0.9
     assert region[0].max() == region[:, -1].max() == 0
 
