@@ -5,17 +5,15 @@ import numpy as np
 
 from maskhub.faces import align
 
-__all__ = ["WIDER", "changed_region", "reaches_out"]
+__all__ = ["WIDER", "changed_region", "wider_for"]
 
 ATTENTIVE = 0.8
 """Share of a crop's pixels below which what was changed counts as all that was meant to be."""
 WIDER = 1.16
-"""How many times as wide the crop is that is taken in place of one that a mask reaches out of."""
+"""How many times as wide the crop is, at most, that is taken in place of one that a mask reaches out of."""
 LOWEST, CHANGED, REACHED = 0.05, 12, 0.15
 """A mask reaches out where, of the lowest so many of the crop's rows, this share of the pixels is changed by more than
 :data:`CHANGED` of 255."""
-BELOW = 0.03
-"""How much of its side the photo must go on below a crop for a wider one to be worth while."""
 
 
 def changed_region(before, after, matrix, photo):
@@ -42,11 +40,12 @@ def changed_region(before, after, matrix, photo):
     return (ramp * ramp * (3 - 2 * ramp)) * align.window(matrix, side, photo)
 
 
-def reaches_out(before, after, matrix, photo):
-    """Whether what was changed goes on below the crop, and the photo does too.
+def wider_for(before, after, matrix, photo):
+    """How many times as wide a crop must be that a mask reaches out of: 1 where none does, :data:`WIDER` at most.
 
     Detectors see the box of a masked face too narrow now and then: the crop then ends above the lower edge of the
-    mask, which would be cut off in a straight line.
+    mask, which would be cut off in a straight line. Where the photo ends there too, nothing is gained; where it ends
+    soon after, the wider crop ends with it: a generator makes little of a last row repeated.
 
     Args:
         before, after: uint8 S×S×3, the crop and what a generator, or a mask put on by rule, made of it.
@@ -57,7 +56,9 @@ def reaches_out(before, after, matrix, photo):
     rows = slice(-max(round(LOWEST * side), 1), None)
     change = cv2.absdiff(after[rows], before[rows]).mean(2)
     if np.count_nonzero(change > CHANGED) <= REACHED * change.size:
-        return False
-    below = np.array([[[side / 2, (1 + BELOW) * side]]])  # nothing is gained by repeating the photo's last row
-    x, y = cv2.transform(below, cv2.invertAffineTransform(matrix))[0, 0]
-    return 0 <= x < photo.shape[1] and 0 <= y < photo.shape[0]
+        return 1.0
+    upper, lower = cv2.transform(np.array([[[side / 2, 0.0], [side / 2, side]]]), cv2.invertAffineTransform(matrix))[0]
+    edges = np.where(lower > upper, (photo.shape[1], photo.shape[0]), 0)
+    # of the photo below the crop, in shares of the crop's side
+    left = min((end - y) / (y - x) for x, y, end in zip(upper, lower, edges, strict=True) if x != y)
+    return min(1 + left / (1 - align.EYE_HEIGHT), WIDER) if left > align.BEYOND else 1.0

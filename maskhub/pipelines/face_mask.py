@@ -26,7 +26,7 @@ from maskhub.masks.wear import wear
 from maskhub.models.export import FILE, GRAPH, export_onnx
 from maskhub.models.network import Network
 from maskhub.pipelines.backends import Backends
-from maskhub.pipelines.changed import WIDER, changed_region, reaches_out
+from maskhub.pipelines.changed import changed_region, wider_for
 from maskhub.pipelines.fetch import fetch_options, fetch_pipeline, model_name, with_variant
 from maskhub.provenance import Provenance, mark
 
@@ -288,8 +288,9 @@ class FaceMaskPipeline(SafeSaving, DiffusionPipeline):
             with suppress(NoFaceError):
                 made = wear(pixels, face, style, seed + number).image
                 given = align.crop(made, matrix, side)
-                if reaches_out(crop, given, matrix, pixels):
-                    matrix = align.alignment(face, side, WIDER)
+                wider = wider_for(crop, given, matrix, pixels)
+                if wider > 1:
+                    matrix = align.alignment(face, side, wider)
                     crop, given = (align.crop(picture, matrix, side) for picture in (pixels, made))
                 worn.append((face, matrix, crop, given))
         return [list(column) for column in zip(*worn, strict=True)] or [[], [], [], []]
@@ -301,8 +302,9 @@ class FaceMaskPipeline(SafeSaving, DiffusionPipeline):
         for number, scene in enumerate(scenes):
             # a mask put on by rule has its crop made to measure already
             for face, crop in enumerate(scene.crops if scene.given is scene.crops else []):
-                if reaches_out(crop, made[number][face], scene.matrices[face], scene.pixels):
-                    scene.matrices[face] = align.alignment(scene.faces[face], side, WIDER)
+                wider = wider_for(crop, made[number][face], scene.matrices[face], scene.pixels)
+                if wider > 1:
+                    scene.matrices[face] = align.alignment(scene.faces[face], side, wider)
                     scene.crops[face] = align.crop(scene.pixels, scene.matrices[face], side)
                     again.append((number, face))
         crops = [scenes[number].crops[face] for number, face in again]

@@ -20,7 +20,7 @@ from maskhub.faces.landmarks import Landmarks, landmarks, moved_landmarks
 from maskhub.faces.smooth import OneEuro
 from maskhub.faces.track import FaceTracker
 from maskhub.masks.wear import wear
-from maskhub.pipelines.changed import WIDER, changed_region, reaches_out
+from maskhub.pipelines.changed import WIDER, changed_region, wider_for
 
 __all__ = ["FrameTranslator", "RuleMasker", "steadied"]
 
@@ -143,7 +143,7 @@ class FrameTranslator:
                 marks = memory.look(frame, track, matrix)
                 memory.worn = None if marks is None else self._put_on(crop, marks, seed)
                 if memory.worn is not None:  # here, where it is of this very frame and not yet faded at the edge
-                    memory.too_small = memory.wider == 1 and reaches_out(crop, memory.worn[0], matrix, frame)
+                    memory.too_small = memory.wider == 1 < wider_for(crop, memory.worn[0], matrix, frame)
             if memory.worn is None:
                 return None
             worn, region = memory.worn
@@ -153,7 +153,7 @@ class FrameTranslator:
             given = self.pipe.translate_crops([given], self.direction, seed=seed)[0]
             region = changed_region(crop, given, matrix, frame)
         if not self.wears:
-            memory.too_small = memory.wider == 1 and reaches_out(crop, given, matrix, frame)
+            memory.too_small = memory.wider == 1 < wider_for(crop, given, matrix, frame)
         return memory.steady_result(given, region, share)
 
     def _put_on(self, crop, marks, seed):

@@ -17,7 +17,7 @@ from maskhub import (
 from maskhub.faces.align import alignment
 from maskhub.faces.detect import detect
 from maskhub.masks.wear import wear
-from maskhub.pipelines.changed import WIDER, changed_region, reaches_out
+from maskhub.pipelines.changed import WIDER, changed_region, wider_for
 from maskhub.pipelines.face_mask import BUNDLED
 
 
@@ -156,9 +156,12 @@ def test_a_mask_that_reaches_out_of_the_crop():
     specks[63, :8] += 40
     matrix, photo = np.array([[1.0, 0, -10], [0, 1, -10]]), np.zeros((100, 100, 3), np.uint8)
     for made in (crop, inside, specks):
-        assert not reaches_out(crop, made, matrix, photo)
-    assert reaches_out(crop, below, matrix, photo)
-    assert not reaches_out(crop, below, matrix, photo[:75])  # there is nothing below
+        assert wider_for(crop, made, matrix, photo) == 1
+    assert wider_for(crop, below, matrix, photo) == WIDER
+    assert wider_for(crop, below, matrix, photo[:74]) == 1  # there is nothing below
+    assert wider_for(crop, below, matrix, photo[:76]) == pytest.approx(1 + 2 / 64 / 0.68)  # two pixels are
+    turned = np.array([[0.0, 1, -10], [-1, 0, 66]])  # two pixels are, on its left
+    assert wider_for(crop, below, turned, photo) == pytest.approx(1 + 2 / 64 / 0.68)
 
 
 @pytest.mark.parametrize("style", [None, "surgical"])
