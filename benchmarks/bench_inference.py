@@ -101,13 +101,13 @@ def photo_path(seconds, backend):
     matrix = align.alignment(face, size)
     crop = align.crop(pixels, matrix, size)
     made = pipe.translate_crops([crop], direction)[0]
-    region = changed_region(crop, made)
+    region = changed_region(crop, made, matrix, pixels)
     stages = {
         "open": lambda: open_photo(photo),
         "detect": lambda: detect(pixels),
         "crop": lambda: align.crop(pixels, matrix, size),
         "generator": lambda: pipe.translate_crops([crop], direction),
-        "region": lambda: changed_region(crop, made),
+        "region": lambda: changed_region(crop, made, matrix, pixels),
         "paste": lambda: align.paste(pixels, made, region, matrix),
         "whole": lambda: pipe(photo, direction),
     }

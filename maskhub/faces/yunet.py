@@ -44,7 +44,7 @@ class YuNet:
         """Find faces in a uint8 BGR image: 1, and float32 rows of 15 numbers, best first, or None."""
         height, width = image.shape[:2]
         padded = cv2.copyMakeBorder(image, 0, -height % 32, 0, -width % 32, cv2.BORDER_CONSTANT, value=0)
-        blob = cv2.dnn.blobFromImage(padded)
+        blob = np.stack(cv2.split(padded), dtype=np.float32)[None]  # OpenCV's blobFromImage takes 3 ms for 640×480
         out = _session(self._path, cv2.getNumThreads()).run(None, {"input": blob})
         rows = np.concatenate([self._rows(*out[n::3], stride, blob.shape[3]) for n, stride in enumerate(STRIDES)])
         if len(rows) > 1:
