@@ -1,0 +1,27 @@
+"""The benchmarks still call what is there: each is imported, and the one that goes the whole way of a photo is run."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = sorted((Path(__file__).parents[1] / "benchmarks").glob("*.py"))
+
+
+def load(path):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("path", BENCHMARKS, ids=lambda path: path.stem)
+def test_it_can_be_imported(path):
+    assert load(path).__doc__
+
+
+def test_a_photo_goes_the_whole_way():
+    rows = load(next(path for path in BENCHMARKS if path.stem == "bench_inference")).photo_path(0, "torch")
+    assert rows.pop("backend") == "torch"
+    assert {"detect", "crop", "generator", "region", "paste", "whole"} <= rows.keys()
+    assert all(row["ms"] >= 0 for row in rows.values())
