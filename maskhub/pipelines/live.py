@@ -20,7 +20,7 @@ from maskhub.faces.landmarks import Landmarks, landmarks, moved_landmarks
 from maskhub.faces.smooth import OneEuro
 from maskhub.faces.track import FaceTracker
 from maskhub.masks.wear import wear
-from maskhub.pipelines.changed import WIDER, changed_region, wider_for
+from maskhub.pipelines.changed import changed_region, wider_for
 
 __all__ = ["FrameTranslator", "RuleMasker", "steadied"]
 
@@ -119,8 +119,8 @@ class FrameTranslator:
             self._memories[track.number] = memory
             matrix = align.alignment(track.face, memory.side, memory.wider)
             made = self._made(frame, track, matrix, memory, step)
-            if memory.too_small:  # it stays wider, or it would leap to and fro
-                memory = self._memories[track.number] = _Memory(memory.side, WIDER)
+            if memory.needed > 1:  # it stays wider, or it would leap to and fro
+                memory = self._memories[track.number] = _Memory(memory.side, memory.needed)
                 matrix = align.alignment(track.face, memory.side, memory.wider)
                 made = self._made(frame, track, matrix, memory, step)
             if made is not None:
@@ -143,7 +143,7 @@ class FrameTranslator:
                 marks = memory.look(frame, track, matrix)
                 memory.worn = None if marks is None else self._put_on(crop, marks, seed)
                 if memory.worn is not None:  # here, where it is of this very frame and not yet faded at the edge
-                    memory.too_small = memory.wider == 1 < wider_for(crop, memory.worn[0], matrix, frame)
+                    memory.needed = wider_for(crop, memory.worn[0], matrix, frame) if memory.wider == 1 else 1.0
             if memory.worn is None:
                 return None
             worn, region = memory.worn
@@ -153,7 +153,7 @@ class FrameTranslator:
             given = self.pipe.translate_crops([given], self.direction, seed=seed)[0]
             region = changed_region(crop, given, matrix, frame)
         if not self.wears:
-            memory.too_small = memory.wider == 1 < wider_for(crop, given, matrix, frame)
+            memory.needed = wider_for(crop, given, matrix, frame) if memory.wider == 1 else 1.0
         return memory.steady_result(given, region, share)
 
     def _put_on(self, crop, marks, seed):
@@ -169,7 +169,7 @@ class _Memory:
 
     side: int
     wider: float = 1.0
-    too_small: bool = False
+    needed: float = 1.0
     crop: np.ndarray | None = None
     made: np.ndarray | None = None
     region: np.ndarray | None = None
