@@ -18,6 +18,9 @@ TURNED = 0.07
 """Up to how many radians it is turned, either way."""
 SHIFTED = 0.03
 """Up to how much of the side it is shifted, either way."""
+EXPOSURE, BALANCE, CONTRAST = 0.15, 0.04, 0.12
+"""Standard deviations of the logarithms of a recoloured sample's brightness, of each channel's beside it and of its
+contrast."""
 
 
 class WornAndMasked(IterableDataset):
@@ -34,6 +37,7 @@ class WornAndMasked(IterableDataset):
         cache: file of the :class:`~maskhub.data.paired.FaceCache`.
         coarse: as in :class:`~maskhub.data.paired.WornPairs`.
         moved: share of the samples that are not aligned as well as can be; all their pictures are moved alike.
+        recoloured: share of the faces, and of the really masked ones, whose colours are changed.
     """
 
     def __init__(
@@ -51,9 +55,10 @@ class WornAndMasked(IterableDataset):
         cache=None,
         coarse=0.0,
         moved=0.0,
+        recoloured=0.0,
     ):
         walk = {"start": start, "rank": rank, "world": world, "batch_size": batch_size, "load_scale": load_scale}
-        self.batch_size, self.seed, self.moved = batch_size, seed, moved
+        self.batch_size, self.seed, self.moved, self.recoloured = batch_size, seed, moved, recoloured
         self.worn = WornPairs(unmasked, resolution, seed, wearing=wearing, cache=cache, coarse=coarse, **walk)
         self.real = UnpairedPhotos({"masked": masked}, resolution, seed, **walk)
 
@@ -68,6 +73,9 @@ class WornAndMasked(IterableDataset):
             rng = np.random.default_rng((self.seed, 4, position))
             if self.moved and rng.random() < self.moved:
                 pictures = moved_alike(pictures, rng)
+            for names in (("unmasked", "worn"), ("masked",)) if self.recoloured else ():
+                if rng.random() < self.recoloured:
+                    pictures |= recoloured_alike({name: pictures[name] for name in names}, rng)
             yield pictures | {"distance": distance_from(pictures["region"])}
 
 
@@ -89,6 +97,22 @@ def moved_alike(pictures, rng):
     grid = F.affine_grid(theta, stacked.shape, align_corners=False)
     moved = F.grid_sample(stacked, grid, mode="bilinear", padding_mode="border", align_corners=False)[0]
     return dict(zip(pictures, moved.split([len(picture) for picture in pictures.values()]), strict=True))
+
+
+def recoloured_alike(pictures, rng):
+    """Pictures in another light and by another camera: :data:`EXPOSURE`, :data:`BALANCE` and :data:`CONTRAST`.
+
+    Args:
+        pictures: dict of float32 3×R×R in [-1, 1].
+        rng: ``numpy.random.Generator``.
+
+    Returns:
+        the same dict of the recoloured ones; pixels that were equal still are.
+    """
+    gain = np.exp(rng.normal(0, EXPOSURE) + rng.normal(0, BALANCE, 3))
+    contrast = np.exp(rng.normal(0, CONTRAST))
+    gain, offset = (torch.tensor(x, dtype=torch.float32).view(3, 1, 1) for x in (gain, gain - 1))
+    return {name: picture.mul(gain).add_(offset).mul_(contrast).clamp_(-1, 1) for name, picture in pictures.items()}
 
 
 def distance_from(region):

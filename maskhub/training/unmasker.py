@@ -62,6 +62,8 @@ class UnmaskerConfig(WornConfig):
     """Share of the faces that have as few pixels as small ones in large photos, enlarged."""
     moved_faces: float = 0.5
     """Share of the faces that are not aligned as well as can be: up to 18 % smaller, turned and shifted a little."""
+    recoloured_faces: float = 0.0
+    """Share of the faces, and of the really masked ones, whose exposure, white balance and contrast are changed."""
     discriminator_width: int = 32
     """Channels after the discriminator's first convolution."""
     discriminator_layers: int = 4
@@ -108,7 +110,7 @@ class UnmaskerConfig(WornConfig):
             raise ConfigError("--real-faces must not be above --batch-size, and --bare-faces must be below it.")
         if self.transplanted > self.batch_size - self.bare_faces:
             raise ConfigError("--transplanted and --bare-faces must not be above --batch-size together.")
-        for name in ("coarse_faces", "moved_faces"):
+        for name in ("coarse_faces", "moved_faces", "recoloured_faces"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"--{name.replace('_', '-')} is {getattr(self, name)}; it must lie between 0 and 1.")
         if not 1 <= self.perceptual_stages <= 5:
@@ -161,7 +163,8 @@ class Unmasker(Method):
     def dataset(self, sources, seed, load_scale=LOAD_SCALE, **walk):
         return WornAndMasked(
             sources["unmasked"], sources["masked"], self.config.resolution, seed, load_scale=load_scale,
-            wearing=self.config.wearing(), coarse=self.config.coarse_faces, moved=self.config.moved_faces, **walk,
+            wearing=self.config.wearing(), coarse=self.config.coarse_faces, moved=self.config.moved_faces,
+            recoloured=self.config.recoloured_faces, **walk,
         )  # fmt: skip
 
     def generator_loss(self, nets, batch):

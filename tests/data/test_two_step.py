@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from maskhub.data.sources import open_source
-from maskhub.data.two_step import WornAndMasked, moved_alike
+from maskhub.data.two_step import WornAndMasked, moved_alike, recoloured_alike
 
 R = 48
 
@@ -47,3 +47,29 @@ def test_all_pictures_of_a_sample_are_moved_alike():
     assert not torch.allclose(moved["unmasked"], pictures["unmasked"], atol=0.02)
     assert moved["unmasked"].min() >= -1
     assert moved["unmasked"].max() <= 1
+
+
+def test_recoloured_samples_are_walked_by_position(folder):
+    plain, changed = samples(folder, 6), samples(folder, 6, recoloured=0.5)
+    for name in ("worn", "masked"):
+        kept = [torch.equal(a[name], b[name]) for a, b in zip(plain, changed, strict=True)]
+        assert 0 < sum(kept) < 6
+    assert all(torch.equal(a["region"], b["region"]) for a, b in zip(plain, changed, strict=True))
+    assert same(samples(folder, 2, start=4, recoloured=0.5), changed[4:])
+
+
+def test_a_face_is_recoloured_with_and_without_its_mask_alike(folder):
+    for sample in samples(folder, 4, recoloured=1.0):
+        outside = (sample["region"] == 0).expand(3, R, R)
+        assert outside.any()
+        assert torch.equal(sample["unmasked"][outside], sample["worn"][outside])
+
+
+def test_recolouring_keeps_black_bright_pixels_in_range_and_order():
+    ramp = torch.linspace(-1, 1, R).expand(3, R, R)
+    rng = np.random.default_rng(0)
+    made = [recoloured_alike({"unmasked": ramp}, rng)["unmasked"] for _ in range(20)]
+    assert all(x.abs().max() <= 1 and (x.diff(dim=2) >= 0).all() for x in made)
+    brightness = torch.stack([x.mean() for x in made])
+    assert brightness.std() > 0.05
+    assert max((x[0] - x[2]).abs().mean() for x in made) > 0.01

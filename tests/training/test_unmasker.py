@@ -100,6 +100,7 @@ def test_a_run_of_twice_the_side_grows_what_it_begins_with(trained):
         ({"transplanted": 3}, "transplanted"),
         ({"perceptual_stages": 6}, "from 1 to 5"),
         ({"moved_faces": 1.5}, "moved-faces is 1.5"),
+        ({"recoloured_faces": -0.1}, "recoloured-faces is -0.1"),
         ({"resolution": 36}, "multiple of 8"),
         ({"resolution": 40, "fold": 2}, "multiple of 16"),
     ],
