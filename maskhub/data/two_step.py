@@ -73,7 +73,7 @@ class WornAndMasked(IterableDataset):
             rng = np.random.default_rng((self.seed, 4, position))
             if self.moved and rng.random() < self.moved:
                 pictures = moved_alike(pictures, rng)
-            for names in (("unmasked", "worn"), ("masked",)) if self.recoloured else ():
+            for names in (("unmasked", "worn"), ("masked",)):
                 if rng.random() < self.recoloured:
                     pictures |= recoloured_alike({name: pictures[name] for name in names}, rng)
             yield pictures | {"distance": distance_from(pictures["region"])}

@@ -142,8 +142,8 @@ class FrameTranslator:
             if memory.due(step):
                 marks = memory.look(frame, track, matrix)
                 memory.worn = None if marks is None else self._put_on(crop, marks, seed)
-                if memory.worn is not None:  # here, where it is of this very frame and not yet faded at the edge
-                    memory.needed = wider_for(crop, memory.worn[0], matrix, frame) if memory.wider == 1 else 1.0
+                if memory.worn is not None and memory.wider == 1:  # here, where it is of this frame and not yet faded
+                    memory.needed = wider_for(crop, memory.worn[0], matrix, frame)
             if memory.worn is None:
                 return None
             worn, region = memory.worn
@@ -152,8 +152,8 @@ class FrameTranslator:
         if not self.by_rule:
             given = self.pipe.translate_crops([given], self.direction, seed=seed)[0]
             region = changed_region(crop, given, matrix, frame)
-        if not self.wears:
-            memory.needed = wider_for(crop, given, matrix, frame) if memory.wider == 1 else 1.0
+        if not self.wears and memory.wider == 1:
+            memory.needed = wider_for(crop, given, matrix, frame)
         return memory.steady_result(given, region, share)
 
     def _put_on(self, crop, marks, seed):

@@ -65,7 +65,7 @@ def test_a_face_is_recoloured_with_and_without_its_mask_alike(folder):
         assert torch.equal(sample["unmasked"][outside], sample["worn"][outside])
 
 
-def test_recolouring_keeps_black_bright_pixels_in_range_and_order():
+def test_recolouring_stays_in_range_and_keeps_the_order():
     ramp = torch.linspace(-1, 1, R).expand(3, R, R)
     rng = np.random.default_rng(0)
     made = [recoloured_alike({"unmasked": ramp}, rng)["unmasked"] for _ in range(20)]
