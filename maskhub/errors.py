@@ -14,6 +14,7 @@ __all__ = [
     "PhotoError",
     "SourceError",
     "VideoError",
+    "WriteError",
     "first_line",
 ]
 
@@ -38,6 +39,10 @@ class NoFaceError(PhotoError):
 
 class VideoError(MaskHubError):
     """A film that can't be read or written."""
+
+
+class WriteError(MaskHubError):
+    """A file or folder that can't be written: no room, no permission, or no such place."""
 
 
 class SourceError(MaskHubError):
