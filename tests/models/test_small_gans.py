@@ -62,6 +62,10 @@ def test_the_papers_layers():
     assert [m.out_channels for m in classifier.modules() if isinstance(m, nn.Conv2d)] == [128, 128, 256, 256]
 
 
+SAME = 1e-5
+"""Equal weights give equal outputs up to rounding: math libraries choose their kernels by a tensor's alignment too."""
+
+
 @pytest.fixture(params=GENERATORS, ids=str)
 def generator(request):
     kind, options = GENERATORS[request.param]
@@ -106,8 +110,7 @@ def test_generators_survive_saving(generator, variant, tmp_path):
     (generator.half() if variant else generator).save_pretrained(tmp_path, variant=variant)
     again = type(generator).from_pretrained(tmp_path, variant=variant, dtype=torch.float32)
     assert {path.suffix for path in tmp_path.iterdir()} == {".json", ".safetensors"}
-    difference = (again.eval()(latents) - expected).abs().max()
-    assert difference < 0.02 if variant else difference == 0
+    assert (again.eval()(latents) - expected).abs().max() < (0.02 if variant else SAME)
 
 
 def test_judges_survive_saving(judge, tmp_path):
@@ -115,7 +118,9 @@ def test_judges_survive_saving(judge, tmp_path):
     network.save_pretrained(tmp_path)
     again = type(network).from_pretrained(tmp_path).eval()
     images = torch.rand(2, 3, network.config.resolution, network.config.resolution)
-    assert torch.equal(again(images), network(images))
+    ours, loaded = network.state_dict(), again.state_dict()
+    assert ours.keys() == loaded.keys() and all(torch.equal(loaded[name], ours[name]) for name in ours)
+    assert (again(images) - network(images)).abs().max() < SAME
     assert json.loads((tmp_path / "config.json").read_text())["_class_name"] == type(network).__name__
     assert getattr(maskhub, type(network).__name__) is type(network)
 

@@ -89,10 +89,12 @@ def test_killed_and_resumed_it_ends_with_the_same_bits(options, tmp_path):
 
 
 def test_it_learns(options, tmp_path):
-    options |= {"width": 8, "pyramid": 8, "batch_size": 2, "max_steps": 40, "log_every": 10, "sample_every": 0}
+    """The last 20 steps against the first 10: seeds 1 to 5 end at 0.52 to 0.69 of where they began."""
+    options |= {"width": 8, "pyramid": 8, "batch_size": 2, "max_steps": 80, "log_every": 10, "sample_every": 0}
     JudgeTraining(JudgeConfig(**options, learning_rate=1e-2)).run()
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    assert lines[-1]["presence"] < 0.9 * lines[0]["presence"] and lines[-1]["region"] < 0.9 * lines[0]["region"]
+    for loss in ("presence", "region"):
+        assert (lines[-2][loss] + lines[-1][loss]) / 2 < 0.8 * lines[0][loss]
 
 
 def test_a_diverged_run_says_so(options):
