@@ -22,7 +22,7 @@ _HOMES = {
     "DenseDiscriminator": "maskhub.models.dense",
     "DenseGenerator": "maskhub.models.dense",
     "LightGenerator": "maskhub.models.light",
-    "MaskJudge": "maskhub.models.judge",
+    "MaskDetector": "maskhub.models.mask_detector",
     "FeatureNetwork": "maskhub.models.features",
     "PatchDiscriminator": "maskhub.models.patch",
     "ReimagingPipeline": "maskhub.pipelines.reimaging",

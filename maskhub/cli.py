@@ -13,7 +13,7 @@ from maskhub.commands.dataset import build, curate, draw
 from maskhub.commands.evaluate import card, pairs, quality, report
 from maskhub.commands.evaluate_faces import cycle as evaluate_cycle
 from maskhub.commands.evaluate_faces import detection, recognition
-from maskhub.commands.evaluate_judge import masks, survey
+from maskhub.commands.evaluate_mask_detector import masks, survey
 from maskhub.commands.photos import Input, Output, cycle, mask, outline, unmask
 from maskhub.errors import MaskHubError
 

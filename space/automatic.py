@@ -8,7 +8,7 @@ from PIL import Image
 from maskhub.faces import align
 from maskhub.faces.detect import detect
 from maskhub.faces.photo import split_alpha
-from maskhub.masks.judge import judge
+from maskhub.masks.detector import detect_mask
 from maskhub.pipelines.changed import changed_region
 from maskhub.provenance import mark
 
@@ -21,7 +21,7 @@ class Automatic:
 
     Attributes:
         image: ``PIL.Image``. region: float32 H×W, as in :class:`~maskhub.pipelines.face_mask.FaceMaskOutput`.
-        boxes: of the faces, largest first. presences: what the mask judge made of each, 0 to 1.
+        boxes: of the faces, largest first. presences: what the mask detector made of each, 0 to 1.
         directions: ``"mask"``, ``"unmask"``, or None for a face that the pipeline could not translate.
     """
 
@@ -41,8 +41,8 @@ def translate(pipe, image):
     rgb, alpha = split_alpha(image)
     pixels = np.asarray(rgb)
     faces = detect(pixels)
-    judged = [judge(pixels, face) for face in faces]
-    directions = ["unmask" if found.masked else "mask" for found in judged]
+    found = [detect_mask(pixels, face) for face in faces]
+    directions = ["unmask" if found.masked else "mask" for found in found]
     # without a face the pipeline itself says so
     outputs = {direction: pipe(image, direction, details=True) for direction in sorted(set(directions) or {"mask"})}
     out, region = pixels, np.zeros(pixels.shape[:2], np.float32)
@@ -60,7 +60,7 @@ def translate(pipe, image):
     if alpha is not None:
         result.putalpha(alpha)
     result = mark(result, pipe.provenance("translate"))
-    return Automatic(result, region, [face.box for face in faces], [found.presence for found in judged], directions)
+    return Automatic(result, region, [face.box for face in faces], [found.presence for found in found], directions)
 
 
 def said(done):
@@ -68,7 +68,7 @@ def said(done):
     if len(done.boxes) == 1:
         worn = {"unmask": "it wears a mask, so the mask was taken off", "mask": "it wears none, so one was put on"}
         text = worn.get(done.directions[0], "it could not be translated")
-        return f"1 face found: {text} (mask judge: {done.presences[0]:.2f} of 1)."
+        return f"1 face found: {text} (mask detector: {done.presences[0]:.2f} of 1)."
     off, on = done.directions.count("unmask"), done.directions.count("mask")
     left = len(done.boxes) - off - on
     parts = [f"{off} with a mask, taken off" if off else "", f"{on} without, put on" if on else ""]

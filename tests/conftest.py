@@ -122,7 +122,7 @@ def no_waiting(monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def judge_photos(astronaut, tmp_path_factory):
+def detect_masks_in_photos(astronaut, tmp_path_factory):
     """A folder with ``unmasked``, four variations of the example's head, and ``masked``, aligned crops in masks."""
     import numpy as np
     from PIL import Image, ImageEnhance, ImageOps
@@ -130,7 +130,7 @@ def judge_photos(astronaut, tmp_path_factory):
     from maskhub.data.masked import Wearing, mask_faces
     from maskhub.faces import align
 
-    root, head = tmp_path_factory.mktemp("judge"), astronaut.crop((120, 20, 330, 230))
+    root, head = tmp_path_factory.mktemp("detector"), astronaut.crop((120, 20, 330, 230))
     photos = [head, ImageOps.mirror(head), ImageEnhance.Brightness(head).enhance(0.7), ImageOps.grayscale(head)]
     for name in ("unmasked", "masked"):
         (root / name).mkdir()
@@ -147,7 +147,7 @@ LONGEST = [
     "space/test_service_browser", "training/test_methods", "training/test_runs", "space/test_browser", "space/test_app",
     "pipelines/test_face_mask", "service/test_jobs", "training/test_reimaging", "test_cli", "space/test_live_browser",
     "pipelines/test_backends", "space/test_share", "hub/test_hub", "evaluation/test_recognition", "data/test_unpaired",
-    "training/test_options", "training/test_judge", "data/test_masked",
+    "training/test_options", "training/test_mask_detector", "data/test_masked",
 ]  # fmt: skip
 
 

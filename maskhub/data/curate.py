@@ -27,7 +27,7 @@ from maskhub.faces import align
 from maskhub.faces.detect import detect
 from maskhub.faces.landmarks import landmarks
 from maskhub.faces.photo import open_photo, split_alpha
-from maskhub.masks.judge import MASKED, judge_crop
+from maskhub.masks.detector import MASKED, detect_mask_on_crop
 
 __all__ = ["MEASURES", "Criteria", "CurateReport", "curate_source", "measure", "sharpness"]
 
@@ -46,7 +46,7 @@ class Criteria:
         min_sharpness: see :func:`sharpness`.
         max_yaw, max_pitch, max_roll: degrees. A face without trusted landmarks is dropped, unless ``mask`` is
             ``"masked"``: under a mask they often can't be found, and only the roll is known then.
-        mask: ``"masked"``, ``"unmasked"`` or ``"any"``, by :mod:`maskhub.masks.judge`.
+        mask: ``"masked"``, ``"unmasked"`` or ``"any"``, by :mod:`maskhub.masks.detector`.
 
     Raises:
         ConfigError: a value out of its bounds.
@@ -125,7 +125,7 @@ def measure(pixels):
     face, marks = faces[0], landmarks(pixels, faces[0])
     crop = align.crop(pixels, align.alignment(face, SIDE), SIDE)
     measured |= {"size": min(face.box[2:]), "sharpness": sharpness(crop), "presence": marks.presence}
-    measured |= {"roll": face.roll, "mask_presence": judge_crop(crop).presence}
+    measured |= {"roll": face.roll, "mask_presence": detect_mask_on_crop(crop).presence}
     if marks.present:
         measured |= {"yaw": marks.yaw, "pitch": marks.pitch, "roll": marks.roll}
     return {key: round(value, 3) if isinstance(value, float) else value for key, value in measured.items()}, face

@@ -1,9 +1,9 @@
-"""What a mask judge must not take for a mask, drawn on aligned crops: hands, hair, scarves, blobs, smeared mouths.
+"""What a mask detector must not take for a mask, drawn on aligned crops: hands, hair, scarves, blobs, smeared mouths.
 
     image, cover = occlude(image, rng)      # something in front of the face, masked or not
     image = decoy(image, region, rng)       # a bare lower face that is dark, bearded, tinted or smeared
 
-A judge is only worth something against generators if it is not trained on any generator's results: it would learn their
+A mask detector that is to measure generators must not be trained on any generator's results: it would learn their
 fingerprint instead of masks. Smears and blurs drawn by rule stand for what goes wrong in theirs.
 """
 

@@ -1,7 +1,7 @@
-"""Mask success: the share of results in which the mask judge finds a mask, or finds none.
+"""Mask success: the share of results in which the mask detector finds a mask, or finds none.
 
-Of a folder of results, or of what a pipeline makes of photos; then success is a result that the judge takes for the
-other class than the photo it was made from. The judge and its errors: ``maskhub/weights/mask-judge/README.md``.
+Of a folder of results, or of what a pipeline makes of photos; then success is a result that the detector takes for the
+other class than the photo it was made from. The detector and its errors: ``maskhub/weights/mask-detector/README.md``.
 """
 
 from pathlib import Path
@@ -16,7 +16,7 @@ from maskhub.evaluation.report import BestAndWorst, write_report
 from maskhub.evaluation.sets import PictureSet, picture_seed
 from maskhub.faces import align
 from maskhub.faces.detect import detect
-from maskhub.masks.judge import MASKED, bundled_judge, judge_crop
+from maskhub.masks.detector import MASKED, bundled_mask_detector, detect_mask_on_crop
 
 __all__ = ["masks_report"]
 
@@ -46,13 +46,13 @@ def masks_report(
         held_out: only the tenth of photos that is never trained on.
         limit: at most so many photos.
         groups: metadata columns to give every figure by.
-        network: another :class:`~maskhub.models.judge.MaskJudge` than the one of the package.
+        network: another :class:`~maskhub.models.mask_detector.MaskDetector` than the one of the package.
         progress: show a bar.
 
     Returns:
         the report. Its figures: ``masked`` and ``unmasked``, the shares of judged faces with and without a mask, and
-        ``presence``, the mean of the judge's; with a pipeline also ``masked before`` and ``success``: among the photos
-        that the judge took for unmasked (for ``unmask``: masked) before, the share that it takes for the other now.
+        ``presence``, the detector's mean; with a pipeline also ``masked before`` and ``success``: among the photos that
+        the detector took for unmasked (for ``unmask``: masked) before, the share that it takes for the other now.
         Photos without a face are no part of any share; they are listed as failures.
 
     Raises:
@@ -64,9 +64,9 @@ def masks_report(
         raise ConfigError(f"the direction is {direction!r}; it must be 'mask' or 'unmask'.")
     pictures = PictureSet(photos, held_out=held_out, limit=limit, title="judge" if progress else None)
     check_columns([dict.fromkeys(pictures.columns)], groups)
-    network = network or bundled_judge()
+    network = network or bundled_mask_detector()
     # what the results should show decides which end of the gallery is best; a mixed folder is shown by presence alone
-    gallery = BestAndWorst("results by the judge's presence", "low" if direction == "unmask" else "high")
+    gallery = BestAndWorst("results by the detector's presence", "low" if direction == "unmask" else "high")
     rows, now, before, failures, spoilt = [], [], [], [], {}
     for picture in pictures:
         try:
@@ -76,9 +76,9 @@ def masks_report(
             if len(spoilt) < 20:
                 spoilt[picture.name] = Image.fromarray(picture.pixels)
             continue
-        found = judge_crop(made, network)
+        found = detect_mask_on_crop(made, network)
         now.append(found.presence)
-        before.append(judge_crop(crop, network).presence if pipeline is not None else found.presence)
+        before.append(detect_mask_on_crop(crop, network).presence if pipeline is not None else found.presence)
         rows.append(picture.columns)
         gallery.add(picture.name, found.presence, [crop, made] if pipeline is not None else made)
     failures += pictures.failures
@@ -99,7 +99,7 @@ def masks_report(
         "photos": str(photos),
         "split": "held-out" if held_out else "all",
         "limit": limit,
-        "judge": {"name": "mask-judge", "threshold": MASKED, "resolution": network.config.resolution},
+        "judge": {"name": "mask-detector", "threshold": MASKED, "resolution": network.config.resolution},
         "model": None if pipeline is None else str(model or "pipeline"),
         "direction": direction,
         "n": len(rows),

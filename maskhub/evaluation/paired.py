@@ -192,9 +192,9 @@ def measure_pairs(
             continue
         face = next(iter(detect(pair.truth)), None)
         methods = {MADE: made} | (_baselines(pair, face, mean, fills) if baselines else {})
-        judge = _Judge(pair, face, lpips, encoder, measures)
+        measure = _PairMeasures(pair, face, lpips, encoder, measures)
         for name, picture in methods.items():
-            rows[name].append(judge(picture) if picture is not None else {})
+            rows[name].append(measure(picture) if picture is not None else {})
             features.add(name, picture)
         features.add(TRUTH, pair.truth)
         columns.append(pair.columns)
@@ -240,7 +240,7 @@ def measure_pairs(
     }
 
 
-class _Judge:
+class _PairMeasures:
     """The figures of any picture against one pair's truth; what they share is worked out once."""
 
     def __init__(self, pair, face, lpips, encoder, measures):

@@ -17,7 +17,7 @@ from maskhub.evaluation.sets import picture_seed
 from maskhub.faces import align
 from maskhub.faces.detect import detect
 from maskhub.faces.photo import split_alpha
-from maskhub.masks.judge import judge_crops
+from maskhub.masks.detector import detect_masks_on_crops
 
 __all__ = ["DIRECTIONS", "PICTURES", "Question", "Quiz", "draw_quiz"]
 
@@ -119,7 +119,7 @@ def _pools(photos, count):
         faces = [face for face in detect(pixels)[:1] if min(face.box[2:]) >= LEAST_FACE]
         if faces:
             crop = align.crop(pixels, align.alignment(faces[0], SIDE), SIDE)
-            pools["masked" if judge_crops([crop])[0].masked else "unmasked"].append(crop)
+            pools["masked" if detect_masks_on_crops([crop])[0].masked else "unmasked"].append(crop)
         full = [len(pool) >= count for pool in pools.values()]
         if all(full) or looked >= 4 * count or (any(full) and looked >= 2 * count):
             break

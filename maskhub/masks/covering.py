@@ -2,7 +2,7 @@
 
 The paper's coverings have colours that no face has. ``by_colour`` takes such a list; ``by_contrast`` stands in where
 it is not known: the colour about the mouth, if it is not that of the skin between the eyes. The learned way, for
-photos, is :mod:`maskhub.masks.judge`.
+photos, is :mod:`maskhub.masks.detector`.
 """
 
 import cv2

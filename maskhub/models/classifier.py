@@ -63,13 +63,13 @@ class AttributeClassifier(Network):
         layers = []
         for before, after in itertools.pairwise(sizes):
             layers += [nn.Dropout(dropout), nn.Linear(before, after), nn.ReLU()]
-        self.judge = nn.Sequential(*layers, nn.Dropout(dropout), nn.Linear(sizes[-1], len(labels)))
+        self.head = nn.Sequential(*layers, nn.Dropout(dropout), nn.Linear(sizes[-1], len(labels)))
         self.init_weights()
 
     def forward(self, images):
         side = self.config.resolution
         check_multiple(images, side, self.config.in_channels, at_least=side)
-        return self.judge(self.features(images))
+        return self.head(self.features(images))
 
     @torch.inference_mode()
     def distribution(self, images):

@@ -95,7 +95,7 @@ class SimDiscriminator(Network):
             nn.ReLU(),
             nn.Conv2d(third, 2, 1),
         )
-        self.judge = nn.Sequential(
+        self.head = nn.Sequential(
             nn.Flatten(), nn.BatchNorm1d(2 * (resolution // 16) ** 2), nn.Linear(2 * (resolution // 16) ** 2, 1)
         )
         _init_as_keras(self)
@@ -103,7 +103,7 @@ class SimDiscriminator(Network):
     def forward(self, images):
         side = self.config.resolution
         check_multiple(images, side, self.config.in_channels, at_least=side)
-        return self.judge(self.features(images))
+        return self.head(self.features(images))
 
 
 def _init_as_keras(network):

@@ -130,12 +130,12 @@ class ModelRegistry:
         """
         generators = [self.get(name) for name in names] if names else self.list("generator")
         if base is None:
-            judges = [self.get(classifier)] if classifier else self.list("classifier")
+            classifiers = [self.get(classifier)] if classifier else self.list("classifier")
             if not generators:
                 raise CheckpointError(f"there is no generator in {self.root}.")
-            resolution = judges[0].resolution if judges else generators[0].resolution
-            judge = AttributeClassifier.from_pretrained(judges[0].path) if judges else None
-            base = ReimagingPipeline(classifier=judge, resolution=resolution)
+            resolution = classifiers[0].resolution if classifiers else generators[0].resolution
+            network = AttributeClassifier.from_pretrained(classifiers[0].path) if classifiers else None
+            base = ReimagingPipeline(classifier=network, resolution=resolution)
         for entry in generators:
             if entry.resolution == base.config.resolution or names:
                 made = ReimagingPipeline.from_pretrained(entry.path)

@@ -188,7 +188,7 @@ class ReimagingPipeline(SafeSaving, DiffusionPipeline):
             faces: a path, ``PIL.Image`` or uint8 array, or a list of them: square pictures that one face fills.
             regions: bool R×R or H×W of each, which pixels to replace; looked for if not given.
             covering: how they are looked for: ``"auto"``: by the known colours, or else by contrast; ``"colour"``,
-                ``"contrast"`` (see :mod:`maskhub.masks.covering`); ``"learned"``: by the mask judge, for photos.
+                ``"contrast"`` (see :mod:`maskhub.masks.covering`); ``"learned"``: by the mask detector, for photos.
             colours: the covering's own colours for ``"colour"``, N×3 in 0 to 255.
             model: name of the generator, instead of the one whose attributes fit.
             candidates: faces that are generated.
@@ -224,14 +224,14 @@ class ReimagingPipeline(SafeSaving, DiffusionPipeline):
             region = _region(face, region, covering, colours)
             if not region.any() and on_none == "raise":
                 raise PhotoError(f"no covering was found on {what}: give its region, or its colours.")
-            distribution, scores = self.judge(face)
+            distribution, scores = self.classify(face)
             made = self._offered(face, region, model, scores, candidates, keep, refine_steps, seed)
             self._finish(output, pixels, alpha, face, region, made, smooth_colours, tone, seed)
             output.distributions.append(distribution)
             output.scores.append(scores)
         return output
 
-    def judge(self, face):
+    def classify(self, face):
         """Which generator fits a face.
 
         Args:
@@ -326,9 +326,9 @@ def _region(face, region, covering, colours):
     if covering == "colour" and colours is None:
         raise ConfigError("covering='colour' wants the covering's colours.")
     if covering == "learned":
-        from maskhub.masks.judge import judge_crop
+        from maskhub.masks.detector import detect_mask_on_crop
 
-        found = judge_crop(np.ascontiguousarray(face))
+        found = detect_mask_on_crop(np.ascontiguousarray(face))
         return (found.region > 0.5) & found.masked
     if colours is not None and covering in ("auto", "colour"):
         return by_colour(face, colours)

@@ -132,7 +132,7 @@ class AttentionGAN(Method):
         masker, c = nets["masker"], self.config
         worn, masked, region = batch["worn"], batch["masked"], batch["region"]
         fake_b, attention = masker(worn, with_attention=True)
-        terms = {"G_A": self.fool(nets, "D_A", fake_b)}
+        terms = {"G_A": self.generator_term(nets, "D_A", fake_b)}
         fakes = {"fake_B": fake_b.detach()}
         if c.one_sided:
             loss = terms["G_A"]
@@ -140,7 +140,7 @@ class AttentionGAN(Method):
             simplifier = nets["simplifier"]
             fake_a = simplifier(masked)
             fakes["fake_A"] = fake_a.detach()
-            terms["G_B"] = self.fool(nets, "D_B", fake_a)
+            terms["G_B"] = self.generator_term(nets, "D_B", fake_a)
             terms["cycle_A"] = cycle_loss(simplifier(fake_b), worn)
             terms["cycle_B"] = cycle_loss(masker(fake_a), masked)
             loss = terms["G_A"] + terms["G_B"] + c.lambda_cycle * (terms["cycle_A"] + terms["cycle_B"])
@@ -169,9 +169,9 @@ class AttentionGAN(Method):
 
     def discriminator_loss(self, nets, batch, fakes):
         """Each discriminator on its real photos and on the pool of its generator's fakes."""
-        terms = self.judge(nets, "D_A", batch["masked"], self.pools["fake_B"](fakes["fake_B"]))
+        terms = self.discriminator_terms(nets, "D_A", batch["masked"], self.pools["fake_B"](fakes["fake_B"]))
         if not self.config.one_sided:
-            terms |= self.judge(nets, "D_B", batch["worn"], self.pools["fake_A"](fakes["fake_A"]))
+            terms |= self.discriminator_terms(nets, "D_B", batch["worn"], self.pools["fake_A"](fakes["fake_A"]))
         return sum(terms.values()), terms
 
     def pipeline(self, generators):

@@ -1,16 +1,16 @@
-"""Where masks are in a batch of faces, by the mask judge: for photos of which nobody has drawn it."""
+"""Where masks are in a batch of faces, by the mask detector: for photos of which nobody has drawn it."""
 
 import torch
 from torch.nn import functional as F
 
-from maskhub.masks.judge import MASKED, bundled_judge
+from maskhub.masks.detector import MASKED, bundled_mask_detector
 
 __all__ = ["covered", "mask_alone", "widened"]
 
 
 @torch.no_grad()
 def covered(faces):
-    """Where the mask judge sees masks.
+    """Where the mask detector sees masks.
 
     Args:
         faces: N×3×R×R in [-1, 1], aligned.
@@ -20,7 +20,7 @@ def covered(faces):
     """
     if not len(faces):
         return faces[:, :1].float()
-    network = bundled_judge().to(faces.device)
+    network = bundled_mask_detector().to(faces.device)
     side = network.config.resolution
     seen = F.interpolate(faces.float(), size=(side, side), mode="bilinear", antialias=True, align_corners=False)
     presence, region = network(seen)

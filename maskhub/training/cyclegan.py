@@ -101,8 +101,8 @@ class CycleGAN(Method):
         real_a, real_b = batch["unmasked"], batch["masked"]
         fake_b, fake_a = masker(real_a), unmasker(real_b)
         terms = {
-            "G_A": self.fool(nets, "D_A", fake_b),
-            "G_B": self.fool(nets, "D_B", fake_a),
+            "G_A": self.generator_term(nets, "D_A", fake_b),
+            "G_B": self.generator_term(nets, "D_B", fake_a),
             "cycle_A": cycle_loss(unmasker(fake_b), real_a),
             "cycle_B": cycle_loss(masker(fake_a), real_b),
         }
@@ -119,8 +119,8 @@ class CycleGAN(Method):
 
     def discriminator_loss(self, nets, batch, fakes):
         """Each discriminator on its real photos and on the pool of its generator's fakes."""
-        terms = self.judge(nets, "D_A", batch["masked"], self.pools["fake_B"](fakes["fake_B"]))
-        terms |= self.judge(nets, "D_B", batch["unmasked"], self.pools["fake_A"](fakes["fake_A"]))
+        terms = self.discriminator_terms(nets, "D_A", batch["masked"], self.pools["fake_B"](fakes["fake_B"]))
+        terms |= self.discriminator_terms(nets, "D_B", batch["unmasked"], self.pools["fake_A"](fakes["fake_A"]))
         return sum(terms.values()), terms
 
     def pipeline(self, generators):

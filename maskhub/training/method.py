@@ -89,11 +89,11 @@ class Method:
 
     # ---- the game -------------------------------------------------------------------------------------------------
 
-    def fool(self, nets, name, fake, beside=None):
-        """The generator's adversarial loss before discriminator ``name``; ``beside`` is what a conditional one sees."""
-        return self.gan.generator(nets[name](self._seen(fake, beside)))
+    def generator_term(self, nets, name, fake, condition=None):
+        """The generator's adversarial loss by discriminator ``name``; a conditional one also sees ``condition``."""
+        return self.gan.generator(nets[name](self._discriminator_input(fake, condition)))
 
-    def judge(self, nets, name, real, fake, beside=None):
+    def discriminator_terms(self, nets, name, real, fake, condition=None):
         """The loss of discriminator ``name`` as a dict: its own term, and the penalties that the options ask for.
 
         The penalties' second derivatives go through the bare network in float32: neither distributed wrappers nor
@@ -101,7 +101,7 @@ class Method:
         """
         c, critic = self.config, self.discriminators[name]
         critic = getattr(critic, "_original_forward", critic.forward)  # accelerate's own has autocast about it
-        real, fake = self._seen(real, beside), self._seen(fake.detach(), beside)
+        real, fake = self._discriminator_input(real, condition), self._discriminator_input(fake.detach(), condition)
         terms = {name: self.gan.discriminator(nets[name](real), nets[name](fake))}
         if self.gan.kind == "wgan-gp" and c.lambda_gp:
             terms[f"{name}_gp"] = c.lambda_gp * gradient_penalty(critic, real, fake)
@@ -109,8 +109,8 @@ class Method:
             terms[f"{name}_r1"] = c.r1 / 2 * r1_penalty(critic, real)
         return terms
 
-    def _seen(self, image, beside):
-        image = image if beside is None else torch.cat([beside.to(image.dtype), image], 1)
+    def _discriminator_input(self, image, condition):
+        image = image if condition is None else torch.cat([condition.to(image.dtype), image], 1)
         return diff_augment(image, self.augmentations)
 
 

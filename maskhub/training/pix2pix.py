@@ -114,7 +114,7 @@ class Pix2Pix(Method):
         terms = {name: self._distance(made, wanted)}
         loss = c.lambda_reconstruction * terms[name]
         if c.lambda_gan:
-            terms["G_GAN"] = self.fool(nets, "D", made, beside=given)
+            terms["G_GAN"] = self.generator_term(nets, "D", made, condition=given)
             loss = loss + c.lambda_gan * terms["G_GAN"]
         return loss, terms, {"fake": torch.cat([given, made.detach().to(given.dtype)], 1)}
 
@@ -130,7 +130,7 @@ class Pix2Pix(Method):
     def discriminator_loss(self, nets, batch, fakes):
         """The discriminator on true and made pairs of input and output."""
         real = torch.cat([batch[self.given], batch[self.wanted]], 1)
-        terms = self.judge(nets, "D", real, self.pools["fake"](fakes["fake"]))
+        terms = self.discriminator_terms(nets, "D", real, self.pools["fake"](fakes["fake"]))
         return sum(terms.values()), terms
 
     def pipeline(self, generators):

@@ -115,7 +115,7 @@ class SimGAN(Method):
         terms = {"image": image_loss(refined, simulated)}
         loss = c.lambda_image * terms["image"]
         if c.lambda_gan:
-            terms["G"] = self.fool(nets, "D", refined)
+            terms["G"] = self.generator_term(nets, "D", refined)
             loss = loss + c.lambda_gan * terms["G"]
         return loss, terms, {"fake_B": refined.detach()}
 
@@ -125,7 +125,7 @@ class SimGAN(Method):
 
     def discriminator_loss(self, nets, batch, fakes):
         """Equation 2, on the history of refined pictures (section 2.3)."""
-        terms = self.judge(nets, "D", batch["masked"], self.pools["fake_B"](fakes["fake_B"]))
+        terms = self.discriminator_terms(nets, "D", batch["masked"], self.pools["fake_B"](fakes["fake_B"]))
         return sum(terms.values()), terms
 
     def pipeline(self, generators):

@@ -3,7 +3,7 @@
 Pairs, made as the run goes, give a region-weighted L1, a perceptual loss (LPIPS, VGG16), an identity loss
 (MobileFaceNet) and the attention's supervision. Beside them come a few really masked faces, of which nobody knows what
 is under the mask: for these there are only the discriminator, which sees whole results and real unmasked faces, and
-the mask judge's region for the attention. Some pairs wear such a real mask, cut out by its region: their truth is
+the mask detector's region for the attention. Some pairs wear such a real mask, cut out by its region: their truth is
 known, and their cloth is no rule's. Some faces wear no mask at all: nothing is to change there.
 """
 
@@ -15,7 +15,7 @@ import torch
 from maskhub.data.two_step import WornAndMasked
 from maskhub.errors import ConfigError
 from maskhub.losses import attention_loss
-from maskhub.masks.judge import bundled_judge
+from maskhub.masks.detector import bundled_mask_detector
 from maskhub.models.light import LightGenerator
 from maskhub.models.patch import PatchDiscriminator
 from maskhub.pipelines.face_mask import FaceMaskPipeline
@@ -77,7 +77,7 @@ class UnmaskerConfig(WornConfig):
     lambda_identity: float = 2.0
     """Weight of the identity loss; 0: its network is not needed."""
     lambda_attention: float = 2.0
-    """Weight of the attention's supervision, by the rule's region and by the mask judge's."""
+    """Weight of the attention's supervision, by the rule's region and by the mask detector's."""
     lambda_gan: float = 1.0
     """Weight of the adversarial loss."""
     compared_faces: int = 4
@@ -156,7 +156,7 @@ class Unmasker(Method):
             self.perceptual = PerceptualLoss(config.perceptual_stages, config.weights_dir, config.perceptual_crop)
         if _ever(config, "lambda_identity"):
             self.identity = IdentityLoss(config.weights_dir)
-        bundled_judge()  # not in mid-run: loading draws random numbers
+        bundled_mask_detector()  # not in mid-run: loading draws random numbers
         losses = {"vgg16": self.perceptual, "mobilefacenet": self.identity}
         self.trained_against = tuple(name for name, loss in losses.items() if loss)
 
@@ -191,7 +191,7 @@ class Unmasker(Method):
             terms["attention"] = attention_loss(attention, widened(torch.cat([region, worn_there])))
             loss = loss + c.lambda_attention * terms["attention"]
         if c.lambda_gan:
-            terms["G_GAN"] = self.fool(nets, "D", made[c.bare_faces :])
+            terms["G_GAN"] = self.generator_term(nets, "D", made[c.bare_faces :])
             loss = loss + c.lambda_gan * terms["G_GAN"]
         return loss, terms, {"fake": made[c.bare_faces :].detach()}
 
@@ -221,7 +221,7 @@ class Unmasker(Method):
 
     def discriminator_loss(self, nets, batch, fakes):
         """The discriminator on unmasked faces and on the results, of made and of real masks."""
-        terms = self.judge(nets, "D", batch["unmasked"], self.pools["fake"](fakes["fake"]))
+        terms = self.discriminator_terms(nets, "D", batch["unmasked"], self.pools["fake"](fakes["fake"]))
         return sum(terms.values()), terms
 
     def pipeline(self, generators):

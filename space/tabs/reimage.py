@@ -23,7 +23,7 @@ SHOWN = 75
 WHERE = [
     ("Find it by colour", "auto"),
     ("Find it by contrast", "contrast"),
-    ("The mask judge finds it (photos)", "learned"),
+    ("The mask detector finds it (photos)", "learned"),
     ("The lower half of the face", "lower"),
 ]
 ABOUT = """The covering is found; a classifier tells which generator guarantees the attributes of this face; that one

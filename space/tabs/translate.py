@@ -93,7 +93,7 @@ def build(pipe):
             concurrency_id="model",
             api_visibility="private",
         ).then(None, js=photos.scroll_to("translate-result", "translate-problem"), api_visibility="private")
-        if direction == "automatic":  # scripts ask the judge themselves
+        if direction == "automatic":  # scripts ask the detector themselves
             continue
         api.click(
             lambda photo, direction=direction: file(photo, direction),

@@ -1,4 +1,4 @@
-"""Mask success: what the judge finds in folders and in a pipeline's results, by groups; what it can't judge is said."""
+"""Mask success: what the detector finds in folders and in a pipeline's results, by groups, and its errors."""
 
 import json
 

@@ -22,7 +22,7 @@ GENERATORS = {
     "dcgan-64-resize": (DcganGenerator, {"resolution": 64, "width": 4, "upsampling": "resize", "norm": "instance"}),
     "dcgan-128": (DcganGenerator, {"resolution": 128, "width": 2}),
 }
-JUDGES = {
+DISCRIMINATORS = {
     "dense": (DenseDiscriminator, {"hidden": (16,), "dropout": 0.3}, 1),
     "dcgan-32": (DcganDiscriminator, {"resolution": 32, "width": 4}, 1),
     "dcgan-64": (DcganDiscriminator, {"width": 4, "norm": "instance"}, 1),
@@ -73,9 +73,9 @@ def generator(request):
     return kind(**options).eval()
 
 
-@pytest.fixture(params=JUDGES, ids=str)
-def judge(request):
-    kind, options, outputs = JUDGES[request.param]
+@pytest.fixture(params=DISCRIMINATORS, ids=str)
+def discriminator(request):
+    kind, options, outputs = DISCRIMINATORS[request.param]
     torch.manual_seed(0)
     return kind(**options).eval(), outputs
 
@@ -94,8 +94,8 @@ def test_a_generator_names_the_shape_that_it_wants(generator):
             generator(wrong)
 
 
-def test_a_judge_gives_logits(judge):
-    network, outputs = judge
+def test_a_discriminator_gives_logits(discriminator):
+    network, outputs = discriminator
     side = network.config.resolution
     logits = network(torch.rand(3, 3, side, side) * 2 - 1)
     assert logits.shape == (3, outputs)
@@ -113,8 +113,8 @@ def test_generators_survive_saving(generator, variant, tmp_path):
     assert (again.eval()(latents) - expected).abs().max() < (0.02 if variant else SAME)
 
 
-def test_judges_survive_saving(judge, tmp_path):
-    network, _ = judge
+def test_discriminators_survive_saving(discriminator, tmp_path):
+    network, _ = discriminator
     network.save_pretrained(tmp_path)
     again = type(network).from_pretrained(tmp_path).eval()
     images = torch.rand(2, 3, network.config.resolution, network.config.resolution)
@@ -125,8 +125,8 @@ def test_judges_survive_saving(judge, tmp_path):
     assert getattr(maskhub, type(network).__name__) is type(network)
 
 
-def test_everything_learns(generator, judge):
-    network, _ = judge
+def test_everything_learns(generator, discriminator):
+    network, _ = discriminator
     generator.train(), network.train()
     if generator.config.resolution != network.config.resolution:
         return

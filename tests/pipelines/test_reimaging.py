@@ -42,8 +42,8 @@ def classifier(tone):
     torch.manual_seed(0)
     network = AttributeClassifier(width=4, hidden=(8,))
     with torch.no_grad():
-        network.judge[-1].weight.zero_()
-        network.judge[-1].bias.copy_(torch.tensor([6.0 * (label == tone) for label in network.config.labels]))
+        network.head[-1].weight.zero_()
+        network.head[-1].bias.copy_(torch.tensor([6.0 * (label == tone) for label in network.config.labels]))
     return network
 
 
@@ -189,9 +189,9 @@ def test_a_chosen_model_and_none_that_fits(pipeline):
     assert pipeline(face, model="light", candidates=4).models == ["light"]
     with pytest.raises(ConfigError, match="there is no generator 'green'; there are light, medium, dark"):
         pipeline(face, model="green")
-    assert pipeline.judge(np.asarray(face))[1]["dark"] > 0.9
+    assert pipeline.classify(np.asarray(face))[1]["dark"] > 0.9
     pipeline.add("other", tiny(7), {"hair_colour": "red"})
-    assert 0.1 < pipeline.judge(np.asarray(face))[1]["other"] < 0.4  # says nothing of the tone
+    assert 0.1 < pipeline.classify(np.asarray(face))[1]["other"] < 0.4  # says nothing of the tone
 
 
 def test_without_a_classifier_all_are_tried():
@@ -290,8 +290,8 @@ def test_a_registry_of_models(tmp_path):
         pipe.add("anything", tiny(seed), {"tone": tone})
         pipe.save_pretrained(tmp_path / tone)
         models.add(tone, tmp_path / tone, dataset=f"{tone} faces", steps=10, created=seed)
-    classifier("light").save_pretrained(tmp_path / "judge")
-    models.add("tones", tmp_path / "judge")
+    classifier("light").save_pretrained(tmp_path / "classifier")
+    models.add("tones", tmp_path / "classifier")
     assert [entry.name for entry in models.list()] == ["tones", "dark", "light"]
     assert [entry.name for entry in models.list("generator", {"tone": "dark"})] == ["dark"]
     assert [entry.name for entry in models.list(dataset="light faces")] == ["light"]

@@ -50,9 +50,9 @@ def test_alpha_is_kept_and_no_face_is_said(astronaut, tiny_pipeline):
 def test_the_words():
     box = (0, 0, 9, 9)
     assert said(Automatic(None, None, [box], [0.98], ["unmask"])) == (
-        "1 face found: it wears a mask, so the mask was taken off (mask judge: 0.98 of 1)."
+        "1 face found: it wears a mask, so the mask was taken off (mask detector: 0.98 of 1)."
     )
-    assert "it wears none, so one was put on (mask judge: 0.02 of 1)" in said(
+    assert "it wears none, so one was put on (mask detector: 0.02 of 1)" in said(
         Automatic(None, None, [box], [0.02], ["mask"])
     )
     text = said(Automatic(None, None, [box] * 3, [0.1, 0.6, 0.9], ["mask", None, "unmask"]))

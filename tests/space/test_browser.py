@@ -232,7 +232,9 @@ def test_the_automatic_direction_says_what_it_decided(visit):
     here.shown()
     here.page.click("#automatic")
     said = here.said("translate-status")
-    assert re.match(r"1 face found: it wears none, so one was put on \(mask judge: 0\.\d\d of 1\)\. \d+\.\d s\.", said)
+    assert re.match(
+        r"1 face found: it wears none, so one was put on \(mask detector: 0\.\d\d of 1\)\. \d+\.\d s\.", said
+    )
     assert here.download().suggested_filename == "astronaut-translated.png"
 
 

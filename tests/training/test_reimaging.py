@@ -27,8 +27,8 @@ from maskhub.training.state import latest_checkpoint
 ROOT = Path(__file__).parents[2]
 GAN = "--source builtin:pixel-faces/dark --attributes tone=dark --hidden 16 24 --discriminator-hidden 16 --latent 8"
 GAN = f"{GAN} --batch-size 8 --log-every 2 --sample-every 4 --checkpoint-every 4".split()
-JUDGE = "--width 4 --hidden 16 --batch-size 16 --log-every 2 --sample-every 4 --checkpoint-every 4 --dropout 0.2"
-JUDGE = JUDGE.split()
+CLASSIFIER = "--width 4 --hidden 16 --batch-size 16 --log-every 2 --sample-every 4 --checkpoint-every 4 --dropout 0.2"
+CLASSIFIER = CLASSIFIER.split()
 
 
 @pytest.fixture
@@ -50,8 +50,8 @@ def gan(here, *options):
     return here(ReimagingTrainer, ReimagingConfig, *GAN, *options)
 
 
-def judge(here, *options):
-    return here(ClassifierTrainer, ClassifierConfig, *JUDGE, *options)
+def train_classifier(here, *options):
+    return here(ClassifierTrainer, ClassifierConfig, *CLASSIFIER, *options)
 
 
 def same_weights(one, other):
@@ -136,7 +136,7 @@ def test_killed_and_resumed_equals_undisturbed(tmp_path):
 
 
 def test_a_broken_off_classifier_goes_on_alike(here, tmp_path, monkeypatch):
-    assert judge(here, "--max-steps", 10, "--output", tmp_path / "whole")[0] == 0
+    assert train_classifier(here, "--max-steps", 10, "--output", tmp_path / "whole")[0] == 0
     plain = ClassifierTrainer.train_step
 
     def step(self):
@@ -146,10 +146,10 @@ def test_a_broken_off_classifier_goes_on_alike(here, tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch, pytest.raises(KeyError):
         patch.setattr(ClassifierTrainer, "train_step", step)
-        judge(here, "--max-steps", 10, "--output", tmp_path / "broken")
+        train_classifier(here, "--max-steps", 10, "--output", tmp_path / "broken")
     status = read_status(tmp_path / "broken")
     assert status["state"] == "failed" and "the power went" in status["error"]
-    code, text = judge(here, "--max-steps", 10, "--output", tmp_path / "broken", "--resume", "latest")
+    code, text = train_classifier(here, "--max-steps", 10, "--output", tmp_path / "broken", "--resume", "latest")
     assert code == 0 and "4 steps done" in text
     assert same_weights(tmp_path / "broken" / "classifier", tmp_path / "whole" / "classifier")
     tests = [read_metrics(tmp_path / name, "tests.jsonl") for name in ("broken", "whole")]
@@ -183,7 +183,7 @@ def test_a_resumed_run_must_be_the_same(here, tmp_path):
     other = ["--source", "builtin:pixel-faces/dark:all"]
     code, text = gan(here, "--max-steps", 8, "--output", tmp_path, "--resume", "latest", *other)
     assert code == 2 and "other photos" in text
-    code, text = judge(here, "--max-steps", 8, "--output", tmp_path, "--resume", "latest")
+    code, text = train_classifier(here, "--max-steps", 8, "--output", tmp_path, "--resume", "latest")
     assert code == 2 and "a run of reimaging" in text
     assert len(text.strip().splitlines()) == 1
 
@@ -228,7 +228,7 @@ def test_the_classifier_learns_and_reports(here, tmp_path):
 def test_ones_own_folder_and_column(here, tmp_path):
     write_folder("builtin:pixel-faces/light", tmp_path / "faces")
     own = ["--source", tmp_path / "faces", "--max-steps", 2]
-    code, text = judge(here, *own, "--attribute", "hair_style", "--output", tmp_path / "styles")
+    code, text = train_classifier(here, *own, "--attribute", "hair_style", "--output", tmp_path / "styles")
     assert code == 0 and "none to test on" in text and "balding, bob, bun" in text
     assert "No test photos" in (tmp_path / "styles" / "classifier" / "README.md").read_text()
     assert str(tmp_path) not in (tmp_path / "styles" / "classifier" / "README.md").read_text()
@@ -243,7 +243,7 @@ def test_ones_own_folder_and_column(here, tmp_path):
     assert models == {"red-round": {"hair_colour": "red", "eyes": "round"}}
     code, text = gan(here, *own, "--attributes", "hair_colour=blue", "--output", tmp_path / "blue")
     assert code == 2 and "no photo of" in text and "fair, grey" in text
-    code, text = judge(here, *own, "--attribute", "tone", "--output", tmp_path / "tone")
+    code, text = train_classifier(here, *own, "--attribute", "tone", "--output", tmp_path / "tone")
     assert code == 2 and "only 'light' of tone" in text
 
 

@@ -1,4 +1,4 @@
-"""The mask judge: is a face mask worn on this aligned crop, and which pixels does it cover?
+"""The mask detector: is a face mask worn on this aligned crop, and which pixels does it cover?
 
 A small residual encoder (He and others: "Deep Residual Learning for Image Recognition", CVPR 2016) with a feature
 pyramid as decoder (Lin and others: "Feature Pyramid Networks for Object Detection", CVPR 2017). Our own proportions:
@@ -12,10 +12,10 @@ from torch.nn import functional as F
 
 from maskhub.models.network import Network, check_multiple, check_range
 
-__all__ = ["MaskJudge"]
+__all__ = ["MaskDetector"]
 
 
-class MaskJudge(Network):
+class MaskDetector(Network):
     """Maps aligned crops, N×3×H×W in [-1, 1], to N presence logits and N×1×H×W region logits.
 
     Args:

@@ -1,4 +1,4 @@
-"""``maskhub evaluate masks | survey``: what the mask judge finds, and what people take for real."""
+"""``maskhub evaluate masks | survey``: what the mask detector finds, and what people take for real."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -20,7 +20,7 @@ def masks(
     groups: Annotated[tuple[str, ...], tyro.conf.arg(metavar="COLUMN ...")] = (),
     device: str = "auto",
 ) -> int:
-    """Ask the mask judge: the share of faces with a mask and without, or how often a model succeeds.
+    """Ask the mask detector: the share of faces with a mask and without, or how often a model succeeds.
 
     Args:
         photos: A folder, or user/dataset[:split][@revision][#column]; with --direction the photos to translate first.

@@ -2,15 +2,15 @@
 
 ::
 
-    from maskhub.masks.judge import judge
+    from maskhub.masks.detector import detect_mask
 
     for face in detect(pixels):
-        found = judge(pixels, face)
+        found = detect_mask(pixels, face)
         found.presence                         # 0 to 1: how sure it is that a mask is worn
         found.region                           # H×W: which pixels of the photo it covers
 
 A mask counts as worn wherever it hangs on the face, under the nose or at the chin too. Hands, hair, beards, scarves
-about the neck and smeared mouths are none. ``maskhub/weights/mask-judge/README.md`` says how far to trust it.
+about the neck and smeared mouths are none. ``maskhub/weights/mask-detector/README.md`` says how far to trust it.
 """
 
 import threading
@@ -23,9 +23,17 @@ import numpy as np
 from maskhub.errors import PhotoError
 from maskhub.faces import align
 
-__all__ = ["BUNDLED", "MASKED", "Judgement", "bundled_judge", "judge", "judge_crop", "judge_crops"]
+__all__ = [
+    "BUNDLED",
+    "MASKED",
+    "MaskDetection",
+    "bundled_mask_detector",
+    "detect_mask",
+    "detect_mask_on_crop",
+    "detect_masks_on_crops",
+]
 
-BUNDLED = Path(__file__).parents[1] / "weights" / "mask-judge"
+BUNDLED = Path(__file__).parents[1] / "weights" / "mask-detector"
 MASKED = 0.5
 """The presence from which a face counts as masked."""
 BATCH = 32
@@ -34,8 +42,8 @@ _lock = threading.Lock()
 _loaded = {}
 
 
-class Judgement(NamedTuple):
-    """What the judge makes of one face.
+class MaskDetection(NamedTuple):
+    """What the detector finds on one face.
 
     Attributes:
         presence: 0 to 1, how sure it is that a mask is worn; from :data:`MASKED` the face counts as masked.
@@ -52,15 +60,15 @@ class Judgement(NamedTuple):
         return self.presence >= MASKED
 
 
-def judge_crops(crops, network=None):
-    """Judge aligned crops, of equal or of different sizes.
+def detect_masks_on_crops(crops, network=None):
+    """Detect masks on aligned crops, of equal or of different sizes.
 
     Args:
         crops: list of uint8 RGB arrays, R×R×3, each as :func:`maskhub.faces.align.crop` makes it.
-        network: a :class:`~maskhub.models.judge.MaskJudge`; by default :func:`bundled_judge`.
+        network: a :class:`~maskhub.models.mask_detector.MaskDetector`; by default :func:`bundled_mask_detector`.
 
     Returns:
-        list of :class:`Judgement`, each region of its crop's size. Safe from several threads.
+        list of :class:`MaskDetection`, each region of its crop's size. Safe from several threads.
 
     Raises:
         PhotoError: a crop that isn't uint8 R×R×3.
@@ -72,7 +80,7 @@ def judge_crops(crops, network=None):
             raise PhotoError("a crop must be a uint8 array of shape R×R×3 (RGB).")
         if crop.shape[0] != crop.shape[1]:
             raise PhotoError(f"a crop must be square, not {crop.shape[1]}×{crop.shape[0]}.")
-    network = network or bundled_judge()
+    network = network or bundled_mask_detector()
     side, out = network.config.resolution, []
     for start in range(0, len(crops), BATCH):
         part = crops[start : start + BATCH]
@@ -81,42 +89,42 @@ def judge_crops(crops, network=None):
             images = torch.from_numpy(batch).permute(0, 3, 1, 2).to(network.device, network.dtype) / 127.5 - 1
             presence, region = (logits.float().sigmoid().cpu().numpy() for logits in network(images))
         for crop, sure, covered in zip(part, presence, region[:, 0], strict=True):
-            out.append(Judgement(float(sure), _resized(covered, crop.shape[0]).clip(0, 1)))
+            out.append(MaskDetection(float(sure), _resized(covered, crop.shape[0]).clip(0, 1)))
     return out
 
 
-def judge_crop(crop, network=None):
-    """Judge one aligned crop; see :func:`judge_crops`."""
-    return judge_crops([crop], network)[0]
+def detect_mask_on_crop(crop, network=None):
+    """Detect masks on one aligned crop; see :func:`detect_masks_on_crops`."""
+    return detect_masks_on_crops([crop], network)[0]
 
 
-def judge(pixels, face, network=None):
-    """Judge one face of a photo.
+def detect_mask(pixels, face, network=None):
+    """Detect masks on one face of a photo.
 
     Args:
         pixels: uint8 RGB, H×W×3.
         face: a :class:`~maskhub.faces.detect.Face` in it.
-        network: as in :func:`judge_crops`.
+        network: as in :func:`detect_masks_on_crops`.
 
     Returns:
-        :class:`Judgement` with the region H×W, exactly 0 outside the face's crop.
+        :class:`MaskDetection` with the region H×W, exactly 0 outside the face's crop.
 
     Raises:
         PhotoError: ``pixels`` isn't uint8 H×W×3.
     """
     if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
         raise PhotoError("the photo must be a uint8 array of shape H×W×3 (RGB).")
-    side = (network or bundled_judge()).config.resolution
+    side = (network or bundled_mask_detector()).config.resolution
     matrix = align.alignment(face, side)
-    found = judge_crop(align.crop(pixels, matrix, side), network)
+    found = detect_mask_on_crop(align.crop(pixels, matrix, side), network)
     size = pixels.shape[1], pixels.shape[0]
     # a photo whose face is smaller than the crop is not sampled finer than the region is smooth: linear will do
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return Judgement(found.presence, cv2.warpAffine(found.region, matrix, size, flags=flags, borderValue=0.0))
+    return MaskDetection(found.presence, cv2.warpAffine(found.region, matrix, size, flags=flags, borderValue=0.0))
 
 
-def bundled_judge():
-    """The :class:`~maskhub.models.judge.MaskJudge` that comes with the package, on the CPU, loaded on first use.
+def bundled_mask_detector():
+    """The bundled :class:`~maskhub.models.mask_detector.MaskDetector`, on the CPU, loaded on first use.
 
     Raises:
         CheckpointError: this copy of maskhub has no weights of it.
@@ -125,9 +133,9 @@ def bundled_judge():
         if "network" not in _loaded:
             import torch
 
-            from maskhub.models.judge import MaskJudge
+            from maskhub.models.mask_detector import MaskDetector
 
-            network = MaskJudge.from_pretrained(BUNDLED, variant="fp16", torch_dtype=torch.float32)
+            network = MaskDetector.from_pretrained(BUNDLED, variant="fp16", torch_dtype=torch.float32)
             _loaded["network"] = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
         return _loaded["network"]
 

@@ -1,24 +1,24 @@
-"""Train the mask judge: is a mask worn on an aligned crop, and which pixels does it cover?
+"""Train the mask detector: is a mask worn on an aligned crop, and which pixels does it cover?
 
-    python train_scripts/train_judge.py --recipe train_scripts/recipes/judge.yaml \\
-        --unmasked FACES/unmasked --masked FACES/masked --output runs/judge
+    python train_scripts/train_mask_detector.py --recipe train_scripts/recipes/mask-detector.yaml \\
+        --unmasked FACES/unmasked --masked FACES/masked --output runs/mask-detector
 
 --unmasked are photos of unmasked faces, on which masks are drawn by rule as it goes; --masked are aligned crops of
 people who really wear masks. Stop it when you like: the same command with --resume latest goes on exactly where the
-last checkpoint stood. The finished judge lies in OUTPUT/judge.
+last checkpoint stood. The finished detector lies in OUTPUT/detector.
 """
 
 import sys
 
 from maskhub.errors import MaskHubError
-from maskhub.training.judge import JudgeConfig, JudgeTraining
 from maskhub.training.launch import parse
+from maskhub.training.mask_detector import MaskDetectorConfig, MaskDetectorTraining
 
 
 def main(args=None):
     """Train; returns the exit code."""
     try:
-        print(f"wrote {JudgeTraining(parse(JudgeConfig, __doc__, args)).run()}")
+        print(f"wrote {MaskDetectorTraining(parse(MaskDetectorConfig, __doc__, args)).run()}")
     except MaskHubError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

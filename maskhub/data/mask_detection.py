@@ -1,9 +1,9 @@
-"""Training samples of the mask judge: crops with and without masks, and what is known of each.
+"""Training samples of the mask detector: crops with and without masks, and what is known of each.
 
-    data = JudgedCrops(open_source("unmasked"), open_source("masked"), resolution=128, seed=0, batch_size=8)
-    batches = judged_batches(data, workers=1)   # {"images", "plain": 4N×3×R×R, "region": 4N×1×R×R, ...}
+    data = MaskDetectionCrops(open_source("unmasked"), open_source("masked"), resolution=128, seed=0, batch_size=8)
+    batches = mask_detection_batches(data, workers=1)   # {"images", "plain": 4N×3×R×R, "region": 4N×1×R×R, ...}
 
-Really masked and unmasked photos come from other collections, and a judge would soon tell these by light, blur and
+Really masked and unmasked photos come from other collections, and a detector would soon tell these by light, blur and
 JPEG instead of by masks. So each sample has four crops, two of each class, and in these a collection says nothing about
 the class.
 """
@@ -19,7 +19,7 @@ from maskhub.data.paired import WornPairs
 from maskhub.data.unpaired import UnpairedPhotos, endless_batches
 from maskhub.masks.wear import SHADOW
 
-__all__ = ["CROPS", "JudgedCrops", "judged_batches", "roughen"]
+__all__ = ["CROPS", "MaskDetectionCrops", "mask_detection_batches", "roughen"]
 
 CROPS = 4
 """Crops a sample."""
@@ -30,7 +30,7 @@ VISIBLE = 0.03
 """The share of the crop that a mask must cover to count; whether a mere edge of one is a mask is left open."""
 
 
-class JudgedCrops(IterableDataset):
+class MaskDetectionCrops(IterableDataset):
     """Endless samples of four aligned crops, walked by position as :class:`~maskhub.data.paired.WornPairs`.
 
     1. a face of ``unmasked`` in a rule-made mask, worn wrongly or dyed now and then: masked, region known;
@@ -103,8 +103,8 @@ class JudgedCrops(IterableDataset):
         return {name: torch.stack(values) for name, values in out.items()}
 
 
-def judged_batches(dataset, workers=0, pin_memory=False):
-    """An endless iterator of batches of a :class:`JudgedCrops`; the four crops of each sample lie one after another."""
+def mask_detection_batches(dataset, workers=0, pin_memory=False):
+    """An endless iterator of batches of :class:`MaskDetectionCrops`; each sample gives four crops in a row."""
     for batch in endless_batches(dataset, workers, pin_memory):
         yield {name: values.flatten(0, 1) for name, values in batch.items()}
 

@@ -1,4 +1,4 @@
-"""Samples for the mask judge: what each of the four crops is, decoys, and walking by position."""
+"""Samples for the mask detector: what each of the four crops is, decoys, and walking by position."""
 
 import itertools
 
@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from maskhub.data.decoys import decoy, occlude
-from maskhub.data.judged import JudgedCrops, judged_batches, roughen
+from maskhub.data.mask_detection import MaskDetectionCrops, mask_detection_batches, roughen
 from maskhub.data.masked import Wearing, mask_faces
 from maskhub.data.sources import FolderSource
 from maskhub.faces import align
@@ -21,13 +21,13 @@ def head(astronaut):
 
 
 @pytest.fixture(scope="module")
-def sources(judge_photos):
-    return [FolderSource(judge_photos / name) for name in ("unmasked", "masked")]
+def sources(detect_masks_in_photos):
+    return [FolderSource(detect_masks_in_photos / name) for name in ("unmasked", "masked")]
 
 
 def batches(sources, folder, count, workers=0, **options):
     options = {"resolution": 64, "seed": 4, "batch_size": 2, "cache": folder / "faces.sqlite"} | options
-    return list(itertools.islice(judged_batches(JudgedCrops(*sources, **options), workers), count))
+    return list(itertools.islice(mask_detection_batches(MaskDetectionCrops(*sources, **options), workers), count))
 
 
 def test_the_four_crops_of_a_sample(sources, tmp_path):

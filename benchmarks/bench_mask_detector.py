@@ -1,6 +1,7 @@
-"""How good and how fast the mask judge is: presence by folder, regions of rule-made masks, what must not pass for one.
+r"""How good and how fast the mask detector is: presence by folder, regions of drawn masks, false alarms.
 
-    python benchmarks/bench_judge.py FACES --unmasked celeba synthetic --masked masked [--judge RUN/judge] [--sheet PNG]
+    python benchmarks/bench_mask_detector.py FACES --unmasked celeba synthetic --masked masked \
+        [--detector RUN/detector] [--sheet PNG]
 
 Everything is measured on the tenth of photos that is never trained on, found and aligned as the app does.
 """
@@ -15,15 +16,15 @@ import numpy as np
 import torch
 from PIL import Image
 
-from maskhub import MaskJudge
+from maskhub import MaskDetector
 from maskhub.data.decoys import decoy, occlude
-from maskhub.data.judged import roughen
+from maskhub.data.mask_detection import roughen
 from maskhub.data.masked import Wearing
 from maskhub.data.sources import is_held_out
 from maskhub.faces import align
 from maskhub.faces.detect import detect
 from maskhub.faces.landmarks import landmarks, moved_landmarks
-from maskhub.masks.judge import MASKED, bundled_judge, judge_crop
+from maskhub.masks.detector import MASKED, bundled_mask_detector, detect_mask_on_crop
 from maskhub.masks.styles import WORN
 from maskhub.masks.wear import SHADOW
 
@@ -63,7 +64,7 @@ def presence(faces, network, side, change=None):
         crop = align.crop(pixels, align.alignment(face, side), side)
         if change is not None:
             crop = change(crop, np.random.default_rng((7, number)))
-        out.append(judge_crop(crop, network).presence)
+        out.append(detect_mask_on_crop(crop, network).presence)
     return np.array(out)
 
 
@@ -81,27 +82,27 @@ def pairs(faces, network, side):
             region = ((made.region - SHADOW) / (1 - SHADOW)).clip(0, 1)
             if (region > 0.5).mean() < 0.03:
                 continue
-            judged = judge_crop(made.image, network)
-            rows[worn].append((judged.presence, overlap(judged.region, region), made.style))
+            found = detect_mask_on_crop(made.image, network)
+            rows[worn].append((found.presence, overlap(found.region, region), made.style))
             if worn == WORN[0]:
                 rng = np.random.default_rng((8, number))
-                decoys.append(judge_crop(decoy(bare, region, rng), network).presence)
+                decoys.append(detect_mask_on_crop(decoy(bare, region, rng), network).presence)
                 rough = roughen(made.image, rng)
-                judged = judge_crop(rough, network)
-                rows["correctly, roughened"].append((judged.presence, overlap(judged.region, region), made.style))
+                found = detect_mask_on_crop(rough, network)
+                rows["correctly, roughened"].append((found.presence, overlap(found.region, region), made.style))
     return rows, np.array(decoys)
 
 
 def sheet(faces, network, side, path, count=40):
-    """Crops with the judge's region in red and its presence; a red frame where it is wrong is left to the reader."""
+    """Crops with the detector's region in red and its presence; a red frame where it is wrong is left to the reader."""
     cells = []
     for _, pixels, face in faces[:: max(1, len(faces) // count)][:count]:
         crop = align.crop(pixels, align.alignment(face, side), side)
-        judged = judge_crop(crop, network)
-        red = crop + (np.array([255, 0, 0]) - crop) * (0.5 * judged.region[..., None])
+        found = detect_mask_on_crop(crop, network)
+        red = crop + (np.array([255, 0, 0]) - crop) * (0.5 * found.region[..., None])
         cell = np.ascontiguousarray(np.concatenate([crop, red.astype(np.uint8)]))
         cv2.putText(
-            cell, f"{judged.presence:.2f}", (3, 14), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (255, 255, 0), 1, cv2.LINE_AA
+            cell, f"{found.presence:.2f}", (3, 14), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (255, 255, 0), 1, cv2.LINE_AA
         )
         cells.append(cell)
     cells += [np.zeros_like(cells[0])] * (-len(cells) % 10)
@@ -113,11 +114,11 @@ def main():
     parser.add_argument("faces", type=Path)
     parser.add_argument("--unmasked", nargs="+", default=["celeba", "synthetic"])
     parser.add_argument("--masked", nargs="+", default=["masked"])
-    parser.add_argument("--judge", help="folder of another judge than the package's")
+    parser.add_argument("--detector", help="folder of another detector than the package's")
     parser.add_argument("--sheet", type=Path, help="write masked and unmasked overlays to this PNG and its neighbour")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    network = MaskJudge.from_pretrained(args.judge).eval() if args.judge else bundled_judge()
+    network = MaskDetector.from_pretrained(args.detector).eval() if args.detector else bundled_mask_detector()
     side = network.config.resolution
     everyone, scores = {}, {}
     for folder in [*args.unmasked, *args.masked]:
@@ -152,7 +153,7 @@ def main():
     times = []
     for _ in range(60):
         start = time.process_time()
-        judge_crop(crop, network)
+        detect_mask_on_crop(crop, network)
         times.append(time.process_time() - start)
     line("a crop alone, one core", f"{1000 * np.median(times):.1f} ms of processor time")
     if args.sheet:

@@ -1,11 +1,11 @@
-"""Training of the mask judge: one small network, supervised; a short loop of its own with the state of the large one.
+"""Training of the mask detector: one small network, supervised.
 
 The loss of a batch, B the binary cross-entropy:
 
     L = B(presence)  +  λ_region · (B(region) + 1 − Dice(region))  +  λ_consistency · B(region, teacher's)
 
-The regions of really masked faces are known to nobody. There the judge learns from its own moving average, which sees
-the crop before it is roughened, wherever that is sure: a mean teacher (Tarvainen, Valpola: "Mean teachers are better
+Nobody knows the regions of really masked faces. There the detector learns from its own moving average, which sees the
+crop before it is degraded, wherever that is sure: a mean teacher (Tarvainen, Valpola: "Mean teachers are better
 role models", NeurIPS 2017) with hard labels above a threshold as in FixMatch (Sohn and others, NeurIPS 2020). Dice:
 Milletari and others: "V-Net", 3DV 2016.
 """
@@ -23,16 +23,16 @@ from accelerate.utils import set_seed
 from torch.nn import functional as F
 
 import maskhub
-from maskhub.data.judged import CROPS, JudgedCrops, judged_batches
+from maskhub.data.mask_detection import CROPS, MaskDetectionCrops, mask_detection_batches
 from maskhub.data.paired import cache_folder
 from maskhub.data.sources import open_source
 from maskhub.errors import CheckpointError, ConfigError, DivergenceError
-from maskhub.models.judge import MaskJudge
+from maskhub.models.mask_detector import MaskDetector
 from maskhub.training import state
 from maskhub.training.report import RunReport, sample_sheet
 from maskhub.training.schedule import learning_rate_factor
 
-__all__ = ["JudgeConfig", "JudgeTraining", "judge_losses"]
+__all__ = ["MaskDetectorConfig", "MaskDetectorTraining", "mask_detector_losses"]
 
 SURE = 0.85
 """How sure the teacher must be of a pixel, either way, to teach it."""
@@ -42,15 +42,15 @@ _FREE_ON_RESUME = (
 
 
 @dataclass
-class JudgeConfig:
-    """Train the mask judge."""
+class MaskDetectorConfig:
+    """Train the mask detector."""
 
     unmasked: str = ""
     """Source of unmasked faces: a folder, or user/dataset[:split][@revision][#column] on the Hub."""
     masked: str = ""
     """Source of aligned crops of really masked faces, likewise."""
     output: str = ""
-    """Folder for judge/, checkpoints/, samples/ and metrics.jsonl."""
+    """Folder for detector/, checkpoints/, samples/ and metrics.jsonl."""
     recipe: str | None = None
     """YAML file with values for any of these options; the command line goes over it."""
     resolution: int = 128
@@ -111,12 +111,12 @@ class JudgeConfig:
         return {name: value for name, value in dataclasses.asdict(self).items() if name not in _FREE_ON_RESUME}
 
 
-def judge_losses(presence, region, batch, taught=None):
+def mask_detector_losses(presence, region, batch, taught=None):
     """The terms of the loss, by name.
 
     Args:
         presence, region: logits, N and N×1×H×W.
-        batch: ``presence``, ``region`` and ``known`` of :class:`~maskhub.data.judged.JudgedCrops`.
+        batch: ``presence``, ``region`` and ``known`` of :class:`~maskhub.data.mask_detection.MaskDetectionCrops`.
         taught: the teacher's probabilities N×1×H×W, or None.
 
     Returns:
@@ -142,12 +142,12 @@ def judge_losses(presence, region, batch, taught=None):
     return terms
 
 
-class JudgeTraining:
-    """Trains a :class:`~maskhub.models.judge.MaskJudge`; killed and resumed it ends with the same weights, on a CPU bit
-    for bit.
+class MaskDetectorTraining:
+    """Trains a :class:`~maskhub.models.mask_detector.MaskDetector`; killed and resumed it ends with the same weights,
+    bit for bit on a CPU.
 
     Args:
-        config: :class:`JudgeConfig`, checked.
+        config: :class:`MaskDetectorConfig`, checked.
 
     Raises:
         SourceError, ConfigError, CheckpointError: before the first step.
@@ -158,14 +158,14 @@ class JudgeTraining:
         self.accelerator = Accelerator()
         self.sources = [open_source(spec, config.holdout) for spec in (config.unmasked, config.masked)]
         set_seed(config.seed)
-        self.network = MaskJudge(config.width, config.pyramid, config.resolution)
+        self.network = MaskDetector(config.width, config.pyramid, config.resolution)
         set_seed(config.seed * 1000 + self.accelerator.process_index + 1)
         self.network.to(self.accelerator.device, memory_format=torch.channels_last)
         self.teacher = copy.deepcopy(self.network).eval().requires_grad_(False)
         self.step, self.seen = 0, None
 
     def run(self):
-        """Train to ``max_steps``; returns the folder of the finished judge."""
+        """Train to ``max_steps``; returns the folder of the finished detector."""
         c = self.config
         optimizer = torch.optim.AdamW(self.network.parameters(), lr=c.learning_rate, weight_decay=c.weight_decay)
         self.net, self.optimizer = self.accelerator.prepare(self.network, optimizer)
@@ -187,13 +187,13 @@ class JudgeTraining:
                     saved = self.step
         finally:
             report.close()
-        if saved != self.step or not (self.output / "judge").is_dir():
+        if saved != self.step or not (self.output / "detector").is_dir():
             self._save()
-        return self.output / "judge"
+        return self.output / "detector"
 
     def _batches(self):
         c, accelerator = self.config, self.accelerator
-        data = JudgedCrops(
+        data = MaskDetectionCrops(
             *self.sources,
             c.resolution,
             c.seed,
@@ -203,7 +203,7 @@ class JudgeTraining:
             batch_size=c.batch_size,
             cache=c.cache or cache_folder(self.sources[0]) / "faces.sqlite",
         )
-        return judged_batches(data, c.workers, pin_memory=accelerator.device.type == "cuda")
+        return mask_detection_batches(data, c.workers, pin_memory=accelerator.device.type == "cuda")
 
     def _learning_rate(self):
         warm = min(1.0, (self.step + 1) / max(1, self.config.max_steps // 50))
@@ -222,7 +222,7 @@ class JudgeTraining:
             unknown = batch["known"] == 0
             with torch.no_grad():
                 taught[unknown] = self.teacher(batch["plain"][unknown])[1].float().sigmoid()
-        terms = judge_losses(presence, region, batch, taught)
+        terms = mask_detector_losses(presence, region, batch, taught)
         weights = {"presence": 1.0, "region": c.lambda_region, "consistency": c.lambda_consistency}
         self.accelerator.backward(sum(weights[name] * value for name, value in terms.items()))
         self.accelerator.clip_grad_norm_(self.net.parameters(), 5.0)
@@ -247,13 +247,13 @@ class JudgeTraining:
 
     def _save(self):
         shared = {
-            "networks": {"judge": self.network.state_dict()},
-            "ema": {"judge": self.teacher.state_dict()},
-            "optimizers": {"judge": state.moments(self.optimizer.optimizer)},
+            "networks": {"detector": self.network.state_dict()},
+            "ema": {"detector": self.teacher.state_dict()},
+            "optimizers": {"detector": state.moments(self.optimizer.optimizer)},
         }
         own = {"random": {"cpu": torch.get_rng_state()}}
         record = {
-            "method": "mask-judge",
+            "method": "mask-detector",
             "config": self.config.resumable(),
             "optimizer": self.optimizer.optimizer.state_dict()["param_groups"],
             "versions": {"maskhub": maskhub.__version__, "torch": torch.__version__},
@@ -262,7 +262,7 @@ class JudgeTraining:
         if self.accelerator.is_main_process:
             state.prune_checkpoints(self.output / "checkpoints", keep=2)
             with torch.random.fork_rng(devices=[]):
-                save_judge(self.teacher, self.output / "judge")
+                save_mask_detector(self.teacher, self.output / "detector")
         self.accelerator.wait_for_everyone()
 
     def _start_or_resume(self):
@@ -270,13 +270,13 @@ class JudgeTraining:
         if path is None:
             return
         record, shared, own = state.load_checkpoint(path, self.accelerator.process_index)
-        if record.get("method") != "mask-judge" or record["processes"] != self.accelerator.num_processes or not own:
-            raise CheckpointError(f"{path} is no run of the mask judge with as many processes as this one.")
+        if record.get("method") != "mask-detector" or record["processes"] != self.accelerator.num_processes or not own:
+            raise CheckpointError(f"{path} is no run of the mask detector with as many processes as this one.")
         state.check_same_options(path, self.config.resumable(), record["config"])
         try:
-            self.network.load_state_dict(shared["networks"]["judge"])
-            self.teacher.load_state_dict(shared["ema"]["judge"])
-            state.load_moments(self.optimizer.optimizer, shared["optimizers"]["judge"], record["optimizer"])
+            self.network.load_state_dict(shared["networks"]["detector"])
+            self.teacher.load_state_dict(shared["ema"]["detector"])
+            state.load_moments(self.optimizer.optimizer, shared["optimizers"]["detector"], record["optimizer"])
         except (KeyError, RuntimeError, ValueError) as error:
             raise CheckpointError(f"the checkpoint {path} does not fit this run: {error}") from error
         torch.set_rng_state(own["random"]["cpu"])
@@ -304,8 +304,8 @@ class JudgeTraining:
         sample_sheet([columns]).save(folder / f"step-{self.step:08d}.png")
 
 
-def save_judge(network, folder):
-    """Write a judge for ``from_pretrained``, in float32 and as fp16 variant."""
+def save_mask_detector(network, folder):
+    """Write a detector for ``from_pretrained``, in float32 and as fp16 variant."""
     network.save_pretrained(folder)
     copy.deepcopy(network).half().save_pretrained(folder, variant="fp16")
 

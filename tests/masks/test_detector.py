@@ -1,4 +1,4 @@
-"""The judge that comes with the package: right about the plain cases, regions where they belong, safe from threads."""
+"""The bundled mask detector: right about the plain cases, regions where they belong, safe from threads."""
 
 import threading
 
@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from maskhub import MaskJudge, PhotoError
+from maskhub import MaskDetector, PhotoError
 from maskhub.faces import align
 from maskhub.faces.detect import detect
 from maskhub.masks import STYLES, WORN, wear
-from maskhub.masks import judge as module
-from maskhub.masks.judge import judge, judge_crop, judge_crops
+from maskhub.masks import detector as module
+from maskhub.masks.detector import detect_mask, detect_mask_on_crop, detect_masks_on_crops
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def overlap(a, b):
 
 
 def test_a_bare_face_is_bare(photo):
-    found = judge(*photo)
+    found = detect_mask(*photo)
     assert found.presence < 0.1 and not found.masked
     assert found.region.max() < 0.5
 
@@ -40,7 +40,7 @@ def test_a_bare_face_is_bare(photo):
 def test_a_mask_is_found_where_it_is(photo, style):
     pixels, face = photo
     worn = wear(pixels, face, style=style, seed=3)
-    found = judge(worn.image, face)
+    found = detect_mask(worn.image, face)
     assert found.presence > 0.9 and found.masked
     assert overlap(found.region, worn.region) > 0.75
     assert found.region.shape == pixels.shape[:2] and found.region.dtype == np.float32
@@ -55,8 +55,8 @@ def test_a_mask_is_found_where_it_is(photo, style):
 def test_a_mask_worn_wrongly_is_a_mask(photo, worn):
     pixels, face = photo
     made = wear(pixels, face, style="surgical", colour="blue", seed=1, worn=worn)
-    assert judge(made.image, face).masked
-    assert overlap(judge(made.image, face).region, made.region) > 0.6
+    assert detect_mask(made.image, face).masked
+    assert overlap(detect_mask(made.image, face).region, made.region) > 0.6
 
 
 def test_a_smeared_mouth_and_a_hand_of_skin_are_none(photo):
@@ -67,46 +67,46 @@ def test_a_smeared_mouth_and_a_hand_of_skin_are_none(photo):
     skin = np.median(crop[52:62, 40:52].reshape(-1, 3), 0)
     hand = crop.copy()
     cv2.line(hand, (128, 128), (75, 90), skin.tolist(), 16, cv2.LINE_AA)
-    assert [found.masked for found in judge_crops([smeared, hand])] == [False, False]
+    assert [found.masked for found in detect_masks_on_crops([smeared, hand])] == [False, False]
 
 
 def test_crops_of_any_size_alone_and_together(photo):
     pixels, face = photo
     crops = [cropped(wear(pixels, face, style="kn95", seed=1).image, face, side) for side in (64, 128, 300)]
-    together = judge_crops([*crops, cropped(*photo)])
+    together = detect_masks_on_crops([*crops, cropped(*photo)])
     for crop, found in zip(crops, together, strict=False):
-        alone = judge_crop(crop)
+        alone = detect_mask_on_crop(crop)
         assert alone.presence == pytest.approx(found.presence, abs=1e-4)
         assert found.region.shape == crop.shape[:2] and 0 <= found.region.min() <= found.region.max() <= 1
     assert [found.masked for found in together] == [True, True, True, False]
-    assert judge_crops([]) == []
+    assert detect_masks_on_crops([]) == []
 
 
 def test_a_network_of_ones_own(photo):
-    network = MaskJudge(width=4, pyramid=4, resolution=64).eval()
-    assert judge_crop(cropped(*photo), network).region.shape == (128, 128)
-    assert judge(*photo, network).region.shape == (512, 512)
+    network = MaskDetector(width=4, pyramid=4, resolution=64).eval()
+    assert detect_mask_on_crop(cropped(*photo), network).region.shape == (128, 128)
+    assert detect_mask(*photo, network).region.shape == (512, 512)
 
 
 def test_it_is_loaded_once_whichever_thread_is_first(photo, monkeypatch):
     monkeypatch.setattr(module, "_loaded", {})
-    loads, original = [], MaskJudge.from_pretrained.__func__
+    loads, original = [], MaskDetector.from_pretrained.__func__
     monkeypatch.setattr(
-        MaskJudge, "from_pretrained", classmethod(lambda cls, *a, **k: loads.append(a) or original(cls, *a, **k))
+        MaskDetector, "from_pretrained", classmethod(lambda cls, *a, **k: loads.append(a) or original(cls, *a, **k))
     )
     answers, crop = [], cropped(*photo)
-    threads = [threading.Thread(target=lambda: answers.append(judge_crop(crop).presence)) for _ in range(4)]
+    threads = [threading.Thread(target=lambda: answers.append(detect_mask_on_crop(crop).presence)) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert len(loads) == 1 and len(answers) == 4 and len(set(answers)) == 1
-    assert module.bundled_judge().device == torch.device("cpu")
+    assert module.bundled_mask_detector().device == torch.device("cpu")
 
 
 def test_what_is_no_crop_is_refused():
     for bad in (np.zeros((8, 8), np.uint8), np.zeros((8, 8, 3), np.float32), np.zeros((8, 9, 3), np.uint8), None):
         with pytest.raises(PhotoError, match="crop must be"):
-            judge_crop(bad)
+            detect_mask_on_crop(bad)
     with pytest.raises(PhotoError, match="photo must be"):
-        judge(np.zeros((8, 8), np.uint8), None)
+        detect_mask(np.zeros((8, 8), np.uint8), None)
