@@ -9,13 +9,11 @@ import os
 import shutil
 from pathlib import Path
 
+from maskhub.cards import THIS_REPOSITORY
 from maskhub.errors import CheckpointError
 from maskhub.hub_errors import hub_errors
 
 __all__ = ["THIS_REPOSITORY", "hub_errors", "push_folder", "save_pipeline", "training_card"]
-
-THIS_REPOSITORY = "THIS_REPOSITORY"
-"""Stands in a card for the repository's id until it is pushed."""
 
 _PICKLES = {".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"}
 

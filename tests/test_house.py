@@ -13,9 +13,10 @@ ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "maskhub").rglob("*.py"))
 
 # a room may import from itself, from the FLOOR, and from the rooms named here
-FLOOR = {"errors", "files", "hub_errors", "home", "provenance"}
+FLOOR = {"cards", "errors", "files", "hub_errors", "home", "provenance"}
 KNOW_EVERYTHING = {"__init__", "cli", "commands"}
 ALLOWED = {
+    "cards": set(),
     "errors": set(),
     "files": set(),
     "hub_errors": set(),

@@ -1,10 +1,23 @@
 """The card of a paired dataset: what is in it, how it was made, whose terms it carries, and what it can't do."""
 
+from maskhub.cards import THIS_REPOSITORY, DataCard, Section, markdown_table
 from maskhub.masks.styles import STYLES
 
 __all__ = ["dataset_card"]
 
 SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"))
+TITLE = "Pairs of unmasked and masked faces"
+USAGE = f"""from datasets import load_dataset
+
+pairs = load_dataset("{THIS_REPOSITORY}", split="train", streaming=True)
+pair = next(iter(pairs))    # pair["unmasked"], pair["masked"], pair["region"]"""
+LIMITS = """\
+Faces that the detector misses, and those too covered or turned too far for landmarks, have no mask: the set leans to
+clear, frontal faces. Rule-made masks are more regular than worn ones; what is learnt from them should be tested on
+photos of people who wear masks."""
+LICENCE = """\
+The photos carry the terms of their source, and so do these pairs: look there first. Faces are personal data; who
+shares them needs the right to."""
 COLUMNS = {
     "file_name": "the photo's name in the source",
     "face": "the face's number in its photo, largest first",
@@ -30,68 +43,47 @@ def dataset_card(folder, options, features, notes):
         notes: of each shard: ``rows`` and ``failures``.
 
     Returns:
-        Markdown with the Hub's YAML front matter; ``THIS_REPOSITORY`` stands for the repository's id.
+        Markdown with the Hub's YAML front matter; :data:`~maskhub.cards.THIS_REPOSITORY` stands for its id.
     """
-    from huggingface_hub import DatasetCardData
-
     count = sum(note["rows"] for note in notes)
     failed = sum(len(note["failures"]) for note in notes)
     size = sum(path.stat().st_size for path in (folder / "data").glob("*.parquet"))
     source = options["source"]
+    origin = source.split("@")[0].split("#")[0].split(":")[0] if source else None
+    pictures = f"aligned crops of {options['crops']} pixels, one a masked face" if options["crops"] else "whole photos"
+    style = f"a random one of {', '.join(STYLES)}" if options["style"] == "random" else options["style"]
+    link = f"[{source}](https://huggingface.co/datasets/{origin})" if source else "a folder of photos"
+    columns = [(f"`{name}`", COLUMNS.get(name, "of the source")) for name in features]
+    about = f"""\
+{count:,} rows of {pictures}. The masks are drawn by rule with maskhub: fitted to 478 landmarks, turned with the
+head, lit, blurred and grained like the photo. Nobody wore them.
+
+{markdown_table(("column", "what"), columns)}"""
+    made = f"""- source: {link}
+- style: {style}; worn wrongly with probability {options["wrongly_worn"]:g}; {options["portion"]:.0%} of a photo's faces
+- seed {options["seed"]}: the same source, options and version of maskhub give the same rows
+- every masked picture says in its own metadata (XMP) that software put the mask on
+- {failed:,} photos were left out (no face, or damaged): `failures.csv` names them"""
+    sections = [Section("How it was made", made), Section("Limits", LIMITS), Section("Licence", LICENCE)]
+    return DataCard(TITLE, _front(count, size, origin, features), USAGE, about, sections).render()
+
+
+def _front(count, size, origin, features):
     split = {"name": "train", "num_bytes": size, "num_examples": count}
-    front = DatasetCardData(
-        pretty_name="Pairs of unmasked and masked faces",
-        license="other",
-        license_name="terms-of-the-source",
-        license_link="https://huggingface.co/datasets/THIS_REPOSITORY#licence",
-        task_categories=["image-to-image", "image-segmentation", "object-detection"],
-        tags=["maskhub", "face-mask", "synthetic-masks"],
-        size_categories=[next((name for limit, name in SIZES if count < limit), "n>1M")],
-        source_datasets=[source.split("@")[0].split("#")[0].split(":")[0]] if source else None,
-        configs=[{"config_name": "default", "data_files": [{"split": "train", "path": "data/train-*.parquet"}]}],
-        dataset_info={
+    return {
+        "pretty_name": TITLE,
+        "license": "other",
+        "license_name": "terms-of-the-source",
+        "license_link": f"https://huggingface.co/datasets/{THIS_REPOSITORY}#licence",
+        "task_categories": ["image-to-image", "image-segmentation", "object-detection"],
+        "tags": ["maskhub", "face-mask", "synthetic-masks"],
+        "size_categories": [next((name for limit, name in SIZES if count < limit), "n>1M")],
+        "source_datasets": [origin] if origin else None,
+        "configs": [{"config_name": "default", "data_files": [{"split": "train", "path": "data/train-*.parquet"}]}],
+        "dataset_info": {
             "features": features._to_yaml_list(),
             "splits": [split],
             "download_size": size,
             "dataset_size": size,
         },
-    )
-    columns = "\n".join(f"| `{name}` | {COLUMNS.get(name, 'of the source')} |" for name in features)
-    pictures = f"aligned crops of {options['crops']} pixels, one a masked face" if options["crops"] else "whole photos"
-    style = f"a random one of {', '.join(STYLES)}" if options["style"] == "random" else options["style"]
-    link = f"[{source}](https://huggingface.co/datasets/{front.source_datasets[0]})" if source else "a folder of photos"
-    return f"""---
-{front.to_yaml()}
----
-# Pairs of unmasked and masked faces
-
-```python
-from datasets import load_dataset
-
-pairs = load_dataset("THIS_REPOSITORY", split="train", streaming=True)
-pair = next(iter(pairs))    # pair["unmasked"], pair["masked"], pair["region"]
-```
-
-{count:,} rows of {pictures}. The masks are drawn by rule with maskhub: fitted to 478 landmarks, turned with the
-head, lit, blurred and grained like the photo. Nobody wore them.
-
-| column | what |
-|---|---|
-{columns}
-
-## How it was made
-- source: {link}
-- style: {style}; worn wrongly with probability {options["wrongly_worn"]:g}; {options["portion"]:.0%} of a photo's faces
-- seed {options["seed"]}: the same source, options and version of maskhub give the same rows
-- every masked picture says in its own metadata (XMP) that software put the mask on
-- {failed:,} photos were left out (no face, or damaged): `failures.csv` names them
-
-## Limits
-Faces that the detector misses, and those too covered or turned too far for landmarks, have no mask: the set leans to
-clear, frontal faces. Rule-made masks are more regular than worn ones; what is learnt from them should be tested on
-photos of people who wear masks.
-
-## Licence
-The photos carry the terms of their source, and so do these pairs: look there first. Faces are personal data; who
-shares them needs the right to.
-"""
+    }
