@@ -5,7 +5,7 @@
     container.metadata.update(tag.video_metadata())   # PyAV, before the first packet is written
     read_provenance("out.png")                 # Provenance, or None where there is none
 
-Written are XMP (PNG, JPEG, WebP, TIFF, AVIF), with IPTC's ``DigitalSourceType``, the field's term for generated media,
+Written are XMP (PNG, JPEG, WebP, TIFF), with IPTC's ``DigitalSourceType``, the field's term for generated media,
 and beside it what plain viewers show: EXIF ``Software`` and ``ImageDescription``, PNG text ``Software`` and
 ``Description``, a GIF's comment, an MP4's ``comment`` (JSON). BMP can hold nothing. Whoever wants to can take a tag
 away: it informs the honest, it proves nothing.
@@ -26,6 +26,7 @@ from PIL import Image, PngImagePlugin
 
 from maskhub import __version__
 from maskhub.errors import ConfigError, PhotoError
+from maskhub.image_file import open_image
 
 __all__ = ["INVENTED", "RULE", "MarkedImage", "Provenance", "mark", "read_provenance", "save_options"]
 
@@ -163,7 +164,7 @@ def save_options(image, kind):
         return {"pnginfo": info}
     if kind == "GIF":
         return {"comment": json.dumps(tag.as_dict()).encode()}
-    if kind not in ("JPEG", "WEBP", "TIFF", "AVIF"):
+    if kind not in ("JPEG", "WEBP", "TIFF"):
         return {}
     exif = Image.Exif()
     exif[_SOFTWARE], exif[_DESCRIPTION] = tag.software, tag.as_text()
@@ -191,7 +192,7 @@ def read_provenance(source):
     if Path(str(name)).suffix.lower() in _VIDEOS:
         return _of_film(source)
     try:
-        with Image.open(source) as image:
+        with open_image(source) as image:
             found = _parsed(image.info)
             if found is None and image.format == "PNG":
                 image.load()  # text may come after the pixels

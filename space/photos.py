@@ -6,10 +6,10 @@ from pathlib import Path
 
 import gradio as gr
 from gradio.utils import get_upload_folder
-from PIL import Image
 
 from maskhub.errors import PhotoError
 from maskhub.faces.photo import open_photo, rgb_profile
+from maskhub.image_file import open_image
 from maskhub.provenance import save_options
 
 __all__ = [
@@ -173,7 +173,7 @@ def scroll_to(result, problem):
 
 def viewable(path, photo):
     """A file that a browser shows as ``photo`` is: the upload itself where it will do, else a PNG."""
-    with Image.open(path) as image:
+    with open_image(path) as image:
         turned = image.format != "JPEG" and image.getexif().get(ORIENTATION, 1) != 1
         moves = getattr(image, "is_animated", False)
         if image.format in ("JPEG", "PNG", "WEBP") and image.mode in ("RGB", "RGBA", "L") and not (turned or moves):

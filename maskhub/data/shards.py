@@ -31,6 +31,7 @@ from maskhub.errors import ConfigError, PhotoError
 from maskhub.faces import align
 from maskhub.faces.landmarks import moved_landmarks
 from maskhub.faces.photo import open_photo, split_alpha
+from maskhub.image_file import open_image
 from maskhub.provenance import RULE, Provenance, mark
 
 __all__ = ["BuildReport", "build_dataset", "pair_features"]
@@ -282,7 +283,7 @@ def _images(pictures, name):
 
 def _original(row, photo):
     """The photo's own bytes where they show just these pixels and tell nothing about its place and camera."""
-    with Image.open(row.open()) as image:
+    with open_image(row.open()) as image:
         plain = image.format in ("JPEG", "PNG") and image.mode == "RGB" and photo.mode == "RGB"
         if not plain or image.info.get("exif") or getattr(image, "is_animated", False):
             return None

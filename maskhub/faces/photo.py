@@ -5,12 +5,14 @@ animation is taken, and transparency is returned apart so that a pipeline can pu
 """
 
 import os
-import warnings
+import stat
+from contextlib import suppress
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
-from maskhub.errors import PhotoError
+from maskhub.errors import PhotoError, first_line
+from maskhub.image_file import open_image
 
 __all__ = ["MAX_PIXELS", "MIN_SIDE", "PHOTO_SUFFIXES", "open_photo", "rgb_profile", "split_alpha"]
 
@@ -19,6 +21,18 @@ MAX_PIXELS = 120_000_000
 """The largest photo that is decoded, in pixels: above every camera's, below what fills a small machine's memory."""
 MIN_SIDE = 16
 """The smallest side in pixels: below it no face can be seen."""
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""EXIF orientation → what makes it upright."""
+_ORIENTED = {"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"}
+"""Pillow's names of metadata that may tell the orientation; it no longer holds once the pixels are turned."""
 
 
 def open_photo(source):
@@ -53,9 +67,10 @@ def open_photo(source):
             )
         try:
             image.load()
-            return _to_rgb(ImageOps.exif_transpose(image))
-        except (OSError, ValueError, SyntaxError, EOFError) as error:
-            raise PhotoError(f"{name} is damaged or cut short ({error}). Copy or export it again.") from error
+            return _to_rgb(_upright(image))
+        except Exception as error:  # decoders of broken files raise whatever they like
+            reason = first_line(error)
+            raise PhotoError(f"{name} is damaged or cut short ({reason}). Copy or export it again.") from error
     finally:
         if opened:
             image.close()
@@ -94,22 +109,38 @@ def _from_array(array):
 
 def _open(source, name):
     try:
-        with warnings.catch_warnings():
-            # our own limit speaks below, before any pixel is decoded
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            return Image.open(source)
+        if isinstance(source, (str, os.PathLike)) and not stat.S_ISREG(os.stat(source).st_mode):
+            what = "a folder" if os.path.isdir(source) else "a device or pipe"  # reading one may never end
+            raise PhotoError(f"{name} is {what}, not a photo.")
+        return open_image(source)
+    except PhotoError:
+        raise
     except FileNotFoundError as error:
         raise PhotoError(f"there is no file {name}.") from error
-    except IsADirectoryError as error:
-        raise PhotoError(f"{name} is a folder, not a photo.") from error
     except Image.DecompressionBombError as error:
         raise PhotoError(
             f"{name} is over the limit of {MAX_PIXELS // 1_000_000} megapixels. Scale it down first."
         ) from error
     except UnidentifiedImageError as error:
         raise PhotoError(f"{name} is not a picture that can be read (JPEG, PNG, WebP, BMP, TIFF or GIF).") from error
-    except (OSError, ValueError, SyntaxError) as error:
-        raise PhotoError(f"{name} can't be read as a picture ({error}).") from error
+    except Exception as error:  # as above
+        raise PhotoError(f"{name} can't be read as a picture ({first_line(error)}).") from error
+
+
+def _upright(image):
+    """The picture turned by its orientation tag, and without it.
+
+    Not by ``ImageOps.exif_transpose``: that writes all tags again, and fails where any of them is malformed.
+    """
+    orientation = 1
+    with suppress(Exception):  # no tag that can be read
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    turn = _TURNS.get(orientation)
+    if turn is None:
+        return image
+    image = image.transpose(turn)
+    image.info = {key: value for key, value in image.info.items() if key not in _ORIENTED}
+    return image
 
 
 def _to_rgb(image):

@@ -16,7 +16,6 @@ import secrets
 import shutil
 import stat
 import unicodedata
-import warnings
 import zipfile
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,13 +25,12 @@ from PIL import Image
 
 from maskhub.errors import ConfigError, MaskHubError, PhotoError
 from maskhub.faces.photo import PHOTO_SUFFIXES, open_photo, split_alpha
+from maskhub.image_file import open_image
 from maskhub.service.datasets import SPLITS, Datasets
 from maskhub.service.home import check_dataset_name
 
 __all__ = ["Limits", "Report", "receive"]
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
-"""The decoders that an upload may reach: Pillow has many more, and some of them run other programs."""
 METADATA = ("metadata.csv", "metadata.jsonl")
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst")
 MB = 2**20
@@ -266,11 +264,9 @@ class _Upload:
 def _decoded(data, limits):
     """The picture in some bytes, RGB, at most ``limits.side`` a side, whatever its name says."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-                width, height = image.size
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        with open_image(io.BytesIO(data)) as image:
+            width, height = image.size
+    except Image.DecompressionBombError as error:
         raise PhotoError(f"it has more than {limits.pixels // 1_000_000} megapixels.") from error
     except Exception as error:  # decoders of broken files raise whatever they like
         raise PhotoError("it is not a picture that can be read (JPEG, PNG, WebP, BMP, TIFF or GIF).") from error

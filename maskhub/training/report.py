@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
+from maskhub.image_file import open_image
 from maskhub.training.curves import read_metrics
 
 __all__ = ["RunReport", "sample_sheet", "timeline_sheet", "write_curves"]
@@ -182,7 +183,7 @@ def _smooth(values, share=0.03):
 
 
 def _sheet(path):
-    with Image.open(path) as sheet:
+    with open_image(path) as sheet:
         return sheet.convert("RGB")
 
 

@@ -5,10 +5,10 @@ import time
 
 import gradio as gr
 import pandas as pd
-from PIL import Image
 
 from maskhub.data.labelled import parse_attributes
 from maskhub.errors import ConfigError, MaskHubError
+from maskhub.image_file import open_image
 from maskhub.service.datasets import attribute_choices
 from maskhub.service.jobs import Request, max_steps
 from space import photos, rooms
@@ -270,7 +270,7 @@ def _series(lines, what):
 def _picture(path):
     """An update of an image, which is hidden where there is no such file."""
     try:
-        with Image.open(path or "") as image:
+        with open_image(path or "") as image:
             return gr.update(value=image.convert("RGB"), visible=True)
     except OSError:
         return gr.update(value=None, visible=False)

@@ -4,9 +4,9 @@ import time
 
 import gradio as gr
 import numpy as np
-from PIL import Image
 
 from maskhub.errors import MaskHubError
+from maskhub.image_file import open_image
 from maskhub.pipelines.outline import outline
 from space import automatic, photos
 
@@ -115,6 +115,6 @@ def _pair(result, outlined):
     if outlined:
         height, width = result["shape"]
         region = np.unpackbits(result["region"], count=height * width).reshape(height, width)
-        with Image.open(after) as image:
+        with open_image(after) as image:
             after = photos.save_png(outline(image, region), after, "outlined", like=image)
     return result["before"], after

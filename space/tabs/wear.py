@@ -9,6 +9,7 @@ from PIL import Image
 from maskhub.data.masked import Wearing, mask_faces, region_image
 from maskhub.errors import MaskHubError
 from maskhub.faces.photo import split_alpha
+from maskhub.image_file import open_image
 from maskhub.masks import COLOURS, STYLES, WORN
 from maskhub.provenance import RULE, Provenance, mark, read_provenance
 from space import photos
@@ -151,7 +152,7 @@ def _pair(result, overlay):
         return None
     after = result["after"]
     if overlay:
-        with Image.open(after) as image, Image.open(result["region"]) as region:
+        with open_image(after) as image, open_image(result["region"]) as region:
             weight = np.asarray(region, np.float32)[..., None] * (0.6 / 255)
             mixed = np.asarray(image.convert("RGB"), np.float32)
             tinted = Image.fromarray(np.rint(mixed + (TINT - mixed) * weight).astype(np.uint8))

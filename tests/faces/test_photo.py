@@ -1,15 +1,19 @@
 """Whatever a person brings is opened upright and in RGB, or refused in one line."""
 
 import io
+import os
 import struct
 import zlib
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageError
 
-from maskhub import PhotoError, open_photo
-from maskhub.faces.photo import split_alpha
+from maskhub import PhotoError, open_photo, read_provenance
+from maskhub.data.batch import process_folder
+from maskhub.faces.photo import rgb_profile, split_alpha
+from maskhub.image_file import open_image
 
 
 @pytest.fixture
@@ -116,3 +120,146 @@ def test_missing_and_folder(tmp_path):
         open_photo(tmp_path / "none.jpg")
     with pytest.raises(PhotoError, match="folder"):
         open_photo(tmp_path)
+
+
+POSTSCRIPT = b"""%!PS-Adobe-3.0 EPSF-3.0
+%%BoundingBox: 0 0 64 64
+%%EndComments
+(RAN) = 0 0 64 64 rectfill showpage
+%%EOF
+"""
+
+
+@pytest.fixture
+def tool_folder(tmp_path, monkeypatch):
+    """A PATH whose programs, Ghostscript among them, leave a file when they are started."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name in ("gs", "gswin32c", "rsvg-convert"):
+        (tools / name).write_text(f'#!/bin/sh\ntouch "{tools}/started"\n')
+        (tools / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:/usr/bin:/bin")
+    monkeypatch.setattr("PIL.EpsImagePlugin.gs_binary", None)
+    return tools
+
+
+@pytest.mark.parametrize("read", [open_photo, read_provenance, open_image])
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.eps", "a.gif"])
+def test_postscript_never_starts_ghostscript(read, name, tool_folder, tmp_path):
+    (tmp_path / name).write_bytes(POSTSCRIPT)
+    with pytest.raises((PhotoError, UnidentifiedImageError)):
+        read(tmp_path / name)
+    with pytest.raises((PhotoError, UnidentifiedImageError)):
+        read(io.BytesIO(POSTSCRIPT))
+    assert not (tool_folder / "started").exists()
+
+
+@pytest.mark.parametrize("kind", ["TGA", "PPM", "ICO", "PCX", "SGI", "JPEG2000", "DDS"])
+def test_other_formats_are_refused(picture, kind):
+    with pytest.raises(PhotoError, match="not a picture that can be read"):
+        open_photo(saved(picture, kind))
+
+
+def test_devices_and_pipes_are_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    for path in (tmp_path / "pipe.png", "/dev/zero"):
+        with pytest.raises(PhotoError, match="a device or pipe, not a photo"):
+            open_photo(path)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_every_orientation_as_pillow_turns_it_and_only_once(picture, kind, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file = saved(picture, kind, exif=exif, **({"lossless": True} if kind == "WEBP" else {}))
+    with Image.open(file) as image:
+        expected = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    upright = open_photo(file)
+    assert np.array_equal(np.asarray(upright), expected)
+    assert np.array_equal(np.asarray(open_photo(upright)), expected)
+
+
+def exif_with(tag, kind, count, value, orientation=6):
+    """EXIF of an orientation and one entry as given, whether it makes sense or not."""
+    entries = sorted([(0x0112, 3, 1, struct.pack("<HH", orientation, 0)), (tag, kind, count, value)])
+    directory = b"".join(struct.pack("<HHI", *entry[:3]) + entry[3] for entry in entries)
+    return b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", len(entries)) + directory + bytes(4)
+
+
+MALFORMED = {
+    "ResolutionUnit as text": (0x0128, 2, 3, b"ab\0\0"),
+    "ResolutionUnit without a value": (0x0128, 3, 0, bytes(4)),
+    "ResolutionUnit twice": (0x0128, 3, 2, bytes([2, 0, 2, 0])),
+    "XResolution beyond the end": (0x011A, 5, 1, struct.pack("<I", 9999)),
+    "XResolution by zero": (0x011A, 5, 1, struct.pack("<I", 8)),
+    "Software as a double": (0x0131, 12, 1, struct.pack("<I", 8)),
+    "a pointer to itself": (0x8769, 4, 1, struct.pack("<I", 8)),
+    "a pointer as text": (0x8769, 2, 4, b"abc\0"),
+    "an unknown type": (0x0128, 99, 1, bytes(4)),
+}
+
+
+@pytest.mark.parametrize("entry", MALFORMED.values(), ids=MALFORMED)
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_one_malformed_tag_still_gives_an_upright_photo(picture, kind, entry):
+    options = {"lossless": True} if kind == "WEBP" else {}
+    out = open_photo(saved(picture, kind, exif=exif_with(*entry), **options))
+    assert out.size == (40, 64)
+    if kind != "JPEG":
+        assert np.array_equal(np.asarray(out), np.asarray(picture.transpose(Image.Transpose.ROTATE_270)))
+
+
+def test_an_orientation_that_is_none_turns_nothing(picture):
+    for orientation in (0, 9, 65535):
+        assert open_photo(saved(picture, "PNG", exif=exif_with(0x0128, 3, 1, bytes(4), orientation))).size == (64, 40)
+    assert open_photo(saved(picture, "PNG", exif=b"Exif\0\0nonsense")).size == (64, 40)
+
+
+def test_a_batch_goes_on_after_photos_with_malformed_tags(picture, tmp_path):
+    for number, entry in enumerate(MALFORMED.values()):
+        picture.save(tmp_path / f"{number}.jpg", exif=exif_with(*entry))
+    (tmp_path / "bad.jpg").write_bytes(b"\xff\xd8\xff\xe0 not a photo")
+    report = process_folder(tmp_path, tmp_path / "out", lambda path: open_photo(path), progress=False)
+    assert report.made == len(MALFORMED)
+    assert [name for name, _ in report.failures] == ["bad.jpg"]
+
+
+def test_whatever_a_decoder_raises_is_a_photo_error(picture, tmp_path, monkeypatch):
+    picture.save(tmp_path / "a.png")
+    for error in (struct.error("bad"), TypeError("worse"), IndexError(), ZeroDivisionError("zero"), MemoryError()):
+        with monkeypatch.context() as patch, pytest.raises(PhotoError, match="damaged or cut short"):
+            patch.setattr("PIL.PngImagePlugin.PngImageFile.load", Mock(side_effect=error))
+            open_photo(tmp_path / "a.png")
+        with monkeypatch.context() as patch, pytest.raises(PhotoError, match="picture"):
+            patch.setattr("PIL.PngImagePlugin.PngImageFile._open", Mock(side_effect=error))
+            open_photo(tmp_path / "a.png")
+
+
+def text_chunks(size):
+    """A PNG's options that write ``size`` letters of each kind of text."""
+    letters = "x" * size
+    plain, packed, xmp = (PngImagePlugin.PngInfo() for _ in range(3))
+    plain.add_text("prompt", letters)
+    packed.add_text("prompt", letters, zip=True)
+    xmp.add_itxt("XML:com.adobe.xmp", letters, zip=True)
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes() + bytes(size)
+    return {
+        "text": {"pnginfo": plain},
+        "packed": {"pnginfo": packed},
+        "XMP": {"pnginfo": xmp},
+        "ICC": {"icc_profile": profile},
+    }
+
+
+@pytest.mark.parametrize("what", ["text", "packed", "XMP", "ICC"])
+def test_a_png_with_megabytes_beside_its_pixels_is_read(picture, what):
+    out = open_photo(saved(picture, "PNG", **text_chunks(3_000_000)[what]))
+    assert np.array_equal(np.asarray(out), np.asarray(picture))
+    if what == "ICC":
+        assert len(rgb_profile(out)) > 3_000_000
+
+
+def test_text_that_unpacks_to_a_bomb_is_refused(picture):
+    with pytest.raises(PhotoError, match=r"damaged|can't be read"):
+        open_photo(saved(picture, "PNG", **text_chunks(100_000_000)["packed"]))
