@@ -221,7 +221,9 @@ class _Norm(nn.Module):
         self.gain = nn.Parameter(torch.ones(1, channels, 1, 1))
 
     def forward(self, x):
-        return x * (x.square().mean(1, keepdim=True) + 1e-6).rsqrt() * self.gain
+        # trained activations reach 940, whose square overflows half precision
+        scale = (x.float().square().mean(1, keepdim=True) + 1e-6).rsqrt()
+        return x * scale.to(x.dtype) * self.gain
 
 
 class _Block(nn.Module):

@@ -6,6 +6,8 @@ import cv2
 import numpy as np
 import torch
 
+from maskhub.tensors import to_pixels, to_tensor
+
 __all__ = ["Candidate", "agreement_weights", "best_candidates", "refined"]
 
 BATCH = 256
@@ -58,12 +60,12 @@ def best_candidates(generator, face, weights, count=256, keep=8, seed=0):
         list of :class:`Candidate`, best first.
     """
     latents = torch.randn(count, generator.config.latent, generator=torch.Generator().manual_seed(seed))
-    wanted, weigh = _tensors(generator, face, weights)
+    wanted, weigh = _wanted(generator, face, weights)
     errors, images = [], []
     for start in range(0, count, BATCH):
-        made = generator(latents[start : start + BATCH].to(wanted.device, wanted.dtype))
-        errors.append(((made - wanted) ** 2 * weigh).float().sum((1, 2, 3)))
-        images.append(_pixels(made))
+        made = generator(latents[start : start + BATCH].to(generator.device, generator.dtype))
+        errors.append(((made.float() - wanted) ** 2 * weigh).sum((1, 2, 3)))
+        images.append(to_pixels(made))
     errors, images = torch.cat(errors).cpu(), np.concatenate(images)
     best = errors.argsort(stable=True)[:keep].tolist()
     return [Candidate(images[n], latents[n], _rms(errors[n])) for n in best]
@@ -84,31 +86,27 @@ def refined(generator, candidates, face, weights, steps=100, learning_rate=0.05,
     Returns:
         list of :class:`Candidate`, best first.
     """
-    wanted, weigh = _tensors(generator, face, weights)
+    wanted, weigh = _wanted(generator, face, weights)
     with torch.inference_mode(False), torch.enable_grad():
-        latents = torch.stack([candidate.latents for candidate in candidates]).to(wanted).clone().requires_grad_(True)
+        latents = torch.stack([candidate.latents for candidate in candidates])
+        latents = latents.to(generator.device, generator.dtype).clone().requires_grad_(True)
         optimizer = torch.optim.Adam([latents], lr=learning_rate)
         for _ in range(steps):
             optimizer.zero_grad()
-            context = ((generator(latents) - wanted) ** 2 * weigh).float().sum((1, 2, 3))
+            context = ((generator(latents).float() - wanted) ** 2 * weigh).sum((1, 2, 3))
             (context + prior * (latents.float() ** 2).mean(1)).sum().backward()
             optimizer.step()
     with torch.inference_mode():
         made = generator(latents.detach())
-        errors = ((made - wanted) ** 2 * weigh).float().sum((1, 2, 3)).cpu()
-    images, latents = _pixels(made), latents.detach().float().cpu()
+        errors = ((made.float() - wanted) ** 2 * weigh).sum((1, 2, 3)).cpu()
+    images, latents = to_pixels(made), latents.detach().float().cpu()
     return [Candidate(images[n], latents[n], _rms(errors[n])) for n in errors.argsort(stable=True).tolist()]
 
 
-def _tensors(generator, face, weights):
-    wanted = torch.tensor(face).permute(2, 0, 1)
-    wanted = wanted.to(generator.device, generator.dtype) / 127.5 - 1
+def _wanted(generator, face, weights):
+    """The face and each value's weight on the generator's device; in float32, since half rounds such weights off."""
+    wanted = to_tensor(face).to(generator.device)
     return wanted, torch.from_numpy(weights).to(wanted) / 3
-
-
-def _pixels(made):
-    made = (made.float().clamp(-1, 1) + 1) * 127.5
-    return made.round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
 
 
 def _rms(error):

@@ -31,6 +31,7 @@ from maskhub.pipelines.candidates import agreement_weights, best_candidates, ref
 from maskhub.pipelines.fetch import fetch_options, fetch_pipeline, with_variant
 from maskhub.pipelines.tone import blend, kmeans_colours
 from maskhub.provenance import Provenance, mark
+from maskhub.tensors import to_tensor
 
 __all__ = ["GENERATORS", "ReimagingOutput", "ReimagingPipeline", "check_name"]
 
@@ -244,8 +245,8 @@ class ReimagingPipeline(SafeSaving, DiffusionPipeline):
         """
         if self.classifier is None:
             return {}, dict.fromkeys(self.generators, 1 / len(self.generators))
-        pixels = torch.tensor(face).permute(2, 0, 1)[None].to(torch.float32) / 127.5 - 1
-        distribution, attribute = self.classifier.distribution(pixels)[0], self.classifier.config.attribute
+        distribution = self.classifier.distribution(to_tensor(face)[None])[0]
+        attribute = self.classifier.config.attribute
         any_label = 1 / len(distribution)
         scores = {
             name: distribution.get(self.models[name][attribute], 0.0) if attribute in self.models[name] else any_label
