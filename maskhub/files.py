@@ -9,19 +9,48 @@ it is flushed too. So a final name always belongs to something complete. Tempora
         encode(temporary)
     with written_folder("run/pipeline") as temporary:    # replaces an older folder
         pipeline.save_pretrained(temporary)
+
+Waiting for the disk costs milliseconds a file. Whoever writes thousands prepares them and commits many at once::
+
+    pending = [prepare_file(f"out/{name}", data) for name, data in photos]
+    commit(pending)
 """
 
+import errno
 import hashlib
 import os
 import shutil
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from maskhub.errors import WriteError
 
-__all__ = ["append_line", "copy_file", "settle_folder", "sweep", "sync", "write_file", "written_file", "written_folder"]
+__all__ = [
+    "HIDDEN",
+    "Prepared",
+    "append_line",
+    "commit",
+    "copy_file",
+    "discard",
+    "is_running",
+    "make_folder",
+    "prepare_copy",
+    "prepare_file",
+    "remove_folder",
+    "settle_folder",
+    "sweep",
+    "sync",
+    "write_file",
+    "written_file",
+    "written_folder",
+]
+
+HIDDEN = ".maskhub"
+"""The folder within a result that holds what a later run needs; loaders of data sets ignore hidden names."""
 
 PARTIAL = ".partial-"
 """Prefix of temporary names, followed by host, process id, a digest of the final name, and its suffix."""
@@ -29,6 +58,22 @@ REPLACED = ".replaced-"
 """Prefix of a folder that is being replaced, followed by the digest of its name."""
 FOREIGN_AGE = 24 * 3600.0
 """Seconds after which another machine's temporary files count as abandoned: their process can't be looked up."""
+FLUSHES = 16
+"""Files that are flushed at the same time: the disk serves many flushes in little more than the time of one."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A complete file under a temporary name, which :func:`commit` moves to its place.
+
+    Attributes:
+        temporary, path: where it is now, and where it goes.
+        size: in bytes.
+    """
+
+    temporary: Path
+    path: Path
+    size: int
 
 
 def write_file(path, content):
@@ -41,10 +86,81 @@ def write_file(path, content):
     Raises:
         WriteError: no room, no permission, or no such place. An older file is untouched.
     """
-    with written_file(path) as temporary, open(temporary, "wb", buffering=0) as file:
-        remaining = memoryview(content.encode() if isinstance(content, str) else content)
+    commit([prepare_file(path, content)])
+
+
+def prepare_file(path, content):
+    """Write a file under a temporary name beside ``path``; arguments and errors as for :func:`write_file`.
+
+    Returns:
+        :class:`Prepared`, for :func:`commit`.
+    """
+    content = content.encode() if isinstance(content, str) else content
+    with _prepared(path) as temporary, open(temporary, "wb", buffering=0) as file:
+        remaining = memoryview(content)
         while remaining:  # a raw write may be short
             remaining = remaining[file.write(remaining) :]
+    return Prepared(temporary, Path(path), len(content))
+
+
+def prepare_copy(source, target):
+    """As :func:`prepare_file`, with the content and modification time of another file."""
+    with _prepared(target) as temporary:
+        shutil.copy2(source, temporary)
+    return Prepared(temporary, Path(target), temporary.stat().st_size)
+
+
+def commit(files):
+    """Flush prepared files to the disk and move them to their places; returns once all of them are there for good.
+
+    Raises:
+        WriteError: a file could not be flushed or moved; those that were not moved yet are deleted.
+    """
+    files = list(files)
+    try:
+        _sync_all([file.temporary for file in files], files)
+        for file in files:
+            with _write_errors(file.path):
+                os.replace(file.temporary, file.path)
+        folders = {file.path.parent: file for file in files}
+        _sync_all(list(folders), folders.values())
+    except BaseException:
+        discard(files)
+        raise
+
+
+def discard(files):
+    """Delete prepared files that are not to be committed."""
+    for file in files:
+        with suppress(OSError):
+            file.temporary.unlink()
+
+
+@contextmanager
+def _prepared(path):
+    path = Path(path)
+    temporary = _temporary(path)
+    with _write_errors(path):
+        try:
+            make_folder(path.parent)
+            yield temporary
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink()
+            raise
+
+
+def _sync_all(paths, files):
+    def sync_one(path, file):
+        with _write_errors(file.path):
+            sync(path)
+
+    if len(paths) == 1:
+        sync_one(paths[0], next(iter(files)))
+    elif paths:
+        with ThreadPoolExecutor(min(FLUSHES, len(paths))) as threads:
+            for _ in threads.map(sync_one, paths, files):
+                pass
 
 
 @contextmanager
@@ -54,19 +170,9 @@ def written_file(path):
     Raises:
         WriteError: for every ``OSError``, those of the block included.
     """
-    path = Path(path)
-    temporary = _temporary(path)
-    with _write_errors(path):
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            yield temporary
-            sync(temporary)
-            os.replace(temporary, path)
-            sync(path.parent)
-        except BaseException:
-            with suppress(OSError):
-                temporary.unlink()
-            raise
+    with _prepared(path) as temporary:
+        yield temporary
+    commit([Prepared(temporary, Path(path), temporary.stat().st_size)])
 
 
 @contextmanager
@@ -85,7 +191,8 @@ def written_folder(path):
         settle_folder(path)
         shutil.rmtree(temporary, ignore_errors=True)
         try:
-            temporary.mkdir(parents=True)
+            make_folder(path.parent)
+            temporary.mkdir()
             yield temporary
             for file in sorted(temporary.rglob("*"), reverse=True):
                 sync(file)
@@ -111,14 +218,37 @@ def settle_folder(path):
             os.replace(replaced, path)
 
 
+def remove_folder(path):
+    """Delete a folder; it is gone at once, and what a kill leaves of it has a temporary name.
+
+    Raises:
+        WriteError: no permission, or no such folder.
+    """
+    path = Path(path)
+    temporary = _temporary(path)
+    with _write_errors(path):
+        shutil.rmtree(temporary, ignore_errors=True)
+        os.replace(path, temporary)
+        sync(path.parent)
+    shutil.rmtree(temporary, ignore_errors=True)
+
+
+def make_folder(path):
+    """Make a folder and the folders around it where they are missing, for good."""
+    path = Path(path)
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in missing:
+        sync(folder.parent)
+
+
 def copy_file(source, target):
     """Copy a file and its modification time, whole or not at all.
 
     Raises:
         WriteError: as in :func:`write_file`.
     """
-    with written_file(target) as temporary:
-        shutil.copy2(source, temporary)
+    commit([prepare_copy(source, target)])
 
 
 def append_line(file, line):
@@ -130,13 +260,19 @@ def append_line(file, line):
 
 def sync(path):
     """Flush a file or folder to the disk."""
-    if os.name == "nt" and Path(path).is_dir():  # Windows can't open folders, and needs no flush for a rename
+    folder = Path(path).is_dir()
+    if os.name == "nt" and folder:  # Windows can't open folders, and needs no flush for a rename
         return
-    handle = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        # folders that may not be listed, and file systems that can't flush folders
+        if not folder or error.errno not in (errno.EACCES, errno.EINVAL, errno.ENOTSUP):
+            raise
 
 
 def sweep(folder):
@@ -167,16 +303,24 @@ def _host():
 
 
 def _abandoned(path):
-    host, process = path.name.removeprefix(PARTIAL).split("-")[:2]
     try:
+        host, process = path.name.removeprefix(PARTIAL).split("-")[:2]
         if host != _host():
             return time.time() - path.stat().st_mtime > FOREIGN_AGE
-        os.kill(int(process), 0)
-    except (ProcessLookupError, FileNotFoundError, ValueError):
+        return not is_running(int(process))
+    except (FileNotFoundError, ValueError):
         return True
-    except PermissionError:  # somebody else's process, but alive
+
+
+def is_running(process):
+    """Whether there is a process of this id on this machine."""
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
         return False
-    return False
+    except PermissionError:  # somebody else's process, but alive
+        pass
+    return True
 
 
 @contextmanager

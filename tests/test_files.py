@@ -94,3 +94,34 @@ def test_only_what_a_dead_process_left_is_swept(tmp_path):
     os.utime(tmp_path / foreign, (0, 0))
     files.sweep(tmp_path)
     assert sorted(os.listdir(tmp_path)) == sorted([mine, "a.png"])
+
+
+def test_many_files_are_committed_together(tmp_path):
+    pending = [files.prepare_file(tmp_path / "deep" / f"{n % 3}" / f"{n}", str(n)) for n in range(40)]
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and not path.name.startswith(files.PARTIAL)]
+    files.commit(pending)
+    found = sorted(int(path.read_text()) for path in tmp_path.rglob("*") if path.is_file())
+    assert found == list(range(40))
+    discarded = files.prepare_file(tmp_path / "x", "x")
+    files.discard([discarded])
+    assert sorted(os.listdir(tmp_path)) == ["deep"]
+
+
+def test_a_failed_commit_leaves_no_temporary_files(tmp_path, monkeypatch):
+    pending = [files.prepare_file(tmp_path / str(n), "new") for n in range(3)]
+
+    def fail(path):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(files, "sync", fail)
+    with pytest.raises(WriteError, match="could not be written: Input/output error"):
+        files.commit(pending)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_folder_is_removed_at_once(tmp_path):
+    files.write_file(tmp_path / "model" / "a", "x")
+    files.remove_folder(tmp_path / "model")
+    assert os.listdir(tmp_path) == []
+    with pytest.raises(WriteError, match="model could not be written"):
+        files.remove_folder(tmp_path / "model")

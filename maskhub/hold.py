@@ -1,0 +1,77 @@
+"""One run at a time in an output folder.
+
+with hold("out", "maskhub mask"):
+    ...          # a second run gets one line that names this one
+"""
+
+import json
+import os
+import socket
+import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from maskhub.errors import WriteError
+from maskhub.files import HIDDEN, is_running, make_folder, write_file
+
+__all__ = ["hold"]
+
+ORPHANS = 20.0
+"""Seconds to wait for a folder whose holder was killed: its child processes notice that within seconds."""
+
+
+@contextmanager
+def hold(folder, by, name="lock"):
+    """Keep other runs out of an output folder while the block runs. A killed process holds nothing.
+
+    Args:
+        folder: made where it is missing.
+        by: what holds it, for the others' error message, such as ``"maskhub mask"``.
+        name: two runs may hold a folder at once under different names, such as the ranks of one run.
+
+    Raises:
+        WriteError: another run holds it (the message says which), or it can't be written to.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = Path(folder) / HIDDEN / name
+    owner = lock.with_name(f"{name}.json")
+    try:
+        make_folder(lock.parent)
+        held = FileLock(lock)
+        try:
+            held.acquire(timeout=0)
+        except Timeout:
+            held.acquire(timeout=ORPHANS if _gone(_owner(owner)) else 0)
+    except Timeout:
+        who = _named(_owner(owner))
+        raise WriteError(f"{folder} is in use by {who}: wait for it to end, or choose another folder.") from None
+    except OSError as error:
+        raise WriteError(f"{folder} could not be written to: {error.strerror or error}.") from error
+    try:
+        facts = {"by": by, "process": os.getpid(), "host": socket.gethostname()}
+        facts["since"] = time.strftime("%Y-%m-%d %H:%M")
+        write_file(owner, json.dumps(facts) + "\n")
+        yield
+    finally:
+        with suppress(OSError):
+            owner.unlink()
+        held.release()
+
+
+def _owner(path):
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        return facts if isinstance(facts, dict) and isinstance(facts.get("process"), int) else {}
+    except (OSError, ValueError):
+        return {}
+
+
+def _named(owner):
+    if not owner:
+        return "another run"
+    return f"`{owner.get('by')}`, process {owner['process']} on {owner.get('host')}, since {owner.get('since')}"
+
+
+def _gone(owner):
+    return bool(owner) and owner.get("host") == socket.gethostname() and not is_running(owner["process"])
