@@ -16,10 +16,10 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from maskhub.commands.photos import load_pipeline
 from maskhub.evaluation.paired import WornPictures
 from maskhub.evaluation.sets import PictureSet, picture_seed
 from maskhub.evaluation.similarity import change
+from maskhub.pipelines.load import load_pipeline
 
 COLUMNS = 10
 

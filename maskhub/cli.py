@@ -43,8 +43,8 @@ def convert(
         any_size: With these, graphs for any height and width, not for the pipeline's resolution alone.
     """
     if to != "maskhub":
-        from maskhub.commands.photos import load_pipeline
         from maskhub.models.export import FILE, GRAPH
+        from maskhub.pipelines.load import load_pipeline
 
         pipeline, file = load_pipeline(input, "cpu"), FILE if to == "onnx" else GRAPH
         for name, difference in pipeline.export_onnx(output, any_size, weights=to == "onnx").items():

@@ -5,8 +5,9 @@ from typing import Annotated, Literal
 
 import tyro
 
-from maskhub.commands.photos import Input, load_pipeline
+from maskhub.commands.photos import Input
 from maskhub.errors import ConfigError
+from maskhub.pipelines.load import load_pipeline
 
 __all__ = ["card", "pairs", "print_figures", "quality", "report"]
 
@@ -58,11 +59,11 @@ def quality(
         resamples: For the interval of the Fréchet distance.
         device: cpu, cuda, mps, or auto for the best there is.
     """
-    from maskhub.commands.photos import best_device
     from maskhub.evaluation.features import feature_network
     from maskhub.evaluation.quality import measure_quality
     from maskhub.evaluation.report import write_report
     from maskhub.evaluation.sets import PictureSet, picture_seed
+    from maskhub.pipelines.load import best_device
 
     if (generated is None) == (input is None):
         raise ConfigError("give either --generated, or --input for a pipeline to translate.")
@@ -133,7 +134,6 @@ def pairs(
         device: cpu, cuda, mps, or auto for the best there is.
     """
     from maskhub.commands.evaluate_faces import _card, _pipeline
-    from maskhub.commands.photos import best_device
     from maskhub.evaluation.encoders import encoder as find_encoder
     from maskhub.evaluation.features import feature_network
     from maskhub.evaluation.paired import MatchedPictures, WornPictures, measure_pairs
@@ -142,6 +142,7 @@ def pairs(
     from maskhub.evaluation.similarity import LPIPS_FILE, Lpips
     from maskhub.evaluation.trained_against import refuse_trained_against
     from maskhub.models.weights import find_weights
+    from maskhub.pipelines.load import best_device
 
     wanted = _names(measures)
     if not {*wanted} <= {*MEASURES} or not wanted:

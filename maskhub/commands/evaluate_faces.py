@@ -109,9 +109,9 @@ def detection(
         device: Of the pipeline: cpu, cuda, mps, or auto for the best there is.
         output: The report.
     """
-    from maskhub.commands.photos import load_pipeline
     from maskhub.evaluation.detection import measure_detection
     from maskhub.evaluation.detectors import detector
+    from maskhub.pipelines.load import load_pipeline
 
     named = [("unmasked", unmasked), ("masked", masked), ("generated", generated)]
     sources = {name: spec for name, spec in named if spec is not None}
@@ -147,8 +147,8 @@ def cycle(
         device: cpu, cuda, mps, or auto for the best there is.
         output: The report.
     """
-    from maskhub.commands.photos import load_pipeline
     from maskhub.evaluation.cycle import measure_cycle, write_table
+    from maskhub.pipelines.load import load_pipeline
 
     sources = {name: spec for name, spec in (("unmasked", unmasked), ("masked", masked)) if spec is not None}
     if not sources:
@@ -168,9 +168,9 @@ def _names(text):
 
 def _pipeline(model, device):
     """The pipeline, and the folder that it was loaded from."""
-    from maskhub.commands.photos import load_pipeline
     from maskhub.pipelines.face_mask import BUNDLED
     from maskhub.pipelines.fetch import fetch_pipeline
+    from maskhub.pipelines.load import load_pipeline
 
     pipeline = load_pipeline(model, device)
     return pipeline, BUNDLED if model is None else fetch_pipeline(model)

@@ -32,8 +32,8 @@ def masks(
         groups: Metadata columns to give every figure by, such as gender.
         device: cpu, cuda, mps, or auto for the best there is.
     """
-    from maskhub.commands.photos import load_pipeline
     from maskhub.evaluation.masks import masks_report
+    from maskhub.pipelines.load import load_pipeline
 
     if model and not direction:
         raise ConfigError("--model needs --direction mask or unmask.")

@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 import tyro
 
 from maskhub.errors import ConfigError, PhotoError
+from maskhub.pipelines.load import load_pipeline
 
-__all__ = ["Input", "Output", "best_device", "cycle", "load_pipeline", "mask", "outline", "report_line", "unmask"]
+__all__ = ["Input", "Output", "cycle", "mask", "outline", "report_line", "unmask"]
 
 Input = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="INPUT")]
 Output = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUTPUT")]
@@ -249,31 +250,3 @@ def _translate(direction, source, output, model, device, overwrite, provenance, 
         return pipeline(path, direction, seed=number, provenance=provenance)
 
     return report_line(process_folder(source, output, translated, overwrite=overwrite), output)
-
-
-def load_pipeline(model, device, backend="torch"):
-    """The pipeline of a folder or Hub id (None: the bundled one), on a device as the options name it."""
-    from diffusers.utils import logging
-
-    from maskhub.pipelines.face_mask import FaceMaskPipeline
-
-    logging.disable_progress_bar()
-    if model is None:
-        pipeline = FaceMaskPipeline.bundled(backend=backend)
-    else:
-        pipeline = FaceMaskPipeline.from_pretrained(model, backend=backend)
-    return pipeline.to(best_device(device))
-
-
-def best_device(device):
-    """What the option ``--device`` stands for: ``auto`` is the best there is."""
-    import torch
-
-    counts = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available()), "cpu": 1}
-    there = [name for name, count in counts.items() if count]
-    kind, _, number = device.partition(":")
-    if device == "auto":
-        return there[0]
-    if kind not in there or (number and not (number.isdecimal() and int(number) < counts[kind])):
-        raise ConfigError(f"there is no device {device!r} here: it must be auto or {' or '.join(there)}.")
-    return device

@@ -1,0 +1,46 @@
+"""Pipelines and devices by the names that options give them."""
+
+from maskhub.errors import ConfigError
+
+__all__ = ["best_device", "load_pipeline"]
+
+
+def load_pipeline(model, device, backend="torch"):
+    """Load a pipeline as command lines name it.
+
+    Args:
+        model: folder or Hub id; None for the bundled one.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+        backend: of :meth:`FaceMaskPipeline.from_pretrained <maskhub.pipelines.face_mask.FaceMaskPipeline>`.
+
+    Raises:
+        CheckpointError: no such pipeline. ConfigError: no such device.
+    """
+    from diffusers.utils import logging
+
+    from maskhub.pipelines.face_mask import FaceMaskPipeline
+
+    logging.disable_progress_bar()
+    if model is None:
+        pipeline = FaceMaskPipeline.bundled(backend=backend)
+    else:
+        pipeline = FaceMaskPipeline.from_pretrained(model, backend=backend)
+    return pipeline.to(best_device(device))
+
+
+def best_device(device):
+    """The device of a ``--device`` option: ``auto`` is the best one available.
+
+    Raises:
+        ConfigError: this machine has no such device.
+    """
+    import torch
+
+    counts = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available()), "cpu": 1}
+    there = [name for name, count in counts.items() if count]
+    kind, _, number = device.partition(":")
+    if device == "auto":
+        return there[0]
+    if kind not in there or (number and not (number.isdecimal() and int(number) < counts[kind])):
+        raise ConfigError(f"there is no device {device!r} here: it must be auto or {' or '.join(there)}.")
+    return device
