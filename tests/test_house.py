@@ -23,6 +23,7 @@ FLOOR = {
     "home",
     "hub_errors",
     "image_file",
+    "options",
     "provenance",
     "tensors",
 }
@@ -36,6 +37,7 @@ ALLOWED = {
     "hub_errors": set(),
     "provenance": set(),
     "home": set(),
+    "options": set(),
     "image_file": set(),
     "models": set(),
     "tensors": set(),

@@ -58,7 +58,7 @@ def build(
     report = build_dataset(
         source,
         output,
-        Wearing(style, wrongly_worn, portion, seed, colour),
+        Wearing(style=style, wrongly_worn=wrongly_worn, portion=portion, seed=seed, colour=colour),
         crops=crops,
         shard_size=shard_size,
         workers=workers,

@@ -56,7 +56,7 @@ def mask(
     """
     from maskhub.data.masked import Wearing
 
-    wearing = Wearing(style, wrongly_worn, portion, seed, colour)
+    wearing = Wearing(style=style, wrongly_worn=wrongly_worn, portion=portion, seed=seed, colour=colour)
     if model is not None:
         if wearing != Wearing(seed=seed) or regions or boxes != "none" or workers is not None:
             raise ConfigError(

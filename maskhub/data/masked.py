@@ -8,64 +8,58 @@ number of workers, and a run that was broken off and begun again, give the same 
 
 import hashlib
 from dataclasses import dataclass, replace
+from typing import Annotated, Literal
 
 import numpy as np
+import tyro
 from PIL import Image
+from pydantic import Field, model_validator
 
 from maskhub.errors import ConfigError, NoFaceError
 from maskhub.faces.detect import detect
 from maskhub.faces.landmarks import landmarks
 from maskhub.masks.styles import COLOURS, STYLES, WORN
 from maskhub.masks.wear import wear
+from maskhub.options import Count, OptionSet, Share
 
-__all__ = ["Masked", "Wearing", "mask_faces", "region_image", "seed_of"]
+__all__ = ["MaskOptions", "Masked", "Wearing", "mask_faces", "region_image", "seed_of"]
 
 REACH = 1.6
 """How much of the photo about a face the mask may use: this many sizes of the face's box to each side of its middle."""
 
 
-@dataclass(frozen=True)
-class Wearing:
-    """Who wears what.
-
-    Args:
-        style: a name of :data:`maskhub.masks.STYLES`, or ``random``.
-        wrongly_worn: probability, 0 to 1, that a mask is worn wrongly: one of the last three of
-            :data:`maskhub.masks.WORN`, each as likely.
-        portion: share of a photo's faces that get a mask, above 0 to 1; at least one does.
-        seed: whole number from 0.
-        colour: a name of :data:`maskhub.masks.COLOURS` for the style, or ``random``.
-        worn: a name of :data:`maskhub.masks.WORN` for every mask, or None: by ``wrongly_worn``.
+class MaskOptions(OptionSet):
+    """Which masks are put on: options that ``maskhub mask``, ``maskhub dataset build`` and training share.
 
     Raises:
-        ConfigError: a value out of its bounds.
+        ConfigError: a bad value, or a colour that the style does not come in.
     """
 
-    style: str = "random"
-    wrongly_worn: float = 0.0
-    portion: float = 1.0
-    seed: int = 0
+    style: Literal[*STYLES, "random"] = "random"
+    """Mask style: surgical, kn95, cup, cloth, patterned, neoprene, or random."""
     colour: str = "random"
-    worn: str | None = None
+    """A colour of that style, such as blue, black or white, or random."""
+    wrongly_worn: Share = 0.0
+    """Probability that a mask is worn wrongly (nose, chin, or nose and mouth out)."""
 
-    def __post_init__(self):
-        if self.style != "random" and self.style not in STYLES:
-            raise ConfigError(f"there is no style {self.style!r}: choose {', '.join(STYLES)} or random.")
+    @model_validator(mode="after")
+    def _check_colour(self):
         if self.colour != "random" and self.colour not in COLOURS.get(self.style, ()):
-            there = (
-                f"{self.style} masks come in {', '.join(COLOURS[self.style])}"
-                if self.style in COLOURS
-                else "name a style too"
-            )
-            raise ConfigError(f"there is no colour {self.colour!r}: {there}.")
-        if self.worn is not None and self.worn not in WORN:
-            raise ConfigError(f"a mask can't be worn {self.worn!r}: choose {', '.join(WORN)}.")
-        if not 0 <= self.wrongly_worn <= 1:
-            raise ConfigError(f"wrongly-worn is {self.wrongly_worn}; it's a probability from 0 to 1.")
-        if not 0 < self.portion <= 1:
-            raise ConfigError(f"portion is {self.portion}; it's a share above 0, up to 1.")
-        if self.seed < 0:
-            raise ConfigError(f"the seed is {self.seed}; it must be 0 or more.")
+            known = COLOURS.get(self.style)
+            hint = f"{self.style} masks come in {', '.join(known)}" if known else "give a --style too"
+            raise ConfigError(f"--colour is {self.colour!r}; {hint}.")
+        return self
+
+
+class Wearing(MaskOptions):
+    """Who wears what."""
+
+    portion: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of a photo's faces that get a mask; at least one does."""
+    seed: Count = 0
+    """The same seed gives the same masks, whatever the number of workers."""
+    worn: Annotated[Literal[*WORN] | None, tyro.conf.Suppress] = None
+    """How every mask is worn; None: by wrongly_worn."""
 
     def way(self, rng):
         """How one mask is worn: a name of :data:`maskhub.masks.WORN`, drawn from a ``numpy.random.Generator``."""

@@ -8,7 +8,7 @@ import io
 import json
 import os
 import shutil
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 
@@ -106,7 +106,7 @@ def mask_source(
     _check_places(spec, output, regions)
     rows = open_rows(spec, [output, *([regions] if regions else [])])
     targets = _targets(rows.names) if rows.folder else {}
-    options = {"source": str(spec) if rows.folder is None else "folder", **asdict(wearing)}
+    options = {"source": str(spec) if rows.folder is None else "folder", **wearing.model_dump()}
     options |= {"regions": regions is not None}
     report, kept_rows, order, places = BatchReport(), {}, {}, set(targets.values())
     if not overwrite:

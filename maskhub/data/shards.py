@@ -12,7 +12,7 @@ import io
 import json
 import os
 from collections import deque
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -87,7 +87,7 @@ def build_dataset(
         raise ConfigError(f"the rank is {rank} of {world}; it must lie between 0 and {world - 1}.")
     rows = open_rows(spec, [output])
     source = rows.spec if rows.folder is None else "folder"
-    options = {"source": source, **asdict(wearing), "crops": crops, "shard_size": shard_size, "world": world}
+    options = {"source": source, **wearing.model_dump(), "crops": crops, "shard_size": shard_size, "world": world}
     _claim(output, options)
     features, names = pair_features(rows, crops)
     report = BuildReport(features=features)

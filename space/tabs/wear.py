@@ -68,7 +68,9 @@ def build(pipe):
         """The masked photo, the region and the record of each face."""
         image = photos.read(path)
         rgb, alpha = split_alpha(image)
-        masked = mask_faces(np.asarray(rgb), Wearing(style, seed=int(seed), colour=colour, worn=worn), "", not everyone)
+        masked = mask_faces(
+            np.asarray(rgb), Wearing(style=style, seed=int(seed), colour=colour, worn=worn), "", not everyone
+        )
         after = Image.fromarray(masked.image)
         if alpha is not None:
             after.putalpha(alpha)

@@ -27,7 +27,7 @@ def pixels(path):
 def test_what_is_picked_is_worn(wear):
     masked, region, faces = wear(ASTRONAUT, "cloth", "navy", "nose-out", True, 7)
     before = pixels(ASTRONAUT)
-    expected = mask_faces(before, Wearing("cloth", seed=7, colour="navy", worn="nose-out"), "")
+    expected = mask_faces(before, Wearing(style="cloth", seed=7, colour="navy", worn="nose-out"), "")
     assert np.array_equal(pixels(masked), expected.image)
     assert np.array_equal(pixels(masked)[pixels(region) == 0], before[pixels(region) == 0])
     assert [(face["style"], face["colour"], face["worn"]) for face in faces] == [("cloth", "navy", "nose-out")]

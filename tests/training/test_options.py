@@ -73,7 +73,7 @@ def test_simgan_pre_trains_before_its_stages(tmp_path):
         (SimGANConfig, {"resolution": 40}, "multiple of 16"),
         (Pix2PixConfig, {"masked": ""} | {"depth": 9, "resolution": 256}, "multiple of 512"),
         (Pix2PixConfig, {}, "--masked is not read"),
-        (Pix2PixConfig, {"masked": "", "style": "paper"}, "no style 'paper'"),
+        (Pix2PixConfig, {"masked": "", "style": "paper"}, "--style is 'paper'"),
     ],
 )
 def test_impossible_options(tmp_path, config_class, options, message):

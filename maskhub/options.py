@@ -1,0 +1,187 @@
+"""Options with declared types and ranges: one declaration for Python, the command line and YAML recipes.
+
+    class Options(OptionSet):
+        batch_size: Positive = 1
+        \"\"\"Photos a step.\"\"\"
+        lambda_cycle: Weight = 10.0
+        \"\"\"Weight of the cycle loss.\"\"\"
+
+    Options(batch_size=4)                                    # ConfigError: --batch-size is -1; it must be at least 1.
+    parse(Options, ["--recipe", "run.yaml", "--batch-size", "4"])
+
+A bad value gives the same message wherever it comes from. Marks on a field say more about it: :data:`FREE` options may
+change when a run is resumed, :data:`STAGED` ones in the stages of a recipe.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Annotated, Literal, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from maskhub.errors import ConfigError, first_line
+
+__all__ = [
+    "FREE", "STAGED", "Count", "OptionSet", "Positive", "Rate", "Share", "Weight", "flag", "named", "parse",
+    "read_recipe",
+]  # fmt: skip
+
+
+class Mark(str):
+    """Metadata of a field."""
+
+
+FREE, STAGED = Mark("free"), Mark("staged")
+
+Positive = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Rate = Annotated[float, Field(ge=0, lt=1)]
+"""A decay or a dropout."""
+Weight = Annotated[float, Field(ge=0), STAGED]
+"""Of a term of a loss, which may change in stages."""
+
+
+class OptionSet(BaseModel):
+    """Base of every set of options; values can't be changed, :meth:`replaced` makes a changed copy.
+
+    Raises:
+        ConfigError: an unknown option, or a value of the wrong type or out of range.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+
+    def __init__(self, **values):
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise ConfigError(self._message(error.errors()[0])) from None
+
+    def replaced(self, **changes):
+        """A copy with other values, checked like the first."""
+        return type(self)(**dict(self) | changes)
+
+    @classmethod
+    def marked(cls, mark):
+        """Names of the options with a mark."""
+        return [name for name, field in cls.model_fields.items() if mark in field.metadata]
+
+    @classmethod
+    def _message(cls, problem):
+        name, kind, value = str(problem["loc"][0]), problem["type"], problem["input"]
+        if kind == "extra_forbidden":
+            return f"there is no option {flag(name)}."
+        wanted = _wanted(cls.model_fields[name], problem)
+        return f"{flag(name)} is {value if isinstance(value, (int, float)) else repr(value)}; it must be {wanted}."
+
+
+def flag(name):
+    """An option's name as the command line has it."""
+    return f"--{name.replace('_', '-')}"
+
+
+def _wanted(field, problem):
+    """What a value must be, in words."""
+    kind, context = problem["type"], problem.get("ctx", {})
+    if kind == "literal_error":
+        return f"one of {context['expected'].replace(chr(39), '').replace(' or ', ', ')}"
+    if kind in ("greater_than_equal", "greater_than", "less_than_equal", "less_than"):
+        return _range({name: getattr(m, name) for m in field.metadata for name in ("ge", "gt", "le", "lt")
+                       if getattr(m, name, None) is not None} or context)  # fmt: skip
+    if kind == "multiple_of":
+        return f"a multiple of {context['multiple_of']}"
+    if kind in ("too_short", "too_long", "missing"):
+        return f"{len(get_args(field.annotation))} values"
+    for prefix, words in {
+        "int": "a whole number", "float": "a number", "finite": "a finite number", "bool": "true or false",
+        "string": "text", "tuple": "a list", "list": "a list", "dict": "a mapping", "path": "a path",
+    }.items():  # fmt: skip
+        if kind.startswith(prefix):
+            return words
+    return problem["msg"].removeprefix("Input should be ")
+
+
+def _range(bounds):
+    low, high = bounds.get("ge", bounds.get("gt")), bounds.get("le", bounds.get("lt"))
+    if "ge" in bounds and "le" in bounds:
+        return f"from {low:g} to {high:g}"
+    words = []
+    if low is not None:
+        words.append(f"{'at least' if 'ge' in bounds else 'above'} {low:g}")
+    if high is not None:
+        words.append(f"{'at most' if 'le' in bounds else 'below'} {high:g}")
+    return " and ".join(words)
+
+
+# ---- command line and recipes ----------------------------------------------------------------------------------------
+
+
+def parse(options_class, description=None, args=None):
+    """Read options: defaults, over them the recipe that ``--recipe`` names, over that the command line.
+
+    Raises:
+        ConfigError: an unknown option or a bad value, on the command line or in the recipe.
+    """
+    import tyro
+
+    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    early.add_argument("--recipe")
+    recipe = early.parse_known_args(args)[0].recipe
+    default = read_recipe(recipe, options_class) if recipe else options_class()
+    options, unknown = tyro.cli(
+        options_class, default=default, description=description, args=args, registry=_registry(),
+        return_unknown_args=True,
+    )  # fmt: skip
+    if unknown:
+        raise ConfigError(f"there is no option {unknown[0]}; --help lists them all.")
+    return options
+
+
+def read_recipe(path, options_class):
+    """Options from a YAML file, whose keys may be written with - or _.
+
+    Raises:
+        ConfigError: no such file, not a YAML mapping, an unknown option or a bad value.
+    """
+    import yaml
+
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+    except OSError as error:
+        raise ConfigError(f"the recipe {path} can't be read: {error.strerror}.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"the recipe {path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"the recipe {path} must be a mapping of options to values.")
+    try:
+        return options_class(**named(values))
+    except ConfigError as error:
+        raise ConfigError(f"the recipe {path}: {first_line(error)}.") from error
+
+
+def named(values):
+    """A mapping as YAML gives it, with the options' names in Python as keys."""
+    return {str(key).replace("-", "_"): value for key, value in values.items()}
+
+
+def _registry():
+    """Rules that make tyro hand numbers and choices on as text: the options themselves say what is wrong with them."""
+    from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
+
+    registry = ConstructorRegistry()
+
+    @registry.primitive_rule
+    def as_text(info: PrimitiveTypeInfo):
+        kind = info.type
+        if kind in (int, float):
+            metavar, is_instance = kind.__name__.upper(), lambda value: isinstance(value, (int, float))
+        elif get_origin(kind) is Literal:
+            metavar, is_instance = f"{{{','.join(map(str, get_args(kind)))}}}", lambda value: value in get_args(kind)
+        else:
+            return None
+        return PrimitiveConstructorSpec(
+            nargs=1, metavar=metavar, instance_from_str=lambda texts: texts[0], is_instance=is_instance,
+            str_from_instance=lambda value: [str(value)],
+        )  # fmt: skip
+
+    return registry
