@@ -128,7 +128,7 @@ def draw(source: Spec, output: Output, /) -> int:
     """Write the built-in pixel faces as a folder: PNG files, and metadata.csv with every attribute.
 
     Args:
-        source: builtin:pixel-faces[/light|/medium|/dark][/mask|/scarf|/covered][/biased][/varied][:train|:test|:all].
+        source: builtin:pixel-faces[/light|/medium|/dark][/mask|/scarf|/covered][/uniform|/varied][:train|:test|:all].
         output: Folder for them.
     """
     from maskhub.data.pixel_faces import write_folder

@@ -1,12 +1,12 @@
 """Pixel faces: our own small data set, drawn by code, on which everything can be tried with no download.
 
-    builtin:pixel-faces[/SET][/mask|/scarf|/covered][/biased][/varied][:train|:test|:all]
+    builtin:pixel-faces[/SET][/mask|/scarf|/covered][/uniform|/varied][:train|:test|:all]
 
-Three sets of 32×32 8-bit faces differ in skin tone; each has all 5 × 5 × 5 types of eyes, nose and mouth, 125 faces,
-as the data of the re-imaging paper. Hair (colour and style), eye colour, shirt and background are drawn from a hash of
-the name; with ``biased`` the whole light set has fair hair and blue eyes, the paper's bias. ``varied`` draws each of
-the 125 eight times, 1,000 faces a set. A fifth of the 125 combinations, the same in each set, is the test split: 75
-faces.
+Three sets of 32×32 8-bit faces differ in skin tone; each has all 5 × 5 × 5 types of eyes, nose and mouth, 125 faces.
+Hair (colour and style), eye colour, shirt and background are drawn from a hash of the name. ``uniform`` keeps them the
+same within a set, as the data of the re-imaging thesis does, with its bias: fair hair and blue eyes in the light set,
+black hair and black eyes in the others. ``varied`` draws each of the 125 eight times, 1,000 faces a set. A fifth of the
+125 combinations, the same in each set, is the test split: 75 faces.
 
     face = draw(Attributes("light", "fair", "bob", "blue", "round", "button", "smile"))
     for face in pixel_faces("builtin:pixel-faces/dark/mask:test"):
@@ -65,9 +65,18 @@ HAIR_COLOURS = {  # dark, base, light
     "fair": _ramp("a3752f dcb04e f7dc85"),
     "grey": _ramp("6a6e7c 9da2b0 ccd0d8"),
 }
-EYE_COLOURS = {"brown": "6b4021", "blue": "3f86d0", "green": "4d9350", "grey": "7c8796"}
+EYE_COLOURS = {"brown": "6b4021", "blue": "3f86d0", "green": "4d9350", "grey": "7c8796", "black": "17151f"}
 SHIRTS = {"brick": "b04a3c 843329", "navy": "36466f 252f50", "forest": "47764f 2f5638", "plum": "75497f 54325d"}
 BACKGROUNDS = {"cream": "f4ead5", "sand": "e6d3ae", "rose": "f2d8d8", "mist": "dde2da"}
+
+UNIFORM = {"hair_style": "short", "shirt": "navy", "background": "cream"}
+"""What all faces of the ``uniform`` sets share."""
+UNIFORM_COLOURS = {
+    "light": {"hair_colour": "fair", "eye_colour": "blue"},
+    "medium": {"hair_colour": "black", "eye_colour": "black"},
+    "dark": {"hair_colour": "black", "eye_colour": "black"},
+}
+"""What all faces of one ``uniform`` set share."""
 
 CHOICES = {
     "tone": SETS,
@@ -168,13 +177,13 @@ class BuiltinSpec:
     Attributes:
         sets: which of :data:`SETS`.
         covering: ``"none"``, ``"mask"``, ``"scarf"``, or ``"covered"`` (some of each).
-        biased, varied: see the module.
+        uniform, varied: see the module.
         split: ``"train"``, ``"test"`` or ``"all"``.
     """
 
     sets: tuple = SETS
     covering: str = "none"
-    biased: bool = False
+    uniform: bool = False
     varied: bool = False
     split: str = "train"
 
@@ -189,14 +198,15 @@ class BuiltinSpec:
         words = match[1].split("/")[1:] if match else []
         sets = tuple(word for word in SETS if word in words)
         coverings = [word for word in words if word in (*COVERINGS, "covered")]
-        others = set(words) - set(SETS) - set(coverings) - {"biased", "varied"}
+        ways = [word for word in words if word in ("uniform", "varied")]
+        others = set(words) - set(SETS) - set(coverings) - set(ways)
         split = (match[2] or "train") if match else None
-        if not match or others or len(coverings) > 1 or split not in ("train", "test", "all"):
+        if not match or others or len(coverings) > 1 or len(ways) > 1 or split not in ("train", "test", "all"):
             raise SourceError(
-                f"there is no source {spec}: built in are {NAME}[/light|/medium|/dark][/mask|/scarf|/covered][/biased]"
-                "[/varied][:train|:test|:all]."
+                f"there is no source {spec}: built in are {NAME}[/light|/medium|/dark][/mask|/scarf|/covered]"
+                "[/uniform|/varied][:train|:test|:all]."
             )
-        return cls(sets or SETS, (coverings or ["none"])[0], "biased" in words, "varied" in words, split)
+        return cls(sets or SETS, (coverings or ["none"])[0], "uniform" in ways, "varied" in ways, split)
 
 
 @functools.lru_cache(maxsize=32)
@@ -229,10 +239,12 @@ def _face(wanted, tone, types, split, version):
         return tuple(choices)[int.from_bytes(digest[:8], "big") % len(choices)]
 
     chosen = {key: CHOICES[key][number] for key, number in zip(("eyes", "nose", "mouth"), types, strict=True)}
-    free = ("hair_colour", "hair_style", "eye_colour", "shirt", "background")
-    chosen |= {key: pick(key, CHOICES[key]) for key in free}
-    if wanted.biased and tone == "light":
-        chosen |= {"hair_colour": "fair", "eye_colour": "blue"}
+    if wanted.uniform:
+        chosen |= UNIFORM | UNIFORM_COLOURS[tone]
+    else:
+        free = {key: CHOICES[key] for key in ("hair_colour", "hair_style", "eye_colour", "shirt", "background")}
+        free["eye_colour"] = free["eye_colour"][:-1]  # black came later, and the faces drawn before it stay the same
+        chosen |= {key: pick(key, choices) for key, choices in free.items()}
     face = PixelFace(name, Attributes(tone, **chosen), split)
     if wanted.covering == "none":
         return face

@@ -1,13 +1,15 @@
-"""The dense GAN of the re-imaging paper, for small pictures: fully connected layers alone.
+"""The dense GAN of the re-imaging thesis, for small pictures: fully connected layers only.
 
-Paper 3, its tables for 32×32 faces. What the tables count fixes the layers. Generator, dense layers with their biases:
+Derek Desentz: "Partial Facial Re-imaging Using Generative Adversarial Networks" (Wright State University, 2021), tables
+2 and 3, for 32×32 faces. Generator: three times dense, LeakyReLU, batch norm, in this order; then dense and tanh:
 
-    100·512 + 512  +  512·512 + 512  +  512·1024 + 1024  +  1024·3072 + 3072   = 3,988,480
-    batch norm after all but the last, gain and shift: 2·(512 + 512 + 1024)    =     4,096   3,992,576 trainable
-    its running mean and variance, which are not trained                       =     4,096
+    dense with biases: 100·512 + 512 + 512·512 + 512 + 512·1024 + 1024 + 1024·3072 + 3072   = 3,988,480
+    batch norm, gain and shift: 2·(512 + 512 + 1024)                                        =     4,096
+                                                                      trained in all          3,992,576
+    running mean and variance, not trained                                                  =     4,096
 
-Discriminator: 3072·1024 + 1024  +  1024·256 + 256  +  256·64 + 64  +  64 + 1  = 3,425,665. The tables do not say what
-lies between the layers; ours is LeakyReLU(0.2), as in the dense GANs of the time.
+Discriminator, dense and LeakyReLU: 3072·1024 + 1024 + 1024·256 + 256 + 256·64 + 64 + 64 + 1 = 3,425,665. The thesis
+does not give LeakyReLU's slope; ours is 0.2.
 """
 
 import itertools
@@ -17,7 +19,7 @@ from diffusers.configuration_utils import register_to_config
 from torch import nn
 
 from maskhub.errors import ConfigError
-from maskhub.models.network import Network, check_multiple, check_range
+from maskhub.models.network import Network, check_multiple, check_range, choose
 
 __all__ = ["DenseDiscriminator", "DenseGenerator", "check_latents"]
 
@@ -30,6 +32,8 @@ class DenseGenerator(Network):
         latent: random numbers a picture.
         hidden: sizes of the hidden layers.
         out_channels: of the pictures.
+        order: what follows each hidden layer: ``"activation-norm"`` (the thesis: LeakyReLU, then batch norm) or
+            ``"norm-activation"``.
     """
 
     @register_to_config
@@ -39,16 +43,24 @@ class DenseGenerator(Network):
         latent: int = 100,
         hidden: tuple[int, ...] = (512, 512, 1024),
         out_channels: int = 3,
+        order: str = "activation-norm",
     ):
         super().__init__()
         check_range("resolution", resolution, 4, 128)
+        norm_first = choose("order", order, {"activation-norm": False, "norm-activation": True})
         sizes = [latent, *_sizes(hidden)]
         layers = []
         for before, after in itertools.pairwise(sizes):
-            layers += [nn.Linear(before, after), nn.BatchNorm1d(after), nn.LeakyReLU(0.2)]
+            between = [nn.LeakyReLU(0.2), nn.BatchNorm1d(after)]
+            layers += [nn.Linear(before, after), *(reversed(between) if norm_first else between)]
         layers += [nn.Linear(sizes[-1], out_channels * resolution**2), nn.Tanh()]
         self.stack = nn.Sequential(*layers)
         self.init_weights()
+
+    @classmethod
+    def from_config(cls, config=None, return_unused_kwargs=False, **kwargs):
+        """As in ``diffusers.ConfigMixin``; a config without ``order`` was saved when the norm came first."""
+        return super().from_config({"order": "norm-activation", **config}, return_unused_kwargs, **kwargs)
 
     def forward(self, latents):
         check_latents(latents, self.config.latent)

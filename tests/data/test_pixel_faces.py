@@ -71,12 +71,17 @@ def test_a_covering_covers_its_region_and_nothing_else():
     assert {f.attributes.covering for f in pixel_faces("builtin:pixel-faces/scarf")} == {"scarf"}
 
 
-def test_the_papers_bias_is_an_option():
-    biased = pixel_faces("builtin:pixel-faces/biased:all")
-    light = {(f.attributes.hair_colour, f.attributes.eye_colour) for f in biased if f.attributes.tone == "light"}
-    assert light == {("fair", "blue")}
-    others = [face for face in biased if face.attributes.tone != "light"]
-    assert others == [face for face in pixel_faces(ALL) if face.attributes.tone != "light"]
+def test_uniform_sets_are_those_of_the_thesis():
+    """125 faces, 5 eyes × 5 noses × 5 mouths; all else the same in a set, colours with the thesis's bias."""
+    colours = {"light": ("fair", "blue"), "medium": ("black", "black"), "dark": ("black", "black")}
+    for tone in SETS:
+        faces = pixel_faces(f"builtin:pixel-faces/{tone}/uniform:all")
+        assert len({face.pixels.tobytes() for face in faces}) == 125
+        values = {name: {getattr(face.attributes, name) for face in faces} for name in CHOICES}
+        assert {name for name, found in values.items() if len(found) > 1} == {"eyes", "nose", "mouth"}
+        assert (values["hair_colour"], values["eye_colour"]) == tuple({colour} for colour in colours[tone])
+    styles = {face.attributes.hair_style for face in pixel_faces("builtin:pixel-faces/uniform:all")}
+    assert len(styles) == 1  # the sets have the same structures
 
 
 def test_varied_sets_have_a_thousand_faces_of_the_same_split():
@@ -87,7 +92,7 @@ def test_varied_sets_have_a_thousand_faces_of_the_same_split():
     assert not kinds[0] & kinds[1]
 
 
-@pytest.mark.parametrize("spec", ["nonsense", "/nonsense", ":dev", "/mask/scarf", "/light:", "s"])
+@pytest.mark.parametrize("spec", ["nonsense", "/nonsense", ":dev", "/mask/scarf", "/uniform/varied", "/light:", "s"])
 def test_unknown_specs_are_named(spec):
     with pytest.raises(SourceError, match="there is no source builtin:pixel-faces"):
         open_source(f"builtin:pixel-faces{spec}")

@@ -62,6 +62,26 @@ def test_the_papers_layers():
     assert [m.out_channels for m in classifier.modules() if isinstance(m, nn.Conv2d)] == [128, 128, 256, 256]
 
 
+@pytest.mark.parametrize(
+    ("options", "between"),
+    [({}, [nn.LeakyReLU, nn.BatchNorm1d]), ({"order": "norm-activation"}, [nn.BatchNorm1d, nn.LeakyReLU])],
+)
+def test_the_order_of_the_generators_layers(options, between, tmp_path):
+    """Dense, LeakyReLU, batch norm in the thesis; a config saved before there was a choice has the norm first."""
+    generator = DenseGenerator(hidden=(8, 8), latent=4, resolution=4, **options)
+    kinds = [type(layer) for layer in generator.stack]
+    assert kinds == [nn.Linear, *between, nn.Linear, *between, nn.Linear, nn.Tanh]
+    generator.save_pretrained(tmp_path)
+    assert [type(layer) for layer in DenseGenerator.from_pretrained(tmp_path).stack] == kinds
+    config = json.loads((tmp_path / "config.json").read_text())
+    del config["order"]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    if options:
+        again = DenseGenerator.from_pretrained(tmp_path)
+        assert all(torch.equal(a, b) for a, b in zip(again.parameters(), generator.parameters(), strict=True))
+        assert [type(layer) for layer in again.stack] == kinds
+
+
 SAME = 1e-5
 """Equal weights give equal outputs up to rounding: math libraries choose their kernels by a tensor's alignment too."""
 
