@@ -10,10 +10,13 @@ __all__ = [
     "attention_loss",
     "cosine_loss",
     "cycle_loss",
+    "distance_loss",
     "gradient_penalty",
+    "half_distances",
     "identity_loss",
     "image_loss",
     "non_mask_change_loss",
+    "pair_distances",
     "r1_penalty",
 ]
 
@@ -69,9 +72,46 @@ def r1_penalty(critic, real):
     return _slopes(critic, real.detach().float().requires_grad_()).square().sum(1).mean()
 
 
-def cycle_loss(there_and_back, original):
-    """Cycle consistency, CycleGAN equation 2, one direction: mean ‖F(G(x)) - x‖₁."""
-    return F.l1_loss(there_and_back.float(), original.float())
+def cycle_loss(there_and_back, original, kind="l1"):
+    """Cycle consistency, CycleGAN equation 2, one direction: mean ‖F(G(x)) - x‖₁, or another distance in its place.
+
+    Args:
+        there_and_back, original: N×C×H×W in [-1, 1].
+        kind: ``"l1"``; ``"l2"``: mean (F(G(x)) - x)²; or ``"log"``: the cross-entropy of the values as brightnesses in
+            [0, 1], less its least value, so that equal pictures have loss 0.
+
+    Raises:
+        ConfigError: another ``kind``.
+    """
+    distance = choose("the cycle loss", kind, {"l1": F.l1_loss, "l2": F.mse_loss, "log": _log_distance})
+    return distance(there_and_back.float(), original.float())
+
+
+def pair_distances(images):
+    """Mean absolute difference of every two images of a batch, N(N-1)/2; ``images`` is N×C×H×W."""
+    first, second = torch.triu_indices(len(images), len(images), offset=1, device=images.device)
+    return (images[first].float() - images[second].float()).abs().flatten(1).mean(1)
+
+
+def half_distances(images):
+    """Mean absolute difference of each image's left and right halves, N; ``images`` is N×C×H×W, W even."""
+    left, right = images.float().chunk(2, dim=-1)
+    return (left - right).abs().flatten(1).mean(1)
+
+
+def distance_loss(before, after, before_moments, after_moments):
+    """The distance constraint of Benaim and Wolf: "One-Sided Unsupervised Domain Mapping" (NeurIPS 2017), section 3.
+
+    E |(d(x) - μ_A) / σ_A - (d(G(x)) - μ_B) / σ_B|: images that lie far apart are to do so after translation too. With
+    :func:`pair_distances` d is the distance of two images; with :func:`half_distances` it is the self-distance.
+
+    Args:
+        before, after: the distances d of the same images before and after translation, same shape.
+        before_moments, after_moments: (μ, σ), mean and standard deviation of d over the training photos of the source
+            domain and of the target domain.
+    """
+    scaled = [(d - mean) / std for d, (mean, std) in ((before, before_moments), (after, after_moments))]
+    return F.l1_loss(*scaled)
 
 
 def identity_loss(translated, original):
@@ -84,32 +124,35 @@ def image_loss(made, wanted):
     return F.l1_loss(made.float(), wanted.float())
 
 
-def cosine_loss(made, wanted, reduction="mean"):
-    """One minus the cosine of each pixel's colours, in [0, 2]: the unmasking study's losses in place of pix2pix's L1.
+def cosine_loss(made, wanted, reduction="mean", eps=1e-8):
+    """One minus the cosine of two whole images, which the unmasking study puts in the place of pix2pix's L1.
+
+    1 - x₁·x₂ / max(‖x₁‖ ‖x₂‖, ε), one number in [0, 2] an image: x and a·x with a > 0 have loss 0.
 
     Args:
-        made, wanted: N×3×H×W in [-1, 1]. Taken to [0, 1], where a colour's direction is its hue and saturation; black
-            has no direction, and counts as like another black alone.
-        reduction: ``"mean"`` over all pixels, or ``"sum"`` over the pixels of an image, then the mean over images.
+        made, wanted: N×C×H×W in [-1, 1], each image taken as one vector.
+        reduction: over the images of the batch, ``"mean"`` or ``"sum"``, which is N times the mean.
 
     Raises:
         ConfigError: another ``reduction``.
     """
-    distance = 1 - F.cosine_similarity((made.float() + 1.02) / 2, (wanted.float() + 1.02) / 2, dim=1)
-    return choose("reduction", reduction, {"mean": torch.mean, "sum": lambda d: d.sum((1, 2)).mean()})(distance)
+    made, wanted = made.float().flatten(1), wanted.float().flatten(1)
+    norms = made.norm(dim=1) * wanted.norm(dim=1)
+    cosine = (made * wanted).sum(1) / norms.clamp(min=eps)
+    return choose("reduction", reduction, {"mean": torch.mean, "sum": torch.sum})(1 - cosine)
 
 
 def non_mask_change_loss(made, original, region, distance=None, reach=0.0):
-    """NMC, the two-step study: what changes where there is no mask, mean |G(x) - x| over the uncovered pixels.
+    """NMC, the two-step study: the L1 distance of input and result over the pixels outside the boolean mask region.
 
     Args:
         made, original: N×3×H×W in [-1, 1].
-        region: N×1×H×W in [0, 1]; 1 where the mask covers the face.
+        region: N×1×H×W in [0, 1]; every pixel above 0 belongs to the mask.
         distance: N×1×H×W, each pixel's distance from the region in shares of the image's side.
-        reach: with ``distance``, the penalty rises from 0 at the region's edge to its full weight this far away (what
-            the paper proposes: a shadow beside the mask is no fault); 0: full weight everywhere outside.
+        reach: with ``distance``, the penalty rises from 0 at the region's edge to its full weight this far away, which
+            the study proposes: a shadow beside the mask is no fault. 0: full weight everywhere outside.
     """
-    weight = 1 - region.float()
+    weight = (region == 0).float()
     if reach > 0:
         weight = weight * (distance.float() / reach).clamp(max=1)
     change = (made.float() - original.float()).abs().mean(1, keepdim=True)
@@ -143,6 +186,11 @@ def _squared_distance(logits, target):
 def _cross_entropy(logits, target):
     logits = logits.float()
     return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, target))
+
+
+def _log_distance(made, wanted):
+    made, wanted = (((x + 1) / 2).clamp(1e-6, 1 - 1e-6) for x in (made, wanted))
+    return F.binary_cross_entropy(made, wanted) - F.binary_cross_entropy(wanted, wanted)
 
 
 def _wasserstein(logits, target):

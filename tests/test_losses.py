@@ -11,10 +11,13 @@ from maskhub.losses import (
     attention_loss,
     cosine_loss,
     cycle_loss,
+    distance_loss,
     gradient_penalty,
+    half_distances,
     identity_loss,
     image_loss,
     non_mask_change_loss,
+    pair_distances,
     r1_penalty,
 )
 
@@ -52,17 +55,49 @@ def test_l1_losses_are_means_in_float32(loss):
     assert loss(a.bfloat16(), b.bfloat16()).dtype == torch.float32
 
 
-def test_cosine_distance_of_colours():
-    red, grey = (torch.full((1, 3, 2, 2), -1.0) for _ in range(2))
-    red[:, 0] = 1.0
-    grey[:] = 0.5
-    assert cosine_loss(red, red).item() == pytest.approx(0, abs=1e-6)
-    # red is (1.01, .01, .01) and grey (.76, .76, .76): the cosine is 1.03 / (√(1.01² + 2 · .01²) · √3)
-    expected = 1 - 1.03 / (math.sqrt(1.01**2 + 2 * 0.01**2) * math.sqrt(3))
-    assert cosine_loss(red, grey).item() == pytest.approx(expected, abs=1e-5)
-    assert cosine_loss(red, grey, "sum").item() == pytest.approx(4 * expected, abs=1e-5)
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("l1", 0.5),
+        ("l2", (0.5**2 + 0.5**2) / 2),
+        # of brightness ¾ where ½ is wanted, and the other way round, less the cross-entropy of each with itself
+        ("log", (math.log(0.5 / 0.75) + math.log(0.5 / 0.25) + 1.5 * math.log(1.5) + 0.5 * math.log(0.5)) / 4),
+    ],
+)
+def test_the_kinds_of_cycle_loss(kind, expected):
+    made, wanted = torch.tensor([[[[0.5, 0.0]]]]), torch.tensor([[[[0.0, 0.5]]]])
+    assert cycle_loss(made, wanted, kind).item() == pytest.approx(expected, rel=1e-4)
+    assert cycle_loss(wanted, wanted, kind).item() == 0
+    with pytest.raises(ConfigError, match="the cycle loss"):
+        cycle_loss(made, wanted, "l3")
+
+
+def test_the_cosine_is_between_whole_images():
+    torch.manual_seed(0)
+    x, y = (torch.rand(4, 3, 5, 5) * 2 - 1 for _ in range(2))
+    assert cosine_loss(x, 0.5 * x).item() == pytest.approx(0, abs=1e-6)
+    assert cosine_loss(x, -x).item() == pytest.approx(2)
+    by_hand = [1 - (a * b).sum() / (a.square().sum() * b.square().sum()).sqrt() for a, b in zip(x, y, strict=True)]
+    assert cosine_loss(x, y).item() == pytest.approx(sum(by_hand).item() / 4, abs=1e-6)
+    assert cosine_loss(x, y, "sum").item() == pytest.approx(4 * cosine_loss(x, y).item(), rel=1e-6)
+    assert cosine_loss(torch.zeros_like(x), y).item() == 1  # ε in the place of a norm of 0
     with pytest.raises(ConfigError, match="reduction"):
-        cosine_loss(red, grey, "max")
+        cosine_loss(x, y, "max")
+
+
+def test_distances_of_pairs_and_halves():
+    images = torch.tensor([0.0, 1.0, 3.0]).view(3, 1, 1, 1).repeat(1, 2, 2, 4)
+    assert pair_distances(images).tolist() == [1, 3, 2]
+    images[..., 2:] += torch.tensor([0.5, 1.0, 2.0]).view(3, 1, 1, 1)
+    assert half_distances(images).tolist() == [0.5, 1, 2]
+
+
+def test_the_distance_constraint():
+    """Distances that keep their place in their domain's distribution cost nothing, whatever its mean and scale."""
+    before = torch.tensor([1.0, 3.0, 2.0])
+    assert distance_loss(before, 10 + 5 * before, (2.0, 1.0), (20.0, 5.0)).item() == 0
+    # standardised: -1, 1, 0 before and -1, 0, 0 after
+    assert distance_loss(before, torch.tensor([15.0, 20, 20]), (2.0, 1.0), (20.0, 5.0)).item() == pytest.approx(1 / 3)
 
 
 def test_the_gradient_penalty_of_a_linear_critic():
@@ -91,6 +126,7 @@ def test_non_mask_change_is_zero_when_nothing_changes_outside():
     assert non_mask_change_loss(x + region, x, region) == 0
     assert non_mask_change_loss(x + 0.25, x, region).item() == pytest.approx(0.25)
     assert non_mask_change_loss(x + 0.25, x, torch.ones(1, 1, 4, 4)) == 0
+    assert non_mask_change_loss(x + region, x, 0.01 * region) == 0  # boolean: any covering at all
 
 
 def test_the_non_mask_change_penalty_grows_with_the_distance():
