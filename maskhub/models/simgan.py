@@ -3,7 +3,8 @@
 Shrivastava, Pfister, Tuzel, Susskind, Wang, Webb: "Learning from Simulated and Unsupervised Images through Adversarial
 Training" (CVPR 2017), section 3 and appendix: the refiner works at full resolution, 4 (small images) or 10 residual
 blocks of 64 channels, so that it changes texture and keeps shape. The mask study uses 4 or 8 blocks with batch norm,
-and a discriminator of five convolutions, two poolings, flatten, batch norm and one fully connected layer.
+and a discriminator of five or seven convolutions, two poolings, flatten, batch norm and one fully connected layer.
+Both networks can begin with the weights of a shallower one, as the study's phases do.
 """
 
 from diffusers.configuration_utils import register_to_config
@@ -43,6 +44,20 @@ class SimGenerator(Network):
         self.tail = nn.Sequential(nn.Conv2d(width, out_channels, 1), nn.Tanh())
         _init_as_keras(self)
 
+    def load_shallower(self, weights):
+        """Load the state dict of a refiner with as many blocks or fewer; the added blocks begin as the identity.
+
+        Raises:
+            RuntimeError: weights of another width or norm, or of more blocks.
+        """
+        _load_with_missing(self, weights, "trunk")
+        given = sum(name.endswith("body.0.weight") for name in weights)
+        for block in self.trunk[given:]:  # what enters a block is never negative: a ReLU or a block came before
+            last = block.body[4] if getattr(block.body[4], "weight", None) is not None else block.body[3]
+            nn.init.zeros_(last.weight)
+            if last.bias is not None:
+                nn.init.zeros_(last.bias)
+
     def forward(self, images):
         check_multiple(images, 1, self.config.in_channels, at_least=4)
         return self.tail(self.trunk(self.head(images)))
@@ -75,12 +90,14 @@ class SimDiscriminator(Network):
         resolution: R in pixels, a multiple of 16, at least 32.
         width: channels of the first convolution; the others scale with it.
         in_channels: of the images.
+        convolutions: 5 or more; those beyond 5 are 3×3 and follow the second pooling.
     """
 
     @register_to_config
-    def __init__(self, resolution: int = 128, width: int = 96, in_channels: int = 3):
+    def __init__(self, resolution: int = 128, width: int = 96, in_channels: int = 3, convolutions: int = 5):
         super().__init__()
         check_range("resolution", resolution, 32, 2048, multiple=16)
+        check_range("convolutions", convolutions, 5, 32)
         second, third = max(1, width * 2 // 3), max(1, width // 3)
         self.features = nn.Sequential(
             nn.Conv2d(in_channels, width, 3, stride=2, padding=1),
@@ -95,15 +112,38 @@ class SimDiscriminator(Network):
             nn.ReLU(),
             nn.Conv2d(third, 2, 1),
         )
+        more = [nn.Conv2d(third, third, 3, padding=1) for _ in range(convolutions - 5)]
+        self.more = nn.Sequential(*(nn.Sequential(convolution, nn.ReLU()) for convolution in more))
         self.head = nn.Sequential(
             nn.Flatten(), nn.BatchNorm1d(2 * (resolution // 16) ** 2), nn.Linear(2 * (resolution // 16) ** 2, 1)
         )
         _init_as_keras(self)
 
+    def load_shallower(self, weights):
+        """Load the state dict of a discriminator with as many convolutions or fewer; added ones begin as the identity.
+
+        Raises:
+            RuntimeError: weights of another width or resolution, or of more convolutions.
+        """
+        _load_with_missing(self, weights, "more")
+        given = sum(name.startswith("more.") and name.endswith("weight") for name in weights)
+        for convolution, _ in self.more[given:]:
+            nn.init.dirac_(convolution.weight)
+            nn.init.zeros_(convolution.bias)
+
     def forward(self, images):
         side = self.config.resolution
         check_multiple(images, side, self.config.in_channels, at_least=side)
-        return self.head(self.features(images))
+        pooled = self.features[:8](images)
+        return self.head(self.features[8:](self.more(pooled)))
+
+
+def _load_with_missing(network, weights, part):
+    """Load a state dict that may lack layers of ``part``."""
+    missing, unexpected = network.load_state_dict(weights, strict=False)
+    wrong = [*unexpected, *(name for name in missing if not name.startswith(f"{part}."))]
+    if wrong:
+        raise RuntimeError(f"weights of another {type(network).__name__}: {', '.join(wrong)}")
 
 
 def _init_as_keras(network):

@@ -35,6 +35,7 @@ SMALL = {
     ),
     "sim": (SimGenerator, {"width": 8, "blocks": 2}),
     "sim-critic": (SimDiscriminator, {"width": 9, "resolution": 32}),
+    "sim-critic-7": (SimDiscriminator, {"width": 9, "resolution": 32, "convolutions": 7}),
     "patch": (PatchDiscriminator, {"width": 8, "layers": 2}),
     "patch-batch-pairs": (PatchDiscriminator, {"width": 8, "norm": "batch", "in_channels": 6}),
     "pixel": (PatchDiscriminator, {"width": 8, "layers": 0}),
@@ -260,3 +261,29 @@ def test_pickles_are_never_written(tmp_path):
     with pytest.raises(ConfigError, match="safetensors only"):
         PatchDiscriminator(width=4, layers=1).save_pretrained(tmp_path, safe_serialization=False)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("kind", "shallow", "deep"),
+    [
+        (SimGenerator, {"width": 8, "blocks": 2}, {"width": 8, "blocks": 4}),
+        (SimGenerator, {"width": 8, "blocks": 1, "norm": "instance"}, {"width": 8, "blocks": 2, "norm": "instance"}),
+        (SimGenerator, {"width": 8, "blocks": 1, "norm": "none"}, {"width": 8, "blocks": 2, "norm": "none"}),
+        (SimDiscriminator, {"width": 9, "resolution": 32}, {"width": 9, "resolution": 32, "convolutions": 7}),
+    ],
+)
+def test_layers_added_by_transfer_change_nothing_and_learn(kind, shallow, deep):
+    """Document 1 goes from 4 to 8 blocks, and from 5 to 7 convolutions, in the middle of its training."""
+    torch.manual_seed(0)
+    before, after = kind(**shallow), kind(**deep)
+    after.load_shallower(before.state_dict())
+    given = torch.rand(4, 3, 32, 32) * 2 - 1
+    assert torch.allclose(after.eval()(given), before.eval()(given), atol=1e-5)
+    optimizer = torch.optim.SGD(after.parameters(), 0.1)
+    after.train()(given).square().sum().backward()
+    optimizer.step()
+    assert not torch.allclose(after.eval()(given), before(given), atol=1e-5)
+    part = after.trunk if kind is SimGenerator else after.more
+    assert all(any(p.grad.abs().sum() > 0 for p in layer.parameters()) for layer in part)
+    with pytest.raises(RuntimeError):
+        before.load_shallower(after.state_dict())
