@@ -45,9 +45,9 @@ class ReimagingOutput(BaseOutput):
     """What became of each face; all are lists with one entry a face.
 
     Attributes:
-        raw: RGB ``PIL.Image``, the generated face that agrees best with the visible pixels.
+        raw: RGB ``PIL.Image``, the generated face that is put in: of the candidates the one that ``sample`` names.
         smoothed: the same in a few colours.
-        clipping: RGBA, the part of it that is put in; all else is transparent.
+        clipping: RGBA, the covered pixels of the face that came in, R×R; everything else is transparent.
         result: the face with its covered pixels replaced, of the size that came in; all other pixels bit-identical.
         faces: the face as the networks saw it, R×R.
         regions: bool R×R, the covered pixels.
@@ -55,7 +55,8 @@ class ReimagingOutput(BaseOutput):
         distributions: what the classifier believes, label → probability; empty without a classifier.
         scores: generator → how well its attributes fit, summing to 1.
         errors: difference of the raw face from the visible pixels, 0 to 255 (weighted root mean square).
-        candidates: the best generated faces of each, best first, ``PIL.Image``.
+        candidates: the generated faces that agree best with the visible pixels, best first, ``PIL.Image``.
+        candidate_errors: the same difference of each candidate.
     """
 
     raw: list
@@ -69,6 +70,7 @@ class ReimagingOutput(BaseOutput):
     scores: list
     errors: list
     candidates: list
+    candidate_errors: list
 
 
 class ReimagingPipeline(SafeSaving, DiffusionPipeline):
@@ -177,6 +179,7 @@ class ReimagingPipeline(SafeSaving, DiffusionPipeline):
         model=None,
         candidates=512,
         keep=8,
+        sample=0,
         refine_steps=0,
         smooth_colours=16,
         tone="palette",
@@ -194,6 +197,7 @@ class ReimagingPipeline(SafeSaving, DiffusionPipeline):
             model: name of the generator, instead of the one whose attributes fit.
             candidates: faces that are generated.
             keep: how many of the best are returned.
+            sample: which of these is put in; 0 is the one that agrees best with the visible pixels.
             refine_steps: of latent optimisation on the best; 0 only chooses among samples.
             smooth_colours: of K-means smoothing; 0 leaves the face as generated.
             tone: how the skin's tone is matched: see :func:`maskhub.pipelines.tone.blend`.
@@ -214,10 +218,12 @@ class ReimagingPipeline(SafeSaving, DiffusionPipeline):
             raise ConfigError(f"there is no generator {model!r}; there are {', '.join(self.generators)}.")
         if candidates < 1 or keep < 1:
             raise ConfigError("candidates and keep must be at least 1.")
+        if not 0 <= sample < min(keep, candidates):
+            raise ConfigError(f"sample is {sample}; it must be from 0 to {min(keep, candidates) - 1}.")
         single = not isinstance(faces, (list, tuple))
         faces = [faces] if single else faces
         regions = [None] * len(faces) if regions is None else [regions] if single else regions
-        output = ReimagingOutput(*([] for _ in range(11)))
+        output = ReimagingOutput(*([] for _ in range(12)))
         for number, (photo, region) in enumerate(zip(faces, regions, strict=True)):
             what = photo if isinstance(photo, (str, Path)) else f"face {number}" if len(faces) > 1 else "the face"
             pixels, alpha = _square(photo, what)
@@ -227,7 +233,7 @@ class ReimagingPipeline(SafeSaving, DiffusionPipeline):
                 raise PhotoError(f"no covering was found on {what}: give its region, or its colours.")
             distribution, scores = self.classify(face)
             made = self._offered(face, region, model, scores, candidates, keep, refine_steps, seed)
-            self._finish(output, pixels, alpha, face, region, made, smooth_colours, tone, seed)
+            self._finish(output, pixels, alpha, face, region, made, sample, smooth_colours, tone, seed)
             output.distributions.append(distribution)
             output.scores.append(scores)
         return output
@@ -268,23 +274,24 @@ class ReimagingPipeline(SafeSaving, DiffusionPipeline):
             found += [replace(candidate, model=name) for candidate in made]
         return sorted(found, key=lambda candidate: candidate.error)[:keep]
 
-    def _finish(self, output, pixels, alpha, face, region, made, smooth_colours, tone, seed):
-        raw = made[0].image
+    def _finish(self, output, pixels, alpha, face, region, made, sample, smooth_colours, tone, seed):
+        chosen, raw = made[sample], made[sample].image
         smoothed = kmeans_colours(raw, smooth_colours, seed) if smooth_colours else raw
         result = blend(face, smoothed, region, tone)
-        clipping = np.dstack([np.where(region[..., None], smoothed, 0).astype(np.uint8), region.astype(np.uint8) * 255])
+        clipping = np.dstack([np.where(region[..., None], face, 0).astype(np.uint8), region.astype(np.uint8) * 255])
         whole = _put_back(pixels, result, region)
         if alpha is not None:
             whole.putalpha(alpha)
         output.raw.append(Image.fromarray(raw))
         output.smoothed.append(Image.fromarray(smoothed))
         output.clipping.append(Image.fromarray(clipping))
-        output.result.append(mark(whole, Provenance("unmask", made[0].model or "maskhub")))
+        output.result.append(mark(whole, Provenance("unmask", chosen.model or "maskhub")))
         output.faces.append(Image.fromarray(face))
         output.regions.append(region)
-        output.models.append(made[0].model)
-        output.errors.append(made[0].error)
+        output.models.append(chosen.model)
+        output.errors.append(chosen.error)
         output.candidates.append([Image.fromarray(candidate.image) for candidate in made])
+        output.candidate_errors.append([candidate.error for candidate in made])
 
 
 def check_name(name):

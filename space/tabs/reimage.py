@@ -27,7 +27,7 @@ WHERE = [
     ("The lower half of the face", "lower"),
 ]
 ABOUT = """The covering is found; a classifier tells which generator guarantees the attributes of this face; that one
-makes faces, and the one that agrees best with all that is visible is smoothed (K-means), clipped to the covered pixels,
+makes faces, and the one that agrees best with all that is visible is smoothed (K-means), cut to the covered pixels,
 put in, and matched to the skin's tone. Every other pixel stays. **What appears is invented**: it is no evidence of what
 anyone looks like. An uploaded face is not kept."""
 
@@ -105,7 +105,7 @@ def build(pipe):
             (face if max(face.size) <= 128 else done.faces[0], *before),
             (done.raw[0], "1 Raw", f"the best of {int(count):,}, off by {done.errors[0]:.0f} of 255"),
             (done.smoothed[0], "2 Smoothed", f"{int(colours)} colours" if colours else "left as it is"),
-            (done.clipping[0], "3 Clipping", "the part that is put in"),
+            (done.clipping[0], "3 Clipping", "what covers the face"),
             (done.result[0], "4 Result", "in the tone of the skin around"),
         ]
         said = f"By {name_of_all.get(done.models[0], done.models[0])}, {time.perf_counter() - start:.1f} s."

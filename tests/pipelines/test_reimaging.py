@@ -159,7 +159,9 @@ def test_the_four_pictures(pipeline):
         result = np.asarray(output.result[number])
         assert (result == face.pixels)[~face.region].all() and (result != face.pixels)[face.region].any()
         assert (output.regions[number] == face.region).all()
-        assert (np.asarray(output.clipping[number])[..., 3] == 255 * face.region).all()
+        clipping = np.asarray(output.clipping[number])  # what was covered in the test picture, and nothing else
+        assert (clipping[..., 3] == 255 * face.region).all()
+        assert (clipping[..., :3][face.region] == face.pixels[face.region]).all()
         assert output.raw[number].size == output.smoothed[number].size == (32, 32)
         assert (
             len(output.candidates[number]) == 3
@@ -171,6 +173,20 @@ def test_the_four_pictures(pipeline):
     assert len(np.unique(np.asarray(output.smoothed[0]).reshape(-1, 3), axis=0)) <= 16
     again = pipeline(faces[0].image, candidates=16, keep=3)
     assert again.result[0].tobytes() == output.result[0].tobytes()
+
+
+def test_another_sample_can_be_picked(pipeline):
+    face = pixel_faces(COVERED)[0]
+    best = pipeline(face.image, candidates=16, keep=3)
+    third = pipeline(face.image, candidates=16, keep=3, sample=2)
+    errors = third.candidate_errors[0]
+    assert errors == best.candidate_errors[0] == sorted(errors) and len(set(errors)) == 3
+    assert third.errors == [errors[2]] and best.errors == [errors[0]]
+    assert third.raw[0].tobytes() == best.candidates[0][2].tobytes() != best.raw[0].tobytes()
+    assert third.result[0].tobytes() != best.result[0].tobytes()
+    for sample in (3, -1):
+        with pytest.raises(ConfigError, match=f"sample is {sample}; it must be from 0 to 2"):
+            pipeline(face.image, candidates=16, keep=3, sample=sample)
 
 
 def test_the_true_face_comes_back_where_the_generator_knows_it():
