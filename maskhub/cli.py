@@ -102,6 +102,9 @@ FAMILIES = {"dataset": "Make datasets of photos.", "evaluate": "Measure pictures
 
 def main(args=None):
     """Run one command and exit with its code."""
+    for stream in (sys.stdout, sys.stderr):  # names of files may be of bytes that are no text
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
     args = list(sys.argv[1:] if args is None else args)
     commands, prog, about = COMMANDS, "maskhub", "Put face masks on photos and take them off."
     if args and args[0] in FAMILIES:  # tyro takes a name of two words for one argument

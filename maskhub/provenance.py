@@ -26,6 +26,7 @@ from PIL import Image, PngImagePlugin
 
 from maskhub import __version__
 from maskhub.errors import ConfigError, PhotoError
+from maskhub.film_file import open_film
 from maskhub.image_file import open_image
 
 __all__ = ["INVENTED", "RULE", "MarkedImage", "Provenance", "mark", "read_provenance", "save_options"]
@@ -184,7 +185,7 @@ def read_provenance(source):
         :class:`Provenance`, or None where there is none (which does not say that nothing was changed).
 
     Raises:
-        PhotoError: not a file, or neither picture nor film.
+        PhotoError, VideoError: not a file, or neither picture nor film.
     """
     if isinstance(source, Image.Image):
         return source.info.get(_KEY) or _parsed(source.info)
@@ -239,10 +240,5 @@ def _from_dict(found):
 
 
 def _of_film(path):
-    import av
-
-    try:
-        with av.open(str(path)) as container:
-            return _from_json(container.metadata.get("comment") or container.metadata.get("COMMENT"))
-    except (OSError, ValueError) as error:  # PyAV's own errors are both
-        raise PhotoError(f"{path} can't be read as a film ({error}).") from error
+    with open_film(path) as container:
+        return _from_json(container.metadata.get("comment") or container.metadata.get("COMMENT"))

@@ -19,16 +19,31 @@ def film(photo, count, across=0, noise=2.0, size=(320, 240), seed=0):
 
 
 def written(
-    path, frames, times=None, *, rate=25, sound=None, codec="libx264", rotate=0, seconds=None, pix_fmt="yuv420p"
+    path,
+    frames,
+    times=None,
+    *,
+    rate=25,
+    sound=None,
+    layout="mono",
+    sound_rate=48000,
+    codec="libx264",
+    kind=None,
+    display=None,
+    seconds=None,
+    shift=0.0,
+    pix_fmt="yuv420p",
 ):
     """Write a film with PyAV.
 
     Args:
-        path: the file; its suffix names the container.
+        path: the file; its suffix names the container where ``kind`` doesn't.
         frames: uint8 H×W×3 each.
         times: milliseconds of each; by ``rate`` if not given.
         sound: codec of a tone as long as the film, or None.
-        rotate: degrees of the display matrix, as PyAV counts them.
+        layout, sound_rate: of that tone.
+        display: its display matrix: arguments of PyAV's ``set_display_rotation``, or ``matrix``, nine integers.
+        shift: seconds that the clock begins at.
     """
     from fractions import Fraction
 
@@ -36,29 +51,34 @@ def written(
 
     frames = list(frames)
     times = [round(1000 * number / rate) for number in range(len(frames))] if times is None else times
-    with av.open(str(path), "w") as out:
+    with av.open(f"file:{path}", "w", format=kind) as out:
         if frames:
             stream = out.add_stream(codec, rate=rate)
             stream.height, stream.width, _ = frames[0].shape
             stream.pix_fmt = pix_fmt
-            stream.codec_context.time_base = stream.time_base = Fraction(1, 1000)
+            unit = Fraction(1, rate) if codec.startswith("mpeg") else Fraction(1, 1000)  # MPEG knows no finer ones
+            stream.codec_context.time_base = stream.time_base = unit
             if codec == "libx264":
                 stream.options = {"crf": "10", "preset": "ultrafast"}
-            if rotate:
-                stream.set_display_rotation(rotate)
+            if display and "matrix" in display:
+                stream.set_display_matrix(display["matrix"])
+            elif display:
+                stream.set_display_rotation(**display)
         length = seconds if seconds is not None else (times[-1] + 1000 / rate) / 1000
-        tone = out.add_stream(sound, rate=48000, layout="mono") if sound else None
+        tone = out.add_stream(sound, rate=sound_rate, layout=layout) if sound else None
         for pixels, time in zip(frames, times, strict=True):
             frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
-            frame.pts, frame.time_base = time, Fraction(1, 1000)
+            frame.pts, frame.time_base = round((time / 1000 + shift) / unit), unit
             out.mux(stream.encode(frame))
         if frames:
             out.mux(stream.encode(None))
         if tone:
-            wave = np.sin(np.arange(int(48000 * length)) * (2 * np.pi * 440 / 48000)).astype(np.float32) * 0.3
+            samples = np.arange(int(sound_rate * length))
+            wave = (np.sin(samples * (2 * np.pi * 440 / sound_rate)) * 0.3).astype(np.float32)
             for start in range(0, len(wave), 1024):
                 part = av.AudioFrame.from_ndarray(wave[None, start : start + 1024], format="fltp", layout="mono")
-                part.sample_rate, part.pts, part.time_base = 48000, start, Fraction(1, 48000)
+                part.sample_rate, part.time_base = sound_rate, Fraction(1, sound_rate)
+                part.pts = start + round(shift * sound_rate)
                 out.mux(tone.encode(part))
             out.mux(tone.encode(None))
     return path

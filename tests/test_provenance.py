@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from maskhub import ConfigError, FaceMaskPipeline, PhotoError, Provenance, read_provenance
+from maskhub import ConfigError, FaceMaskPipeline, PhotoError, Provenance, VideoError, read_provenance
 from maskhub.cli import main
 from maskhub.data.batch import save_photo
 from maskhub.pipelines.outline import outline
@@ -148,5 +148,5 @@ def test_a_films_tags(tmp_path):
                 container.mux(packet)
         assert read_provenance(tmp_path / name) == tag
     (tmp_path / "c.mp4").write_text("no film")
-    with pytest.raises(PhotoError, match="as a film"):
+    with pytest.raises(VideoError, match="as a film"):
         read_provenance(tmp_path / "c.mp4")

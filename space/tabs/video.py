@@ -8,8 +8,9 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 
 from maskhub.errors import MaskHubError, VideoError
+from maskhub.pipelines.film_reading import film_facts
 from maskhub.pipelines.live import FrameTranslator
-from maskhub.pipelines.video import Film, look
+from maskhub.pipelines.video import Film
 from space import photos
 
 __all__ = ["TITLE", "build"]
@@ -94,7 +95,7 @@ def build(pipe):
 
 def check(path):
     """Raise VideoError where a film is over the limits, in words for a visitor."""
-    facts = look(path)
+    facts = film_facts(path)
     rate = facts.frames / facts.seconds if facts.seconds else 0.0
     if facts.seconds > MOST_SECONDS + 0.5:
         raise VideoError(f"This film lasts {facts.seconds:.0f} seconds: cut it to {MOST_SECONDS} at most.")

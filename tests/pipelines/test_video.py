@@ -7,9 +7,10 @@ from films import film, written
 
 from maskhub import ConfigError, VideoError
 from maskhub.cli import main
-from maskhub.pipelines import video
+from maskhub.errors import WriteError
+from maskhub.pipelines.film_reading import UprightFrames, film_facts
 from maskhub.pipelines.live import FrameTranslator, RuleMasker
-from maskhub.pipelines.video import Film, look
+from maskhub.pipelines.video import Film
 from maskhub.provenance import Provenance, read_provenance
 
 
@@ -22,7 +23,7 @@ def frames_of(path):
     with av.open(str(path)) as container:
         read = [(frame.time, frame) for frame in container.decode(video=0)]
         start = read[0][0]
-        pixels = [video.upright(frame) for _, frame in read]
+        pixels = [UprightFrames()(frame) for _, frame in read]
         return [time - start for time, _ in read], pixels
 
 
@@ -81,7 +82,7 @@ def test_a_container_that_cannot_hold_the_sound_gets_it_encoded_anew(clip, tmp_p
 def test_a_film_recorded_lying_is_turned_upright(astronaut, tmp_path, degrees):
     upright = list(film(astronaut, 4, noise=0))
     lying = [np.rot90(frame, -degrees // 90) for frame in upright]
-    source = written(tmp_path / "phone.mp4", lying, rotate=degrees)
+    source = written(tmp_path / "phone.mp4", lying, display={"degrees": degrees})
     seen = []
     work = Film(source, tmp_path / "out.mp4", lambda frame, seconds: seen.append(frame) or frame)
     assert (work.facts.width, work.facts.height) == (320, 240)
@@ -153,7 +154,7 @@ def bad_films(clip, tmp_path):
 def test_a_bad_film_is_one_clear_line(bad_films, tmp_path, capsys):
     for name, words in bad_films.items():
         with pytest.raises(VideoError, match=words):
-            look(tmp_path / name)
+            film_facts(tmp_path / name)
         with pytest.raises(SystemExit) as stop:
             main(["mask", str(tmp_path / name), str(tmp_path / "out.mp4")])
         said = capsys.readouterr().err.strip().splitlines()
@@ -193,7 +194,7 @@ def test_what_cannot_be_written_is_said_at_once(clip, tmp_path):
     with pytest.raises(ConfigError, match="the output is the input"):
         Film(clip, clip, unchanged)
     (tmp_path / "file").touch()
-    with pytest.raises(VideoError, match="could not be"):
+    with pytest.raises(WriteError, match="could not be"):
         list(Film(clip, tmp_path / "file" / "out.mp4", unchanged))
 
 

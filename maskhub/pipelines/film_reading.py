@@ -1,0 +1,215 @@
+"""Reading films: what they hold, their packets on one time line, and their frames upright in ordinary colours.
+
+with open_film("clip.mp4") as container:
+    stream, upright = moving_pictures(container, "clip.mp4"), UprightFrames()
+    for packet in packets(container, [stream], "clip.mp4"):
+        for frame in packet.decode():
+            pixels = upright(frame)            # uint8 RGB, H×W×3
+"""
+
+import contextlib
+from dataclasses import dataclass
+from fractions import Fraction
+
+import av
+import numpy as np
+from av.sidedata.sidedata import Type
+from av.stream import Disposition
+from av.video.reformatter import ColorPrimaries, ColorTrc, Interpolation, VideoReformatter
+
+from maskhub.errors import VideoError, first_line
+from maskhub.film_file import open_film
+
+__all__ = ["EXACT", "FilmFacts", "UprightFrames", "film_facts", "moving_pictures", "packets"]
+
+MAX_PIXELS = 8192 * 4320
+"""Of a frame."""
+EXACT = int(Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT)
+"""How colours are turned to RGB and back; FFmpeg's faster way makes every frame darker by 1 of 255."""
+HDR = (ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67)
+"""PQ and HLG."""
+BACKWARD, FORWARD = 0.1, 10.0
+"""Seconds by which one packet may lie before or after the last of its stream; beyond, the clock has been set anew.
+The limit forward, as ffmpeg's, holds for transport and program streams alone: a screen recording may stand still."""
+CLOCK, WRAP = Fraction(1, 90000), 2**33
+"""Of transport and program streams: the unit, and after how many it begins again."""
+
+
+@dataclass(frozen=True)
+class FilmFacts:
+    """What a film's file says about itself.
+
+    Attributes:
+        width, height: of the upright frame, in pixels.
+        seconds: its length, 0 where unknown.
+        frames: about how many, 0 where unknown.
+        sound: whether there is any.
+        sideways: whether its frames are stored with width and height swapped.
+        converted: whether its colours (HDR or BT.2020) are converted to BT.709.
+    """
+
+    width: int
+    height: int
+    seconds: float
+    frames: int
+    sound: bool
+    sideways: bool = False
+    converted: bool = False
+
+
+def film_facts(source):
+    """The :class:`FilmFacts` of a film.
+
+    Raises:
+        VideoError: it can't be read, or has no moving pictures.
+    """
+    with open_film(source) as container:
+        stream = moving_pictures(container, source)
+        seconds = container.duration / av.time_base if container.duration else 0.0
+        if stream.duration:
+            seconds = float(stream.duration * stream.time_base)
+        frames = stream.frames or round(seconds * float(stream.average_rate or 0))
+        frame = _first_frame(container, stream, source)
+        sideways = _swaps_axes(_orientation(frame))
+        sides = (stream.height, stream.width) if sideways else (stream.width, stream.height)
+        return FilmFacts(*sides, seconds, frames, bool(container.streams.audio), sideways, _beyond_bt709(frame))
+
+
+class UprightFrames:
+    """Turns decoded frames into uint8 RGB, H×W×3: upright, with colours of BT.709.
+
+    HDR (PQ, HLG) is tone-mapped and BT.2020 brought into the smaller gamut by FFmpeg's colour management, whose tables
+    take some seconds at the first such frame; so one object serves a whole film.
+    """
+
+    def __init__(self):
+        self._reformatter = VideoReformatter()
+
+    def __call__(self, frame):
+        options = {}
+        if _beyond_bt709(frame):
+            options = {"dst_color_trc": ColorTrc.BT709, "dst_color_primaries": ColorPrimaries.BT709}
+        rgb = self._reformatter.reformat(frame, format="rgb24", interpolation=EXACT, **options)
+        return _applied(_orientation(frame), rgb.to_ndarray())
+
+
+def moving_pictures(container, source):
+    """The first stream of moving pictures; a cover picture doesn't count.
+
+    Raises:
+        VideoError: there is none, or its frames are too large.
+    """
+    for stream in container.streams.video:
+        if not stream.disposition & Disposition.attached_pic and stream.codec_context is not None:
+            if not 0 < stream.width * stream.height <= MAX_PIXELS:
+                raise VideoError(f"{source} is {stream.width}×{stream.height}: empty or too large.")
+            return stream
+    what = "only sound" if container.streams.audio else "nothing that moves"
+    raise VideoError(f"there are no moving pictures in {source}: {what}.")
+
+
+def packets(container, streams, source):
+    """The packets of some streams of a film, in its order, their times on one line that never turns back.
+
+    Raises:
+        VideoError: the file is damaged or cut short.
+    """
+    timeline = _Timeline(broadcast=bool(container.format.flags & av.format.Flags.ts_discont.value))
+    try:
+        for packet in container.demux(streams):
+            timeline.place(packet)
+            yield packet
+    except av.FFmpegError as error:
+        raise VideoError(f"{source} is damaged or cut short ({first_line(error.strerror or error)}).") from error
+
+
+class _Timeline:
+    """Moves packets in time where the clock of a film jumps, as at the joints of joined recordings.
+
+    All streams jump by the same amount, but not after the same packet: the last pictures of one recording may come
+    after the first sound of the next. So each stream keeps its shift until the newest one fits its packets better.
+
+    Args:
+        broadcast: whether it is a transport or program stream: its clock has 33 bits and may begin anywhere, and a
+            long way forward is a jump too.
+    """
+
+    def __init__(self, broadcast):
+        self.broadcast = broadcast
+        self.clock = self.newest = None
+        self.shifts, self.last, self.ends = {}, {}, {}
+
+    def place(self, packet):
+        """Move one packet; those without a time, such as the last and empty one, stay as they are."""
+        base, number = packet.time_base, packet.stream_index
+        start = packet.dts if packet.dts is not None else packet.pts
+        if start is None or not base:
+            return
+        if self.newest is None:
+            self.newest = -start * base if self.broadcast else 0
+        self.clock = self._unwrapped(start, self.clock, base)
+        shift = self.shifts[number] = self._shift(number, self.clock * base)
+        placed = self.clock + round(shift / base)
+        if packet.pts is not None:
+            packet.pts = placed + self._unwrapped(packet.pts, start, base) - start
+        if packet.dts is not None:
+            packet.dts = placed
+        length = packet.duration * base if packet.duration else max(placed * base - self.last.get(number, 0), 0)
+        self.last[number] = placed * base
+        self.ends[number] = self.last[number] + min(length, 1)
+
+    def _unwrapped(self, ticks, near, base):
+        if not self.broadcast or near is None or base != CLOCK:
+            return ticks
+        return ticks - round((ticks - near) / WRAP) * WRAP
+
+    def _shift(self, number, seconds):
+        if number not in self.last:
+            return self.newest
+        forward = FORWARD if self.broadcast else float("inf")
+        for shift in (self.shifts[number], self.newest):
+            if -BACKWARD <= seconds + shift - self.last[number] <= forward:
+                return shift
+        self.newest = max(self.ends.values()) - seconds  # it goes on where all that came before has ended
+        return self.newest
+
+
+def _first_frame(container, stream, source):
+    for packet in packets(container, [stream], source):
+        with contextlib.suppress(av.FFmpegError):
+            for frame in packet.decode():
+                return frame
+    raise VideoError(f"{source} is damaged: not one of its frames can be read.")
+
+
+def _beyond_bt709(frame):
+    return frame.color_trc in HDR or frame.color_primaries == ColorPrimaries.BT2020
+
+
+def _orientation(frame):
+    """How a frame is turned and mirrored to stand upright, by its display matrix.
+
+    Returns:
+        int 2×2 of a quarter turn or a reflection: the pixel (x, y) goes to this times (x, y), but for a shift.
+    """
+    matrix = frame.side_data.get(Type.DISPLAYMATRIX)
+    if matrix is None:
+        return np.eye(2, dtype=int)
+    a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5].astype(float)
+    given = np.array([[a, c], [b, d]])
+    return max(_ORIENTATIONS, key=lambda turn: float((turn * given).sum()))  # the closest one
+
+
+def _swaps_axes(orientation):
+    return orientation[0, 0] == 0
+
+
+def _applied(orientation, pixels):
+    if _swaps_axes(orientation):
+        pixels = pixels.swapaxes(0, 1)
+    across, down = orientation.sum(1)
+    return np.ascontiguousarray(pixels[::down, ::across])
+
+
+_ORIENTATIONS = [np.array(turn) for i in (1, -1) for j in (1, -1) for turn in ([[i, 0], [0, j]], [[0, i], [j, 0]])]
+"""The eight ways in which a frame can stand; identity first, which a matrix without meaning (all zeros) gets."""

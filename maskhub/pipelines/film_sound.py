@@ -1,0 +1,160 @@
+"""Sound on its way from film to film: copied where the new container takes it, else encoded again."""
+
+import contextlib
+import io
+import math
+from fractions import Fraction
+
+import av
+
+from maskhub.errors import VideoError, first_line
+from maskhub.film_file import open_film
+
+__all__ = ["Sound"]
+
+LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "quad", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
+"""Number of channels → the layout that encoders know it by."""
+STEP = Fraction(1, 1000)
+"""Seconds that copied packets lie apart at least: the coarsest container counts in these."""
+
+
+class Sound:
+    """One stream of sound of a film that is being written.
+
+    Args:
+        source: ``av.AudioStream`` to read from.
+        path: of its film.
+        writer: ``av.container.OutputContainer``.
+        kind: its format's name.
+        codec: name of the encoder for sound that can't be copied.
+
+    Attributes:
+        copied: whether packets are copied as they are.
+
+    Raises:
+        VideoError: the container takes no form of this sound.
+    """
+
+    def __init__(self, source, path, writer, kind, codec):
+        self.source, self.writer, self.kind = source, writer, kind
+        self.name = source.codec_context.name if source.codec_context else "unknown"
+        # an MP4 may hold PCM, but hardly a player plays it
+        self.copied = not (kind == "mp4" and self.name.startswith("pcm_")) and _copies(path, source.index, kind)
+        if self.copied:
+            self.stream = writer.add_stream_from_template(source)
+        else:
+            options = self._encoding(codec)
+            self.stream = writer.add_stream(codec, **options)
+        self.resampler = None
+        self.end = None  # the earliest time of what comes next: copied, in ticks; encoded, in seconds
+
+    def take(self, packet):
+        """Write a packet; returns how many were damaged.
+
+        Raises:
+            VideoError: the container refuses it.
+        """
+        with self._named_errors():
+            return self._copy(packet) if self.copied else self._encode(packet)
+
+    def finish(self):
+        """Write what the encoder still holds."""
+        if not self.copied:
+            with self._named_errors():
+                self._flush()
+                self.writer.mux(self.stream.encode(None))
+
+    def _copy(self, packet):
+        if packet.dts is None or not packet.size:  # the empty packet at the end
+            return 0
+        if self.end is not None:
+            packet.dts = max(packet.dts, self.end)
+        self.end = packet.dts + max(1, round(STEP / packet.time_base))
+        packet.pts = packet.dts if packet.pts is None else max(packet.pts, packet.dts)
+        packet.stream = self.stream
+        self.writer.mux(packet)
+        return 0
+
+    def _encode(self, packet):
+        try:
+            frames = packet.decode()
+        except av.FFmpegError:
+            return 1
+        for frame in frames:
+            if self.end is not None:  # never back in time, which encoders don't take
+                end = math.floor(self.end / frame.time_base)
+                frame.pts = end if frame.pts is None else max(frame.pts, end)
+            if frame.pts is not None:
+                self.end = frame.pts * frame.time_base + Fraction(frame.samples, frame.sample_rate)
+            self._resampled(frame)
+        return 0
+
+    def _resampled(self, frame):
+        given = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if self.resampler is None or self.resampler[0] != given:  # some films change it half-way
+            self._flush()
+            context = self.stream.codec_context
+            self.resampler = given, av.AudioResampler(context.format, context.layout, context.sample_rate)
+        for part in self.resampler[1].resample(frame):
+            self.writer.mux(self.stream.encode(part))
+
+    def _flush(self):
+        if self.resampler:
+            for part in self.resampler[1].resample(None):
+                if part is not None:  # what passes through has nothing left
+                    self.writer.mux(self.stream.encode(part))
+
+    @contextlib.contextmanager
+    def _named_errors(self):
+        try:
+            yield
+        except (av.FFmpegError, ValueError) as error:
+            if isinstance(error, OSError):  # the disk, not the sound
+                raise
+            raise VideoError(f"{self} can't be written: {first_line(error)}.") from error
+
+    def _encoding(self, codec):
+        """Rate and layout for ``add_stream``: the source's, or the closest that the encoder takes."""
+        if self.source.codec_context is None:
+            raise VideoError(f"{self} can't be decoded, nor copied into {self.kind}: leave it out of the film first.")
+        given = self.source.codec_context
+        rates = sorted(av.Codec(codec, "w").audio_rates or [given.sample_rate])
+        rate = next((rate for rate in rates if rate >= given.sample_rate), rates[-1])
+        for layout in (given.layout.name, LAYOUTS.get(given.layout.nb_channels), "stereo", "mono"):
+            options = {"rate": rate, "layout": layout}
+            if layout and _encodes(self.kind, codec, options):
+                return options
+        raise VideoError(f"{self} can't be written to {self.kind}, neither as it is nor as {codec}.")
+
+    def __str__(self):
+        return f"the sound (stream {self.source.index}, {self.name})"
+
+
+def _copies(path, index, kind):
+    """Whether a container of some kind takes a stream as it is: tried in memory with its first packet."""
+    with open_film(path) as reader, _tried() as worked, av.open(io.BytesIO(), "w", format=kind) as trial:
+        source = reader.streams[index]
+        target = trial.add_stream_from_template(source)
+        for packet in reader.demux(source):
+            if packet.size:
+                packet.stream = target
+                trial.mux(packet)
+                break
+    return bool(worked)
+
+
+def _encodes(kind, codec, options):
+    """Whether an encoder and a container take sound in this form."""
+    with _tried() as worked, av.open(io.BytesIO(), "w", format=kind) as trial:
+        trial.add_stream(codec, **options)
+        trial.start_encoding()
+    return bool(worked)
+
+
+@contextlib.contextmanager
+def _tried():
+    """A list that is empty unless the block ends without an error of FFmpeg's."""
+    worked = []
+    with contextlib.suppress(av.FFmpegError, ValueError):
+        yield worked
+        worked.append(True)

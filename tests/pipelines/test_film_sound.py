@@ -1,0 +1,126 @@
+"""Sound is copied where the container takes it and encoded where it doesn't, in a form that the encoder takes."""
+
+from unittest.mock import Mock
+
+import av
+import numpy as np
+import pytest
+from films import film, written
+
+from maskhub import VideoError
+from maskhub.film_file import open_film
+from maskhub.pipelines import film_sound
+from maskhub.pipelines.video import Film
+
+
+def unchanged(frame, seconds):
+    return frame
+
+
+def translated(source, target):
+    work = Film(source, target, unchanged)
+    list(work)
+    return work.report
+
+
+def heard(path):
+    """Codec, layout, rate, and the sound itself mixed to one channel, float 1×N."""
+    with open_film(path) as container:
+        context = container.streams.audio[0].codec_context
+        resampler = av.AudioResampler("fltp", "mono")
+        parts = [part.to_ndarray() for frame in container.decode(audio=0) for part in resampler.resample(frame)]
+        return context.name, context.layout.name, context.sample_rate, np.concatenate(parts, 1)
+
+
+def has_the_tone(wave, rate):
+    """Whether 440 Hz is the loudest frequency, for about as long as the film."""
+    spectrum = np.abs(np.fft.rfft(wave[0] * np.hanning(wave.shape[1])))
+    return abs(np.argmax(spectrum) * rate / wave.shape[1] - 440) < 15
+
+
+CASES = {
+    # sound, layout, rate, container of the source, of the result: what becomes of it
+    "a camera's AVI": ("pcm_u8", "mono", 11025, "avi", "mp4", "aac"),
+    "a recorder's AVI": ("pcm_s16le", "stereo", 44100, "avi", "mp4", "aac"),
+    "5.1(side) to WebM": ("ac3", "5.1(side)", 48000, "mkv", "webm", "opus"),
+    "5.1(side) to MP4": ("ac3", "5.1(side)", 48000, "mkv", "mp4", "ac3"),
+    "5.1(side) PCM to MP4": ("pcm_s16le", "5.1(side)", 48000, "mkv", "mp4", "aac"),
+    "7.1 FLAC to WebM": ("flac", "7.1", 48000, "mkv", "webm", "opus"),
+    "quad(side) FLAC to WebM": ("flac", "quad(side)", 48000, "mkv", "webm", "opus"),
+    "2.1 PCM to MP4": ("pcm_s16le", "2.1", 48000, "mkv", "mp4", "aac"),
+    "96 kHz to WebM": ("flac", "stereo", 96000, "mkv", "webm", "opus"),
+    "an odd rate to MP4": ("pcm_s16le", "mono", 22254, "mkv", "mp4", "aac"),
+    "8 kHz to WebM": ("pcm_mulaw", "mono", 8000, "avi", "webm", "opus"),
+    "mu-law in AVI to MOV": ("pcm_mulaw", "mono", 8000, "avi", "mov", "pcm_mulaw"),
+    "ADPCM to MP4": ("adpcm_ms", "mono", 22050, "avi", "mp4", "aac"),
+    "MP3 to WebM": ("libmp3lame", "stereo", 44100, "flv", "webm", "opus"),
+    "stereo PCM to MOV": ("pcm_s16le", "stereo", 44100, "avi", "mov", "pcm_s16le"),
+    "PCM to MKV": ("pcm_s24le", "5.1(side)", 48000, "mkv", "mkv", "pcm_s24le"),
+    "AAC of a transport stream": ("aac", "stereo", 48000, "ts", "mp4", "aac"),
+    "MP2 to WebM": ("mp2", "stereo", 48000, "mpg", "webm", "opus"),
+    "Opus to MP4": ("libopus", "stereo", 48000, "mkv", "mp4", "opus"),
+}
+CODECS = {"avi": "mpeg4", "mpg": "mpeg1video", "flv": "flv1"}
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_every_sound_arrives(case, astronaut, tmp_path):
+    sound, layout, rate, source, target, becomes = case
+    options = {"sound": sound, "layout": layout, "sound_rate": rate, "codec": CODECS.get(source, "libx264")}
+    written(tmp_path / f"a.{source}", film(astronaut, 12, size=(96, 64)), **options)
+    report = translated(tmp_path / f"a.{source}", tmp_path / f"b.{target}")
+    name, _, new_rate, wave = heard(tmp_path / f"b.{target}")
+    assert name.removeprefix("lib") == becomes
+    copied = becomes == heard(tmp_path / f"a.{source}")[0].removeprefix("lib")
+    assert report.sound == ("copied" if copied else "encoded anew")
+    assert report.frames == 12 and not report.damaged
+    assert has_the_tone(wave, new_rate)
+    assert wave.shape[1] / new_rate == pytest.approx(12 / 25, abs=0.1)
+
+
+def test_channels_without_a_layout(astronaut, tmp_path):
+    """As in WAV-like sound of old recorders: two channels, and nothing says which."""
+    source = written(tmp_path / "a.mkv", film(astronaut, 8, size=(96, 64)), sound="pcm_s16le", layout="2 channels")
+    translated(source, tmp_path / "b.webm")
+    assert heard(tmp_path / "b.webm")[1] == "stereo"
+
+
+def test_two_streams_of_sound(astronaut, tmp_path):
+    source = written(tmp_path / "one.mkv", film(astronaut, 8, size=(96, 64)), sound="pcm_u8", sound_rate=8000)
+    with av.open(str(source)) as reader, av.open(str(tmp_path / "two.mkv"), "w") as writer:
+        copies = {stream: [] for stream in reader.streams}
+        for stream in (*reader.streams, reader.streams.audio[0]):
+            copies[stream].append(writer.add_stream_from_template(stream))
+        for packet in reader.demux():
+            for stream in copies[packet.stream] if packet.dts is not None else ():
+                packet.stream = stream
+                writer.mux(packet)
+    assert translated(tmp_path / "two.mkv", tmp_path / "out.mp4").sound == "encoded anew"
+    with open_film(tmp_path / "out.mp4") as made:
+        assert [stream.codec_context.name for stream in made.streams.audio] == ["aac", "aac"]
+
+
+@pytest.mark.parametrize("target", ["mp4", "webm", "mkv"])
+@pytest.mark.parametrize("begins", [0.43, 0.9], ids=["an overlap", "a gap"])
+def test_overlaps_and_gaps_of_sound(begins, target, astronaut, tmp_path):
+    """Times that go back a little, or leave a hole, are written in order and not refused."""
+    for name, shift in (("a.ts", 0), ("b.ts", begins)):
+        written(tmp_path / name, film(astronaut, 12, size=(96, 64)), sound="mp2", shift=shift)
+    (tmp_path / "c.ts").write_bytes(b"".join((tmp_path / name).read_bytes() for name in ("a.ts", "b.ts")))
+    translated(tmp_path / "c.ts", tmp_path / f"out.{target}")
+    with open_film(tmp_path / f"out.{target}") as made:
+        times = [float(p.pts * p.time_base) for p in made.demux(made.streams.audio[0]) if p.pts is not None]
+    assert np.diff(times).min() > 0
+    assert times[-1] - times[0] == pytest.approx(begins + 0.48, abs=0.1)
+
+
+def test_a_refusal_names_the_sound(astronaut, tmp_path, monkeypatch):
+    source = written(tmp_path / "a.avi", film(astronaut, 4, size=(96, 64)), sound="pcm_u8", codec="mpeg4")
+    monkeypatch.setattr(film_sound, "_encodes", lambda *form: False)
+    with pytest.raises(VideoError, match=r"the sound \(stream 1, pcm_u8\) can't be written to mp4"):
+        translated(source, tmp_path / "b.mp4")
+    monkeypatch.undo()
+    monkeypatch.setattr("av.AudioResampler", Mock(side_effect=ValueError("no such layout")))
+    with pytest.raises(VideoError, match=r"the sound \(stream 1, pcm_u8\) can't be written: no such layout"):
+        translated(source, tmp_path / "b.mp4")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.avi"]
