@@ -8,9 +8,12 @@ from pathlib import Path
 
 import gradio as gr
 from gradio.themes.utils.fonts import Font
+from starlette.middleware import Middleware
 
 from maskhub.errors import ConfigError, MaskHubError, first_line
 from space import model, rooms
+from space.gate import Gate, allowed_hosts
+from space.guarded import GuardedBlocks
 from space.tabs import cycle, dataset, quiz, reimage, train, translate, video, wear, webcam
 
 __all__ = ["TABS", "build", "launch", "main"]
@@ -53,7 +56,7 @@ THEME = gr.themes.Soft(
 
 def build(pipe):
     """The app for a pipeline, as ``gr.Blocks``."""
-    with gr.Blocks(title="maskhub", analytics_enabled=False, delete_cache=(CLEAN_EVERY, KEEP)) as demo:
+    with GuardedBlocks(title="maskhub", analytics_enabled=False, delete_cache=(CLEAN_EVERY, KEEP)) as demo:
         gr.Markdown(HEAD, elem_id="head")
         with gr.Tabs():
             for tab in TABS:
@@ -61,7 +64,7 @@ def build(pipe):
                     tab.build(pipe)
         gr.Markdown(FOOT, elem_id="foot")
     # the model is the bottleneck, and one photo already keeps every core busy
-    return demo.queue(default_concurrency_limit=1, max_size=32)
+    return demo.queue(default_concurrency_limit=1, max_size=32, api_open=False)
 
 
 def launch(demo):
@@ -75,6 +78,8 @@ def launch(demo):
         raise ConfigError(f"GRADIO_SERVER_PORT is {port!r}; it must be a number from 1 to 65535.")
     host = os.environ.get("GRADIO_SERVER_NAME") or ("0.0.0.0" if "SPACE_ID" in os.environ else "127.0.0.1")
     _keep_from_proxies(host)
+    shared = os.environ.get("GRADIO_SHARE", "").lower() == "true"
+    gate = Middleware(Gate, hosts=allowed_hosts(host, shared))
     try:
         demo.launch(
             server_name=host,
@@ -90,6 +95,7 @@ def launch(demo):
             pwa=False,
             quiet=True,
             prevent_thread_lock=True,
+            app_kwargs={"middleware": [gate]},
         )
     except OSError as error:
         place = f"{host}, port {port or '7860 and the next hundred'}"

@@ -1,14 +1,18 @@
 """A mask on or off before the camera, frame by frame, with the frame rate."""
 
 import base64
+import binascii
+import io
 import time
 from collections import deque
 
 import cv2
 import gradio as gr
+import numpy as np
 from gradio.data_classes import ImageData
 
-from maskhub.errors import MaskHubError
+from maskhub.errors import MaskHubError, PhotoError
+from maskhub.faces.photo import open_photo, split_alpha
 from maskhub.pipelines.live import FrameTranslator
 from space import photos
 
@@ -29,6 +33,30 @@ LAST, OFF = 20, 5
 ABOUT = f"""Choose a way, start the camera, look. Frames are sent to this app, translated and sent back; none is kept.
 One visitor at a time has {TURN} seconds, others wait. The face without a mask is **invented**: it is not what lies
 under the mask, and not to be used to pass for someone else."""
+
+
+class CameraInput(gr.Image):
+    """A camera whose frames arrive undecoded: gradio would let Pillow try every decoder that it has."""
+
+    is_template = True  # in the browser it is a plain Image
+
+    def preprocess(self, payload):
+        """The path of the frame, or its ``data:`` address, or ``None``."""
+        return (payload.url or payload.path) if payload else None
+
+
+def decoded(frame):
+    """A frame from :class:`CameraInput` as uint8 RGB, H×W×3.
+
+    Raises:
+        PhotoError: it is not a picture.
+    """
+    if frame.startswith("data:"):
+        try:
+            frame = io.BytesIO(base64.b64decode(frame.partition(",")[2], validate=True))
+        except binascii.Error as error:
+            raise PhotoError("this camera frame is not base64.") from error
+    return np.asarray(split_alpha(open_photo(frame))[0])
 
 
 class LiveImage(gr.Image):
@@ -93,7 +121,7 @@ def build(pipe):
     with gr.Row(equal_height=False):
         with gr.Column(min_width=300):
             way = gr.Radio(WAYS, value="mask", show_label=False, container=False, elem_id="webcam-way")
-            camera = gr.Image(
+            camera = CameraInput(
                 sources=["webcam"],
                 streaming=True,
                 type="numpy",
@@ -123,6 +151,10 @@ def build(pipe):
         if frame is None:
             return gr.skip(), gr.skip(), gr.skip(), session
         session = session or Session(pipe)
+        try:
+            frame = decoded(frame)
+        except MaskHubError as error:
+            return photos.problem(error), gr.skip(), "", session
         try:
             frame, text = session(frame, way)
         except MaskHubError as error:

@@ -1,0 +1,139 @@
+"""A ``gr.Blocks`` for visitors nobody trusts: only files that they uploaded themselves, and a time limit on every job.
+
+gradio runs every event of every endpoint (queued or not, named or not, streamed or not) through ``process_api`` and
+``preprocess_data``. So the checks are here once, and no component has to remember them.
+"""
+
+import asyncio
+import stat
+import sys
+import weakref
+from pathlib import Path
+
+import anyio.to_thread
+import gradio as gr
+from gradio.utils import get_upload_folder
+
+from maskhub.errors import PhotoError
+
+__all__ = ["TIME_LIMITS", "GuardedBlocks", "own_file", "own_files"]
+
+TIME_LIMITS = {"model": 180, "reimage": 300, "uploads": 900, "video": 1800, "share": 1800, "webcam": 30, None: 60}
+"""Seconds that one job may take, by its ``concurrency_id``; None is for all others. A camera's job is one frame."""
+MAX_DEPTH = 32
+"""Levels of lists and objects in a request; the app's own requests have four."""
+NOT_UPLOADED = "This file was not uploaded here. Upload it first."
+
+
+class GuardedBlocks(gr.Blocks):
+    """See the module.
+
+    Args:
+        time_limits: like :data:`TIME_LIMITS`.
+    """
+
+    def __init__(self, *args, time_limits=TIME_LIMITS, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.time_limits = time_limits
+        self._deadlines = weakref.WeakKeyDictionary()  # of generators: the limit covers all of their steps
+
+    async def preprocess_data(self, block_fn, inputs, state, explicit_call=False):
+        """Turn a request's JSON into what handlers get; whatever is wrong with it is one line for its sender."""
+        try:
+            return await super().preprocess_data(block_fn, own_files(inputs), state, explicit_call)
+        except gr.Error as error:
+            error.print_exception = False
+            raise
+        except Exception as error:  # gradio and pydantic raise many kinds, and their texts name paths
+            raise gr.Error(
+                "This request does not fit the endpoint: see its API page.", print_exception=False
+            ) from error
+
+    async def process_api(self, block_fn, inputs, state=None, request=None, iterator=None, **kwargs):
+        """Run one job, or the next step of one.
+
+        A Python thread can't be ended. A job that exceeds its limit is abandoned: its visitor is told, its place in the
+        queue and in the thread pool goes to others, and its thread runs on alone.
+        """
+        loop = asyncio.get_running_loop()
+        limit = self.time_limits.get(block_fn.concurrency_id, self.time_limits[None])
+        deadline = self._deadlines.get(iterator) if iterator is not None else None
+        deadline = deadline or loop.time() + limit
+        job = loop.create_task(super().process_api(block_fn, inputs, state, request, iterator, **kwargs))
+        try:
+            done, _ = await asyncio.wait({job}, timeout=max(0, deadline - loop.time()))
+        except asyncio.CancelledError:
+            # the thread's step ends first, as it does in gradio itself
+            done, _ = await asyncio.wait({job}, timeout=max(0, deadline - loop.time()))
+            if not done:
+                self._abandon(job, block_fn, limit)
+            elif not job.cancelled():
+                job.exception()  # looked at, so that asyncio does not complain
+            raise
+        if not done:
+            self._abandon(job, block_fn, limit)
+            raise gr.Error(f"This took longer than {limit:g} seconds and was stopped.", print_exception=False)
+        output = job.result()
+        if output.get("iterator") is not None:
+            self._deadlines[output["iterator"]] = deadline
+        return output
+
+    def _abandon(self, job, block_fn, limit):
+        limiter = self.limiter or anyio.to_thread.current_default_thread_limiter()
+        limiter.total_tokens += 1
+
+        def ended(job):
+            limiter.total_tokens -= 1
+            if not job.cancelled():
+                job.exception()
+
+        job.add_done_callback(ended)
+        name = block_fn.api_name or getattr(block_fn.fn, "__name__", "a job")
+        print(f"maskhub: {name} took longer than {limit:g} seconds: abandoned", file=sys.stderr, flush=True)
+
+
+def own_files(data):
+    """A request's JSON with every path in it resolved and checked.
+
+    A file is an object with a ``path``, at any depth. Its ``url`` is dropped unless it holds the file itself
+    (``data:``, a camera's frame), so that nothing fetches it.
+
+    Raises:
+        gr.Error: a path that is not an uploaded file, whether it exists or not; or a request nested too deeply.
+    """
+    return _checked(data, 0)
+
+
+def _checked(data, depth):
+    if depth > MAX_DEPTH:
+        raise gr.Error("This request is nested too deeply.", print_exception=False)
+    if isinstance(data, (list, tuple)):
+        return [_checked(item, depth + 1) for item in data]
+    if not isinstance(data, dict):
+        return data
+    checked = {key: _checked(value, depth + 1) for key, value in data.items()}
+    url, path = checked.get("url"), checked.get("path")
+    if "url" in checked and not (isinstance(url, str) and url.startswith("data:")):
+        checked["url"] = None
+    if path is not None and path != "":
+        try:
+            checked["path"] = own_file(path)
+        except PhotoError as error:
+            raise gr.Error(NOT_UPLOADED, print_exception=False) from error
+    return checked
+
+
+def own_file(path):
+    """The resolved path of a regular file in the app's upload folder, as text.
+
+    Raises:
+        PhotoError: it is elsewhere, missing, or not a regular file; the text is the same for all of these.
+    """
+    try:
+        folder = Path(get_upload_folder()).resolve()
+        resolved = Path(path).resolve()
+        if resolved.is_relative_to(folder) and stat.S_ISREG(resolved.lstat().st_mode):
+            return str(resolved)
+    except (OSError, ValueError, TypeError, RuntimeError):  # too long, a null byte, no text, a loop of links
+        pass
+    raise PhotoError(NOT_UPLOADED)
