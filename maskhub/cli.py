@@ -10,10 +10,7 @@ from typing import Annotated, Literal
 import tyro
 
 from maskhub.commands.dataset import build, curate, draw
-from maskhub.commands.evaluate import card, pairs, quality, report
-from maskhub.commands.evaluate_faces import cycle as evaluate_cycle
-from maskhub.commands.evaluate_faces import detection, recognition
-from maskhub.commands.evaluate_mask_detector import masks, survey
+from maskhub.commands.evaluate import commands as evaluate_commands
 from maskhub.commands.photos import Input, Output, cycle, mask, outline, unmask
 from maskhub.errors import MaskHubError
 
@@ -83,15 +80,6 @@ COMMANDS = {
     "dataset build": build,
     "dataset curate": curate,
     "dataset draw": draw,
-    "evaluate quality": quality,
-    "evaluate pairs": pairs,
-    "evaluate recognition": recognition,
-    "evaluate detection": detection,
-    "evaluate cycle": evaluate_cycle,
-    "evaluate masks": masks,
-    "evaluate survey": survey,
-    "evaluate report": report,
-    "evaluate card": card,
     "convert": convert,
     "push": push,
 }
@@ -106,11 +94,13 @@ def main(args=None):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     args = list(sys.argv[1:] if args is None else args)
-    commands, prog, about = COMMANDS, "maskhub", "Put face masks on photos and take them off."
+    prog, about = "maskhub", "Put face masks on photos and take them off."
+    measures = evaluate_commands(args[1] if args[:1] == ["evaluate"] and len(args) > 1 else None)
+    commands = COMMANDS | {f"evaluate {name}": command for name, command in measures.items()}
     if args and args[0] in FAMILIES:  # tyro takes a name of two words for one argument
         family, args = args[0], args[1:]
         prog, about = f"maskhub {family}", FAMILIES[family]
-        commands = {name.split()[1]: command for name, command in COMMANDS.items() if name.startswith(f"{family} ")}
+        commands = {name.split()[1]: command for name, command in commands.items() if name.startswith(f"{family} ")}
     try:
         code = tyro.extras.subcommand_cli_from_dict(commands, prog=prog, description=about, args=args)
     except MaskHubError as error:

@@ -69,8 +69,11 @@ class Encoder:
         """
         return self.embed_many([pixels], [face])[0]
 
-    def embed_many(self, photos, faces=None):
-        """As :meth:`embed`, of a list of photos (and a list of their faces): float32 N×dimensions."""
+    def embed_many(self, photos, faces=None, unit=True):
+        """As :meth:`embed`, of a list of photos (and a list of their faces): float32 N×dimensions.
+
+        Without ``unit`` the vectors have the lengths that the network gives them.
+        """
         photos = list(photos)
         faces = [None] * len(photos) if faces is None else list(faces)
         out = np.empty((len(photos), self.dimensions), np.float32)
@@ -78,7 +81,8 @@ class Encoder:
             part = zip(photos[start : start + BATCH], faces[start : start + BATCH], strict=True)
             crops = [self.crop(pixels, _largest(pixels) if face is None else face) for pixels, face in part]
             vectors = np.asarray(self.encode(crops), np.float32)
-            out[start : start + BATCH] = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+            lengths = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12) if unit else 1
+            out[start : start + BATCH] = vectors / lengths
         return out
 
 

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from maskhub.errors import ConfigError
+from maskhub.evaluation.intervals import percentile_interval
 
 __all__ = [
     "ENOUGH",
@@ -197,7 +198,7 @@ def kernel_interval(x, y, resamples=200, seed=0):
         for s in (x, y)
     ]
     values = _mmd(x, y, *weights).numpy()  # NaN where a resample of very few came to one image alone
-    return float(values[0]), tuple(float(q) for q in np.nanpercentile(values[1:], [2.5, 97.5]))
+    return float(values[0]), tuple(map(float, percentile_interval(values[1:])))
 
 
 def _mmd(x, y, weights_x=None, weights_y=None):

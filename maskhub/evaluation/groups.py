@@ -1,7 +1,7 @@
 """Every figure again for the people of each group, so that a gap between them shows.
 
-groups = grouped(rows, ["gender", "group"])             # {"gender": {"female": [0, 2], ...}, ...}
-by_group(rows, ["gender"], lambda numbers: mean(scores[numbers]), warnings)
+grouped(rows, ["gender", "group"])             # {"gender": {"female": [0, 2], ...}, ...}
+by_group(rows, ["gender"], lambda numbers: {"": {"mean": mean_figure(scores[numbers])}}, warnings)
 """
 
 from maskhub.errors import ConfigError
@@ -9,11 +9,11 @@ from maskhub.errors import ConfigError
 __all__ = ["FEW", "by_group", "check_columns", "grouped"]
 
 FEW = 30
-"""A group of fewer is measured all the same, with a warning."""
+"""A smaller group is measured all the same, with a warning."""
 
 
 def check_columns(rows, columns):
-    """Raise :class:`ConfigError` for a column that no row has; names those that are there."""
+    """Raise :class:`ConfigError` for a column that no row has; it names those that exist."""
     known = list(dict.fromkeys(key for row in rows for key in row))
     for column in columns:
         if column not in known:
@@ -46,30 +46,28 @@ def grouped(rows, columns):
     return out
 
 
-def by_group(rows, columns, measure, warnings, measured=None):
+def by_group(rows, columns, measure, warnings):
     """Figures of each group.
 
     Args:
         rows, columns: as in :func:`grouped`.
-        measure: list of row numbers → figures.
+        measure: list of row numbers → rows of figures, or something empty where the group can't be measured.
         warnings: list that sentences about small and empty groups are added to.
-        measured: numbers of the rows that could be measured; all if not given.
 
     Returns:
-        column → value → figures; a group of which nothing could be measured is left out, with a warning.
+        column → value → what ``measure`` returned.
     """
-    measured = set(range(len(rows)) if measured is None else measured)
     out = {}
     for column, members in grouped(rows, columns).items():
         out[column] = {}
         if not members:
             warnings.append(f"no photo has a value in the column {column}: there are no figures by it.")
         for value, numbers in members.items():
-            there = [number for number in numbers if number in measured]
-            if not there:
-                warnings.append(f"nothing of the group {column} = {value} could be measured: it is left out.")
+            found = measure(numbers)
+            if not found:
+                warnings.append(f"the group {column} = {value} can't be measured by itself: it is left out.")
                 continue
-            if len(there) < FEW:
-                warnings.append(f"the group {column} = {value} has only {len(there)} items: its figures say little.")
-            out[column][value] = measure(there)
+            if len(numbers) < FEW:
+                warnings.append(f"the group {column} = {value} has only {len(numbers)} items: its figures say little.")
+            out[column][value] = found
     return out

@@ -1,4 +1,4 @@
-"""Intervals about figures: how much another draw of as many photos would differ.
+"""Figures with 95 % intervals: how much another draw of as many photos would differ.
 
 They say nothing of what is wrong with the photos themselves.
 """
@@ -6,14 +6,14 @@ They say nothing of what is wrong with the photos themselves.
 import math
 
 import numpy as np
+from scipy import stats
 
-__all__ = ["bootstrap_interval", "mean_figure", "share_figure", "wilson_interval"]
+from maskhub.evaluation.report import Figure
 
-Z = 1.959964
-"""Of 95 % about a Gaussian."""
+__all__ = ["bootstrap_interval", "mean_figure", "percentile_interval", "share_figure", "wilson_interval"]
 
 
-def wilson_interval(hits, n, z=Z):
+def wilson_interval(hits, n):
     """The score interval of a share (Wilson: "Probable inference", 1927), right near 0 and 1 and for small n.
 
     Returns:
@@ -21,37 +21,45 @@ def wilson_interval(hits, n, z=Z):
     """
     if n == 0:
         return 0.0, 1.0
-    share, slack = hits / n, z * z / n
-    middle = (share + slack / 2) / (1 + slack)
-    half = z / (1 + slack) * math.sqrt(share * (1 - share) / n + slack / (4 * n))
-    return (0.0 if hits == 0 else max(0.0, middle - half)), (1.0 if hits == n else min(1.0, middle + half))
+    interval = stats.binomtest(hits, n).proportion_ci(method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 def bootstrap_interval(values, statistic=np.mean, resamples=1000, seed=0):
-    """95 % percentile bootstrap (Efron 1979) of a statistic of independent values.
+    """The percentile bootstrap (Efron, 1979) of a statistic of independent numbers.
 
     Args:
-        values: N numbers, or N×... .
-        statistic: array of them → number.
+        values: N numbers.
+        statistic: function of an array and an ``axis``.
 
     Returns:
         ``(low, high)``; NaN twice for fewer than 2 values.
     """
-    values = np.asarray(values)
     if len(values) < 2:
         return math.nan, math.nan
-    rng = np.random.default_rng(seed)
-    drawn = [statistic(values[rng.integers(0, len(values), len(values))]) for _ in range(resamples)]
-    return tuple(float(q) for q in np.percentile(drawn, [2.5, 97.5]))
+    found = stats.bootstrap(
+        (np.asarray(values),), statistic, n_resamples=resamples, method="percentile", rng=np.random.default_rng(seed)
+    )
+    return float(found.confidence_interval.low), float(found.confidence_interval.high)
 
 
-def share_figure(hits, n):
-    """A share as a report's figure, with its Wilson interval; no value where n is 0."""
-    return {"value": hits / n if n else None, "interval": list(wilson_interval(hits, n)), "n": int(n)}
+def percentile_interval(drawn, method="linear"):
+    """The middle 95 % of a statistic's resampled values, NaN left out; of an R×… array along its first axis.
+
+    Args:
+        drawn: values of R resamples.
+        method: of ``numpy.percentile``.
+    """
+    return np.nanpercentile(drawn, [2.5, 97.5], axis=0, method=method)
 
 
-def mean_figure(values, seed=0):
-    """A mean as a report's figure, with its bootstrap interval; no value where there is none."""
-    out = {"value": float(np.mean(values)) if len(values) else None}
-    interval = bootstrap_interval(values, seed=seed)
-    return out | ({} if math.isnan(interval[0]) else {"interval": list(interval)}) | {"n": len(values)}
+def share_figure(hits, n, **details):
+    """A share as a :class:`~maskhub.evaluation.report.Figure` with its Wilson interval; no value where n is 0."""
+    hits, n = int(hits), int(n)
+    return Figure(hits / n if n else None, wilson_interval(hits, n), n, **details)
+
+
+def mean_figure(values, **details):
+    """A mean as a :class:`~maskhub.evaluation.report.Figure` with its bootstrap interval; no value of none."""
+    values = np.asarray(values, np.float64)
+    return Figure(float(np.mean(values)) if len(values) else None, bootstrap_interval(values), len(values), **details)

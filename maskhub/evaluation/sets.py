@@ -1,5 +1,6 @@
-"""Sets of pictures as the measures take them: named, with their columns, one after the other, bad ones put aside."""
+"""Sets of pictures as measures read them: one after the other, with names and columns; unreadable ones are listed."""
 
+import itertools
 import re
 import zlib
 from dataclasses import dataclass
@@ -10,9 +11,12 @@ from tqdm import tqdm
 from maskhub.data.rows import open_rows
 from maskhub.data.sources import is_held_out
 from maskhub.errors import ConfigError, MaskHubError, SourceError
+from maskhub.evaluation.gallery import Failures
 from maskhub.faces.photo import open_photo, split_alpha
 
-__all__ = ["Picture", "PictureSet", "picture_seed"]
+__all__ = ["Picture", "PictureSet", "batches", "picture_seed", "translator"]
+
+BATCH = 16
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,18 @@ def picture_seed(picture):
     return zlib.crc32(np.ascontiguousarray(picture))
 
 
+def translator(pipeline, direction):
+    """``PIL.Image`` → ``PIL.Image`` by a pipeline in a direction, with a seed of each picture's own."""
+    return lambda photo: pipeline(photo, direction, seed=picture_seed(photo))
+
+
+def batches(pictures):
+    """Lists of :data:`BATCH` pictures, the last one shorter: so many are in memory at once."""
+    pictures = iter(pictures)
+    while part := list(itertools.islice(pictures, BATCH)):
+        yield part
+
+
 class PictureSet:
     """The pictures of a source, streamed, again and again in the same order.
 
@@ -55,8 +71,7 @@ class PictureSet:
         title: of the progress bar; None for none.
 
     Attributes:
-        failures: ``(name, reason)`` of what could not be read or translated in the last pass.
-        failed: name → uint8 pixels of the first twenty that could be read but not translated.
+        failures: :class:`~maskhub.evaluation.gallery.Failures` of the last pass: what could not be read or translated.
         total: pictures looked at in the last pass.
 
     Raises:
@@ -69,10 +84,10 @@ class PictureSet:
         self.spec, self.held_out, self.limit, self.translate, self.title = str(spec), held_out, limit, translate, title
         self._rows = open_rows(self.spec)
         self.columns = list(self._rows.columns)
-        self.failures, self.failed, self.total = [], {}, 0
+        self.failures, self.total = Failures(), 0
 
     def __iter__(self):
-        self.failures, self.failed, self.total = [], {}, 0
+        self.failures, self.total = Failures(), 0
         streamed = self._rows.folder is None
         for row in tqdm(self._rows, desc=self.title, unit="photo", disable=self.title is None):
             name = re.sub(r"^\d{8}-", "", row.name) if streamed else row.name
@@ -94,9 +109,7 @@ class PictureSet:
                 if self.translate is not None:
                     pixels = np.asarray(self.translate(photo).convert("RGB"))
             except MaskHubError as error:
-                self.failures.append((name, str(error)))
-                if pixels is not None and len(self.failed) < 20:
-                    self.failed[name] = pixels
+                self.failures.add(name, error, pixels)
                 continue
             yield Picture(name, pixels, row.columns, out)
         if not self.total:

@@ -8,17 +8,14 @@ As in the two-step method's study of real and made faces. The intervals treat an
 person are not: with few visitors the truth is less sure than they say.
 """
 
-import csv
-import io
 import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
-from maskhub.data.journal import write_text
 from maskhub.errors import ConfigError, SourceError
 from maskhub.evaluation.intervals import share_figure
-from maskhub.evaluation.report import write_report
+from maskhub.evaluation.report import Figure
 from maskhub.home import home_folder
 
 __all__ = ["COLUMNS", "Survey", "default_path"]
@@ -103,53 +100,27 @@ class Survey:
             raise SourceError(f"{self.path} can't be read as a survey: {error}.") from error
         return [dict(zip(COLUMNS, row, strict=True)) for row in found]
 
-    def figures(self):
+    def figures(self, rows=None):
         """What people took for what.
 
+        Args:
+            rows: of :meth:`rows`; all if not given.
+
         Returns:
-            dict of a report's figures: ``fooled`` (share of made pictures taken for real) over all and for each
-            ``model, direction``; ``real doubted`` (share of real ones taken for made); ``right`` (share of answers);
-            ``rounds``.
+            name → :class:`~maskhub.evaluation.report.Figure`: ``fooled`` (share of generated pictures taken for real)
+            over all and for each ``model, direction``; ``real doubted`` (share of real ones taken for generated);
+            ``right`` (share of answers); ``rounds``, their number.
         """
-        rows = self.rows()
+        rows = self.rows() if rows is None else rows
         made, real = [row for row in rows if not row["real"]], [row for row in rows if row["real"]]
-        out = {"fooled": _share(made, lambda row: row["said_real"])}
+        out = {"fooled": _share(made, lambda row: row["said_real"], better="high")}
         for model, direction in sorted({(row["model"], row["direction"]) for row in made}):
             own = [row for row in made if (row["model"], row["direction"]) == (model, direction)]
-            out[f"fooled by {model}, {direction}"] = _share(own, lambda row: row["said_real"])
+            out[f"fooled by {model}, {direction}"] = _share(own, lambda row: row["said_real"], better="high")
         out["real doubted"] = _share(real, lambda row: not row["said_real"])
         out["right"] = _share(rows, lambda row: row["said_real"] == row["real"])
-        return out | {"rounds": len({row["visit"] for row in rows})}
-
-    def write_csv(self, path):
-        """Write every answer as a row of :data:`COLUMNS`; returns how many."""
-        rows, text = self.rows(), io.StringIO()
-        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        try:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-            write_text(Path(path), text.getvalue())
-        except OSError as error:
-            raise ConfigError(f"{path} could not be written: {error.strerror or error}.") from error
-        return len(rows)
-
-    def report(self, output):
-        """Write the figures as a report for ``maskhub evaluate report``; returns it.
-
-        Raises:
-            SourceError: nobody has answered yet.
-        """
-        figures = self.figures()
-        if not figures["rounds"]:
-            raise SourceError(f"there are no answers in {self.path} yet.")
-        warnings = ["The intervals treat answers as independent; those of one visitor are not."]
-        if figures["rounds"] < 20:
-            warnings.append(f"only {figures['rounds']} rounds were played: the figures say little.")
-        rows = self.rows()
-        settings = {"photos": sorted({row["photos"] for row in rows}), "n": len(rows), "interval": "Wilson 95 %"}
-        return write_report(Path(output), "survey", settings, figures, warnings=warnings)
+        return out | {"rounds": Figure(len({row["visit"] for row in rows}), detail=True)}
 
 
-def _share(rows, hit):
-    return share_figure(sum(bool(hit(row)) for row in rows), len(rows))
+def _share(rows, hit, **details):
+    return share_figure(sum(bool(hit(row)) for row in rows), len(rows), **details)

@@ -2,23 +2,26 @@
 
 import json
 import re
+from contextlib import suppress
 from pathlib import Path
 
-from maskhub.errors import ConfigError
+from maskhub.cards import ModelCard
+from maskhub.errors import CheckpointError, ConfigError
+from maskhub.hub_errors import hub_errors
+from maskhub.pipelines.face_mask import BUNDLED
+from maskhub.pipelines.fetch import fetch_pipeline
 
 __all__ = ["refuse_trained_against", "trained_against"]
 
 _LOSS = re.compile(r"\bloss|lambda|λ|trained against|identity|perceptual", re.IGNORECASE)
 _MEASURED = re.compile(r"^#+ [^\n]*(?:measured|figures|results|evaluation).*?(?=^#|\Z)", re.I | re.M | re.S)
-_FIGURES = re.compile(r"<!-- figures of maskhub evaluate -->.*?<!-- end of figures -->", re.DOTALL)
 
 
 def trained_against(folder, encoders):
     """The encoders that a pipeline's card or configurations name as part of its training.
 
-    Looked for are a ``trained_against`` entry (a name or a list) of the card's front matter or of any JSON file, and
-    each line of the card that names an encoder along with a loss or a weight λ; sections of figures
-    and results don't count.
+    That is a ``trained_against`` entry (a name or a list) of the card's front matter or of any JSON file, and each line
+    of the card that names an encoder along with a loss or a weight λ, outside of sections of figures and results.
 
     Args:
         folder: of the pipeline, or the folder of a Hub snapshot.
@@ -29,26 +32,28 @@ def trained_against(folder, encoders):
     """
     folder, named = Path(folder), set()
     for path in folder.rglob("*.json"):
-        try:
+        with suppress(OSError, ValueError):
             data = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue
-        if isinstance(data, dict):
-            named |= _names(data.get("trained_against"))
-    card = folder / "README.md"
-    if card.is_file():
-        text = card.read_text(encoding="utf-8", errors="replace")
-        named |= _names(_front_matter(text).get("trained_against"))
-        body = _FIGURES.sub("", text.split("\n---", 1)[-1] if text.startswith("---") else text)
-        body = _MEASURED.sub("", body)
-        lines = [line.lower() for line in body.splitlines() if _LOSS.search(line)]
-        named |= {name for name in encoders if any(re.search(rf"\b{re.escape(name)}\b", line) for line in lines)}
+            named |= _names(data.get("trained_against")) if isinstance(data, dict) else set()
+    card = ModelCard.load(folder)
+    named |= _names(card.front.get("trained_against"))
+    text = "\n".join([card.about, *(f"## {section.title}\n{section.text}" for section in card.sections)])
+    lines = [line.lower() for line in _MEASURED.sub("", text).splitlines() if _LOSS.search(line)]
+    named |= {name for name in encoders if any(re.search(rf"\b{re.escape(name)}\b", line) for line in lines)}
     return {name for name in encoders if name in named}
 
 
-def refuse_trained_against(folder, encoders):
-    """Raise :class:`ConfigError` where a model is to be judged by an encoder that it was trained against."""
-    found = trained_against(folder, encoders)
+def refuse_trained_against(model, encoders):
+    """Refuse to measure a model by an encoder that it was trained against.
+
+    Args:
+        model: folder or Hub id of the pipeline; None for the bundled one.
+        encoders: names.
+
+    Raises:
+        ConfigError: the model's card or configuration names one of them. CheckpointError: the card can't be fetched.
+    """
+    found = trained_against(_folder(model), encoders)
     if found:
         names = " and ".join(sorted(found))
         left = ", ".join(name for name in encoders if name not in found)
@@ -58,18 +63,23 @@ def refuse_trained_against(folder, encoders):
         )
 
 
+def _folder(model):
+    """The folder with the model's card, which is not fetched along with the networks of a Hub model."""
+    if model is None:
+        return BUNDLED
+    folder = fetch_pipeline(model)
+    if not Path(model).expanduser().is_dir():
+        from huggingface_hub import hf_hub_download
+        from huggingface_hub.errors import EntryNotFoundError
+
+        with (
+            hub_errors(f"the card of {model} can't be read: its download", CheckpointError),
+            suppress(EntryNotFoundError),
+        ):
+            return Path(hf_hub_download(model, "README.md")).parent
+    return folder
+
+
 def _names(value):
     values = [value] if isinstance(value, str) else value if isinstance(value, list) else []
     return {str(name).lower() for name in values}
-
-
-def _front_matter(text):
-    import yaml
-
-    if not text.startswith("---"):
-        return {}
-    try:
-        data = yaml.safe_load(text.split("\n---", 1)[0][3:])
-    except yaml.YAMLError:
-        return {}
-    return data if isinstance(data, dict) else {}

@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from maskhub.errors import ConfigError
-from maskhub.evaluation.report import figure
+from maskhub.evaluation.intervals import percentile_interval
+from maskhub.evaluation.report import Figure
 
 __all__ = [
     "FARS",
@@ -26,6 +27,7 @@ __all__ = [
 
 FARS = (0.01, 0.001)
 """The false-accept rates at which the true-accept rate is reported."""
+HIGH, LOW, DETAIL = {"better": "high"}, {"better": "low"}, {"detail": True}
 
 
 class GaussianRule(NamedTuple):
@@ -36,6 +38,7 @@ class GaussianRule(NamedTuple):
         separation: (μ_same − μ_different) / (σ_same + σ_different): the threshold's distance from both means, in σ.
         threshold: μ_different + separation · σ_different = μ_same − separation · σ_same.
         error: Φ(−separation): the share of each Gaussian on the wrong side.
+        difference: (μ_same − μ_different) / √(σ_same² + σ_different²): the "difference in σ" of Mumford, 2021, table 3.
     """
 
     same_mean: float
@@ -45,6 +48,20 @@ class GaussianRule(NamedTuple):
     separation: float
     threshold: float
     error: float
+    difference: float
+
+    @classmethod
+    def of(cls, same_mean, same_std, different_mean, different_std):
+        """The rule of two Gaussians."""
+        gap, spread = same_mean - different_mean, same_std + different_std
+        if spread > 0:
+            separation, difference = gap / spread, gap / math.hypot(same_std, different_std)
+            threshold, error = different_mean + separation * different_std, NormalDist().cdf(-separation)
+        else:
+            separation = difference = math.copysign(math.inf, gap) if gap else 0.0
+            threshold, error = (same_mean + different_mean) / 2, 0.5 if gap == 0 else float(gap < 0)
+        values = (same_mean, same_std, different_mean, different_std, separation, threshold, error, difference)
+        return cls(*map(float, values))
 
 
 def gaussian_rule(same, different):
@@ -54,12 +71,7 @@ def gaussian_rule(same, different):
         ConfigError: fewer than 2 scores of a kind.
     """
     same, different = _checked(same, different, 2)
-    means, stds = (same.mean(), different.mean()), (same.std(ddof=1), different.std(ddof=1))
-    gap, spread = means[0] - means[1], stds[0] + stds[1]
-    separation = float(gap / spread) if spread > 0 else math.copysign(math.inf, gap) if gap else 0.0
-    threshold = means[1] + separation * stds[1] if math.isfinite(separation) else sum(means) / 2
-    error = NormalDist().cdf(-separation) if math.isfinite(separation) else float(separation < 0)
-    return GaussianRule(*map(float, (means[0], stds[0], means[1], stds[1], separation, threshold, error)))
+    return GaussianRule.of(same.mean(), same.std(ddof=1), different.mean(), different.std(ddof=1))
 
 
 def equal_error_rate(same, different):
@@ -120,7 +132,7 @@ def verification_figures(scores, same, folds, within=None, resamples=500, seed=0
         resamples: of the bootstrap, which draws pairs anew within each fold and kind, as though they were independent.
 
     Returns:
-        name → figure as in :mod:`maskhub.evaluation.report`.
+        name → :class:`~maskhub.evaluation.report.Figure`.
 
     Raises:
         ConfigError: fewer than 2 pairs of a kind.
@@ -140,21 +152,20 @@ def verification_figures(scores, same, folds, within=None, resamples=500, seed=0
     for _ in range(resamples):
         again = np.concatenate([s[rng.integers(0, len(s), len(s))] for s in strata if len(s)])
         drawn.append(_rates(scores, same, folds, again, fixed))
-    # "nearest" and no mean of two: without spread a separation is infinite
-    low, high = np.percentile(drawn, [2.5, 97.5], axis=0, method="nearest") if drawn else (value, value)
-    pairs, counts = len(chosen), (int(same[chosen].sum()), int((~same[chosen]).sum()))
-    numbers = [pairs, pairs, pairs] + [counts[0], counts[1]] * len(FARS)
-    names = ["separation σ", "Gaussian error", "equal-error rate"]
+    # "nearest", not a mean of two: without spread a separation is infinite
+    ends = percentile_interval(drawn, "nearest").T if drawn else [None] * len(value)
+    pairs, hits, misses = len(chosen), int(same[chosen].sum()), int((~same[chosen]).sum())
+    names = [("separation σ", pairs, HIGH), ("Gaussian error", pairs, LOW), ("equal-error rate", pairs, LOW)]
     for far in FARS:
-        names += [f"TAR at FAR {100 * far:g} %", f"FAR met for {100 * far:g} %"]
+        names += [(f"TAR at FAR {100 * far:g} %", hits, HIGH), (f"FAR met for {100 * far:g} %", misses, DETAIL)]
     figures = {
-        "same mean": rule.same_mean,
-        "same σ": rule.same_std,
-        "different mean": rule.different_mean,
-        "different σ": rule.different_std,
+        "same mean": Figure(rule.same_mean, **DETAIL),
+        "same σ": Figure(rule.same_std, **DETAIL),
+        "different mean": Figure(rule.different_mean, **DETAIL),
+        "different σ": Figure(rule.different_std, **DETAIL),
     }
-    for name, number, v, a, b in zip(names, numbers, value, low, high, strict=True):
-        figures[name] = figure(v, (float(a), float(b)), number)
+    for (name, n, details), v, interval in zip(names, value, ends, strict=True):
+        figures[name] = Figure(v, interval, n, **details)
     return figures
 
 

@@ -140,7 +140,7 @@ def _end(playing):
 
 def _crowd(figures):
     """A table of what all visitors said so far."""
-    rounds = figures.pop("rounds")
+    rounds = int(figures.pop("rounds").value)
     lines = [
         f"**All visitors so far** ({rounds} round{'s' if rounds != 1 else ''})",
         "",
@@ -148,11 +148,11 @@ def _crowd(figures):
     ]
     lines.append("|---|---|---|---|")
     for name, figure in figures.items():
-        if figure["value"] is not None:
+        if figure.value is not None:
             for direction, words in MADE.items():
                 name = name.removesuffix(f", {direction}") + (f", {words}" if name.endswith(f", {direction}") else "")
-            low, high = (100 * end for end in figure["interval"])
-            lines.append(f"| {name} | {100 * figure['value']:.0f} % | {low:.0f} to {high:.0f} | {figure['n']} |")
+            low, high = (100 * end for end in figure.interval)
+            lines.append(f"| {name} | {100 * figure.value:.0f} % | {low:.0f} to {high:.0f} | {figure.n} |")
     lines += ["", "*fooled*: a made picture taken for real. *real doubted*: a photo taken for made."]
     return "\n".join(lines)
 

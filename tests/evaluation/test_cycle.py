@@ -8,7 +8,8 @@ from PIL import Image
 
 from maskhub import FaceMaskPipeline
 from maskhub.errors import ConfigError
-from maskhub.evaluation.cycle import measure_cycle, write_table
+from maskhub.evaluation.measures.cycle import Options, measure, measure_cycle
+from maskhub.evaluation.sets import PictureSet
 
 
 @pytest.fixture(scope="module")
@@ -24,19 +25,22 @@ def folder(astronaut, tmp_path_factory):
 
 
 def test_errors_are_the_pipelines_own(folder, tiny_pipeline, tmp_path):
-    found = measure_cycle(tiny_pipeline, {"unmasked": folder, "masked": folder}, groups=["group"])
+    both = {"unmasked": PictureSet(folder), "masked": PictureSet(folder)}
+    found = measure_cycle(tiny_pipeline, both, groups=["group"])
     paths = [folder / f"{number}.png" for number in range(3)]
     for start, title in (("mask", "unmasked → masked → unmasked"), ("unmask", "masked → unmasked → masked")):
         own = [errors[0] for errors in tiny_pipeline.cycle(paths, start, details=True).cycle_errors]
-        row = found["figures"][title]
-        assert row["mean error"]["value"] == pytest.approx(np.mean(own)) and row["mean error"]["n"] == 3
-        assert row["σ"] == pytest.approx(np.std(own, ddof=1)) and row["median"] == pytest.approx(np.median(own))
-        low, high = row["mean error"]["interval"]
+        row = found.rows[title]
+        assert row["mean error"].value == pytest.approx(np.mean(own)) and row["mean error"].n == 3
+        assert row["σ"].value == pytest.approx(np.std(own, ddof=1))
+        assert row["median"].value == pytest.approx(np.median(own)) and row["median"].detail
+        low, high = row["mean error"].interval
         assert min(own) <= low <= np.mean(own) <= high <= max(own)
-        single = found["groups"]["group"]["y"][title]
-        assert single["mean error"] == {"value": pytest.approx(own[2]), "n": 1} and single["σ"] is None
-    assert found["failures"] == [("blank.png", "the pipeline found no face")] * 2
-    write_table(tmp_path / "faces.csv", found["faces"])
+        single = found.groups["group"]["y"][title]
+        assert single["mean error"].value == pytest.approx(own[2]) and single["mean error"].interval is None
+        assert single["σ"].value is None
+    assert [(item.name, item.reason) for item in found.failures] == [("blank.png", "the pipeline found no face")] * 2
+    found.save(tmp_path / "faces.json")
     with open(tmp_path / "faces.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 6 and rows[0].keys() == {"direction", "photo", "face", "error", "group"}
@@ -53,20 +57,20 @@ def test_a_pipeline_that_changes_nothing_has_no_error(folder):
 
     pipeline = FaceMaskPipeline(resolution=64)
     pipeline.masker = pipeline.unmasker = Same()
-    found = measure_cycle(pipeline, {"unmasked": folder})
-    assert found["figures"]["unmasked → masked → unmasked"]["mean error"]["value"] == 0
+    found = measure_cycle(pipeline, {"unmasked": PictureSet(folder)})
+    assert found.rows["unmasked → masked → unmasked"]["mean error"].value == 0
 
 
 def test_bad_input_is_one_line(folder, tmp_path, tiny_pipeline):
     with pytest.raises(ConfigError, match="needs both generators; this pipeline has no unmasker"):
-        measure_cycle(FaceMaskPipeline(masker=tiny_pipeline.masker, resolution=64), {"unmasked": folder})
-    with pytest.raises(ConfigError, match="as unmasked, masked, or both"):
-        measure_cycle(tiny_pipeline, {"generated": folder})
+        measure_cycle(FaceMaskPipeline(masker=tiny_pipeline.masker, resolution=64), {"unmasked": PictureSet(folder)})
+    with pytest.raises(ConfigError, match="give --unmasked, --masked or both"):
+        measure(Options())
     with pytest.raises(ConfigError, match="no metadata column 'age'"):
-        measure_cycle(tiny_pipeline, {"unmasked": folder}, groups=["age"])
+        measure_cycle(tiny_pipeline, {"unmasked": PictureSet(folder)}, groups=["age"])
     Image.new("RGB", (64, 64)).save(tmp_path / "blank.png")
     with pytest.raises(ConfigError, match="no face was found in any photo"):
-        measure_cycle(tiny_pipeline, {"unmasked": tmp_path})
+        measure_cycle(tiny_pipeline, {"unmasked": PictureSet(tmp_path)})
 
 
 def test_the_command(folder, tmp_path, capsys):

@@ -7,9 +7,11 @@ import pytest
 from PIL import Image
 
 from maskhub.errors import CheckpointError, ConfigError, SourceError
-from maskhub.evaluation.detection import measure_detection
 from maskhub.evaluation.detectors import detector
 from maskhub.evaluation.intervals import wilson_interval
+from maskhub.evaluation.measures.detection import Options, measure, measure_detection
+from maskhub.evaluation.report import Figure
+from maskhub.evaluation.sets import PictureSet
 
 
 @pytest.fixture(scope="module")
@@ -41,14 +43,15 @@ def test_a_detector_sees_a_face_and_nothing_else(folder, name):
 
 
 def test_shares_groups_and_failures(folder):
-    found = measure_detection({"unmasked": folder}, {"yunet": detector("yunet"), "any": bool_of_size}, groups=["group"])
-    row = found["figures"]["unmasked"]
-    assert row["found by yunet"] == {"value": 0.5, "interval": list(wilson_interval(2, 4)), "n": 4}
-    assert row["found by any"]["value"] == 1
-    groups = found["groups"]["group"]
-    assert {name: groups[name]["unmasked"]["found by yunet"]["value"] for name in groups} == {"x": 0.5, "y": 0.5}
-    assert [name for name, _ in found["failures"]] == ["broken.png"]
-    assert any("group = x has only 2" in warning for warning in found["warnings"])
+    detectors = {"yunet": detector("yunet"), "any": bool_of_size}
+    found = measure_detection({"unmasked": PictureSet(folder)}, detectors, groups=["group"])
+    row = found.rows["unmasked"]
+    assert row["found by yunet"] == Figure(0.5, wilson_interval(2, 4), 4, better="high")
+    assert row["found by any"].value == 1 and found.n == 4
+    groups = found.groups["group"]
+    assert {name: groups[name]["unmasked"]["found by yunet"].value for name in groups} == {"x": 0.5, "y": 0.5}
+    assert [item.name for item in found.failures] == ["broken.png"]
+    assert any("group = x has only 2" in warning for warning in found.warnings)
 
 
 def bool_of_size(pixels):
@@ -62,33 +65,36 @@ def test_what_a_pipeline_makes_is_counted_beside_its_sources(folder, tiny_pipeli
         seen.append(pixels.shape)
         return bool(pixels.mean() > 0)
 
-    found = measure_detection({"unmasked": folder, "masked": folder}, {"bright": bright}, tiny_pipeline)
-    counts = {name: row["found by bright"]["n"] for name, row in found["figures"].items()}
+    both = {"unmasked": PictureSet(folder), "masked": PictureSet(folder)}
+    found = measure_detection(both, {"bright": bright}, tiny_pipeline)
+    counts = {name: row["found by bright"].n for name, row in found.rows.items()}
     assert counts == {
         "unmasked": 4, "unmasked, of those": 2, "masked by the model": 2,
         "masked": 4, "masked, of those": 2, "unmasked by the model": 2,
     }  # fmt: skip
     assert len(seen) == 12  # sources are looked at once
-    assert ("blank.png", "the pipeline found no face to mask") in found["failures"]
-    assert "masked by the model" not in found["settings"]["baselines"] and "unmasked" in found["settings"]["baselines"]
-    assert len(found["galleries"]) == 2
+    assert ("blank.png", "the pipeline found no face to mask") in [(i.name, i.reason) for i in found.failures]
+    assert "masked by the model" not in found.baselines and "unmasked" in found.baselines
+    assert len(found.galleries) == 4 and found.n == 8
 
 
 def test_bad_input_is_one_line(folder, tmp_path, tiny_pipeline, monkeypatch):
     find = {"yunet": detector("yunet")}
     with pytest.raises(ConfigError, match="no face detector 'haar': choose yunet, dlib-hog, dlib-cnn"):
         detector("haar")
-    with pytest.raises(ConfigError, match="there is no source"):
-        measure_detection({}, find)
+    with pytest.raises(ConfigError, match="give --unmasked, --masked or --generated"):
+        measure(Options())
+    with pytest.raises(ConfigError, match="at least one detector"):
+        measure_detection({"unmasked": PictureSet(folder)}, {})
     with pytest.raises(ConfigError, match=r"no metadata column 'age' to group by: there are group"):
-        measure_detection({"unmasked": folder}, find, groups=["age"])
+        measure_detection({"unmasked": PictureSet(folder)}, find, groups=["age"])
     with pytest.raises(ConfigError, match="can translate none of these photos"):
-        measure_detection({"generated": folder}, find, tiny_pipeline)
+        measure_detection({"generated": PictureSet(folder)}, find, tiny_pipeline)
     (tmp_path / "one.png").write_bytes(b"no picture")
     with pytest.raises(ConfigError, match="no photo of the unmasked source could be read"):
-        measure_detection({"unmasked": tmp_path}, find)
+        measure_detection({"unmasked": PictureSet(tmp_path)}, find)
     with pytest.raises(SourceError, match="is neither a folder here"):
-        measure_detection({"unmasked": tmp_path / "none"}, find)
+        measure_detection({"unmasked": PictureSet(tmp_path / "none")}, find)
     monkeypatch.setitem(__import__("sys").modules, "dlib", None)
     with pytest.raises(CheckpointError, match="dlib is missing"):
         detector("dlib-hog")

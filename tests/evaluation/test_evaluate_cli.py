@@ -62,7 +62,7 @@ def test_pairs(run, model, heads, tmp_path):
     code, out, _ = run("evaluate", "pairs", *args, "--output", tmp_path / "p.json")
     assert code == 0 and "psnr_inside" in out
     found = json.loads((tmp_path / "p.json").read_text())
-    assert list(found["figures"])[:2] == ["made", "copy of the input"] and found["settings"]["n"] == 2
+    assert list(found["figures"])[:2] == ["made", "copy of the input"] and found["n"] == 2
 
 
 def test_outline(run, heads, tmp_path):
@@ -97,12 +97,15 @@ def test_outline(run, heads, tmp_path):
         ),
         (["pairs", "--photos", "A", "--measures", "beauty", "--output", "O"], "must be of psnr, ssim, lpips, identity"),
         (["pairs", "--input", "A", "--output", "O"], "give either --photos, or --input with --truth"),
+        (["masks", "--photos", "A", "--model", "x/y", "--output", "O"], "--model needs --direction mask or unmask"),
+        (["survey", "--output", "O"], "no answers"),
         (["report"], "give at least one report"),
         (["report", "none.json"], "can't be read as a report"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_2(run, network, tmp_path, monkeypatch, args, message):
     monkeypatch.delenv("MASKHUB_WEIGHTS", raising=False)
+    monkeypatch.setenv("MASKHUB_HOME", str(tmp_path / "home"))
     places = {
         "A": clouds(tmp_path / "a", 3),
         "ONE": clouds(tmp_path / "one", 1),

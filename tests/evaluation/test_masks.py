@@ -1,15 +1,13 @@
 """Mask success: what the detector finds in folders and in a pipeline's results, by groups, and its errors."""
 
-import json
+import io
 
-import numpy as np
 import pytest
 from PIL import Image
 
-from maskhub.cli import main
 from maskhub.errors import ConfigError, SourceError
-from maskhub.evaluation.masks import masks_report
-from maskhub.evaluation.report import read_report
+from maskhub.evaluation.measures.masks import Options, measure, measure_masks
+from maskhub.evaluation.sets import PictureSet
 from maskhub.masks import wear
 
 
@@ -35,62 +33,41 @@ class Pipe:
         return wear(photo, style="surgical", seed=1).image if direction == "mask" else photo
 
 
-def test_results_in_a_folder(folder, tmp_path):
-    report = masks_report(folder, tmp_path / "r.json", groups=["gender"], progress=False)
-    assert report == read_report(tmp_path / "r.json") and report["measure"] == "masks"
-    assert report["figures"]["masked"]["value"] == report["figures"]["unmasked"]["value"] == 0.5
-    assert report["figures"]["masked"]["n"] == 6 and report["settings"]["failed"] == 2
-    low, high = report["figures"]["masked"]["interval"]
+def test_results_in_a_folder(folder):
+    report = measure_masks(PictureSet(folder), groups=["gender"])
+    found, missing, _ = report.rows[""].values()
+    assert list(report.rows[""]) == ["mask_detected", "no_mask_detected", "mask_presence"]
+    assert found.value == missing.value == 0.5 and found.n == report.n == 6 and len(report.failures) == 2
+    low, high = found.interval
     assert low < 0.2 and high > 0.8
-    assert report["groups"]["gender"]["male"]["masked"]["value"] == 1
-    assert report["groups"]["gender"]["female"]["masked"]["value"] == 0
-    assert {item["name"] for item in report["failures"]} == {"blank.png", "broken.jpg"}
-    assert any("only 6 faces" in line for line in report["warnings"])
+    groups = report.groups["gender"]
+    assert groups["male"][""]["mask_detected"].value == 1 and groups["female"][""]["mask_detected"].value == 0
+    assert {item.name: bool(item.picture) for item in report.failures} == {"blank.png": True, "broken.jpg": False}
+    assert any("only 6 faces" in line for line in report.warnings)
 
 
-def test_success_of_a_pipeline(folder, tmp_path):
-    report = masks_report(folder, tmp_path / "on.json", pipeline=Pipe(), direction="mask", progress=False)
-    figures = report["figures"]
-    assert (figures["success"]["value"], figures["success"]["n"]) == (1, 3)  # of the bare ones
-    assert figures["masked before"]["value"] == 0.5 and figures["masked"]["value"] == 1
-    report = masks_report(folder, tmp_path / "off.json", pipeline=Pipe(), direction="unmask", progress=False)
-    assert (report["figures"]["success"]["value"], report["figures"]["success"]["n"]) == (0, 3)
-    picture = next(item for gallery in report["galleries"] for item in gallery["items"])["picture"]
-    assert np.asarray(Image.open(tmp_path / picture)).shape[1] > np.asarray(Image.open(tmp_path / picture)).shape[0]
+def test_success_of_a_pipeline(folder):
+    report = measure_masks(PictureSet(folder), Pipe(), "mask")
+    figures = report.rows[""]
+    assert (figures["success"].value, figures["success"].n) == (1, 3)  # of the unmasked ones
+    assert figures["mask_detected_before"].value == 0.5 and figures["mask_detected"].value == 1
+    report = measure_masks(PictureSet(folder), Pipe(), "unmask")
+    assert (report.rows[""]["success"].value, report.rows[""]["success"].n) == (0, 3)
+    with Image.open(io.BytesIO(report.galleries[0].items[0].picture)) as strip:
+        assert strip.width == 2 * strip.height
 
 
-def test_what_cannot_be_judged(folder, tmp_path):
+def test_what_cannot_be_measured(folder, tmp_path):
     empty = tmp_path / "empty"
     empty.mkdir()
     with pytest.raises(SourceError, match="holds no photo"):
-        masks_report(empty, tmp_path / "r.json", progress=False)
+        measure_masks(PictureSet(empty))
     Image.new("RGB", (90, 90), "grey").save(empty / "blank.png")
     with pytest.raises(ConfigError, match="no face was found in any photo"):
-        masks_report(empty, tmp_path / "r.json", progress=False)
+        measure_masks(PictureSet(empty))
     with pytest.raises(ConfigError, match="no metadata column 'age'"):
-        masks_report(folder, tmp_path / "r.json", groups=["age"], progress=False)
+        measure_masks(PictureSet(folder), groups=["age"])
     with pytest.raises(ConfigError, match="belong together"):
-        masks_report(folder, tmp_path / "r.json", direction="mask", progress=False)
-    assert not (tmp_path / "r.json").exists()
-
-
-def test_the_commands(folder, tmp_path, capsys, monkeypatch):
-    def run(*args):
-        with pytest.raises(SystemExit) as stop:
-            main(["evaluate", *map(str, args)])
-        out = capsys.readouterr()
-        return stop.value.code, out.out, out.err
-
-    code, out, _ = run("masks", "--photos", folder, "--output", tmp_path / "r.json", "--limit", 3)
-    assert (
-        code == 0
-        and "masked         " in out
-        and json.loads((tmp_path / "r.json").read_text())["settings"]["limit"] == 3
-    )
-    code, _, err = run("masks", "--photos", folder, "--output", tmp_path / "r.json", "--model", "x/y")
-    assert code == 2 and err == "maskhub: --model needs --direction mask or unmask.\n"
-    monkeypatch.setenv("MASKHUB_HOME", str(tmp_path / "home"))
-    code, out, _ = run("survey", "--csv", tmp_path / "s.csv")
-    assert code == 0 and out.startswith("0 rounds in ") and (tmp_path / "s.csv").read_text().startswith("visit,")
-    code, _, err = run("survey", "--output", tmp_path / "s.json")
-    assert code == 2 and "no answers" in err
+        measure_masks(PictureSet(folder), direction="mask")
+    with pytest.raises(ConfigError, match="--model needs --direction mask or unmask"):
+        measure(Options(photos=str(folder), model="x/y"))

@@ -10,7 +10,8 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from maskhub.errors import ConfigError, NoFaceError, SourceError
 from maskhub.evaluation.baselines import COPY, MEAN_FACE, MeanFace, inpaint
 from maskhub.evaluation.features import FeatureExtractor
-from maskhub.evaluation.paired import MADE, MatchedPictures, WornPictures, measure_pairs
+from maskhub.evaluation.measures.pairs import measure_pairs
+from maskhub.evaluation.paired import MADE, MatchedPictures, WornPictures
 from maskhub.evaluation.sets import PictureSet
 from maskhub.evaluation.similarity import LPIPS_FILE, MOST_PSNR, Lpips, change, psnr, ssim
 from maskhub.faces.detect import detect
@@ -117,17 +118,20 @@ def test_worn_pairs_beside_baselines(heads, weights):
         encoder=encoder("mobilefacenet", weights),
         groups=("group",),
     )
-    figures = found["figures"]
+    figures = found.rows
     assert figures[MADE] == figures[COPY]
     assert set(figures) == {MADE, COPY, MEAN_FACE, "inpainting (Telea)", "inpainting (Navier–Stokes)"}
-    assert figures[COPY]["psnr_outside"]["value"] == MOST_PSNR and figures[COPY]["non_mask_change"]["value"] == 0
-    assert figures[MEAN_FACE]["psnr_inside"]["value"] > figures[COPY]["psnr_inside"]["value"]
-    assert figures[COPY]["lpips_inside"]["value"] > figures[COPY]["lpips_outside"]["value"]
-    assert -1 <= figures[COPY]["identity"]["value"] < 1
-    assert list(found["groups"]["group"]) == ["a", "b"]
-    assert found["groups"]["group"]["a"]["psnr"]["n"] == 2
-    assert any("only 4 pairs" in warning for warning in found["warnings"])
-    assert len(list(found["galleries"][0].parts())) == 2
+    assert figures[COPY]["psnr_outside"].value == MOST_PSNR and figures[COPY]["non_mask_change"].value == 0
+    assert figures[MEAN_FACE]["psnr_inside"].value > figures[COPY]["psnr_inside"].value
+    assert figures[COPY]["lpips_inside"].value > figures[COPY]["lpips_outside"].value
+    assert -1 <= figures[COPY]["identity"].value < 1
+    assert figures[COPY]["psnr"].unit == "dB" and figures[COPY]["lpips"].better == "low"
+    assert list(found.groups["group"]) == ["a", "b"] and found.baselines == list(figures)[1:]
+    assert found.groups["group"]["a"][""]["psnr"].n == 2
+    assert any("only 4 pairs" in warning for warning in found.warnings)
+    assert len(found.galleries) == 2
+    assert [row["photo"] for row in found.table] == ["0.png", "1.png", "2.png", "3.png"]
+    assert np.mean([row["psnr"] for row in found.table]) == pytest.approx(figures[MADE]["psnr"].value)
 
 
 def test_the_frechet_distance_is_of_whole_sets(heads):
@@ -135,15 +139,15 @@ def test_the_frechet_distance_is_of_whole_sets(heads):
     pairs = WornPictures(PictureSet(heads), "unmask")
     truths = {pair.input.tobytes(): pair.truth for pair in pairs}
     found = measure_pairs(pairs, lambda photo: Image.fromarray(truths[photo.tobytes()]), network=network)
-    made, copied = (found["figures"][name]["frechet"] for name in (MADE, COPY))
-    assert made["value"] == pytest.approx(0, abs=1e-3)  # the truths themselves
-    assert copied["value"] > 10 * abs(made["value"])
-    assert made["network"] == found["settings"]["frechet"] == "small" and made["n"] == 4
+    made, copied = (found.rows[name]["frechet"] for name in (MADE, COPY))
+    assert made.value == pytest.approx(0, abs=1e-3)  # the truths themselves
+    assert copied.value > 10 * abs(made.value)
+    assert made.network == found.settings["frechet"] == "small" and made.n == 4
 
 
 def test_towards_masks_only_the_copy_is_a_baseline(heads):
     found = measure_pairs(WornPictures(PictureSet(heads, limit=1), "mask"), lambda photo: photo)
-    assert set(found["figures"]) == {MADE, COPY}
+    assert set(found.rows) == {MADE, COPY}
     with pytest.raises(ConfigError, match="direction is 'sideways'"):
         WornPictures(PictureSet(heads), "sideways")
 
@@ -160,14 +164,14 @@ def test_matched_folders_and_what_has_no_match(heads, tmp_path):
         Image.fromarray(cover).save(tmp_path / "regions" / f"{number}.png")
     pairs = MatchedPictures(PictureSet(heads), tmp_path / "truth", tmp_path / "regions", tmp_path / "made")
     found = measure_pairs(pairs)
-    assert found["settings"]["n"] == 2
-    assert sorted(name for name, _ in found["failures"]) == ["2.png", "3.png"]
-    reasons = dict(found["failures"])
+    assert found.n == 2
+    assert sorted(item.name for item in found.failures) == ["2.png", "3.png"]
+    reasons = {item.name: item.reason for item in found.failures}
     assert "the made is 64×64, the input 128×128" in reasons["2.png"]
     assert "there is no truth picture of this name" in reasons["3.png"]
-    assert found["figures"][MADE]["psnr"]["n"] == 2
+    assert found.rows[MADE]["psnr"].n == 2
     bare = measure_pairs(MatchedPictures(PictureSet(heads), tmp_path / "truth", None, tmp_path / "made"))
-    assert "psnr_inside" not in bare["figures"][MADE] and "no region" in " ".join(bare["warnings"])
+    assert "psnr_inside" not in bare.rows[MADE] and "no region" in " ".join(bare.warnings)
     (tmp_path / "other").mkdir()
     Image.new("RGB", (128, 128)).save(tmp_path / "other" / "else.png")
     with pytest.raises(SourceError, match=r"no picture of .* has its pair"):
@@ -184,8 +188,8 @@ def test_a_pair_that_fails_is_listed_and_all_failing_is_one_line(heads):
         return photo
 
     found = measure_pairs(WornPictures(PictureSet(heads)), fails_once, baselines=False)
-    assert found["settings"]["n"] == 3 and found["failures"] == [("0.png", "no face was found.")]
-    assert "0.png" in found["pictures"]
+    assert found.n == 3 and [item.name for item in found.failures] == ["0.png"]
+    assert found.failures[0].reason == "no face was found." and found.failures[0].picture
 
     def fails(photo):
         raise NoFaceError("no face was found.")

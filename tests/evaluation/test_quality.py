@@ -8,7 +8,7 @@ from PIL import Image
 from maskhub import FeatureNetwork
 from maskhub.errors import ConfigError, NoFaceError, SourceError
 from maskhub.evaluation.features import FeatureExtractor
-from maskhub.evaluation.quality import measure_quality
+from maskhub.evaluation.measures.quality import Options, measure_quality
 from maskhub.evaluation.sets import PictureSet
 from tests.evaluation.conftest import clouds
 
@@ -26,21 +26,20 @@ def measure(real, made, network, **options):
 def test_a_set_and_itself_are_zero_apart(tmp_path, network):
     folder = clouds(tmp_path / "a", 30)
     found = measure(folder, folder, network)
-    assert found["figures"]["frechet"]["value"] == pytest.approx(0, abs=1e-6)
-    assert found["figures"]["kernel"]["value"] <= 0
-    assert found["figures"]["frechet"]["network"] == "small" and found["figures"]["frechet"]["n"] == 30
-    assert "called" not in found["figures"]["frechet"]
-    low, high = found["figures"]["frechet"]["interval"]
-    assert low <= found["figures"]["frechet"]["value"] <= high
-    assert found["settings"]["resolution_real"] == "48×48" and "32×32" in found["settings"]["resize"]
-    assert any("fewer than 2048" in warning for warning in found["warnings"])
+    frechet, kernel = found.rows[""].values()
+    assert frechet.value == pytest.approx(0, abs=1e-6) and kernel.value <= 0
+    assert (frechet.network, frechet.n, frechet.better, frechet.title) == ("small", 30, "low", "")
+    low, high = frechet.interval
+    assert low <= frechet.value <= high
+    assert found.settings["resolution_real"] == "48×48" and "32×32" in found.settings["resize"]
+    assert any("fewer than 2048" in warning for warning in found.warnings)
 
 
 def test_only_published_weights_make_a_fid(tmp_path):
     torch.manual_seed(0)
     network = FeatureExtractor("inception", FeatureNetwork("vgg16", layer=3, resolution=32), 32, published=True)
-    figures = measure(clouds(tmp_path / "a", 5), clouds(tmp_path / "b", 5, seed=1), network)["figures"]
-    assert (figures["frechet"]["called"], figures["kernel"]["called"]) == ("FID", "KID")
+    figures = measure(clouds(tmp_path / "a", 5), clouds(tmp_path / "b", 5, seed=1), network).rows[""]
+    assert (figures["frechet"].title, figures["kernel"].title) == ("FID", "KID")
 
 
 def test_sets_that_differ_are_told_apart_and_what_differs_is_said(tmp_path, network):
@@ -50,8 +49,8 @@ def test_sets_that_differ_are_told_apart_and_what_differs_is_said(tmp_path, netw
     (made / "broken.png").write_text("no picture")
     found = measure(real, made, network)
     same = measure(real, clouds(tmp_path / "c", 20, seed=2), network)
-    assert found["figures"]["kernel"]["value"] > same["figures"]["kernel"]["value"]
-    said = " ".join(found["warnings"])
+    assert found.rows[""]["kernel"].value > same.rows[""]["kernel"].value
+    said = " ".join(found.warnings)
     for part in (
         "24 real and 20 generated",
         "differ in resolution (48×48 and 40×40)",
@@ -59,29 +58,29 @@ def test_sets_that_differ_are_told_apart_and_what_differs_is_said(tmp_path, netw
         "greyscale",
     ):
         assert part in said
-    assert [name for name, _ in found["failures"]] == ["broken.png"]
-    assert found["galleries"][0].count == 20
-    assert found["curves"][0]["lines"]["distance"][-1][0] == 20
+    assert [item.name for item in found.failures] == ["broken.png"]
+    assert sum(len(gallery.items) for gallery in found.galleries) == 20
+    assert found.curves[0].lines["distance"][-1][0] == 20
 
 
 def test_train_and_held_out_photos_are_apart(tmp_path, network):
     folder = clouds(tmp_path / "a", 60)
     found = measure(folder, folder, network)
-    values = found["groups"]["split"]
+    values = {value: rows[""] for value, rows in found.groups["split"].items()}
     assert set(values) == {"held-out", "trained on"}
-    held = found["settings"]["held_out_real"]
-    assert values["held-out"]["kernel"]["n"] == held and values["trained on"]["kernel"]["n"] == 60 - held
-    assert values["held-out"]["frechet"]["n"] == values["trained on"]["frechet"]["n"] == held  # to be compared
+    held = found.settings["held_out_real"]
+    assert values["held-out"]["kernel"].n == held and values["trained on"]["kernel"].n == 60 - held
+    assert values["held-out"]["frechet"].n == values["trained on"]["frechet"].n == held  # to be compared
     alone = measure_quality(PictureSet(folder, held_out=True), PictureSet(folder, held_out=True), network, resamples=2)
-    assert alone["settings"]["n_real"] == held and "split" not in alone["groups"]
+    assert alone.settings["n_real"] == held and "split" not in alone.groups
 
 
 def test_groups_and_an_empty_one(tmp_path, network):
     real = clouds(tmp_path / "a", 12, columns=["x"] * 6 + ["y"] * 6)
     made = clouds(tmp_path / "b", 12, seed=1, columns=["x"] * 6 + ["z"] * 5 + ["y"])
     found = measure(real, made, network, groups=("kind",))
-    assert set(found["groups"]["kind"]) == {"x"}
-    said = " ".join(found["warnings"])
+    assert set(found.groups["kind"]) == {"x"}
+    said = " ".join(found.warnings)
     assert "kind y: a single picture in the generated set" in said and "kind z: no picture in the real set" in said
     with pytest.raises(ConfigError, match="has no column 'age'"):
         measure(real, made, network, groups=("age",))
@@ -98,8 +97,9 @@ def test_too_few_none_and_a_single_one(tmp_path, network):
         measure(real, broken, network)
     with pytest.raises(ConfigError, match="limit of photos is 0"):
         PictureSet(real, limit=0)
-    with pytest.raises(ConfigError, match=r"not 0.*not 1"):
-        measure(real, real, network, batch_size=0, resamples=1)
+    for option, least in (("batch_size", 1), ("resamples", 2), ("limit", 1)):
+        with pytest.raises(ConfigError, match=f"--{option.replace('_', '-')} is 0; it must be at least {least}"):
+            Options(real="a", **{option: 0})
     (tmp_path / "empty").mkdir()
     with pytest.raises(SourceError, match="holds no photo"):
         measure(real, tmp_path / "empty", network)
@@ -113,8 +113,8 @@ def test_not_a_number_is_a_clear_line(tmp_path, network):
     values[3, 3] = np.nan
     Image.fromarray(values).save(real / "nan.tiff")
     found = measure(real, real, network)
-    reasons = dict(found["failures"])
-    assert "not numbers" in reasons["nan.tiff"] and found["settings"]["n_real"] == 3
+    assert found.failures[0].name == "nan.tiff" and "not numbers" in found.failures[0].reason
+    assert found.settings["n_real"] == 3
 
 
 def test_a_pipeline_that_fails_on_some_is_measured_on_the_rest(tmp_path, network):
@@ -127,5 +127,5 @@ def test_a_pipeline_that_fails_on_some_is_measured_on_the_rest(tmp_path, network
         return photo.rotate(180)
 
     found = measure_quality(PictureSet(folder), PictureSet(folder, translate=translate), network, resamples=2)
-    assert found["settings"]["n_generated"] == 5 and len(found["pictures"]) == 1
-    assert found["failures"][0][1] == "no face was found."
+    assert found.settings["n_generated"] == found.n == 5
+    assert found.failures[0].reason == "no face was found." and found.failures[0].picture

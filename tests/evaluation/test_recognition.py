@@ -1,6 +1,7 @@
 """The recognition table from pairs of photos to its report; the pairs' list and what may be wrong with it."""
 
 import csv
+import io
 import json
 
 import cv2
@@ -12,8 +13,8 @@ from PIL import Image
 from maskhub.errors import ConfigError, SourceError
 from maskhub.evaluation.encoders import Encoder
 from maskhub.evaluation.identity_pairs import IdentityPair, read_pairs, some_pairs
-from maskhub.evaluation.recognition import measure_recognition
-from maskhub.evaluation.report import read_report, write_report
+from maskhub.evaluation.measures.recognition import Options, measure_recognition
+from maskhub.evaluation.measures.recognition import measure as measure_options
 from maskhub.faces.align import alignment, crop
 
 PEOPLE = ("ann", "bob", "cy", "dot")
@@ -63,7 +64,7 @@ def measure(folder, tmp_path, **options):
 
 def test_the_table(folder, tmp_path, tiny_pipeline):
     found = measure(folder, tmp_path, pipeline=tiny_pipeline, groups=["half"])
-    figures = found["figures"]
+    figures = found.rows
     assert list(figures) == [
         "colours: unmasked–unmasked",
         "colours: masked–unmasked, baseline",
@@ -72,23 +73,18 @@ def test_the_table(folder, tmp_path, tiny_pipeline):
         "colours: masked and stripped–unmasked, pooled",
     ]
     best, masked = figures["colours: unmasked–unmasked"], figures["colours: masked–unmasked, baseline"]
-    assert best["equal-error rate"]["value"] == 0 and best["TAR at FAR 1 %"] | {"interval": 0} == {
-        "value": 1.0, "interval": 0, "n": 4,
-    }  # fmt: skip
-    assert best["same mean"] > 0.98 and masked["same mean"] < best["same mean"] - 0.02
-    assert found["settings"]["pairs_measured"] == 8 and found["settings"]["same"] == 4
-    assert list(found["groups"]["half"]) == ["a", "b"] and len(found["groups"]["half"]["a"]) == 5
-    assert any("only 4 items" in warning for warning in found["warnings"])
-    assert any("0.1 % is 0.0 of the different pairs" in warning for warning in found["warnings"])
-    write_report(tmp_path / "r.json", "recognition", **found)
-    report = read_report(tmp_path / "r.json")
-    assert report["measure"] == "recognition" and report["curves"][0]["lines"].keys() == {
-        row.removeprefix("colours: ") for row in figures
-    }
-    pictures = [item["picture"] for gallery in report["galleries"] for item in gallery["items"]]
-    assert len(pictures) == 4 and Image.open(tmp_path / pictures[0]).size == (4 * 128, 128)
-    # all over again from the cache
-    assert measure(folder, tmp_path, pipeline=tiny_pipeline, groups=["half"])["figures"] == figures
+    assert best["equal-error rate"].value == 0
+    assert (best["TAR at FAR 1 %"].value, best["TAR at FAR 1 %"].n) == (1.0, 4)
+    assert best["same mean"].value > 0.98 and masked["same mean"].value < best["same mean"].value - 0.02
+    assert found.settings["pairs_measured"] == found.n == 8 and found.settings["same"] == 4
+    assert list(found.groups["half"]) == ["a", "b"] and len(found.groups["half"]["a"]) == 5
+    assert any("only 4 items" in warning for warning in found.warnings)
+    assert any("0.1 % is 0.0 of the different pairs" in warning for warning in found.warnings)
+    assert found.curves[0].lines.keys() == {row.removeprefix("colours: ") for row in figures}
+    pictures = [item.picture for gallery in found.galleries for item in gallery.items]
+    assert len(pictures) == 4 and Image.open(io.BytesIO(pictures[0])).size == (4 * 128, 128)
+    # again from the cache
+    assert measure(folder, tmp_path, pipeline=tiny_pipeline, groups=["half"]).rows == figures
 
 
 def test_a_photo_without_a_face_leaves_every_row(folder, tmp_path):
@@ -99,10 +95,10 @@ def test_a_photo_without_a_face_leaves_every_row(folder, tmp_path):
     Image.new("RGB", (96, 96), (90, 120, 90)).save(blank / "ann_2.png")
     (blank / "bob_1.png").write_bytes(b"no picture")
     found = measure(blank, tmp_path, approaches=["baseline"])
-    assert dict(found["failures"]).keys() == {"ann_2.png", "bob_1.png"}
-    assert "no face was found" in dict(found["failures"])["ann_2.png"]
-    assert found["warnings"][0].startswith("3 of 8 pairs are left out in all rows")
-    assert {figures["separation σ"]["n"] for figures in found["figures"].values()} == {5}
+    assert [item.name for item in found.failures] == ["ann_2.png", "bob_1.png"]
+    assert "no face was found" in found.failures[0].reason
+    assert found.warnings[0].startswith("3 of 8 pairs are left out in all rows")
+    assert {figures["separation σ"].n for figures in found.rows.values()} == {5}
 
 
 def test_what_an_approach_needs(folder, tmp_path, tiny_pipeline):
@@ -111,7 +107,7 @@ def test_what_an_approach_needs(folder, tmp_path, tiny_pipeline):
     with pytest.raises(ConfigError, match="the approach is 'magic': approaches are baseline, projection, strip, p"):
         measure(folder, tmp_path, approaches=["magic"])
     with pytest.raises(ConfigError, match="no encoder is given"):
-        measure_recognition(folder, read_pairs(folder), [], tiny_pipeline, cache=tmp_path)
+        measure_options(Options(folder=folder, encoders=()))
     one = [IdentityPair(p.first, p.second, p.same, 1) for p in read_pairs(folder)]
     with pytest.raises(ConfigError, match="bias projection needs pairs of at least two folds"):
         measure_recognition(
@@ -128,8 +124,8 @@ def test_masks_by_the_model(folder, tmp_path, tiny_pipeline):
 
     tiny_pipeline.masker = Same()
     found = measure(folder, tmp_path, pipeline=tiny_pipeline, masks="model", approaches=["baseline"])
-    bare, masked = found["figures"].values()
-    assert found["settings"]["masks"] == "model" and bare == masked
+    unmasked, masked = found.rows.values()
+    assert found.settings["masks"] == "model" and unmasked == masked
 
 
 def test_pairs_are_read_with_their_metadata(folder, tmp_path):

@@ -9,7 +9,8 @@ import pytest
 
 from maskhub.errors import ConfigError, SourceError
 from maskhub.evaluation.intervals import wilson_interval
-from maskhub.evaluation.report import read_report
+from maskhub.evaluation.measures.survey import Options, measure
+from maskhub.evaluation.report import Figure, Report
 from maskhub.evaluation.survey import COLUMNS, Survey, default_path
 
 QUESTIONS = [
@@ -28,12 +29,14 @@ def test_the_shares_are_counted_with_their_intervals(tmp_path):
     play(survey, "two", [True, True, True, True, False, True])
     play(survey, "three", [False] * 6, model="b")
     figures = survey.figures()
-    assert figures["rounds"] == 3
-    assert figures["fooled by a, mask"] == {"value": 0.75, "interval": list(wilson_interval(3, 4)), "n": 4}
-    assert figures["fooled by a, unmask"]["value"] == 0 and figures["fooled by b, mask"]["n"] == 2
-    assert figures["fooled"]["value"] == pytest.approx(3 / 9)
-    assert figures["real doubted"]["value"] == pytest.approx(4 / 9)
-    assert figures["right"]["value"] == pytest.approx((5 + 6) / 18)
+    assert figures["fooled by a, mask"] == Figure(0.75, wilson_interval(3, 4), 4, better="high")
+    assert figures["fooled by a, unmask"].value == 0 and figures["fooled by b, mask"].n == 2
+    assert figures["fooled"].value == pytest.approx(3 / 9)
+    assert figures["real doubted"].value == pytest.approx(4 / 9)
+    assert figures["right"].value == pytest.approx((5 + 6) / 18)
+    report = measure(Options(database=survey.path, groups="model"))
+    assert report.rows[""]["rounds"].value == 3 and report.n == 18
+    assert report.groups["model"]["a"][""]["fooled by a, mask"] == figures["fooled by a, mask"]
 
 
 def test_a_round_counts_once_and_whole(tmp_path):
@@ -65,23 +68,22 @@ def test_several_processes_write_at_once(tmp_path):
         worker.start()
     for worker in workers:
         worker.join()
-    assert Survey(path).figures()["rounds"] == 30 and len(Survey(path).rows()) == 180
+    assert measure(Options(database=path)).rows[""]["rounds"].value == 30 and len(Survey(path).rows()) == 180
     with sqlite3.connect(path) as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
-def test_csv_and_report(tmp_path):
+def test_the_report_and_its_table(tmp_path):
     survey = Survey(tmp_path / "s.sqlite")
-    assert survey.rows() == [] and survey.write_csv(tmp_path / "empty.csv") == 0
     with pytest.raises(SourceError, match="no answers"):
-        survey.report(tmp_path / "r.json")
+        measure(Options(database=survey.path))
     play(survey, "one", [True] * 6, model="=cmd, quoted")
-    assert survey.write_csv(tmp_path / "new" / "s.csv") == 6
+    measure(Options(database=survey.path)).save(tmp_path / "new" / "s.json")
     rows = list(csv.DictReader((tmp_path / "new" / "s.csv").open()))
+    assert len(rows) == 6 and {*rows[0]} == {*COLUMNS}
     assert rows[2]["model"] == "=cmd, quoted" and rows[2]["direction"] == "mask" and rows[2]["seed"] == "7"
-    survey.report(tmp_path / "r.json")
-    report = read_report(tmp_path / "r.json")
-    assert report["figures"]["fooled"]["value"] == 1 and any("only 1 rounds" in line for line in report["warnings"])
+    report = Report.load(tmp_path / "new" / "s.json")
+    assert report.rows[""]["fooled"].value == 1 and any("only 1 rounds" in line for line in report.warnings)
 
 
 def test_where_it_lies(tmp_path, monkeypatch):

@@ -1,15 +1,14 @@
-"""How alike two sets of pictures are: Fréchet and kernel distance, whole and by group, with all that qualifies them.
-
-found = measure_quality(PictureSet("photos"), PictureSet("made"), feature_network("efficientnet-lite0"))
-write_report("quality.json", "quality", **found)
-"""
+"""How alike two sets of pictures are: Fréchet and kernel distance, whole and by group, with all that qualifies them."""
 
 from collections import Counter, defaultdict
+from typing import Annotated
 
 import numpy as np
 import torch
+from pydantic import Field
 
 from maskhub.errors import ConfigError
+from maskhub.evaluation.features import feature_network
 from maskhub.evaluation.frechet import (
     ENOUGH,
     KEPT,
@@ -19,41 +18,100 @@ from maskhub.evaluation.frechet import (
     frechet_of_features,
     kernel_interval,
 )
-from maskhub.evaluation.report import BestAndWorst
+from maskhub.evaluation.gallery import BestAndWorst
+from maskhub.evaluation.options import Model, OptionalSource, PhotoOptions, Source, Way
+from maskhub.evaluation.report import Curve, Figure, Report
+from maskhub.evaluation.sets import PictureSet, translator
+from maskhub.options import Positive
+from maskhub.pipelines.load import best_device, load_pipeline
 
-__all__ = ["measure_quality"]
+__all__ = ["Options", "measure", "measure_quality"]
 
 SPLIT = "split"
-"""The column that every picture has: ``held-out`` or ``trained on``, by the hash rule."""
+"""A column that every picture has: ``held-out`` or ``trained on``, by the hash rule."""
 NEIGHBOURS = 5
 MOST_GROUPS = 60
 CURVE = (64, 128, 256, 512, 1024, 2048, 4096)
 NAMES = {"frechet": "FID", "kernel": "KID"}
+ABOUT = (
+    "How alike generated and real pictures are as sets. Lower is better; compare only figures of the same network and "
+    "the same number of pictures."
+)
+
+
+class Options(PhotoOptions):
+    """Fréchet and kernel distance between real and generated pictures.
+
+    The generated ones are a source of their own, or what a pipeline makes of --input. docs/evaluate.md says what the
+    figures mean and when not to trust them.
+    """
+
+    real: Source
+    """A folder, or user/dataset[:split][@revision][#column] on the Hub."""
+    generated: OptionalSource = None
+    """Likewise, of the pictures to measure."""
+    input: OptionalSource = None
+    """Likewise, of the photos that the pipeline translates instead."""
+    model: Model = None
+    """Pipeline folder or Hub id for --input; the bundled checkpoint if not given."""
+    direction: Way = "mask"
+    """What the pipeline does to --input."""
+    network: str = "efficientnet-lite0"
+    """efficientnet-lite0, inception (whose distances alone are called FID and KID), vgg16, vgg19, or a folder or Hub id
+    of a FeatureNetwork."""
+    weights_dir: Model = None
+    """Where the weights of inception, vgg16 or vgg19 are; the environment's MASKHUB_WEIGHTS if not given."""
+    batch_size: Positive = 16
+    """Pictures that go through the network together."""
+    resamples: Annotated[int, Field(ge=2)] = 20
+    """For the interval of the Fréchet distance."""
+
+
+def measure(options):
+    """The :class:`~maskhub.evaluation.report.Report` of :class:`Options`.
+
+    Raises:
+        ConfigError: options that do not fit together, and as :func:`measure_quality`. SourceError: a source can't be
+            read. CheckpointError: a pipeline or weights are missing.
+    """
+    if (options.generated is None) == (options.input is None):
+        raise ConfigError("give either --generated, or --input for a pipeline to translate.")
+    if options.generated is not None and options.model is not None:
+        raise ConfigError("--model translates --input: leave out --generated.")
+    real = PictureSet(options.real, title="real", **options.chosen)
+    translate, settings = None, {"split": options.split}
+    if options.input is not None:
+        translate = translator(load_pipeline(options.model, options.device), options.direction)
+        settings |= {"model": options.model or "bundled", "direction": options.direction}
+    source = options.generated or options.input
+    generated = PictureSet(source, title="generated", translate=translate, **options.chosen)
+    network = feature_network(options.network, options.weights_dir, best_device(options.device))
+    report = measure_quality(
+        real, generated, network, groups=options.groups, batch_size=options.batch_size, resamples=options.resamples
+    )
+    report.settings |= settings
+    return report
 
 
 def measure_quality(real, generated, network, *, groups=(), batch_size=16, kept=KEPT, resamples=20, seed=0):
     """Measure a generated set against a real one.
 
     Args:
-        real, generated: :class:`~maskhub.evaluation.sets.PictureSet` s (or iterables of
-            :class:`~maskhub.evaluation.sets.Picture` with ``spec``, ``columns``, ``failures`` and ``failed``).
+        real, generated: :class:`~maskhub.evaluation.sets.PictureSet` s.
         network: :class:`~maskhub.evaluation.features.FeatureExtractor`.
-        groups: columns of both sets by whose values figures are given apart; ``split`` is added by itself where
-            pictures of both halves of it are there.
+        groups: columns of both sets by whose values figures are also given; ``split`` is added by itself where
+            pictures of both its halves are there.
         batch_size: pictures that go through the network together.
         kept: features kept of each set, for intervals, kernel distance and groups; memory grows with this alone.
         resamples: of the Fréchet distance's interval.
-        seed: of all that is drawn.
+        seed: of everything that is drawn.
 
     Returns:
-        the keyword arguments of :func:`~maskhub.evaluation.report.write_report`.
+        :class:`~maskhub.evaluation.report.Report`.
 
     Raises:
-        ConfigError: a set of fewer than two pictures, a column that one of the sets does not have, or a number of
-            pictures or resamples that is too small.
+        ConfigError: a set of fewer than two pictures, or a column that one of the sets does not have.
     """
-    if batch_size < 1 or resamples < 2:
-        raise ConfigError(f"a batch needs 1 picture (not {batch_size}), an interval 2 resamples (not {resamples}).")
     for name, pictures in (("real", real), ("generated", generated)):
         missing = [column for column in groups if column not in pictures.columns and column != SPLIT]
         if missing:
@@ -65,21 +123,6 @@ def measure_quality(real, generated, network, *, groups=(), batch_size=16, kept=
     first = _Side("real", real, network, columns, batch_size, kept, seed)
     gallery = BestAndWorst("generated pictures by their distance to the real ones", better="low")
     second = _Side("generated", generated, network, columns, batch_size, kept, seed, first.statistics.sample, gallery)
-    x, y, counts = first.statistics.sample, second.statistics.sample, (first.n, second.n)
-    distance = frechet_distance(first.statistics, second.statistics)
-    kernel, kernel_ends = kernel_interval(x, y, seed=seed)
-    extra = {"n": min(counts), "network": network.name}
-    figures = {
-        "frechet": {
-            "value": distance,
-            "interval": list(frechet_interval(distance, x, y, counts, resamples, seed)),
-            **extra,
-        },
-        "kernel": {"value": kernel, "interval": list(kernel_ends), **extra},
-    }
-    if network.published:
-        for key, called in NAMES.items():
-            figures[key]["called"] = called
     warnings = [*first.warnings(), *second.warnings(), *_differences(first, second)]
     by_group = {}
     for column in columns:
@@ -87,9 +130,37 @@ def measure_quality(real, generated, network, *, groups=(), batch_size=16, kept=
         if len(values) > 1 or (column in groups and values):
             by_group[column] = values
         warnings += told if column in groups else []
-    settings = {
-        "real": real.spec,
-        "generated": generated.spec,
+    return Report(
+        "quality",
+        {"": _figures(first, second, network, resamples, seed)},
+        second.n,
+        real.spec,
+        ABOUT,
+        _settings(first, second, network) | {"resamples": resamples, "kept": kept, "seed": seed},
+        by_group,
+        warnings=warnings,
+        curves=[_curve(first.statistics.sample, second.statistics.sample, network, seed)],
+        galleries=gallery.galleries(),
+        failures=[*real.failures, *generated.failures],
+    )
+
+
+def _figures(first, second, network, resamples, seed):
+    x, y, counts = first.statistics.sample, second.statistics.sample, (first.n, second.n)
+    distance = frechet_distance(first.statistics, second.statistics)
+    ends = frechet_interval(distance, x, y, counts, resamples, seed)
+    kernel, kernel_ends = kernel_interval(x, y, seed=seed)
+    titles = NAMES if network.published else {}
+    return {
+        name: Figure(value, interval, min(counts), better="low", title=titles.get(name, ""), network=network.name)
+        for name, value, interval in (("frechet", distance, ends), ("kernel", kernel, kernel_ends))
+    }
+
+
+def _settings(first, second, network):
+    return {
+        "real": first.spec,
+        "generated": second.spec,
         "network": network.name,
         "dimensions": network.dimensions,
         "resize": network.resize,
@@ -99,25 +170,12 @@ def measure_quality(real, generated, network, *, groups=(), batch_size=16, kept=
         "resolution_generated": second.resolution,
         "held_out_real": first.held_out,
         "held_out_generated": second.held_out,
-        "resamples": resamples,
-        "kept": kept,
-        "seed": seed,
         "interval": "95 %; Fréchet: spread of resamples about the value, kernel: percentiles of resamples",
-    }
-    return {
-        "settings": settings,
-        "figures": figures,
-        "groups": by_group,
-        "warnings": warnings,
-        "curves": [_curve(x, y, network, seed)],
-        "galleries": [gallery],
-        "failures": [*real.failures, *generated.failures],
-        "pictures": {name: _image(pixels) for name, pixels in {**real.failed, **generated.failed}.items()},
     }
 
 
 class _Side:
-    """One set, gone through once."""
+    """What one pass over a set collects."""
 
     def __init__(self, kind, pictures, network, columns, batch_size, kept, seed, others=None, gallery=None):
         self.kind, self.spec = kind, pictures.spec
@@ -158,10 +216,9 @@ class _Side:
         self.failures = list(pictures.failures)
         if self.n < 2:
             count = f"{self.n or 'no'} picture{'' if self.n == 1 else 's'}"
-            reason = ": {}: {}".format(*self.failures[0]) if self.failures else "."
             raise ConfigError(
                 f"the {kind} set {self.spec} has {count} that can be measured, and a distance between sets needs at "
-                f"least 2 of each{reason}"
+                f"least 2 of each{pictures.failures.first()}"
             )
 
     def _value(self, picture, column):
@@ -228,8 +285,10 @@ def _group_figures(column, first, second, network, seed):
         kernel, ends = kernel_interval(*pair, seed=seed)
         drawn = [sample[torch.from_numpy(rng.permutation(len(sample))[:least])] for sample in pair]
         values[value] = {
-            "kernel": {"value": kernel, "interval": list(ends), "n": min(map(len, pair)), "network": network.name},
-            "frechet": {"value": frechet_of_features(*drawn), "n": least, "network": network.name},
+            "": {
+                "kernel": Figure(kernel, ends, min(map(len, pair)), better="low", network=network.name),
+                "frechet": Figure(frechet_of_features(*drawn), n=least, better="low", network=network.name),
+            }
         }
     if least < ENOUGH:
         warnings.append(
@@ -245,12 +304,8 @@ def _curve(x, y, network, seed):
     points = [
         [n, frechet_of_features(x[order_x[:n]], y[order_y[:n]])] for n in sorted({*CURVE, most}) if 2 <= n <= most
     ]
-    return {
-        "title": "Fréchet distance by the number of pictures: where it still falls, it is still biased",
-        "x": "pictures of each set",
-        "y": f"Fréchet distance ({network.name})",
-        "lines": {"distance": points},
-    }
+    title = "Fréchet distance by the number of pictures: where it still falls, it is still biased"
+    return Curve(title, "pictures of each set", f"Fréchet distance ({network.name})", {"distance": points})
 
 
 def _scores(features, others):
@@ -258,11 +313,3 @@ def _scores(features, others):
     distances = torch.cdist(features, others)
     nearest = distances.topk(min(NEIGHBOURS, len(others)), largest=False).values.mean(1)
     return nearest / others.norm(dim=1).mean().clamp(min=1e-12)
-
-
-def _image(pixels):
-    from PIL import Image
-
-    image = Image.fromarray(pixels)
-    image.thumbnail((128, 128))
-    return image

@@ -1,0 +1,71 @@
+"""The figures of reports in a model card."""
+
+import re
+from pathlib import Path
+
+from maskhub.cards import ModelCard, public_name
+from maskhub.files import write_file
+
+__all__ = ["card_results", "write_card"]
+
+HUB_METRICS = ("fid", "kid", "psnr", "ssim", "lpips")
+
+
+def write_card(folder, reports):
+    """Write the figures of reports into the ``README.md`` of a pipeline folder, in place of those of an earlier call.
+
+    Args:
+        folder: with a ``README.md``, or one is begun.
+        reports: list of :class:`~maskhub.evaluation.report.Report`.
+
+    Returns:
+        how many figures.
+
+    Raises:
+        ConfigError: no such folder, or a card whose front matter is not YAML. WriteError: it could not be written.
+    """
+    card = ModelCard.load(folder)
+    card.set_figures([result for report in reports for result in card_results(report)])
+    write_file(Path(folder) / "README.md", card.render())
+    return len(card.figures)
+
+
+def card_results(report):
+    """The model's own figures, without baselines and details, as a list of ``huggingface_hub.EvalResult``."""
+    from huggingface_hub import EvalResult
+
+    photos = ", ".join(map(public_name, report.photos.split(", ")))
+    on_hub = re.fullmatch(r"[\w.-]+/[\w.-]+([:@#].*)?", photos) and not Path(photos).exists()
+    results = []
+    for row, name, figure in report.figures():
+        if row in report.baselines or figure.detail or figure.value is None:
+            continue
+        details = {"maskhub": report.version}
+        details |= {"n": figure.n} if figure.n is not None else {}
+        details |= {"interval": [_rounded(end) for end in figure.interval]} if figure.interval else {}
+        network = figure.network or report.settings.get("network")
+        results.append(
+            EvalResult(
+                task_type="image-to-image",
+                dataset_type=photos if on_hub else "imagefolder",
+                dataset_name=photos,
+                # the Hub merges results of one type and config
+                dataset_config=None if on_hub else photos,
+                dataset_split="held-out tenth" if report.settings.get("split") == "held-out" else None,
+                metric_type=_metric_type(figure.title or name),
+                metric_name=f"{report.title}: {f'{row}, ' if row else ''}{name}" + (f" ({network})" if network else ""),
+                metric_value=_rounded(figure.value),
+                metric_args=details,
+            )
+        )
+    return results
+
+
+def _metric_type(name):
+    """A metric id of the Hub's own where there is one."""
+    first = name.lower().split()[0]
+    return first if first in HUB_METRICS else re.sub(r"\W+", "_", name.lower()).strip("_")
+
+
+def _rounded(value):
+    return float(f"{value:.4g}")

@@ -1,0 +1,125 @@
+"""The same faces unmasked, masked, and with the mask taken off again, as pictures and as vectors of encoders."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from maskhub.data.masked import Wearing, seed_of
+from maskhub.data.paired import FaceCache
+from maskhub.errors import ConfigError, MaskHubError
+from maskhub.evaluation.sets import picture_seed
+from maskhub.faces.detect import detect
+from maskhub.faces.photo import open_photo, split_alpha
+
+__all__ = ["FaceViews", "Vectors", "encode_views"]
+
+CHUNK = 64
+"""Photos that are in memory at once."""
+
+
+class FaceViews:
+    """A folder's photos, the same masked, and the same with the mask taken off again, each with its face.
+
+    Args:
+        folder: of the photos.
+        cache: folder for found faces and landmarks.
+        pipeline: :class:`~maskhub.pipelines.face_mask.FaceMaskPipeline`, where one is needed.
+        masks: ``"rule"`` (:mod:`maskhub.masks`), or ``"model"``: the pipeline's masker.
+        style: of masks by rule, or ``random``.
+        seed: of masks by rule.
+        strip: take the masks off again.
+
+    Raises:
+        ConfigError: the pipeline does not have the needed generator; no such style.
+    """
+
+    def __init__(self, folder, cache, pipeline=None, *, masks="rule", style="random", seed=0, strip=False):
+        for needed, network in ((strip, "unmasker"), (masks == "model", "masker")):
+            if needed and getattr(pipeline, network, None) is None:
+                raise ConfigError(f"there is no {network}: give a --model that has one, or leave it out.")
+        self.folder = Path(folder).expanduser()
+        self.wearing, self.pipeline, self.masks, self.strip = Wearing(style=style, seed=seed), pipeline, masks, strip
+        self.cache = FaceCache(Path(cache) / "faces.sqlite")
+
+    def unmasked(self, name):
+        """Pixels, face and landmarks (or None) of a photo."""
+        pixels = np.asarray(split_alpha(open_photo(self.folder / name))[0])
+        found = self.cache.look(pixels)
+        if found is None:
+            faces = detect(pixels)
+            if not faces:
+                raise ConfigError("no face was found.")
+            found = faces[0], None
+        return pixels, *found
+
+    def masked(self, name, pixels, marks):
+        """Pixels and face with the mask on."""
+        if self.masks == "rule":
+            if marks is None:
+                raise ConfigError("its landmarks can't be made out well enough for a mask.")
+            made = self.wearing.put_on(pixels, marks, seed_of(self.wearing.seed, name), "correctly").image
+        else:
+            made = np.asarray(self.pipeline.mask(pixels, on_no_face="keep", seed=picture_seed(pixels)))
+        faces = detect(made)
+        if not faces:
+            raise ConfigError("no face is found any more once it is masked.")
+        return made, faces[0]
+
+    def stripped(self, masked):
+        """For each ``(pixels, face)``, both with the mask taken off."""
+        photos = self.pipeline.unmask([pixels for pixels, _ in masked], on_no_face="keep")
+        photos = [np.asarray(photo) for photo in photos]
+        return [(photo, (detect(photo) or [face])[0]) for photo, (_, face) in zip(photos, masked, strict=True)]
+
+
+@dataclass
+class Vectors:
+    """Name of a photo → list of vectors, one an encoder; why the others have none."""
+
+    unmasked: dict = field(default_factory=dict)
+    masked: dict = field(default_factory=dict)
+    stripped: dict = field(default_factory=dict)
+    failures: dict = field(default_factory=dict)
+
+
+def encode_views(views, names, masked_names, encoders, embed, progress=True):
+    """Encode the views of photos.
+
+    Args:
+        views: :class:`FaceViews`.
+        names: of the photos. masked_names: those that are needed masked.
+        encoders: list of :class:`~maskhub.evaluation.encoders.Encoder`.
+        embed: function of an encoder, N pictures and N faces → N×dimensions.
+        progress: show a bar.
+
+    Returns:
+        :class:`Vectors`.
+    """
+    vectors = Vectors()
+
+    def keep(kind, photos):
+        if photos:
+            pixels, faces = zip(*photos.values(), strict=True)
+            by_encoder = [embed(encoder, pixels, faces) for encoder in encoders]
+            kind.update(zip(photos, zip(*by_encoder, strict=True), strict=True))
+
+    with tqdm(total=len(names), desc="recognition", unit="photo", disable=not progress) as bar:
+        for start in range(0, len(names), CHUNK):
+            unmasked, masked = {}, {}
+            for name in names[start : start + CHUNK]:
+                try:
+                    pixels, face, marks = views.unmasked(name)
+                    unmasked[name] = pixels, face
+                    if name in masked_names:
+                        masked[name] = views.masked(name, pixels, marks)
+                except MaskHubError as error:
+                    vectors.failures[name] = str(error)
+            keep(vectors.unmasked, unmasked)
+            keep(vectors.masked, masked)
+            if views.strip and masked:
+                keep(vectors.stripped, dict(zip(masked, views.stripped(list(masked.values())), strict=True)))
+            bar.update(len(names[start : start + CHUNK]))
+    views.cache.close()
+    return vectors

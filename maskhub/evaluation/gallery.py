@@ -1,0 +1,81 @@
+"""Thumbnails for reports."""
+
+import io
+import math
+
+from PIL import Image
+
+from maskhub.evaluation.report import Gallery, Item
+
+__all__ = ["BestAndWorst", "Failures", "thumbnail"]
+
+SHOWN_FAILURES = 20
+
+
+class BestAndWorst:
+    """The best and the worst pictures by a score; memory does not grow with their number.
+
+    Args:
+        title: such as ``"made pictures by LPIPS"``.
+        better: ``"high"`` or ``"low"``: which scores are good.
+        keep: how many of each end.
+        side: height of the thumbnails in pixels; a list of pictures becomes a strip of them.
+    """
+
+    def __init__(self, title, better="low", keep=20, side=128):
+        self.title, self.better, self.keep, self.side = title, better, keep, side
+        self.count = 0
+        self._ends = {"Best": [], "Worst": []}
+
+    def add(self, name, score, pictures):
+        """Consider one; ``pictures`` is a ``PIL.Image`` or uint8 H×W×3 array, or a list of them, left to right."""
+        if score is None or not math.isfinite(score):
+            return
+        self.count += 1
+        goodness = score if self.better == "high" else -score
+        item = None
+        for end, key in (("Best", -goodness), ("Worst", goodness)):
+            kept = self._ends[end]
+            if len(kept) == self.keep and key >= kept[-1][0]:
+                continue
+            item = item or Item(str(name), float(score), picture=thumbnail(pictures, self.side))
+            kept.append((key, self.count, item))
+            kept.sort(key=lambda entry: entry[:2])
+            del kept[self.keep :]
+
+    def galleries(self):
+        """Two :class:`~maskhub.evaluation.report.Gallery`; with few pictures each shows only its own half."""
+        most = max(1, min(self.keep, self.count // 2))
+        return [
+            Gallery(f"{end} {self.title}", [item for _, _, item in kept[:most]])
+            for end, kept in self._ends.items()
+            if kept and (end == "Best" or self.count > 1)
+        ]
+
+
+class Failures(list):
+    """What could not be measured, as :class:`~maskhub.evaluation.report.Item`, the first twenty with their pictures."""
+
+    def add(self, name, reason, picture=None):
+        """Add one; ``picture`` as in :func:`thumbnail`, where there is one."""
+        shown = picture is not None and sum(item.picture is not None for item in self) < SHOWN_FAILURES
+        self.append(Item(str(name), reason=str(reason), picture=thumbnail(picture) if shown else None))
+
+    def first(self):
+        """How the message of an error ends: with the first failure, if any."""
+        return f": {self[0].name}: {self[0].reason}" if self else "."
+
+
+def thumbnail(pictures, side=128):
+    """A JPEG of pictures (``PIL.Image`` or uint8 H×W×3, or a list of them) side by side, ``side`` pixels high."""
+    pictures = pictures if isinstance(pictures, (list, tuple)) else [pictures]
+    images = [p if isinstance(p, Image.Image) else Image.fromarray(p) for p in pictures]
+    images = [image.convert("RGB").resize((max(1, round(image.width * side / image.height)), side)) for image in images]
+    strip = Image.new("RGB", (sum(image.width for image in images), side))
+    left = 0
+    for image in images:
+        strip.paste(image, (left, 0))
+        left += image.width
+    data = io.BytesIO()
+    strip.save(data, "JPEG", quality=85)
+    return data.getvalue()

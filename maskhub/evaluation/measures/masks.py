@@ -1,0 +1,154 @@
+"""Mask success: the share of results in which the mask detector finds a mask, or finds none.
+
+Of a folder of results, or of what a pipeline makes of photos; then success is a result that the detector takes for the
+other class than the photo it was made from. The detector and its errors: ``maskhub/weights/mask-detector/README.md``.
+"""
+
+import numpy as np
+from PIL import Image
+
+from maskhub.errors import ConfigError, MaskHubError, NoFaceError
+from maskhub.evaluation.gallery import BestAndWorst, Failures
+from maskhub.evaluation.groups import by_group, check_columns
+from maskhub.evaluation.intervals import mean_figure, share_figure
+from maskhub.evaluation.options import Model, PhotoOptions, Source, Way
+from maskhub.evaluation.report import Report
+from maskhub.evaluation.sets import PictureSet, translator
+from maskhub.faces import align
+from maskhub.faces.detect import detect
+from maskhub.masks.detector import MASKED, bundled_mask_detector, detect_mask_on_crop
+from maskhub.pipelines.load import load_pipeline
+
+__all__ = ["Options", "measure", "measure_masks"]
+
+FEW = 100
+ABOUT = (
+    "In how many faces the mask detector finds a mask. It says that something looks like a mask, or that nothing does, "
+    "not that it looks good."
+)
+
+
+class Options(PhotoOptions):
+    """Ask the mask detector: the share of faces with a mask and without, or how often a model succeeds."""
+
+    photos: Source
+    """A folder, or user/dataset[:split][@revision][#column]; with --direction the photos to translate first."""
+    direction: Way | None = None
+    """Put masks on the photos or take them off first; without it the photos are measured as they are."""
+    model: Model = None
+    """Pipeline folder or Hub id for --direction; the bundled checkpoint if not given."""
+
+
+def measure(options):
+    """The :class:`~maskhub.evaluation.report.Report` of :class:`Options`.
+
+    Raises:
+        ConfigError: a model without a direction, and as :func:`measure_masks`. SourceError: the source can't be read.
+        CheckpointError: no such pipeline.
+    """
+    if options.model and not options.direction:
+        raise ConfigError("--model needs --direction mask or unmask.")
+    pictures = PictureSet(options.photos, title="masks", **options.chosen)
+    pipeline = load_pipeline(options.model, options.device) if options.direction else None
+    report = measure_masks(pictures, pipeline, options.direction, groups=options.groups)
+    report.settings |= {"split": options.split, "limit": options.limit}
+    report.settings |= {"model": options.model or "bundled"} if pipeline else {}
+    return report
+
+
+def measure_masks(pictures, pipeline=None, direction=None, *, groups=(), network=None):
+    """Run the mask detector on the largest face of every picture.
+
+    Args:
+        pictures: :class:`~maskhub.evaluation.sets.PictureSet` of results, or with ``pipeline`` of its inputs.
+        pipeline: a :class:`~maskhub.pipelines.face_mask.FaceMaskPipeline` that the photos go through first. Its result
+            is measured where the face was found *before*, so that a face spoilt beyond detection counts too.
+        direction: ``"mask"`` or ``"unmask"``, of the pipeline.
+        groups: metadata columns.
+        network: another :class:`~maskhub.models.mask_detector.MaskDetector` than the package's.
+
+    Returns:
+        :class:`~maskhub.evaluation.report.Report`: ``mask_detected`` and ``no_mask_detected``, shares of the faces, and
+        ``mask_presence``, the detector's mean; with a pipeline also ``mask_detected_before`` and ``success``: of the
+        photos taken for unmasked (for ``unmask``: masked) before, the share that is taken for the other now. Photos
+        without a face are no part of any share; they are listed as failures.
+
+    Raises:
+        ConfigError: a pipeline without a direction or the reverse, an unknown column, or no face in any photo.
+    """
+    if (pipeline is None) != (direction is None):
+        raise ConfigError("a pipeline and a direction belong together: give both or neither.")
+    check_columns([dict.fromkeys(pictures.columns)], groups)
+    network = network or bundled_mask_detector()
+    side = network.config.resolution
+    # what the results should show decides which end of the gallery is best; a mixed folder is shown by presence alone
+    gallery = BestAndWorst("results by the mask detector's presence", "low" if direction == "unmask" else "high")
+    translate = translator(pipeline, direction) if pipeline is not None else None
+    rows, now, before, failures = [], [], [], Failures()
+    for picture in pictures:
+        try:
+            crop, made = _crops(picture.pixels, translate, side)
+        except MaskHubError as error:
+            failures.add(picture.name, error, picture.pixels)
+            continue
+        found = detect_mask_on_crop(made, network)
+        now.append(found.presence)
+        before.append(detect_mask_on_crop(crop, network).presence if pipeline is not None else found.presence)
+        rows.append(picture.columns)
+        gallery.add(picture.name, found.presence, [crop, made] if pipeline is not None else made)
+    failures += pictures.failures
+    if not rows:
+        raise ConfigError(f"no face was found in any photo of {pictures.spec}: there is nothing to measure.")
+    now, before, warnings = np.array(now), np.array(before), []
+    groups = by_group(rows, groups, lambda numbers: {"": _figures(now[numbers], before[numbers], direction)}, warnings)
+    if len(rows) < FEW:
+        warnings.append(f"only {len(rows)} faces were measured: read the intervals.")
+    if failures:
+        warnings.append(f"{len(failures)} of {pictures.total} photos are no part of the shares; see the failures.")
+    settings = {
+        "photos": pictures.spec,
+        "mask_detector": {"name": "mask-detector", "threshold": MASKED, "resolution": side},
+        "direction": direction,
+        "interval": "Wilson 95 % of shares, bootstrap 95 % of the mean",
+    }
+    return Report(
+        "masks",
+        {"": _figures(now, before, direction)},
+        len(rows),
+        pictures.spec,
+        ABOUT,
+        settings,
+        groups,
+        warnings=warnings,
+        galleries=gallery.galleries(),
+        failures=failures,
+    )
+
+
+def _crops(pixels, translate, side):
+    """The largest face's crop of a photo, and the same crop of what a pipeline makes of it."""
+    faces = detect(pixels)
+    if not faces:
+        raise NoFaceError("no face was found.")
+    matrix = align.alignment(faces[0], side)
+    crop = align.crop(pixels, matrix, side)
+    if translate is None:
+        return crop, crop
+    made = np.asarray(translate(Image.fromarray(pixels)).convert("RGB"))
+    return crop, align.crop(made, matrix, side)
+
+
+def _figures(now, before, direction):
+    masked, wanted = now >= MASKED, {"mask": "high", "unmask": "low"}.get(direction, "")
+    out = {
+        "mask_detected": share_figure(masked.sum(), len(now), better=wanted),
+        "no_mask_detected": share_figure((~masked).sum(), len(now)),
+        "mask_presence": mean_figure(now, detail=True),
+    }
+    if direction is None:
+        return out
+    was = before >= MASKED
+    asked = was if direction == "unmask" else ~was
+    won = asked & (masked != was)
+    success = {"success": share_figure(won.sum(), asked.sum(), better="high")}
+    return success | out | {"mask_detected_before": share_figure(was.sum(), len(was), detail=True)}

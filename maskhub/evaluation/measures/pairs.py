@@ -1,0 +1,323 @@
+"""How near a generated picture comes to the true one, beside baselines that cost nothing.
+
+Every figure is the mean over the pairs of the whole picture, of the region's *inside* (weighted by the region, LPIPS by
+its spatial map) and of its *outside* (where the region is 0). ``identity`` is the cosine between the faces' embeddings,
+``non_mask_change`` the mean change of the input outside the region, in 8-bit units. ``frechet`` is no mean: it is the
+distance of the generated pictures as a set from the true ones.
+"""
+
+import math
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from PIL import Image
+
+from maskhub.errors import ConfigError, MaskHubError
+from maskhub.evaluation.baselines import COPY, INPAINTINGS, MEAN_FACE, MeanFace, inpaint
+from maskhub.evaluation.encoders import encoder as find_encoder
+from maskhub.evaluation.features import feature_network
+from maskhub.evaluation.frechet import FeatureStatistics, frechet_distance, frechet_interval
+from maskhub.evaluation.gallery import BestAndWorst, Failures
+from maskhub.evaluation.groups import by_group, check_columns
+from maskhub.evaluation.intervals import mean_figure
+from maskhub.evaluation.options import Folder, Model, Names, OptionalSource, PhotoOptions, Way
+from maskhub.evaluation.paired import MADE, MatchedPictures, WornPictures, same_size
+from maskhub.evaluation.report import Curve, Figure, Report
+from maskhub.evaluation.sets import PictureSet, translator
+from maskhub.evaluation.similarity import LPIPS_FILE, Lpips, change, psnr, ssim
+from maskhub.evaluation.trained_against import refuse_trained_against
+from maskhub.faces.detect import detect
+from maskhub.models.weights import find_weights
+from maskhub.options import Count
+from maskhub.pipelines.load import best_device, load_pipeline
+
+__all__ = ["Options", "measure", "measure_pairs"]
+
+TRUTH = "truth"
+PLAIN = {"psnr": psnr, "ssim": ssim}
+KINDS = {
+    "psnr": {"unit": "dB", "better": "high"},
+    "ssim": {"better": "high"},
+    "lpips": {"better": "low"},
+    "identity": {"better": "high"},
+    "non_mask_change": {"unit": "of 255", "better": "low"},
+}
+MEASURES = ("psnr", "ssim", "lpips", "identity", "frechet")
+ABOUT = (
+    "How near generated pictures come to the true ones. PSNR, SSIM and identity: higher is better; LPIPS, Fréchet "
+    "distance and non-mask change: lower."
+)
+FEW = 30
+
+
+class Options(PhotoOptions):
+    """PSNR, SSIM, LPIPS and identity of generated pictures against the true ones, beside baselines.
+
+    Either --photos of unmasked faces, which get masks by rule, or --input and --truth, whose files have the same names.
+    The generated pictures are made by a pipeline, or are in --generated.
+    """
+
+    photos: OptionalSource = None
+    """A folder, or user/dataset[:split][@revision][#column] on the Hub, of unmasked faces."""
+    input: OptionalSource = None
+    """Likewise, of the inputs."""
+    truth: Folder = None
+    """Folder of what they should become."""
+    regions: Folder = None
+    """Folder of 8-bit pictures, 255 where a mask covers the face, for the figures of inside and outside."""
+    generated: Folder = None
+    """Folder of what was made of --input; a pipeline makes it if not given."""
+    model: Model = None
+    """Pipeline folder or Hub id; the bundled checkpoint if not given."""
+    direction: Way = "unmask"
+    """What the pipeline does; with --photos also which of masked and unmasked is input and which truth."""
+    measures: Names = ("psnr", "ssim", "lpips", "identity")
+    """Which of psnr, ssim, lpips, identity and frechet. All but the first two need weights."""
+    encoder: str = "mobilefacenet"
+    """Face encoder of the identity; never one that the network was trained against."""
+    network: str = "efficientnet-lite0"
+    """Feature network of frechet, as in `maskhub evaluate quality`."""
+    weights_dir: Model = None
+    """Where vgg16_lpips.safetensors and the encoder's weights are; MASKHUB_WEIGHTS if not given."""
+    baselines: bool = True
+    """Measure the copied input, the mean face and OpenCV's inpaintings too."""
+    seed: Count = 0
+    """Of the masks on --photos."""
+
+
+def measure(options):
+    """The :class:`~maskhub.evaluation.report.Report` of :class:`Options`.
+
+    Raises:
+        ConfigError: options that do not fit together, an encoder that the model was trained against, and as
+            :func:`measure_pairs`. SourceError: a source can't be read. CheckpointError: weights are missing.
+    """
+    wanted, device = options.measures, best_device(options.device)
+    if not {*wanted} <= {*MEASURES} or not wanted:
+        raise ConfigError(f"the measures are {','.join(wanted)!r}; they must be of {', '.join(MEASURES)}.")
+    if (options.photos is None) == (options.input is None) or (options.input is None) != (options.truth is None):
+        raise ConfigError("give either --photos, or --input with --truth.")
+    if options.photos is not None and (options.regions or options.generated):
+        raise ConfigError("--regions and --generated belong to --input: with --photos both are made here.")
+    places = options.weights_dir
+    tools = {
+        "lpips": Lpips(find_weights(LPIPS_FILE, places), device) if "lpips" in wanted else None,
+        "encoder": find_encoder(options.encoder, places) if "identity" in wanted else None,
+        "network": feature_network(options.network, places, device) if "frechet" in wanted else None,
+    }
+    pictures = PictureSet(options.photos or options.input, title="pairs", **options.chosen)
+    if options.photos is not None:
+        pairs = WornPictures(pictures, options.direction, options.seed)
+    else:
+        pairs = MatchedPictures(pictures, options.truth, options.regions, options.generated, options.direction)
+    translate, settings = None, {"direction": options.direction, "split": options.split}
+    if options.generated is None:
+        if tools["encoder"] is not None:
+            refuse_trained_against(options.model, [options.encoder])
+        translate = translator(load_pipeline(options.model, options.device), options.direction)
+        settings["model"] = options.model or "bundled"
+    report = measure_pairs(
+        pairs, translate, **tools, baselines=options.baselines, groups=options.groups, measures=wanted
+    )
+    report.settings |= settings
+    return report
+
+
+def measure_pairs(
+    pairs, translate=None, *, lpips=None, encoder=None, network=None, baselines=True, groups=(),
+    measures=("psnr", "ssim"),
+):  # fmt: skip
+    """Measure what was made of the inputs of pairs, and the baselines, over the same pairs.
+
+    Args:
+        pairs: :class:`~maskhub.evaluation.paired.WornPictures` or
+            :class:`~maskhub.evaluation.paired.MatchedPictures`; read twice where the mean face is wanted.
+        translate: ``PIL.Image`` → ``PIL.Image`` of the same size, where the pairs do not hold what was made.
+        lpips: :class:`~maskhub.evaluation.similarity.Lpips`, or None to leave it out.
+        encoder: of :func:`~maskhub.evaluation.encoders.encoder`, or None to leave the identity out. Never one that the
+            network was trained against.
+        network: :class:`~maskhub.evaluation.features.FeatureExtractor` of the Fréchet distance, or None: without it.
+        baselines: measure them too. Those that fill the region belong to unmasking: for pairs from unmasked to masked,
+            the only baseline is the copy of the input.
+        groups: columns by whose values the generated pictures' figures are also given.
+        measures: of ``psnr`` and ``ssim``, which need no weights.
+
+    Returns:
+        :class:`~maskhub.evaluation.report.Report`.
+
+    Raises:
+        ConfigError: nothing could be measured, or an unknown column.
+    """
+    fills = baselines and pairs.direction == "unmask"
+    mean = _mean_face(pairs) if fills else None
+    score = next((name for name in ("lpips", "psnr", "ssim") if name in {*measures, "lpips" * bool(lpips)}), "identity")
+    found = _Found(score, _Features(network))
+    for pair in pairs:
+        try:
+            made = pair.made
+            if made is None:
+                made = np.asarray(translate(Image.fromarray(pair.input)).convert("RGB"))
+            same_size("made picture", made, pair.input)
+        except MaskHubError as error:
+            found.failures.add(pair.name, error, pair.input)
+            continue
+        face = next(iter(detect(pair.truth)), None)
+        methods = {MADE: made} | (_baselines(pair, face, mean, fills) if baselines else {})
+        found.add(pair, methods, _PairMeasures(pair, face, lpips, encoder, measures))
+    found.failures += pairs.failures
+    n = len(found.pairs)
+    if not n:
+        raise ConfigError(f"no pair could be measured{found.failures.first()}")
+    columns = [pair.columns for pair in found.pairs]
+    check_columns(columns, groups)
+    warnings = found.warnings()
+    described = pairs.describe()
+    return Report(
+        "pairs",
+        {name: _figures(values) | found.features.figures(name) for name, values in found.rows.items()},
+        n,
+        described["photos"],
+        ABOUT,
+        described | _settings(found, lpips, encoder, network),
+        by_group(columns, groups, lambda numbers: {"": _figures([found.rows[MADE][i] for i in numbers])}, warnings),
+        [name for name in found.rows if name != MADE],
+        warnings,
+        [_curve(found.rows, score)],
+        found.gallery.galleries(),
+        found.failures,
+        [{"photo": pair.name, **values} for pair, values in zip(found.pairs, found.rows[MADE], strict=True)],
+    )
+
+
+@dataclass
+class _Found:
+    """What was measured so far: for each method a dict of values a pair."""
+
+    score: str
+    features: object
+    rows: dict = field(default_factory=lambda: defaultdict(list))
+    pairs: list = field(default_factory=list)
+    failures: Failures = field(default_factory=Failures)
+
+    def __post_init__(self):
+        title = f"made pictures by {self.score.upper()}: input, made, truth"
+        self.gallery = BestAndWorst(title, "low" if self.score == "lpips" else "high")
+        self.sizes, self.without_region = set(), 0
+
+    def add(self, pair, methods, values_of):
+        for name, picture in methods.items():
+            self.rows[name].append(values_of(picture) if picture is not None else {})
+            self.features.add(name, picture)
+        self.features.add(TRUTH, pair.truth)
+        self.sizes.add(pair.input.shape[1::-1])
+        self.without_region += pair.region is None
+        self.gallery.add(pair.name, self.rows[MADE][-1].get(self.score), [pair.input, methods[MADE], pair.truth])
+        self.pairs.append(replace(pair, input=None, truth=None, region=None, made=None))
+
+    def warnings(self):
+        n, out = len(self.pairs), []
+        if self.failures:
+            out.append(f"{len(self.failures)} pairs could not be measured and are in no figure; they are listed.")
+        if self.without_region:
+            out.append(f"{self.without_region} of {n} pairs have no region, so they have no inside or outside.")
+        if len(self.sizes) > 1:
+            out.append(f"the pictures are of {len(self.sizes)} sizes; each was measured as it is.")
+        if n < FEW:
+            out.append(f"only {n} pairs were measured: the figures say little.")
+        return out
+
+
+class _PairMeasures:
+    """The figures of any picture against one pair's truth; what they share is worked out once."""
+
+    def __init__(self, pair, face, lpips, encoder, measures):
+        self.measures, self.pair, self.face, self.lpips, self.encoder = measures, pair, face, lpips, encoder
+        self.parts = {"": None}
+        if pair.region is not None:
+            self.parts |= {"_inside": pair.region, "_outside": (pair.region == 0).astype(np.float32)}
+        self.truth_look = lpips.look(pair.truth) if lpips else None
+        self.truth_vector = encoder.embed(pair.truth, face) if encoder and face else None
+
+    def __call__(self, picture):
+        truth, out = self.pair.truth, {}
+        for part, weights in self.parts.items():
+            out |= {name + part: PLAIN[name](picture, truth, weights) for name in PLAIN if name in self.measures}
+        if self.lpips:
+            found = self.lpips(self.lpips.look(picture), self.truth_look, list(self.parts.values()))
+            out |= {"lpips" + part: value for part, value in zip(self.parts, found, strict=True)}
+        if self.truth_vector is not None:
+            # the truth's own points: a made face stands where the true one does, and may not be found
+            out["identity"] = float(self.encoder.embed(picture, self.face) @ self.truth_vector)
+        if "_outside" in self.parts:
+            out["non_mask_change"] = change(picture, self.pair.input, self.parts["_outside"])
+        return out
+
+
+class _Features:
+    """A feature network's statistics of every method's pictures."""
+
+    def __init__(self, network):
+        self.network, self.statistics = network, {}
+
+    def add(self, name, picture):
+        if self.network is None or picture is None:
+            return
+        if name not in self.statistics:
+            self.statistics[name] = FeatureStatistics(self.network.dimensions)
+        self.statistics[name].update(self.network(np.ascontiguousarray(picture.transpose(2, 0, 1))[None]))
+
+    def figures(self, name):
+        """The distance of a method's pictures from the truths, where there are at least two of both."""
+        ours, truth = self.statistics.get(name), self.statistics.get(TRUTH)
+        if ours is None or min(ours.n, truth.n) < 2:
+            return {}
+        value = frechet_distance(ours, truth)
+        ends = frechet_interval(value, ours.sample, truth.sample, (ours.n, truth.n))
+        return {"frechet": Figure(value, ends, ours.n, better="low", network=self.network.name)}
+
+
+def _baselines(pair, face, mean, fills):
+    out = {COPY: pair.input}
+    if fills:
+        known = pair.region is not None
+        out[MEAN_FACE] = mean.fill(pair.input, pair.region, face, left_out=pair.truth) if known and face else None
+        out |= {name: inpaint(pair.input, pair.region, kind) if known else None for name, kind in INPAINTINGS.items()}
+    return out
+
+
+def _mean_face(pairs):
+    mean = MeanFace()
+    for pair in pairs:
+        for face in detect(pair.truth)[:1]:
+            mean.add(pair.truth, face)
+    return mean
+
+
+def _figures(found):
+    """The mean of each figure over the pairs that have it, figures sorted by kind."""
+    out = {}
+    for kind, details in KINDS.items():
+        for key in sorted({key for row in found for key in row if key.startswith(kind)}):
+            values = [row[key] for row in found if not math.isnan(row.get(key, math.nan))]
+            out |= {key: mean_figure(values, **details)} if values else {}
+    return out
+
+
+def _settings(found, lpips, encoder, network):
+    return {
+        "resolution": " ".join(sorted("{}×{}".format(*size) for size in found.sizes)[:4]),
+        "lpips": "VGG16, v0.1; inside and outside: weighted mean of the spatial map" if lpips else None,
+        "identity": getattr(encoder, "name", None),
+        "frechet": getattr(network, "name", None),
+        "interval": "95 %, percentiles of 1000 resamples of the pairs",
+    }
+
+
+def _curve(rows, score):
+    lines = {}
+    for name, found in rows.items():
+        values = sorted(row[score] for row in found if score in row)
+        picked = np.unique(np.linspace(0, len(values) - 1, min(len(values), 60)).round().astype(int)) if values else []
+        lines[name] = [[values[i], (i + 1) / len(values)] for i in picked]
+    return Curve(f"Share of pairs up to each {score.upper()}", score.upper(), "share", lines)

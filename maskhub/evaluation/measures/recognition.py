@@ -1,0 +1,267 @@
+"""Does a mask hide who someone is, and does taking it off help? Verification on pairs of photos.
+
+In each pair the second photo wears a mask. For each encoder there are five rows:
+
+* ``unmasked–unmasked``: no mask at all, the best that the encoder can do;
+* ``masked–unmasked, baseline``: the mask as it is;
+* ``masked–unmasked, bias projection``: the part of both vectors along the mask's mean shift is taken out
+  (:func:`~maskhub.evaluation.verification.mask_directions`). The shift is that from unmasked to masked vectors of the
+  second photos of all *other* folds, none of which is in the fold that is measured;
+* ``stripped–unmasked, unmasker strip``: a pipeline's unmasker takes the mask off first. It is told nothing else: the
+  face is detected again, in the masked photo to take the mask off, in the result to encode it;
+* ``masked and stripped–unmasked, pooled``: the mean of the masked photo's vector and the stripped one's, at length 1:
+  what is made up counts half, what is visible is never lost. So Masi and others pool a photo with views synthesised
+  from it ("Do We Really Need to Collect Millions of Faces for Effective Face Recognition?", ECCV 2016, section 4).
+
+A photo without a face, on which no mask can be put or whose face is no longer found with the mask on, leaves the
+comparison in *all* rows, and is listed: all rows are of the same pairs.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import tyro
+
+from maskhub.errors import ConfigError
+from maskhub.evaluation.embeddings import EmbeddingCache, default_cache
+from maskhub.evaluation.encoders import encoder as find_encoder
+from maskhub.evaluation.face_views import FaceViews, encode_views
+from maskhub.evaluation.gallery import BestAndWorst
+from maskhub.evaluation.groups import by_group, check_columns
+from maskhub.evaluation.identity_pairs import read_pairs, some_pairs
+from maskhub.evaluation.options import Model, ModelOptions, Names
+from maskhub.evaluation.report import Curve, Item, Report
+from maskhub.evaluation.trained_against import refuse_trained_against
+from maskhub.evaluation.verification import FARS, mask_directions, project_out, verification_figures
+from maskhub.options import Count, Positive
+from maskhub.pipelines.load import load_pipeline
+
+__all__ = ["APPROACHES", "Options", "measure", "measure_recognition"]
+
+ROWS = {
+    "none": "unmasked–unmasked",
+    "baseline": "masked–unmasked, baseline",
+    "projection": "masked–unmasked, bias projection",
+    "strip": "stripped–unmasked, unmasker strip",
+    "pooled": "masked and stripped–unmasked, pooled",
+}
+APPROACHES = ("baseline", "projection", "strip", "pooled")
+STRIPPED = {"strip", "pooled"}
+"""Those that need an unmasker."""
+ABOUT = "Whether people are still told apart with a mask on, and with the mask taken off again."
+
+
+class Options(ModelOptions):
+    """Verify people on pairs of photos: unmasked, masked, with the mask's bias projected out, with the mask taken off.
+
+    Faces and vectors are kept in a cache, so that the next model costs only its own part.
+    """
+
+    folder: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="FOLDER")]]
+    """Of the photos, with pairs.csv: fold,first,second,same (see docs/evaluate.md)."""
+    pairs: Annotated[Path | None, tyro.conf.arg(metavar="FILE.csv")] = None
+    """Another list of pairs."""
+    count: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    """At most so many pairs, as many of each fold and kind; all if not given."""
+    encoders: Names = ("vgg19", "mobilefacenet", "dlib")
+    """Of vgg19, mobilefacenet, dlib, inception; never one that the model was trained against."""
+    approaches: Names = APPROACHES
+    """Of baseline, projection, strip, pooled (masked and stripped together)."""
+    model: Model = None
+    """Pipeline folder or Hub id, whose unmasker strips; the bundled checkpoint if not given."""
+    masks: Literal["rule", "model"] = "rule"
+    """Who puts masks on: our rules, or the pipeline's masker."""
+    style: str = "random"
+    """Of masks by rule: surgical, kn95, cup, cloth, patterned, neoprene, or random."""
+    directions: Positive = 1
+    """How many directions the projection takes out."""
+    resamples: Count = 500
+    """Of the bootstrap intervals."""
+    seed: Count = 0
+    """Of masks, bootstrap and the choice of pairs."""
+    weights_dir: Model = None
+    """Where the encoders' weights are; the environment's MASKHUB_WEIGHTS if not given."""
+
+
+def measure(options):
+    """The :class:`~maskhub.evaluation.report.Report` of :class:`Options`.
+
+    Raises:
+        ConfigError: an unknown encoder, one that the model was trained against, and as :func:`measure_recognition`.
+        SourceError: the pairs can't be read. CheckpointError: weights are missing.
+    """
+    if not options.encoders:
+        raise ConfigError("no encoder is given: choose of vgg19, mobilefacenet, dlib, inception.")
+    pairs = some_pairs(read_pairs(options.folder, options.pairs), options.count, options.seed)
+    encoders = [find_encoder(name, options.weights_dir) for name in options.encoders]
+    pipeline = None
+    if not STRIPPED.isdisjoint(options.approaches) or options.masks == "model":
+        refuse_trained_against(options.model, options.encoders)
+        pipeline = load_pipeline(options.model, options.device)
+    report = measure_recognition(
+        options.folder, pairs, encoders, pipeline, approaches=options.approaches, masks=options.masks,
+        style=options.style, directions=options.directions, groups=options.groups, resamples=options.resamples,
+        seed=options.seed,
+    )  # fmt: skip
+    report.settings |= {"model": options.model or "bundled"} if pipeline is not None else {}
+    return report
+
+
+def measure_recognition(
+    folder, pairs, encoders, pipeline=None, *, approaches=APPROACHES, masks="rule", style="random", directions=1,
+    groups=(), resamples=500, seed=0, cache=None, progress=True,
+):  # fmt: skip
+    """Measure the table.
+
+    Args:
+        folder: of the photos.
+        pairs: list of :class:`~maskhub.evaluation.identity_pairs.IdentityPair`.
+        encoders: list of :class:`~maskhub.evaluation.encoders.Encoder`.
+        pipeline: :class:`~maskhub.pipelines.face_mask.FaceMaskPipeline`; ``strip`` and ``pooled`` need its unmasker.
+        approaches: of :data:`APPROACHES`.
+        masks, style, seed: as of :class:`~maskhub.evaluation.face_views.FaceViews`; the seed is the bootstrap's too.
+        directions: how many the projection takes out.
+        groups: columns of the pairs.
+        resamples: of the bootstrap.
+        cache: folder for faces and vectors; :func:`~maskhub.evaluation.embeddings.default_cache` if not given.
+        progress: show a bar.
+
+    Returns:
+        :class:`~maskhub.evaluation.report.Report`.
+
+    Raises:
+        ConfigError: an option, a generator that the pipeline does not have, or too few pairs that can be measured.
+    """
+    unknown = [name for name in approaches if name not in APPROACHES]
+    if unknown:
+        raise ConfigError(f"the approach is {unknown[0]!r}: approaches are {', '.join(APPROACHES)}.")
+    check_columns([pair.columns for pair in pairs], groups)
+    cache = default_cache() if cache is None else Path(cache)
+    strip = not STRIPPED.isdisjoint(approaches)
+    views = FaceViews(folder, cache, pipeline, masks=masks, style=style, seed=seed, strip=strip)
+    vectors = _encode(views, pairs, encoders, cache, progress)
+    kept = [pair for pair in pairs if pair.first in vectors.unmasked and pair.second in vectors.masked]
+    same, folds = np.array([p.same for p in kept], bool), np.array([p.fold for p in kept], int)
+    _check_counts(pairs, same, vectors)
+    warnings = _warnings(pairs, kept, folds, encoders, approaches)
+    scores = {
+        f"{encoder.name}: {ROWS[approach]}": _scores(vectors, place, approach, kept, folds, directions)
+        for place, encoder in enumerate(encoders)
+        for approach in ("none", *approaches)
+    }
+
+    def rows(numbers=None):
+        if numbers is not None and min(same[numbers].sum(), (~same[numbers]).sum()) < 2:
+            return {}
+        return {name: verification_figures(s, same, folds, numbers, resamples, seed) for name, s in scores.items()}
+
+    return Report(
+        "recognition",
+        rows(),
+        len(kept),
+        str(folder),
+        ABOUT,
+        {
+            "photos": str(folder), "pairs": len(pairs), "pairs_measured": len(kept), "same": int(same.sum()),
+            "different": int((~same).sum()), "folds": len(np.unique(folds)),
+            "encoders": [encoder.name for encoder in encoders], "approaches": list(approaches), "masks": masks,
+            "style": style, "directions": directions, "resamples": resamples, "seed": seed,
+            "interval": "95 %, percentiles of a bootstrap over pairs within folds",
+        },
+        by_group([pair.columns for pair in kept], groups, rows, warnings),
+        [name for name in scores if not name.endswith(tuple(ROWS[name] for name in STRIPPED))],
+        warnings,
+        [_curve(encoder.name, scores, same) for encoder in encoders],
+        _galleries(views, kept, scores, same, encoders, approaches),
+        [Item(name, reason=reason) for name, reason in sorted(vectors.failures.items())],
+    )  # fmt: skip
+
+
+def _encode(views, pairs, encoders, folder, progress):
+    names = list(dict.fromkeys(name for pair in pairs for name in (pair.first, pair.second)))
+    cache = EmbeddingCache(folder / "embeddings.sqlite")
+    vectors = encode_views(views, names, {pair.second for pair in pairs}, encoders, cache.embed_many, progress)
+    cache.close()
+    return vectors
+
+
+def _check_counts(pairs, same, vectors):
+    if min(same.sum(), (~same).sum()) < 2:
+        why = next((f"; {name}: {reason}" for name, reason in vectors.failures.items()), ".")
+        raise ConfigError(
+            f"of {len(pairs)} pairs only {same.sum()} of the same and {(~same).sum()} of different people can be "
+            f"measured, at least 2 of each are needed{why}"
+        )
+
+
+def _scores(vectors, place, approach, pairs, folds, directions):
+    """The cosine of each pair, in one encoder and approach."""
+    second = {"none": vectors.unmasked, "strip": vectors.stripped}.get(approach, vectors.masked)
+    a = np.array([vectors.unmasked[pair.first][place] for pair in pairs], np.float64)
+    b = np.array([second[pair.second][place] for pair in pairs], np.float64)
+    if approach == "pooled":
+        b = b + np.array([vectors.stripped[pair.second][place] for pair in pairs], np.float64)
+        b /= np.linalg.norm(b, axis=1, keepdims=True)
+    if approach == "projection":
+        for fold in np.unique(folds):
+            here = folds == fold
+            seen = {name for pair in pairs if pair.fold == fold for name in (pair.first, pair.second)}
+            others = list(dict.fromkeys(pair.second for pair in pairs if pair.second not in seen))
+            if not others:
+                raise ConfigError("the bias projection needs pairs of at least two folds: give a fold column.")
+            unmasked, masked = ([kind[name][place] for name in others] for kind in (vectors.unmasked, vectors.masked))
+            basis = mask_directions(unmasked, masked, directions)
+            a[here], b[here] = project_out(a[here], basis), project_out(b[here], basis)
+    return (a * b).sum(1)
+
+
+def _warnings(pairs, kept, folds, encoders, approaches):
+    out = []
+    if len(kept) < len(pairs):
+        out.append(f"{len(pairs) - len(kept)} of {len(pairs)} pairs are left out in all rows: see the failures.")
+    different = sum(not pair.same for pair in kept)
+    others = different * (1 - 1 / max(len(np.unique(folds)), 2))
+    for far in FARS:
+        if others * far < 10:
+            out.append(
+                f"a false-accept rate of {100 * far:g} % is {others * far:.1f} of the different pairs that its "
+                "threshold is set on: it hangs on single pairs."
+            )
+    for encoder in encoders:
+        if not encoder.face_network:
+            out.append(f"{encoder.name} is not a face network: it was trained to tell things apart, not people.")
+    if "projection" in approaches and len(np.unique(folds)) < 2:
+        out.append("all pairs are of one fold: thresholds are set on the pairs that they are measured on.")
+    return out
+
+
+def _curve(encoder, scores, same):
+    """True accepts against false accepts, thresholds from all pairs."""
+    lines = {}
+    for name, row in scores.items():
+        if name.startswith(f"{encoder}: "):
+            different, kind = np.sort(row[~same])[::-1], np.sort(row[same])
+            places = np.unique(np.geomspace(1, len(different), 40).astype(int) - 1)
+            lines[name.removeprefix(f"{encoder}: ")] = [
+                [float(place / len(different)), float(1 - np.searchsorted(kind, different[place], "right") / len(kind))]
+                for place in places
+            ]
+    return Curve(f"{encoder}: true and false accepts", "false-accept rate", "true-accept rate", lines)
+
+
+def _galleries(views, pairs, scores, same, encoders, approaches):
+    """Pairs of one person by their score, drawn again: photo, masked, and stripped."""
+    approach, encoder = approaches[-1], next((e for e in encoders if e.face_network), encoders[0])
+    row = scores[f"{encoder.name}: {ROWS[approach]}"]
+    gallery = BestAndWorst(f"pairs of one person by cosine of {encoder.name}, {ROWS[approach]}", "high")
+    order = [number for number in np.argsort(row, kind="stable") if same[number]]
+    for number in dict.fromkeys([*order[: gallery.keep], *order[-gallery.keep :]]):
+        pair = pairs[number]
+        pixels, _, marks = views.unmasked(pair.second)
+        masked = views.masked(pair.second, pixels, marks)
+        pictures = [views.unmasked(pair.first)[0], pixels, masked[0]]
+        if approach in STRIPPED:
+            pictures.append(views.stripped([masked])[0][0])
+        gallery.add(f"{pair.first} | {pair.second}", float(row[number]), pictures)
+    return gallery.galleries()

@@ -1,0 +1,56 @@
+"""How often visitors of the app's Quiz tab took generated pictures for real."""
+
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from maskhub.errors import SourceError
+from maskhub.evaluation.groups import by_group
+from maskhub.evaluation.options import MeasureOptions
+from maskhub.evaluation.report import Report
+from maskhub.evaluation.survey import Survey
+
+__all__ = ["Options", "measure"]
+
+FEW = 20
+ABOUT = "What visitors took for real: fooled is the share of generated pictures that they did."
+
+
+class Options(MeasureOptions):
+    """Show how often visitors of the app's Quiz tab took generated pictures for real; every answer goes to a CSV file.
+
+    Figures are by model and direction; --groups takes photos, model, direction or masked.
+    """
+
+    database: Annotated[Path | None, tyro.conf.arg(metavar="FILE.sqlite")] = None
+    """The answers; survey.sqlite in MASKHUB_HOME (~/.local/share/maskhub) if not given."""
+
+
+def measure(options):
+    """The :class:`~maskhub.evaluation.report.Report` of :class:`Options`, with all answers as its table.
+
+    Raises:
+        SourceError: nobody has answered yet, or the file is not a survey. ConfigError: an unknown column.
+    """
+    survey = Survey(options.database)
+    rows = survey.rows()
+    if not rows:
+        raise SourceError(f"there are no answers in {survey.path} yet.")
+    figures = survey.figures(rows)
+    rounds = int(figures["rounds"].value)
+    warnings = ["The intervals treat answers as independent; those of one visitor are not."]
+    if rounds < FEW:
+        warnings.append(f"only {rounds} rounds were played: the figures say little.")
+    photos = sorted({row["photos"] for row in rows})
+    return Report(
+        "survey",
+        {"": figures},
+        len(rows),
+        ", ".join(photos),
+        ABOUT,
+        {"photos": photos, "interval": "Wilson 95 %"},
+        by_group(rows, options.groups, lambda numbers: {"": survey.figures([rows[n] for n in numbers])}, warnings),
+        warnings=warnings,
+        table=rows,
+    )

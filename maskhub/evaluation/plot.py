@@ -1,0 +1,86 @@
+"""Curves as the page draws them: places of ticks and lines in an SVG's own units."""
+
+import math
+from dataclasses import dataclass
+
+from maskhub.evaluation.words import number
+
+__all__ = ["drawings"]
+
+COLOURS = 6
+"""That the page's style declares, as ``--c1`` and so on."""
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 640, 300, 56, 624, 14, 256
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a drawing."""
+
+    name: str
+    colour: str
+    dashed: bool
+    points: list
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A :class:`~maskhub.evaluation.report.Curve` with its ticks as ``(text, place)`` and its lines."""
+
+    curve: object
+    x_ticks: list
+    y_ticks: list
+    lines: list
+    width: int = WIDTH
+    height: int = HEIGHT
+    left: int = LEFT
+    right: int = RIGHT
+    bottom: int = BOTTOM
+
+
+def drawings(curves):
+    """A :class:`Drawing` of each curve that has a point."""
+    return [drawing for drawing in map(_draw, curves) if drawing]
+
+
+def _draw(curve):
+    lines = {name: [p for p in points if None not in p] for name, points in curve.lines.items()}
+    points = [point for line in lines.values() for point in line]
+    if not points:
+        return None
+    (x_low, x_high, x_ticks), (y_low, y_high, y_ticks) = (_axis([point[i] for point in points]) for i in (0, 1))
+
+    def across(x):
+        return round(LEFT + (x - x_low) / (x_high - x_low) * (RIGHT - LEFT), 1)
+
+    def up(y):
+        return round(BOTTOM - (y - y_low) / (y_high - y_low) * (BOTTOM - TOP), 1)
+
+    return Drawing(
+        curve,
+        [(_tick(tick), across(tick)) for tick in x_ticks],
+        [(_tick(tick), up(tick)) for tick in y_ticks],
+        [
+            Line(name, f"var(--c{place % COLOURS + 1})", place >= COLOURS, [(across(x), up(y)) for x, y in line])
+            for place, (name, line) in enumerate(lines.items())
+        ],
+    )
+
+
+def _axis(values):
+    """Round ends and about five round ticks between them."""
+    low, high = min(values), max(values)
+    if low > 0 and low < 0.5 * high:
+        low = 0.0
+    if high == low:
+        high = low + (abs(low) or 1.0)
+    rough = (high - low) / 5
+    power = 10 ** math.floor(math.log10(rough))
+    step = next(power * m for m in (1, 2, 2.5, 5, 10) if power * m >= rough * 0.999)
+    low = math.floor(low / step + 1e-9) * step
+    count = math.ceil((high - low) / step - 1e-9)
+    return low, low + count * step, [low + i * step for i in range(count + 1)]
+
+
+def _tick(value):
+    text = number(round(float(value), 10))
+    return text.rstrip("0").rstrip(".") if "." in text and "e" not in text else text
