@@ -20,7 +20,8 @@ import torch
 
 from maskhub import FaceMaskPipeline, open_photo
 from maskhub.faces.track import FaceTracker
-from maskhub.pipelines.live import FrameTranslator, RuleMasker
+from maskhub.pipelines.live import FrameTranslator
+from maskhub.pipelines.translator import RuleMasker
 
 WIDTH, HEIGHT, NOISE = 640, 480, 2.0
 
@@ -42,7 +43,7 @@ class Photos:
         self.pipe, self.direction, self.region = pipe, direction, None
 
     def __call__(self, frame):
-        output = self.pipe(frame, self.direction, on_no_face="keep", details=True)
+        output = self.pipe(frame, self.direction, force=True, on_no_face="keep", details=True)
         self.region = output.regions[0]
         return np.asarray(output.images[0])
 
@@ -95,8 +96,8 @@ def main():
     report = {"frame": f"{WIDTH}×{HEIGHT}", "threads": args.threads, "load_average": round(os.getloadavg()[0], 1)}
     for name, across in (("still", 0), ("pan", 1)):
         ways = {} if args.model == "rule" else {"photos": Photos(pipe, args.direction)}
-        ways["detected"] = FrameTranslator(pipe, args.direction, tracker=FaceTracker(every=1))
-        ways["followed"] = FrameTranslator(pipe, args.direction)
+        ways["detected"] = FrameTranslator(pipe, args.direction, force=True, tracker=FaceTracker(every=1))
+        ways["followed"] = FrameTranslator(pipe, args.direction, force=True)
         report[name] = measure(ways, film(photo, args.frames, across), across, args.skip)
     print(json.dumps(report, indent=2))
 

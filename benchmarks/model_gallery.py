@@ -28,11 +28,11 @@ def card(pipe, folder, side, worst_of):
     """Five rows of ten, as the module says."""
     first, all_of_them = [], []
     for pair in WornPictures(PictureSet(folder, held_out=True, limit=worst_of)):
-        unmasked = np.asarray(pipe.unmask(pair.input, on_no_face="keep"))
+        unmasked = np.asarray(pipe.unmask(pair.input, force=True, on_no_face="keep"))
         far = change(unmasked, pair.truth, pair.region)
         all_of_them.append((far, _small(pair.input, side), _small(unmasked, side)))
         if len(first) < COLUMNS:
-            masked = np.asarray(pipe.mask(pair.truth, on_no_face="keep", seed=picture_seed(pair.truth)))
+            masked = np.asarray(pipe.mask(pair.truth, force=True, on_no_face="keep", seed=picture_seed(pair.truth)))
             first.append([_small(picture, side) for picture in (masked, pair.input, unmasked)])
     worst = sorted(all_of_them, key=lambda row: -row[0])[:COLUMNS]
     return [*map(list, zip(*first, strict=True)), [row[1] for row in worst], [row[2] for row in worst]]
@@ -42,7 +42,7 @@ def sheet(pipe, folder, side, n):
     """Pairs of a really masked face and its result, five pairs a row; a face that is not found stays as it is."""
     tiles = []
     for picture in PictureSet(folder, held_out=True, limit=n):
-        made = np.asarray(pipe.unmask(picture.pixels, on_no_face="keep"))
+        made = np.asarray(pipe.unmask(picture.pixels, force=True, on_no_face="keep"))
         tiles += [_small(picture.pixels, side), _small(made, side)]
     tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % COLUMNS)
     return [tiles[start : start + COLUMNS] for start in range(0, len(tiles), COLUMNS)]

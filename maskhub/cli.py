@@ -11,7 +11,7 @@ import tyro
 
 from maskhub.commands.dataset import build, curate, draw
 from maskhub.commands.evaluate import commands as evaluate_commands
-from maskhub.commands.photos import Input, Output, cycle, mask, outline, unmask
+from maskhub.commands.photos import Input, Output, cycle, mask, outline, translate, unmask
 from maskhub.errors import MaskHubError
 
 __all__ = ["main"]
@@ -75,6 +75,7 @@ def push(folder: Input, repo: Repo, /, private: bool = False, revision: str | No
 COMMANDS = {
     "mask": mask,
     "unmask": unmask,
+    "translate": translate,
     "cycle": cycle,
     "outline": outline,
     "dataset build": build,

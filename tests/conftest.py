@@ -61,6 +61,14 @@ def astronaut():
         return photo.convert("RGB")
 
 
+@pytest.fixture(scope="session")
+def masked_astronaut(astronaut):
+    """The same in a surgical mask, which the mask detector is sure of."""
+    from maskhub.masks import wear
+
+    return wear(astronaut, style="surgical", colour="blue", seed=2).image
+
+
 @pytest.fixture
 def tiny_pipeline():
     """A seeded, untrained ``FaceMaskPipeline`` both ways, of the smallest networks, at 64 pixels."""

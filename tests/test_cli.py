@@ -37,12 +37,32 @@ def photo(astronaut, tmp_path):
     return tmp_path / "photo.png"
 
 
-@pytest.mark.parametrize("command", ["mask", "unmask"])
-def test_one_photo(run, model, photo, tmp_path, command):
-    code, out, _ = run(command, photo, tmp_path / "new" / "out.png", "--model", model)
-    assert code == 0
-    assert "wrote" in out
-    assert Image.open(tmp_path / "new" / "out.png").size == (512, 512)
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["mask"], "1 face found: mask put on"),
+        (["translate"], "1 face found: mask put on"),
+        (["unmask"], "1 face found: left as it is (no mask worn)"),
+        (["unmask", "--force"], "1 face found: mask taken off"),
+    ],
+    ids=" ".join,
+)
+def test_one_photo(run, model, photo, tmp_path, command, said):
+    made = tmp_path / "new" / "out.png"
+    assert run(*command, photo, made, "--model", model) == (0, f"wrote {made}; {said}\n", "")
+    assert Image.open(made).size == (512, 512)
+    assert (Image.open(made).tobytes() == Image.open(photo).tobytes()) == ("left" in said)
+
+
+def test_a_folder_is_counted_by_faces(run, model, astronaut, masked_astronaut, tmp_path):
+    (tmp_path / "in").mkdir()
+    astronaut.save(tmp_path / "in" / "bare.png")
+    masked_astronaut.save(tmp_path / "in" / "masked.png")
+    code, out, _ = run("unmask", tmp_path / "in", tmp_path / "out", "--model", model)
+    assert (code, out.splitlines()) == (
+        0,
+        ["2 faces found: 1 mask taken off, 1 left as it is (no mask worn)", "2 made, 0 there already, 0 failed"],
+    )
 
 
 def test_a_folder_with_a_broken_photo(run, model, photo, tmp_path):

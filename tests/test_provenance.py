@@ -89,8 +89,8 @@ def placed(photo, path):
     return profile
 
 
-def test_the_pipeline_tags_what_it_changed(tiny_pipeline, astronaut, tmp_path):
-    profile = placed(astronaut, tmp_path / "photo.jpg")
+def test_the_pipeline_tags_what_it_changed(tiny_pipeline, astronaut, masked_astronaut, tmp_path):
+    profile = placed(masked_astronaut, tmp_path / "photo.jpg")
     tiny_pipeline.unmask(tmp_path / "photo.jpg").save(tmp_path / "out.jpg")
     assert read_provenance(tmp_path / "out.jpg") == Provenance("unmask", "unnamed")
     data = (tmp_path / "out.jpg").read_bytes()
@@ -130,9 +130,11 @@ def test_on_the_command_line(tiny_pipeline, astronaut, tmp_path):
 
     assert tag_of("mask") == Provenance("mask", RULE)
     assert tag_of("mask", *model) == Provenance("mask", "model")
-    assert tag_of("unmask", *model) == Provenance("unmask", "model")
+    assert tag_of("unmask", *model, "--force") == Provenance("unmask", "model")
+    assert tag_of("unmask", *model) is None  # the photo as it was
+    assert tag_of("translate", *model) == Provenance("translate", "model")
     assert tag_of("cycle", *model) == Provenance("cycle", "model")
-    for command, options in (("mask", []), ("unmask", model), ("cycle", model)):
+    for command, options in (("mask", []), ("unmask", [*model, "--force"]), ("cycle", model)):
         assert tag_of(command, *options, "--no-provenance") is None
 
 

@@ -1,27 +1,28 @@
-"""``maskhub mask | unmask`` of a film: from one file to another, with a bar."""
+"""``maskhub mask | unmask | translate`` of a film: from one file to another, with a bar."""
 
 from maskhub.errors import ConfigError
 
-__all__ = ["mask_by_rule", "translate"]
+__all__ = ["mask_by_rule", "translate_film"]
 
 
-def mask_by_rule(source, output, wearing, provenance):
+def mask_by_rule(source, output, wearing, force, provenance):
     """Put masks by rule on the faces of a film; ``wearing`` is a :class:`maskhub.data.masked.Wearing`."""
-    from maskhub.pipelines.live import FrameTranslator, RuleMasker
+    from maskhub.pipelines.live import FrameTranslator
+    from maskhub.pipelines.translator import RuleMasker
     from maskhub.provenance import RULE, Provenance
 
     colour = None if wearing.colour == "random" else wearing.colour
     masker = RuleMasker(wearing.style, colour, wearing.way, wearing.portion)
     tag = Provenance("mask", RULE) if provenance else None
-    return _run(source, output, FrameTranslator(masker, "mask", seed=wearing.seed), tag)
+    return _run(source, output, FrameTranslator(masker, "mask", seed=wearing.seed, force=force), tag)
 
 
-def translate(direction, source, output, pipeline, seed, provenance):
+def translate_film(direction, source, output, pipeline, seed, force, provenance):
     """Translate the faces of a film by a pipeline."""
     from maskhub.pipelines.live import FrameTranslator
 
     tag = pipeline.provenance(direction) if provenance else None
-    return _run(source, output, FrameTranslator(pipeline, direction, seed=seed), tag)
+    return _run(source, output, FrameTranslator(pipeline, direction, seed=seed, force=force), tag)
 
 
 def _run(source, output, translator, tag):
@@ -29,6 +30,7 @@ def _run(source, output, translator, tag):
 
     from tqdm import tqdm
 
+    from maskhub.pipelines.outcomes import Outcome
     from maskhub.pipelines.video import Film
 
     if output.is_dir():
@@ -39,7 +41,12 @@ def _run(source, output, translator, tag):
             bar.update()
         bar.total = film.report.frames
         bar.refresh()
-    report = film.report
+    report, outcomes = film.report, translator.outcomes
     damaged = f", {report.damaged} damaged packets left out" if report.damaged else ""
     print(f"wrote {output}: {report.with_faces} of {report.frames} frames with a face, sound {report.sound}{damaged}")
+    for outcome in Outcome:
+        if outcomes[outcome] and outcome is not Outcome.CHANGED:
+            print(f"in {outcomes[outcome]} frames a face was left as it is ({outcome})")
+    if not outcomes[Outcome.CHANGED]:
+        print("no frame was changed")
     return 0

@@ -1,4 +1,4 @@
-"""``maskhub mask | unmask | cycle``: from photos to photos."""
+"""``maskhub mask | unmask | translate | cycle``: from photos to photos."""
 
 import sys
 from pathlib import Path
@@ -9,7 +9,7 @@ import tyro
 from maskhub.errors import ConfigError, PhotoError
 from maskhub.pipelines.load import load_pipeline
 
-__all__ = ["Input", "Output", "cycle", "mask", "outline", "report_line", "unmask"]
+__all__ = ["Input", "Output", "cycle", "mask", "outline", "report_line", "translate", "unmask"]
 
 Input = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="INPUT")]
 Output = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUTPUT")]
@@ -30,6 +30,7 @@ def mask(
     workers: int | None = None,
     model: str | None = None,
     device: str = "auto",
+    force: bool = False,
     overwrite: bool = False,
     provenance: bool = True,
 ) -> int:
@@ -51,6 +52,7 @@ def mask(
         workers: Processes; one a processor core if not given.
         model: Pipeline folder or Hub id that does it instead; the options above and workers are not for it.
         device: For --model: cpu, cuda, mps, or auto for the best there is.
+        force: For --model and films: put a mask even on a face that wears one; else it is left as it is.
         overwrite: Make results anew that exist already.
         provenance: Write into each picture's metadata that maskhub made it, in which direction and by which model.
     """
@@ -62,14 +64,14 @@ def mask(
             raise ConfigError(
                 "with --model the network decides: leave out style, wrongly-worn, portion, regions, boxes."
             )
-        return _translate("mask", Path(input), output, model, device, overwrite, provenance, seed)
+        return _translate("mask", Path(input), output, model, device, force, overwrite, provenance, seed)
     source = Path(input).expanduser()
     if _is_film(source):
         if regions or boxes != "none" or workers is not None:
             raise ConfigError("a film has no regions, boxes or workers: leave them out.")
         from maskhub.commands.film import mask_by_rule
 
-        return mask_by_rule(source, output, wearing, provenance)
+        return mask_by_rule(source, output, wearing, force, provenance)
     if source.is_file():
         return _mask_one(source, output, wearing, regions, boxes, provenance)
     if not source.exists() and (input.count("/") != 1 or source.suffix.lower() in _suffixes()):
@@ -89,10 +91,35 @@ def unmask(
     /,
     model: str | None = None,
     device: str = "auto",
+    force: bool = False,
     overwrite: bool = False,
     provenance: bool = True,
 ) -> int:
-    """Take the mask off every face of a photo, of a folder of photos, or of a film.
+    """Take the mask off every face that wears one, of a photo, of a folder of photos, or of a film.
+
+    Args:
+        input: A photo, a folder, or a film such as clip.mp4.
+        output: Where the result goes: a file for a photo or a film, a folder for a folder.
+        model: Pipeline folder or Hub id; the bundled checkpoint if not given.
+        device: cpu, cuda, mps, or auto for the best there is.
+        force: Translate every face, even one on which no mask is found; else it is left as it is.
+        overwrite: Make results anew that exist already.
+        provenance: Write into each picture's metadata that maskhub made it, in which direction and by which model.
+    """
+    return _translate("unmask", input, output, model, device, force, overwrite, provenance)
+
+
+def translate(
+    input: Input,
+    output: Output,
+    /,
+    model: str | None = None,
+    device: str = "auto",
+    overwrite: bool = False,
+    provenance: bool = True,
+    seed: int = 0,
+) -> int:
+    """Take the mask off every face that wears one and put one on every other, of a photo, of a folder, or of a film.
 
     Args:
         input: A photo, a folder, or a film such as clip.mp4.
@@ -101,8 +128,9 @@ def unmask(
         device: cpu, cuda, mps, or auto for the best there is.
         overwrite: Make results anew that exist already.
         provenance: Write into each picture's metadata that maskhub made it, in which direction and by which model.
+        seed: For a model that draws masks at random: the same seed gives the same ones.
     """
-    return _translate("unmask", input, output, model, device, overwrite, provenance)
+    return _translate("auto", input, output, model, device, False, overwrite, provenance, seed)
 
 
 def cycle(
@@ -112,6 +140,7 @@ def cycle(
     start: Literal["mask", "unmask"] = "mask",
     model: str | None = None,
     device: str = "auto",
+    force: bool = False,
     provenance: bool = True,
 ) -> int:
     """Translate a photo there and back: writes photo | there | back side by side and prints the cycle error.
@@ -122,6 +151,7 @@ def cycle(
         start: Direction of the way there.
         model: Pipeline folder or Hub id; the bundled checkpoint if not given.
         device: cpu, cuda, mps, or auto for the best there is.
+        force: Translate every face, even one that wears a mask already, or none.
         provenance: Write into the picture's metadata that maskhub made it, in which direction and by which model.
     """
     from PIL import Image
@@ -131,7 +161,7 @@ def cycle(
     from maskhub.provenance import mark
 
     photo, pipeline = open_photo(input), load_pipeline(model, device)
-    result = pipeline.cycle(photo, start=start, details=True)
+    result = pipeline.cycle(photo, start=start, force=force, details=True)
     pictures = [photo, result.there[0], result.images[0]]
     sheet = Image.new("RGB", (3 * photo.width, photo.height))
     for place, picture in enumerate(pictures):
@@ -226,27 +256,38 @@ def _suffixes():
     return PHOTO_SUFFIXES
 
 
-def _translate(direction, source, output, model, device, overwrite, provenance, seed=0):
+def _translate(direction, source, output, model, device, force, overwrite, provenance, seed=0):
+    from collections import Counter
+
     from maskhub.data.batch import process_folder, save_photo
     from maskhub.data.masked import seed_of
+    from maskhub.pipelines.backends import preferred
+    from maskhub.pipelines.outcomes import described, tally
 
     if not source.exists():
         raise PhotoError(f"there is no photo or folder {source}.")
-    from maskhub.pipelines.backends import preferred
-
+    is_film, counts = _is_film(source), Counter()
     # one photo is done before the backends are measured
-    pipeline = load_pipeline(model, device, "torch" if source.is_file() and not _is_film(source) else preferred())
-    if _is_film(source):
-        from maskhub.commands.film import translate
+    pipeline = load_pipeline(model, device, "torch" if source.is_file() and not is_film else preferred())
+    if is_film:
+        from maskhub.commands.film import translate_film
 
-        return translate(direction, source, output, pipeline, seed, provenance)
+        return translate_film(direction, source, output, pipeline, seed, force, provenance)
+
+    def translated(path, seed):
+        done = pipeline(path, direction, force=force, seed=seed, provenance=provenance, details=True)
+        counts.update(tally(done.faces[0]))
+        return done.images[0]
+
     if source.is_file():
-        save_photo(pipeline(source, direction, seed=seed, provenance=provenance), output)
-        print(f"wrote {output}")
+        save_photo(translated(source, seed), output)
+        print(f"wrote {output}; {described(counts)}")
         return 0
 
-    def translated(path):  # of its name, so that not all wear the same mask, and a run can be broken off
-        number = seed_of(seed, path.relative_to(source).as_posix())
-        return pipeline(path, direction, seed=number, provenance=provenance)
+    def named(path):  # by its name, so that not all wear the same mask, and a run that was broken off can go on
+        return translated(path, seed_of(seed, path.relative_to(source).as_posix()))
 
-    return report_line(process_folder(source, output, translated, overwrite=overwrite), output)
+    report = process_folder(source, output, named, overwrite=overwrite)
+    if report.made:
+        print(described(counts))
+    return report_line(report, output)

@@ -61,7 +61,7 @@ class FaceViews:
                 raise ConfigError("its landmarks can't be made out well enough for a mask.")
             made = self.wearing.put_on(pixels, marks, seed_of(self.wearing.seed, name), "correctly").image
         else:
-            made = np.asarray(self.pipeline.mask(pixels, on_no_face="keep", seed=picture_seed(pixels)))
+            made = np.asarray(self.pipeline.mask(pixels, force=True, on_no_face="keep", seed=picture_seed(pixels)))
         faces = detect(made)
         if not faces:
             raise ConfigError("no face is found any more once it is masked.")
@@ -69,7 +69,7 @@ class FaceViews:
 
     def stripped(self, masked):
         """For each ``(pixels, face)``, both with the mask taken off."""
-        photos = self.pipeline.unmask([pixels for pixels, _ in masked], on_no_face="keep")
+        photos = self.pipeline.unmask([pixels for pixels, _ in masked], force=True, on_no_face="keep")
         photos = [np.asarray(photo) for photo in photos]
         return [(photo, (detect(photo) or [face])[0]) for photo, (_, face) in zip(photos, masked, strict=True)]
 

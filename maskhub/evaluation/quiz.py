@@ -146,9 +146,10 @@ def _made(drawn, pipe, kind, direction, number, used):
         picture = Image.fromarray(crop)
         try:
             if direction == "cycle":
-                picture = pipe.cycle(picture, "mask" if kind == "unmasked" else "unmask", seed=picture_seed(crop))
+                start = "mask" if kind == "unmasked" else "unmask"
+                picture = pipe.cycle(picture, start, force=True, seed=picture_seed(crop))
             elif direction:
-                picture = pipe(picture, direction, seed=picture_seed(crop))
+                picture = pipe(picture, direction, force=True, seed=picture_seed(crop))
         except NoFaceError:
             continue
         used.add((kind, place))

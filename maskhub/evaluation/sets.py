@@ -48,8 +48,8 @@ def picture_seed(picture):
 
 
 def translator(pipeline, direction):
-    """``PIL.Image`` → ``PIL.Image`` by a pipeline in a direction, with a seed of each picture's own."""
-    return lambda photo: pipeline(photo, direction, seed=picture_seed(photo))
+    """``PIL.Image`` → ``PIL.Image`` by a pipeline, every face of it, with a seed of each picture's own."""
+    return lambda photo: pipeline(photo, direction, force=True, seed=picture_seed(photo))
 
 
 def batches(pictures):

@@ -75,6 +75,8 @@ def detect_masks_on_crops(crops, network=None):
     """
     import torch  # here, so that what only draws masks need not wait for it
 
+    from maskhub.tensors import to_tensor
+
     for crop in crops:
         if not isinstance(crop, np.ndarray) or crop.dtype != np.uint8 or crop.ndim != 3 or crop.shape[2] != 3:
             raise PhotoError("a crop must be a uint8 array of shape R×R×3 (RGB).")
@@ -84,9 +86,8 @@ def detect_masks_on_crops(crops, network=None):
     side, out = network.config.resolution, []
     for start in range(0, len(crops), BATCH):
         part = crops[start : start + BATCH]
-        batch = np.stack([_resized(crop, side) for crop in part])
+        images = to_tensor([_resized(crop, side) for crop in part]).to(network.device, network.dtype)
         with torch.inference_mode():
-            images = torch.from_numpy(batch).permute(0, 3, 1, 2).to(network.device, network.dtype) / 127.5 - 1
             presence, region = (logits.float().sigmoid().cpu().numpy() for logits in network(images))
         for crop, sure, covered in zip(part, presence, region[:, 0], strict=True):
             out.append(MaskDetection(float(sure), _resized(covered, crop.shape[0]).clip(0, 1)))

@@ -2,13 +2,15 @@
 
     pipe = FaceMaskPipeline.bundled()
     masked = pipe.mask(photo)
-    result = pipe.unmask([photo, other], details=True)     # .images, .regions, .crops, .translated, .boxes
+    result = pipe.unmask([photo, other], details=True)     # .images, .regions, .faces, .crops, .translated, .boxes
+    mixed = pipe(photo, direction="auto")                  # off where a mask is worn, else on
 
 Every pixel outside the returned region is the input's own, bit for bit.
 """
 
-from contextlib import suppress
-from dataclasses import dataclass
+import warnings
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,18 +19,17 @@ from diffusers import DiffusionPipeline
 from diffusers.utils import BaseOutput
 from PIL import Image
 
+from maskhub.direction import Direction
 from maskhub.errors import CheckpointError, ConfigError, NoFaceError, first_line
-from maskhub.faces import align
-from maskhub.faces.detect import detect
-from maskhub.faces.photo import open_photo, rgb_profile, split_alpha
 from maskhub.hub_errors import SafeSaving
-from maskhub.masks.wear import wear
 from maskhub.models.export import FILE, GRAPH, export_onnx
 from maskhub.models.network import Network
 from maskhub.pipelines.backends import Backends
-from maskhub.pipelines.changed import changed_region, wider_for
 from maskhub.pipelines.fetch import fetch_options, fetch_pipeline, model_name, with_variant
-from maskhub.provenance import Provenance, mark
+from maskhub.pipelines.record import PhotoRecord
+from maskhub.pipelines.translator import RuleMasker, Translator, Way, asked_direction
+from maskhub.provenance import Provenance
+from maskhub.tensors import to_pixels, to_tensor
 
 __all__ = ["FaceMaskOutput", "FaceMaskPipeline"]
 
@@ -42,30 +43,49 @@ class FaceMaskOutput(BaseOutput):
     Attributes:
         images: ``PIL.Image``, of the photo's size; RGBA where the photo was.
         regions: float32 H×W in [0, 1]: the share of each pixel that was replaced; 0 is bit-identical.
-        boxes: for each face, left, top, width, height in pixels of the (upright) photo.
-        crops: for each face, the aligned crop that the generator saw, ``PIL.Image``.
-        translated: for each face, what the generator made of it.
-        matrices: for each face, the float64 2×3 similarity from the photo's pixels to the crop's.
-        cycle_errors: for each face, mean |there and back - crop| in 8-bit units; ``None`` unless made by ``cycle``.
+        faces: a :class:`~maskhub.pipelines.record.FaceRecord` for each face that was found, largest first; its
+            ``outcome`` says whether it was translated, and if not, why.
+        cycle_errors: for each translated face, mean |there and back - crop| in 8-bit units; ``None`` unless made by
+            ``cycle``.
         there: the photos half-way, as ``images``; ``None`` unless made by ``cycle``.
     """
 
     images: list
     regions: list
-    boxes: list
-    crops: list
-    translated: list
-    matrices: list
+    faces: list
     cycle_errors: list | None = None
     there: list | None = None
+
+    @property
+    def boxes(self):
+        """Of each translated face: left, top, width, height in pixels of the (upright) photo."""
+        return self._each(lambda face: face.face.box)
+
+    @property
+    def crops(self):
+        """Of each translated face: the aligned crop, ``PIL.Image``."""
+        return self._each(lambda face: Image.fromarray(face.crop))
+
+    @property
+    def translated(self):
+        """Of each translated face: what the generator made of the crop, ``PIL.Image``."""
+        return self._each(lambda face: Image.fromarray(face.made))
+
+    @property
+    def matrices(self):
+        """Of each translated face: the float64 2×3 similarity from the photo's pixels to the crop's."""
+        return self._each(lambda face: face.matrix)
+
+    def _each(self, what):
+        return [[what(face) for face in faces if face.changed] for faces in self.faces]
 
 
 class FaceMaskPipeline(SafeSaving, DiffusionPipeline):
     """Translates the faces of whole photos between *unmasked* and *masked*.
 
     Args:
-        masker: generator unmasked → masked (None: ``mask`` and ``cycle`` are not to be had).
-        unmasker: generator masked → unmasked (None: likewise).
+        masker: generator unmasked → masked (None: ``mask`` and ``cycle`` raise an error).
+        unmasker: generator masked → unmasked (None: ``unmask`` and ``cycle`` do).
         resolution: side in pixels of the aligned crops that the generators are run on; their training resolution.
         wear: None, or the two-step method: a rule-based mask of this style (a name of :data:`maskhub.masks.STYLES`, or
             ``"random"``) is put on each face before the masker makes it look real.
@@ -171,25 +191,50 @@ class FaceMaskPipeline(SafeSaving, DiffusionPipeline):
         return dict(self._backends.chosen)
 
     def mask(self, photos, **options):
-        """Put a mask on every face; see :meth:`__call__`."""
+        """Put a mask on every bare face; see :meth:`__call__`."""
         return self(photos, direction="mask", **options)
 
     def unmask(self, photos, **options):
-        """Take the mask off every face; see :meth:`__call__`."""
+        """Take the mask off every face that wears one; see :meth:`__call__`."""
         return self(photos, direction="unmask", **options)
 
     def provenance(self, direction):
-        """What is said of this pipeline's pictures: :class:`~maskhub.provenance.Provenance`."""
-        return Provenance(direction, self.model_name)
+        """The :class:`~maskhub.provenance.Provenance` of this pipeline's pictures, which calls ``"auto"`` translate."""
+        return Provenance("translate" if direction == "auto" else direction, self.model_name)
+
+    def translator(self, direction="mask", force=False):
+        """The :class:`~maskhub.pipelines.translator.Translator` of a direction (``"mask"``, ``"unmask"``, ``"auto"``).
+
+        Raises:
+            ConfigError: an unknown direction, or one that the pipeline has no network for.
+        """
+        asked = asked_direction(direction)
+        directions = list(Direction) if asked is None else [asked]
+        return Translator({direction: self._way(direction) for direction in directions}, asked, force)
 
     def __call__(
-        self, photos, direction="mask", *, batch_size=8, on_no_face="raise", details=False, seed=0, provenance=True
+        self,
+        photos,
+        direction="mask",
+        *,
+        force=False,
+        batch_size=8,
+        on_no_face="raise",
+        details=False,
+        seed=0,
+        provenance=True,
     ):
-        """Translate every face of one photo or of a list.
+        """Translate the faces of one photo or of a list.
+
+        A face that needs nothing is left as it is: a bare one where masks are taken off, a masked one where they are
+        put on, as the mask detector that comes with the package sees it. ``details`` tells; without them a warning
+        does where a whole photo stayed as it was. To measure a network rather than use it, pass ``force=True``, or
+        run aligned crops through :meth:`translate_crops`, which never asks the detector.
 
         Args:
             photos: a path, ``PIL.Image`` or uint8 array, or a list of them, of any size.
-            direction: ``"mask"`` or ``"unmask"``.
+            direction: ``"mask"``, ``"unmask"``, or ``"auto"``: off where a mask is worn, on everywhere else.
+            force: translate every face, whatever it wears.
             batch_size: crops that go through the generator together.
             on_no_face: ``"raise"``, or ``"keep"`` to hand a photo without a face back as it is.
             details: return a :class:`FaceMaskOutput` instead of the pictures alone.
@@ -203,148 +248,111 @@ class FaceMaskPipeline(SafeSaving, DiffusionPipeline):
 
         Raises:
             PhotoError: a photo that can't be read. ConfigError: an option. NoFaceError: a photo without a face, or,
-                where masks are put on by rule first, without one that is seen clearly enough.
+                where masks are put on by rule first, without one that is clear enough.
         """
-        network = self._network(direction)
-        single = not isinstance(photos, (list, tuple))
-        scenes = self._scenes([photos] if single else photos, on_no_face, self._wears(direction), seed)
-        translated = self._translated(network, scenes, batch_size)
-        output = _finish(scenes, translated, self.provenance(direction) if provenance else None)
-        return output if details else output.images[0] if single else output.images
+        translator = self.translator(direction, force)
+        records, single = self._read(photos, on_no_face, seed)
+        self._translate(translator, records, batch_size, on_no_face)
+        output = _output(records, self.provenance(direction) if provenance else None)
+        if details:
+            return output
+        for record in records:
+            if record.needs_nothing:
+                warnings.warn(f"{record.why_unchanged()}; force=True translates it anyway.", stacklevel=3)
+        return output.images[0] if single else output.images
 
-    def cycle(self, photos, start="mask", *, batch_size=8, on_no_face="raise", details=False, seed=0, provenance=True):
+    def cycle(
+        self,
+        photos,
+        start="mask",
+        *,
+        force=False,
+        batch_size=8,
+        on_no_face="raise",
+        details=False,
+        seed=0,
+        provenance=True,
+    ):
         """Translate there and back again: ``start="mask"`` puts masks on and takes them off, ``"unmask"`` the reverse.
 
         Returns:
             as :meth:`__call__`; with ``details`` the output also has ``there`` and ``cycle_errors``.
+
+        Raises:
+            NoFaceError: also a photo of which no face goes there, unless ``on_no_face="keep"``.
         """
-        there_network = self._network(start)
-        back_network = self._network("unmask" if start == "mask" else "mask")
-        single = not isinstance(photos, (list, tuple))
-        scenes = self._scenes([photos] if single else photos, on_no_face, self._wears(start), seed)
-        there_of = self._translated(there_network, scenes, batch_size)
-        there = [crop for made in there_of for crop in made]
-        back_of = _by_scene(scenes, self._translate(back_network, there, _given(scenes)[1], batch_size))
-        tags = [self.provenance(direction) if provenance else None for direction in ("cycle", start)]
-        output = _finish(scenes, back_of, tags[0])
-        output.there = _finish(scenes, there_of, tags[1]).images
+        start = Direction(start)
+        translator, back = self.translator(start, force), self._way(start.inverse)
+        records, single = self._read(photos, on_no_face, seed)
+        self._translate(translator, records, batch_size, on_no_face)
+        for record in records:
+            if on_no_face == "raise" and not record.changed:
+                raise NoFaceError(f"{record.why_unchanged()}.")
+        there = _output(records, self.provenance(start) if provenance else None)
+        returned = [replace(record, faces=[face.onward() for face in record.changed]) for record in records]
+        back.run([face for record in returned for face in record.faces], batch_size)
+        output = _output(returned, self.provenance("cycle") if provenance else None)
+        output.there = there.images
         output.cycle_errors = [
-            [float(np.abs(b.astype(np.int16) - c).mean()) for b, c in zip(backs, scene.crops, strict=True)]
-            for backs, scene in zip(back_of, scenes, strict=True)
+            [float(np.abs(face.made.astype(np.int16) - face.crop).mean()) for face in record.faces]
+            for record in returned
         ]
         return output if details else output.images[0] if single else output.images
 
     def translate_crops(self, crops, direction="mask", *, batch_size=8, seed=0):
         """Run aligned crops, uint8 R×R×3 each, through one network and nothing else; as many come back.
 
-        What follows faces from frame to frame (:mod:`maskhub.pipelines.live`) cuts out and pastes by itself.
+        No face is looked for and no mask: what goes in goes through.
         """
-        return self._translate(self._network(direction), crops, [(0, seed)] * len(crops), batch_size)
+        return self._run(Direction(direction), crops, [(0, seed)] * len(crops), batch_size)
 
     def _network(self, direction):
-        if direction not in ("mask", "unmask"):
-            raise ConfigError(f"the direction is {direction!r}; it must be 'mask' or 'unmask'.")
-        network = self.masker if direction == "mask" else self.unmasker
+        network = getattr(self, direction.role)
         if network is None:
             raise ConfigError(
-                f"this pipeline has no {direction}er: load one that has, or pass {direction}er=... to it."
+                f"this pipeline has no {direction.role}: load one that has, or pass {direction.role}=... to it."
             )
         return network
 
-    def _wears(self, direction):
-        return self.config.wear if direction == "mask" else None
+    def _way(self, direction):
+        self._network(direction)
+        style = self.config.wear if direction is Direction.MASK else None
+        return Way(RuleMasker(style) if style else None, partial(self._run, direction))
 
-    def _scenes(self, photos, on_no_face, wears, seed):
+    def _read(self, photos, on_no_face, seed):
+        """The :class:`PhotoRecord` of each photo, and whether there was one alone instead of a list."""
         if on_no_face not in ("raise", "keep"):
             raise ConfigError(f"on_no_face is {on_no_face!r}; it must be 'raise' or 'keep'.")
-        scenes = []
+        single, records = not isinstance(photos, (list, tuple)), []
+        photos = [photos] if single else photos
         for number, (photo, own_seed) in enumerate(zip(photos, _seeds(seed, len(photos)), strict=True)):
-            name = photo if isinstance(photo, (str, Path)) else f"photo {number}" if len(photos) > 1 else "the photo"
-            opened = open_photo(photo)
-            rgb, alpha = split_alpha(opened)
-            pixels = np.asarray(rgb)
-            faces = detect(pixels)
-            if not faces and on_no_face == "raise":
-                raise NoFaceError(
-                    f"no face was found in {name}. Use a photo in which a face is at least 30 pixels wide."
-                )
-            matrices = [align.alignment(face, self.config.resolution) for face in faces]
-            crops = [align.crop(pixels, matrix, self.config.resolution) for matrix in matrices]
-            given = crops
-            if wears:
-                faces, matrices, crops, given = self._worn(pixels, faces, matrices, crops, wears, own_seed)
-                if not faces and on_no_face == "raise":
-                    raise NoFaceError(
-                        f"no face of {name} is seen clearly enough to put a mask on it: they are covered, turned too "
-                        "far or too small. Take another photo."
-                    )
-            scenes.append(_Scene(pixels, alpha, faces, matrices, crops, given, own_seed, rgb_profile(opened)))
-        return scenes
+            name = f"photo {number}" if len(photos) > 1 else "the photo"
+            records.append(PhotoRecord.read(photo, self.config.resolution, seed=own_seed, owner=number, name=name))
+            if on_no_face == "raise":
+                records[-1].require_faces()
+        return records, single
 
-    def _worn(self, pixels, faces, matrices, crops, style, seed):
-        """The faces that could be given a mask by rule, each from the bare photo; another one is left as it is."""
-        worn, side = [], self.config.resolution
-        for number, (face, matrix, crop) in enumerate(zip(faces, matrices, crops, strict=True)):
-            with suppress(NoFaceError):
-                made = wear(pixels, face, style, seed + number).image
-                given = align.crop(made, matrix, side)
-                wider = wider_for(crop, given, matrix, pixels)
-                if wider > 1:
-                    matrix = align.alignment(face, side, wider)
-                    crop, given = (align.crop(picture, matrix, side) for picture in (pixels, made))
-                worn.append((face, matrix, crop, given))
-        return [list(column) for column in zip(*worn, strict=True)] or [[], [], [], []]
-
-    def _translated(self, network, scenes, batch_size):
-        """The translations of each scene's faces; where one reaches out of its crop, that of a wider one."""
-        made = _by_scene(scenes, self._translate(network, *_given(scenes), batch_size))
-        again, side = [], self.config.resolution
-        for number, scene in enumerate(scenes):
-            # a mask put on by rule has its crop made to measure already
-            for face, crop in enumerate(scene.crops if scene.given is scene.crops else []):
-                wider = wider_for(crop, made[number][face], scene.matrices[face], scene.pixels)
-                if wider > 1:
-                    scene.matrices[face] = align.alignment(scene.faces[face], side, wider)
-                    scene.crops[face] = align.crop(scene.pixels, scene.matrices[face], side)
-                    again.append((number, face))
-        crops = [scenes[number].crops[face] for number, face in again]
-        owners = [(number, scenes[number].seed) for number, _ in again]
-        for (number, face), crop in zip(again, self._translate(network, crops, owners, batch_size), strict=True):
-            made[number][face] = crop
-        return made
+    def _translate(self, translator, records, batch_size, on_no_face):
+        translator([face for record in records for face in record.faces], batch_size)
+        for record in records:
+            if on_no_face == "raise":
+                record.require_faces()
 
     @torch.inference_mode()
-    def _translate(self, network, crops, owners, batch_size):
+    def _run(self, direction, crops, owners, batch_size):
         """uint8 R×R×3 crops, each with its photo's number and seed, to uint8 R×R×3 translations."""
-        out, draws = [], {}
+        network, out, draws = self._network(direction), [], {}
         if network.takes_noise:  # on the CPU, so that a seed gives the same fabric everywhere
             draws = {owner: torch.Generator().manual_seed(owner[1]) for owner in owners}
-        role = "masker" if network is self.masker else "unmasker"
         for start in range(0, len(crops), batch_size):
-            batch = torch.from_numpy(np.stack(crops[start : start + batch_size])).permute(0, 3, 1, 2)
-            batch = batch.contiguous() / 127.5 - 1
-            noise = []
+            batch, noise = to_tensor(crops[start : start + batch_size]), []
             if draws:
                 own = [draws[owner] for owner in owners[start : start + batch_size]]
                 drawn = [network.draw_noise(1, *batch.shape[2:], draw) for draw in own]
                 noise = [torch.cat(level) for level in zip(*drawn, strict=True)]
-            made = self._backends.runner(role, network, batch, noise)(batch, noise)
-            made = (made.clamp(-1, 1) + 1) * 127.5
-            out.extend(made.round().to(torch.uint8).permute(0, 2, 3, 1).numpy())
+            made = self._backends.runner(direction.role, network, batch, noise)(batch, noise)
+            out.extend(to_pixels(made))
         return out
-
-
-@dataclass
-class _Scene:
-    pixels: np.ndarray
-    alpha: Image.Image | None
-    faces: list
-    matrices: list
-    crops: list
-    given: list
-    """What the generator is given: the crops, or the crops with a mask put on by rule."""
-    seed: int
-    profile: bytes | None = None
 
 
 def _seeds(seed, count):
@@ -357,39 +365,6 @@ def _seeds(seed, count):
     return seed
 
 
-def _given(scenes):
-    """What the generator is given of all scenes, and for each the number of its scene and its seed."""
-    owners = [(number, scene.seed) for number, scene in enumerate(scenes) for _ in scene.given]
-    return [crop for scene in scenes for crop in scene.given], owners
-
-
-def _by_scene(scenes, crops):
-    """What comes in one row, a list for each scene."""
-    crops = iter(crops)
-    return [[next(crops) for _ in scene.crops] for scene in scenes]
-
-
-def _finish(scenes, translations, tag=None):
-    """Paste the translated crops of each scene, largest face last so that it lies over its neighbours."""
-    images, regions = [], []
-    for scene, translated in zip(scenes, translations, strict=True):
-        pixels = scene.pixels
-        region = np.zeros(pixels.shape[:2], np.float32)
-        for crop, made, matrix in reversed(list(zip(scene.crops, translated, scene.matrices, strict=True))):
-            pixels, pasted = align.paste(pixels, made, changed_region(crop, made, matrix, pixels), matrix)
-            region = np.maximum(region, pasted)
-        image = Image.fromarray(pixels)
-        if scene.alpha is not None:
-            image.putalpha(scene.alpha)
-        if scene.profile:
-            image.info["icc_profile"] = scene.profile
-        images.append(mark(image, tag if scene.faces else None))
-        regions.append(region)
-    return FaceMaskOutput(
-        images=images,
-        regions=regions,
-        boxes=[[face.box for face in scene.faces] for scene in scenes],
-        crops=[[Image.fromarray(crop) for crop in scene.crops] for scene in scenes],
-        translated=[[Image.fromarray(made) for made in translated] for translated in translations],
-        matrices=[scene.matrices for scene in scenes],
-    )
+def _output(records, tag):
+    images, regions = zip(*(record.finish(tag) for record in records), strict=True) if records else ((), ())
+    return FaceMaskOutput(list(images), list(regions), [record.faces for record in records])

@@ -9,20 +9,21 @@ by rule and for the network's noise; and where the aligned face stands still, wh
 out of it are averaged over the last frames. Where it moves, nothing is held back.
 """
 
-from dataclasses import dataclass
+from collections import Counter
 
 import cv2
 import numpy as np
 
-from maskhub.errors import ConfigError
 from maskhub.faces import align
 from maskhub.faces.landmarks import Landmarks, landmarks, moved_landmarks
 from maskhub.faces.smooth import OneEuro
 from maskhub.faces.track import FaceTracker
-from maskhub.masks.wear import wear
-from maskhub.pipelines.changed import changed_region, wider_for
+from maskhub.masks.detector import MASKED
+from maskhub.pipelines.outcomes import Outcome
+from maskhub.pipelines.record import FaceRecord
+from maskhub.pipelines.translator import RuleMasker
 
-__all__ = ["FrameTranslator", "RuleMasker", "steadied"]
+__all__ = ["FrameTranslator", "steadied"]
 
 MEMORY = 0.12
 """Seconds over which a face that stands still is averaged (time constant of an exponential average)."""
@@ -32,70 +33,50 @@ STILL, MOVED = 4.0, 12.0
 """Change of the face in 8-bit units, smoothed over :data:`GRAIN` of the crop's side, up to which it stands still, and
 from which nothing of what was before is kept. A camera's noise is averaged out by the smoothing."""
 GRAIN = 0.012
-LOOK_EVERY = 3
+DRAW_EVERY = 3
 """Frames from one mask by rule, with new landmarks, to the next; in between it moves with the face."""
+DECIDE_SECONDS, DECIDE_SHARE, DECIDED = 0.15, 0.3, 0.2
+"""The mask detector looks at a face this often, and this share of what it says is averaged in. A face that counted as
+masked, or as bare, is only taken for the other once the average is this far beyond the detector's threshold."""
 SHADE = 3
 """A mask's region times this, up to 1, is what is pasted: its shadow, of a low region, is in the picture already."""
 LEAST_SIDE, MOST_SIDE = 128, 512
 """Side in pixels of the crops that masks are drawn on by rule: as large as the face in the frame, within these."""
 
 
-class RuleMasker:
-    """Masks drawn by rule alone, in place of a pipeline for a :class:`FrameTranslator`.
-
-    Args:
-        style, colour: as in :func:`maskhub.masks.wear`.
-        worn: one of :data:`maskhub.masks.WORN`, or a function of a ``numpy.random.Generator`` that draws one.
-        portion: share of faces that get a mask, 0 to 1, drawn for each by its number.
-    """
-
-    def __init__(self, style="random", colour=None, worn="correctly", portion=1.0):
-        self.style, self.colour, self.worn, self.portion = style, colour, worn, portion
-
-    def __call__(self, crop, marks, seed):
-        """The masked crop and its region, or None for a face that wears none; ``marks`` lie in the crop."""
-        rng = np.random.default_rng(seed)
-        if rng.random() >= self.portion:
-            return None
-        worn = self.worn(rng) if callable(self.worn) else self.worn
-        made = wear(crop, style=self.style, colour=self.colour, worn=worn, seed=seed, landmarks=marks)
-        return made.image, made.region
-
-
 class FrameTranslator:
     """Translates one film or camera, frame after frame.
 
     Args:
-        pipe: a :class:`~maskhub.pipelines.face_mask.FaceMaskPipeline`, or a :class:`RuleMasker`.
-        direction: ``"mask"`` or ``"unmask"``.
+        pipe: a :class:`~maskhub.pipelines.face_mask.FaceMaskPipeline`, or a
+            :class:`~maskhub.pipelines.translator.RuleMasker`.
+        direction: ``"mask"``, ``"unmask"`` or ``"auto"``: off where a mask is worn, on everywhere else.
         seed: of the masks and their fabric; face number n of the tracker has ``seed + n``.
+        force: translate every face, whatever it wears; else one that needs nothing is left as it is.
         tracker: a :class:`~maskhub.faces.track.FaceTracker` of its own; a new one if not given.
 
     Attributes:
         tracks: of the last frame, largest first: :class:`~maskhub.faces.track.Track`.
+        faces: the :class:`~maskhub.pipelines.record.FaceRecord` of each.
         region: float32 H×W in [0, 1] of the last frame: what was replaced; every other pixel is the frame's own.
+        outcomes: ``Counter`` of frames so far in which a face had an :class:`~maskhub.pipelines.outcomes.Outcome`.
 
     Raises:
         ConfigError: an unknown direction, or one that the pipeline has no network for.
     """
 
-    def __init__(self, pipe, direction="mask", *, seed=0, tracker=None):
-        if direction not in ("mask", "unmask"):
-            raise ConfigError(f"the direction is {direction!r}; it must be 'mask' or 'unmask'.")
-        self.by_rule = isinstance(pipe, RuleMasker)
-        if self.by_rule and direction != "mask":
-            raise ConfigError("masks are only put on by rule; to take them off give a pipeline.")
-        if not self.by_rule and getattr(pipe, f"{direction}er") is None:
-            raise ConfigError(f"this pipeline has no {direction}er: load one that has.")
-        self.pipe, self.direction, self.seed = pipe, direction, seed
+    def __init__(self, pipe, direction="mask", *, seed=0, force=False, tracker=None):
+        self.translator = pipe.translator(direction, force)
+        self.side = None if isinstance(pipe, RuleMasker) else pipe.config.resolution
+        self.direction, self.seed = direction, seed
         self.tracker = FaceTracker() if tracker is None else tracker
-        self.wears = pipe.style if self.by_rule else pipe.config.wear if direction == "mask" else None
         self.reset()
 
     def reset(self):
         """Forget all that came before, as at the beginning of another film."""
         self.tracker.reset()
-        self.tracks, self.region, self._memories, self._seconds = [], None, {}, None
+        self.tracks, self.faces, self.region, self.outcomes = [], [], None, Counter()
+        self._memories, self._seconds = {}, None
 
     def __call__(self, frame, seconds=None):
         """Translate the next frame.
@@ -111,110 +92,125 @@ class FrameTranslator:
         step = 1 / 30 if seconds is None or before is None else max(seconds - before, 1e-3)
         self.tracks = self.tracker(frame, seconds)
         kept, self._memories = self._memories, {}
-        out, self.region = frame, np.zeros(frame.shape[:2], np.float32)
-        for track in reversed(self.tracks):  # the largest last, over its neighbours
+        for track in self.tracks:
             memory = None if track.new else kept.get(track.number)
-            if memory is None:
-                memory = _Memory(self._side(track.face))
-            self._memories[track.number] = memory
-            matrix = align.alignment(track.face, memory.side, memory.wider)
-            made = self._made(frame, track, matrix, memory, step)
-            if memory.needed > 1:  # it stays wider, or it would leap to and fro
-                memory = self._memories[track.number] = _Memory(memory.side, memory.needed)
-                matrix = align.alignment(track.face, memory.side, memory.wider)
-                made = self._made(frame, track, matrix, memory, step)
-            if made is not None:
-                out, region = align.paste(out, *made, matrix)
+            self._memories[track.number] = memory or _Memory(self.side or _drawing_side(track.face))
+        self.faces = [self._translated(frame, track, self._memories[track.number], step) for track in self.tracks]
+        self.outcomes.update({face.outcome for face in self.faces})
+        out, self.region = frame, np.zeros(frame.shape[:2], np.float32)
+        for face in reversed(self.faces):  # the largest last, over its neighbours
+            if face.changed:
+                out, region = face.paste(out)
                 self.region = np.maximum(self.region, region)
         return out
 
-    def _side(self, face):
-        if not self.by_rule:
-            return self.pipe.config.resolution
-        return int(np.clip(np.ceil(align.SIDE * face.box[2] / 32) * 32, LEAST_SIDE, MOST_SIDE))
-
-    def _made(self, frame, track, matrix, memory, step):
-        """What becomes of one aligned face and where it shows, or None."""
-        crop, share = memory.steady_crop(align.crop(frame, matrix, memory.side), step)
-        seed = self.seed + track.number
-        given, region = crop, None
-        if self.wears:
-            if memory.due(step):
-                marks = memory.look(frame, track, matrix)
-                memory.worn = None if marks is None else self._put_on(crop, marks, seed)
-                if memory.worn is not None and memory.wider == 1:  # here, where it is of this frame and not yet faded
-                    memory.needed = wider_for(crop, memory.worn[0], matrix, frame)
-            if memory.worn is None:
-                return None
-            worn, region = memory.worn
-            region = np.minimum(SHADE * region, 1) * align.window(matrix, memory.side, frame)
-            given = _bytes(crop + (worn.astype(np.float32) - crop) * region[..., None])
-        if not self.by_rule:
-            given = self.pipe.translate_crops([given], self.direction, seed=seed)[0]
-            region = changed_region(crop, given, matrix, frame)
-        if not self.wears and memory.wider == 1:
-            memory.needed = wider_for(crop, given, matrix, frame)
-        return memory.steady_result(given, region, share)
-
-    def _put_on(self, crop, marks, seed):
-        if self.by_rule:
-            return self.pipe(crop, marks, seed)
-        made = wear(crop, style=self.wears, seed=seed, landmarks=marks)
-        return made.image, made.region
+    def _translated(self, frame, track, memory, step):
+        """The record of one face, translated or left as it is."""
+        face = FaceRecord(frame, track.face, memory.side, self.seed + track.number, wider=memory.wider)
+        memory.decide(face, self.translator, step)
+        if face.pending:
+            way = self.translator.ways[face.direction]
+            memory.steady(face, step)
+            if way.rule:
+                memory.dress(face, way.rule, step)
+        if face.pending:
+            if way.network:
+                way.make([face])
+            else:
+                face.made, face.outcome = face.given, Outcome.CHANGED
+            if face.wider > memory.wider:
+                memory.restart(face, step)
+            memory.steady_result(face)
+        return face
 
 
-@dataclass
 class _Memory:
-    """What is known of one face from the frames before."""
+    """What is known of one face from the frames before.
 
-    side: int
-    wider: float = 1.0
-    needed: float = 1.0
-    crop: np.ndarray | None = None
-    made: np.ndarray | None = None
-    region: np.ndarray | None = None
-    worn: tuple | None = None
-    marks: Landmarks | None = None
-    until: int = 0
-    waited: float = 0.0
+    Attributes:
+        side, wider: of its crops. A face keeps a wider crop, or it would leap to and fro.
+        presence, masked: the mask detector's confidence, averaged, and what follows from it.
+        crop, made, region: averages of the aligned crop, of what was made of it, and of where that shows.
+        worn: the mask by rule as it was last drawn, and its region. marks: the landmarks that it was drawn by.
+    """
 
-    def __post_init__(self):
-        self._filter = OneEuro()
+    def __init__(self, side):
+        self.side, self.presence, self.masked, self._undecided = side, None, None, 0.0
+        self._forget(1.0)
 
-    def steady_crop(self, crop, step):
-        """The crop with the camera's noise averaged out where it stands still, and the share of the new there."""
-        crop = crop.astype(np.float32)
+    def _forget(self, wider):
+        self.wider, self._share = wider, np.float32(1)
+        self.crop = self.made = self.region = self.worn = self.marks = None
+        self._filter, self._until, self._waited = OneEuro(), 0, 0.0
+
+    def restart(self, face, step):
+        """Begin again with the wider crop that a face has been given."""
+        self._forget(face.wider)
+        self.steady(face, step)
+
+    def decide(self, face, translator, step):
+        """Set a face's direction, or its outcome where nothing is to be done; now and then the detector is asked."""
+        before, self._undecided = self.masked, self._undecided - step
+        if not translator.force and self._undecided <= 0:
+            (presence,), self._undecided = translator.presences([face]), DECIDE_SECONDS
+            share = 1 if self.presence is None else DECIDE_SHARE
+            self.presence = presence + (1 - share) * ((self.presence or 0) - presence)
+            if self.masked is None or abs(self.presence - MASKED) > DECIDED:
+                self.masked = self.presence >= MASKED
+        face.presence = self.presence
+        translator.decide(face, self.masked)
+        if not face.pending or before != self.masked:
+            self._forget(face.wider)
+
+    def steady(self, face, step):
+        """Average the camera's noise out of a face's crop where it stands still."""
+        crop = face.crop.astype(np.float32)
         if self.crop is None:
-            self.crop, share = crop, np.float32(1)
+            self.crop = crop
         else:
-            self.crop, share = steadied(self.crop, crop, step)
-        return _bytes(self.crop), share
+            self.crop, self._share = steadied(self.crop, crop, step)
+        face.crop = face.given = _bytes(self.crop)
 
-    def steady_result(self, made, region, share):
-        """The result and its region, averaged as the crop was."""
-        made, region = made.astype(np.float32), region.astype(np.float32)
+    def steady_result(self, face):
+        """Average what was made of it, and where that shows, as the crop was."""
+        made, region = face.made.astype(np.float32), face.region.astype(np.float32)
         if self.made is not None:
-            made = self.made + (made - self.made) * share
-            region = self.region + (region - self.region) * share[..., 0]
+            made = self.made + (made - self.made) * self._share
+            region = self.region + (region - self.region) * self._share[..., 0]
         self.made, self.region = made, region
-        return _bytes(made), region
+        face.made, face.region = _bytes(made), region
 
-    def due(self, step):
-        """Whether a mask by rule is to be drawn anew in this frame."""
-        self.until, self.waited = self.until - 1, self.waited + step
-        if self.until > 0:
-            return False
-        self.until = LOOK_EVERY
-        return True
+    def dress(self, face, rule, step):
+        """Put the mask by rule on a face; it is drawn with new landmarks every few frames and moves with the crop."""
+        self._until, self._waited = self._until - 1, self._waited + step
+        if self._until <= 0:
+            self._until = DRAW_EVERY
+            self._find_landmarks(face)
+            self.worn = None if self.marks is None else rule(face.crop, self.marks, face.seed)
+            # here, where the mask is of this frame and not yet faded
+            if self.worn is not None and face.widen(self.worn[0]):
+                self.restart(face, step)
+                return self.dress(face, rule, step)
+        if self.worn is None:
+            face.outcome = Outcome.UNCLEAR if self.marks is None else Outcome.NOT_CHOSEN
+            return None
+        worn, region = self.worn
+        face.region = np.minimum(SHADE * region, 1) * align.window(face.matrix, face.side, face.photo)
+        face.given = _bytes(face.crop + (worn.astype(np.float32) - face.crop) * face.region[..., None])
+        return None
 
-    def look(self, frame, track, matrix):
-        """The landmarks in the crop; the last ones that were seen clearly, or None."""
-        found = landmarks(frame, track.face)
+    def _find_landmarks(self, face):
+        """In the crop; the last ones stay where these are not clear."""
+        found = landmarks(face.photo, face.face)
         if found.present:
-            moved = moved_landmarks(found, matrix)
-            points = self._filter(moved.points, min(self.waited, 1.0), self.side / align.SIDE)
-            self.marks, self.waited = Landmarks.of(points.astype(np.float32), found.presence), 0.0
-        return self.marks
+            moved = moved_landmarks(found, face.matrix)
+            points = self._filter(moved.points, min(self._waited, 1.0), self.side / align.SIDE)
+            self.marks, self._waited = Landmarks.of(points.astype(np.float32), found.presence), 0.0
+
+
+def _drawing_side(face):
+    """Side in pixels of the crop that a mask is drawn on by rule."""
+    return int(np.clip(np.ceil(align.SIDE * face.box[2] / 32) * 32, LEAST_SIDE, MOST_SIDE))
 
 
 def steadied(before, now, step):

@@ -7,13 +7,13 @@ import numpy as np
 
 from maskhub.errors import MaskHubError
 from maskhub.image_file import open_image
+from maskhub.pipelines.outcomes import described, tally
 from maskhub.pipelines.outline import outline
-from space import automatic, photos
+from space import photos
 
 __all__ = ["TITLE", "build"]
 
 TITLE = "Translate"
-SAID = {"mask": "Mask put on", "unmask": "Mask taken off"}
 SUFFIX = {"mask": "masked", "unmask": "unmasked", "automatic": "translated"}
 ABOUT = {
     "mask": "Put a mask on every face of a photo.",
@@ -49,15 +49,8 @@ def build(pipe):
         start = time.perf_counter()
         try:
             image = photos.read(path)
-            if direction == "automatic":
-                done = automatic.translate(pipe, image)
-                after, region, boxes, text = done.image, done.region, done.boxes, automatic.said(done)
-                invented = "unmask" in done.directions
-            else:
-                output = pipe(image, direction, details=True)
-                after, region, boxes = output.images[0], output.regions[0], output.boxes[0]
-                text = f"{SAID[direction]}: {len(boxes)} {'face' if len(boxes) == 1 else 'faces'} found"
-                invented = direction == "unmask"
+            output = pipe(image, "auto" if direction == "automatic" else direction, details=True)
+            after, region, faces = output.images[0], output.regions[0], output.faces[0]
         except MaskHubError as error:
             return photos.problem(error), *cleared
         seconds, region = time.perf_counter() - start, region > 0.5
@@ -67,10 +60,10 @@ def build(pipe):
             "shape": region.shape,
             "region": np.packbits(region),
         }
-        text += f" {seconds:.1f} s." if direction == "automatic" else f", {seconds:.1f} s."
-        if invented:
+        text = f"{described(tally(faces))}. {seconds:.1f} s."
+        if any(face.changed and face.direction == "unmask" for face in faces):
             text += " What lay under the mask is invented."
-        left, _, width, _ = boxes[0]
+        left, _, width, _ = faces[0].face.box
         # the line through the middle of the largest face, so that the change shows
         slider = gr.update(value=_pair(result, outlined), slider_position=100 * (left + width / 2) / image.width)
         return "", photos.done(text), slider, gr.update(value=result["after"], interactive=True), result

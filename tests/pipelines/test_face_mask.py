@@ -19,6 +19,8 @@ from maskhub.faces.detect import detect
 from maskhub.masks.wear import wear
 from maskhub.pipelines.changed import WIDER, changed_region, wider_for
 from maskhub.pipelines.face_mask import BUNDLED
+from maskhub.pipelines.outcomes import described, tally
+from maskhub.provenance import read_provenance
 
 
 def pixels(image):
@@ -34,10 +36,11 @@ def group(astronaut):
 
 
 @pytest.mark.parametrize("direction", ["mask", "unmask"])
-def test_the_face_changes_and_nothing_else(tiny_pipeline, astronaut, direction):
-    out = tiny_pipeline(astronaut, direction, details=True)
-    change = np.abs(pixels(out.images[0]) - pixels(astronaut)).max(2)
-    assert out.images[0].size == astronaut.size
+def test_the_face_changes_and_nothing_else(tiny_pipeline, astronaut, masked_astronaut, direction):
+    photo = astronaut if direction == "mask" else masked_astronaut
+    out = tiny_pipeline(photo, direction, details=True)
+    change = np.abs(pixels(out.images[0]) - pixels(photo)).max(2)
+    assert out.images[0].size == photo.size
     assert change[out.regions[0] == 0].max() == 0
     assert change[out.regions[0] > 0.5].mean() > 5
     left, top, width, height = out.boxes[0][0]
@@ -117,11 +120,13 @@ def test_save_and_load(tiny_pipeline, astronaut, tmp_path):
     assert not [path for path in (tmp_path / "again").rglob("*.json") if str(tmp_path) in path.read_text()]
 
 
-def test_one_way_pipelines_load(astronaut, tmp_path):
+def test_one_way_pipelines_load(masked_astronaut, tmp_path):
     FaceMaskPipeline(unmasker=ResnetGenerator(width=4, blocks=1), resolution=32).save_pretrained(tmp_path)
     again = FaceMaskPipeline.from_pretrained(tmp_path)
     assert again.masker is None
-    assert again.unmask(astronaut).size == astronaut.size
+    assert again.unmask(masked_astronaut).size == masked_astronaut.size
+    with pytest.raises(ConfigError, match="no masker"):
+        again(masked_astronaut, "auto")
 
 
 def test_half_precision_runs(tiny_pipeline, astronaut, tmp_path):
@@ -201,6 +206,63 @@ def test_the_variant_reaches_the_networks(tiny_pipeline, tmp_path):
         tiny_pipeline.save_pretrained(tmp_path, safe_serialization=False)
 
 
+# ---- faces that need nothing, and the automatic direction ------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def couple(astronaut, masked_astronaut):
+    """A bare face on the left, and a smaller one in a mask on the right."""
+    photo = Image.new("RGB", (760, 512))
+    photo.paste(astronaut, (0, 0))
+    photo.paste(masked_astronaut.crop((100, 0, 348, 250)).resize((198, 200)), (537, 100))
+    return photo
+
+
+@pytest.mark.parametrize(("direction", "why"), [("mask", "already masked"), ("unmask", "no mask worn")])
+def test_a_face_that_needs_nothing_is_left_as_it_is(tiny_pipeline, astronaut, masked_astronaut, direction, why):
+    photo = masked_astronaut if direction == "mask" else astronaut
+    out = tiny_pipeline(photo, direction, details=True)
+    assert [(face.outcome, face.changed) for face in out.faces[0]] == [(why, False)]
+    assert np.array_equal(pixels(out.images[0]), pixels(photo)) and not out.regions[0].any()
+    assert out.boxes == out.crops == out.translated == [[]]
+    assert read_provenance(out.images[0]) is None
+    assert described(tally(out.faces[0])) == f"1 face found: left as it is ({why})"
+    with pytest.warns(UserWarning, match=rf"the photo stays as it is \({why}\); force=True"):
+        tiny_pipeline(photo, direction)
+    with pytest.raises(NoFaceError, match=why):
+        tiny_pipeline.cycle(photo, direction)
+    forced = tiny_pipeline(photo, direction, force=True, details=True)
+    assert forced.faces[0][0].changed and forced.regions[0].max() > 0.5
+    assert len(tiny_pipeline.cycle(photo, direction, force=True, details=True).cycle_errors[0]) == 1
+
+
+@pytest.mark.parametrize("direction", ["mask", "unmask"])
+def test_one_face_in_the_automatic_direction(tiny_pipeline, astronaut, masked_astronaut, direction):
+    photo = astronaut if direction == "mask" else masked_astronaut
+    done, expected = tiny_pipeline(photo, "auto", details=True), tiny_pipeline(photo, direction, details=True)
+    assert [face.direction for face in done.faces[0]] == [direction]
+    assert np.array_equal(pixels(done.images[0]), pixels(expected.images[0]))
+    assert np.array_equal(done.regions[0], expected.regions[0])
+    assert read_provenance(done.images[0]).direction == "translate"
+
+
+def test_each_face_goes_its_own_way(couple, tiny_pipeline):
+    done = tiny_pipeline(couple, "auto", details=True)
+    assert [face.direction for face in done.faces[0]] == ["mask", "unmask"]
+    assert [face.presence > 0.5 for face in done.faces[0]] == [False, True]
+    for direction, columns, others in (("mask", np.s_[:, :512], "unmask"), ("unmask", np.s_[:, 512:], "mask")):
+        made, other = (pixels(tiny_pipeline(couple, way))[columns] for way in (direction, others))
+        assert np.array_equal(pixels(done.images[0])[columns], made)
+        assert (made != pixels(couple)[columns]).any() and np.array_equal(other, pixels(couple)[columns])
+    assert described(tally(done.faces[0])) == "2 faces found: 1 mask put on, 1 mask taken off"
+    left = tally(tiny_pipeline.mask(couple, details=True).faces[0])
+    assert described(left) == "2 faces found: 1 mask put on, 1 left as it is (already masked)"
+    assert described(left + left) == "4 faces found: 2 masks put on, 2 left as they are (already masked)"
+    assert described(tally([])) == "no face found"
+    with pytest.raises(ConfigError, match="force is for one direction"):
+        tiny_pipeline(couple, "auto", force=True)
+
+
 # ---- two steps: a mask by rule, then a network that makes it real ----------------------------------------------------
 
 
@@ -251,19 +313,20 @@ def test_each_photo_of_a_list_draws_its_own(astronaut):
 
 
 def test_a_face_that_is_not_seen_clearly_is_left_alone(two_step, group, monkeypatch):
-    from maskhub.pipelines import face_mask
+    from maskhub.pipelines import translator
 
     def picky(pixels, face, style, seed):
         if face.box[2] < 70:
             raise NoFaceError("too small")
         return wear(pixels, face, style, seed)
 
-    monkeypatch.setattr(face_mask, "wear", picky)
+    monkeypatch.setattr(translator, "wear", picky)
     out = two_step.mask(group, details=True)
     assert len(out.boxes[0]) == 1
+    assert [face.outcome for face in out.faces[0]] == ["changed", "not clear enough"]
     small = group.crop((600, 100, 900, 400))
     assert np.array_equal(pixels(out.images[0].crop((600, 100, 900, 400))), pixels(small))
-    with pytest.raises(NoFaceError, match="seen clearly enough"):
+    with pytest.raises(NoFaceError, match="clear enough to draw a mask on"):
         two_step.mask(small)
     assert np.array_equal(pixels(two_step.mask(small, on_no_face="keep")), pixels(small))
 

@@ -9,7 +9,8 @@ from maskhub import ConfigError, FaceMaskPipeline
 from maskhub.faces.align import alignment
 from maskhub.faces.track import FaceTracker
 from maskhub.pipelines.changed import WIDER
-from maskhub.pipelines.live import FrameTranslator, RuleMasker, steadied
+from maskhub.pipelines.live import FrameTranslator, steadied
+from maskhub.pipelines.translator import RuleMasker
 
 
 @pytest.fixture
@@ -30,11 +31,12 @@ def flicker(made, regions, across):
 
 @pytest.mark.parametrize("across", [0, 1], ids=["still", "pan"])
 @pytest.mark.parametrize("way", ["unmask", "two-step", "rule"])
-def test_a_still_face_does_not_flicker(astronaut, two_step, way, across):
+def test_a_still_face_does_not_flicker(astronaut, masked_astronaut, two_step, way, across):
+    photo = masked_astronaut if way == "unmask" else astronaut
     pipe = RuleMasker("cloth") if way == "rule" else two_step
     translator = FrameTranslator(pipe, "unmask" if way == "unmask" else "mask")
     made, regions = [], []
-    for frame in film(astronaut, 18, across):
+    for frame in film(photo, 18, across):
         made.append(translator(frame))
         regions.append(translator.region)
         assert (made[-1] == frame)[translator.region == 0].all()
@@ -44,20 +46,20 @@ def test_a_still_face_does_not_flicker(astronaut, two_step, way, across):
     assert changes.max() < 2
 
 
-def test_without_the_memory_it_would_flicker(astronaut, two_step):
+def test_without_the_memory_it_would_flicker(masked_astronaut, two_step):
     made, regions = [], []
-    for frame in film(astronaut, 10):
+    for frame in film(masked_astronaut, 10):
         output = two_step.unmask(frame, details=True)
         made.append(np.asarray(output.images[0]))
         regions.append(output.regions[0])
     translator, steady = FrameTranslator(two_step, "unmask"), []
-    for frame in film(astronaut, 10):
+    for frame in film(masked_astronaut, 10):
         steady.append(translator(frame))
     assert flicker(made, regions, 0).mean() > 2.5 * flicker(steady, regions, 0).mean()
 
 
-def test_the_first_frame_is_what_the_pipeline_makes_of_the_photo(astronaut, tiny_pipeline):
-    frame = next(film(astronaut, 1))
+def test_the_first_frame_is_what_the_pipeline_makes_of_the_photo(masked_astronaut, tiny_pipeline):
+    frame = next(film(masked_astronaut, 1))
     made = FrameTranslator(tiny_pipeline, "unmask")(frame)
     photo = np.asarray(tiny_pipeline.unmask(frame))
     assert np.abs(made.astype(int) - photo).mean() < 0.5
@@ -110,6 +112,27 @@ def test_a_face_may_wear_none(astronaut):
     frame = next(film(astronaut, 1))
     nobody = FrameTranslator(RuleMasker(portion=0.0))
     assert nobody(frame) is frame and len(nobody.tracks) == 1
+    assert nobody.outcomes == {"not chosen": 1}
+
+
+@pytest.mark.parametrize(("direction", "why"), [("mask", "already masked"), ("unmask", "no mask worn")])
+def test_a_face_that_needs_nothing_is_left_as_it_is(astronaut, masked_astronaut, tiny_pipeline, direction, why):
+    translator = FrameTranslator(tiny_pipeline, direction)
+    for frame in film(masked_astronaut if direction == "mask" else astronaut, 3):
+        assert translator(frame) is frame and not translator.region.any()
+    assert translator.outcomes == {why: 3}
+    forced = FrameTranslator(tiny_pipeline, direction, force=True)
+    assert (forced(frame) != frame).any() and forced.outcomes == {"changed": 1}
+
+
+def test_the_automatic_direction_follows_a_mask_that_is_taken_off(astronaut, masked_astronaut, tiny_pipeline):
+    translator, directions = FrameTranslator(tiny_pipeline, "auto"), []
+    for frame in [*film(masked_astronaut, 12), *film(astronaut, 40)]:
+        translator(frame)
+        directions.append(translator.faces[0].direction)
+    assert directions[:12] == ["unmask"] * 12 and directions[-15:] == ["mask"] * 15
+    assert directions == sorted(directions, reverse=True)  # it changes once, without wavering
+    assert translator.outcomes == {"changed": 52}
 
 
 def test_a_movement_is_not_held_back():
@@ -124,7 +147,7 @@ def test_a_movement_is_not_held_back():
 
 
 def test_what_it_was_not_made_for_is_said(tiny_pipeline):
-    with pytest.raises(ConfigError, match="must be 'mask' or 'unmask'"):
+    with pytest.raises(ConfigError, match="must be 'mask', 'unmask' or 'auto'"):
         FrameTranslator(tiny_pipeline, "both")
     with pytest.raises(ConfigError, match="only put on by rule"):
         FrameTranslator(RuleMasker(), "unmask")

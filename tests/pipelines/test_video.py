@@ -9,7 +9,8 @@ from maskhub import ConfigError, VideoError
 from maskhub.cli import main
 from maskhub.errors import WriteError
 from maskhub.pipelines.film_reading import UprightFrames, film_facts
-from maskhub.pipelines.live import FrameTranslator, RuleMasker
+from maskhub.pipelines.live import FrameTranslator
+from maskhub.pipelines.translator import RuleMasker
 from maskhub.pipelines.video import Film
 from maskhub.provenance import Provenance, read_provenance
 
@@ -219,6 +220,8 @@ def test_the_command_line_masks_and_unmasks_films(clip, tmp_path, tiny_pipeline,
         main(["unmask", str(clip), str(tmp_path / "bare.mp4"), "--model", str(tmp_path / "tiny"), "--no-provenance"])
     assert stop.value.code == 0
     assert read_provenance(tmp_path / "bare.mp4") is None
+    said = capsys.readouterr().out
+    assert "in 12 frames a face was left as it is (no mask worn)\nno frame was changed\n" in said
     for wrong in (["--boxes", "coco"], ["--workers", "2"]):
         with pytest.raises(SystemExit) as stop:
             main(["mask", str(clip), str(tmp_path / "c.mp4"), *wrong])

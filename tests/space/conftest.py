@@ -74,6 +74,14 @@ def bad_files(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def masked_file(masked_astronaut, tmp_path_factory):
+    """The astronaut in a mask, as a file of the same stem."""
+    path = tmp_path_factory.mktemp("masked") / "astronaut.png"
+    masked_astronaut.save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
 def odd_files(tmp_path_factory):
     """Name → file of a photo that must work although it is not plain RGB; all show the upright astronaut."""
     folder = tmp_path_factory.mktemp("odd")

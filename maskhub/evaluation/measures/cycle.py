@@ -76,7 +76,7 @@ def measure_cycle(pipeline, pictures, *, groups=()):
         for part in batches(source):
             pixels = [picture.pixels for picture in part]
             seeds = [picture_seed(picture) for picture in pixels]
-            made = pipeline.cycle(pixels, start, on_no_face="keep", details=True, seed=seeds)
+            made = pipeline.cycle(pixels, start, force=True, on_no_face="keep", details=True, seed=seeds)
             for picture, errors, there, back in zip(part, made.cycle_errors, made.there, made.images, strict=True):
                 if not errors:
                     failures.add(picture.name, "the pipeline found no face", picture.pixels)

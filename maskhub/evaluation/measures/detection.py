@@ -142,7 +142,7 @@ class _Table:
         gallery = self._galleries.setdefault(name, BestAndWorst(title, "high"))
         pixels = [picture.pixels for picture in pictures]
         seeds = [picture_seed(picture) for picture in pixels]
-        made = pipeline(pixels, direction, on_no_face="keep", details=True, seed=seeds)
+        made = pipeline(pixels, direction, force=True, on_no_face="keep", details=True, seed=seeds)
         for picture, image, boxes, hits in zip(pictures, made.images, made.boxes, found, strict=True):
             if not boxes:
                 failures.add(picture.name, f"the pipeline found no face to {direction}", picture.pixels)

@@ -1,0 +1,183 @@
+"""One face on its way through a pipeline, from its detection to its paste; photos, films and cameras share it.
+
+face = FaceRecord(pixels, found, side=256)      # cut out, aligned
+face.made = ...                                 # what a network made of face.given
+face.region = changed_region(face.crop, face.made, face.matrix, face.photo)
+pixels, region = face.paste(pixels)
+"""
+
+from copy import copy
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from maskhub.direction import Direction
+from maskhub.errors import NoFaceError
+from maskhub.faces import align
+from maskhub.faces.detect import Face, detect
+from maskhub.faces.photo import open_photo, rgb_profile, split_alpha
+from maskhub.pipelines.changed import wider_for
+from maskhub.pipelines.outcomes import Outcome
+from maskhub.provenance import mark
+
+__all__ = ["FaceRecord", "PhotoRecord"]
+
+
+@dataclass(eq=False)
+class FaceRecord:
+    """A face and all that is known of it so far.
+
+    Attributes:
+        photo: uint8 H×W×3, the photo or frame that it is in. Never written to.
+        face: the :class:`~maskhub.faces.detect.Face`.
+        side: S, the crop's side in pixels.
+        seed: its photo's; the mask by rule of face ``number`` is drawn with ``seed + number``.
+        number: within its photo, largest first.
+        owner: the photo's number in its list: the faces of one photo share one sequence of noise.
+        wider: how many times the usual part of the photo its crop spans.
+        matrix: float64 2×3, the similarity from the photo's pixels to the crop's.
+        crop: uint8 S×S×3, aligned.
+        given: uint8 S×S×3, what the network is given: the crop, or the crop in a mask drawn by rule.
+        made: uint8 S×S×3, what was made of it, or None.
+        region: float32 S×S in [0, 1]: how much of ``made`` shows in the photo.
+        presence: 0 to 1, the mask detector's confidence that it wears a mask; None where it was not asked.
+        direction: in which it is translated, None until that is decided.
+        outcome: None until it is known.
+    """
+
+    photo: np.ndarray = field(repr=False)
+    face: Face
+    side: int
+    seed: int = 0
+    number: int = 0
+    owner: int = 0
+    wider: float = 1.0
+    matrix: np.ndarray = field(init=False, repr=False)
+    crop: np.ndarray = field(init=False, repr=False)
+    given: np.ndarray = field(init=False, repr=False)
+    made: np.ndarray | None = field(default=None, repr=False)
+    region: np.ndarray | None = field(default=None, repr=False)
+    presence: float | None = None
+    direction: Direction | None = None
+    outcome: Outcome | None = None
+
+    def __post_init__(self):
+        self._cut(self.wider)
+
+    @property
+    def changed(self):
+        """Whether it was translated."""
+        return self.outcome is Outcome.CHANGED
+
+    @property
+    def pending(self):
+        """Whether nothing has become of it yet."""
+        return self.outcome is None
+
+    def widen(self, drawn):
+        """Take a wider crop, once, where what was drawn on this one reaches out of it.
+
+        Args:
+            drawn: uint8 S×S×3, the crop with what a rule or a network put on it.
+
+        Returns:
+            whether there is a new crop, on which everything is to be done again.
+        """
+        times = wider_for(self.crop, drawn, self.matrix, self.photo) if self.wider == 1 else 1
+        if times > 1:
+            self._cut(times)
+        return times > 1
+
+    def onward(self):
+        """A copy to go on from, back into the photo: what was made of it is what is given next."""
+        other = copy(self)
+        other.given, other.made, other.region, other.outcome = self.made, None, None, None
+        return other
+
+    def paste(self, photo):
+        """The photo with this face in it, and the float32 H×W region; see :func:`maskhub.faces.align.paste`."""
+        return align.paste(photo, self.made, self.region, self.matrix)
+
+    def _cut(self, wider):
+        self.wider, self.matrix = wider, align.alignment(self.face, self.side, wider)
+        self.crop = self.given = align.crop(self.photo, self.matrix, self.side)
+
+
+@dataclass(eq=False)
+class PhotoRecord:
+    """A photo on its way through a pipeline.
+
+    Attributes:
+        name: how messages call it.
+        pixels: uint8 RGB, H×W×3. alpha: its ``PIL.Image`` band, or None. profile: its colour profile, or None.
+        faces: a :class:`FaceRecord` each, largest first.
+    """
+
+    name: str
+    pixels: np.ndarray = field(repr=False)
+    alpha: Image.Image | None
+    profile: bytes | None = field(repr=False)
+    faces: list
+
+    @classmethod
+    def read(cls, source, side, *, seed=0, owner=0, name="the photo"):
+        """Open a photo and find its faces; arguments as in :func:`maskhub.faces.photo.open_photo`, and of its faces.
+
+        Raises:
+            PhotoError: it can't be read.
+        """
+        opened = open_photo(source)
+        rgb, alpha = split_alpha(opened)
+        pixels = np.asarray(rgb)
+        faces = [FaceRecord(pixels, face, side, seed, number, owner) for number, face in enumerate(detect(pixels))]
+        name = str(source) if isinstance(source, (str, Path)) else name
+        return cls(name, pixels, alpha, rgb_profile(opened), faces)
+
+    @property
+    def changed(self):
+        """The faces that were translated."""
+        return [face for face in self.faces if face.changed]
+
+    @property
+    def needs_nothing(self):
+        """Whether no face was translated, and some because of what it wears."""
+        return not self.changed and any(face.outcome is not Outcome.UNCLEAR for face in self.faces)
+
+    def why_unchanged(self):
+        """A clause for a photo of which no face was translated."""
+        why = " and ".join(sorted({face.outcome for face in self.faces})) or "no face found"
+        return f"{self.name} stays as it is ({why})"
+
+    def require_faces(self):
+        """Raise :class:`NoFaceError` where there is no face, or none that a mask could be drawn on."""
+        if not self.faces:
+            raise NoFaceError(
+                f"no face was found in {self.name}. Use a photo in which a face is at least 30 pixels wide."
+            )
+        if all(face.outcome is Outcome.UNCLEAR for face in self.faces):
+            raise NoFaceError(
+                f"no face in {self.name} is clear enough to draw a mask on: they are covered, turned too far or too "
+                "small. Use another photo."
+            )
+
+    def finish(self, tag=None):
+        """Paste the translated faces, the largest last so that it lies over its neighbours.
+
+        Args:
+            tag: :class:`~maskhub.provenance.Provenance` of the picture, or None; an unchanged photo gets none.
+
+        Returns:
+            the ``PIL.Image`` and its float32 H×W region.
+        """
+        pixels, region = self.pixels, np.zeros(self.pixels.shape[:2], np.float32)
+        for face in reversed(self.changed):
+            pixels, pasted = face.paste(pixels)
+            region = np.maximum(region, pasted)
+        image = Image.fromarray(pixels)
+        if self.alpha is not None:
+            image.putalpha(self.alpha)
+        if self.profile:
+            image.info["icc_profile"] = self.profile
+        return mark(image, tag if self.changed else None), region

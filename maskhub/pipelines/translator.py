@@ -1,0 +1,158 @@
+"""What to do with a face and how: by rule, by a network, or whichever way its mask asks for.
+
+    translator = pipe.translator("auto")            # or "mask", "unmask"; RuleMasker().translator("mask")
+    translator(faces)                               # a list of FaceRecord: sets .made, .region, .outcome
+
+Photos hand over all their faces at once; films (:mod:`maskhub.pipelines.live`) take the same steps face by face and
+keep what they know between frames.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from maskhub.direction import Direction
+from maskhub.errors import ConfigError, NoFaceError
+from maskhub.faces import align
+from maskhub.masks.detector import MASKED, bundled_mask_detector, detect_masks_on_crops
+from maskhub.masks.wear import wear
+from maskhub.pipelines.changed import changed_region
+from maskhub.pipelines.outcomes import Outcome
+
+__all__ = ["RuleMasker", "Translator", "Way", "asked_direction"]
+
+
+def asked_direction(name):
+    """The :class:`~maskhub.direction.Direction` of ``"mask"`` or ``"unmask"``; None for ``"auto"``.
+
+    Raises:
+        ConfigError: another name.
+    """
+    if name == "auto":
+        return None
+    if name not in list(Direction):
+        raise ConfigError(f"the direction is {name!r}; it must be 'mask', 'unmask' or 'auto'.")
+    return Direction(name)
+
+
+class RuleMasker:
+    """Masks drawn by rule: alone, in place of a pipeline, or as the first step of a two-step one.
+
+    Args:
+        style, colour: as in :func:`maskhub.masks.wear`.
+        worn: one of :data:`maskhub.masks.WORN`, or a function of a ``numpy.random.Generator`` that draws one.
+        portion: share of faces that get a mask, 0 to 1, drawn for each by its number.
+    """
+
+    def __init__(self, style="random", colour=None, worn="correctly", portion=1.0):
+        self.style, self.colour, self.worn, self.portion = style, colour, worn, portion
+
+    def __call__(self, crop, marks, seed):
+        """The masked crop and its region, or None for a face that wears none; ``marks`` lie in the crop."""
+        rng = np.random.default_rng(seed)
+        if rng.random() >= self.portion:
+            return None
+        worn = self.worn(rng) if callable(self.worn) else self.worn
+        made = wear(crop, style=self.style, colour=self.colour, worn=worn, seed=seed, landmarks=marks)
+        return made.image, made.region
+
+    def dress(self, face):
+        """Draw the mask on the whole photo, for a network to go on from; sets ``face.given``, or its outcome."""
+        try:
+            dressed = wear(face.photo, face.face, self.style, face.seed + face.number).image
+        except NoFaceError:
+            face.outcome = Outcome.UNCLEAR
+            return
+        face.given = align.crop(dressed, face.matrix, face.side)
+        if face.widen(face.given):
+            face.given = align.crop(dressed, face.matrix, face.side)
+
+    def translator(self, direction="mask", force=False):
+        """The :class:`Translator` that draws masks by this rule.
+
+        Raises:
+            ConfigError: another direction than ``"mask"``.
+        """
+        if asked_direction(direction) is not Direction.MASK:
+            raise ConfigError("masks are only put on by rule; to take them off give a pipeline.")
+        return Translator({Direction.MASK: Way(rule=self)}, Direction.MASK, force)
+
+
+@dataclass
+class Way:
+    """How faces are translated in one direction: by a rule, by a network, or by a network after a rule.
+
+    Attributes:
+        rule: a :class:`RuleMasker`, or None.
+        network: (uint8 S×S×3 crops, for each (photo's number, seed), batch size) → translated crops; or None.
+    """
+
+    rule: RuleMasker | None = None
+    network: Callable | None = None
+
+    def translate(self, faces, batch_size=8):
+        """Translate the faces of photos; the outcome of each is then known."""
+        if self.rule:
+            for face in faces:
+                self.rule.dress(face)
+            faces = [face for face in faces if face.pending]
+        self.make(faces, batch_size)
+
+    def make(self, faces, batch_size=8):
+        """Run the network on what each face was given; once more where what it made reaches out of its crop."""
+        self.run(faces, batch_size)
+        if not self.rule:  # the crop of a mask by rule fits it already
+            self.run([face for face in faces if face.widen(face.made)], batch_size)
+
+    def run(self, faces, batch_size=8):
+        """Run the network on what each face was given, in the crop that it has."""
+        owners = [(face.owner, face.seed) for face in faces]
+        for face, made in zip(faces, self.network([face.given for face in faces], owners, batch_size), strict=True):
+            face.made = made
+            face.region = changed_region(face.crop, made, face.matrix, face.photo)
+            face.outcome = Outcome.CHANGED
+
+
+class Translator:
+    """Decides what each face needs, and does it.
+
+    Args:
+        ways: direction → :class:`Way`.
+        asked: the :class:`~maskhub.direction.Direction` that was asked for; None: off where a mask is worn, else on.
+        force: translate every face, even one that needs nothing: a bare one to unmask, a masked one to mask. The mask
+            detector is not asked then.
+    """
+
+    def __init__(self, ways, asked, force=False):
+        if force and asked is None:
+            raise ConfigError("force is for one direction: 'auto' never leaves a face for want of a mask.")
+        self.ways, self.asked, self.force = ways, asked, force
+
+    def __call__(self, faces, batch_size=8):
+        """Translate faces of photos.
+
+        Args:
+            faces: list of :class:`~maskhub.pipelines.record.FaceRecord`; changed in place.
+            batch_size: crops that go through a network together.
+        """
+        for face, presence in zip(faces, self.presences(faces), strict=True):
+            face.presence = presence
+            self.decide(face, masked=not self.force and presence >= MASKED)
+        for direction, way in self.ways.items():
+            way.translate([face for face in faces if face.pending and face.direction is direction], batch_size)
+
+    def presences(self, faces):
+        """The mask detector's confidence that each face wears a mask, 0 to 1; None for each where all are forced."""
+        if self.force or not faces:
+            return [None] * len(faces)
+        side = bundled_mask_detector().config.resolution
+        crops = [align.crop(face.photo, align.alignment(face.face, side), side) for face in faces]
+        return [found.presence for found in detect_masks_on_crops(crops)]
+
+    def decide(self, face, masked):
+        """Set a face's direction by whether it wears a mask, and its outcome where there is nothing to be done."""
+        needed = Direction.UNMASK if masked else Direction.MASK
+        face.direction = self.asked or needed
+        if face.direction is not needed and not self.force:
+            face.outcome = Outcome.ALREADY_MASKED if masked else Outcome.NO_MASK
