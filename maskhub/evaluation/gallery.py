@@ -44,13 +44,13 @@ class BestAndWorst:
             del kept[self.keep :]
 
     def galleries(self):
-        """Two :class:`~maskhub.evaluation.report.Gallery`; with few pictures each shows only its own half."""
+        """Two :class:`~maskhub.evaluation.report.Gallery`; with few pictures each shows only its own half. Pictures as
+        good as the best one are not among the worst.
+        """
         most = max(1, min(self.keep, self.count // 2))
-        return [
-            Gallery(f"{end} {self.title}", [item for _, _, item in kept[:most]])
-            for end, kept in self._ends.items()
-            if kept and (end == "Best" or self.count > 1)
-        ]
+        best, worst = ([item for _, _, item in kept[:most]] for kept in self._ends.values())
+        worst = [item for item in worst if item.score != best[0].score]
+        return [Gallery(f"{end} {self.title}", kept) for end, kept in (("Best", best), ("Worst", worst)) if kept]
 
 
 class Failures(list):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from maskhub.cards import public_name
 from maskhub.errors import ConfigError
 from maskhub.evaluation.plot import drawings
 from maskhub.evaluation.report import Report
@@ -20,9 +21,10 @@ PARTS = {"_inside": "inside the region", "_outside": "outside the region"}
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of figures; ``columns`` maps each name to a figure that has its unit."""
+    """Rows of figures. ``columns`` maps names to figures with their units; the title says the names' ``suffix``."""
 
     title: str
+    suffix: str
     columns: dict
     rows: dict
 
@@ -49,16 +51,21 @@ def report_page(paths, output, title="What maskhub measured"):
     )
     environment.filters |= {
         "number": number, "words": words, "setting": _setting, "stem": lambda name: Path(name).stem,
-        "tables": _tables, "group_tables": _group_tables, "drawings": drawings,
+        "photos": _photos, "tables": _tables, "group_tables": _group_tables, "drawings": drawings,
     }  # fmt: skip
     text = environment.get_template("page.html.j2").render(
         title=title,
         style=(HERE / "page.css").read_text(encoding="utf-8"),
-        reports=[(f"{report.measure.capitalize()} · {path.stem}", report) for path, report in reports],
+        reports=[(_heading(report, path), report) for path, report in reports],
         most_failures=MOST_FAILURES,
     )
     write_file(output, text)
     return text
+
+
+def _heading(report, path):
+    measure = report.title.capitalize()
+    return measure if path.stem == report.measure else f"{measure} · {path.stem}"
 
 
 def _tables(rows):
@@ -66,28 +73,29 @@ def _tables(rows):
     rows = {name: figures for name, figures in rows.items() if name}
     columns = {name: figure for figures in reversed(rows.values()) for name, figure in figures.items()}
     columns = {name: columns[name] for figures in rows.values() for name in figures}
-    parts = {title: {c: f for c, f in columns.items() if c.endswith(end)} for end, title in PARTS.items()}
-    whole = {c: f for c, f in columns.items() if not any(c in part for part in parts.values())}
-    parts = {"": whole} if len(whole) == len(columns) else {"whole picture": whole} | parts
-    return [
-        Table(title, part, {name: {c: figures.get(c) for c in part} for name, figures in rows.items()})
-        for title, part in parts.items()
-        if part
-    ]
+    tables = []
+    for suffix, title in {"": "whole picture", **PARTS}.items():
+        part = {c: f for c, f in columns.items() if suffix == next((end for end in PARTS if c.endswith(end)), "")}
+        if part:
+            title = title if len(part) < len(columns) else ""
+            cells = {name: {c: figures.get(c) for c in part} for name, figures in rows.items()}
+            tables.append(Table(title, suffix if title else "", part, cells))
+    return tables
 
 
 def _group_tables(values):
-    """The values of a column as rows, each with the figures of all its rows."""
+    """The values of a column, each with all its rows."""
     return _tables(
         {
-            value: {
-                f"{row}, {name}" if row else name: figure
-                for row, figures in rows.items()
-                for name, figure in figures.items()
-            }
+            f"{value} · {row}" if row else value: figures
             for value, rows in values.items()
+            for row, figures in rows.items()
         }
     )
+
+
+def _photos(specs):
+    return ", ".join(map(public_name, specs.split(", ")))
 
 
 def _setting(value):

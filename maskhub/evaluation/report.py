@@ -109,7 +109,8 @@ class Report:
     Attributes:
         measure: its name in :data:`maskhub.evaluation.measures.MEASURES`.
         rows: row → name → :class:`Figure`; the row ``""`` holds figures that need no table.
-        n: number of items measured. photos: what they are from.
+        n: number of items measured; None in some reports of maskhub 0.1.0.
+        photos: what they are from.
         about: what the figures mean, a sentence or two.
         settings: whatever a repetition needs.
         groups: column → value → rows, as ``rows``.
@@ -123,7 +124,7 @@ class Report:
 
     measure: str
     rows: dict
-    n: int
+    n: int | None
     photos: str = ""
     about: str = ""
     settings: dict = field(default_factory=dict)
@@ -276,7 +277,7 @@ def _upgraded(data):
         "groups": {c: {v: figures(old) for v, old in values.items()} for c, values in data["groups"].items()},
         "baselines": settings.get("baselines", []),
         "photos": ", ".join(photos) if isinstance(photos, list) else photos,
-        "n": next((count for count in counts if count is not None), 0),
+        "n": next((count for count in counts if count is not None), None),
     }
 
 
