@@ -40,6 +40,7 @@ __all__ = [
     "make_folder",
     "prepare_copy",
     "prepare_file",
+    "remove_file",
     "remove_folder",
     "settle_folder",
     "sweep",
@@ -216,6 +217,21 @@ def settle_folder(path):
             shutil.rmtree(replaced, ignore_errors=True)
         else:
             os.replace(replaced, path)
+
+
+def remove_file(path):
+    """Delete a file for good, if there is one.
+
+    Raises:
+        WriteError: no permission.
+    """
+    path = Path(path)
+    with _write_errors(path):
+        try:
+            path.unlink()
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        sync(path.parent)
 
 
 def remove_folder(path):

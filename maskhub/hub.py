@@ -11,7 +11,7 @@ from pathlib import Path
 
 from maskhub.cards import THIS_REPOSITORY
 from maskhub.errors import CheckpointError
-from maskhub.hub_errors import hub_errors
+from maskhub.hub_errors import hub_errors, patient
 
 __all__ = ["THIS_REPOSITORY", "hub_errors", "push_folder", "save_pipeline", "training_card"]
 
@@ -101,7 +101,7 @@ def push_folder(
     paths = _files(folder, repo_type)
     api = HfApi(token=token)
     with hub_errors(f"the upload to {repo_id}"):
-        url = api.create_repo(repo_id, repo_type=repo_type, space_sdk=space_sdk, private=private, exist_ok=True)
+        url = patient(api.create_repo, repo_id, repo_type=repo_type, space_sdk=space_sdk, private=private, exist_ok=True)
         operations = []
         for path in paths:
             name, content = path.relative_to(folder).as_posix(), path
@@ -109,9 +109,9 @@ def push_folder(
                 content = path.read_text(encoding="utf-8").replace(THIS_REPOSITORY, url.repo_id).encode()
             operations.append(CommitOperationAdd(name, content))
         if revision:
-            api.create_branch(url.repo_id, branch=revision, repo_type=repo_type, exist_ok=True)
-        api.create_commit(
-            url.repo_id, operations, commit_message=message, repo_type=repo_type, revision=revision or "main"
+            patient(api.create_branch, url.repo_id, branch=revision, repo_type=repo_type, exist_ok=True)
+        patient(  # files that have arrived are not sent again
+            api.create_commit, url.repo_id, operations, commit_message=message, repo_type=repo_type, revision=revision or "main"
         )
     return str(url)
 

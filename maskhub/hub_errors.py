@@ -1,16 +1,27 @@
 """What can go wrong with the Hugging Face Hub, each in one line that says what to do."""
 
+import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from maskhub.errors import ConfigError, HubError, first_line
 
-__all__ = ["SafeSaving", "hub_errors", "readable"]
+__all__ = ["SafeSaving", "hub_errors", "patient", "readable"]
+
+BUSY = (429, 502, 503, 504)
+"""What the Hub answers when it asks to be left alone for a while."""
+PAUSES = (1, 2, 4, 8)
+"""Seconds before each further try, unless the Hub itself says how long."""
+LONGEST_PAUSE = 300
+"""Seconds: the Hub counts requests in windows of five minutes."""
 
 
 @contextmanager
 def hub_errors(what, error_class=HubError):
     """Turn every error that the Hub's clients raise within the block into one of maskhub.
+
+    Within the block, requests that only read are repeated while the Hub is busy (:data:`BUSY`). huggingface_hub does so
+    for files alone, and datasets takes a README that is "busy" for none.
 
     with hub_errors("the upload to alice/masks"):
         HfApi().upload_folder(...)
@@ -25,6 +36,7 @@ def hub_errors(what, error_class=HubError):
     # imported here: the clients take a second, and `import maskhub` must not
     from huggingface_hub.errors import HFValidationError, HTTPError
 
+    _be_patient()
     try:
         yield
     except RuntimeError as error:
@@ -33,6 +45,46 @@ def hub_errors(what, error_class=HubError):
         raise error_class(f"{what} failed: {_reason(error.__cause__)}") from error
     except (HFValidationError, HTTPError, OSError) as error:  # HTTPError is every client's, OSError has ConnectionError
         raise error_class(f"{what} failed: {_reason(error)}") from error
+
+
+def patient(call, *arguments, **options):
+    """Make a call of the Hub's client that writes, and again while the Hub is busy; it must be one that may repeat."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    for pause in (*PAUSES, None):
+        try:
+            return call(*arguments, **options)
+        except HfHubHTTPError as error:
+            if pause is None or error.response is None or error.response.status_code not in BUSY:
+                raise
+            time.sleep(_pause(error.response, pause))
+
+
+def _be_patient():
+    """Have the Hub's client, which all libraries of Hugging Face share, repeat requests that only read."""
+    from huggingface_hub import get_session
+
+    client = get_session()
+    if getattr(client.send, "patient", False):
+        return
+    send = client.send
+
+    def patient_send(request, **options):
+        for pause in PAUSES:
+            response = send(request, **options)
+            if request.method not in ("GET", "HEAD") or response.status_code not in BUSY:
+                return response
+            response.close()
+            time.sleep(_pause(response, pause))
+        return send(request, **options)
+
+    patient_send.patient = True
+    client.send = patient_send
+
+
+def _pause(response, seconds):
+    asked = response.headers.get("retry-after", "")
+    return min(int(asked) + 1, LONGEST_PAUSE) if asked.isdecimal() else seconds
 
 
 def readable(path):

@@ -125,8 +125,11 @@ def no_waiting(monkeypatch):
 
     from huggingface_hub.utils import _http
 
+    from maskhub import hub_errors
+
     hurried = types.SimpleNamespace(**{**vars(_http.time), "sleep": lambda seconds: None})
-    monkeypatch.setattr(_http, "time", hurried)
+    for module in (_http, hub_errors):
+        monkeypatch.setattr(module, "time", hurried)
 
 
 @pytest.fixture(scope="session")

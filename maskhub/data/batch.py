@@ -1,31 +1,30 @@
 """Many photos, one result each: a folder is worked through file by file, and one bad file never ends it."""
 
-import contextlib
-import csv
-import io
-import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
 
-from maskhub.data.journal import write_text
-from maskhub.errors import ConfigError, MaskHubError, PhotoError, SourceError
-from maskhub.faces.photo import PHOTO_SUFFIXES, rgb_profile
-from maskhub.provenance import save_options
+from maskhub.data.journal import Journal
+from maskhub.data.photo_file import encode_photo, result_names, result_path, save_photo
+from maskhub.data.rows import FolderRows
+from maskhub.data.tables import csv_text
+from maskhub.data.workers import run_jobs
+from maskhub.errors import ConfigError, PhotoError, SourceError
+from maskhub.files import discard, prepare_file, remove_file, sweep, write_file
+from maskhub.hold import hold
 
-__all__ = ["BatchReport", "process_folder", "result_path", "save_photo", "write_failures"]
-
-_FORMATS = {
-    ".jpg": "JPEG",
-    ".jpeg": "JPEG",
-    ".png": "PNG",
-    ".webp": "WEBP",
-    ".bmp": "BMP",
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
-}
-
+__all__ = [
+    "BatchReport",
+    "check_free",
+    "check_not_input",
+    "process_folder",
+    "result_path",
+    "run_batch",
+    "save_photo",
+    "write_failures",
+]
 
 @dataclass
 class BatchReport:
@@ -36,84 +35,152 @@ class BatchReport:
     failures: list = field(default_factory=list)
 
 
-def process_folder(source, output, work, *, overwrite=False, progress=True):
+def process_folder(source, output, work, *, options=None, compared=None, overwrite=False, progress=True):
     """Run ``work`` over every photo of a folder and its sub-folders, keeping their names and places.
+
+    What is done is noted in ``output/.maskhub``, and a run that was broken off goes on there.
 
     Args:
         source: folder of photos.
         output: folder for the results; ``failures.csv`` there lists what could not be done (and is absent if nothing).
-        work: path → ``PIL.Image``; raises a :class:`MaskHubError` where it can't.
-        overwrite: make results anew that are there already; else they are kept, so that a broken-off run goes on.
+        work: path → ``PIL.Image``; whatever it raises is listed, and the other photos are done.
+        options: dict of all that the results depend on besides the photos, such as the model.
+        compared: path → paths of other files that its result depends on, or None.
+        overwrite: make everything again.
         progress: show a bar.
 
     Returns:
         :class:`BatchReport`.
 
     Raises:
-        SourceError: no such folder, or no file in it. ConfigError: ``output`` is ``source``.
+        SourceError: no such folder, or no photo in it.
+        ConfigError: ``output`` is ``source``, or holds other files, or results of other options or photos.
+        WriteError: another run holds ``output``, or it can't be written to.
     """
     source, output = Path(source), Path(output)
     if not source.is_dir():
         raise SourceError(f"there is no folder {source}.")
-    if output.resolve() == source.resolve():
-        raise ConfigError("the output folder is the input folder: choose another, so that no photo is overwritten.")
-    paths = sorted(p for p in source.rglob("*") if p.suffix.lower() in PHOTO_SUFFIXES and output not in p.parents)
-    if not paths:
-        raise SourceError(f"the folder {source} holds no photo (looked for {', '.join(sorted(PHOTO_SUFFIXES))}).")
-    report = BatchReport()
-    for path in tqdm(paths, unit="photo", disable=not progress):
-        target = result_path(output / path.relative_to(source))
-        if target.exists() and not overwrite:
-            report.kept += 1
-            continue
-        try:
-            save_photo(work(path), target)
-            report.made += 1
-        except MaskHubError as error:
-            report.failures.append((path.relative_to(source).as_posix(), str(error)))
-    write_failures(output, report.failures)
+    check_not_input(source, output)
+    rows = FolderRows(source, [output])
+    targets = result_names(rows.names)
+
+    def made(row, paths):
+        return {}, {paths[0]: encode_photo(work(Path(row.photo)), paths[0])}
+
+    if not overwrite:
+        check_free(output, targets.values())
+    with hold(output, "maskhub"), Journal(output, options or {}, overwrite) as journal:
+        sweep(output)
+        report, _ = run_batch(
+            rows, journal, made, lambda name: [output / targets[name]], compared=compared, progress=progress
+        )
+        write_failures(output, report.failures)
     return report
 
 
-def result_path(path):
-    """Where a photo's result goes: formats that can't be written as they were (GIF) become PNG."""
-    path = Path(path)
-    return path if path.suffix.lower() in _FORMATS else path.with_suffix(".png")
+def run_batch(rows, journal, work, places, *, workers=0, compared=None, progress=True):
+    """Do what a journal does not have yet of a source's photos.
 
+    Args:
+        rows: :class:`~maskhub.data.rows.FolderRows` or :class:`~maskhub.data.rows.HubRows`.
+        journal: :class:`~maskhub.data.journal.Journal`.
+        work: ``work(row, paths)`` → record, and a dict of path → bytes for those of ``paths`` that are to be written.
+        places: name → paths of all files that a photo's result may have.
+        workers: processes; 0 works in this one.
+        compared: path → paths of other files that a photo's result depends on, or None.
+        progress: show a bar.
 
-def save_photo(image, path):
-    """Write a picture whole or not at all, in the format of its suffix (JPEG at quality 95, no chroma subsampling).
-
-    Its colour profile and its :mod:`~maskhub.provenance` go along, other metadata do not.
+    Returns:
+        :class:`BatchReport`, and the rows (without their photos) in their order.
 
     Raises:
-        PhotoError: an unknown suffix, or no room.
+        ConfigError: the journal is of other photos.
     """
-    path = Path(path)
-    kind = _FORMATS.get(path.suffix.lower())
-    if kind is None:
-        raise PhotoError(f"{path} can't be written: its suffix must be one of {', '.join(sorted(_FORMATS))}.")
-    options = {"quality": 95, "subsampling": 0} if kind == "JPEG" else {"lossless": True} if kind == "WEBP" else {}
-    options["icc_profile"] = rgb_profile(image)
-    if kind in ("JPEG", "BMP") and image.mode == "RGBA":
-        image = image.convert("RGB")
-    aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    report, order, failures, done = BatchReport(), [], [], None
+
+    def is_done(row):
+        try:
+            return journal.is_done(row.name, row.digest, places(row.name))
+        except PhotoError:  # it can't be read any more: its job says so
+            return False
+
+    def with_others(row):
+        return replace(row, compared=tuple(map(str, compared(Path(row.photo))))) if compared else row
+
+    if rows.folder is not None:  # before anything is made: a mixture is refused, not begun
+        done = {row.name for row in map(with_others, rows) if is_done(row)}
+        journal.check_names(rows.names)
+
+    def todo():
+        for row in map(with_others, rows):
+            order.append(replace(row, photo=""))
+            if row.name in done if done is not None else is_done(row):
+                report.kept += 1
+                bar.update()
+            else:
+                yield replace(row, columns={}), places(row.name)
+
+    total = len(rows) if rows.folder else None
+    with tqdm(total=total, unit="photo", mininterval=0.5, disable=not progress) as bar:
+        for (row, _), result, reason in run_jobs(partial(_prepared, work), todo(), workers):
+            if reason is None:
+                journal.add(row.name, *result)
+                report.made += 1
+            else:
+                failures.append((row.index, row.name, reason))
+            bar.update()
+    journal.finish(row.name for row in order)
+    report.failures = [(name, reason) for _, name, reason in sorted(failures)]
+    return report, order
+
+
+def _prepared(work, job):
+    """Digest and record of one photo, and its files, written but not yet in their places."""
+    row, paths = job
+    digest = row.digest()
+    record, contents = work(row, paths)
+    files = []
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        image.save(aside, kind, **options, **save_options(image, kind))
-        os.replace(aside, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            aside.unlink()
-        raise PhotoError(f"{path} could not be written: {error.strerror or error}.") from error
+        for path, content in contents.items():
+            files.append(prepare_file(path, content))
+    except BaseException:
+        discard(files)
+        raise
+    return digest, record, files
+
+
+def check_not_input(source, *outputs):
+    """Refuse to write over the input.
+
+    Raises:
+        ConfigError: an output is the very file or folder of the input.
+    """
+    source = Path(source)
+    for output in map(Path, outputs):
+        if output.exists() and source.exists() and output.samefile(source):
+            what = "folder" if source.is_dir() else "file"
+            raise ConfigError(
+                f"the output {what} is the input {what}: choose another, so that no photo is overwritten."
+            )
+
+
+def check_free(output, names):
+    """Refuse to write over files that no journal in ``output`` speaks of.
+
+    Raises:
+        ConfigError: names one of them.
+    """
+    if Journal.exists(output) or not Path(output).is_dir():
+        return
+    found = next((name for name in names if (Path(output) / name).exists()), None)
+    if found is not None:
+        raise ConfigError(f"{output} holds {found}, not of this command: choose an empty folder, or overwrite it.")
 
 
 def write_failures(output, failures):
-    """Write ``failures.csv`` into a folder, or take an earlier one away where nothing failed."""
+    """Write ``failures.csv`` into a folder, or delete an earlier one if nothing failed."""
     path = Path(output) / "failures.csv"
-    if not failures:
-        path.unlink(missing_ok=True)
-        return
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([("file_name", "reason"), *failures])
-    write_text(path, text.getvalue())
+    if failures:
+        write_file(path, csv_text(["file_name", "reason"], failures))
+    else:
+        remove_file(path)

@@ -1,110 +1,197 @@
-"""What is done already: one line a photo, so that a broken-off run goes on where it stopped."""
+"""What is done already: one line a photo, so that a run that stopped goes on where it was.
+
+A photo counts as done if its own content is still what it was and every file that was made of it is there in its full
+size. Files and lines are flushed to the disk together, about once a second: a line is never there before its files.
+"""
 
 import json
 import os
-from contextlib import contextmanager, suppress
+import time
+from dataclasses import dataclass
 from pathlib import Path
 
-from maskhub.errors import ConfigError, PhotoError
+from maskhub.errors import ConfigError, WriteError
+from maskhub.files import HIDDEN, append_line, commit, discard, remove_file, write_file
 
-__all__ = ["HIDDEN", "Journal", "write_bytes", "write_text"]
+__all__ = ["Journal"]
 
-HIDDEN = ".maskhub"
-"""The folder within a result that holds what a later run needs; loaders of data pass over hidden names."""
+NAME = f"{HIDDEN}/journal.jsonl"
+INTERVAL = 1.0
+"""Seconds between two flushes: one flush of many files costs little more than that of one."""
+
+
+@dataclass(frozen=True)
+class _Entry:
+    source: str | None  # digest of the photo; None: made by an earlier run that this one replaces
+    files: dict  # path, relative to the folder → size in bytes
+    record: dict
 
 
 class Journal:
-    """Records of finished photos in ``folder/.maskhub/journal.jsonl``, written by one process.
+    """The finished photos of ``folder/.maskhub/journal.jsonl``; use it as a context manager.
 
     Args:
         folder: of the results.
         options: what the results depend on; a journal with others is refused, so that no folder holds a mixture.
-        anew: forget an earlier journal.
-
-    Attributes:
-        records: name → record (a dict that JSON can hold).
-        found: whether there was a journal.
+        overwrite: make everything again; results of the earlier run that this one does not make are deleted at the end.
 
     Raises:
-        ConfigError: the folder's results were made with other options.
-        PhotoError: the journal can't be written.
+        ConfigError: the folder's results were made with other options or of other photos, or the journal is damaged.
+        WriteError: the journal can't be written.
     """
 
-    def __init__(self, folder, options, anew=False):
-        self.path = Path(folder) / HIDDEN / "journal.jsonl"
+    def __init__(self, folder, options, overwrite=False):
+        self.folder, self.path = Path(folder), Path(folder) / NAME
         options = json.loads(json.dumps(options))
-        with _written(self.path):
-            if anew:
-                self.path.unlink(missing_ok=True)
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            whole, size = _read(self.path)
-        self.found = bool(whole)
-        if whole and whole[0] != options:
-            changed = sorted(key for key in options | whole[0] if options.get(key) != whole[0].get(key))
+        found, self._entries, size = _read(self.path, lenient=overwrite)
+        if overwrite:
+            self._entries = {name: _Entry(None, entry.files, {}) for name, entry in self._entries.items()}
+        elif found is not None and found != options:
+            changed = sorted(key for key in options | found if options.get(key) != found.get(key))
             raise ConfigError(
                 f"{folder} holds results of another {', '.join(changed)}: choose another folder, or overwrite it."
             )
-        self.records = dict(whole[1:])
-        with _written(self.path):
-            self._file = open(self.path, "ab")  # noqa: SIM115 (kept open)
-            self._file.truncate(size)
-            if not whole:
-                self._add(options)
-
-    def add(self, name, record):
-        """Note that a photo is done; its files must lie in their places already."""
-        self.records[name] = record
-        self._add([name, record])
-
-    def _add(self, value):
-        with _written(self.path):
-            self._file.write(json.dumps(value, ensure_ascii=False).encode() + b"\n")
-            self._file.flush()
-
-    def close(self):
-        self._file.close()
-
-
-def _read(path):
-    """The lines of a journal up to the first that the end of a process or of the machine has spoilt, and their size."""
-    values, size = [], 0
-    if path.exists():
-        for line in path.read_bytes().split(b"\n")[:-1]:
-            try:
-                values.append(json.loads(line))
-            except ValueError:
-                break
-            size += len(line) + 1
-    return values, size
-
-
-def write_bytes(path, data):
-    """Write a file whole or not at all.
-
-    Raises:
-        PhotoError: no room, or no right to.
-    """
-    path = Path(path)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    with _written(path):
+        if found is None or overwrite:
+            lines = [options, *([name, None, entry.files, {}] for name, entry in self._entries.items())]
+            write_file(self.path, "".join(json.dumps(line) + "\n" for line in lines))
+            size = None
+        self._confirmed = not any(entry.source for entry in self._entries.values())
+        self._pending, self._flushed = [], time.monotonic()
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            aside.write_bytes(data)
-            os.replace(aside, path)
+            self._file = open(self.path, "ab")  # noqa: SIM115 (kept open)
+            if size is not None:
+                self._file.truncate(size)
+        except OSError as error:
+            raise WriteError(f"{self.path} could not be written: {error.strerror or error}.") from error
+
+    @staticmethod
+    def exists(folder):
+        """Whether a folder has a journal."""
+        return (Path(folder) / NAME).exists()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, traceback):
+        try:
+            if self._confirmed:
+                self._flush()
+        finally:
+            discard(file for *_, files in self._pending for file in files)
+            self._file.close()
+
+    def is_done(self, name, digest, expected):
+        """Whether a photo was done by an earlier run.
+
+        Args:
+            name: of the photo.
+            digest: function that returns the digest of its content; called only if all its files are there.
+            expected: paths of the files that are made of it. A photo of which nothing was made counts as done too.
+
+        Raises:
+            ConfigError: it was done, but with another content.
+        """
+        entry = self._entries.get(name)
+        if entry is None or entry.source is None or not self._whole(entry):
+            return False
+        if entry.files and set(entry.files) != {self._inside(path) for path in expected}:
+            return False
+        if digest() != entry.source:
+            raise self._other_source(name)
+        self._confirmed = True  # nothing is committed before one photo was found to be the same
+        return True
+
+    def check_names(self, names):
+        """Say which photos the source has, all of which went through :meth:`is_done`.
+
+        Raises:
+            ConfigError: results are there of a photo that the source does not have.
+        """
+        for name in sorted(self._entries.keys() - set(names)):
+            entry = self._entries[name]
+            if entry.source and entry.files and self._whole(entry):
+                raise self._other_source(name)
+        self._confirmed = True
+
+    def add(self, name, digest, record, files):
+        """Note a finished photo.
+
+        Args:
+            name, digest: of the photo.
+            record: dict for :attr:`records`.
+            files: :class:`~maskhub.files.Prepared` files of its result, which are committed together with the note.
+        """
+        self._pending.append((name, _Entry(digest, {self._inside(f.path): f.size for f in files}, record), files))
+        if self._confirmed and time.monotonic() - self._flushed >= INTERVAL:
+            self._flush()
+
+    def finish(self, names):
+        """Commit everything at the end of a run over these photos, and delete what it replaces.
+
+        Raises:
+            ConfigError: as :meth:`check_names`.
+        """
+        self.check_names(names)
+        self._flush()
+        kept = {path for entry in self._entries.values() if entry.source for path in entry.files}
+        for entry in self._entries.values():
+            for path in entry.files.keys() - kept if entry.source is None else ():
+                remove_file(self.folder / path)
+
+    def _flush(self):
+        pending, self._pending = self._pending, []
+        self._flushed = time.monotonic()
+        if not pending:
+            return
+        commit([file for *_, files in pending for file in files])
+        lines = [json.dumps([name, entry.source, entry.files, entry.record]).encode() for name, entry, _ in pending]
+        try:
+            append_line(self._file, b"\n".join(lines))
+        except OSError as error:
+            raise WriteError(f"{self.path} could not be written: {error.strerror or error}.") from error
+        self._entries |= {name: entry for name, entry, _ in pending}
+
+    def record(self, name):
+        """The record of a photo that is done, or None."""
+        entry = self._entries.get(name)
+        return entry.record if entry is not None and entry.source else None
+
+    def _whole(self, entry):
+        try:
+            return all((self.folder / path).stat().st_size == size for path, size in entry.files.items())
         except OSError:
-            with suppress(OSError):
-                aside.unlink()
-            raise
+            return False
+
+    def _inside(self, path):
+        return Path(os.path.relpath(path, self.folder)).as_posix()
+
+    def _other_source(self, name):
+        return ConfigError(
+            f"{self.folder} holds the result of another {name} than this source's: "
+            "choose another folder, or overwrite it."
+        )
 
 
-def write_text(path, text):
-    """As :func:`write_bytes`, in UTF-8."""
-    write_bytes(path, text.encode())
-
-
-@contextmanager
-def _written(path):
+def _read(path, lenient=False):
+    """Options and entries of a journal up to the first line that is cut short, and the size of what was read."""
     try:
-        yield
+        lines = path.read_bytes().split(b"\n")[:-1]
+    except FileNotFoundError:
+        return None, {}, 0
     except OSError as error:
-        raise PhotoError(f"{path} could not be written: {error.strerror or error}.") from error
+        raise WriteError(f"{path} could not be read: {error.strerror or error}.") from error
+    options, entries, size = None, {}, 0
+    for number, line in enumerate(lines):
+        try:
+            value = json.loads(line)
+            if number == 0:
+                options = dict(value)
+            else:
+                name, source, files, record = value
+                entries[name] = _Entry(source, dict(files), dict(record))
+        except (ValueError, TypeError):
+            if number == 0 and len(lines) > 1 and not lenient:
+                raise ConfigError(f"{path} is damaged: delete {path.parent}, and the run starts again.") from None
+            break
+        size += len(line) + 1
+    return options, entries, size

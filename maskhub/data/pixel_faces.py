@@ -13,7 +13,6 @@ black hair and black eyes in the others. ``varied`` draws each of the 125 eight 
         face.image, face.attributes, face.region
 """
 
-import csv
 import functools
 import hashlib
 import re
@@ -23,8 +22,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from maskhub.data.folder import is_held_out
+from maskhub.data.photo_file import encode_photo
 from maskhub.data.pixel_sprites import BACK_HAIR, BODY, COVERINGS, EYES, HAIR, HEAD, MOUTHS, NOSES
+from maskhub.data.source import PhotoSource
+from maskhub.data.tables import METADATA, table_text
 from maskhub.errors import ConfigError, SourceError
+from maskhub.files import commit, prepare_file
 from maskhub.masks.covering import COVERING_COLOURS, colours_of
 
 __all__ = [
@@ -317,42 +321,41 @@ def _palette(a):
     return table
 
 
-class PixelSource:
-    """The faces of a spec as a source of photos; see :class:`maskhub.data.sources.FolderSource`.
+class PixelSource(PhotoSource):
+    """The faces of a spec as a source of photos.
 
     Its faces can be had in pairs too, since each is known with and without its covering.
 
     Args:
         spec: ``builtin:pixel-faces`` with its options.
-        holdout: leave out the faces of :func:`maskhub.data.sources.is_held_out`; the test split is apart in any case.
+        holdout: leave out the faces of :func:`~maskhub.data.folder.is_held_out`; the test split is apart in any case.
     """
 
-    def __init__(self, spec, holdout=None):
-        self.spec = spec
-        self.faces = [face for face in pixel_faces(spec) if not (holdout and holdout(face.name))]
+    draws_pairs = True
 
-    def __len__(self):
-        return len(self.faces)
+    def __init__(self, spec, holdout=False):
+        self.spec = spec
+        self.faces = [face for face in pixel_faces(spec) if not (holdout and is_held_out(face.name))]
+        self.size = len(self.faces)
 
     def walk(self, positions, seed):
-        """Yield ``(position, photo)`` for ascending sample positions; photos are RGB ``PIL.Image``."""
         for position in positions:
             yield position, self._at(position, seed).image
 
     def pair(self, position, seed):
-        """The sample of a position without and with its covering: uint8 32×32×3 twice, and float32 32×32, its region.
-
-        A face of a source without coverings gets a mask, of a colour that the position draws.
-        """
+        """As in the base. A face of a source without coverings gets a mask, of a colour that the position draws."""
         face = self._at(position, seed)
         if face.attributes.covering == "none":
             colours = tuple(COVERING_COLOURS["mask"])
             face = face.covered("mask", colours[np.random.default_rng((seed, 3, position)).integers(len(colours))])
         return face.uncovered().pixels, face.pixels, face.region.astype(np.float32)
 
+    def identity(self):
+        return [face.name for face in self.faces]
+
     def _at(self, position, seed):
-        epoch, place = divmod(position, len(self))
-        return self.faces[_order(len(self), seed, epoch)[place]]
+        epoch, place = divmod(position, self.size)
+        return self.faces[_order(self.size, seed, epoch)[place]]
 
 
 @functools.lru_cache(maxsize=64)
@@ -365,13 +368,15 @@ def write_folder(spec, folder):
 
     Returns:
         how many.
+
+    Raises:
+        ConfigError: the folder holds the table of another data set. WriteError: it can't be written to.
     """
     folder, faces = Path(folder), pixel_faces(spec)
-    folder.mkdir(parents=True, exist_ok=True)
-    for face in faces:
-        face.image.save(folder / face.name)
-    with open(folder / "metadata.csv", "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, ["file_name", *faces[0].columns], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({"file_name": face.name, **face.columns} for face in faces)
+    table = table_text([{"file_name": face.name, **face.columns} for face in faces], ".csv")
+    home = folder / METADATA[0]
+    if home.exists() and home.read_bytes() != table.encode():
+        raise ConfigError(f"{home} belongs to another data set: choose an empty folder.")
+    files = [prepare_file(folder / face.name, encode_photo(face.image, face.name)) for face in faces]
+    commit([*files, prepare_file(home, table)])
     return len(faces)

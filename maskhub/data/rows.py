@@ -3,24 +3,28 @@
 Where training draws photos at random (:mod:`maskhub.data.sources`), building a dataset takes each row once.
 """
 
-import csv
+import hashlib
 import io
 import itertools
 import json
+import os
 import re
+import stat
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from maskhub.data.folder import is_photo, list_files, no_photo
 from maskhub.data.pixel_faces import PixelSource
 from maskhub.data.sources import HubSource, open_source
-from maskhub.errors import SourceError
-from maskhub.faces.photo import PHOTO_SUFFIXES
+from maskhub.data.tables import METADATA, plain_text, read_table
+from maskhub.errors import PhotoError, SourceError
 
-__all__ = ["FolderRows", "HubRows", "Row", "free_name", "open_rows"]
+__all__ = ["FolderRows", "HubRows", "Row", "open_rows"]
 
-METADATA = ("metadata.csv", "metadata.jsonl")
 _INTEGER = re.compile(r"-?(0|[1-9]\d{0,17})")
 _NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?")
+OWN_NAME = 150
+"""Bytes of a photo's own name that are kept in the name of a Hub row: file systems take 255 in all."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,7 @@ class Row:
         photo: what ``open_photo`` takes once it is passed through :func:`Row.open`.
         columns: the other columns by name.
         home: path of the metadata file that the row comes from, within the folder.
+        compared: paths of other files whose content counts as the photo's own.
     """
 
     index: int
@@ -40,6 +45,7 @@ class Row:
     photo: str | bytes
     columns: dict = field(default_factory=dict)
     home: str = METADATA[0]
+    compared: tuple = ()
 
     def open(self):
         """The photo as a path or a file object, named for errors."""
@@ -48,6 +54,31 @@ class Row:
         file = io.BytesIO(self.photo)
         file.name = self.name
         return file
+
+    def read(self):
+        """The photo's bytes.
+
+        Raises:
+            PhotoError: it can't be read.
+        """
+        if not isinstance(self.photo, str):
+            return self.photo
+        with _regular(self.photo) as file:
+            return file.read()
+
+    def digest(self):
+        """A hash of the photo's bytes, by which a later run knows it again.
+
+        Raises:
+            PhotoError: it can't be read.
+        """
+        if not isinstance(self.photo, str):
+            return _hash(self.photo).hexdigest()
+        digests = []
+        for path in (self.photo, *self.compared):
+            with _regular(path) as file:
+                digests.append(hashlib.file_digest(file, _hash).hexdigest())
+        return "-".join(digests)
 
 
 def open_rows(spec, leave_out=()):
@@ -83,28 +114,23 @@ class FolderRows:
     Attributes:
         folder: where it lies.
         columns: names of the other columns, in the order of the metadata files.
-        others: files that are neither photos nor metadata, as paths within the folder.
+        others: files that are neither photos nor metadata: name → path.
     """
 
     def __init__(self, folder, leave_out=()):
         self.folder = Path(folder)
-        away = [Path(path).resolve() for path in leave_out]
-        files = []
-        for path in sorted(self.folder.rglob("*")):
-            inside = path.relative_to(self.folder)
-            hidden = any(part.startswith(".") for part in inside.parts)
-            if not hidden and path.is_file() and not any(a in path.resolve().parents for a in away):
-                files.append(inside.as_posix())
-        self.names = [name for name in files if PurePosixPath(name).suffix.lower() in PHOTO_SUFFIXES]
+        self._paths = list_files(self.folder, leave_out)
+        self.names = [name for name in self._paths if is_photo(name)]
         if not self.names:
-            raise SourceError(f"the folder {folder} holds no photo (looked for {', '.join(sorted(PHOTO_SUFFIXES))}).")
+            raise SourceError(no_photo(folder))
         self._tables = {}
-        for name in files:
+        for name, path in self._paths.items():
             if PurePosixPath(name).name in METADATA:
-                table = _read_metadata(self.folder / name)
+                table = _read_metadata(path)
                 if table is not None and _parent(name) not in {_parent(other) for other in self._tables}:
                     self._tables[name] = table
-        self.others = [name for name in files if name not in self._tables and name not in set(self.names)]
+        others = self._paths.keys() - self._tables.keys() - set(self.names)
+        self.others = {name: path for name, path in self._paths.items() if name in others and path.is_file()}
         self.columns = list(dict.fromkeys(key for table in self._tables.values() for key in table.columns))
         # as imagefolder does: folders are labels where nothing else says what the photos are
         self._kinds = None
@@ -118,7 +144,7 @@ class FolderRows:
     def __iter__(self):
         for index, name in enumerate(self.names):
             columns, home = self._of(name)
-            yield Row(index, name, str(self.folder / name), columns, home)
+            yield Row(index, name, str(self._paths[name]), columns, home)
 
     def kind_of(self, column):
         """The narrowest of int64, float64 and string that holds a column: CSV itself knows text alone."""
@@ -201,13 +227,6 @@ class HubRows:
         return names[value] if names and isinstance(value, int) and value >= 0 else value
 
 
-def free_name(name, taken):
-    """``name``, with underscores after it until it is not taken."""
-    while name in taken:
-        name += "_"
-    return name
-
-
 @dataclass
 class _Table:
     columns: list
@@ -219,27 +238,35 @@ class _Table:
 
 def _read_metadata(path):
     """The table of an imagefolder's metadata file, or None where it names no files."""
-    try:
-        if path.suffix == ".csv":
-            with open(path, newline="", encoding="utf-8-sig") as file:
-                rows = list(csv.DictReader(file))
-        else:
-            with open(path, encoding="utf-8") as file:
-                rows = [json.loads(line) for line in file if line.strip()]
-    except (ValueError, csv.Error, OSError) as error:
-        raise SourceError(f"{path} can't be read as metadata ({error}).") from error
+    rows = read_table(path)
     if not rows or "file_name" not in rows[0]:
         return None
-    columns = list(dict.fromkeys(key for row in rows for key in row if key not in ("file_name", None)))
+    columns = list(dict.fromkeys(key for row in rows for key in row if key != "file_name"))
     by_name = {}
     for row in rows:
-        name = str(PurePosixPath(str(row["file_name"]).replace("\\", "/")))
+        name = str(PurePosixPath(str(row.get("file_name")).replace("\\", "/")))
         by_name[name] = {key: row.get(key) for key in columns}
     return _Table(columns, by_name)
 
 
 def _text(value):
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return plain_text(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+
+
+def _hash(data=b""):
+    return hashlib.blake2b(data, digest_size=16)
+
+
+def _regular(path):
+    """Open a file that is neither a device nor a pipe, which may never end."""
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise PhotoError(f"{path} is no photo: it is not a regular file.")
+        return open(path, "rb")
+    except FileNotFoundError as error:
+        raise PhotoError(f"there is no file {path}.") from error
+    except OSError as error:
+        raise PhotoError(f"{path} can't be read ({error.strerror or error}).") from error
 
 
 def _parent(name):

@@ -1,0 +1,88 @@
+"""The files below a folder, under names that every format can hold.
+
+Linked folders are followed, each folder once, so that links in a circle end. Hidden files and folders are left out.
+"""
+
+import hashlib
+import os
+import warnings
+from pathlib import Path, PurePosixPath
+
+from maskhub.faces.photo import PHOTO_SUFFIXES
+
+__all__ = ["free_name", "free_names", "is_held_out", "is_photo", "list_files", "no_photo"]
+
+
+def list_files(folder, leave_out=()):
+    """The visible files of a folder and its sub-folders.
+
+    Args:
+        folder: where to look.
+        leave_out: folders within it that are not part of it, such as the one that results go to.
+
+    Returns:
+        dict of name → ``Path``, sorted by path. Names are relative to ``folder``, with slashes; bytes that are not
+        UTF-8 become U+FFFD, since tables and parquet files can't hold them.
+    """
+    folder = Path(folder)
+    away = {Path(os.path.realpath(path)) for path in leave_out}
+    done, paths, waiting = set(), [], [folder]
+    while waiting:  # real folders go before links to them
+        for root, folders, files in os.walk(waiting.pop(0), onerror=_left_out):
+            real = Path(os.path.realpath(root))
+            if real in done or away & {real, *real.parents}:
+                folders.clear()
+                continue
+            done.add(real)
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            waiting += [path for path in (Path(root, name) for name in folders) if path.is_symlink()]
+            paths += [Path(root, name) for name in files if not name.startswith(".")]
+    names = {}
+    for path in sorted(paths):
+        name = os.fsencode(path.relative_to(folder).as_posix()).decode("utf-8", "replace")
+        names[free_name(name, names)] = path
+    return names
+
+
+def is_held_out(file_name):
+    """Whether a photo belongs to the tenth that is never trained on.
+
+    The rule: the SHA-1 of the file name without its folder, taken as an integer, is divisible by 10.
+    """
+    name = file_name.replace("\\", "/").rsplit("/", 1)[-1]
+    return int(hashlib.sha1(name.encode("utf-8", "surrogateescape"), usedforsecurity=False).hexdigest(), 16) % 10 == 0
+
+
+def is_photo(name):
+    """Whether a file name has the suffix of a photo."""
+    return PurePosixPath(name).suffix.lower() in PHOTO_SUFFIXES
+
+
+def no_photo(folder, rest=""):
+    """The message for a folder without photos."""
+    return f"the folder {folder} holds no photo{rest} (looked for {', '.join(sorted(PHOTO_SUFFIXES))})."
+
+
+def free_name(name, taken):
+    """``name``, with underscores before its suffix until it is not taken."""
+    path = PurePosixPath(name)
+    while name in taken:
+        path = path.with_name(f"{path.stem}_{path.suffix}")
+        name = path.as_posix()
+    return name
+
+
+def free_names(columns, taken):
+    """New names for columns: dict of name → the name with underscores after it until nothing else has it."""
+    names, used = {}, {*taken}
+    for column in sorted(columns, key=lambda column: column in used):  # those that may stay as they are come first
+        name = column
+        while name in used:
+            name += "_"
+        names[column] = name
+        used.add(name)
+    return names
+
+
+def _left_out(error):
+    warnings.warn(f"left out: {error.filename} ({error.strerror})", stacklevel=3)

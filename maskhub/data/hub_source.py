@@ -1,0 +1,276 @@
+"""Data sets that are streamed: from the Hub, or from a folder of parquet shards."""
+
+import atexit
+import io
+import itertools
+import warnings
+import weakref
+from collections import deque
+from pathlib import Path
+
+import numpy as np
+
+from maskhub.data.folder import is_held_out
+from maskhub.data.source import PhotoSource
+from maskhub.errors import PhotoError, SourceError, first_line
+from maskhub.faces.photo import open_photo, split_alpha
+from maskhub.hub_errors import hub_errors
+
+__all__ = ["BuiltSource", "HubSource", "has_shards", "holds_pictures"]
+
+_READING = weakref.WeakSet()
+"""Half-read shards: pyarrow complains about those that are still open when the interpreter ends."""
+
+
+@atexit.register
+def _stop_reading():
+    for shard in list(_READING):
+        shard.close()
+
+
+class HubSource(PhotoSource):
+    """A dataset on the Hub, streamed: nothing is downloaded before it is needed, nothing is kept on disk.
+
+    Each pass takes the shards in an order drawn anew, the rows of ``mixed`` shards in turns, and shuffles them within
+    blocks of ``block`` rows, which are held undecoded in memory. Images may lie in the rows (parquet, webdataset) or in
+    files of their own (imagefolder), which are fetched one by one.
+
+    A walk that starts late, or takes only a share, still reads the rows that it passes over (of whole passes only the
+    first, and no files of their own), so each process and worker streams the rows for itself.
+
+    Args:
+        dataset: ``user/name``.
+        split, revision: of the dataset.
+        column: the image column; may be left out where there is one.
+        holdout: leave out the photos of :func:`~maskhub.data.folder.is_held_out`.
+        block: rows.
+        mixed: shards.
+        config: of the dataset; may be left out where there is one.
+
+    Raises:
+        SourceError: no such dataset, split or revision, no right to it, no network, or no single image column.
+    """
+
+    reader_options = {}
+    """What ``datasets.load_dataset`` is told besides."""
+
+    def __init__(
+        self, dataset, split="train", revision=None, column=None, holdout=False, block=512, mixed=4, config=None
+    ):
+        self.dataset, self.split, self.revision, self.config = dataset, split, revision, config
+        self.holdout, self.block, self.mixed, self._path = holdout, block, mixed, str(dataset)
+        self.spec = f"{dataset}/{config}" if config else str(dataset)
+        self.spec += f":{split}" + (f"@{revision}" if revision else "") + (f"#{column}" if column else "")
+        rows = self.open_stream()
+        self.column = self._image_column(rows, column)
+        # undecoded first: datasets has set up its own decoding threads, which only `decode` takes out again
+        self._rows = rows.decode(False).select_columns([self.column])
+        self._pass = None  # photos of a pass, known once one has been read
+
+    def identity(self):
+        return self.dataset, self.config, self.split, self.revision
+
+    def open_stream(self):
+        """Its rows as a ``datasets.IterableDataset``, with all columns.
+
+        Raises:
+            SourceError: as the class.
+        """
+        from datasets import load_dataset
+        from datasets.data_files import EmptyDatasetError
+        from datasets.exceptions import DataFilesNotFoundError, DatasetNotFoundError
+
+        what = f"the dataset {self.spec}"
+        with self.errors():
+            try:
+                return load_dataset(
+                    self._path,
+                    self.config,
+                    split=self.split,
+                    revision=self.revision,
+                    streaming=True,
+                    **self.reader_options,
+                )
+            except DatasetNotFoundError as error:
+                if "Revision" in str(error):
+                    raise SourceError(f"{what} has no such revision (branch, tag or commit).") from error
+                raise SourceError(
+                    f"no folder and no Hub dataset is called {self.dataset}, or it is private or gated: "
+                    "check the name, or log in with `hf auth login`."
+                ) from error
+            except (EmptyDatasetError, DataFilesNotFoundError) as error:
+                raise SourceError(f"{what} holds no photo.") from error
+            except ValueError as error:
+                if "config" in str(error).lower():  # none was named, or one that there is not
+                    raise SourceError(self._configs(error)) from error
+                raise SourceError(f"{what} can't be streamed: {first_line(error)}") from error
+
+    def _configs(self, error):
+        from datasets import get_dataset_config_names
+
+        names = get_dataset_config_names(self._path, revision=self.revision)
+        if self.config in names or not names:
+            return f"the dataset {self.spec} can't be streamed: {first_line(error)}"
+        has = f"has no configuration {self.config!r}" if self.config else f"has {len(names)} configurations"
+        return f"the dataset {self.dataset} {has} ({', '.join(names)}): name one, as in {self.dataset}/{names[0]}."
+
+    def _image_column(self, rows, column):
+        from datasets import Image
+
+        features = rows.features or {}
+        pictures = [name for name, feature in features.items() if holds_pictures(feature)]
+        images = [name for name in pictures if isinstance(features[name], Image)] or pictures
+        if column is not None and column not in pictures:
+            names = ", ".join(map(repr, pictures)) or "none"
+            raise SourceError(f"the dataset {self.spec} has no image column {column!r}; it has {names}.")
+        if column is None and len(images) != 1:
+            what = f"{len(images)} image columns ({', '.join(images)})" if images else "no image column"
+            how = f": name one, as in {self.spec}#{images[0]}." if images else "."
+            raise SourceError(f"the dataset {self.spec} has {what}{how}")
+        return column or images[0]
+
+    def errors(self):
+        """A context that turns what reading raises into :class:`SourceError`."""
+        return hub_errors(f"streaming {self.spec}", SourceError)
+
+    def walk(self, positions, seed):
+        """As in the base; rows before the first position are skipped undecoded."""
+        positions = iter(positions)
+        position = next(positions, None)
+        epoch = 0
+        while position is not None:
+            if self._pass:  # whole passes are stepped over without reading
+                epoch = position // self._pass
+            start = epoch * (self._pass or 0)  # position of the pass's first row
+            for block in self._blocks(seed, epoch):
+                order = np.random.default_rng((seed, epoch, start)).permutation(len(block))
+                while position is not None and position < start + len(block):
+                    yield position, self._first_good(block, order, position - start, seed, epoch)
+                    position = next(positions, None)
+                start += len(block)
+                if position is None:
+                    return
+            self._pass = self._pass or start
+            if not self._pass:
+                rest = " once the held-out tenth is left out" if self.holdout else ""
+                raise SourceError(f"the dataset {self.spec} holds no photo{rest}.")
+
+    def _blocks(self, seed, epoch):
+        """Lists of ``block`` undecoded images, the last one shorter."""
+        block = []
+        for cell in self._cells(np.random.default_rng((seed, epoch)).permutation(self._rows.num_shards)):
+            if cell is None or (self.holdout and is_held_out(self._file_name(cell))):
+                continue
+            block.append(cell)
+            if len(block) == self.block:
+                yield block
+                block = []
+        if block:
+            yield block
+
+    def _cells(self, order):
+        """The rows of the shards, ``mixed`` at a time in turns."""
+        waiting = map(self._shard, order)
+        reading = deque(itertools.islice(waiting, self.mixed))
+        while reading:
+            shard = reading.popleft()
+            with self.errors():
+                try:
+                    cell = next(shard, self)  # self stands for the end: a cell may be None
+                except ValueError as error:  # pyarrow's word for a broken file
+                    what = f"a file of the dataset {self.spec} is damaged"
+                    raise SourceError(f"{what}: {first_line(error)}.") from error
+            if cell is not self:
+                reading.append(shard)
+                yield cell
+            else:
+                reading.extend(itertools.islice(waiting, 1))
+
+    def _shard(self, index):
+        # `iter` and not a plain loop, which would hand each worker of a DataLoader another share of the rows
+        batches = self._rows.shard(self._rows.num_shards, int(index)).iter(batch_size=32)
+        cells = (picture_cell(cell) for batch in batches for cell in batch[self.column])
+        _READING.add(batches)
+        return cells
+
+    def _file_name(self, cell):
+        if not cell.get("path"):
+            raise SourceError(
+                f"the dataset {self.spec} does not keep its photos' file names, so the held-out tenth is not known: "
+                "train without --holdout, or on a split that leaves it out."
+            )
+        return cell["path"].split("::")[0]  # zip://photo.png::hf://datasets/...
+
+    def _first_good(self, block, order, place, seed, epoch):
+        """The photo at a place of a block, or the next that can be read: the same one wherever the walk began."""
+        turns = (block[order[(place + step) % len(block)]] for step in range(len(block)))
+        rest = itertools.chain.from_iterable(self._blocks(seed, epoch))  # where a whole block is broken
+        for cell in itertools.chain(turns, rest):
+            data = self.photo_bytes(cell)
+            try:
+                return split_alpha(open_photo(io.BytesIO(data)))[0]
+            except PhotoError as error:
+                warnings.warn(f"left out of training: {cell.get('path')}: {error}", stacklevel=2)
+        raise SourceError(f"no photo of {self.spec} can be read.")
+
+    def photo_bytes(self, cell):
+        """The file of a cell of :func:`picture_cell`, fetched where it does not lie in the row.
+
+        Raises:
+            SourceError: it can't be fetched.
+        """
+        if cell.get("bytes") is not None:
+            return cell["bytes"]
+        import fsspec
+
+        with self.errors(), fsspec.open(cell["path"], "rb") as file:
+            return file.read()
+
+
+def holds_pictures(feature):
+    """Whether a column may hold pictures: an Image feature, files as bytes, or structs of bytes and a path."""
+    from datasets import Image, Value
+
+    if isinstance(feature, dict):
+        return "bytes" in feature and holds_pictures(feature["bytes"])
+    return isinstance(feature, Image) or (isinstance(feature, Value) and feature.dtype in ("binary", "large_binary"))
+
+
+def picture_cell(value):
+    """A cell of an image column as a dict with ``bytes`` or ``path``, or None where it is empty."""
+    if isinstance(value, bytes):
+        return {"bytes": value}
+    return value if value and (value.get("bytes") is not None or value.get("path")) else None
+
+
+def has_shards(folder):
+    """Whether a folder holds parquet files that are not hidden."""
+    folder = Path(folder)
+    found = (path.relative_to(folder).parts for path in folder.glob("**/*.parquet"))
+    return any(not any(part.startswith(".") for part in parts) for parts in found)
+
+
+class BuiltSource(HubSource):
+    """A column of a folder of parquet shards, such as ``maskhub dataset build`` makes; read as a Hub dataset is.
+
+    Pages with a checksum, as ``maskhub dataset build`` writes them, are checked as they are read.
+
+    Args:
+        folder, column, holdout: as there.
+
+    Raises:
+        SourceError: no shard in the folder, or no single image column.
+    """
+
+    def __init__(self, folder, column=None, holdout=False):
+        if not has_shards(folder):
+            raise SourceError(f"{folder} holds no parquet shard, so it has no column {column!r}: leave #{column} out.")
+        from pyarrow.dataset import ParquetFragmentScanOptions
+
+        self.reader_options = {"fragment_scan_options": ParquetFragmentScanOptions(page_checksum_verification=True)}
+        super().__init__(str(folder), column=column, holdout=holdout)
+        self.folder, self.dataset = Path(folder), None
+        self.spec = str(folder) + (f"#{column}" if column else "")
+
+    def identity(self):
+        return str(self.folder.resolve())

@@ -1,0 +1,94 @@
+"""Tables of metadata: CSV and JSON lines, read whatever they hold, written so that a spreadsheet runs nothing.
+
+A text that begins with ``=``, ``+``, ``-``, ``@``, a tab or a carriage return is a formula to a spreadsheet, and formulas
+can start programs. In CSV such a cell gets an apostrophe before it, and such a file name ``./`` (the same file, for
+every loader); numbers stay as they are. JSON lines are written as they are: nothing opens them as a spreadsheet.
+"""
+
+import csv
+import io
+import json
+import re
+
+from maskhub.errors import SourceError, first_line
+
+__all__ = ["METADATA", "csv_text", "is_number", "plain_text", "read_table", "table_text"]
+
+METADATA = ("metadata.csv", "metadata.jsonl")
+"""The names of an imagefolder's tables."""
+FILE_NAME = "file_name"
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
+
+csv.field_size_limit(2**31 - 1)  # Python's 131,072 letters are less than the boxes of a crowd
+
+
+def read_table(path):
+    """The rows of a metadata file as dicts; cells of CSV are text.
+
+    Raises:
+        SourceError: it can't be read, or it is not such a table.
+    """
+    try:
+        if path.suffix == ".csv":
+            with open(path, newline="", encoding="utf-8-sig") as file:
+                rows = [{key: value for key, value in row.items() if key is not None} for row in csv.DictReader(file)]
+        else:
+            with open(path, encoding="utf-8") as file:
+                rows = [json.loads(line) for line in file if line.strip()]
+    except (ValueError, csv.Error, OSError, RecursionError) as error:
+        raise SourceError(f"{path} can't be read as metadata ({first_line(error)}).") from error
+    if not all(isinstance(row, dict) for row in rows):
+        raise SourceError(f"{path} can't be read as metadata (a line is not a JSON object).")
+    return rows
+
+
+def table_text(rows, suffix):
+    """Rows (dicts) as the text of a metadata file: CSV, with lists and dicts as JSON, or JSON lines."""
+    if suffix == ".jsonl":
+        return "".join(json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in map(_plain, rows))
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    return csv_text(columns, ([row.get(column) for column in columns] for row in rows))
+
+
+def csv_text(columns, rows):
+    """A header and rows (sequences) as CSV."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([_harmless(column) for column in columns])
+    writer.writerows([_cell(column, value) for column, value in zip(columns, row, strict=True)] for row in rows)
+    return text.getvalue()
+
+
+def plain_text(value):
+    """A text without halves of characters, which JSON may hold and UTF-8 may not."""
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
+
+
+def is_number(text):
+    """Whether a text is a decimal number."""
+    return bool(_NUMBER.fullmatch(text))
+
+
+def _plain(row):
+    try:
+        json.dumps(row, ensure_ascii=False, default=str).encode()
+        return row
+    except UnicodeEncodeError:
+        return json.loads(json.dumps(row, ensure_ascii=False, default=str).encode("utf-8", "replace"))
+
+
+def _cell(column, value):
+    if isinstance(value, (dict, list)):
+        value = json.dumps(value, ensure_ascii=False, default=str)
+    if column == FILE_NAME and isinstance(value, str) and _harmless(value) != plain_text(value):
+        return f"./{plain_text(value)}"
+    return _harmless(value)
+
+
+def _harmless(value):
+    if not isinstance(value, str):
+        return value
+    value = plain_text(value)
+    if value[:1] in ("=", "@", "\t", "\r") or (value[:1] in ("+", "-") and len(value) > 1 and not is_number(value)):
+        return f"'{value}"
+    return value
