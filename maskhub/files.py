@@ -321,22 +321,26 @@ def _host():
 def _abandoned(path):
     try:
         host, process = path.name.removeprefix(PARTIAL).split("-")[:2]
+        written = path.stat().st_mtime
         if host != _host():
-            return time.time() - path.stat().st_mtime > FOREIGN_AGE
-        return not is_running(int(process))
+            return time.time() - written > FOREIGN_AGE
+        return not is_running(int(process), written)
     except (FileNotFoundError, ValueError):
         return True
 
 
-def is_running(process):
-    """Whether there is a process of this id on this machine."""
+def is_running(process, since=None):
+    """Whether a process runs on this machine, and ran at the time ``since`` (seconds since 1970) if that is given."""
+    import psutil
+
     try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
+        found = psutil.Process(process)
+        # the id of a process that ended is given to another one in time
+        return found.status() != psutil.STATUS_ZOMBIE and (since is None or found.create_time() < since + 1)
+    except (psutil.NoSuchProcess, ValueError, OverflowError):
         return False
-    except PermissionError:  # somebody else's process, but alive
-        pass
-    return True
+    except psutil.AccessDenied:
+        return True
 
 
 @contextmanager

@@ -101,7 +101,9 @@ def push_folder(
     paths = _files(folder, repo_type)
     api = HfApi(token=token)
     with hub_errors(f"the upload to {repo_id}"):
-        url = patient(api.create_repo, repo_id, repo_type=repo_type, space_sdk=space_sdk, private=private, exist_ok=True)
+        url = patient(
+            api.create_repo, repo_id, repo_type=repo_type, space_sdk=space_sdk, private=private, exist_ok=True
+        )
         operations = []
         for path in paths:
             name, content = path.relative_to(folder).as_posix(), path
@@ -111,7 +113,12 @@ def push_folder(
         if revision:
             patient(api.create_branch, url.repo_id, branch=revision, repo_type=repo_type, exist_ok=True)
         patient(  # files that have arrived are not sent again
-            api.create_commit, url.repo_id, operations, commit_message=message, repo_type=repo_type, revision=revision or "main"
+            api.create_commit,
+            url.repo_id,
+            operations,
+            commit_message=message,
+            repo_type=repo_type,
+            revision=revision or "main",
         )
     return str(url)
 
@@ -206,7 +213,7 @@ These weights carry the terms of the photos that they were trained on: where one
 
 
 def _on_hub(source):
-    return hasattr(source, "dataset") and not hasattr(source, "folder")
+    return source.dataset is not None
 
 
 def _public_name(source):

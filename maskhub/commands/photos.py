@@ -224,17 +224,17 @@ def report_line(report, output):
 
 def _mask_one(source, output, wearing, regions, boxes, provenance):
     from maskhub.data.boxes import coco, voc
-    from maskhub.data.journal import write_text
     from maskhub.data.masked_files import mask_photo
+    from maskhub.files import write_file
 
     region = regions / output.with_suffix(".png").name if regions is not None else None
     record = mask_photo(source, output, wearing, source.name, region, provenance)
     if boxes == "coco":
         import json
 
-        write_text(output.with_suffix(".json"), json.dumps(coco({output.name: record})) + "\n")
+        write_file(output.with_suffix(".json"), json.dumps(coco({output.name: record})) + "\n")
     elif boxes == "voc":
-        write_text(output.with_suffix(".xml"), voc(output.name, record))
+        write_file(output.with_suffix(".xml"), voc(output.name, record))
     masked = sum(face["worn"] != "unmasked" for face in record["faces"])
     print(f"wrote {output}: {masked} of {len(record['faces'])} faces masked")
     return 0

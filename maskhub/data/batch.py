@@ -1,5 +1,6 @@
 """Many photos, one result each: a folder is worked through file by file, and one bad file never ends it."""
 
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -23,8 +24,10 @@ __all__ = [
     "result_path",
     "run_batch",
     "save_photo",
+    "working_folder",
     "write_failures",
 ]
+
 
 @dataclass
 class BatchReport:
@@ -69,13 +72,31 @@ def process_folder(source, output, work, *, options=None, compared=None, overwri
 
     if not overwrite:
         check_free(output, targets.values())
-    with hold(output, "maskhub"), Journal(output, options or {}, overwrite) as journal:
-        sweep(output)
+    with working_folder(output, "maskhub", options or {}, overwrite) as journal:
         report, _ = run_batch(
             rows, journal, made, lambda name: [output / targets[name]], compared=compared, progress=progress
         )
         write_failures(output, report.failures)
     return report
+
+
+@contextmanager
+def working_folder(output, by, options, overwrite, *more):
+    """Hold an output folder for a run, without what killed runs left, and yield its journal.
+
+    Args:
+        output: the folder.
+        by: what holds it, for :func:`~maskhub.hold.hold`.
+        options, overwrite: for :class:`~maskhub.data.journal.Journal`.
+        more: other folders that this run alone writes to.
+    """
+    with hold(output, by):
+        for folder in (output, *more):
+            sweep(folder)
+        with Journal(output, options, overwrite) as journal:
+            yield journal
+        for folder in (output, *more):  # a killed run's workers may have finished a photo meanwhile
+            sweep(folder)
 
 
 def run_batch(rows, journal, work, places, *, workers=0, compared=None, progress=True):

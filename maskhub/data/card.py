@@ -1,5 +1,7 @@
 """The card of a paired dataset: what is in it, how it was made, whose terms it carries, and what it can't do."""
 
+import re
+
 from maskhub.cards import THIS_REPOSITORY, DataCard, Section, markdown_table
 from maskhub.masks.styles import STYLES
 
@@ -49,7 +51,7 @@ def dataset_card(folder, options, features, notes):
     failed = sum(len(note["failures"]) for note in notes)
     size = sum(path.stat().st_size for path in (folder / "data").glob("*.parquet"))
     source = options["source"]
-    origin = source.split("@")[0].split("#")[0].split(":")[0] if source else None
+    origin = "/".join(re.split("[@#:]", source)[0].split("/")[:2]) if source else None  # without a configuration
     pictures = f"aligned crops of {options['crops']} pixels, one a masked face" if options["crops"] else "whole photos"
     style = f"a random one of {', '.join(STYLES)}" if options["style"] == "random" else options["style"]
     link = f"[{source}](https://huggingface.co/datasets/{origin})" if source else "a folder of photos"

@@ -4,8 +4,6 @@ The criteria are those by which the CycleGAN study of face masks and the two-ste
 one face, large enough, frontal enough, sharp, and masked or not as its domain wants it.
 """
 
-import csv
-import io
 import json
 from collections import Counter
 from dataclasses import asdict, dataclass, field
@@ -15,18 +13,20 @@ from pathlib import Path, PurePosixPath
 import cv2
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
-from maskhub.data.batch import BatchReport, save_photo, write_failures
-from maskhub.data.journal import HIDDEN, Journal, write_bytes, write_text
-from maskhub.data.masked_files import table_text
+from maskhub.data.batch import BatchReport, check_not_input, run_batch, working_folder, write_failures
+from maskhub.data.folder import free_name, list_files
+from maskhub.data.journal import Journal
+from maskhub.data.photo_file import encode_photo
 from maskhub.data.rows import open_rows
-from maskhub.data.workers import run_jobs
+from maskhub.data.tables import csv_text, metadata_names, table_text
+from maskhub.data.workers import check_main_guard
 from maskhub.errors import ConfigError
 from maskhub.faces import align
 from maskhub.faces.detect import detect
 from maskhub.faces.landmarks import landmarks
 from maskhub.faces.photo import open_photo, split_alpha
+from maskhub.files import remove_file, write_file
 from maskhub.masks.detector import MASKED, detect_mask_on_crop
 
 __all__ = ["MEASURES", "Criteria", "CurateReport", "curate_source", "measure", "sharpness"]
@@ -155,7 +155,7 @@ def curate_source(spec, output, criteria=None, *, crops=None, workers=0, overwri
         criteria: :class:`Criteria`.
         crops: side in pixels of aligned crops (PNG) to write instead of the photos, as training wants them; or None.
         workers: processes; 0 works in this one.
-        overwrite: do everything anew.
+        overwrite: do everything again, and delete the photos of an earlier run that this one does not keep.
         progress: show a bar.
 
     Returns:
@@ -163,15 +163,16 @@ def curate_source(spec, output, criteria=None, *, crops=None, workers=0, overwri
 
     Raises:
         SourceError: no such source, or no photo in it.
-        ConfigError: ``output`` is the input, or holds results of other criteria.
+        ConfigError: ``output`` is the input, or holds other files, or results of other criteria or photos.
+        WriteError: another run holds ``output``, or it can't be written to.
     """
+    check_main_guard()
     criteria, output = criteria or Criteria(), Path(output)
     if crops is not None and not 32 <= crops <= 2048:
         raise ConfigError(f"the crops' side is {crops}; it must lie between 32 and 2048 pixels.")
-    if Path(spec).expanduser().resolve() == output.resolve():
-        raise ConfigError("the output folder is the input folder: choose another.")
+    check_not_input(Path(spec).expanduser(), output)
     rows = open_rows(spec, [output])
-    if output.is_dir() and not overwrite and not (output / HIDDEN).exists() and any(output.iterdir()):
+    if output.is_dir() and not overwrite and not Journal.exists(output) and list_files(output):
         raise ConfigError(f"{output} holds other files already: choose an empty folder, or overwrite it.")
     options = {
         "source": rows.spec if rows.folder is None else "folder",
@@ -179,70 +180,66 @@ def curate_source(spec, output, criteria=None, *, crops=None, workers=0, overwri
         "crops": crops,
         "mask_by": "judge",
     }
-    report, columns = CurateReport(), {}
-    journal = Journal(output, options, anew=overwrite)
+    targets, taken = {}, set()
+    for name in rows.names if rows.folder else ():  # the crops of x.jpg and x.png would have the same name
+        targets[name] = free_name(_crop_name(name, crops), taken)
+        taken.add(targets[name])
 
-    def todo():
-        for row in rows:
-            columns[row.name] = row.columns
-            record = journal.records.get(row.name)
-            if record and (record["reasons"] or (output / record["file_name"]).exists()):
-                report.kept += 1
-                bar.update()
-                continue
-            journal.records.pop(row.name, None)
-            yield row
+    def target_of(name):
+        return targets.get(name) or _crop_name(name, crops)
 
-    failures = []
-    with tqdm(total=len(rows) if rows.folder else None, unit="photo", mininterval=0.5, disable=not progress) as bar:
-        try:
-            for row, record, reason in run_jobs(partial(_curate_job, criteria, crops, str(output)), todo(), workers):
-                bar.update()
-                if reason is None:
-                    journal.add(row.name, record)
-                    report.made += 1
-                else:
-                    failures.append((row.index, row.name, reason))
-        finally:
-            journal.close()
-    report.failures = [(name, reason) for _, name, reason in sorted(failures)]
-    records = {name: journal.records[name] for name in columns if name in journal.records}
-    _write_reports(output, criteria, records, columns, report)
+    with working_folder(output, "maskhub dataset curate", options, overwrite) as journal:
+        work = partial(_curate_job, criteria, crops)
+        report, order = run_batch(
+            rows,
+            journal,
+            work,
+            lambda name: [output / target_of(name)],
+            workers=workers,
+            progress=progress,
+        )
+        report = CurateReport(report.made, report.kept, report.failures)
+        measured = [(row, target_of(row.name), journal.record(row.name)) for row in order if journal.record(row.name)]
+        _write_reports(output, criteria, measured, metadata_names(rows.columns, bool(rows.folder)), report)
     return report
 
 
-def _curate_job(criteria, crops, output, row):
+def _crop_name(name, crops):
+    return name if crops is None else PurePosixPath(name).with_suffix(".png").as_posix()
+
+
+def _curate_job(criteria, crops, row, paths):
     pixels = np.asarray(split_alpha(open_photo(row.open()))[0])
     measured, face = measure(pixels)
-    reasons = criteria.reasons(measured)
-    name = row.name if crops is None else PurePosixPath(row.name).with_suffix(".png").as_posix()
+    reasons, contents = criteria.reasons(measured), {}
     if not reasons and crops is not None:
         crop = align.crop(pixels, align.alignment(face, crops), crops)
-        save_photo(Image.fromarray(crop), Path(output) / name)
+        contents = {paths[0]: encode_photo(Image.fromarray(crop), paths[0])}
     elif not reasons:
-        write_bytes(Path(output) / name, Path(row.photo).read_bytes() if isinstance(row.photo, str) else row.photo)
-    return {"file_name": name, "reasons": reasons, **measured}
+        contents = {paths[0]: row.read()}
+    return {"reasons": reasons, **measured}, contents
 
 
-def _write_reports(output, criteria, records, columns, report):
-    kept = {name: record for name, record in records.items() if not record["reasons"]}
+def _write_reports(output, criteria, measured, names, report):
+    """The reports on photos that were measured: a list of row, result's name and record."""
+    kept = [(row, target, record) for row, target, record in measured if not record["reasons"]]
     report.kept_photos = len(kept)
-    report.dropped = dict(Counter(record["reasons"][0] for record in records.values() if record["reasons"]))
-    summary = {"criteria": asdict(criteria), "photos": len(records) + len(report.failures), "kept": len(kept)}
+    report.dropped = dict(Counter(record["reasons"][0] for *_, record in measured if record["reasons"]))
+    summary = {"criteria": asdict(criteria), "photos": len(measured) + len(report.failures), "kept": len(kept)}
     summary |= {"dropped": report.dropped, "failed": len(report.failures)}
-    write_text(output / "report.json", json.dumps(summary, indent=2) + "\n")
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["file_name", "kept", "reasons", *MEASURES])
-    for name, record in records.items():
-        measures = [record[key] for key in MEASURES]
-        writer.writerow([name, int(not record["reasons"]), "; ".join(record["reasons"]), *measures])
-    write_text(output / "report.csv", text.getvalue())
+    write_file(output / "report.json", json.dumps(summary, indent=2) + "\n")
+    lines = [
+        [row.name, int(not record["reasons"]), "; ".join(record["reasons"]), *(record[key] for key in MEASURES)]
+        for row, _, record in measured
+    ]
+    write_file(output / "report.csv", csv_text(["file_name", "kept", "reasons", *MEASURES], lines))
     if kept:
-        lines = [
-            {"file_name": record["file_name"], **columns[name]}
-            | {key: record[key] for key in MEASURES if key not in columns[name]}
-            for name, record in kept.items()
-        ]
-        write_text(output / "metadata.csv", table_text(lines, ".csv"))
+        lines = []
+        for row, target, record in kept:
+            columns = {names[key]: value for key, value in row.columns.items()}
+            own = {key: record[key] for key in MEASURES if key not in columns}
+            lines.append({"file_name": target, **columns, **own})
+        write_file(output / "metadata.csv", table_text(lines, ".csv"))
+    else:
+        remove_file(output / "metadata.csv")
     write_failures(output, report.failures)

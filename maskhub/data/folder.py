@@ -81,7 +81,7 @@ def free_names(columns, taken):
             name += "_"
         names[column] = name
         used.add(name)
-    return names
+    return {column: names[column] for column in columns}
 
 
 def _left_out(error):

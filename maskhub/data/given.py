@@ -1,40 +1,34 @@
 """Training pairs that someone else made: two sources with the same faces in the same order."""
 
 import numpy as np
-from torch.utils.data import IterableDataset
 
-from maskhub.data.unpaired import LOAD_SCALE, UnpairedPhotos, augment
+from maskhub.data.positions import PositionDataset
+from maskhub.data.unpaired import augment
 from maskhub.errors import SourceError
 
 __all__ = ["GivenPairs"]
 
 
-class GivenPairs(IterableDataset):
-    """Endless pairs ``{"unmasked": 3×R×R, "masked": 3×R×R}``, cut and mirrored alike, walked by position.
+class GivenPairs(PositionDataset):
+    """Endless pairs ``{"unmasked": 3×R×R, "masked": 3×R×R}``, cut and mirrored alike.
 
     Args:
         unmasked, masked: sources of :func:`maskhub.data.sources.open_source`: folders whose photos have the same names,
             or two columns of one dataset.
-        resolution, seed, start, rank, world, batch_size, load_scale: as in
-            :class:`~maskhub.data.unpaired.UnpairedPhotos`.
+        resolution, seed, walk: as in :class:`~maskhub.data.positions.PositionDataset`.
 
     Raises:
-        SourceError: the two are not of the same faces.
+        SourceError: the two do not have the same faces.
     """
 
-    def __init__(
-        self, unmasked, masked, resolution, seed, start=0, rank=0, world=1, batch_size=1, load_scale=LOAD_SCALE
-    ):
+    def __init__(self, unmasked, masked, resolution, seed, **walk):
+        super().__init__(resolution, seed, **walk)
         _check_pairs(unmasked, masked)
         self.sources = {"unmasked": unmasked, "masked": masked}
-        self.resolution, self.seed, self.start, self.load_scale = resolution, seed, start, load_scale
-        self.rank, self.world, self.batch_size = rank, world, batch_size
-
-    _positions = UnpairedPhotos._positions
 
     def __iter__(self):
         # one seed for both: the same permutation, the same rows
-        walks = [source.walk(self._positions(), self.seed) for source in self.sources.values()]
+        walks = [source.walk(self.positions(), self.seed) for source in self.sources.values()]
         for (position, unmasked), (_, masked) in zip(*walks, strict=True):
             yield {
                 name: augment(photo, self.resolution, np.random.default_rng((self.seed, position)), self.load_scale)
@@ -43,21 +37,13 @@ class GivenPairs(IterableDataset):
 
 
 def _check_pairs(unmasked, masked):
-    how = "Give two folders with the same file names, or two image columns of one dataset (user/dataset:split#column)."
-    if hasattr(unmasked, "faces") and hasattr(masked, "faces"):  # drawn ones
-        if [face.name for face in unmasked.faces] != [face.name for face in masked.faces]:
-            raise SourceError(f"{unmasked.spec} and {masked.spec} are not the same faces.")
+    here, there = unmasked.identity(), masked.identity()
+    if here == there:
         return
-    if hasattr(unmasked, "paths") != hasattr(masked, "paths") or hasattr(unmasked, "faces") or hasattr(masked, "faces"):
+    how = "Give two folders with the same file names, or two image columns of one dataset (user/dataset:split#column)."
+    if type(unmasked) is not type(masked):
         raise SourceError(f"{unmasked.spec} and {masked.spec} can't be paired. {how}")
-    if hasattr(unmasked, "paths"):
-        names = [
-            [path.relative_to(source.folder).with_suffix("").as_posix() for path in source.paths]
-            for source in (unmasked, masked)
-        ]
-        alone = sorted(set(names[0]) ^ set(names[1]))
-        if alone or names[0] != names[1]:
-            some = ", ".join(alone[:3]) or "names that differ only in their suffix"
-            raise SourceError(f"not every photo of {unmasked.spec} and {masked.spec} has its pair: {some}. {how}")
-    elif (unmasked.dataset, unmasked.split, unmasked.revision) != (masked.dataset, masked.split, masked.revision):
+    if not isinstance(here, list):
         raise SourceError(f"{unmasked.spec} and {masked.spec} are not columns of the same dataset. {how}")
+    alone = ", ".join(sorted(set(here) ^ set(there))[:3]) or "names that differ only in their suffix"
+    raise SourceError(f"not every photo of {unmasked.spec} and {masked.spec} has its pair: {alone}. {how}")

@@ -51,9 +51,6 @@ class HubSource(PhotoSource):
         SourceError: no such dataset, split or revision, no right to it, no network, or no single image column.
     """
 
-    reader_options = {}
-    """What ``datasets.load_dataset`` is told besides."""
-
     def __init__(
         self, dataset, split="train", revision=None, column=None, holdout=False, block=512, mixed=4, config=None
     ):
@@ -69,6 +66,10 @@ class HubSource(PhotoSource):
 
     def identity(self):
         return self.dataset, self.config, self.split, self.revision
+
+    def _reader_options(self):
+        """What ``datasets.load_dataset`` is told besides."""
+        return {}
 
     def open_stream(self):
         """Its rows as a ``datasets.IterableDataset``, with all columns.
@@ -89,7 +90,7 @@ class HubSource(PhotoSource):
                     split=self.split,
                     revision=self.revision,
                     streaming=True,
-                    **self.reader_options,
+                    **self._reader_options(),
                 )
             except DatasetNotFoundError as error:
                 if "Revision" in str(error):
@@ -265,12 +266,14 @@ class BuiltSource(HubSource):
     def __init__(self, folder, column=None, holdout=False):
         if not has_shards(folder):
             raise SourceError(f"{folder} holds no parquet shard, so it has no column {column!r}: leave #{column} out.")
-        from pyarrow.dataset import ParquetFragmentScanOptions
-
-        self.reader_options = {"fragment_scan_options": ParquetFragmentScanOptions(page_checksum_verification=True)}
         super().__init__(str(folder), column=column, holdout=holdout)
         self.folder, self.dataset = Path(folder), None
         self.spec = str(folder) + (f"#{column}" if column else "")
 
     def identity(self):
         return str(self.folder.resolve())
+
+    def _reader_options(self):
+        from pyarrow.dataset import ParquetFragmentScanOptions
+
+        return {"fragment_scan_options": ParquetFragmentScanOptions(page_checksum_verification=True)}

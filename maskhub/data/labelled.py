@@ -13,11 +13,12 @@ import numpy as np
 import torch
 from PIL import Image
 
+from maskhub.data.folder import is_held_out
 from maskhub.data.pixel_faces import pixel_faces
 from maskhub.data.rows import open_rows
-from maskhub.data.sources import is_held_out
 from maskhub.errors import ConfigError, PhotoError, SourceError
 from maskhub.faces.photo import open_photo, split_alpha
+from maskhub.tensors import to_tensor
 
 __all__ = ["LabelledPhotos", "parse_attributes"]
 
@@ -99,8 +100,7 @@ class LabelledPhotos:
 
     def tensor(self, places=slice(None)):
         """Some of the photos as float32 N×3×R×R in [-1, 1]."""
-        pixels = torch.from_numpy(np.ascontiguousarray(self.images[places]))
-        return pixels.permute(0, 3, 1, 2).to(torch.float32).div_(127.5).sub_(1)
+        return to_tensor(self.images[places])
 
     def labels(self, column, values):
         """The index in ``values`` of each photo's value, int64 N.

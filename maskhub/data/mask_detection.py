@@ -11,13 +11,13 @@ the class.
 import cv2
 import numpy as np
 import torch
-from torch.utils.data import IterableDataset
 
 from maskhub.data.decoys import decoy, occlude
 from maskhub.data.masked import Wearing
 from maskhub.data.paired import WornPairs
-from maskhub.data.unpaired import UnpairedPhotos, endless_batches
+from maskhub.data.positions import PositionDataset, endless_batches
 from maskhub.masks.wear import SHADOW
+from maskhub.tensors import to_pixels, to_tensor
 
 __all__ = ["CROPS", "MaskDetectionCrops", "mask_detection_batches", "roughen"]
 
@@ -30,8 +30,8 @@ VISIBLE = 0.03
 """The share of the crop that a mask must cover to count; whether a mere edge of one is a mask is left open."""
 
 
-class MaskDetectionCrops(IterableDataset):
-    """Endless samples of four aligned crops, walked by position as :class:`~maskhub.data.paired.WornPairs`.
+class MaskDetectionCrops(PositionDataset):
+    """Endless samples of four aligned crops.
 
     1. a face of ``unmasked`` in a rule-made mask, worn wrongly or dyed now and then: masked, region known;
     2. the same face bare, every other time with a decoy (:mod:`maskhub.data.decoys`): unmasked, region empty;
@@ -53,30 +53,18 @@ class MaskDetectionCrops(IterableDataset):
         resolution, seed, start, rank, world, batch_size, cache: as in :class:`~maskhub.data.paired.WornPairs`.
     """
 
-    def __init__(self, unmasked, masked, resolution, seed, start=0, rank=0, world=1, batch_size=1, cache=None):
-        self.worn = WornPairs(
-            unmasked,
-            resolution,
-            seed,
-            start,
-            rank,
-            world,
-            batch_size,
-            wearing=Wearing(wrongly_worn=WRONGLY_WORN),
-            cache=cache,
-        )
-        self.masked, self.resolution, self.seed, self.start = masked, resolution, seed, start
-        self.rank, self.world, self.batch_size = rank, world, batch_size
-
-    _positions = UnpairedPhotos._positions
+    def __init__(self, unmasked, masked, resolution, seed, cache=None, **walk):
+        super().__init__(resolution, seed, **walk)
+        wearing = Wearing(wrongly_worn=WRONGLY_WORN)
+        self.worn, self.masked = WornPairs(unmasked, resolution, seed, wearing=wearing, cache=cache, **walk), masked
 
     def __iter__(self):
-        photos = self.masked.walk(self._positions(), self.seed + 1)
+        photos = self.masked.walk(self.positions(), self.seed + 1)
         for pair, (position, photo) in zip(self.worn, photos, strict=True):
             yield self._sample(pair, photo, np.random.default_rng((self.seed, 3, position)))
 
     def _sample(self, pair, photo, rng):
-        bare, worn = (_pixels(pair[name]) for name in ("unmasked", "masked"))
+        bare, worn = (to_pixels(pair[name]) for name in ("unmasked", "masked"))
         # full shadow counts for nothing, full cover for all
         region = ((pair["region"][0].numpy() - SHADOW) / (1 - SHADOW)).clip(0, 1)
         empty = np.zeros_like(region)
@@ -95,7 +83,7 @@ class MaskDetectionCrops(IterableDataset):
                 covered = covered * (1 - cover)
             image, covered = _moved(image, covered, rng)
             rough = roughen(image, rng)
-            for name, value in (("images", _tensor(rough)), ("plain", _tensor(image))):
+            for name, value in (("images", to_tensor(rough)), ("plain", to_tensor(image))):
                 out[name].append(value)
             out["region"].append(torch.from_numpy(covered)[None])
             out["presence"].append(torch.tensor(float(presence)))
@@ -189,12 +177,3 @@ def _square(photo, side, rng):
     flags = cv2.INTER_AREA if least > side else cv2.INTER_CUBIC
     pixels = cv2.resize(pixels, (side, side), interpolation=flags)
     return np.ascontiguousarray(pixels[:, ::-1]) if rng.random() < 0.5 else pixels
-
-
-def _pixels(image):
-    return ((image + 1) * 127.5).round().byte().permute(1, 2, 0).contiguous().numpy()
-
-
-def _tensor(image):
-    pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
-    return pixels.to(torch.float32).div_(127.5).sub_(1)

@@ -3,30 +3,27 @@
 mask_source("photos", "masked", Wearing(style="surgical", wrongly_worn=0.2, seed=1), workers=4)
 """
 
-import csv
-import io
 import json
-import os
-import shutil
-from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
-from maskhub.data.batch import BatchReport, result_path, save_photo, write_failures
+from maskhub.data.batch import check_free, check_not_input, run_batch, working_folder, write_failures
 from maskhub.data.boxes import coco, voc
-from maskhub.data.journal import Journal, write_text
+from maskhub.data.folder import free_names
 from maskhub.data.masked import Wearing, mask_faces, region_image
-from maskhub.data.rows import free_name, open_rows
-from maskhub.data.workers import run_jobs
+from maskhub.data.photo_file import encode_photo, result_names, result_path
+from maskhub.data.rows import open_rows
+from maskhub.data.tables import metadata_names, table_text
+from maskhub.data.workers import check_main_guard
 from maskhub.errors import ConfigError
 from maskhub.faces.photo import open_photo, split_alpha
+from maskhub.files import commit, prepare_copy, prepare_file
 from maskhub.provenance import RULE, Provenance, mark
 
-__all__ = ["ADDED", "mask_photo", "mask_source", "table_text"]
+__all__ = ["ADDED", "mask_photo", "mask_source"]
 
 ADDED = ("mask_style", "mask_colour", "worn", "faces", "masked_faces")
 """Columns that are added to the metadata. The first three hold an entry a masked face, largest first, parted by ";"."""
@@ -48,8 +45,21 @@ def mask_photo(source, target, wearing, name, region=None, provenance=True):
         record for boxes and metadata: ``width``, ``height`` and ``faces`` of :class:`Masked`.
 
     Raises:
-        PhotoError: can't be read or written. NoFaceError: no face.
+        ConfigError: a file to write is the source, or both are the same. PhotoError: it can't be read or encoded.
+        NoFaceError: no face. WriteError: no room, no permission.
     """
+    places = [Path(target), *([Path(region)] if region is not None else [])]
+    if isinstance(source, (str, Path)):
+        check_not_input(source, *places)
+    if len({place.resolve() for place in places}) < len(places):
+        raise ConfigError(f"the photo and its region would both be {target}: choose another folder for regions.")
+    record, contents = _masked(source, places, wearing, name, provenance)
+    commit([prepare_file(path, content) for path, content in contents.items()])
+    return record
+
+
+def _masked(source, places, wearing, name, provenance):
+    """The record of a masked photo, and the files for it and its region: path → bytes."""
     photo = open_photo(source)
     rgb, alpha = split_alpha(photo)
     masked = mask_faces(np.asarray(rgb), wearing, name)
@@ -57,10 +67,9 @@ def mask_photo(source, target, wearing, name, region=None, provenance=True):
     if alpha is not None:
         image.putalpha(alpha)
     image.info["icc_profile"] = photo.info.get("icc_profile")
-    if region is not None:
-        save_photo(region_image(masked.region), region)
-    save_photo(mark(image, Provenance("mask", RULE) if provenance else None), target)
-    return {"width": rgb.width, "height": rgb.height, "faces": masked.faces}
+    pictures = [mark(image, Provenance("mask", RULE) if provenance else None), region_image(masked.region)]
+    contents = {path: encode_photo(picture, path) for path, picture in zip(places, pictures, strict=False)}
+    return {"width": rgb.width, "height": rgb.height, "faces": masked.faces}, contents
 
 
 def mask_source(
@@ -88,7 +97,7 @@ def mask_source(
         workers: processes; 0 works in this one. With 1 or more, a photo that crashes its process is listed too.
         regions: folder for 8-bit PNG regions of the same names, or None; must lie outside ``output``.
         boxes: ``"coco"`` (``annotations.json``), ``"voc"`` (``annotations/<name>.xml``) or ``"none"``.
-        overwrite: make everything anew.
+        overwrite: make everything again, and delete the results of an earlier run that this one does not make.
         progress: show a bar.
         provenance: write into each file where it comes from.
 
@@ -97,70 +106,45 @@ def mask_source(
 
     Raises:
         SourceError: no such source, or no photo in it.
-        ConfigError: ``output`` is the input, or holds other files or results of other options.
+        ConfigError: ``output`` is the input, or holds other files, or results of other options or photos.
+        WriteError: another run holds ``output``, or it can't be written to.
     """
+    check_main_guard()
     wearing, output = wearing or Wearing(), Path(output)
     regions = Path(regions) if regions is not None else None
     if boxes not in BOXES:
         raise ConfigError(f"boxes is {boxes!r}; it must be one of {', '.join(BOXES)}.")
     _check_places(spec, output, regions)
-    rows = open_rows(spec, [output, *([regions] if regions else [])])
-    targets = _targets(rows.names) if rows.folder else {}
+    more = [regions] if regions else []
+    rows = open_rows(spec, [output, *more])
+    targets = result_names(rows.names) if rows.folder else {}
+    taken = set(targets.values())
     options = {"source": str(spec) if rows.folder is None else "folder", **wearing.model_dump()}
-    options |= {"regions": regions is not None}
-    report, kept_rows, order, places = BatchReport(), {}, {}, set(targets.values())
+    options |= {"regions": regions is not None, "provenance": provenance}
     if not overwrite:
-        _check_free(output, targets.values())
-    _sweep(output)
-    journal = Journal(output, options, anew=overwrite)
+        check_free(output, [*targets.values(), "metadata.csv", "metadata.jsonl", "annotations.json"])
 
-    def todo():
-        for row in rows:
-            target = targets.get(row.name) or result_path(row.name).as_posix()
-            order[target], kept_rows[target] = row.index, (row.columns, row.home)
-            region = regions / _region_name(target, places) if regions else None
-            if target in journal.records and (output / target).exists() and (region is None or region.exists()):
-                report.kept += 1
-                bar.update()
-                continue
-            journal.records.pop(target, None)
-            yield replace(row, columns={}), target, str(output / target), str(region) if region else None
+    def target_of(name):
+        return targets.get(name) or result_path(name).as_posix()
 
-    total = len(rows) if rows.folder else None
-    failures = []
-    with tqdm(total=total, unit="photo", mininterval=0.5, disable=not progress) as bar:
-        try:
-            for (row, target, *_), record, reason in run_jobs(partial(_mask_job, wearing, provenance), todo(), workers):
-                if reason is None:
-                    journal.add(target, record)
-                    report.made += 1
-                else:
-                    failures.append((row.index, row.name, reason))
-                bar.update()
-        finally:
-            journal.close()
-    report.failures = [(name, reason) for _, name, reason in sorted(failures)]
-    done = {name: journal.records[name] for name in sorted(order, key=order.get) if name in journal.records}
-    _write_metadata(output, done, kept_rows, rows.columns)
-    _write_boxes(output, done, boxes)
-    _copy_others(rows, output)
-    write_failures(output, report.failures)
+    def places(name):
+        target = target_of(name)
+        return [output / target, *([regions / _region_name(target, taken)] if regions else [])]
+
+    with working_folder(output, "maskhub mask", options, overwrite, *more) as journal:
+        work = partial(_mask_job, output, wearing, provenance)
+        report, order = run_batch(rows, journal, work, places, workers=workers, progress=progress)
+        done = {target_of(row.name): journal.record(row.name) for row in order if journal.record(row.name)}
+        files = _metadata(done, {target_of(row.name): row for row in order}, rows.columns, bool(rows.folder))
+        files |= _boxes(done, boxes)
+        commit([prepare_file(output / name, text) for name, text in files.items()])
+        _copy_others(rows, output)
+        write_failures(output, report.failures)
     return report
 
 
-def _mask_job(wearing, provenance, job):
-    row, target, path, region = job
-    return mask_photo(row.open(), path, wearing, target, region, provenance)
-
-
-def _targets(names):
-    """Where each photo's result goes; two that would meet (a GIF becomes PNG) keep both suffixes."""
-    targets, taken = {}, set()
-    for name in sorted(names, key=lambda name: (result_path(name).as_posix() != name, name)):
-        target = result_path(name).as_posix()
-        targets[name] = target if target not in taken else f"{name}.png"
-        taken.add(targets[name])
-    return targets
+def _mask_job(output, wearing, provenance, row, paths):
+    return _masked(row.open(), paths, wearing, paths[0].relative_to(output).as_posix(), provenance)
 
 
 def _region_name(target, targets):
@@ -181,69 +165,44 @@ def _check_places(spec, output, regions):
             )
 
 
-def _check_free(output, targets):
-    """Refuse to write over files that are not this command's own."""
-    if (output / ".maskhub" / "journal.jsonl").exists() or not output.is_dir():
-        return
-    names = [*targets, "metadata.csv", "metadata.jsonl", "annotations.json"]
-    found = next((name for name in names if (output / name).exists()), None)
-    if found is not None:
-        raise ConfigError(f"{output} holds {found}, not of this command: choose an empty folder, or overwrite it.")
-
-
-def _sweep(output):
-    """Clear away what a killed run left half written."""
-    for path in Path(output).rglob(".*.partial"):
-        path.unlink(missing_ok=True)
-
-
-def _write_metadata(output, done, rows, columns):
+def _metadata(done, rows, columns, from_folder):
     """One metadata file where each of the source's was, of the same kind, or ``metadata.csv`` at the top."""
-    names = dict(zip(ADDED, (free_name(name, columns) for name in ADDED), strict=True))
+    names = metadata_names(columns, from_folder)
+    added_names = list(free_names(ADDED, names.values()).values())
     homes = {}
     for target, record in done.items():
-        kept, home = rows[target]
+        row = rows[target]
         masked = [face for face in record["faces"] if face["worn"] != "unmasked"]
         added = [";".join(face[key] for face in masked) for key in ("style", "colour", "worn")]
         added += [len(record["faces"]), len(masked)]
-        file_name = str(PurePosixPath(target).relative_to(PurePosixPath(home).parent))
-        homes.setdefault(home, []).append(
-            {"file_name": file_name, **kept, **dict(zip(names.values(), added, strict=True))}
-        )
-    for home, lines in homes.items():
-        write_text(output / home, table_text(lines, PurePosixPath(home).suffix))
+        file_name = str(PurePosixPath(target).relative_to(PurePosixPath(row.home).parent))
+        kept = {names[key]: value for key, value in row.columns.items()}
+        line = {"file_name": file_name, **kept, **dict(zip(added_names, added, strict=True))}
+        homes.setdefault(row.home, []).append(line)
+    return {home: table_text(lines, PurePosixPath(home).suffix) for home, lines in homes.items()}
 
 
-def table_text(lines, suffix):
-    """Rows of one metadata file as text: CSV, its lists and dicts as JSON, or JSON lines."""
-    if suffix == ".jsonl":
-        return "".join(json.dumps(line, ensure_ascii=False, default=str) + "\n" for line in lines)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(dict.fromkeys(key for line in lines for key in line)), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({key: _cell(value) for key, value in line.items()} for line in lines)
-    return text.getvalue()
-
-
-def _cell(value):
-    return json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, (dict, list)) else value
-
-
-def _write_boxes(output, done, boxes):
+def _boxes(done, boxes):
     if boxes == "coco":
-        write_text(output / "annotations.json", json.dumps(coco(done), ensure_ascii=False) + "\n")
-    elif boxes == "voc":
-        for name, record in done.items():
-            write_text(output / "annotations" / f"{name}.xml", voc(name, record))
+        return {"annotations.json": json.dumps(coco(done), ensure_ascii=False) + "\n"}
+    if boxes == "voc":
+        return {f"annotations/{name}.xml": voc(name, record) for name, record in done.items()}
+    return {}
 
 
 def _copy_others(rows, output):
-    own = {"failures.csv", "annotations.json"}  # of an earlier result that is masked anew
-    for name in rows.others:
-        source, target = rows.folder / name, output / name
-        if name in own or (target.exists() and target.stat().st_mtime_ns == source.stat().st_mtime_ns):
-            continue
-        target.parent.mkdir(parents=True, exist_ok=True)
-        aside = target.with_name(f".{target.name}.{os.getpid()}.partial")
-        shutil.copy2(source, aside)
-        os.replace(aside, target)
+    own = {"failures.csv", "annotations.json"}  # of an earlier result that is masked again
+    copies = []
+    for name, source in rows.others.items() if rows.folder else ():
+        target = output / name
+        if name not in own and not _same_file(source, target):
+            copies.append(prepare_copy(source, target))
+    commit(copies)
+
+
+def _same_file(source, target):
+    try:
+        here, there = source.stat(), target.stat()
+    except OSError:
+        return False
+    return (here.st_size, here.st_mtime_ns) == (there.st_size, there.st_mtime_ns)

@@ -17,15 +17,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from torch.utils.data import IterableDataset
 
-from maskhub.data.journal import HIDDEN
 from maskhub.data.masked import Wearing
-from maskhub.data.unpaired import LOAD_SCALE, UnpairedPhotos
+from maskhub.data.positions import PositionDataset
 from maskhub.errors import SourceError
 from maskhub.faces import align
 from maskhub.faces.detect import Face, detect
 from maskhub.faces.landmarks import Landmarks, landmarks, moved_landmarks
+from maskhub.files import HIDDEN
+from maskhub.tensors import to_tensor
 
 __all__ = ["FaceCache", "WornPairs", "cache_folder"]
 
@@ -37,63 +37,40 @@ COARSEST = 0.25
 """The fewest pixels of a coarse sample's side, in shares of it."""
 
 
-class WornPairs(IterableDataset):
-    """Endless pairs ``{"unmasked": 3×R×R, "masked": 3×R×R, "region": 1×R×R}``, walked by position.
+class WornPairs(PositionDataset):
+    """Endless pairs ``{"unmasked": 3×R×R, "masked": 3×R×R, "region": 1×R×R}``.
 
     The pictures are float32 in [-1, 1], aligned as :mod:`maskhub.faces.align` does, cut and mirrored alike; the region
-    is float32 in [0, 1], and where it is 0 both pictures are the same. What each sample wears is drawn from its
-    position, so the contract is that of :class:`~maskhub.data.unpaired.UnpairedPhotos`: the same samples with any
-    number of workers, and from any start.
+    is float32 in [0, 1], and where it is 0 both pictures are the same.
 
-    A photo without a clear face is replaced by another one of a folder; of a streamed dataset, where another can't be
-    had without reading on, it comes unmasked with an empty region. Curate such a dataset first. The built-in pixel
-    faces wear coverings of their own, drawn with them.
+    A photo without a clear face is replaced by another one of a folder; of a streamed dataset, where another would have
+    to be read first, it comes unmasked with an empty region. Curate such a dataset first. The built-in pixel faces wear
+    coverings of their own, drawn with them.
 
     Args:
         source: of :func:`maskhub.data.sources.open_source`.
-        resolution: R in pixels.
-        seed: fixes order, masks, crops and mirroring.
-        start: position of this process's first sample, in samples of this process.
-        rank, world: this process's share of the sequence.
-        batch_size: samples that a worker takes in a row, so that batches do not depend on the number of workers.
-        load_scale: the face is worn at this times R, and a random R×R square cut out.
+        resolution, seed, walk: as in :class:`~maskhub.data.positions.PositionDataset`; the seed fixes the masks too.
         wearing: :class:`~maskhub.data.masked.Wearing`: style and how often worn wrongly (its seed and portion don't
             matter: the largest face of each photo is taken).
         cache: file of the :class:`FaceCache`; by default :func:`cache_folder` says where.
         coarse: share of the samples that have only as many pixels, enlarged, as a small face in a large photo.
     """
 
-    def __init__(
-        self,
-        source,
-        resolution,
-        seed,
-        start=0,
-        rank=0,
-        world=1,
-        batch_size=1,
-        load_scale=LOAD_SCALE,
-        wearing=None,
-        cache=None,
-        coarse=0.0,
-    ):
-        self.source, self.resolution, self.seed, self.start = source, resolution, seed, start
-        self.rank, self.world, self.batch_size, self.load_scale = rank, world, batch_size, load_scale
-        self.wearing, self.coarse = wearing or Wearing(), coarse
+    def __init__(self, source, resolution, seed, *, wearing=None, cache=None, coarse=0.0, **walk):
+        super().__init__(resolution, seed, **walk)
+        self.source, self.wearing, self.coarse = source, wearing or Wearing(), coarse
         # a fork of this process would wait for ever for the threads of OpenCV that it does not have
         cv2.setNumThreads(1)
         self.cache = FaceCache(cache or cache_folder(source) / "faces.sqlite")
 
     def __iter__(self):
-        for position, photo in self.source.walk(self._positions(), self.seed):
+        for position, photo in self.source.walk(self.positions(), self.seed):
             yield self._sample(position, photo)
-
-    _positions = UnpairedPhotos._positions
 
     def _sample(self, position, photo):
         rng = np.random.default_rng((self.seed, 2, position))
         loaded = max(self.resolution, round(self.resolution * self.load_scale))
-        if hasattr(self.source, "pair"):  # drawn faces, which are known with and without their covering
+        if self.source.draws_pairs:  # drawn faces, which are known with and without their covering
             pair = self.source.pair(position, self.seed)
             before, after, region = (
                 cv2.resize(picture, (loaded, loaded), interpolation=cv2.INTER_NEAREST) for picture in pair
@@ -109,12 +86,13 @@ class WornPairs(IterableDataset):
         pictures = {"unmasked": before[cut], "masked": after[cut], "region": region[cut]}
         if mirrored:
             pictures = {name: picture[:, ::-1] for name, picture in pictures.items()}
-        return {name: _tensor(picture) for name, picture in pictures.items()}
+        tensors = {name: to_tensor(np.ascontiguousarray(pictures[name])) for name in ("unmasked", "masked")}
+        return tensors | {"region": torch.from_numpy(np.ascontiguousarray(pictures["region"]))[None]}
 
     def _worn(self, position, pixels, loaded, rng):
         """The aligned face at ``loaded`` pixels without and with a mask, and the region."""
         found = self.cache.look(pixels)
-        if found is None and hasattr(self.source, "__len__"):
+        if found is None and self.source.size is not None:
             for other in range(position + STEP, position + STEP * (TRIES + 1), STEP):
                 pixels = np.asarray(next(self.source.walk([other], self.seed))[1])
                 found = self.cache.look(pixels)
@@ -141,7 +119,7 @@ def cache_folder(source):
         ``.maskhub`` in a source's own folder, where that may be written to, else
         ``~/.cache/maskhub`` (or ``XDG_CACHE_HOME``).
     """
-    folder = getattr(source, "folder", None)
+    folder = source.folder
     # root may write anywhere: a folder that nobody has the right to write to is to be left alone all the same
     if folder is not None and os.access(folder, os.W_OK) and Path(folder).stat().st_mode & 0o222:
         return Path(folder) / HIDDEN
@@ -259,10 +237,3 @@ def _coarsened(picture, side):
     """As it comes out where ``align.crop`` enlarges a face that is ``side`` pixels wide in its photo."""
     small = cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)
     return cv2.resize(small, picture.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-
-
-def _tensor(picture):
-    if picture.ndim == 2:
-        return torch.from_numpy(np.ascontiguousarray(picture))[None]
-    pixels = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)
-    return pixels.to(torch.float32).div_(127.5).sub_(1)

@@ -68,5 +68,3 @@ def result_names(names):
         targets[name] = target if target not in taken else free_name(f"{name}.png", taken)
         taken.add(targets[name])
     return targets
-
-

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from maskhub.data.folder import is_photo, list_files, no_photo
+from maskhub.data.hub_source import holds_pictures, picture_cell
 from maskhub.data.pixel_faces import PixelSource
 from maskhub.data.sources import HubSource, open_source
 from maskhub.data.tables import METADATA, plain_text, read_table
@@ -182,7 +183,7 @@ class FolderRows:
 
 
 class HubRows:
-    """The rows of a dataset on the Hub, streamed in their stored order.
+    """The rows of a streamed dataset in their stored order; iterating raises ``SourceError`` if there is none.
 
     Photos are named by their number and their own name, since a dataset may hold one name twice.
     """
@@ -191,40 +192,49 @@ class HubRows:
     others = ()
 
     def __init__(self, source):
-        from datasets import Audio, Image
+        from datasets import Audio, Image, Video
 
         self.source, self.spec = source, source.spec
-        # undecoded: a row passed over costs no more than its bytes
-        self._rows = source._open().decode(False)
+        # undecoded: a row that is skipped costs no more than its bytes
+        self._rows = source.open_stream().decode(False)
         self.features = dict(self._rows.features)
-        media = [name for name, kind in self.features.items() if isinstance(kind, (Audio, Image))]
-        self.left_out = [name for name in media if name != source.column]
+        media = {name for name, kind in self.features.items() if isinstance(kind, (Audio, Image, Video))}
+        media |= {name for name, kind in self.features.items() if holds_pictures(kind)}
+        self.left_out = sorted(media - {source.column})
         self.columns = [name for name in self.features if name not in media]
 
     def __iter__(self):
         rows = iter(self._rows)
         for index in itertools.count():
-            with self.source._hub_errors():
+            with self.source.errors():
                 try:
                     row = next(rows)
                 except StopIteration:
+                    if index == 0:
+                        raise SourceError(f"the dataset {self.spec} holds no photo.") from None
                     return
                 except ValueError as error:  # pyarrow's word for a broken file
-                    raise SourceError(f"a file of the Hub dataset {self.spec} is damaged: {error}") from error
-                cell = row[self.source.column] or {}
-                own = PurePosixPath((cell.get("path") or "").split("::")[0].replace("\\", "/")).name
-                photo = self._bytes(cell) if cell else b""
-                suffix = PurePosixPath(own).suffix.lower()
-                name = f"{index:08d}" + (f"-{own}" if suffix in PHOTO_SUFFIXES else _suffix(photo))
+                    raise SourceError(f"a file of the dataset {self.spec} is damaged: {error}") from error
+                cell = picture_cell(row[self.source.column])
+                photo = self.source.photo_bytes(cell) if cell else b""
+                name = f"{index:08d}{_own_name(cell or {}, photo)}"
                 yield Row(index, name, photo, {key: self._plain(key, row[key]) for key in self.columns})
-
-    def _bytes(self, cell):
-        return self.source._bytes(cell)
 
     def _plain(self, key, value):
         """Class labels by their names: a number says nothing once its list of names is gone."""
         names = getattr(self.features[key], "names", None)
-        return names[value] if names and isinstance(value, int) and value >= 0 else value
+        return names[value] if names and isinstance(value, int) and value >= 0 else plain_text(value)
+
+
+def _own_name(cell, photo):
+    """What follows a row's number in its name: the photo's own name, or a suffix by its content."""
+    own = PurePosixPath((cell.get("path") or "").split("::")[0].replace("\\", "/")).name
+    suffix = PurePosixPath(own).suffix
+    if not is_photo(own):
+        starts = ((b"\xff\xd8", ".jpg"), (b"\x89PNG", ".png"), (b"RIFF", ".webp"), (b"BM", ".bmp"))
+        return next((suffix for start, suffix in starts if photo.startswith(start)), ".png")
+    stem = "".join(letter for letter in own.removesuffix(suffix) if letter.isprintable())
+    return f"-{stem.encode()[:OWN_NAME].decode(errors='ignore')}{suffix}"
 
 
 @dataclass
@@ -271,10 +281,3 @@ def _regular(path):
 
 def _parent(name):
     return PurePosixPath(name).parent
-
-
-def _suffix(data):
-    for start, suffix in ((b"\xff\xd8", ".jpg"), (b"\x89PNG", ".png"), (b"RIFF", ".webp"), (b"BM", ".bmp")):
-        if data.startswith(start):
-            return suffix
-    return ".png"

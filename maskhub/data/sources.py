@@ -77,7 +77,7 @@ class FolderSource(PhotoSource):
         self.folder = Path(folder)
         self.spec = str(folder)
         photos = {name: path for name, path in list_files(self.folder).items() if is_photo(name)}
-        self.names = [name for name, path in photos.items() if not (holdout(path.name))]
+        self.names = [name for name, path in photos.items() if not (holdout and is_held_out(path.name))]
         self.paths = [photos[name] for name in self.names]
         self.size = len(self.paths)
         if not self.paths:

@@ -1,8 +1,8 @@
 """Tables of metadata: CSV and JSON lines, read whatever they hold, written so that a spreadsheet runs nothing.
 
-A text that begins with ``=``, ``+``, ``-``, ``@``, a tab or a carriage return is a formula to a spreadsheet, and formulas
-can start programs. In CSV such a cell gets an apostrophe before it, and such a file name ``./`` (the same file, for
-every loader); numbers stay as they are. JSON lines are written as they are: nothing opens them as a spreadsheet.
+A text that begins with ``=``, ``+``, ``-``, ``@``, a tab or a carriage return is a formula to a spreadsheet, and a
+formula can start programs. In CSV such a cell gets an apostrophe before it, and such a file name ``./`` (every loader
+finds the same file); numbers stay as they are. JSON lines are written as they are: nothing opens them as a spreadsheet.
 """
 
 import csv
@@ -10,9 +10,10 @@ import io
 import json
 import re
 
+from maskhub.data.folder import free_names
 from maskhub.errors import SourceError, first_line
 
-__all__ = ["METADATA", "csv_text", "is_number", "plain_text", "read_table", "table_text"]
+__all__ = ["METADATA", "csv_text", "is_number", "metadata_names", "plain_text", "read_table", "table_text"]
 
 METADATA = ("metadata.csv", "metadata.jsonl")
 """The names of an imagefolder's tables."""
@@ -48,6 +49,19 @@ def table_text(rows, suffix):
         return "".join(json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in map(_plain, rows))
     columns = list(dict.fromkeys(key for row in rows for key in row))
     return csv_text(columns, ([row.get(column) for column in columns] for row in rows))
+
+
+def metadata_names(columns, from_folder):
+    """The names that a source's columns get in an imagefolder's table: dict of old → new.
+
+    ``file_name`` is the table's own, ``image`` the loader's, and ``*_file_name`` names a further picture, which only a
+    folder that was loaded as an imagefolder before has.
+    """
+    names = free_names(columns, [FILE_NAME, "image"])
+    if from_folder:
+        return names
+    linked = {name: f"{new}_" for name, new in names.items() if new.endswith(("file_name", "file_names"))}
+    return names | linked
 
 
 def csv_text(columns, rows):

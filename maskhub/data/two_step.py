@@ -4,10 +4,10 @@ import cv2
 import numpy as np
 import torch
 from torch.nn import functional as F
-from torch.utils.data import IterableDataset
 
 from maskhub.data.paired import WornPairs
-from maskhub.data.unpaired import LOAD_SCALE, UnpairedPhotos
+from maskhub.data.positions import PositionDataset
+from maskhub.data.unpaired import UnpairedPhotos
 
 __all__ = ["WornAndMasked"]
 
@@ -23,8 +23,8 @@ EXPOSURE, BALANCE, CONTRAST = 0.15, 0.04, 0.12
 contrast."""
 
 
-class WornAndMasked(IterableDataset):
-    """Endless samples of the two domains, walked by position as :class:`~maskhub.data.unpaired.UnpairedPhotos` is.
+class WornAndMasked(PositionDataset):
+    """Endless samples of the two domains.
 
     Each is a dict of float32 tensors: ``worn``, a face with a mask by rule, 3×R×R in [-1, 1]; of it the ``region``,
     1×R×R in [0, 1], the ``distance`` of each pixel from the region in shares of the image's side, 1×R×R, and
@@ -32,7 +32,7 @@ class WornAndMasked(IterableDataset):
 
     Args:
         unmasked, masked: sources of :func:`maskhub.data.sources.open_source`; the masked photos are aligned crops.
-        resolution, seed, start, rank, world, batch_size, load_scale: as there.
+        resolution, seed, walk: as in :class:`~maskhub.data.positions.PositionDataset`.
         wearing: :class:`~maskhub.data.masked.Wearing`.
         cache: file of the :class:`~maskhub.data.paired.FaceCache`.
         coarse: as in :class:`~maskhub.data.paired.WornPairs`.
@@ -46,24 +46,21 @@ class WornAndMasked(IterableDataset):
         masked,
         resolution,
         seed,
-        start=0,
-        rank=0,
-        world=1,
-        batch_size=1,
-        load_scale=LOAD_SCALE,
+        *,
         wearing=None,
         cache=None,
         coarse=0.0,
         moved=0.0,
         recoloured=0.0,
+        **walk,
     ):
-        walk = {"start": start, "rank": rank, "world": world, "batch_size": batch_size, "load_scale": load_scale}
-        self.batch_size, self.seed, self.moved, self.recoloured = batch_size, seed, moved, recoloured
+        super().__init__(resolution, seed, **walk)
+        self.moved, self.recoloured = moved, recoloured
         self.worn = WornPairs(unmasked, resolution, seed, wearing=wearing, cache=cache, coarse=coarse, **walk)
         self.real = UnpairedPhotos({"masked": masked}, resolution, seed, **walk)
 
     def __iter__(self):
-        for position, worn, real in zip(self.worn._positions(), self.worn, self.real, strict=False):
+        for position, worn, real in zip(self.positions(), self.worn, self.real, strict=False):
             pictures = {
                 "unmasked": worn["unmasked"],
                 "worn": worn["masked"],

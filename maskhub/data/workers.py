@@ -1,7 +1,8 @@
 """Jobs spread over processes, so that one that kills its process costs that job alone.
 
-``multiprocessing.Pool`` waits for ever for a worker that the system killed, and ``concurrent.futures`` gives all up; a
-folder of a hundred thousand photos has one that is too large for the memory.
+A folder of a hundred thousand photos has one that is too large for the memory. ``multiprocessing.Pool`` waits for ever
+for a worker that the system killed; ``concurrent.futures`` and joblib's loky give up all jobs then, and do not say
+which one it was, nor whether its process was killed, crashed or could not even start.
 """
 
 import multiprocessing
@@ -12,10 +13,24 @@ from multiprocessing.connection import wait
 
 from maskhub.errors import ConfigError, MaskHubError
 
-__all__ = ["processors", "run_jobs"]
+__all__ = ["check_main_guard", "processors", "run_jobs"]
 
 TRIES = 2
 """How often a job is begun whose process ends under it: the first time another may have taken the memory."""
+
+
+UNGUARDED = 87
+"""Exit code of a worker that a script without a guard made run the script again."""
+READY = "ready"
+
+
+def check_main_guard():
+    """End a worker process that is about to run its parent's script again; call it before anything is written.
+
+    A worker imports the script that started it. Where the script works at import, so would each worker.
+    """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        os._exit(UNGUARDED)  # silently: the parent says it once
 
 
 def processors():
@@ -35,8 +50,9 @@ def run_jobs(work, jobs, workers=0):
         ``(job, result, None)``, or ``(job, None, reason)`` where it failed, as they are done, in no fixed order.
 
     Raises:
-        ConfigError: ``workers`` is negative.
+        ConfigError: ``workers`` is negative, or the script that calls lacks ``if __name__ == "__main__":``.
     """
+    check_main_guard()
     if workers < 0:
         raise ConfigError(f"the number of workers is {workers}; it must be 0 or more.")
     if workers == 0:
@@ -63,11 +79,18 @@ def run_jobs(work, jobs, workers=0):
             busy = {worker.pipe: worker for worker in crew if worker.job is not None}
             for pipe in wait(list(busy)) if busy else ():
                 worker = busy[pipe]
-                job, worker.job = worker.job, None
                 try:
-                    result, reason = pipe.recv()
+                    answer = pipe.recv()
+                    if answer == READY:
+                        worker.ready = True
+                        continue
+                    job, worker.job = worker.job, None
+                    result, reason = answer
                 except (EOFError, OSError):
+                    job, worker.job = worker.job, None
                     crew.remove(worker)
+                    if not worker.ready:
+                        worker.refuse_start()
                     if worker.tries < TRIES:
                         again.append((worker.tries, job))
                         worker.end()
@@ -91,12 +114,23 @@ class _Worker:
         with _no_interrupt():
             self.process.start()
         theirs.close()
-        self.job, self.tries = None, 0
+        self.job, self.tries, self.ready = None, 0, False
 
     def begin(self, job, tries):
         self.job, self.tries = job, tries
         with suppress(OSError):  # it died idle: reading from it says so
             self.pipe.send(job)
+
+    def refuse_start(self):
+        """Raise for a process that ended before it could begin: the next would too."""
+        how = self.end()
+        if self.process.exitcode == UNGUARDED:
+            raise ConfigError(
+                "this script starts worker processes, which import it: "
+                'put what it does under `if __name__ == "__main__":`, or set workers=0.'
+            )
+        if self.process.exitcode > 0:
+            raise ConfigError(f"a worker process {how} before it could start (its error is above): set workers=0.")
 
     def end(self, kill=False):
         """Wait for the process's end; returns how it ended."""
@@ -117,6 +151,7 @@ def _serve(pipe, work):
     cv2.setNumThreads(1)
     # Ctrl-C reaches the whole group; the parent ends the others between two photos
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    pipe.send(READY)
     while True:
         try:
             job = pipe.recv()

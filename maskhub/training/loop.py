@@ -78,7 +78,7 @@ class TrainingLoop:
             count = sum(parameter.numel() for parameter in network.parameters())
             yield f"{name}: {type(network).__name__}, {count:,} parameters"
         for name, source in self.sources.items():
-            size = f"{len(source):,} photos" if hasattr(source, "__len__") else "streamed"
+            size = source.describe()
             yield f"{name}: {source.spec}, {size}{', held-out tenth left out' if self.config.holdout else ''}"
         c = self.config
         stages = c.timeline()

@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader
 
 from maskhub.data.masked import Wearing
 from maskhub.data.paired import FaceCache, WornPairs, cache_folder
+from maskhub.data.source import PhotoSource
 from maskhub.data.sources import open_source
 from maskhub.errors import SourceError
 
@@ -95,7 +96,7 @@ def test_style_and_wrong_wearing(folder):
 def test_where_the_cache_lies(folder, monkeypatch, tmp_path):
     assert cache_folder(open_source(str(folder))) == folder / ".maskhub"
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert cache_folder(object()) == tmp_path / "maskhub"
+    assert cache_folder(PhotoSource()) == tmp_path / "maskhub"
 
 
 def test_a_cache_that_cannot_be_used(folder, tmp_path, astronaut):

@@ -114,7 +114,7 @@ def test_impossible_attributes_are_named():
 def test_a_source_is_walked_by_position():
     source = open_source("builtin:pixel-faces/light")
     seen = [photo.tobytes() for _, photo in source.walk(range(200), seed=3)]
-    assert len(source) == 100 and len(set(seen[:100])) == 100
+    assert source.size == 100 and len(set(seen[:100])) == 100
     assert [photo.tobytes() for _, photo in source.walk(range(150, 200), seed=3)] == seen[150:]
     assert seen[:100] != seen[100:]
 
@@ -147,7 +147,7 @@ def test_pairs_worn_and_given_come_from_it():
             changed = (pair["unmasked"] != pair["masked"]).any(0)
             assert 0.05 < changed.float().mean() < 0.4
             assert not (changed & (pair["region"][0] == 0)).any() if "region" in pair else True
-    with pytest.raises(SourceError, match="not the same faces"):
+    with pytest.raises(SourceError, match="has its pair: light-000"):
         GivenPairs(unmasked, open_source("builtin:pixel-faces/dark/mask"), 32, seed=0)
 
 

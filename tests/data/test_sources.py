@@ -62,7 +62,7 @@ def folder(tmp_path):
 
 def test_a_folder_is_walked_whole_each_pass_in_another_order(folder):
     source = open_source(str(folder))
-    assert len(source) == COUNT
+    assert source.size == COUNT
     seen = [number for _, number in numbers(source, range(3 * COUNT))]
     passes = [seen[start : start + COUNT] for start in range(0, 3 * COUNT, COUNT)]
     assert all(sorted(one) == list(range(COUNT)) for one in passes)

@@ -135,7 +135,7 @@ def finished_loop():
         unmasked="~/me/secret/portraits/", masked="alice/masked:train", output="out", seed=7, generator_width=4
     )
     sources = {
-        "unmasked": SimpleNamespace(spec="/home/me/secret/portraits"),
+        "unmasked": SimpleNamespace(spec="/home/me/secret/portraits", dataset=None),
         "masked": SimpleNamespace(spec="alice/masked:train", dataset="alice/masked"),
     }
 

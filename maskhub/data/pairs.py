@@ -1,0 +1,134 @@
+"""The rows of a paired data set: a photo or crop without and with its mask, the region, and all that is known of it."""
+
+import io
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from maskhub.data.folder import free_names
+from maskhub.data.masked import mask_faces, region_image
+from maskhub.faces import align
+from maskhub.faces.landmarks import moved_landmarks
+from maskhub.faces.photo import open_photo, split_alpha
+from maskhub.image_file import open_image
+from maskhub.provenance import RULE, Provenance, mark
+
+__all__ = ["make_pairs", "pair_features"]
+
+
+def pair_features(rows, crops=None):
+    """The columns of a paired dataset.
+
+    Returns:
+        ``datasets.Features``, and a dict from the source's column names to those that they get: a name that is taken
+        gets an underscore.
+    """
+    from datasets import Features, Image, List, Value
+
+    numbers = List(Value("float32"))
+    pairs = {"file_name": Value("string")}
+    pairs |= {"face": Value("int32")} if crops else {}
+    pairs |= {name: Image() for name in ("unmasked", "masked", "region")}
+    pairs |= {"boxes": List(numbers), "landmarks": List(List(numbers))}
+    pairs |= {name: List(Value("string")) for name in ("style", "colour", "worn")}
+    pairs |= {"pose": List(numbers)}
+    names = free_names(rows.columns, pairs)
+    return Features(pairs | {names[name]: _feature(rows, name) for name in rows.columns}), names
+
+
+def _feature(rows, name):
+    from datasets import ClassLabel, Value
+
+    if rows.folder is None:
+        kind = rows.features[name]
+        return Value("string") if isinstance(kind, ClassLabel) else kind
+    return Value(rows.kind_of(name))
+
+
+def make_pairs(wearing, crops, names, row):
+    """The pairs of one photo.
+
+    Args:
+        wearing: :class:`~maskhub.data.masked.Wearing`.
+        crops, names: as in :func:`pair_features`, which returns the names.
+        row: :class:`~maskhub.data.rows.Row`.
+
+    Returns:
+        the digest of the photo, and a list of rows of :func:`pair_features`.
+
+    Raises:
+        PhotoError: it can't be read. NoFaceError: no face.
+    """
+    digest = row.digest()
+    photo = open_photo(row.open())
+    pixels = np.asarray(split_alpha(photo)[0])
+    masked = mask_faces(pixels, wearing, row.name)
+    kept = {names[key]: value for key, value in row.columns.items()}
+    if crops is None:
+        about = _about(masked.faces, masked.landmarks)
+        pictures = {
+            "unmasked": _original(row, photo) or _png(Image.fromarray(pixels)),
+            "masked": _png(mark(Image.fromarray(masked.image), Provenance("mask", RULE))),
+            "region": _png(region_image(masked.region)),
+        }
+        return digest, [{"file_name": row.name, **_images(pictures, row.name), **about, **kept}]
+    pairs = []
+    for number, (face, marks) in enumerate(zip(masked.faces, masked.landmarks, strict=True)):
+        if face["worn"] != "unmasked":
+            matrix = align.alignment(masked.found[number], crops)
+            before, after = (align.crop(image, matrix, crops) for image in (pixels, masked.image))
+            region = align.crop(masked.region, matrix, crops)
+            # another rounding must not let a changed pixel lie at region 0
+            region = np.maximum(region, (before != after).any(2) / np.float32(255)).clip(0, 1)
+            pictures = {
+                "unmasked": _png(Image.fromarray(before)),
+                "masked": _png(mark(Image.fromarray(after), Provenance("mask", RULE))),
+                "region": _png(region_image(region)),
+            }
+            about = _about([_moved_face(face, masked.found[number], matrix)], [moved_landmarks(marks, matrix)])
+            pairs.append({"file_name": row.name, "face": number, **_images(pictures, row.name), **about, **kept})
+    return digest, pairs
+
+
+def _about(faces, marks):
+    return {
+        "boxes": [face["box"] for face in faces],
+        "landmarks": [mark.points.round(2).tolist() if mark is not None else [] for mark in marks],
+        "style": [face["style"] for face in faces],
+        "colour": [face["colour"] for face in faces],
+        "worn": [face["worn"] for face in faces],
+        "pose": [face["pose"] or [] for face in faces],
+    }
+
+
+def _images(pictures, name):
+    stem = name.replace("/", "_").rpartition(".")[0]
+    return {key: {"bytes": data, "path": f"{stem}-{key}.png"} for key, data in pictures.items()}
+
+
+def _original(row, photo):
+    """The photo's own bytes where they show just these pixels and tell nothing about its place and camera."""
+    with open_image(row.open()) as image:
+        plain = image.format in ("JPEG", "PNG") and image.mode == "RGB" and photo.mode == "RGB"
+        if not plain or image.info.get("exif") or getattr(image, "is_animated", False):
+            return None
+    return row.read()
+
+
+def _png(image):
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
+
+
+def _moved_face(face, found, matrix):
+    """The face's record with its box and the roll that is left in the crop."""
+    left, top, width, height = found.box
+    corners = np.array([[[left, top], [left + width, top], [left + width, top + height], [left, top + height]]])
+    moved = cv2.transform(corners.astype(np.float64), matrix)[0]
+    low, high = moved.min(0), moved.max(0)
+    yaw, pitch, roll = face["pose"]
+    turned = np.degrees(np.arctan2(matrix[1, 0], matrix[0, 0]))
+    box = [round(float(value), 2) for value in (*low, *(high - low))]
+    return face | {"box": box, "pose": [yaw, pitch, round((roll + turned + 180) % 360 - 180, 2)]}

@@ -1,0 +1,174 @@
+"""One parquet shard: written whole or not at all, with hashes that tell when a byte of it has changed.
+
+Each page carries a checksum that readers may verify, as :class:`~maskhub.data.hub_source.BuiltSource` does. The file's
+own metadata hold a note: how many rows, what failed, the hash of the photos, and the hash of all data in the file.
+"""
+
+import hashlib
+import io
+import json
+from contextlib import contextmanager
+from pathlib import Path
+
+from maskhub.errors import ConfigError, PhotoError
+from maskhub.files import written_file
+
+__all__ = ["SourceDigest", "open_shard", "read_note", "shard_path"]
+
+GROUP = 32
+"""Rows of a row group: what a reader holds in memory at once, and this writer too."""
+NOTE = b"maskhub"
+"""Key of the note in the parquet file's metadata."""
+TAIL = 8
+"""Bytes at the end of a parquet file: the footer's length, little-endian in four, and ``PAR1``."""
+
+
+def shard_path(output, rank, number):
+    """Where a shard lies."""
+    return Path(output) / "data" / f"train-{rank:04d}-{number:06d}.parquet"
+
+
+class SourceDigest:
+    """The hash of a shard's source rows: their names and contents, in their order."""
+
+    def __init__(self):
+        self._hash = hashlib.blake2b(digest_size=16)
+
+    def add(self, row, digest=None):
+        """Add a row, whose digest may be known already."""
+        if digest is None:
+            try:
+                digest = row.digest()
+            except PhotoError:
+                digest = "unreadable"
+        self._hash.update(f"{row.name}\0{digest}\n".encode())
+
+    def hexdigest(self):
+        return self._hash.hexdigest()
+
+
+@contextmanager
+def open_shard(path, features):
+    """Write a shard; it is there once the block ends without an error.
+
+    Yields:
+        :class:`_Writer`.
+
+    Raises:
+        WriteError: no room, no permission. PhotoError: a column changes its type.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with written_file(path) as temporary, _HashedFile(temporary) as file:
+        schema = features.arrow_schema
+        try:
+            with pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True) as parquet:
+                writer = _Writer(parquet, schema)
+                yield writer
+                writer.flush()
+                note = {"rows": writer.rows, "failures": writer.failures, "source": writer.source.hexdigest()}
+                note["sha256"] = file.sha256.hexdigest()
+                parquet.add_key_value_metadata({NOTE.decode(): json.dumps(note)})
+        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+            raise PhotoError(f"{path} could not be written: a column changes its type ({error}).") from error
+
+
+class _Writer:
+    """The rows of an open shard.
+
+    Attributes:
+        rows: how many were added.
+        failures: list of ``(name, reason)``, to be noted in the file.
+        source: :class:`SourceDigest` of the photos.
+    """
+
+    def __init__(self, parquet, schema):
+        self._parquet, self._schema, self._group = parquet, schema, []
+        self.rows, self.failures, self.source = 0, [], SourceDigest()
+
+    def add(self, pairs):
+        self._group += pairs
+        self.rows += len(pairs)
+        if len(self._group) >= GROUP:
+            self.flush()
+
+    def flush(self):
+        import pyarrow as pa
+
+        if self._group:
+            self._parquet.write_table(pa.Table.from_pylist(self._group, self._schema))
+            self._group = []
+
+
+class _HashedFile(io.RawIOBase):
+    """A file that is written from its start to its end, and the hash of what was written."""
+
+    def __init__(self, path):
+        self._file = open(path, "wb", buffering=0)  # noqa: SIM115 (closed by close)
+        self.sha256 = hashlib.sha256()
+
+    def writable(self):
+        return True
+
+    def write(self, data):
+        remaining = memoryview(data).cast("B")
+        self.sha256.update(remaining)
+        size = len(remaining)
+        while remaining:  # a raw write may be short
+            remaining = remaining[self._file.write(remaining) :]
+        return size
+
+    def tell(self):
+        return self._file.tell()
+
+    def close(self):
+        self._file.close()
+        super().close()
+
+
+def read_note(path, features=None):
+    """The note of a shard whose data are what was written, or None where there is no such shard.
+
+    Args:
+        path: of the shard.
+        features: ``datasets.Features`` that it must have; None only reads the note, and checks nothing.
+
+    Raises:
+        ConfigError: another file, or one that has changed.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if not path.exists():
+        return None
+    try:
+        with pq.ParquetFile(path) as file:
+            note, schema = json.loads(file.metadata.metadata[NOTE]), file.schema_arrow
+        wanted = features and features.arrow_schema
+        as_written = features is None or (
+            schema.equals(wanted)
+            and wanted.metadata.items() <= schema.metadata.items()
+            and _hash_of_data(path) == note["sha256"]
+        )
+    except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
+        raise ConfigError(f"{path} is no shard of `maskhub dataset build` ({error!r}): delete it.") from error
+    if not as_written:
+        raise ConfigError(f"{path} is damaged, its data are not what was written: delete it, and it is made again.")
+    return note
+
+
+def _hash_of_data(path):
+    """The SHA-256 of all that comes before the footer."""
+    sha256 = hashlib.sha256()
+    with open(path, "rb") as file:
+        end = file.seek(-TAIL, io.SEEK_END)
+        remaining = end - int.from_bytes(file.read(4), "little")
+        file.seek(0)
+        while remaining > 0:
+            data = file.read(min(remaining, 2**20))
+            if not data:
+                break
+            sha256.update(data)
+            remaining -= len(data)
+    return sha256.hexdigest()
