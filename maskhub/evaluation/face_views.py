@@ -73,6 +73,12 @@ class FaceViews:
         photos = [np.asarray(photo) for photo in photos]
         return [(photo, (detect(photo) or [face])[0]) for photo, (_, face) in zip(photos, masked, strict=True)]
 
+    def pictures(self, name, strip=False):
+        """A photo, the same masked and, with ``strip``, the same with the mask taken off, drawn again."""
+        pixels, _, marks = self.unmasked(name)
+        masked = self.masked(name, pixels, marks)
+        return [pixels, masked[0], *([self.stripped([masked])[0][0]] if strip else [])]
+
 
 @dataclass
 class Vectors:

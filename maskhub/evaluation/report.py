@@ -9,8 +9,6 @@ The JSON file has the same fields. Thumbnails lie beside it in ``<name>-pictures
 """
 
 import base64
-import csv
-import io
 import json
 import math
 import re
@@ -19,6 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 import maskhub
+from maskhub.data.tables import table_text
 from maskhub.errors import SourceError
 from maskhub.files import remove_folder, write_file, written_folder
 
@@ -185,7 +184,7 @@ class Report:
         elif folder.exists():
             remove_folder(folder)
         if self.table:
-            write_file(path.with_suffix(".csv"), _csv(self.table))
+            write_file(path.with_suffix(".csv"), table_text(self.table, ".csv"))
         write_file(path, json.dumps(data, indent=1, ensure_ascii=False) + "\n")
 
     @classmethod
@@ -279,16 +278,6 @@ def _upgraded(data):
         "photos": ", ".join(photos) if isinstance(photos, list) else photos,
         "n": next((count for count in counts if count is not None), None),
     }
-
-
-def _csv(rows):
-    text = io.StringIO()
-    table = csv.DictWriter(
-        text, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n", restval=""
-    )
-    table.writeheader()
-    table.writerows(rows)
-    return text.getvalue()
 
 
 def _plain(value):

@@ -106,8 +106,8 @@ def test_what_an_approach_needs(folder, tmp_path, tiny_pipeline):
         measure(folder, tmp_path)
     with pytest.raises(ConfigError, match="the approach is 'magic': approaches are baseline, projection, strip, p"):
         measure(folder, tmp_path, approaches=["magic"])
-    with pytest.raises(ConfigError, match="no encoder is given"):
-        measure_options(Options(folder=folder, encoders=()))
+    with pytest.raises(ConfigError, match="no face encoder 'eyes'"):
+        measure_options(Options(folder=folder, encoders="eyes"))
     one = [IdentityPair(p.first, p.second, p.same, 1) for p in read_pairs(folder)]
     with pytest.raises(ConfigError, match="bias projection needs pairs of at least two folds"):
         measure_recognition(

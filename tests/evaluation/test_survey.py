@@ -81,7 +81,7 @@ def test_the_report_and_its_table(tmp_path):
     measure(Options(database=survey.path)).save(tmp_path / "new" / "s.json")
     rows = list(csv.DictReader((tmp_path / "new" / "s.csv").open()))
     assert len(rows) == 6 and {*rows[0]} == {*COLUMNS}
-    assert rows[2]["model"] == "=cmd, quoted" and rows[2]["direction"] == "mask" and rows[2]["seed"] == "7"
+    assert rows[2]["model"] == "'=cmd, quoted" and rows[2]["direction"] == "mask" and rows[2]["seed"] == "7"
     report = Report.load(tmp_path / "new" / "s.json")
     assert report.rows[""]["fooled"].value == 1 and any("only 1 rounds" in line for line in report.warnings)
 

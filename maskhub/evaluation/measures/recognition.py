@@ -15,6 +15,9 @@ In each pair the second photo wears a mask. For each encoder there are five rows
 
 A photo without a face, on which no mask can be put or whose face is no longer found with the mask on, leaves the
 comparison in *all* rows, and is listed: all rows are of the same pairs.
+
+The protocol of table 3 of the first paper, in which each photo meets itself masked, is in
+:mod:`maskhub.evaluation.self_pairs`.
 """
 
 from pathlib import Path
@@ -32,6 +35,7 @@ from maskhub.evaluation.groups import by_group, check_columns
 from maskhub.evaluation.identity_pairs import read_pairs, some_pairs
 from maskhub.evaluation.options import Model, ModelOptions, Names
 from maskhub.evaluation.report import Curve, Item, Report
+from maskhub.evaluation.self_pairs import Photos, measure_self_pairs
 from maskhub.evaluation.trained_against import refuse_trained_against
 from maskhub.evaluation.verification import FARS, mask_directions, project_out, verification_figures
 from maskhub.options import Count, Positive
@@ -52,26 +56,40 @@ STRIPPED = {"strip", "pooled"}
 ABOUT = "Whether people are still told apart with a mask on, and with the mask taken off again."
 
 
-class Options(ModelOptions):
-    """Verify people on pairs of photos: unmasked, masked, with the mask's bias projected out, with the mask taken off.
+DEFAULTS = {
+    "pairs": {"encoders": ("vgg19", "mobilefacenet", "dlib"), "approaches": APPROACHES, "masks": "rule"},
+    "table-3": {"encoders": ("inception", "vgg19"), "approaches": APPROACHES[:3], "masks": "model"},
+}
+"""What each protocol takes where an option is not given."""
 
-    Faces and vectors are kept in a cache, so that the next model costs only its own part.
+
+class Options(ModelOptions):
+    """Verify people on photos: unmasked, masked, with the mask's bias projected out, with the mask taken off.
+
+    By listed pairs of photos, or as in table 3 of Mumford, 2021: each photo against itself masked by the model and
+    against the other ones masked. Faces and vectors of pairs are kept in a cache, so that the next model costs only
+    its own part.
     """
 
     folder: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="FOLDER")]]
-    """Of the photos, with pairs.csv: fold,first,second,same (see docs/evaluate.md)."""
+    """Of the photos; for pairs with pairs.csv: fold,first,second,same (see docs/evaluate.md)."""
+    protocol: Literal["pairs", "table-3"] = "pairs"
+    """Which comparison."""
+    held_out: bool = False
+    """With --protocol table-3, only the tenth of the photos that is never trained on."""
     pairs: Annotated[Path | None, tyro.conf.arg(metavar="FILE.csv")] = None
     """Another list of pairs."""
     count: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
-    """At most so many pairs, as many of each fold and kind; all if not given."""
-    encoders: Names = ("vgg19", "mobilefacenet", "dlib")
-    """Of vgg19, mobilefacenet, dlib, inception; never one that the model was trained against."""
-    approaches: Names = APPROACHES
-    """Of baseline, projection, strip, pooled (masked and stripped together)."""
+    """At most so many pairs, as many of each fold and kind, or with table-3 photos; all if not given."""
+    encoders: Names = ()
+    """Of vgg19, mobilefacenet, dlib (the default for pairs), inception (with vgg19 the default for table-3); never one
+    that the model was trained against."""
+    approaches: Names = ()
+    """Of baseline, projection, strip and, for pairs, pooled (masked and stripped together); all if not given."""
     model: Model = None
     """Pipeline folder or Hub id, whose unmasker strips; the bundled checkpoint if not given."""
-    masks: Literal["rule", "model"] = "rule"
-    """Who puts masks on: our rules, or the pipeline's masker."""
+    masks: Literal["rule", "model"] | None = None
+    """Who puts masks on: our rules (the default for pairs), or the pipeline's masker (for table-3)."""
     style: str = "random"
     """Of masks by rule: surgical, kn95, cup, cloth, patterned, neoprene, or random."""
     directions: Positive = 1
@@ -91,19 +109,22 @@ def measure(options):
         ConfigError: an unknown encoder, one that the model was trained against, and as :func:`measure_recognition`.
         SourceError: the pairs can't be read. CheckpointError: weights are missing.
     """
-    if not options.encoders:
-        raise ConfigError("no encoder is given: choose of vgg19, mobilefacenet, dlib, inception.")
-    pairs = some_pairs(read_pairs(options.folder, options.pairs), options.count, options.seed)
-    encoders = [find_encoder(name, options.weights_dir) for name in options.encoders]
+    defaults = DEFAULTS[options.protocol]
+    chosen = {name: getattr(options, name) or value for name, value in defaults.items()}
+    encoders = [find_encoder(name, options.weights_dir) for name in chosen["encoders"]]
     pipeline = None
-    if not STRIPPED.isdisjoint(options.approaches) or options.masks == "model":
-        refuse_trained_against(options.model, options.encoders)
+    if not STRIPPED.isdisjoint(chosen["approaches"]) or chosen["masks"] == "model":
+        refuse_trained_against(options.model, chosen["encoders"])
         pipeline = load_pipeline(options.model, options.device)
-    report = measure_recognition(
-        options.folder, pairs, encoders, pipeline, approaches=options.approaches, masks=options.masks,
-        style=options.style, directions=options.directions, groups=options.groups, resamples=options.resamples,
-        seed=options.seed,
-    )  # fmt: skip
+    names = ("style", "groups", "resamples", "seed")
+    arguments = chosen | {name: getattr(options, name) for name in names} | {"encoders": encoders}
+    if options.protocol == "table-3":
+        photos = Photos.of(options.folder, options.held_out, options.count)
+        report = measure_self_pairs(photos, pipeline=pipeline, **arguments)
+    else:
+        pairs = some_pairs(read_pairs(options.folder, options.pairs), options.count, options.seed)
+        arguments["directions"] = options.directions
+        report = measure_recognition(options.folder, pairs, pipeline=pipeline, **arguments)
     report.settings |= {"model": options.model or "bundled"} if pipeline is not None else {}
     return report
 
@@ -112,7 +133,7 @@ def measure_recognition(
     folder, pairs, encoders, pipeline=None, *, approaches=APPROACHES, masks="rule", style="random", directions=1,
     groups=(), resamples=500, seed=0, cache=None, progress=True,
 ):  # fmt: skip
-    """Measure the table.
+    """Measure listed pairs.
 
     Args:
         folder: of the photos.
@@ -258,10 +279,6 @@ def _galleries(views, pairs, scores, same, encoders, approaches):
     order = [number for number in np.argsort(row, kind="stable") if same[number]]
     for number in dict.fromkeys([*order[: gallery.keep], *order[-gallery.keep :]]):
         pair = pairs[number]
-        pixels, _, marks = views.unmasked(pair.second)
-        masked = views.masked(pair.second, pixels, marks)
-        pictures = [views.unmasked(pair.first)[0], pixels, masked[0]]
-        if approach in STRIPPED:
-            pictures.append(views.stripped([masked])[0][0])
+        pictures = [views.unmasked(pair.first)[0], *views.pictures(pair.second, approach in STRIPPED)]
         gallery.add(f"{pair.first} | {pair.second}", float(row[number]), pictures)
     return gallery.galleries()
