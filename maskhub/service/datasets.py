@@ -12,16 +12,16 @@ import io
 import os
 import shutil
 import time
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-
-from PIL import Image
 
 from maskhub.data.pixel_faces import PixelFace, pixel_faces
 from maskhub.data.rows import FolderRows
 from maskhub.errors import ConfigError, SourceError
 from maskhub.faces.photo import open_photo, split_alpha
-from maskhub.service.home import OwnerError, check_dataset_name, owner_of, read_json, write_json, write_text
+from maskhub.files import remove_folder, settle_folder, sweep, write_file, written_folder
+from maskhub.service.home import OwnerError, check_dataset_name, owner_of, read_json, write_json
 
 __all__ = ["BUILT_IN", "SPLITS", "Dataset", "Datasets", "Face", "attribute_choices"]
 
@@ -185,7 +185,7 @@ class Datasets:
         return dataset
 
     def take(self, name, staged, key):
-        """Move pictures into a dataset, all at once.
+        """Move pictures into a dataset, all of them or none.
 
         Args:
             name: of the dataset; made where it is missing.
@@ -197,26 +197,43 @@ class Datasets:
 
         Raises:
             ConfigError: an impossible name, or a dataset that a job is reading. OwnerError: it is somebody else's.
+            WriteError: no room. The dataset is as it was.
         """
         name = check_dataset_name(name)
         with self.home.lock():
-            if self.check_owner(name, key) and self._jobs_on(name, ("running",)):
+            there = self.check_owner(name, key)
+            if there and self._jobs_on(name, ("running",)):
                 raise ConfigError(f"a job is training on {name} just now: add to it when that is done, or cancel it.")
-            folder = self.home.datasets / name
-            for split, pictures in staged.items():
-                if not pictures:
-                    continue
-                (folder / split).mkdir(parents=True, exist_ok=True)
-                known = {face.name: face.columns for face in self._brought(name, split)}
-                for path, wished, columns in pictures:
-                    free = _free(wished, known)
-                    os.replace(path, folder / split / free)
-                    known[free] = columns
-                write_text(folder / split / "metadata.csv", _table(known))
-            if not (folder / FACTS).is_file():
-                write_json(folder / FACTS, {"owner": owner_of(key), "created": round(time.time())})
-            write_text(folder / "README.md", _card(self._entry(folder)))
+            facts = there.facts if there else {"owner": owner_of(key), "created": round(time.time())}
+            with written_folder(self.home.datasets / name) as folder:
+                if there:
+                    shutil.copytree(there.folder, folder, dirs_exist_ok=True, copy_function=_link)
+                for split, pictures in staged.items():
+                    if pictures:
+                        self._add(folder / split, self._brought(name, split) if there else [], pictures)
+                # the name tells settle() where a folder belongs that was found between two renames
+                write_json(folder / FACTS, facts | {"name": name})
+                write_file(folder / "README.md", _card(replace(self._entry(folder), name=name)))
         return sum(map(len, staged.values()))
+
+    def _add(self, folder, faces, pictures):
+        """Move pictures into the folder of a split that has these faces already."""
+        folder.mkdir(exist_ok=True)
+        known = {face.name: face.columns for face in faces}
+        for path, wished, columns in pictures:
+            free = _free(wished, known)
+            os.replace(path, folder / free)
+            known[free] = columns
+        write_file(folder / "metadata.csv", _table(known))
+
+    def settle(self):
+        """Finish what killed processes left: replaced datasets return, half-written and half-deleted ones go."""
+        with self.home.lock():
+            hidden = [read_json(folder / FACTS) or {} for folder in self.home.datasets.glob(".*")]
+            for name in {*(facts["name"] for facts in hidden if "name" in facts), *(d.name for d in self.list())}:
+                with suppress(ConfigError):  # a folder copied in by hand, of a name that the app itself never gives
+                    settle_folder(self.home.datasets / check_dataset_name(name))
+            sweep(self.home.root)
 
     def remove(self, name, key):
         """Delete a dataset of one's own.
@@ -230,10 +247,7 @@ class Datasets:
                 raise OwnerError(f"the dataset {name} was brought by somebody else, or from another browser.")
             if self._jobs_on(dataset.name, ("running", "queued")):
                 raise ConfigError(f"a job needs {name}: cancel it first.")
-            away = self.home.datasets / f".{dataset.name}.removed"
-            shutil.rmtree(away, ignore_errors=True)
-            os.rename(dataset.folder, away)
-        shutil.rmtree(away, ignore_errors=True)
+            remove_folder(dataset.folder)
 
     def bytes(self):
         """What all datasets fill of the disk."""
@@ -267,6 +281,15 @@ def _free(name, taken):
     return name
 
 
+def _link(source, target):
+    """A second name for a file that nobody changes, or a copy where the disk knows no links."""
+    if Path(source).suffix == ".png":
+        with suppress(OSError):
+            os.link(source, target)
+            return
+    shutil.copy2(source, target)
+
+
 def _table(known):
     names = list(dict.fromkeys(key for columns in known.values() for key in columns))
     text = io.StringIO()
@@ -289,12 +312,3 @@ tags: [maskhub, faces]
 Pictures of faces brought to maskhub's app: {splits}. `metadata.csv` has what is known of each. They were decoded and
 written anew as PNG, at most 512 pixels a side, without the camera's tags.
 """
-
-
-def thumbnail(image, side=160):
-    """A picture for a gallery: small ones as they are, large ones scaled down."""
-    if max(image.size) <= side:
-        return image
-    small = image.copy()
-    small.thumbnail((side, side), Image.Resampling.LANCZOS)
-    return small

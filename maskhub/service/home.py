@@ -11,18 +11,19 @@ key may change or delete it through the app.
 
 import hashlib
 import json
-import os
 import re
 import secrets
-from contextlib import contextmanager
+import shutil
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from maskhub.errors import ConfigError
+from maskhub.errors import ConfigError, WriteError
+from maskhub.files import write_file
 from maskhub.home import home_folder
 
-__all__ = ["Home", "OwnerError", "check_dataset_name", "held", "owner_of", "read_json", "write_json"]
+__all__ = ["Home", "OwnerError", "check_dataset_name", "held", "owner_of", "process_folder", "read_json", "write_json"]
 
 WAIT = 30
 """Seconds that one writer waits for another."""
@@ -72,13 +73,10 @@ class Home:
         """Be the only one who writes, of all threads and processes that use this folder.
 
         Raises:
-            ConfigError: another writer takes too long.
+            ConfigError: another writer takes too long. WriteError: the folder can't be written.
         """
-        try:
-            with FileLock(self.root / ".lock", timeout=WAIT):
-                yield
-        except Timeout as error:
-            raise ConfigError("too much is being written just now: try again in a minute.") from error
+        with _locked(self.root / ".lock", WAIT):
+            yield
 
 
 def check_dataset_name(name):
@@ -111,22 +109,8 @@ def read_json(path):
 
 
 def write_json(path, record):
-    """Write aside, then rename: a reader sees the old object or the new one."""
-    write_text(path, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
-
-
-def write_text(path, text):
-    """As :func:`write_json`, for any text; several may do so at once."""
-    path = Path(path)
-    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        with open(aside, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
+    """Write a JSON object whole or not at all."""
+    write_file(path, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
 
 
 def held(path):
@@ -139,3 +123,66 @@ def held(path):
             return False
     except Timeout:
         return True
+
+
+@contextmanager
+def process_folder(parent, prefix):
+    """A new folder that is deleted at the end of the block, or by the next call where its process was killed.
+
+    A lock file beside the folder, held as long as it lives, tells the living from the dead.
+
+    Args:
+        parent: where it is made. prefix: of its name.
+
+    Raises:
+        WriteError: it can't be made.
+    """
+    parent = Path(parent)
+    _sweep_dead(parent, prefix)
+    folder = parent / f"{prefix}{secrets.token_hex(8)}"
+    lock = _lock_of(folder)
+    with _locked(lock, WAIT):
+        try:
+            with _write_errors(folder):
+                folder.mkdir(mode=0o700)
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            with suppress(OSError):
+                lock.unlink()
+
+
+@contextmanager
+def _locked(path, wait):
+    lock = FileLock(path, timeout=wait)
+    try:
+        with _write_errors(path):
+            lock.acquire()
+    except Timeout as error:
+        raise ConfigError("too much is being written just now: try again in a minute.") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _write_errors(path):
+    try:
+        yield
+    except Timeout:  # an OSError of its own kind
+        raise
+    except OSError as error:
+        raise WriteError(f"{path} could not be written: {error.strerror or error}.") from error
+
+
+def _sweep_dead(parent, prefix):
+    for folder in parent.glob(f"{prefix}*"):
+        with suppress(OSError):  # somebody else's, or gone meanwhile
+            if folder.is_dir() and not folder.is_symlink() and not held(_lock_of(folder)):
+                shutil.rmtree(folder, ignore_errors=True)
+                _lock_of(folder).unlink(missing_ok=True)
+
+
+def _lock_of(folder):
+    return folder.with_name(f"{folder.name}.lock")

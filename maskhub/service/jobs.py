@@ -12,7 +12,6 @@ a model of the registry.
 import os
 import re
 import secrets
-import shutil
 import time
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -21,10 +20,11 @@ import yaml
 
 from maskhub.data.labelled import parse_attributes
 from maskhub.errors import ConfigError, MaskHubError
+from maskhub.files import remove_folder, write_file, written_folder
 from maskhub.pipelines.model_registry import ModelRegistry
 from maskhub.pipelines.reimaging import check_name
 from maskhub.service.datasets import BUILT_IN, Datasets
-from maskhub.service.home import OwnerError, owner_of, read_json, write_json, write_text
+from maskhub.service.home import OwnerError, owner_of, read_json, write_json
 from maskhub.service.webhook import check_webhook
 from maskhub.training.curves import read_metrics
 from maskhub.training.small import read_status
@@ -207,11 +207,9 @@ class Jobs:
             recipe["attributes"] = [f"{key}={value}" for key, value in attributes.items()]
             if request.init_from:
                 recipe["init_from"] = str(self.models.get(request.init_from).path)
-            aside = self.home.jobs / f".{job.id}"
-            aside.mkdir()
-            write_text(aside / "recipe.yaml", yaml.safe_dump(recipe, sort_keys=False))
-            write_json(aside / "job.json", asdict(job))
-            aside.rename(self.folder(job.id))
+            with written_folder(self.folder(job.id)) as folder:
+                write_file(folder / "recipe.yaml", yaml.safe_dump(recipe, sort_keys=False))
+                write_json(folder / "job.json", asdict(job))
         return job
 
     def cancel(self, id, key):
@@ -236,7 +234,7 @@ class Jobs:
         with self.home.lock():
             if self._own(id, key).active:
                 raise ConfigError("this job is not over: cancel it first.")
-            shutil.rmtree(self.folder(id), ignore_errors=True)
+            remove_folder(self.folder(id))
 
     def remove_model(self, name, key):
         """Delete a model of one's own.

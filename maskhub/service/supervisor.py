@@ -61,7 +61,12 @@ class Supervisor:
         self._lock = FileLock(jobs.home.root / ".supervisor", timeout=0, thread_local=False)
 
     def start(self):
-        """Look after the jobs in a background thread."""
+        """Look after the jobs in a background thread.
+
+        Raises:
+            ConfigError: another process has been writing to the home for too long.
+        """
+        self.jobs.datasets.settle()
         self._thread = threading.Thread(target=self._run, name="maskhub-supervisor", daemon=True)
         self._thread.start()
         return self

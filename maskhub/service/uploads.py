@@ -13,7 +13,6 @@ import io
 import json
 import re
 import secrets
-import shutil
 import stat
 import unicodedata
 import zipfile
@@ -23,11 +22,12 @@ from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
-from maskhub.errors import ConfigError, MaskHubError, PhotoError
+from maskhub.errors import ConfigError, MaskHubError, PhotoError, WriteError, first_line
 from maskhub.faces.photo import PHOTO_SUFFIXES, open_photo, split_alpha
+from maskhub.files import prepare_file
 from maskhub.image_file import open_image
 from maskhub.service.datasets import SPLITS, Datasets
-from maskhub.service.home import check_dataset_name
+from maskhub.service.home import check_dataset_name, process_folder
 
 __all__ = ["Limits", "Report", "receive"]
 
@@ -59,6 +59,11 @@ class Limits:
     columns: int = 40
     cell: int = 100
     """Columns of the metadata, and letters of one value."""
+    line: int = 2**16
+    text: int = 4 * MB
+    """Letters of one line of metadata, and of all metadata of an upload: as objects they take twenty times as much."""
+    directory: int = MB
+    """The table of contents of a zip."""
 
 
 @dataclass
@@ -90,7 +95,7 @@ def receive(home, files, dataset, split="train", attributes=None, key="", limits
 
     Raises:
         ConfigError: an impossible name, split or attribute, too many files, or no room. OwnerError: the dataset is
-            somebody else's. In both cases nothing was added.
+            somebody else's. WriteError: the disk is full. In all of these cases nothing was added.
     """
     limits, datasets, name = limits or Limits(), Datasets(home), check_dataset_name(dataset)
     if split not in SPLITS:
@@ -104,7 +109,8 @@ def receive(home, files, dataset, split="train", attributes=None, key="", limits
         raise ConfigError("there is no more room for pictures here: delete a dataset first.")
     upload = _Upload(limits, split, _columns(attributes or {}, limits, "an attribute"))
     upload.room = limits.dataset - (sum(there.counts.values()) if there else 0)
-    with _staging(home) as folder:
+    # on the disk of the datasets, so that files can be moved
+    with process_folder(home.root, ".incoming-") as folder:
         upload.folder = folder
         upload.loose([Path(path) for path in files])
         if any(upload.staged.values()):
@@ -113,30 +119,18 @@ def receive(home, files, dataset, split="train", attributes=None, key="", limits
     return upload.report
 
 
-@contextmanager
-def _staging(home):
-    """A folder on the disk of the datasets, so that files can be moved; gone afterwards."""
-    folder = home.root / f".incoming-{secrets.token_hex(8)}"
-    folder.mkdir()
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
 class _Upload:
     def __init__(self, limits, split, attributes):
         self.limits, self.split, self.attributes = limits, split, attributes
         self.report, self.staged = Report(), {part: [] for part in SPLITS}
-        self.folder, self.room = None, 0
+        self.folder, self.room, self.text = None, 0, 0
 
     def loose(self, paths):
         tables = {}
         for path in paths:
             if path.name in METADATA:
-                with self._refusing(path.name):
-                    self._size(path.name, path.stat().st_size)
-                    tables |= self._metadata(path.name, path.read_bytes())
+                with self._refusing(path.name), open(path, "rb") as file:
+                    tables |= self._metadata(path.name, file)
         for path in paths:
             with self._refusing(path.name):
                 if path.name in METADATA:
@@ -150,11 +144,16 @@ class _Upload:
     # ---- zips -----------------------------------------------------------------------------------------------------
 
     def _zip(self, path):
-        try:
-            with zipfile.ZipFile(path) as archive:
+        with _ZipSource(path, self.limits.directory) as file:
+            try:
+                archive = zipfile.ZipFile(file)
+            except MaskHubError:
+                raise
+            except Exception as error:  # fields that lie lead to errors of many kinds
+                raise PhotoError(f"{path.name} is no zip that can be read ({error}).") from error
+            file.most = None
+            with archive:
                 self._entries(path.name, archive)
-        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-            raise PhotoError(f"{path.name} is no zip that can be read ({error}).") from error
 
     def _entries(self, name, archive):
         entries = [entry for entry in archive.infolist() if not entry.is_dir() and not _noise(entry.filename)]
@@ -170,7 +169,8 @@ class _Upload:
             with self._refusing(_shown(entry.filename)):
                 self._check_entry(entry)
                 if PurePosixPath(entry.filename).name in METADATA:
-                    found = self._metadata(entry.filename, self._read(archive, entry))
+                    with archive.open(entry) as file:
+                        found = self._metadata(entry.filename, file)
                     home = PurePosixPath(entry.filename).parent
                     tables |= {str(home / file): columns for file, columns in found.items()}
                 else:
@@ -223,29 +223,41 @@ class _Upload:
         columns = self.attributes | columns
         # a face's own column says it as well as a folder does
         split = columns["split"] if columns.get("split") in SPLITS else split
-        path = self.folder / f"{secrets.token_hex(8)}.png"
-        image.save(path, optimize=False)
+        encoded = io.BytesIO()
+        image.save(encoded, "PNG")
+        made = prepare_file(self.folder / f"{secrets.token_hex(8)}.png", encoded.getbuffer())
         kept = {key: value for key, value in columns.items() if key != "split"}
-        self.staged[split].append((path, _file_name(name), kept))
+        self.staged[split].append((made.temporary, _file_name(name), kept))
 
-    def _metadata(self, name, data):
-        """File name → columns."""
-        try:
-            text = data.decode("utf-8-sig")
-            if name.endswith(".csv"):
-                rows = list(csv.DictReader(io.StringIO(text, newline="")))
-            else:
-                rows = [json.loads(line) for line in text.splitlines() if line.strip()]
-            rows = [{key: value for key, value in row.items() if key is not None} for row in rows]
-        except (ValueError, csv.Error, AttributeError) as error:
-            raise PhotoError(f"it can't be read as metadata ({error}).") from error
-        if not rows or "file_name" not in rows[0]:
-            raise PhotoError("it has no column file_name.")
+    def _metadata(self, name, file):
+        """File name → columns, read line by line."""
+        lines = self._lines(io.TextIOWrapper(file, "utf-8-sig", newline=""))
         tables = {}
-        for row in rows:
-            file = str(PurePosixPath(str(row.pop("file_name", "")).replace("\\", "/")))
-            tables[file] = _columns(row, self.limits, "a column")
+        try:
+            rows = (
+                csv.DictReader(lines) if name.endswith(".csv") else (json.loads(line) for line in lines if line.strip())
+            )
+            for row in rows:
+                if "file_name" not in row:
+                    raise PhotoError("it has no column file_name.")
+                file_name = str(PurePosixPath(str(row.pop("file_name")).replace("\\", "/")))
+                # values beyond the last column have no name
+                tables[file_name] = _columns({k: v for k, v in row.items() if k is not None}, self.limits, "a column")
+        except (ValueError, csv.Error, TypeError, AttributeError, RecursionError) as error:
+            raise PhotoError(f"it can't be read as metadata ({error}).") from error
+        if not tables:
+            raise PhotoError("it has no rows.")
         return tables
+
+    def _lines(self, file):
+        """The lines of a text file within the limits of one line and of an upload's whole metadata."""
+        while line := file.readline(self.limits.line + 1):
+            self.text += len(line)
+            if len(line) > self.limits.line:
+                raise PhotoError(f"a line of it is longer than {self.limits.line // 1024} KB.")
+            if self.text > self.limits.text:
+                raise PhotoError(f"it is too long: at most {self.limits.text // MB} MB of metadata are taken at once.")
+            yield line
 
     def _size(self, name, size):
         if size > self.limits.file:
@@ -255,10 +267,29 @@ class _Upload:
     def _refusing(self, name):
         try:
             yield
+        except WriteError:  # no room: the other files fare no better
+            raise
         except MaskHubError as error:
             self.report.refused.append((_shown(name), str(error)))
-        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError, EOFError) as error:
-            self.report.refused.append((_shown(name), f"it is damaged ({error})."))
+        except Exception as error:  # zlib.error, lzma.LZMAError, struct.error, ...: decoders raise whatever they like
+            self.report.refused.append((_shown(name), f"it is damaged ({first_line(error)})."))
+
+
+class _ZipSource(io.FileIO):
+    """A zip's file that reads no more than ``most`` bytes at once, while that is set.
+
+    ``zipfile`` reads a table of contents whole and makes an object of each entry: 20 MB of it are a gigabyte.
+    """
+
+    def __init__(self, path, most):
+        super().__init__(path)
+        self.most, self.size = most, Path(path).stat().st_size
+
+    def read(self, size=-1):
+        left = self.size - self.tell()
+        if self.most is not None and (left if size < 0 else min(size, left)) > self.most:
+            raise PhotoError("it holds too many files.")
+        return super().read(size)
 
 
 def _decoded(data, limits):

@@ -13,12 +13,19 @@ import httpx
 
 from maskhub.errors import ConfigError, first_line
 
-__all__ = ["check_webhook", "post"]
+__all__ = ["check_webhook", "is_public", "post"]
 
 TIMEOUT = 5.0
 """Seconds for each step of a request."""
 PRIVATE = "MASKHUB_WEBHOOK_PRIVATE"
 """Set to 1 where webhooks may go to this machine and its network: at home, not on a public Space."""
+
+
+RELAY = ipaddress.ip_network("192.88.99.0/24")  # 6to4, RFC 7526
+UNICAST = ipaddress.ip_network("2000::/3")
+SPECIAL = [ipaddress.ip_network(text) for text in ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20")]
+"""What IANA lists within 2000::/3: protocol assignments with Teredo, documentation, 6to4. Python's ``is_global`` lacks
+some of them before 3.12.4."""
 
 
 def check_webhook(address):
@@ -71,9 +78,18 @@ def _public_address(url):
         raise ConfigError(f"the webhook's computer {url.host} can't be found.") from error
     allowed = os.environ.get(PRIVATE) == "1"
     addresses = sorted(found, key=lambda text: ":" in text)
-    for text in addresses:
-        address = ipaddress.ip_address(text.split("%")[0])
-        address = getattr(address, "ipv4_mapped", None) or address
-        if not allowed and (not address.is_global or address.is_multicast):
-            raise ConfigError(f"the webhook's computer {url.host} is not a public one.")
+    if not allowed and not all(is_public(text) for text in addresses):
+        raise ConfigError(f"the webhook's computer {url.host} is not a public one.")
     return addresses[0]
+
+
+def is_public(text):
+    """Whether an IP address belongs to one computer on the public Internet.
+
+    IPv6 addresses count only within the global unicast block, without its special-purpose parts. So nothing that holds
+    an IPv4 address (mapped, compatible, NAT64, 6to4, Teredo) leads back into a private network.
+    """
+    address = ipaddress.ip_address(text.split("%")[0])
+    if address.version == 4:
+        return address.is_global and not address.is_multicast and not address.is_reserved and address not in RELAY
+    return address in UNICAST and address.is_global and not any(address in network for network in SPECIAL)

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -23,7 +24,7 @@ from maskhub.service.home import OwnerError, held, owner_of
 from maskhub.service.jobs import Jobs, Request
 from maskhub.service.supervisor import Supervisor
 from maskhub.service.uploads import receive
-from maskhub.service.webhook import check_webhook, post
+from maskhub.service.webhook import check_webhook, is_public, post
 from maskhub.service.worker import LOCK, PROCESS, TAKEN, main
 
 LIGHT = "builtin:pixel-faces/light"
@@ -259,12 +260,46 @@ def test_nobody_fills_the_queue(jobs):
 @pytest.mark.parametrize(
     "address",
     ["http://127.0.0.1/", "http://localhost:8080/", "http://[::1]/", "http://10.0.0.8/", "http://[::ffff:10.0.0.8]/",
-     "http://192.168.1.1/", "http://0.0.0.0/", "http://2130706433/", "http://100.64.0.1/", "http://224.0.0.1/"],
+     "http://192.168.1.1/", "http://0.0.0.0/", "http://2130706433/", "http://100.64.0.1/", "http://224.0.0.1/",
+     "http://[64:ff9b::127.0.0.1]/", "http://[64:ff9b::7f00:1]/", "http://[64:ff9b::8.8.8.8]/",
+     "http://[64:ff9b:1::10.0.0.1]/", "http://[64:ff9b:1:abcd::1]/", "http://[2002:7f00:1::]/",
+     "http://[2002:a00:1::1]/", "http://[::127.0.0.1]/", "http://[::8.8.8.8]/", "http://[::ffff:8.8.8.8]/",
+     "http://[::ffff:0:127.0.0.1]/", "http://[2001:0:53aa:64c:0:0:80ff:fffe]/", "http://[2001:db8::1]/",
+     "http://[2001:2::1]/", "http://[2001:20::1]/", "http://[3fff::1]/", "http://[fc00::1]/", "http://[fe80::1]/",
+     "http://[fec0::1]/", "http://[ff02::1]/", "http://[100::1]/", "http://[::]/", "http://[5f00::1]/",
+     "http://192.88.99.1/", "http://198.18.0.1/", "http://203.0.113.1/", "http://240.0.0.1/", "http://255.255.255.255/",
+     "http://169.254.169.254/", "http://192.0.0.1/", "http://0x7f.1/", "http://017700000001/"],
 )  # fmt: skip
 def test_webhooks_do_not_reach_into_this_machine_or_its_network(address):
     with pytest.raises(MaskHubError, match="not a public one"):
         check_webhook(address)
     assert "not a public one" in post(address, {})
+
+
+@pytest.mark.parametrize("text", ["8.8.8.8", "1.1.1.1", "2606:4700::1111", "2a00:1450:4001::1", "2001:4860:4860::8888"])
+def test_public_addresses_are_public(text):
+    assert is_public(text)
+
+
+def test_a_webhook_goes_to_the_address_that_was_checked(hook, monkeypatch):
+    """A name that answers otherwise the second time (DNS rebinding) is looked up once only."""
+    address, told = hook
+    port = int(address.rsplit(":", 1)[1])
+    looked_up, real = [], socket.getaddrinfo
+
+    def lookup(host, *args, **kwargs):
+        if host != "rebinding.example":
+            return real(host, *args, **kwargs)
+        looked_up.append(host)
+        place = "127.0.0.1" if len(looked_up) == 1 else "10.255.255.1"
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (place, port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", lookup)
+    assert post(f"http://rebinding.example:{port}/x", {"a": 1}) == ""
+    assert told == [{"a": 1}] and looked_up == ["rebinding.example"]
+    monkeypatch.delenv("MASKHUB_WEBHOOK_PRIVATE")
+    looked_up.clear()
+    assert "not a public one" in post(f"http://rebinding.example:{port}/x", {"a": 2}) and len(told) == 1
 
 
 def test_webhooks_follow_nobody_and_failures_are_only_noted(hook):

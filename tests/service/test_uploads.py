@@ -1,8 +1,14 @@
 """What strangers bring: good pictures arrive with what is known of them, every attack is named and stops nothing."""
 
+import errno
 import io
+import os
+import shutil
 import stat
 import struct
+import subprocess
+import sys
+import tracemalloc
 import zipfile
 import zlib
 from dataclasses import replace
@@ -13,9 +19,9 @@ from PIL import Image
 
 from maskhub.data.pixel_faces import pixel_faces, write_folder
 from maskhub.data.rows import open_rows
-from maskhub.errors import ConfigError
+from maskhub.errors import ConfigError, MaskHubError
 from maskhub.service.datasets import Datasets
-from maskhub.service.home import OwnerError
+from maskhub.service.home import OwnerError, process_folder
 from maskhub.service.uploads import Limits, receive
 
 
@@ -256,3 +262,97 @@ def test_a_picture_that_is_all_formats_at_once_is_only_its_pixels(home, tmp_path
     receive(home, [tmp_path / "poly.jpg"], "d", key="k")
     stored = (home.datasets / "d" / "train" / "poly.png").read_bytes()
     assert b"script" not in stored and b"php" not in stored
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2, zipfile.ZIP_STORED])
+def test_a_corrupt_entry_is_listed_and_the_rest_is_taken(home, tmp_path, method):
+    noise = io.BytesIO()
+    Image.effect_noise((64, 64), 90).convert("RGB").save(noise, "BMP")
+    path = tmp_path / "faces.zip"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("bad.bmp", noise.getvalue())
+        archive.writestr("good.png", png())
+    data = bytearray(path.read_bytes())
+    data[100:400] = bytes(range(255, 105, -1)) * 2
+    path.write_bytes(data)
+    report = receive(home, [path], "d", key="k")
+    assert report.count == 1 and list(reasons(report)) == ["bad.bmp"], report
+
+
+def test_metadata_is_bounded_before_it_is_read(home, make_zip):
+    rows = "".join(f"{n}.png,{'x' * 90}\n" for n in range(300_000))
+    entries = [(f"{n}/metadata.csv", f"file_name,tone\n{rows[: 19 * 2**20]}".encode()) for n in range(4)]
+    path = make_zip([*entries, ("good.png", png())])
+    tracemalloc.start()
+    report = receive(home, [path], "d", key="k", limits=Limits(ratio=10**6))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert report.count == 1 and all("at most 4 MB" in reasons(report)[name] for name, _ in entries)
+    assert peak < 100 * 2**20, peak
+    for name, data in [("metadata.csv", b"file_name," + b"a," * 10**6), ("metadata.jsonl", b"[" * 10**5),
+                       ("metadata.jsonl", b"[" * 60_000), ("metadata.csv", b'file_name,a\n"x,"' + b"y\n" * 10**6),
+                       ("metadata.csv", b"\xff\xfe"), ("metadata.csv", b"")]:  # fmt: skip
+        report = receive(home, [make_zip([(name, data), ("good.png", png())])], "d", key="k")
+        assert report.count == 1 and list(reasons(report)) == [name], report
+
+
+def test_a_table_of_contents_is_bounded_before_it_is_read(home, tmp_path):
+    path = tmp_path / "faces.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for number in range(25_000):
+            archive.writestr(f"{number:05}.png", b"")
+    tracemalloc.start()
+    report = receive(home, [path], "d", key="k")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert report.count == 0 and "too many files" in reasons(report)["faces.zip"]
+    assert peak < 4 * 2**20, peak
+
+
+def test_a_full_disk_ends_an_import_with_one_error(home, make_zip, monkeypatch):
+    receive(home, [make_zip([("good.png", png())])], "d", key="k")
+    real = os.link
+
+    def full(*args):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for name in ("link", "mkdir"):
+        monkeypatch.setattr(os, name, full)
+        if name == "link":
+            monkeypatch.setattr(shutil, "copy2", full)
+        with pytest.raises(MaskHubError, match="No space left"):
+            receive(home, [make_zip([("more.png", png())])], "d", key="k")
+        monkeypatch.undo()
+    assert os.link is real and [face.name for face in Datasets(home).faces("d")] == ["good.png"]
+
+
+def test_a_folder_of_a_process_goes_with_it(tmp_path):
+    code = (
+        "import sys, time; from maskhub.service.home import process_folder\n"
+        "with process_folder(sys.argv[1], 'app-') as folder:\n"
+        "    (folder / 'photo').touch(); print(flush=True); time.sleep(99)"
+    )
+    (tmp_path / "app-older").mkdir()  # of a version without lock files
+    (tmp_path / "app-link").symlink_to(tmp_path)
+    (tmp_path / "application").mkdir()
+    with process_folder(tmp_path, "app-") as first:
+        child = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE)
+        child.stdout.readline()
+        (other,) = (path.parent for path in tmp_path.glob("app-*/photo"))
+        with process_folder(tmp_path, "app-"):
+            assert other.is_dir() and first.is_dir()
+        child.kill()
+        child.wait()
+        with process_folder(tmp_path, "app-"):
+            assert not other.exists() and first.is_dir()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["app-link", "application"]
+
+
+def test_what_a_kill_left_is_settled_whatever_lies_there(home, make_zip):
+    receive(home, [make_zip([("good.png", png())])], "d", key="k")
+    (home.datasets / "my own data").mkdir()
+    (home.datasets / ".hidden").mkdir()
+    (home.datasets / ".evil").mkdir()
+    (home.datasets / ".evil" / ".maskhub.json").write_text('{"name": "../../x"}')
+    Datasets(home).settle()
+    assert Datasets(home).get("d").counts == {"train": 1, "test": 0}
