@@ -3,7 +3,7 @@
 import os
 import signal
 import sys
-import tempfile
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import gradio as gr
@@ -11,7 +11,7 @@ from gradio.themes.utils.fonts import Font
 from starlette.middleware import Middleware
 
 from maskhub.errors import ConfigError, MaskHubError, first_line
-from space import model, rooms
+from space import model, rooms, temporary
 from space.gate import Gate, allowed_hosts
 from space.guarded import GuardedBlocks
 from space.tabs import cycle, dataset, quiz, reimage, train, translate, video, wear, webcam
@@ -21,8 +21,6 @@ __all__ = ["TABS", "build", "launch", "main"]
 TABS = (translate, wear, webcam, video, cycle, dataset, train, reimage, quiz)
 
 MAX_FILE_SIZE = "20mb"
-CLEAN_EVERY, KEEP = 600, 3000
-"""Seconds between two rounds that delete photos, and the age from which they are: gone within the hour."""
 
 HEAD = """# maskhub
 Face masks put on and taken off by neural networks that learnt from photos."""
@@ -56,7 +54,7 @@ THEME = gr.themes.Soft(
 
 def build(pipe):
     """The app for a pipeline, as ``gr.Blocks``."""
-    with GuardedBlocks(title="maskhub", analytics_enabled=False, delete_cache=(CLEAN_EVERY, KEEP)) as demo:
+    with GuardedBlocks(title="maskhub", analytics_enabled=False) as demo:
         gr.Markdown(HEAD, elem_id="head")
         with gr.Tabs():
             for tab in TABS:
@@ -77,32 +75,19 @@ def launch(demo):
     if port and not (port.isdecimal() and 0 < int(port) < 2**16):
         raise ConfigError(f"GRADIO_SERVER_PORT is {port!r}; it must be a number from 1 to 65535.")
     host = os.environ.get("GRADIO_SERVER_NAME") or ("0.0.0.0" if "SPACE_ID" in os.environ else "127.0.0.1")
-    _keep_from_proxies(host)
     shared = os.environ.get("GRADIO_SHARE", "").lower() == "true"
     gate = Middleware(Gate, hosts=allowed_hosts(host, shared))
     try:
-        demo.launch(
-            server_name=host,
-            server_port=int(port) if port else None,
-            theme=THEME,
-            css_paths=Path(__file__).parent / "style.css",
-            footer_links=["api"],
-            max_file_size=MAX_FILE_SIZE,
-            # a history of runs in the browser would keep the photos
-            run_history=False,
-            enable_monitoring=False,
-            ssr_mode=False,
-            pwa=False,
-            quiet=True,
-            prevent_thread_lock=True,
-            app_kwargs={"middleware": [gate]},
-        )
+        with nullcontext() if shared else _without_proxies():
+            _serve(demo, host, port, gate)
     except OSError as error:
         place = f"{host}, port {port or '7860 and the next hundred'}"
         raise ConfigError(
             f"the app can't be served on {place}: it is taken, or no address of this machine. "
             "Set GRADIO_SERVER_PORT or GRADIO_SERVER_NAME."
         ) from error
+    except ImportError as error:  # httpx, of a proxy that it can't use
+        raise ConfigError(f"the app can't be shared: {first_line(error)}.") from error
     except ValueError as error:
         if "localhost is not accessible" not in str(error):
             raise ConfigError(f"the app can't be served: {first_line(error)}.") from error
@@ -113,11 +98,33 @@ def launch(demo):
     print(f"maskhub is at {demo.local_url}", flush=True)
 
 
-def _keep_from_proxies(host):
-    """Gradio asks its own page whether it is there, which a proxy of the network would not find."""
-    known = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
-    own = "127.0.0.1,localhost" if host in ("0.0.0.0", "127.0.0.1", "localhost") else f"127.0.0.1,localhost,{host}"
-    os.environ["no_proxy"] = os.environ["NO_PROXY"] = f"{known},{own}" if known else own
+def _serve(demo, host, port, gate):
+    demo.launch(
+        server_name=host,
+        server_port=int(port) if port else None,
+        theme=THEME,
+        css_paths=Path(__file__).parent / "style.css",
+        footer_links=["api"],
+        max_file_size=MAX_FILE_SIZE,
+        # a history of runs in the browser would keep the photos
+        run_history=False,
+        enable_monitoring=False,
+        ssr_mode=False,
+        pwa=False,
+        quiet=True,
+        prevent_thread_lock=True,
+        app_kwargs={"middleware": [gate]},
+    )
+
+
+@contextmanager
+def _without_proxies():
+    """Gradio asks its own page whether it is there. No proxy would find it, and not each can be used at all (SOCKS)."""
+    away = {name: os.environ.pop(name) for name in list(os.environ) if name.lower().endswith("_proxy")}
+    try:
+        yield
+    finally:
+        os.environ.update(away)
 
 
 def main():
@@ -125,11 +132,11 @@ def main():
     # a plain `kill` and a Space's stop clean up as Ctrl-C does
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with tempfile.TemporaryDirectory(prefix="maskhub-", ignore_cleanup_errors=True) as folder:
-            os.environ["GRADIO_TEMP_DIR"] = folder
+        with temporary.photo_folder() as folder:
             demo = build(model.load())
-            rooms.supervise()
             launch(demo)
+            temporary.keep_clean(demo, folder)
+            rooms.supervise()
             demo.block_thread()
     except MaskHubError as error:
         print(f"maskhub: {error}", file=sys.stderr)

@@ -1,17 +1,52 @@
-"""What each HTTP request passes before gradio handles it: whether its Host may be served, and one line for errors."""
+"""What each HTTP request passes before gradio handles it: whose Host may be served, how much one visitor may send.
+
+gradio reads JSON of any size into memory and keeps any number of uploads; what it raises for fields that it does not
+expect ends in tracebacks. Here each has a bound and one line.
+"""
 
 import ipaddress
 import json
 import os
+import shutil
 import sys
+import time
+from collections import Counter, deque
+from dataclasses import dataclass
 
+from gradio.utils import get_upload_folder
 from starlette.datastructures import Headers
+from starlette.formparsers import MultiPartException
 
 from maskhub.errors import first_line
 
-__all__ = ["Gate", "allowed_hosts", "host_name"]
+__all__ = ["KEEP", "Bounds", "Gate", "allowed_hosts", "host_name", "visitor"]
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+MB = 2**20
+KEEP = 3600
+"""Seconds for which uploads count: by then they are deleted."""
+TOO_LARGE = "exceeded maximum allowed size"
+"""gradio answers 413 to upload errors that say so, and deletes what it has written of them."""
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How much may be sent; in bytes."""
+
+    body: int = 4 * MB
+    """JSON of one request; a camera's frame is the largest, about 1 MB."""
+    upload: int = 200 * MB
+    """All files of one upload."""
+    visitor: int = 500 * MB
+    """Uploads of one visitor within an hour."""
+    total: int = 4000 * MB
+    """Uploads of all visitors within an hour."""
+    free: int = 200 * MB
+    """What uploads leave free of the disk."""
+    least: int = MB // 16
+    """What even the smallest upload counts: files take room and names."""
+    requests: int = 200
+    """Requests of one visitor at the same time; a page holds two open."""
 
 
 def allowed_hosts(server_name, share=False):
@@ -23,7 +58,7 @@ def allowed_hosts(server_name, share=False):
     allows all.
     """
     added = [name.strip().lower() for name in os.environ.get("MASKHUB_HOSTS", "").split(",") if name.strip()]
-    local = host_name(server_name) in LOOPBACK or _is_loopback(server_name)
+    local = host_name(server_name) in LOOPBACK or _is_loopback(host_name(server_name))
     if "*" in added or not local or share or "SPACE_ID" in os.environ:
         return None
     return {*LOOPBACK, host_name(server_name), *added}
@@ -37,53 +72,148 @@ def host_name(host):
     return host if host.count(":") > 1 else host.partition(":")[0]
 
 
+def visitor(scope):
+    """Who sent a request, as far as can be told: an IPv4 address, or the /64 of an IPv6 address; "" for this machine.
+
+    A Space's proxies append the address that they saw to X-Forwarded-For, so the last public one is the visitor's, and
+    what a visitor puts before it does not count. Elsewhere uvicorn has already replaced a trusted proxy's address.
+    """
+    client = scope.get("client")
+    candidates = [client[0]] if client else []
+    if "SPACE_ID" in os.environ:
+        forwarded = Headers(scope=scope).getlist("x-forwarded-for")
+        candidates = [*candidates, *(part.strip() for line in forwarded for part in line.split(","))]
+    for text in reversed(candidates):
+        try:
+            address = ipaddress.ip_address(text)
+        except ValueError:
+            continue
+        if address.is_global or text == candidates[0]:
+            if address.is_loopback:
+                return ""
+            return str(ipaddress.ip_network((address, 64), strict=False)) if address.version == 6 else str(address)
+    return ""
+
+
 class Gate:
     """ASGI middleware.
 
     Args:
         app: gradio's.
         hosts: from :func:`allowed_hosts`.
+        bounds: :class:`Bounds`.
     """
 
-    def __init__(self, app, hosts=None):
-        self.app, self.hosts = app, hosts
+    def __init__(self, app, hosts=None, bounds=None):
+        self.app, self.hosts, self.bounds = app, hosts, bounds or Bounds()
+        self.uploads, self.open = _Uploads(self.bounds), Counter()
 
     async def __call__(self, scope, receive, send):
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        refusal = self._refusal(scope)
+        who = visitor(scope)
+        refusal = self._refusal(scope, who)
         if refusal:
             await _answer(send, *refusal)
             return
-        begun = False
-
-        async def sent(message):
-            nonlocal begun
-            begun = True
-            await send(message)
-
+        self.open[who] += 1
         try:
-            await self.app(scope, receive, sent)
-        except Exception as error:  # gradio raises KeyError and the like for fields that it does not expect
-            if begun:
-                raise
-            print(f"maskhub: {scope['path']}: {type(error).__name__}: {first_line(error)}", file=sys.stderr, flush=True)
-            await _answer(send, 400, "This request could not be understood.")
+            await self._passed(scope, receive, send, who)
+        finally:
+            self.open[who] -= 1
+            if not self.open[who]:
+                del self.open[who]
 
-    def _refusal(self, scope):
+    def _refusal(self, scope, who):
         """Status and text where a request is not let in, else None."""
-        headers = Headers(scope=scope)
+        headers, path = Headers(scope=scope), scope["path"]
         if self.hosts is not None:
             host, origin = headers.get("host"), headers.get("origin")
             if host_name(host) not in self.hosts:
                 return 403, "This app is served under another name. Set MASKHUB_HOSTS to allow this one."
             if origin and host_name(origin.partition("://")[2]) not in self.hosts:
                 return 403, "Pages of other sites may not use this app."
-        path = scope["path"]
         if path.partition("file=")[2].lower().startswith(("http:", "https:")):
             return 403, "This app fetches no files from elsewhere."
+        if self.open[who] >= self.bounds.requests:
+            return 429, "Too many requests at once."
+        length = headers.get("content-length", "")
+        if length.isdecimal() and int(length) > (self.bounds.upload if _is_upload(path) else self.bounds.body):
+            return 413, f"This request {TOO_LARGE}."
+        if _is_upload(path) and self.uploads.room(who) <= 0:
+            return 413, "Too much was uploaded here within the last hour. Try again later."
         return None
+
+    async def _passed(self, scope, receive, send, who):
+        budget = self.uploads.begin(who) if _is_upload(scope["path"]) else _Budget(self.bounds.body)
+        begun = False
+
+        async def received():
+            message = await receive()
+            budget.take(len(message.get("body", b"")))
+            return message
+
+        async def sent(message):
+            nonlocal begun
+            # where gradio would call a body that was cut off here malformed
+            if message["type"] == "http.response.start" and budget.exceeded and not begun:
+                message = message | {"status": 413}
+            begun = True
+            await send(message)
+
+        try:
+            await self.app(scope, received, sent)
+        except Exception as error:  # gradio raises KeyError and the like for fields that it does not expect
+            if begun:
+                raise
+            print(f"maskhub: {scope['path']}: {type(error).__name__}: {first_line(error)}", file=sys.stderr, flush=True)
+            await _answer(send, 413 if budget.exceeded else 400, "This request could not be understood.")
+
+
+class _Budget:
+    """Bytes that one request may still send; ``count`` is told of each part."""
+
+    def __init__(self, left, count=None):
+        self.left, self.count, self.exceeded = left, count, False
+
+    def take(self, size):
+        self.left -= size
+        if self.count:
+            self.count(size)
+        if self.left < 0:
+            self.exceeded = True
+            raise MultiPartException(f"This request {TOO_LARGE}.")
+
+
+class _Uploads:
+    """What has been uploaded within the last hour, by whom."""
+
+    def __init__(self, bounds):
+        self.bounds, self.entries, self.sums = bounds, deque(), Counter()
+
+    def room(self, who):
+        """Bytes that a visitor may upload now."""
+        while self.entries and self.entries[0][0] < time.monotonic() - KEEP:
+            _, other, size = self.entries.popleft()
+            self.sums[other] -= size
+            if not self.sums[other]:
+                del self.sums[other]
+        free = shutil.disk_usage(os.path.dirname(get_upload_folder())).free - self.bounds.free
+        return min(self.bounds.visitor - self.sums[who], self.bounds.total - self.sums.total(), free)
+
+    def begin(self, who):
+        """A :class:`_Budget` for one more upload of a visitor."""
+        left = min(self.bounds.upload, self.room(who))
+        entry = [time.monotonic(), who, 0]
+        self.entries.append(entry)
+
+        def count(size):
+            entry[2] += size
+            self.sums[who] += size
+
+        count(self.bounds.least)
+        return _Budget(left, count)
 
 
 async def _answer(send, status, text):
@@ -93,8 +223,12 @@ async def _answer(send, status, text):
     await send({"type": "http.response.body", "body": body})
 
 
+def _is_upload(path):
+    return path.rstrip("/").endswith(("/upload", "/process_recording"))
+
+
 def _is_loopback(name):
     try:
-        return ipaddress.ip_address(host_name(name)).is_loopback
+        return ipaddress.ip_address(name).is_loopback
     except ValueError:
         return False

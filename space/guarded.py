@@ -15,6 +15,7 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 
 from maskhub.errors import PhotoError
+from space.fair_queue import FairQueue
 
 __all__ = ["TIME_LIMITS", "GuardedBlocks", "own_file", "own_files"]
 
@@ -36,6 +37,20 @@ class GuardedBlocks(gr.Blocks):
         super().__init__(*args, **kwargs)
         self.time_limits = time_limits
         self._deadlines = weakref.WeakKeyDictionary()  # of generators: the limit covers all of their steps
+
+    def queue(self, *args, **kwargs):
+        """As in gradio, with a :class:`~space.fair_queue.FairQueue`."""
+        super().queue(*args, **kwargs)
+        plain = self._queue
+        self._queue = FairQueue(
+            live_updates=plain.live_updates,
+            concurrency_count=plain.max_thread_count,
+            update_intervals=plain.update_intervals,
+            max_size=plain.max_size,
+            blocks=self,
+            default_concurrency_limit=plain.default_concurrency_limit,
+        )
+        return self
 
     async def preprocess_data(self, block_fn, inputs, state, explicit_call=False):
         """Turn a request's JSON into what handlers get; whatever is wrong with it is one line for its sender."""
