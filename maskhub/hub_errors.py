@@ -1,5 +1,6 @@
 """What can go wrong with the Hugging Face Hub, each in one line that says what to do."""
 
+import os
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -45,6 +46,11 @@ def hub_errors(what, error_class=HubError):
         raise error_class(f"{what} failed: {_reason(error.__cause__)}") from error
     except (HFValidationError, HTTPError, OSError) as error:  # HTTPError is every client's, OSError has ConnectionError
         raise error_class(f"{what} failed: {_reason(error)}") from error
+    except Exception as error:
+        reason = _unusable_proxy()
+        if not reason:
+            raise
+        raise error_class(f"{what} failed: {reason}") from error
 
 
 def patient(call, *arguments, **options):
@@ -64,7 +70,10 @@ def _be_patient():
     """Have the Hub's client, which all libraries of Hugging Face share, repeat requests that only read."""
     from huggingface_hub import get_session
 
-    client = get_session()
+    try:
+        client = get_session()
+    except Exception:  # a proxy that can't be used: a request will say so, and what lies here needs none
+        return
     if getattr(client.send, "patient", False):
         return
     send = client.send
@@ -123,6 +132,18 @@ class SafeSaving:
 def _refuse_pickle(safe_serialization):
     if not safe_serialization:
         raise ConfigError("maskhub writes safetensors only: leave out safe_serialization=False.")
+
+
+def _unusable_proxy():
+    """Why no client can be made with the proxies that the environment names, or None."""
+    import httpx
+
+    try:
+        httpx.Client().close()
+    except (ImportError, ValueError, httpx.InvalidURL) as error:
+        names = [name for name in os.environ if name.lower() in ("all_proxy", "http_proxy", "https_proxy")]
+        return f"{' or '.join(names)} names a proxy that can't be used ({first_line(error)}). Change or unset it."
+    return None
 
 
 def _reason(error):

@@ -2,5 +2,9 @@
 
 import os
 
-# before anything imports gradio, which asks the network for its newest version otherwise
+from space.proxies import without_proxies
+
+# gradio asks the network for its newest version otherwise
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+with without_proxies():
+    import gradio  # noqa: F401

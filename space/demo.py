@@ -3,7 +3,7 @@
 import os
 import signal
 import sys
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 
 import gradio as gr
@@ -14,6 +14,7 @@ from maskhub.errors import ConfigError, MaskHubError, first_line
 from space import model, rooms, temporary
 from space.gate import Gate, allowed_hosts
 from space.guarded import GuardedBlocks
+from space.proxies import without_proxies
 from space.tabs import cycle, dataset, quiz, reimage, train, translate, video, wear, webcam
 
 __all__ = ["TABS", "build", "launch", "main"]
@@ -65,8 +66,11 @@ def build(pipe):
     return demo.queue(default_concurrency_limit=1, max_size=32, api_open=False)
 
 
-def launch(demo):
+def launch(demo, bounds=None):
     """Begin to serve the app where ``GRADIO_SERVER_NAME`` and ``GRADIO_SERVER_PORT`` say; on a Space, for everyone.
+
+    Args:
+        demo: ``gr.Blocks``. bounds: :class:`~space.gate.Bounds` of what visitors may send.
 
     Raises:
         ConfigError: the port is not one, or taken; or the page can't be reached from this machine itself.
@@ -76,9 +80,9 @@ def launch(demo):
         raise ConfigError(f"GRADIO_SERVER_PORT is {port!r}; it must be a number from 1 to 65535.")
     host = os.environ.get("GRADIO_SERVER_NAME") or ("0.0.0.0" if "SPACE_ID" in os.environ else "127.0.0.1")
     shared = os.environ.get("GRADIO_SHARE", "").lower() == "true"
-    gate = Middleware(Gate, hosts=allowed_hosts(host, shared))
+    gate = Middleware(Gate, hosts=allowed_hosts(host, shared), bounds=bounds)
     try:
-        with nullcontext() if shared else _without_proxies():
+        with nullcontext() if shared else without_proxies():
             _serve(demo, host, port, gate)
     except OSError as error:
         place = f"{host}, port {port or '7860 and the next hundred'}"
@@ -113,18 +117,10 @@ def _serve(demo, host, port, gate):
         pwa=False,
         quiet=True,
         prevent_thread_lock=True,
+        # pages whose state is kept: each takes half a megabyte
+        state_session_capacity=500,
         app_kwargs={"middleware": [gate]},
     )
-
-
-@contextmanager
-def _without_proxies():
-    """Gradio asks its own page whether it is there. No proxy would find it, and not each can be used at all (SOCKS)."""
-    away = {name: os.environ.pop(name) for name in list(os.environ) if name.lower().endswith("_proxy")}
-    try:
-        yield
-    finally:
-        os.environ.update(away)
 
 
 def main():
