@@ -152,6 +152,8 @@ class Datasets:
 
     def _brought(self, name, split):
         folder = self.get(name).folder / split
+        if not folder.is_dir():
+            return []
         try:
             rows = FolderRows(folder)
         except SourceError:  # nothing in it
