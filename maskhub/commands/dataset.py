@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from maskhub.commands.photos import Output, report_line
+from maskhub.commands.photos import ANY_MASKS, Masking, Output, report_line
 from maskhub.errors import ConfigError
 
 __all__ = ["build", "curate", "draw"]
@@ -18,11 +18,7 @@ def build(
     source: Spec,
     output: Output,
     /,
-    style: Annotated[str, tyro.conf.arg(metavar="NAME")] = "random",
-    colour: Annotated[str, tyro.conf.arg(metavar="NAME")] = "random",
-    wrongly_worn: float = 0.0,
-    portion: float = 1.0,
-    seed: int = 0,
+    wearing: Masking = ANY_MASKS,
     crops: int | None = None,
     shard_size: int = 1000,
     workers: int | None = None,
@@ -35,20 +31,15 @@ def build(
     same command goes on where a run was broken off.
 
     Args:
-        source: A folder, or user/dataset[:split][@revision][#column] on the Hub, which is streamed.
+        source: A folder, or user/dataset[/config][:split][@revision][#column] on the Hub, which is streamed.
         output: Folder for the dataset.
-        style: surgical, kn95, cup, cloth, patterned, neoprene, or random.
-        colour: A colour of that style, such as blue, black or white, or random.
-        wrongly_worn: Probability that a mask is worn wrongly (nose, chin, or nose and mouth out).
-        portion: Share of a photo's faces that get a mask; at least one does.
-        seed: The same seed gives the same rows.
+        wearing: Which masks, how they are worn and by how many.
         crops: Side in pixels of aligned crops, a row for each face; whole photos if not given.
         shard_size: Source rows a shard.
         workers: Processes of each rank; one a processor core if not given.
         push_to_hub: Repository id of the dataset to upload it to, with a card.
         private: Make a new repository private.
     """
-    from maskhub.data.masked import Wearing
     from maskhub.data.shards import build_dataset
     from maskhub.data.workers import processors
 
@@ -58,7 +49,7 @@ def build(
     report = build_dataset(
         source,
         output,
-        Wearing(style=style, wrongly_worn=wrongly_worn, portion=portion, seed=seed, colour=colour),
+        wearing,
         crops=crops,
         shard_size=shard_size,
         workers=workers,
@@ -95,7 +86,7 @@ def curate(
     why. Only the largest face is measured.
 
     Args:
-        source: A folder, or user/dataset[:split][@revision][#column] on the Hub, which is streamed.
+        source: A folder, or user/dataset[/config][:split][@revision][#column] on the Hub, which is streamed.
         output: Folder for the photos that are kept.
         min_faces: Fewest faces of a photo.
         max_faces: Most faces of a photo; 0 for any number.
@@ -107,7 +98,7 @@ def curate(
         mask: Keep only faces that seem to wear a mask, or none: a rough rule, see docs/data.md.
         crops: Write aligned crops of this side in pixels instead of the photos.
         workers: Processes; one a processor core if not given.
-        overwrite: Do everything anew.
+        overwrite: Do everything again.
     """
     from maskhub.data.curate import Criteria, curate_source
     from maskhub.data.workers import processors

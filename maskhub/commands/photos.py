@@ -6,12 +6,15 @@ from typing import Annotated, Literal
 
 import tyro
 
+from maskhub.data.masked import Wearing
 from maskhub.errors import ConfigError, PhotoError
 from maskhub.pipelines.load import load_pipeline
 
-__all__ = ["Input", "Output", "cycle", "mask", "outline", "report_line", "translate", "unmask"]
+__all__ = ["ANY_MASKS", "Input", "Masking", "Output", "cycle", "mask", "outline", "report_line", "translate", "unmask"]
 
 Input = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="INPUT")]
+Masking = tyro.conf.OmitArgPrefixes[Wearing]
+ANY_MASKS = Wearing()
 Output = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUTPUT")]
 Source = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="INPUT")]
 
@@ -20,11 +23,7 @@ def mask(
     input: Source,
     output: Output,
     /,
-    style: Annotated[str, tyro.conf.arg(metavar="NAME")] = "random",
-    colour: Annotated[str, tyro.conf.arg(metavar="NAME")] = "random",
-    wrongly_worn: float = 0.0,
-    portion: float = 1.0,
-    seed: int = 0,
+    wearing: Masking = ANY_MASKS,
     regions: Path | None = None,
     boxes: Literal["coco", "voc", "none"] = "none",
     workers: int | None = None,
@@ -40,41 +39,37 @@ def mask(
     that was broken off goes on; what can't be done is listed in OUTPUT/failures.csv.
 
     Args:
-        input: A photo, a folder, user/dataset[:split][@revision][#column] on the Hub, or a film such as clip.mp4.
+        input: A photo, a folder, user/dataset[/config][:split][@revision][#column] on the Hub, or a film such as
+            clip.mp4.
         output: Where the result goes: a file for a photo or a film, else a folder.
-        style: surgical, kn95, cup, cloth, patterned, neoprene, or random.
-        colour: A colour of that style, such as blue, black or white, or random.
-        wrongly_worn: Probability that a mask is worn wrongly (nose, chin, or nose and mouth out).
-        portion: Share of a photo's faces that get a mask; at least one does.
-        seed: The same seed gives the same masks, whatever the number of workers; also for a model that draws some.
+        wearing: Which masks, how they are worn and by how many; only the seed is for --model too.
         regions: Folder for each photo's region, an 8-bit PNG: 255 under the mask, 0 where nothing changed.
         boxes: Boxes of faces and masks, as OUTPUT/annotations.json (coco) or OUTPUT/annotations/*.xml (voc).
         workers: Processes; one a processor core if not given.
-        model: Pipeline folder or Hub id that does it instead; the options above and workers are not for it.
+        model: Pipeline folder or Hub id that does it instead; of the wearing options only the seed is for it.
         device: For --model: cpu, cuda, mps, or auto for the best there is.
         force: For --model and films: put a mask even on a face that wears one; else it is left as it is.
-        overwrite: Make results anew that exist already.
+        overwrite: Make results again that exist already.
         provenance: Write into each picture's metadata that maskhub made it, in which direction and by which model.
     """
-    from maskhub.data.masked import Wearing
-
-    wearing = Wearing(style=style, wrongly_worn=wrongly_worn, portion=portion, seed=seed, colour=colour)
     if model is not None:
-        if wearing != Wearing(seed=seed) or regions or boxes != "none" or workers is not None:
+        if wearing != Wearing(seed=wearing.seed) or regions or boxes != "none" or workers is not None:
             raise ConfigError(
                 "with --model the network decides: leave out style, wrongly-worn, portion, regions, boxes."
             )
-        return _translate("mask", Path(input), output, model, device, force, overwrite, provenance, seed)
+        return _translate("mask", Path(input), output, model, device, force, overwrite, provenance, wearing.seed)
     source = Path(input).expanduser()
     if _is_film(source):
         if regions or boxes != "none" or workers is not None:
             raise ConfigError("a film has no regions, boxes or workers: leave them out.")
         from maskhub.commands.film import mask_by_rule
+        from maskhub.data.batch import check_not_input
 
+        check_not_input(source, output)
         return mask_by_rule(source, output, wearing, force, provenance)
     if source.is_file():
         return _mask_one(source, output, wearing, regions, boxes, provenance)
-    if not source.exists() and (input.count("/") != 1 or source.suffix.lower() in _suffixes()):
+    if not source.exists() and (input.count("/") not in (1, 2) or source.suffix.lower() in _suffixes()):
         raise PhotoError(f"there is no photo or folder {input}.")
     from maskhub.data.masked_files import mask_source
     from maskhub.data.workers import processors
@@ -103,7 +98,7 @@ def unmask(
         model: Pipeline folder or Hub id; the bundled checkpoint if not given.
         device: cpu, cuda, mps, or auto for the best there is.
         force: Translate every face, even one on which no mask is found; else it is left as it is.
-        overwrite: Make results anew that exist already.
+        overwrite: Make results again that exist already.
         provenance: Write into each picture's metadata that maskhub made it, in which direction and by which model.
     """
     return _translate("unmask", input, output, model, device, force, overwrite, provenance)
@@ -126,7 +121,7 @@ def translate(
         output: Where the result goes: a file for a photo or a film, a folder for a folder.
         model: Pipeline folder or Hub id; the bundled checkpoint if not given.
         device: cpu, cuda, mps, or auto for the best there is.
-        overwrite: Make results anew that exist already.
+        overwrite: Make results again that exist already.
         provenance: Write into each picture's metadata that maskhub made it, in which direction and by which model.
         seed: For a model that draws masks at random: the same seed gives the same ones.
     """
@@ -156,10 +151,11 @@ def cycle(
     """
     from PIL import Image
 
-    from maskhub.data.batch import save_photo
+    from maskhub.data.batch import check_not_input, save_photo
     from maskhub.faces.photo import open_photo
     from maskhub.provenance import mark
 
+    check_not_input(input, output)
     photo, pipeline = open_photo(input), load_pipeline(model, device)
     result = pipeline.cycle(photo, start=start, force=force, details=True)
     pictures = [photo, result.there[0], result.images[0]]
@@ -188,27 +184,38 @@ def outline(
         output: The picture to write, or a folder.
         regions: Folder of 8-bit regions, as `maskhub mask --regions` writes them, or one for a photo; found by
             comparing the pictures if not given.
-        overwrite: Make results anew that exist already.
+        overwrite: Make results again that exist already.
     """
     import numpy as np
 
-    from maskhub.data.batch import process_folder, result_path, save_photo
+    from maskhub.data.batch import check_not_input, process_folder, result_path, save_photo
     from maskhub.faces.photo import open_photo, split_alpha
     from maskhub.pipelines.outline import changed
     from maskhub.pipelines.outline import outline as draw
 
-    def drawn(path):
+    def compared(path):
         inside = path.relative_to(before) if before.is_dir() else Path()
-        made = open_photo(result_path(after / inside) if before.is_dir() else after)
+        made = result_path(after / inside) if before.is_dir() else after
         if regions is None:
+            return [made]
+        return [made, (regions / inside).with_suffix(".png") if regions.is_dir() and inside.name else regions]
+
+    def drawn(path):
+        made, *covers = map(open_photo, compared(path))
+        if not covers:
             return draw(made, changed(split_alpha(open_photo(path))[0], split_alpha(made)[0]))
-        cover = open_photo((regions / inside).with_suffix(".png") if regions.is_dir() and inside.name else regions)
+        cover = covers[0]
         if cover.size != made.size:
             raise PhotoError(f"the region of {path.name} is {cover.width}×{cover.height}, the photo another size.")
         return draw(made, np.asarray(cover.convert("L"), np.float32) / 255)
 
     if before.is_dir():
-        return report_line(process_folder(before, output, drawn, overwrite=overwrite), output)
+        check_not_input(after, output)
+        options = {"command": "outline", "regions": regions is not None}
+        report = process_folder(before, output, drawn, options=options, compared=compared, overwrite=overwrite)
+        return report_line(report, output)
+    for path in (before, *compared(before)):
+        check_not_input(path, output)
     save_photo(drawn(before), output)
     print(f"wrote {output}")
     return 0
@@ -259,13 +266,14 @@ def _suffixes():
 def _translate(direction, source, output, model, device, force, overwrite, provenance, seed=0):
     from collections import Counter
 
-    from maskhub.data.batch import process_folder, save_photo
+    from maskhub.data.batch import check_not_input, process_folder, save_photo
     from maskhub.data.masked import seed_of
     from maskhub.pipelines.backends import preferred
     from maskhub.pipelines.outcomes import described, tally
 
     if not source.exists():
         raise PhotoError(f"there is no photo or folder {source}.")
+    check_not_input(source, output)
     is_film, counts = _is_film(source), Counter()
     # one photo is done before the backends are measured
     pipeline = load_pipeline(model, device, "torch" if source.is_file() and not is_film else preferred())
@@ -287,7 +295,9 @@ def _translate(direction, source, output, model, device, force, overwrite, prove
     def named(path):  # by its name, so that not all wear the same mask, and a run that was broken off can go on
         return translated(path, seed_of(seed, path.relative_to(source).as_posix()))
 
-    report = process_folder(source, output, named, overwrite=overwrite)
+    used = str(Path(model).resolve()) if model and Path(model).exists() else model
+    options = {"direction": direction, "model": used, "seed": seed, "force": force, "provenance": provenance}
+    report = process_folder(source, output, named, options=options, overwrite=overwrite)
     if report.made:
         print(described(counts))
     return report_line(report, output)

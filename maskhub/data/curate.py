@@ -150,7 +150,7 @@ def curate_source(spec, output, criteria=None, *, crops=None, workers=0, overwri
     photos that are kept go to ``metadata.csv``, with their measures. A broken-off run goes on where it stopped.
 
     Args:
-        spec: a folder, or ``user/dataset[:split][@revision][#column]``, which is streamed.
+        spec: a folder, or ``user/dataset[/config][:split][@revision][#column]``, which is streamed.
         output: folder.
         criteria: :class:`Criteria`.
         crops: side in pixels of aligned crops (PNG) to write instead of the photos, as training wants them; or None.

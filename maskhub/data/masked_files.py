@@ -91,7 +91,7 @@ def mask_source(
     ``output/.maskhub``, and a run that was broken off goes on there.
 
     Args:
-        spec: a folder, or ``user/dataset[:split][@revision][#column]``, which is streamed.
+        spec: a folder, or ``user/dataset[/config][:split][@revision][#column]``, which is streamed.
         output: folder for the results; ``failures.csv`` there lists what could not be done.
         wearing: :class:`Wearing`.
         workers: processes; 0 works in this one. With 1 or more, a photo that crashes its process is listed too.

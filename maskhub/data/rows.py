@@ -86,7 +86,7 @@ def open_rows(spec, leave_out=()):
     """The rows of a source.
 
     Args:
-        spec: a folder, or ``user/dataset[:split][@revision][#column]``.
+        spec: a folder, or ``user/dataset[/config][:split][@revision][#column]``.
         leave_out: folders within it that are no part of it, such as the one that results go to.
 
     Returns:

@@ -50,7 +50,7 @@ def build_dataset(
     """Write pairs of a face dataset as parquet shards ``output/data/train-<rank>-<number>.parquet``.
 
     Args:
-        spec: a folder, or ``user/dataset[:split][@revision][#column]``, which is streamed.
+        spec: a folder, or ``user/dataset[/config][:split][@revision][#column]``, which is streamed.
         output: folder; one for all ranks. ``failures.csv`` there lists what could not be done.
         wearing: :class:`~maskhub.data.masked.Wearing`.
         crops: side in pixels of aligned crops, a row for each masked face; None keeps photos whole, a row for each.

@@ -1,6 +1,6 @@
 """Tables of metadata: CSV and JSON lines, read whatever they hold, written so that a spreadsheet runs nothing.
 
-A text that begins with ``=``, ``+``, ``-``, ``@``, a tab or a carriage return is a formula to a spreadsheet, and a
+A text that begins with ``=``, ``+``, ``-``, ``@``, a tab or a new line is a formula to a spreadsheet, and a
 formula can start programs. In CSV such a cell gets an apostrophe before it, and such a file name ``./`` (every loader
 finds the same file); numbers stay as they are. JSON lines are written as they are: nothing opens them as a spreadsheet.
 """
@@ -94,15 +94,16 @@ def _plain(row):
 def _cell(column, value):
     if isinstance(value, (dict, list)):
         value = json.dumps(value, ensure_ascii=False, default=str)
-    if column == FILE_NAME and isinstance(value, str) and _harmless(value) != plain_text(value):
-        return f"./{plain_text(value)}"
+    if column == FILE_NAME and isinstance(value, str) and _harmless(value).startswith("'") and value[:1] != "'":
+        return f"./{_harmless(value)[1:]}"
     return _harmless(value)
 
 
 def _harmless(value):
     if not isinstance(value, str):
         return value
-    value = plain_text(value)
-    if value[:1] in ("=", "@", "\t", "\r") or (value[:1] in ("+", "-") and len(value) > 1 and not is_number(value)):
+    # a lone carriage return would be written without quotes, and end the line
+    value = plain_text(value).replace("\r\n", "\n").replace("\r", "\n")
+    if value[:1] in ("=", "@", "\t", "\n") or (value[:1] in ("+", "-") and len(value) > 1 and not is_number(value)):
         return f"'{value}"
     return value
