@@ -85,3 +85,12 @@ def test_folders_are_named_without_their_path(tmp_path):
 
 def test_a_table():
     assert markdown_table(("a", "b"), [("1", 2)]) == "| a | b |\n|---|---|\n| 1 | 2 |"
+
+
+def test_the_bundled_card_is_a_card():
+    from maskhub.pipelines.face_mask import BUNDLED
+
+    card = ModelCard.load(BUNDLED)
+    assert card.render() == (BUNDLED / "README.md").read_text()
+    names = {figure.dataset_name for figure in card.figures}
+    assert len(card.figures) == 42 and {"held-celeba", "held-synthetic", "held-masked", "lfw"} <= names
