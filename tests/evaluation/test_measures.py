@@ -56,6 +56,7 @@ def options(heads, tiny_pipeline, tmp_path, monkeypatch):
         "detection": {"unmasked": heads, "model": model, "detectors": "yunet", "groups": "group"},
         "cycle": {"unmasked": heads, "model": model, "groups": "group"},
         "masks": {"photos": heads, "model": model, "direction": "mask", "groups": "group"},
+        "mask-detector": {"unmasked": heads, "groups": "group"},
         "survey": {"database": database, "groups": "direction"},
     }  # fmt: skip
 

@@ -11,6 +11,7 @@ MEASURES = {
     "detection": "Do face detectors still find a face?",
     "cycle": "What is lost there and back?",
     "masks": "Is there a mask where one should be, and none where none should be?",
+    "mask-detector": "How often is the mask detector itself right?",
     "survey": "What do people take for real?",
 }
 """Name → the question that it answers."""
@@ -18,4 +19,4 @@ MEASURES = {
 
 def load(name):
     """The module of a measure: its ``Options`` and its function ``measure``."""
-    return importlib.import_module(f"{__name__}.{name}")
+    return importlib.import_module(f"{__name__}.{name.replace('-', '_')}")

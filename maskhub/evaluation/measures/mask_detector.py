@@ -1,0 +1,192 @@
+"""How often the mask detector is right: on unmasked and masked photos, roughened ones, decoys, and masks by rule.
+
+The largest face of each photo is found and aligned as the app does. On unmasked photos masks are also put on by rule,
+in each way of wearing them, so that the detector's region can be compared with the true one (IoU, intersection over
+union).
+"""
+
+from typing import Annotated
+
+import numpy as np
+import tyro
+from scipy.stats import mannwhitneyu
+
+from maskhub.data.decoys import decoy, occlude
+from maskhub.data.mask_detection import roughen
+from maskhub.data.masked import Wearing
+from maskhub.errors import ConfigError
+from maskhub.evaluation.gallery import BestAndWorst, Failures
+from maskhub.evaluation.groups import by_group, check_columns
+from maskhub.evaluation.intervals import mean_figure, share_figure
+from maskhub.evaluation.options import OptionalSource, PhotoOptions
+from maskhub.evaluation.report import Figure, Report
+from maskhub.evaluation.sets import PictureSet
+from maskhub.faces import align
+from maskhub.faces.detect import detect
+from maskhub.faces.landmarks import landmarks, moved_landmarks
+from maskhub.masks.detector import MASKED, bundled_mask_detector, detect_mask_on_crop
+from maskhub.masks.styles import WORN
+from maskhub.masks.wear import SHADOW
+from maskhub.models.mask_detector import MaskDetector
+
+__all__ = ["Options", "measure", "measure_mask_detector"]
+
+LEAST_REGION = 0.03
+"""Share of the crop below which a mask put on by rule is not counted: it fell outside."""
+FEW = 100
+ABOUT = (
+    "How often the mask detector is right: on photos as they are, roughened (tone, blur, noise, JPEG), with something "
+    "in front, with a dark or smeared lower face, and on masks put on by rule."
+)
+
+
+class Options(PhotoOptions):
+    """Measure how often the mask detector is right, and how well its regions fit."""
+
+    unmasked: OptionalSource = None
+    """Folder or Hub dataset of unmasked faces."""
+    masked: OptionalSource = None
+    """Folder or Hub dataset of people who wear masks."""
+    detector: Annotated[str | None, tyro.conf.arg(metavar="FOLDER|USER/NAME")] = None
+    """Another mask detector than the package's."""
+
+
+def measure(options):
+    """The :class:`~maskhub.evaluation.report.Report` of :class:`Options`.
+
+    Raises:
+        ConfigError: as :func:`measure_mask_detector`. SourceError: a source can't be read.
+        CheckpointError: no such detector.
+    """
+    sources = {name: getattr(options, name) for name in ("unmasked", "masked") if getattr(options, name)}
+    if not sources:
+        raise ConfigError("nothing to measure: give --unmasked, --masked or both.")
+    pictures = {name: PictureSet(spec, title=name, **options.chosen) for name, spec in sources.items()}
+    network = MaskDetector.from_pretrained(options.detector).eval() if options.detector else bundled_mask_detector()
+    report = measure_mask_detector(pictures, network, groups=options.groups)
+    report.settings |= {"split": options.split, "limit": options.limit, "mask_detector": options.detector or "bundled"}
+    return report
+
+
+def measure_mask_detector(pictures, network, *, groups=()):
+    """Measure a detector.
+
+    Args:
+        pictures: ``unmasked`` and/or ``masked`` → :class:`~maskhub.evaluation.sets.PictureSet`.
+        network: :class:`~maskhub.models.mask_detector.MaskDetector`.
+        groups: metadata columns.
+
+    Returns:
+        :class:`~maskhub.evaluation.report.Report`.
+
+    Raises:
+        ConfigError: no face in a source, or an unknown column.
+    """
+    check_columns([dict.fromkeys(source.columns) for source in pictures.values()], groups)
+    faces, columns, failures, galleries, side = [], [], Failures(), [], network.config.resolution
+    for name, source in pictures.items():
+        gallery = BestAndWorst(f"{name} faces by how sure the detector is that they are {name}", "high")
+        number = 0
+        for picture in source:
+            found = detect(picture.pixels)
+            if not found:
+                failures.add(picture.name, "no face was found.", picture.pixels)
+                continue
+            matrix = align.alignment(found[0], side)
+            crop = align.crop(picture.pixels, matrix, side)
+            values = _on_photo(name, crop, number, network)
+            if name == "unmasked":
+                marks = landmarks(picture.pixels, found[0])
+                values |= _by_rule(crop, moved_landmarks(marks, matrix), number, network) if marks.present else {}
+            presence = values["presence", name]
+            gallery.add(picture.name, presence if name == "masked" else 1 - presence, _shown(crop, network))
+            faces.append(values)
+            columns.append(picture.columns)
+            number += 1
+        failures += source.failures
+        galleries += gallery.galleries()
+        if not number:
+            raise ConfigError(f"no face was found in any photo of {source.spec}{failures.first()}")
+    warnings, specs = [], {name: source.spec for name, source in pictures.items()}
+    if len(faces) < FEW:
+        warnings.append(f"only {len(faces)} faces were measured: read the intervals.")
+    return Report(
+        "mask-detector",
+        _rows(faces),
+        len(faces),
+        ", ".join(specs.values()),
+        ABOUT,
+        {**specs, "threshold": MASKED, "resolution": side, "interval": "Wilson 95 % of shares, bootstrap of means"},
+        by_group(columns, groups, lambda numbers: _rows([faces[n] for n in numbers]), warnings),
+        warnings=warnings,
+        galleries=galleries,
+        failures=failures,
+    )
+
+
+def _on_photo(name, crop, number, network):
+    """Whether the detector is right about a crop and about altered ones; ``(figure, row)`` → value."""
+
+    def right(image):
+        return (detect_mask_on_crop(image, network).presence >= MASKED) == (name == "masked")
+
+    found = detect_mask_on_crop(crop, network)
+    values = {
+        ("presence", name): found.presence,
+        ("right", name): (found.presence >= MASKED) == (name == "masked"),
+        ("right, roughened", name): right(roughen(crop, np.random.default_rng((7, number)))),
+    }
+    if name == "unmasked":
+        front = occlude(crop, np.random.default_rng((7, number)))[0]
+        values["right, something in front", name] = right(front)
+    return values
+
+
+def _by_rule(crop, marks, number, network):
+    """The same on masks put on by rule, with the overlap of the regions, and on a decoy where such a mask would be."""
+    values = {}
+    for way, worn in enumerate(WORN):
+        made = Wearing().put_on(crop, marks, 1000 * number + way, worn)
+        region = ((made.region - SHADOW) / (1 - SHADOW)).clip(0, 1)
+        if (region > 0.5).mean() < LEAST_REGION:
+            continue
+        images = {worn: made.image}
+        if worn == WORN[0]:
+            rng = np.random.default_rng((8, number))
+            smeared = detect_mask_on_crop(decoy(crop, region, rng), network).presence
+            values["right, lower face shaded or smeared", "unmasked"] = smeared < MASKED
+            images[f"{worn}, roughened"] = roughen(made.image, rng)
+        for name, image in images.items():
+            found = detect_mask_on_crop(image, network)
+            values["found", f"by rule, {name}"] = found.presence >= MASKED
+            values["IoU", f"by rule, {name}"] = _overlap(found.region, region)
+    return values
+
+
+def _rows(faces):
+    rows, presence = {}, {}
+    for name, row in dict.fromkeys(key for face in faces for key in face):
+        values = [face[name, row] for face in faces if (name, row) in face]
+        if name == "presence":
+            presence[row] = values
+        elif name == "IoU":
+            tenth = Figure(np.percentile(values, 10), n=len(values), better="high", detail=True)
+            rows[row] |= {"IoU": mean_figure(values, better="high"), "IoU, 10th percentile": tenth}
+        else:
+            rows.setdefault(row, {})[name] = share_figure(sum(values), len(values), better="high")
+    if len(presence) == 2:
+        masked, unmasked = presence["masked"], presence["unmasked"]
+        area = mannwhitneyu(masked, unmasked).statistic / (len(masked) * len(unmasked))
+        rows[""] = {"area under the ROC curve": Figure(area, n=len(masked) + len(unmasked), better="high")}
+    return rows
+
+
+def _overlap(found, true):
+    a, b = found > 0.5, true > 0.5
+    return float((a & b).sum() / max((a | b).sum(), 1))
+
+
+def _shown(crop, network):
+    """A crop, and the same with the detector's region in red."""
+    region = detect_mask_on_crop(crop, network).region[..., None]
+    return [crop, (crop + (np.array([255, 0, 0]) - crop) * (0.5 * region)).astype(np.uint8)]
