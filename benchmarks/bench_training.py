@@ -3,9 +3,9 @@
     python benchmarks/bench_training.py                          # on the GPU (256 px, width 64, 9 blocks) or the CPU
     python benchmarks/bench_training.py --variants bf16 compile --batch-size 4 --rounds 10
 
-Each variant is the loop's own step with other options; steps of all of them are taken in turns, so that whatever else
-the machine does meets all alike. A ratio above 1 is faster than the plain step. The goals: 4 on a datacentre GPU, 1.5
-on two CPU cores.
+Each variant is the trainer's own step with other options; steps of all of them are taken in turns, so that whatever
+else the machine does meets all alike. A ratio above 1 is faster than the plain step. The goals: 4 on a datacentre GPU,
+1.5 on two CPU cores.
 """
 
 import argparse
@@ -23,11 +23,11 @@ from PIL import Image
 
 from maskhub.models.patch import PatchDiscriminator
 from maskhub.models.resnet import ResnetGenerator
-from maskhub.training.cyclegan import CycleGAN, CycleGANConfig
-from maskhub.training.loop import TrainingLoop
+from maskhub.training.cyclegan import CycleGAN, CycleGANOptions
+from maskhub.training.trainer import Trainer
 
 VARIANTS = {
-    "loop": {},
+    "trainer": {},
     "bf16": {"mixed_precision": "bf16"},
     "channels-last": {"channels_last": True},
     "compile": {"compile": True},
@@ -63,15 +63,15 @@ class PlainStep:
         self.adam_d.step()
 
 
-def loop_step(size, options, folder):
-    """A step of the training loop with these options."""
+def trainer_step(size, options, folder):
+    """A step of the trainer with these options."""
     options = {"ema_decay": 0.0, "workers": 0, "mixed_precision": "no"} | size | options
-    config = CycleGANConfig(unmasked=folder, masked=folder, output=folder, **options)
-    loop = TrainingLoop(CycleGAN, config)
-    loop._prepare()
+    config = CycleGANOptions(unmasked=folder, masked=folder, output=folder, **options)
+    trainer = Trainer(CycleGAN, config)
+    trainer.prepare()
     for shared in (AcceleratorState, PartialState):  # the next variant's has other settings; this one keeps its own
         shared._shared_state = type(shared._shared_state)()
-    return lambda batch: loop._train_step(itertools.repeat(batch))
+    return lambda batch: trainer.train_step(itertools.repeat(batch))
 
 
 def measure(steps, batch, rounds, device):
@@ -112,7 +112,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(f"{folder}/photo.png")
         steps = {"plain": PlainStep(size, device)}
-        steps |= {name: loop_step(size, VARIANTS[name], folder) for name in options.variants}
+        steps |= {name: trainer_step(size, VARIANTS[name], folder) for name in options.variants}
         seconds, memory = measure(steps, batch, options.rounds, device)
     print(json.dumps({"device": torch.cuda.get_device_name() if device == "cuda" else "cpu", **size,
                       "threads": torch.get_num_threads(), "torch": torch.__version__}))  # fmt: skip

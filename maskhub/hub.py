@@ -1,58 +1,52 @@
 """Model cards, and the way to the Hugging Face Hub.
 
-save_pipeline(pipeline, "runs/a/pipeline", card=training_card(loop))
+save_pipeline(pipeline, "runs/a/pipeline", card=text)
 push_folder("runs/a/pipeline", "alice/masks")
 FaceMaskPipeline.from_pretrained("alice/masks", revision="main")      # and back
 """
 
-import os
-import shutil
 from pathlib import Path
 
+from safetensors import SafetensorError
+
 from maskhub.cards import THIS_REPOSITORY
-from maskhub.errors import CheckpointError
+from maskhub.errors import CheckpointError, WriteError, first_line
+from maskhub.files import write_file, written_folder
 from maskhub.hub_errors import hub_errors, patient
 
-__all__ = ["THIS_REPOSITORY", "hub_errors", "push_folder", "save_pipeline", "training_card"]
+__all__ = ["THIS_REPOSITORY", "hub_errors", "push_folder", "save_pipeline", "write_pipeline"]
 
 _PICKLES = {".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"}
 
 
 def save_pipeline(pipeline, folder, card=None, variants=("fp16",)):
-    """Write a pipeline folder aside and put it in the place of an older one in one move.
+    """Write a pipeline folder, in the place of an older one.
 
     Args:
         pipeline: a :class:`~maskhub.pipelines.face_mask.FaceMaskPipeline` in float32.
-        folder: where it goes; an earlier pipeline there is replaced.
+        folder: where it goes.
         card: text of its ``README.md``.
         variants: half-precision copies of the weights beside the float32 ones (``"fp16"``).
 
     Raises:
-        CheckpointError: it could not be written; an older folder is untouched.
+        WriteError: it could not be written; an older folder is untouched.
     """
-    folder = Path(folder)
-    partial, stale = folder.with_name(f".{folder.name}.partial"), folder.with_name(f".{folder.name}.stale")
     try:
-        if stale.exists() and not folder.exists():  # killed between the two moves below
-            os.replace(stale, folder)
-        shutil.rmtree(partial, ignore_errors=True)
-        shutil.rmtree(stale, ignore_errors=True)
-        pipeline.save_pretrained(partial, safe_serialization=True)
-        if "fp16" in variants:
-            for name, network in pipeline.components.items():
-                if network is not None:
-                    _half_copy(network).save_pretrained(partial / name, safe_serialization=True, variant="fp16")
-        if card:
-            (partial / "README.md").write_text(card, encoding="utf-8")
-        if folder.exists():
-            os.replace(folder, stale)
-        os.replace(partial, folder)
-    except Exception as error:  # safetensors has its own classes for a full disk
-        shutil.rmtree(partial, ignore_errors=True)
-        if stale.exists() and not folder.exists():
-            os.replace(stale, folder)
-        raise CheckpointError(f"the pipeline could not be written to {folder}: {error}") from error
-    shutil.rmtree(stale, ignore_errors=True)
+        with written_folder(folder) as temporary:
+            write_pipeline(pipeline, temporary, card, variants)
+    except SafetensorError as error:  # its own class for a full disk
+        raise WriteError(f"the pipeline could not be written to {folder}: {first_line(error)}.") from error
+
+
+def write_pipeline(pipeline, folder, card=None, variants=("fp16",)):
+    """The same into a folder that is there already, file by file."""
+    pipeline.save_pretrained(folder, safe_serialization=True)
+    if "fp16" in variants:
+        for name, network in pipeline.components.items():
+            if network is not None:
+                _half_copy(network).save_pretrained(folder / name, safe_serialization=True, variant="fp16")
+    if card:
+        write_file(folder / "README.md", card)
 
 
 def _half_copy(network):
@@ -140,83 +134,3 @@ def _files(folder, repo_type):
             "Remove them, or turn them into safetensors with `maskhub convert`."
         )
     return paths
-
-
-def training_card(loop):
-    """The model card of a training run: what it was trained on, how, for how long; figures are left to `evaluate`.
-
-    Args:
-        loop: a :class:`~maskhub.training.loop.TrainingLoop`.
-
-    Returns:
-        text of a ``README.md`` with the Hub's YAML front matter. Folders are named without their path, which is nobody
-        else's business; the licence is "other", since weights carry the terms of photos that maskhub can't know.
-    """
-    from huggingface_hub import ModelCardData
-
-    config, method = loop.config, loop.method
-    seen = config.batches_before(loop.step) * config.batch_size * loop.accelerator.num_processes
-    names = {name: _public_name(source) for name, source in loop.sources.items()}
-    lines = []
-    for line in loop.describe():
-        for name, source in loop.sources.items():
-            if line.startswith(f"{name}: {source.spec}"):
-                line = f"{name}: {names[name]}" + line.removeprefix(f"{name}: {source.spec}")
-        lines.append(f"- {line}")
-    described = "\n".join(lines)
-    resumable = config.resumable() | names
-    if config.init_from:
-        resumable["init_from"] = Path(config.init_from).name
-    uses = [f'{part}ed = pipe.{part}("photo.jpg")' for part in ("mask", "unmask") if f"{part}er" in method.generators]
-    uses = "\n".join(uses)
-    options = "\n".join(f"| `{name}` | `{value}` |" for name, value in sorted(resumable.items()))
-    front = ModelCardData(
-        library_name="diffusers",
-        pipeline_tag="image-to-image",
-        tags=["maskhub", "face-mask", method.name.lower(), "gan"],
-        license="other",
-        license_name="terms-of-the-training-photos",
-        license_link=f"https://huggingface.co/{THIS_REPOSITORY}#licence",
-        trained_against=list(method.trained_against) or None,
-        datasets=sorted({source.dataset for source in loop.sources.values() if _on_hub(source)}) or None,
-    )
-    return f"""---
-{front.to_yaml()}
----
-# {method.name} between unmasked and masked faces
-
-```python
-from maskhub import FaceMaskPipeline
-
-pipe = FaceMaskPipeline.from_pretrained("{THIS_REPOSITORY}")
-{uses}
-```
-
-Method: [{method.name}]({method.paper}), trained with maskhub.
-
-## Training
-{described}
-- {loop.step:,} steps so far, {seen:,} samples, {loop.seconds / 3600:.2f} hours, seed {config.seed}
-
-| option | value |
-|---|---|
-{options}
-
-## Limits
-An unmasked face is a plausible invention, not the person's face, and never evidence of what someone looks like. No
-figures have been measured for this checkpoint yet.
-
-## Licence
-These weights carry the terms of the photos that they were trained on: where one of these sets is for research only
-(CelebA and Labeled Faces in the Wild are), so are the weights.
-"""
-
-
-def _on_hub(source):
-    return source.dataset is not None
-
-
-def _public_name(source):
-    if _on_hub(source) or source.spec.startswith("builtin:"):
-        return source.spec
-    return Path(source.spec).resolve().name

@@ -68,11 +68,11 @@ class OptionSet(BaseModel):
 
     @classmethod
     def _message(cls, problem):
-        name, kind, value = str(problem["loc"][0]), problem["type"], problem["input"]
-        if kind == "extra_forbidden":
+        name, value = str(problem["loc"][0]), problem["input"]
+        if problem["type"] == "extra_forbidden":
             return f"there is no option {flag(name)}."
-        wanted = _wanted(cls.model_fields[name], problem)
-        return f"{flag(name)} is {value if isinstance(value, (int, float)) else repr(value)}; it must be {wanted}."
+        shown = value if _is_number(value) else repr(value)
+        return f"{flag(name)} is {shown}; it must be {_wanted(cls.model_fields[name], problem)}."
 
 
 def flag(name):
@@ -85,11 +85,10 @@ def _wanted(field, problem):
     kind, context = problem["type"], problem.get("ctx", {})
     if kind == "literal_error":
         return f"one of {context['expected'].replace(chr(39), '').replace(' or ', ', ')}"
-    if kind in ("greater_than_equal", "greater_than", "less_than_equal", "less_than"):
-        return _range({name: getattr(m, name) for m in field.metadata for name in ("ge", "gt", "le", "lt")
-                       if getattr(m, name, None) is not None} or context)  # fmt: skip
-    if kind == "multiple_of":
-        return f"a multiple of {context['multiple_of']}"
+    if kind in ("greater_than_equal", "greater_than", "less_than_equal", "less_than", "multiple_of"):
+        names = ("ge", "gt", "le", "lt", "multiple_of")
+        declared = {name: getattr(m, name) for m in field.metadata for name in names if hasattr(m, name)}
+        return _range(declared or context)
     if kind in ("too_short", "too_long", "missing"):
         return f"{len(get_args(field.annotation))} values"
     for prefix, words in {
@@ -103,14 +102,20 @@ def _wanted(field, problem):
 
 def _range(bounds):
     low, high = bounds.get("ge", bounds.get("gt")), bounds.get("le", bounds.get("lt"))
+    words = [f"a multiple of {bounds['multiple_of']:g}"] if "multiple_of" in bounds else []
     if "ge" in bounds and "le" in bounds:
-        return f"from {low:g} to {high:g}"
-    words = []
-    if low is not None:
-        words.append(f"{'at least' if 'ge' in bounds else 'above'} {low:g}")
-    if high is not None:
-        words.append(f"{'at most' if 'le' in bounds else 'below'} {high:g}")
+        words.append(f"from {low:g} to {high:g}")
+    else:
+        words += [f"{'at least' if 'ge' in bounds else 'above'} {low:g}"] if low is not None else []
+        words += [f"{'at most' if 'le' in bounds else 'below'} {high:g}"] if high is not None else []
     return " and ".join(words)
+
+
+def _is_number(value):
+    try:
+        return float(value) is not None
+    except (TypeError, ValueError):
+        return False
 
 
 # ---- command line and recipes ----------------------------------------------------------------------------------------

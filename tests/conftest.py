@@ -133,7 +133,7 @@ def no_waiting(monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def detect_masks_in_photos(astronaut, tmp_path_factory):
+def detector_photos(astronaut, tmp_path_factory):
     """A folder with ``unmasked``, four variations of the example's head, and ``masked``, aligned crops in masks."""
     import numpy as np
     from PIL import Image, ImageEnhance, ImageOps

@@ -6,8 +6,8 @@
 Sources, several processes and --resume latest are as in train_cyclegan.py; docs/train.md has the recipes.
 """
 
-from maskhub.training.attentiongan import AttentionGAN, AttentionGANConfig
+from maskhub.training.attentiongan import AttentionGAN
 from maskhub.training.launch import launch
 
 if __name__ == "__main__":
-    launch(AttentionGAN, AttentionGANConfig, __doc__)
+    launch(AttentionGAN, __doc__)

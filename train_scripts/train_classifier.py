@@ -6,8 +6,8 @@
 Stop it when you like, with Ctrl-C or a signal: the same command with --resume latest goes on exactly where it stood.
 """
 
-from maskhub.training.attributes import ClassifierConfig, ClassifierTrainer
-from maskhub.training.small import launch_small
+from maskhub.training.classifier import Classifier
+from maskhub.training.launch import launch
 
 if __name__ == "__main__":
-    launch_small(ClassifierTrainer, ClassifierConfig, __doc__)
+    launch(Classifier, __doc__)

@@ -9,8 +9,8 @@ A source is a folder of photos or a Hub dataset (user/dataset[:split][@revision]
 like: the same command with --resume latest goes on exactly where the last checkpoint stood.
 """
 
-from maskhub.training.cyclegan import CycleGAN, CycleGANConfig
+from maskhub.training.cyclegan import CycleGAN
 from maskhub.training.launch import launch
 
 if __name__ == "__main__":
-    launch(CycleGAN, CycleGANConfig, __doc__)
+    launch(CycleGAN, __doc__)

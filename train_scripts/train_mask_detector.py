@@ -8,25 +8,8 @@ people who really wear masks. Stop it when you like: the same command with --res
 last checkpoint stood. The finished detector lies in OUTPUT/detector.
 """
 
-import sys
-
-from maskhub.errors import MaskHubError
-from maskhub.training.launch import parse
-from maskhub.training.mask_detector import MaskDetectorConfig, MaskDetectorTraining
-
-
-def main(args=None):
-    """Train; returns the exit code."""
-    try:
-        print(f"wrote {MaskDetectorTraining(parse(MaskDetectorConfig, __doc__, args)).run()}")
-    except MaskHubError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; go on with --resume latest", file=sys.stderr)
-        return 130
-    return 0
-
+from maskhub.training.launch import launch
+from maskhub.training.mask_detector import MaskDetection
 
 if __name__ == "__main__":
-    sys.exit(main())
+    launch(MaskDetection, __doc__)

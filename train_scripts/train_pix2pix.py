@@ -8,7 +8,7 @@ Sources, several processes and --resume latest are as in train_cyclegan.py; docs
 """
 
 from maskhub.training.launch import launch
-from maskhub.training.pix2pix import Pix2Pix, Pix2PixConfig
+from maskhub.training.pix2pix import Pix2Pix
 
 if __name__ == "__main__":
-    launch(Pix2Pix, Pix2PixConfig, __doc__)
+    launch(Pix2Pix, __doc__)

@@ -7,8 +7,8 @@
 Stop it when you like, with Ctrl-C or a signal: the same command with --resume latest goes on exactly where it stood.
 """
 
-from maskhub.training.reimaging import ReimagingConfig, ReimagingTrainer
-from maskhub.training.small import launch_small
+from maskhub.training.launch import launch
+from maskhub.training.reimaging import Reimaging
 
 if __name__ == "__main__":
-    launch_small(ReimagingTrainer, ReimagingConfig, __doc__)
+    launch(Reimaging, __doc__)

@@ -7,7 +7,7 @@ Sources, several processes and --resume latest are as in train_cyclegan.py; docs
 """
 
 from maskhub.training.launch import launch
-from maskhub.training.simgan import SimGAN, SimGANConfig
+from maskhub.training.simgan import SimGAN
 
 if __name__ == "__main__":
-    launch(SimGAN, SimGANConfig, __doc__)
+    launch(SimGAN, __doc__)

@@ -8,7 +8,7 @@ goes without. Sources, several processes and --resume latest are as in train_cyc
 """
 
 from maskhub.training.launch import launch
-from maskhub.training.unmasker import Unmasker, UnmaskerConfig
+from maskhub.training.unmasker import Unmasker
 
 if __name__ == "__main__":
-    launch(Unmasker, UnmaskerConfig, __doc__)
+    launch(Unmasker, __doc__)

@@ -26,8 +26,7 @@ from maskhub.pipelines.reimaging import check_name
 from maskhub.service.datasets import BUILT_IN, Datasets
 from maskhub.service.home import OwnerError, owner_of, read_json, write_json
 from maskhub.service.webhook import check_webhook
-from maskhub.training.curves import read_metrics
-from maskhub.training.small import read_status
+from maskhub.training.status import read_metrics, read_status
 
 __all__ = ["ACTIVE", "Job", "Jobs", "Progress", "Request", "max_steps"]
 
@@ -273,7 +272,7 @@ class Jobs:
 
     def _options(self, request):
         """The options of the training script, checked."""
-        from maskhub.training.reimaging import ReimagingConfig
+        from maskhub.training.reimaging import ReimagingOptions
 
         if not 1 <= request.max_steps <= max_steps():
             raise ConfigError(f"steps must be from 1 to {max_steps():,}.")
@@ -296,7 +295,7 @@ class Jobs:
         }
         if request.init_from:
             options |= self._network_of(request.init_from)
-        ReimagingConfig(source="-", output="-", **options).check()
+        ReimagingOptions(source="-", output="-", **options).check()
         return options
 
     def _network_of(self, name):

@@ -26,7 +26,7 @@ from maskhub.service.home import held, read_json
 from maskhub.service.jobs import why
 from maskhub.service.webhook import post
 from maskhub.service.worker import EXIT, LOCK, PROCESS, TAKEN
-from maskhub.training.small import read_status
+from maskhub.training.status import read_status
 
 __all__ = ["Supervisor"]
 

@@ -38,13 +38,13 @@ def _train(folder):
     write_json(folder / PROCESS, {"pid": process.pid, "started": process.create_time(), "since": time.time()})
     if hasattr(os, "nice"):
         os.nice(5)  # whoever looks at the app comes first
-    from maskhub.training.reimaging import ReimagingConfig, ReimagingTrainer
-    from maskhub.training.small import launch_small
+    from maskhub.training.launch import launch
+    from maskhub.training.reimaging import Reimaging
 
     code = 0
     try:
         options = ["--recipe", str(folder / "recipe.yaml"), "--output", str(folder / "run"), "--resume", "latest"]
-        launch_small(ReimagingTrainer, ReimagingConfig, __doc__, options)
+        launch(Reimaging, __doc__, options)
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else 1
     except BaseException:

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from maskhub.errors import ConfigError
 
-__all__ = ["POLICIES", "diff_augment", "policies"]
+__all__ = ["POLICIES", "check_policies", "diff_augment", "policies"]
 
 
 def policies(text):
@@ -21,8 +21,18 @@ def policies(text):
     names = [name.strip() for name in text.split(",") if name.strip()]
     unknown = [name for name in names if name not in POLICIES]
     if unknown:
-        raise ConfigError(f"--diffaugment has no {', '.join(unknown)}: choose among {', '.join(POLICIES)}.")
+        raise ConfigError(f"--diffaugment is {text!r}; it must be any of {', '.join(POLICIES)}.")
     return [POLICIES[name] for name in names]
+
+
+def check_policies(text):
+    """``text`` itself.
+
+    Raises:
+        ConfigError: as :func:`policies`.
+    """
+    policies(text)
+    return text
 
 
 def diff_augment(images, chosen):

@@ -11,104 +11,146 @@ Milletari and others: "V-Net", 3DV 2016.
 """
 
 import copy
-import dataclasses
-import math
-import sys
-from dataclasses import dataclass
-from pathlib import Path
+from typing import Annotated
 
 import torch
-from accelerate import Accelerator
-from accelerate.utils import set_seed
+from pydantic import Field
 from torch.nn import functional as F
 
-import maskhub
 from maskhub.data.mask_detection import CROPS, MaskDetectionCrops, mask_detection_batches
 from maskhub.data.paired import cache_folder
-from maskhub.data.sources import open_source
-from maskhub.errors import CheckpointError, ConfigError, DivergenceError
+from maskhub.files import write_file
 from maskhub.models.mask_detector import MaskDetector
-from maskhub.training import state
-from maskhub.training.report import RunReport, sample_sheet
-from maskhub.training.schedule import learning_rate_factor
+from maskhub.options import FREE, Positive, Rate, Share, Weight
+from maskhub.training.options import LearningRate, Precision, Schedule, TrainingOptions
+from maskhub.training.task import Task, Update
 
-__all__ = ["MaskDetectorConfig", "MaskDetectorTraining", "mask_detector_losses"]
+__all__ = ["MaskDetection", "MaskDetectorOptions", "mask_detector_losses"]
 
 SURE = 0.85
 """How sure the teacher must be of a pixel, either way, to teach it."""
-_FREE_ON_RESUME = (
-    "output", "recipe", "resume", "workers", "checkpoint_every", "sample_every", "log_every", "cache", "max_steps",
-)  # fmt: skip
+ALONE = 0.2
+"""Share of the run before the teacher begins."""
+MAX_NORM = 5.0
+"""Of the gradients."""
 
 
-@dataclass
-class MaskDetectorConfig:
+class MaskDetectorOptions(TrainingOptions):
     """Train the mask detector."""
 
     unmasked: str = ""
     """Source of unmasked faces: a folder, or user/dataset[:split][@revision][#column] on the Hub."""
     masked: str = ""
     """Source of aligned crops of really masked faces, likewise."""
-    output: str = ""
-    """Folder for detector/, checkpoints/, samples/ and metrics.jsonl."""
-    recipe: str | None = None
-    """YAML file with values for any of these options; the command line goes over it."""
-    resolution: int = 128
-    """Side of the crops in pixels; a multiple of 32."""
-    width: int = 16
+    resolution: Annotated[int, Field(ge=64, le=1024, multiple_of=32)] = 128
+    """Side of the crops in pixels; a multiple of 32, 64 to 1024."""
+    width: Positive = 16
     """Channels of the first layer."""
-    pyramid: int = 16
+    pyramid: Positive = 16
     """Channels of the decoder."""
-    batch_size: int = 8
-    """Samples a process and step; each is four crops."""
-    max_steps: int = 3000
+    batch_size: Positive = 8
+    """Samples of each process and micro-batch; each is four crops."""
+    max_steps: Annotated[Positive, FREE] = 3000
     """Steps of the whole run."""
-    learning_rate: float = 2e-3
-    """AdamW's step size at the start; it falls along a cosine."""
-    weight_decay: float = 1e-2
+    learning_rate: LearningRate = 2e-3
+    """AdamW's largest step size."""
+    lr_schedule: Schedule = "cosine"
+    """linear: constant for the first half, then in a line to 0."""
+    warmup: Share = 0.02
+    """Share of the run during which the learning rate rises from 0."""
+    beta1: Rate = 0.9
+    """AdamW's decay of the first moment; that of the second is 0.999."""
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-2
     """AdamW's."""
-    lambda_region: float = 1.0
+    lambda_region: Weight = 1.0
     """Weight of the region's losses."""
-    lambda_consistency: float = 0.5
-    """Weight of what the moving average teaches; it sets in after a fifth of the run."""
-    ema_decay: float = 0.998
+    lambda_consistency: Weight = 0.5
+    """Weight of what the moving average teaches; it begins after a fifth of the run."""
+    ema_decay: Rate = 0.998
     """Decay of the moving average of the weights, which teaches and which is saved."""
-    seed: int = 0
-    """Fixes initial weights, data order and all that is drawn."""
-    holdout: bool = False
-    """Never train on the tenth of photos whose file name's SHA-1 is divisible by 10."""
-    cache: str | None = None
+    mixed_precision: Precision = "no"
+    """Arithmetic of the network; losses stay in float32. auto: bf16 where it is faster on this hardware."""
+    channels_last: bool = True
+    """Keep images in memory pixel by pixel."""
+    cache: Annotated[str | None, FREE] = None
     """File in which found faces are kept; by default beside the photos, or in ~/.cache/maskhub."""
-    checkpoint_every: int = 500
-    """Steps between checkpoints; the two newest are kept."""
-    sample_every: int = 500
-    """Steps between sample sheets; 0 draws none."""
-    log_every: int = 25
+    checkpoint_every: Annotated[Positive, FREE] = 500
+    """Steps between checkpoints."""
+    log_every: Annotated[Positive, FREE] = 25
     """Steps between lines of metrics.jsonl."""
-    resume: str | None = None
-    """'latest' or a checkpoint folder: go on exactly where it stopped."""
-    workers: int = 1
-    """Background processes that make crops; 0 makes them in the loop."""
 
-    def check(self):
-        """Raise :class:`ConfigError` for a value that no run can have."""
-        for name in ("unmasked", "masked", "output"):
-            if not getattr(self, name):
-                raise ConfigError(f"--{name} is missing.")
-        for name in ("batch_size", "max_steps", "checkpoint_every", "log_every"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"--{name.replace('_', '-')} is {getattr(self, name)}; it must be at least 1.")
-        for name in ("sample_every", "workers", "seed", "lambda_region", "lambda_consistency", "weight_decay"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"--{name.replace('_', '-')} is {getattr(self, name)}; it must not be negative.")
-        if not self.learning_rate > 0:
-            raise ConfigError(f"--learning-rate is {self.learning_rate}; it must be above 0.")
-        if not 0 < self.ema_decay < 1:
-            raise ConfigError(f"--ema-decay is {self.ema_decay}; it must lie between 0 and 1.")
 
-    def resumable(self):
-        """The options that a resumed run must share with the one it goes on from."""
-        return {name: value for name, value in dataclasses.asdict(self).items() if name not in _FREE_ON_RESUME}
+class MaskDetection(Task):
+    """See the module; its result is a folder for ``MaskDetector.from_pretrained``."""
+
+    Options = MaskDetectorOptions
+    name = "mask-detector"
+    result = "detector"
+    averaged = ("detector",)
+
+    def __init__(self, options, rank=0):
+        # by name: diffusers takes what is given by place for default values, and forgets it in a copy
+        network = MaskDetector(width=options.width, pyramid=options.pyramid, resolution=options.resolution)
+        super().__init__(options, {"detector": network}, rank)
+
+    def optimizers(self):
+        return {"detector": self.adam("detector", kind=torch.optim.AdamW, weight_decay=self.options.weight_decay)}
+
+    def dataset(self, seed, load_scale=None, **walk):
+        cache = self.options.cache or cache_folder(self.sources["unmasked"]) / "faces.sqlite"
+        sources = self.sources["unmasked"], self.sources["masked"]
+        return MaskDetectionCrops(*sources, self.options.resolution, seed, cache=cache, **walk)
+
+    def batches(self, dataset, workers, pin_memory):
+        return mask_detection_batches(dataset, workers, pin_memory)
+
+    def fixed_batch(self, count):
+        return {name: values.flatten(0, 1)[: 4 * CROPS] for name, values in super().fixed_batch(count).items()}
+
+    def step(self, batch, turn):
+        """One update by the module's formula; ``batch`` is of
+        :class:`~maskhub.data.mask_detection.MaskDetectionCrops`, its crops one after another."""
+        c = self.options
+        presence, region = self.nets["detector"](batch["images"])
+        taught = None
+        if c.lambda_consistency and self.progress >= ALONE:
+            taught = torch.zeros_like(region, dtype=torch.float32)
+            unknown = batch["known"] == 0
+            with torch.no_grad():
+                taught[unknown] = self.average("detector")(batch["plain"][unknown])[1].float().sigmoid()
+        terms = mask_detector_losses(presence, region, batch, taught)
+        weights = {"presence": 1.0, "region": c.lambda_region, "consistency": c.lambda_consistency}
+        loss = sum(weights[name] * value for name, value in terms.items())
+        right = ((presence > 0) == (batch["presence"] > 0.5)).float().mean()
+        yield Update("detector", loss, {**terms, "accuracy": right}, clip=MAX_NORM)
+
+    # ---- what a run leaves ----------------------------------------------------------------------------------------
+
+    def curves(self, names):
+        return {"loss": [name for name in names if name != "accuracy"], "accuracy": ["accuracy"]}
+
+    def samples(self, networks, batch):
+        """Crops, what the detector found, the truth where it is known."""
+        images = batch["images"]
+        _, region = networks["detector"](images)
+        return [[images, *(_red(images, found) for found in (region.sigmoid(), batch["region"]))]]
+
+    def write(self, networks, folder, card):
+        network = networks["detector"]
+        network.save_pretrained(folder)
+        copy.deepcopy(network).half().save_pretrained(folder, variant="fp16")
+        write_file(folder / "README.md", card)
+
+    def transfer(self, path):
+        folder = path if (path / "config.json").is_file() else path / "detector"
+        if not (folder / "config.json").is_file():
+            return {}
+        return {"detector": MaskDetector.from_pretrained(folder).state_dict()}
+
+    def card(self):
+        from maskhub.training.card import mask_detector_card
+
+        return mask_detector_card(self)
 
 
 def mask_detector_losses(presence, region, batch, taught=None):
@@ -140,174 +182,6 @@ def mask_detector_losses(presence, region, batch, taught=None):
         pixels = F.binary_cross_entropy_with_logits(region, labels, reduction="none")
         terms["consistency"] = (pixels * sure).sum() / sure.sum().clamp(min=1)
     return terms
-
-
-class MaskDetectorTraining:
-    """Trains a :class:`~maskhub.models.mask_detector.MaskDetector`; killed and resumed it ends with the same weights,
-    bit for bit on a CPU.
-
-    Args:
-        config: :class:`MaskDetectorConfig`, checked.
-
-    Raises:
-        SourceError, ConfigError, CheckpointError: before the first step.
-    """
-
-    def __init__(self, config):
-        self.config, self.output = config, Path(config.output)
-        self.accelerator = Accelerator()
-        self.sources = [open_source(spec, config.holdout) for spec in (config.unmasked, config.masked)]
-        set_seed(config.seed)
-        self.network = MaskDetector(config.width, config.pyramid, config.resolution)
-        set_seed(config.seed * 1000 + self.accelerator.process_index + 1)
-        self.network.to(self.accelerator.device, memory_format=torch.channels_last)
-        self.teacher = copy.deepcopy(self.network).eval().requires_grad_(False)
-        self.step, self.seen = 0, None
-
-    def run(self):
-        """Train to ``max_steps``; returns the folder of the finished detector."""
-        c = self.config
-        optimizer = torch.optim.AdamW(self.network.parameters(), lr=c.learning_rate, weight_decay=c.weight_decay)
-        self.net, self.optimizer = self.accelerator.prepare(self.network, optimizer)
-        self._start_or_resume()
-        self.output.mkdir(parents=True, exist_ok=True)
-        batches = self._batches()
-        report = RunReport(self.output, self.step, c.max_steps, self.accelerator.is_main_process)
-        images, saved = c.batch_size * CROPS * self.accelerator.num_processes, self.step
-        try:
-            while self.step < c.max_steps:
-                report.add(self._train_step(next(batches)), images)
-                self.step += 1
-                if self.step % c.log_every == 0:
-                    self._check_finite(report.log(self.step, self._learning_rate()))
-                if c.sample_every and self.step % c.sample_every == 0:
-                    self._write_samples()
-                if self.step % c.checkpoint_every == 0:
-                    self._save()
-                    saved = self.step
-        finally:
-            report.close()
-        if saved != self.step or not (self.output / "detector").is_dir():
-            self._save()
-        return self.output / "detector"
-
-    def _batches(self):
-        c, accelerator = self.config, self.accelerator
-        data = MaskDetectionCrops(
-            *self.sources,
-            c.resolution,
-            c.seed,
-            start=self.step * c.batch_size,
-            rank=accelerator.process_index,
-            world=accelerator.num_processes,
-            batch_size=c.batch_size,
-            cache=c.cache or cache_folder(self.sources[0]) / "faces.sqlite",
-        )
-        return mask_detection_batches(data, c.workers, pin_memory=accelerator.device.type == "cuda")
-
-    def _learning_rate(self):
-        warm = min(1.0, (self.step + 1) / max(1, self.config.max_steps // 50))
-        return warm * self.config.learning_rate * learning_rate_factor("cosine", self.step, self.config.max_steps)
-
-    def _train_step(self, batch):
-        c = self.config
-        batch = {name: values.to(self.accelerator.device, non_blocking=True) for name, values in batch.items()}
-        for group in self.optimizer.param_groups:
-            group["lr"] = self._learning_rate()
-        self.net.train()
-        presence, region = self.net(batch["images"].contiguous(memory_format=torch.channels_last))
-        taught = None
-        if c.lambda_consistency and self.step >= c.max_steps // 5:
-            taught = torch.zeros_like(region, dtype=torch.float32)
-            unknown = batch["known"] == 0
-            with torch.no_grad():
-                taught[unknown] = self.teacher(batch["plain"][unknown])[1].float().sigmoid()
-        terms = mask_detector_losses(presence, region, batch, taught)
-        weights = {"presence": 1.0, "region": c.lambda_region, "consistency": c.lambda_consistency}
-        self.accelerator.backward(sum(weights[name] * value for name, value in terms.items()))
-        self.accelerator.clip_grad_norm_(self.net.parameters(), 5.0)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        self._teach()
-        if self.seen is None:
-            self.seen = {name: batch[name][: 4 * CROPS] for name in ("images", "region")}
-        right = ((presence > 0) == (batch["presence"] > 0.5)).float().mean()
-        return {**terms, "accuracy": right}
-
-    @torch.no_grad()
-    def _teach(self):
-        """The moving average goes on by a step; it starts quickly, so that it need not forget the initial weights."""
-        decay = min(self.config.ema_decay, (1 + self.step) / (10 + self.step))
-        for mine, new in zip(self.teacher.parameters(), self.network.parameters(), strict=True):
-            mine.lerp_(new, 1 - decay)
-        for mine, new in zip(self.teacher.buffers(), self.network.buffers(), strict=True):
-            mine.copy_(new)
-
-    # ---- what it leaves and goes on from --------------------------------------------------------------------------
-
-    def _save(self):
-        shared = {
-            "networks": {"detector": self.network.state_dict()},
-            "ema": {"detector": self.teacher.state_dict()},
-            "optimizers": {"detector": state.moments(self.optimizer.optimizer)},
-        }
-        own = {"random": {"cpu": torch.get_rng_state()}}
-        record = {
-            "method": "mask-detector",
-            "config": self.config.resumable(),
-            "optimizer": self.optimizer.optimizer.state_dict()["param_groups"],
-            "versions": {"maskhub": maskhub.__version__, "torch": torch.__version__},
-        }
-        state.write_checkpoint(self.output / "checkpoints", self.step, shared, own, record, self.accelerator)
-        if self.accelerator.is_main_process:
-            state.prune_checkpoints(self.output / "checkpoints", keep=2)
-            with torch.random.fork_rng(devices=[]):
-                save_mask_detector(self.teacher, self.output / "detector")
-        self.accelerator.wait_for_everyone()
-
-    def _start_or_resume(self):
-        path = state.resume_path(self.output, self.config.resume)
-        if path is None:
-            return
-        record, shared, own = state.load_checkpoint(path, self.accelerator.process_index)
-        if record.get("method") != "mask-detector" or record["processes"] != self.accelerator.num_processes or not own:
-            raise CheckpointError(f"{path} is no run of the mask detector with as many processes as this one.")
-        state.check_same_options(path, self.config.resumable(), record["config"])
-        try:
-            self.network.load_state_dict(shared["networks"]["detector"])
-            self.teacher.load_state_dict(shared["ema"]["detector"])
-            state.load_moments(self.optimizer.optimizer, shared["optimizers"]["detector"], record["optimizer"])
-        except (KeyError, RuntimeError, ValueError) as error:
-            raise CheckpointError(f"the checkpoint {path} does not fit this run: {error}") from error
-        torch.set_rng_state(own["random"]["cpu"])
-        self.step = record["step"]
-        self.accelerator.print(f"going on from {path}, {self.step:,} steps done", file=sys.stderr)
-
-    def _check_finite(self, line):
-        broken = [name for name, value in line.items() if not math.isfinite(value)]
-        if broken:
-            raise DivergenceError(
-                f"the run diverged: {', '.join(broken)} is no number at step {self.step}. Try a lower --learning-rate."
-            )
-
-    def _write_samples(self):
-        if not self.accelerator.is_main_process or self.seen is None:
-            return
-        with torch.inference_mode():
-            _, region = self.teacher(self.seen["images"])
-        columns = [
-            self.seen["images"],
-            *(_red(self.seen["images"], x) for x in (region.sigmoid(), self.seen["region"])),
-        ]
-        folder = self.output / "samples"
-        folder.mkdir(exist_ok=True)
-        sample_sheet([columns]).save(folder / f"step-{self.step:08d}.png")
-
-
-def save_mask_detector(network, folder):
-    """Write a detector for ``from_pretrained``, in float32 and as fp16 variant."""
-    network.save_pretrained(folder)
-    copy.deepcopy(network).half().save_pretrained(folder, variant="fp16")
 
 
 def _red(images, region):

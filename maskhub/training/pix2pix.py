@@ -4,32 +4,30 @@ Isola, Zhu, Zhou, Efros: "Image-to-Image Translation with Conditional Adversaria
 study trains it on pairs made by rule and tries cosine distances of the colours in place of L1.
 """
 
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field
 
 from maskhub.data.given import GivenPairs
 from maskhub.data.paired import WornPairs
-from maskhub.data.unpaired import LOAD_SCALE
+from maskhub.data.positions import LOAD_SCALE
+from maskhub.direction import Direction
 from maskhub.errors import ConfigError
 from maskhub.losses import cosine_loss, image_loss
-from maskhub.models.patch import PatchDiscriminator
 from maskhub.models.unet import UnetGenerator
-from maskhub.pipelines.face_mask import FaceMaskPipeline
-from maskhub.training.config import WornConfig, check_least
-from maskhub.training.cyclegan import check_patches
-from maskhub.training.method import Method
+from maskhub.options import Count, Positive, Weight
+from maskhub.training.adversarial import AdversarialTask, PatchOptions, WornOptions
+from maskhub.training.task import Update
 
-__all__ = ["Pix2Pix", "Pix2PixConfig"]
+__all__ = ["Pix2Pix", "Pix2PixOptions"]
 
 
-@dataclass
-class Pix2PixConfig(WornConfig):
+class Pix2PixOptions(WornOptions, PatchOptions):
     """Train pix2pix on pairs of masked and unmasked faces (Isola et al., CVPR 2017)."""
 
-    batch_size: int = 4
-    """Pairs a process and micro-batch."""
+    batch_size: Positive = 4
+    """Pairs of each process and micro-batch."""
     gan_loss: Literal["lsgan", "vanilla", "wgan-gp"] = "vanilla"
     """Adversarial loss: the paper's is the cross-entropy."""
     direction: Literal["unmask", "mask"] = "unmask"
@@ -37,28 +35,22 @@ class Pix2PixConfig(WornConfig):
     pairs: Literal["worn", "given"] = "worn"
     """worn: masks are put on the unmasked photos as the run goes; given: the two sources hold the same faces in the
     same order (folders with the same file names, or two columns of one dataset)."""
-    generator_width: int = 64
+    generator_width: Positive = 64
     """Channels after the U-Net's first convolution."""
-    depth: int = 0
+    depth: Annotated[int, Field(ge=0, le=16)] = 0
     """Levels of the U-Net; 0: as many as the resolution has factors of two."""
     norm: Literal["batch", "instance"] = "batch"
     """Norm of generator and discriminator."""
     upsampling: Literal["transposed", "resize"] = "transposed"
     """resize (nearest neighbour, then a convolution) leaves no checkerboard."""
-    discriminator_width: int = 64
-    """Channels after the discriminator's first convolution."""
-    discriminator_layers: int = 3
-    """3 judges patches of 70×70 pixels; 0 single pixels."""
     reconstruction: Literal["l1", "cosine-mean", "cosine-sum"] = "l1"
     """Distance from the true picture: the paper's L1, or the unmasking study's cosine of the pixels' colours."""
-    lambda_reconstruction: float = 100.0
+    lambda_reconstruction: Weight = 100.0
     """Weight of the reconstruction loss."""
-    lambda_gan: float = 1.0
+    lambda_gan: Weight = 1.0
     """Weight of the adversarial loss."""
-    pool_size: int = 0
-    """Older fakes that the discriminator is shown; pix2pix has none."""
-
-    staged: ClassVar[frozenset] = WornConfig.staged | {"lambda_reconstruction", "lambda_gan"}
+    pool_size: Count = 0
+    """Older fakes that the discriminator is shown; none in pix2pix."""
 
     def needs(self):
         return ("unmasked",) if self.pairs == "worn" else ("unmasked", "masked")
@@ -69,10 +61,6 @@ class Pix2PixConfig(WornConfig):
 
     def check(self):
         super().check()
-        for name in ("lambda_reconstruction", "lambda_gan", "pool_size", "depth", "discriminator_layers"):
-            check_least(self, name, 0)
-        for name in ("generator_width", "discriminator_width"):
-            check_least(self, name, 1)
         if self.resolution % 2 ** self.levels():
             raise ConfigError(
                 f"--depth {self.depth} needs a --resolution that is a multiple of {2**self.depth}; "
@@ -80,62 +68,53 @@ class Pix2PixConfig(WornConfig):
             )
         if self.pairs == "worn" and self.masked:
             raise ConfigError("--masked is not read with --pairs worn: leave it out, or use --pairs given.")
-        check_patches(self)
 
 
-class Pix2Pix(Method):
-    """The method as the loop sees it; arguments as in :class:`~maskhub.training.method.Method`."""
+class Pix2Pix(AdversarialTask):
+    """See the module."""
 
+    Options = Pix2PixOptions
     name = "pix2pix"
     paper = "https://arxiv.org/abs/1611.07004"
 
-    def __init__(self, config, seed=0):
-        self.part = config.direction + "er"
-        self.given, self.wanted = ("masked", "unmasked") if config.direction == "unmask" else ("unmasked", "masked")
-        generator = UnetGenerator(
-            width=config.generator_width, depth=config.levels(), norm=config.norm, upsampling=config.upsampling
-        )
-        critic = PatchDiscriminator(
-            width=config.discriminator_width, layers=config.discriminator_layers, norm=config.norm, in_channels=6
-        )
-        super().__init__(config, {self.part: generator}, {"D": critic}, pools=("fake",), seed=seed)
+    def __init__(self, options, rank=0):
+        c = options
+        direction = Direction(c.direction)
+        self.part, self.given, self.wanted = direction.role, direction.inverse.past, direction.past
+        generator = UnetGenerator(width=c.generator_width, depth=c.levels(), norm=c.norm, upsampling=c.upsampling)
+        discriminator = c.discriminator(c.norm, in_channels=6)
+        super().__init__(c, {self.part: generator}, {"D": discriminator}, pools=("fake",), rank=rank)
 
-    def dataset(self, sources, seed, load_scale=LOAD_SCALE, **walk):
-        c = self.config
+    def dataset(self, seed, load_scale=None, **walk):
+        c, how = self.options, {"load_scale": load_scale or LOAD_SCALE, **walk}
         if c.pairs == "given":
-            return GivenPairs(sources["unmasked"], sources["masked"], c.resolution, seed, load_scale=load_scale, **walk)
-        return WornPairs(sources["unmasked"], c.resolution, seed, load_scale=load_scale, wearing=c.wearing(), **walk)
+            return GivenPairs(self.sources["unmasked"], self.sources["masked"], c.resolution, seed, **how)
+        return WornPairs(self.sources["unmasked"], c.resolution, seed, wearing=c.wearing(), **how)
 
-    def generator_loss(self, nets, batch):
-        """Equation 4: the conditional GAN's term and λ times the distance from the true picture."""
-        c, given, wanted = self.config, batch[self.given], batch[self.wanted]
-        made = nets[self.part](given)
-        name = "G_L1" if c.reconstruction == "l1" else "G_cosine"
-        terms = {name: self._distance(made, wanted)}
-        loss = c.lambda_reconstruction * terms[name]
-        if c.lambda_gan:
-            terms["G_GAN"] = self.generator_term(nets, "D", made, condition=given)
-            loss = loss + c.lambda_gan * terms["G_GAN"]
-        return loss, terms, {"fake": torch.cat([given, made.detach().to(given.dtype)], 1)}
+    def step(self, batch, turn):
+        """The generator by equation 4, the conditional GAN's term and λ times the distance from the true picture; then
+        the discriminator on true and generated pairs of input and output."""
+        c, given, wanted = self.options, batch[self.given], batch[self.wanted]
+        learn_generator, learn_discriminator = self.learning(turn)
+        with torch.set_grad_enabled(learn_generator):
+            made = self.nets[self.part](given)
+        if learn_generator:
+            name = "G_L1" if c.reconstruction == "l1" else "G_cosine"
+            terms = {name: self._distance(made, wanted)}
+            loss = c.lambda_reconstruction * terms[name]
+            if c.lambda_gan:
+                terms["G_GAN"] = self.generator_term("D", made, condition=given)
+                loss = loss + c.lambda_gan * terms["G_GAN"]
+            yield Update("generators", loss, terms)
+        if learn_discriminator:
+            fake = self.pools["fake"](torch.cat([given, made.detach().to(given.dtype)], 1))
+            terms = self.discriminator_terms("D", torch.cat([given, wanted], 1), fake)
+            yield Update("discriminators", sum(terms.values()), terms)
 
     def _distance(self, made, wanted):
-        kind = self.config.reconstruction
+        kind = self.options.reconstruction
         return image_loss(made, wanted) if kind == "l1" else cosine_loss(made, wanted, kind.removeprefix("cosine-"))
 
-    @torch.no_grad()
-    def fakes(self, nets, batch):
-        given = batch[self.given]
-        return {"fake": torch.cat([given, nets[self.part](given).to(given.dtype)], 1)}
-
-    def discriminator_loss(self, nets, batch, fakes):
-        """The discriminator on true and made pairs of input and output."""
-        real = torch.cat([batch[self.given], batch[self.wanted]], 1)
-        terms = self.discriminator_terms(nets, "D", real, self.pools["fake"](fakes["fake"]))
-        return sum(terms.values()), terms
-
-    def pipeline(self, generators):
-        return FaceMaskPipeline(**generators, resolution=self.config.resolution)
-
-    def sample_rows(self, generators, batch):
+    def samples(self, networks, batch):
         """For each face: what the generator is given, what it makes, the truth."""
-        return [[batch[self.given], generators[self.part](batch[self.given]), batch[self.wanted]]]
+        return [[batch[self.given], networks[self.part](batch[self.given]), batch[self.wanted]]]

@@ -1,20 +1,22 @@
-"""The methods by name, each with its options; ``train_scripts/train_<name>.py`` trains it."""
+"""The tasks by name; ``train_scripts/train_<name>.py`` trains each."""
 
 from importlib import import_module
 
-__all__ = ["METHODS", "method"]
+__all__ = ["TASKS", "task_class"]
 
-METHODS = {
-    "cyclegan": ("CycleGAN", "CycleGANConfig"),
-    "simgan": ("SimGAN", "SimGANConfig"),
-    "pix2pix": ("Pix2Pix", "Pix2PixConfig"),
-    "attentiongan": ("AttentionGAN", "AttentionGANConfig"),
-    "unmasker": ("Unmasker", "UnmaskerConfig"),
+TASKS = {
+    "cyclegan": "CycleGAN",
+    "simgan": "SimGAN",
+    "pix2pix": "Pix2Pix",
+    "attentiongan": "AttentionGAN",
+    "unmasker": "Unmasker",
+    "reimaging": "Reimaging",
+    "classifier": "Classifier",
+    "mask_detector": "MaskDetection",
 }
-"""Module of :mod:`maskhub.training` → names of the :class:`~maskhub.training.method.Method` and of its config."""
+"""Module of :mod:`maskhub.training` → name of the :class:`~maskhub.training.task.Task` in it."""
 
 
-def method(name):
-    """The method called ``name`` and its config, as two classes."""
-    module = import_module(f"maskhub.training.{name}")
-    return tuple(getattr(module, kind) for kind in METHODS[name])
+def task_class(name):
+    """The task called ``name``, as a class."""
+    return getattr(import_module(f"maskhub.training.{name}"), TASKS[name])

@@ -1,8 +1,10 @@
-"""What a run leaves for people to read: metrics.jsonl, curves, sheets, tensorboard, the line in the terminal."""
+"""What a run leaves for people to read: metrics.jsonl, curves, sample sheets, tensorboard, the line in the terminal."""
 
+import io
 import json
 import resource
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -10,24 +12,62 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
+from maskhub.errors import WriteError
+from maskhub.files import append_line, write_file
 from maskhub.image_file import open_image
-from maskhub.training.curves import read_metrics
+from maskhub.tensors import to_pixels
+from maskhub.training.status import read_metrics
 
-__all__ = ["RunReport", "sample_sheet", "timeline_sheet", "write_curves"]
+__all__ = ["JsonLines", "RunReport", "sample_sheet", "timeline_sheet", "write_curves", "write_figure",
+           "write_png"]  # fmt: skip
 
 GAP = 8
 """Pixels between the groups of a sample sheet."""
+SMALLEST = 128
+"""Smaller photos are magnified to about this side on a sample sheet."""
 MOMENTS = 10
 """Columns of a timeline, at most."""
-NOT_LOSSES = ("step", "learning_rate", "images_per_second", "peak_memory_mb")
+NOT_SHOWN = ("step", "learning_rate", "images_per_second", "peak_memory_mb")
+
+
+class JsonLines:
+    """A file with one JSON object per line, each of a step of the run.
+
+    Args:
+        path: of the file.
+        first_step: lines of later steps, from before a crash, are dropped.
+
+    Raises:
+        WriteError: the file can't be written.
+    """
+
+    def __init__(self, path, first_step):
+        self.path = Path(path)
+        if self.path.exists():
+            lines = [
+                line for line in read_metrics(self.path.parent, self.path.name) if line.get("step", 0) <= first_step
+            ]
+            write_file(self.path, "".join(json.dumps(line) + "\n" for line in lines))
+
+    def write(self, line):
+        """Append a line.
+
+        Raises:
+            WriteError: no room.
+        """
+        try:
+            with open(self.path, "ab") as file:
+                append_line(file, json.dumps(line).encode())
+        except OSError as error:
+            raise WriteError(f"{self.path} could not be written: {error.strerror}.") from error
 
 
 class RunReport:
-    """Writes one JSON line a log step and shows the same in a progress bar; only on the main process.
+    """Writes one JSON line per log step and shows the same in a progress bar; only on the main process.
 
     Args:
         output: the run's folder.
-        first_step: steps already done; lines of ``metrics.jsonl`` after them (from before a crash) are dropped.
+        first_step: steps already done.
         max_steps: steps of the whole run.
         active: False on the other processes.
         tensorboard: also write events.
@@ -37,15 +77,18 @@ class RunReport:
         self.active = active
         if not active:
             return
-        self.path = Path(output) / "metrics.jsonl"
-        self._drop_after(first_step)
-        self.file = open(self.path, "a", encoding="utf-8", buffering=1)  # noqa: SIM115 (closed by close)
+        self.metrics, self.tests = (
+            JsonLines(Path(output) / f"{name}.jsonl", first_step) for name in ("metrics", "tests")
+        )
         self.bar = tqdm(total=max_steps, initial=first_step, unit="step", dynamic_ncols=True, mininterval=1)
         self.events = None
         if tensorboard:
             from torch.utils.tensorboard import SummaryWriter
 
             self.events = SummaryWriter(Path(output) / "tensorboard", purge_step=first_step)
+        self._begin()
+
+    def _begin(self):
         self.sums, self.count, self.images, self.since = {}, 0, 0, time.perf_counter()
 
     def add(self, terms, images):
@@ -71,32 +114,37 @@ class RunReport:
             "images_per_second": round(self.images / seconds, 3),
             "peak_memory_mb": _peak_memory_mb(),
         }
-        self.file.write(json.dumps(line) + "\n")
+        self.metrics.write(line)
         if self.events:
             for name, value in line.items():
                 self.events.add_scalar(f"loss/{name}" if name in losses else name, value, step)
         shown = " ".join(f"{name} {value:.3f}" for name, value in losses.items())
         self.bar.set_postfix_str(f"{line['images_per_second']:.1f} images/s {shown}")
-        self.sums, self.count, self.images, self.since = {}, 0, 0, time.perf_counter()
+        self._begin()
         return line
 
     def close(self):
         if self.active:
             self.bar.close()
-            self.file.close()
             if self.events:
-                self.events.close()
+                with suppress(OSError):  # on a full disk; what ended the run says so
+                    self.events.close()
 
-    def _drop_after(self, step):
-        if self.path.exists():
-            lines = [line for line in self.path.read_text(encoding="utf-8").splitlines() if _step(line) <= step]
-            aside = self.path.with_suffix(".partial")
-            aside.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
-            aside.replace(self.path)
+
+def write_png(image, path):
+    """Write a ``PIL.Image``; who watches sees all of it or nothing."""
+    data = io.BytesIO()
+    image.save(data, "PNG")
+    write_file(path, data.getvalue())
+
+
+def magnification(side):
+    """How many times photos of ``side`` pixels are magnified on a sample sheet."""
+    return max(1, SMALLEST // side)
 
 
 def sample_sheet(groups):
-    """Lay columns of photos side by side.
+    """Lay columns of photos side by side, small ones magnified.
 
     Args:
         groups: list of groups, each a list of columns, each column N×3×R×R in [-1, 1]; groups stand side by side.
@@ -104,14 +152,14 @@ def sample_sheet(groups):
     Returns:
         RGB ``PIL.Image``.
     """
-    parts = []
+    zoom, parts = magnification(groups[0][0].shape[3]), []
     for group in groups:
         columns = [torch.cat(list(column.float().clamp(-1, 1).cpu()), 1) for column in group]
+        columns = [column.repeat_interleave(zoom, 1).repeat_interleave(zoom, 2) for column in columns]
         if parts:
             parts.append(torch.ones(3, columns[0].shape[1], GAP))
         parts.extend(columns)
-    pixels = (torch.cat(parts, 2) + 1) * 127.5
-    return Image.fromarray(np.ascontiguousarray(pixels.round().byte().permute(1, 2, 0).numpy()))
+    return Image.fromarray(to_pixels(torch.cat(parts, 2)))
 
 
 def timeline_sheet(folder, columns, side):
@@ -123,7 +171,11 @@ def timeline_sheet(folder, columns, side):
         folder: holds the ``step-N.png`` of :func:`sample_sheet`; those of another layout are left out.
         columns: the number of columns of each of a sheet's groups.
         side: of one photo, in pixels.
+
+    Raises:
+        WriteError: no room.
     """
+    side *= magnification(side)
     width = sum(columns) * side + GAP * (len(columns) - 1)
     sheets = [sheet for path in sorted(Path(folder).glob("step-*.png")) if (sheet := _sheet(path)).width == width]
     if not sheets:
@@ -137,41 +189,55 @@ def timeline_sheet(folder, columns, side):
                 strip.paste(sheet.crop((left + side, 0, left + 2 * side, sheet.height)), (place * side, 0))
             strips.append(strip)
         left += count * side + GAP
+    if not strips:
+        return
     timeline = Image.new("RGB", (strips[0].width, sum(s.height + GAP for s in strips) - GAP), "white")
     for place, strip in enumerate(strips):
         timeline.paste(strip, (0, place * (strip.height + GAP)))
-    timeline.save(Path(folder) / "timeline.png")
+    write_png(timeline, Path(folder) / "timeline.png")
 
 
-def write_curves(output, stage_starts=()):
-    """Draw every loss of ``metrics.jsonl`` over the steps: ``curves.png``; adversarial terms above, the others below.
+def write_curves(output, panels, stage_starts=()):
+    """Draw metrics over the steps: ``curves.png``, from the lines of ``metrics.jsonl`` and ``tests.jsonl``.
 
     Args:
         output: the run's folder.
+        panels: function from the metrics' names to the panels, title → names, one above the other.
         stage_starts: steps at which a new stage began; drawn as upright lines.
-    """
-    from matplotlib.figure import Figure  # not pyplot, which would keep each figure
 
-    lines = read_metrics(output)
-    names = list(dict.fromkeys(name for line in lines for name in line if name not in NOT_LOSSES))
-    adversarial = [name for name in names if name.split("_")[0] in ("D", "G") and name not in ("G_L1", "G_cosine")]
-    panels = [panel for panel in (adversarial, [n for n in names if n not in adversarial]) if panel]
-    if not panels:  # shorter than log_every
+    Raises:
+        WriteError: no room.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure  # not pyplot, which would keep each figure and is not made for threads
+
+    lines = [line for name in ("metrics.jsonl", "tests.jsonl") for line in read_metrics(output, name)]
+    names = list(dict.fromkeys(name for line in lines for name in line if name not in NOT_SHOWN))
+    shown = {title: panel for title, panel in panels(names).items() if panel}
+    if not shown:  # shorter than log_every
         return
-    figure = Figure(figsize=(9, 3.4 * len(panels)), layout="constrained")
-    for place, panel in enumerate(panels):
-        axes = figure.add_subplot(len(panels), 1, place + 1)
+    figure = Figure(figsize=(9, 3.4 * len(shown)), layout="constrained")
+    FigureCanvasAgg(figure)
+    for place, (title, panel) in enumerate(shown.items()):
+        axes = figure.add_subplot(len(shown), 1, place + 1)
         for number, name in enumerate(panel):
             steps, values = zip(*((line["step"], line[name]) for line in lines if name in line), strict=True)
             axes.plot(steps, values, color=f"C{number}", alpha=0.25, linewidth=0.8)
             axes.plot(steps, _smooth(values), color=f"C{number}", label=name, linewidth=1.6)
         for start in stage_starts:
             axes.axvline(start, color="0.6", linestyle=":", linewidth=1)
-        axes.set_ylabel("loss")
+        axes.set_ylabel(title)
         axes.legend(ncols=4, fontsize="small", frameon=False)
         axes.spines[["top", "right"]].set_visible(False)
     axes.set_xlabel("step")
-    figure.savefig(Path(output) / "curves.png", dpi=110)
+    write_figure(figure, Path(output) / "curves.png")
+
+
+def write_figure(figure, path):
+    """Write a matplotlib figure as PNG; who watches sees all of it or nothing."""
+    data = io.BytesIO()
+    figure.savefig(data, format="png", dpi=110)
+    write_file(path, data.getvalue())
 
 
 def _smooth(values, share=0.03):
@@ -185,13 +251,6 @@ def _smooth(values, share=0.03):
 def _sheet(path):
     with open_image(path) as sheet:
         return sheet.convert("RGB")
-
-
-def _step(line):
-    try:
-        return json.loads(line)["step"]
-    except (ValueError, KeyError, TypeError):
-        return float("inf")  # a line cut short by the crash
 
 
 def _peak_memory_mb():

@@ -1,10 +1,57 @@
-"""Learning-rate schedules as functions of the step alone: nothing to save, nothing that drifts on resume."""
+"""Where a run stands: its stage, its options and its learning rate as functions of the step alone.
+
+Nothing of this has to be saved, and nothing drifts when a run is resumed.
+"""
 
 import math
+from dataclasses import dataclass
 
 from maskhub.models.network import choose
 
-__all__ = ["learning_rate_factor"]
+__all__ = ["Stage", "Timeline", "learning_rate_factor"]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """``steps`` steps from the step ``first`` on, with these options."""
+
+    first: int
+    steps: int
+    options: object
+
+    def learning_rate(self, step):
+        """Of the step that comes after ``step`` completed ones."""
+        done = step - self.first
+        warm = min(1.0, (done + 1) / max(1, int(self.options.warmup * self.steps)))
+        return warm * self.options.learning_rate * learning_rate_factor(self.options.lr_schedule, done, self.steps)
+
+
+class Timeline:
+    """The stages of a run.
+
+    Args:
+        options: of the run, a :class:`~maskhub.training.options.TrainingOptions`.
+    """
+
+    def __init__(self, options):
+        self.stages, first = [], 0
+        for entry in options.timeline():
+            changes = {name: value for name, value in entry.items() if name != "steps"}
+            staged = options.replaced(stages=(), **changes) if changes else options
+            self.stages.append(Stage(first, entry["steps"], staged))
+            first += entry["steps"]
+
+    def at(self, step):
+        """The stage of the step after ``step`` completed ones; the last one when all are over."""
+        return next((stage for stage in self.stages if step < stage.first + stage.steps), self.stages[-1])
+
+    def batches_before(self, step):
+        """How many micro-batches of each process the first ``step`` steps take."""
+        taken = 0
+        for stage in self.stages:
+            steps = min(max(step - stage.first, 0), stage.steps)
+            taken += steps * stage.options.rounds * stage.options.gradient_accumulation
+        return taken
 
 
 def learning_rate_factor(schedule, step, max_steps):

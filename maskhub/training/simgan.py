@@ -5,134 +5,109 @@ Training" (CVPR 2017); the mask study uses it beside CycleGAN to make masked fac
 a mask drawn on by rule, or bare ones), B really masked faces.
 """
 
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field
 
+from maskhub.data.positions import LOAD_SCALE
 from maskhub.data.two_step import WornAndMasked
-from maskhub.data.unpaired import LOAD_SCALE
-from maskhub.errors import ConfigError
 from maskhub.losses import image_loss
 from maskhub.models.simgan import SimDiscriminator, SimGenerator
-from maskhub.pipelines.face_mask import FaceMaskPipeline
-from maskhub.training.config import WornConfig, check_least
-from maskhub.training.method import Method
+from maskhub.options import Count, Positive, Weight
+from maskhub.training.adversarial import AdversarialTask, WornOptions
+from maskhub.training.task import Update
 
-__all__ = ["SimGAN", "SimGANConfig"]
+__all__ = ["SimGAN", "SimGANOptions"]
 
 
-@dataclass
-class SimGANConfig(WornConfig):
+class SimGANOptions(WornOptions):
     """Train SimGAN's refiner to make masks real (Shrivastava et al., CVPR 2017)."""
 
-    resolution: int = 128
+    resolution: Annotated[int, Field(ge=32, multiple_of=16)] = 128
     """Side of the training crops in pixels; a multiple of 16, at least 32."""
-    batch_size: int = 8
-    """Samples of each domain a process and micro-batch; batch norm needs several."""
+    batch_size: Annotated[int, Field(ge=2)] = 8
+    """Samples of each domain, process and micro-batch; the discriminator's last batch norm needs at least 2."""
     gan_loss: Literal["lsgan", "vanilla", "wgan-gp"] = "vanilla"
     """Adversarial loss: the paper's is the cross-entropy."""
     start: Literal["worn", "unmasked"] = "worn"
-    """What the refiner is given: faces with a mask drawn on by rule, or bare faces."""
-    generator_width: int = 64
+    """What the refiner is given: faces with a mask drawn on by rule, or unmasked faces."""
+    generator_width: Positive = 64
     """Channels of the refiner's blocks."""
-    blocks: int = 4
+    blocks: Count = 4
     """Residual blocks of the refiner: 4 or 8 in the study."""
     norm: Literal["batch", "instance", "none"] = "batch"
     """Norm of the refiner."""
-    discriminator_width: int = 96
+    discriminator_width: Positive = 96
     """Channels of the discriminator's first convolution."""
-    lambda_image: float = 1.0
+    lambda_image: Weight = 1.0
     """β, weight of the image loss ‖G(x) - x‖₁."""
-    lambda_gan: float = 1.0
+    lambda_gan: Weight = 1.0
     """Weight of the adversarial loss."""
-    pretrain_generator: int = 500
+    pretrain_generator: Count = 500
     """First steps, in which the refiner alone learns, from the image loss alone."""
-    pretrain_discriminator: int = 100
+    pretrain_discriminator: Count = 100
     """Steps after those, in which the discriminator alone learns."""
-    pool_size: int = 50
-    """Older fakes that the discriminator is shown."""
-
-    staged: ClassVar[frozenset] = WornConfig.staged | {"lambda_image", "lambda_gan"}
-
-    def check(self):
-        super().check()
-        for name in (
-            "lambda_image",
-            "lambda_gan",
-            "pretrain_generator",
-            "pretrain_discriminator",
-            "pool_size",
-            "blocks",
-        ):
-            check_least(self, name, 0)
-        for name in ("generator_width", "discriminator_width"):
-            check_least(self, name, 1)
-        if self.resolution % 16:
-            raise ConfigError(f"--resolution is {self.resolution}; SimGAN's discriminator needs a multiple of 16.")
-        if self.batch_size == 1:
-            raise ConfigError("--batch-size is 1; SimGAN's discriminator ends in a batch norm, which needs several.")
 
     def timeline(self):
         """The stages, after those of the paper's pre-training."""
-        first = {
-            "steps": self.pretrain_generator,
-            "lambda_gan": 0.0,
-            "discriminator_updates": 0,
-            "lr_schedule": "constant",
-        }
-        second = {"steps": self.pretrain_discriminator, "generator_updates": 0, "lr_schedule": "constant"}
-        before = [stage for stage in (first, second) if stage["steps"]]
+        generator = {"lambda_gan": 0.0, "discriminator_updates": 0, "lr_schedule": "constant"}
+        discriminator = {"generator_updates": 0, "lr_schedule": "constant"}
+        before = [
+            {"steps": self.pretrain_generator, **generator},
+            {"steps": self.pretrain_discriminator, **discriminator},
+        ]
+        before = [stage for stage in before if stage["steps"]]
         done = sum(stage["steps"] for stage in before)
         return before + (list(self.stages) or [{"steps": max(1, self.max_steps - done)}])
 
 
-class SimGAN(Method):
-    """The method as the loop sees it; arguments as in :class:`~maskhub.training.method.Method`."""
+class SimGAN(AdversarialTask):
+    """See the module."""
 
+    Options = SimGANOptions
     name = "SimGAN"
     paper = "https://arxiv.org/abs/1612.07828"
 
-    def __init__(self, config, seed=0):
-        masker = SimGenerator(width=config.generator_width, blocks=config.blocks, norm=config.norm)
-        critic = SimDiscriminator(resolution=config.resolution, width=config.discriminator_width)
-        super().__init__(config, {"masker": masker}, {"D": critic}, pools=("fake_B",), seed=seed)
+    def __init__(self, options, rank=0):
+        masker = SimGenerator(width=options.generator_width, blocks=options.blocks, norm=options.norm)
+        critic = SimDiscriminator(resolution=options.resolution, width=options.discriminator_width)
+        super().__init__(options, {"masker": masker}, {"D": critic}, pools=("fake_B",), rank=rank)
 
-    def dataset(self, sources, seed, load_scale=LOAD_SCALE, **walk):
-        if self.config.start == "unmasked":
-            return super().dataset(sources, seed, load_scale, **walk)
-        wearing = self.config.wearing()
+    def dataset(self, seed, load_scale=None, **walk):
+        c = self.options
+        if c.start == "unmasked":
+            return super().dataset(seed, load_scale, **walk)
         return WornAndMasked(
-            sources["unmasked"], sources["masked"], self.config.resolution, seed, load_scale=load_scale,
-            wearing=wearing, **walk,
+            self.sources["unmasked"], self.sources["masked"], c.resolution, seed,
+            load_scale=load_scale or LOAD_SCALE, wearing=c.wearing(), **walk,
         )  # fmt: skip
 
-    def generator_loss(self, nets, batch):
-        """Equation 1 with the adversarial term of equation 3 (its non-saturating form) and β‖G(x) - x‖₁."""
-        c = self.config
-        simulated = batch[c.start]
-        refined = nets["masker"](simulated)
-        terms = {"image": image_loss(refined, simulated)}
-        loss = c.lambda_image * terms["image"]
-        if c.lambda_gan:
-            terms["G"] = self.generator_term(nets, "D", refined)
-            loss = loss + c.lambda_gan * terms["G"]
-        return loss, terms, {"fake_B": refined.detach()}
+    def step(self, batch, turn):
+        """The refiner by equation 1, with equation 3's adversarial term in its non-saturating form and β‖G(x) - x‖₁;
+        the discriminator by equation 2, on the history of refined pictures (section 2.3)."""
+        c, simulated = self.options, batch[self.options.start]
+        learn_refiner, learn_discriminator = self.learning(turn)
+        with torch.set_grad_enabled(learn_refiner):
+            refined = self.nets["masker"](simulated)
+        if learn_refiner:
+            terms = {"image": image_loss(refined, simulated)}
+            loss = c.lambda_image * terms["image"]
+            if c.lambda_gan:
+                terms["G"] = self.generator_term("D", refined)
+                loss = loss + c.lambda_gan * terms["G"]
+            yield Update("generators", loss, terms)
+        if learn_discriminator:
+            terms = self.discriminator_terms("D", batch["masked"], self.pools["fake_B"](refined.detach()))
+            yield Update("discriminators", sum(terms.values()), terms)
 
-    @torch.no_grad()
-    def fakes(self, nets, batch):
-        return {"fake_B": nets["masker"](batch[self.config.start])}
+    def pipeline(self, networks):
+        from maskhub.pipelines.face_mask import FaceMaskPipeline
 
-    def discriminator_loss(self, nets, batch, fakes):
-        """Equation 2, on the history of refined pictures (section 2.3)."""
-        terms = self.discriminator_terms(nets, "D", batch["masked"], self.pools["fake_B"](fakes["fake_B"]))
-        return sum(terms.values()), terms
+        wear = self.options.style if self.options.start == "worn" else None
+        return FaceMaskPipeline(**networks, resolution=self.options.resolution, wear=wear)
 
-    def pipeline(self, generators):
-        wear = self.config.style if self.config.start == "worn" else None
-        return FaceMaskPipeline(**generators, resolution=self.config.resolution, wear=wear)
-
-    def sample_rows(self, generators, batch):
+    def samples(self, networks, batch):
         """For each face: as it is, refined; beside them really masked faces, and what the refiner makes of those."""
-        start, masker = batch[self.config.start], generators["masker"]
+        start, masker = batch[self.options.start], networks["masker"]
         return [[start, masker(start)], [batch["masked"], masker(batch["masked"])]]

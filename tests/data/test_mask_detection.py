@@ -21,8 +21,8 @@ def head(astronaut):
 
 
 @pytest.fixture(scope="module")
-def sources(detect_masks_in_photos):
-    return [FolderSource(detect_masks_in_photos / name) for name in ("unmasked", "masked")]
+def sources(detector_photos):
+    return [FolderSource(detector_photos / name) for name in ("unmasked", "masked")]
 
 
 def batches(sources, folder, count, workers=0, **options):

@@ -15,9 +15,11 @@ from huggingface_hub import HfApi, ModelCard, constants
 
 from maskhub import FaceMaskPipeline, ResnetGenerator
 from maskhub.errors import CheckpointError, ConfigError
-from maskhub.hub import THIS_REPOSITORY, push_folder, save_pipeline, training_card
-from maskhub.training.cyclegan import CycleGAN, CycleGANConfig
+from maskhub.hub import THIS_REPOSITORY, push_folder, save_pipeline
+from maskhub.training.card import training_card
+from maskhub.training.cyclegan import CycleGAN, CycleGANOptions
 from maskhub.training.launch import launch
+from maskhub.training.schedule import Timeline
 
 ROOT = Path(__file__).parents[2]
 
@@ -130,29 +132,24 @@ def test_a_private_repository_stays_private(folder, hub_user, load, monkeypatch)
 
 
 @pytest.fixture
-def finished_loop():
-    config = CycleGANConfig(
+def finished_run():
+    options = CycleGANOptions(
         unmasked="~/me/secret/portraits/", masked="alice/masked:train", output="out", seed=7, generator_width=4
     )
-    sources = {
-        "unmasked": SimpleNamespace(spec="/home/me/secret/portraits", dataset=None),
-        "masked": SimpleNamespace(spec="alice/masked:train", dataset="alice/masked"),
-    }
 
     def describe():
         yield "masker: ResnetGenerator, 11,378,179 parameters"
-        yield "unmasked: /home/me/secret/portraits, 1,700 photos"
+        yield "unmasked: ~/me/secret/portraits/, 1,700 photos"
         yield "masked: alice/masked:train, streamed"
 
-    accelerator = SimpleNamespace(num_processes=2)
     return SimpleNamespace(
-        config=config, method=CycleGAN(config), sources=sources, step=1000, seconds=5400, accelerator=accelerator,
-        describe=describe,
+        options=options, task=CycleGAN(options), step=1000, seconds=5400, timeline=Timeline(options),
+        accelerator=SimpleNamespace(num_processes=2), describe=describe,
     )  # fmt: skip
 
 
-def test_the_card_of_a_run(finished_loop, folder, hub_user):
-    text = training_card(finished_loop)
+def test_the_card_of_a_run(finished_run, folder, hub_user):
+    text = training_card(finished_run).render()
     assert "1,000 steps so far, 2,000 samples, 1.50 hours, seed 7" in text
     assert "| `seed` | `7` |" in text
     assert "secret" not in text and "- unmasked: portraits, 1,700 photos" in text
@@ -194,7 +191,7 @@ def test_a_run_streams_from_the_hub_and_pushes_to_it(hub_user, load, tmp_path):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
-    launch(CycleGAN, CycleGANConfig, "", all_options(workers=0))
+    launch(CycleGAN, "", all_options(workers=0))
     output = run.communicate(timeout=120)[0]
     assert run.returncode == 0, output
     assert "Fatal" not in output and "Traceback" not in output, output

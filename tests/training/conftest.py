@@ -13,7 +13,8 @@ from app_process import free_port
 from PIL import Image, ImageDraw
 
 from maskhub.training.launch import launch
-from maskhub.training.registry import METHODS, method
+from maskhub.training.registry import TASKS, task_class
+from maskhub.training.trainer import Trainer
 
 ROOT = Path(__file__).parents[2]
 
@@ -43,12 +44,87 @@ def drawn(tmp_path_factory):
     return root
 
 
+SHARED = {"resolution": 32, "batch_size": 2, "workers": 0, "max_steps": 6, "sample_every": 0, "log_every": 1,
+          "mixed_precision": "no", "seed": 1}  # fmt: skip
+PATCH = {"discriminator_width": 4, "discriminator_layers": 2}
+SMALL = {
+    "cyclegan": PATCH | {"generator_width": 4, "blocks": 1},
+    "simgan": {"generator_width": 4, "blocks": 1, "discriminator_width": 6, "pretrain_generator": 2,
+               "pretrain_discriminator": 1},
+    "simgan-unmasked": {"start": "unmasked", "generator_width": 4, "blocks": 1, "discriminator_width": 6,
+                        "pretrain_generator": 0, "pretrain_discriminator": 0, "discriminator_updates": 2},
+    "pix2pix": PATCH | {"generator_width": 4},
+    "pix2pix-mask": PATCH | {"generator_width": 4, "direction": "mask", "reconstruction": "cosine-mean"},
+    "attentiongan": PATCH | {"generator_width": 4, "blocks": 1, "contents": 2, "lambda_attention": 1.0,
+                             "nmc_reach": 0.1},
+    "attentiongan-light": PATCH | {"generator": "light", "widths": (8, 12), "light_blocks": (1, 1), "one_sided": True},
+    "attentiongan-one-sided": PATCH | {"generator_width": 4, "blocks": 1, "contents": 2, "one_sided": True},
+    "unmasker": PATCH | {"widths": (8, 16), "blocks": (1, 1), "real_faces": 1, "bare_faces": 1, "lambda_perceptual": 0,
+                         "lambda_identity": 0, "transplanted": 1, "optimizer": "muon"},
+    "reimaging": {"source": "builtin:pixel-faces/dark", "attributes": ["tone=dark"], "hidden": [16, 24], "latent": 8,
+                  "discriminator_hidden": [16], "discriminator_dropout": 0.2, "batch_size": 8},
+    "reimaging-dcgan": {"source": "builtin:pixel-faces/dark", "attributes": ["tone=dark"], "architecture": "dcgan",
+                        "width": 2, "latent": 8, "batch_size": 8},
+    "classifier": {"width": 4, "hidden": [16], "dropout": 0.2, "batch_size": 16},
+    "mask_detector": {"width": 4, "pyramid": 4, "batch_size": 1, "resolution": 64,
+                      "ema_decay": 0.5, "lambda_consistency": 0.5},
+}  # fmt: skip
+"""Options of runs of seconds, for every task and its variants."""
+ADVERSARIAL = [
+    name for name in SMALL if name.split("-")[0] in ("cyclegan", "simgan", "pix2pix", "attentiongan", "unmasker")
+]
+
+
+def task_of(name):
+    """The task of a name in SMALL."""
+    return task_class(name.split("-")[0])
+
+
+def command_line(options):
+    """Options as words of a command line."""
+    words = []
+    for name, value in options.items():
+        flag = name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{flag}" if value else f"--no-{flag}")
+        else:
+            words += [f"--{flag}", *map(str, value if isinstance(value, (tuple, list)) else [value])]
+    return words
+
+
 @pytest.fixture(scope="session")
-def small_run(drawn):
-    """Options of a run of seconds."""
-    options = "--resolution 32 --generator-width 8 --blocks 1 --discriminator-width 8 --discriminator-layers 2"
-    options += " --batch-size 2 --sample-every 0 --log-every 1 --seed 1 --workers 0 --mixed-precision no"
-    return [*options.split(), "--unmasked", str(drawn / "unmasked"), "--masked", str(drawn / "masked")]
+def small(drawn, faces, detector_photos):
+    """A function from a name in SMALL and an output folder to the options of a small run, as a dict."""
+
+    def options(name, output, **changes):
+        own = SHARED | SMALL[name] | {"output": str(output)}
+        if name == "mask_detector":
+            photos = {kind: str(detector_photos / kind) for kind in ("unmasked", "masked")}
+            own |= photos | {"cache": str(detector_photos / "faces.sqlite")}
+        elif name in ADVERSARIAL:
+            worn = name != "cyclegan" and own.get("start") != "unmasked"
+            own["unmasked"] = str(faces if worn else drawn / "unmasked")
+            if "pix2pix" not in name:
+                own["masked"] = str(drawn / "masked")
+        return own | changes
+
+    return options
+
+
+@pytest.fixture
+def trainer(small, tmp_path):
+    """A function from a name in SMALL and changed options to a trainer that is ready for its first step."""
+    made = []
+
+    def make(name, **changes):
+        task = task_of(name)
+        made.append(Trainer(task, task.Options(**small(name, tmp_path / "run", **changes))))
+        made[-1].prepare()
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
 
 
 @pytest.fixture(scope="session")
@@ -80,12 +156,12 @@ def start():
 
 @pytest.fixture
 def here(capfd):
-    """Run a script in this process, which saves seconds of imports; returns exit code and output."""
+    """Run a task in this process, which saves seconds of imports; returns exit code and output."""
 
-    def run(*options, name="cyclegan"):
+    def run(name, options, *more):
         code = 0
         try:
-            launch(*method(name), "", [str(option) for option in options])
+            launch(task_of(name), "", [*command_line(options), *map(str, more)])
         except SystemExit as stop:
             code = stop.code
         return code, "".join(capfd.readouterr())
@@ -123,7 +199,7 @@ def finish_two(tmp_path_factory):
     They are forked from one that has imported everything, which saves as many seconds as the runs themselves take.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["accelerate", *(f"maskhub.training.{module}" for module in (*METHODS, "loop"))])
+    context.set_forkserver_preload(["accelerate", *(f"maskhub.training.{module}" for module in (*TASKS, "trainer"))])
 
     def run(*options, script):
         output, port = tmp_path_factory.mktemp("two") / "output.txt", free_port()

@@ -10,7 +10,7 @@ from maskhub.evaluation.similarity import Lpips
 from maskhub.models.mobilefacenet import MobileFaceNet
 from maskhub.models.vgg import VGG
 from maskhub.training.perceptual import IdentityLoss, PerceptualLoss
-from maskhub.training.unmasker import Unmasker, UnmaskerConfig
+from maskhub.training.unmasker import Unmasker, UnmaskerOptions
 
 
 @pytest.fixture(scope="module")
@@ -78,11 +78,11 @@ def test_the_identity_loss_is_nothing_for_one_face_and_has_a_slope_for_two(weigh
 
 
 def test_a_method_says_what_it_was_trained_against(weights):
-    assert Unmasker(UnmaskerConfig(weights_dir=str(weights))).trained_against == ("vgg16", "mobilefacenet")
-    config = UnmaskerConfig(weights_dir=str(weights), lambda_identity=0)
-    assert Unmasker(config).trained_against == ("vgg16",)
-    config.stages = ({"steps": 1, "lambda_identity": 1.0},)
-    assert Unmasker(config).trained_against == ("vgg16", "mobilefacenet")
+    assert Unmasker(UnmaskerOptions(weights_dir=str(weights))).trained_against == ("vgg16", "mobilefacenet")
+    options = UnmaskerOptions(weights_dir=str(weights), lambda_identity=0)
+    assert Unmasker(options).trained_against == ("vgg16",)
+    options = options.replaced(stages=({"steps": 1, "lambda_identity": 1.0},))
+    assert Unmasker(options).trained_against == ("vgg16", "mobilefacenet")
 
 
 def test_missing_weights_are_one_clear_line(tmp_path):

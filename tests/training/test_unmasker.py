@@ -5,8 +5,8 @@ import torch
 
 from maskhub import FaceMaskPipeline
 from maskhub.errors import ConfigError
-from maskhub.training.loop import TrainingLoop
-from maskhub.training.unmasker import Unmasker, UnmaskerConfig
+from maskhub.training.trainer import Trainer
+from maskhub.training.unmasker import Unmasker, UnmaskerOptions
 
 TINY = {"resolution": 32, "batch_size": 3, "workers": 0, "max_steps": 2, "sample_every": 0, "mixed_precision": "no",
         "widths": (8, 16), "blocks": (1, 1), "discriminator_width": 4, "discriminator_layers": 2, "real_faces": 1,
@@ -16,48 +16,44 @@ TINY = {"resolution": 32, "batch_size": 3, "workers": 0, "max_steps": 2, "sample
 @pytest.fixture
 def trained(drawn, faces, tmp_path):
     """A function of changed options that trains and returns the pipeline's folder."""
-    loops = []
 
     def train(name, **changes):
         options = {"unmasked": str(faces), "masked": str(drawn / "masked"), "output": str(tmp_path / name)}
-        config = UnmaskerConfig(**TINY | options | changes)
-        config.check()
-        loops.append(TrainingLoop(Unmasker, config))
-        return loops[-1].run()
+        trainer = Trainer(Unmasker, UnmaskerOptions(**TINY | options | changes))
+        folder = trainer.run()
+        trainer.close()
+        return folder
 
-    yield train
-    for loop in loops:
-        loop.close()
+    return train
 
 
 def test_bare_faces_come_first_and_really_masked_ones_last():
-    method = Unmasker(UnmaskerConfig(**TINY))
+    task = Unmasker(UnmaskerOptions(**TINY))
     batch = {name: torch.rand(3, 3, 32, 32) for name in ("unmasked", "worn", "masked")}
-    given, region = method._given(batch | {"region": torch.ones(3, 1, 32, 32)})
+    given, region = task._given(batch | {"region": torch.ones(3, 1, 32, 32)})
     expected = [batch["unmasked"][0], batch["worn"][1], batch["worn"][2], batch["masked"][0]]
     assert torch.equal(given, torch.stack(expected))
     assert region.mean((1, 2, 3)).tolist() == [0, 1, 1]
 
 
 def test_what_is_really_masked_is_judged_without_a_truth():
-    method = Unmasker(UnmaskerConfig(**TINY | {"bare_faces": 0}))
+    task = Unmasker(UnmaskerOptions(**TINY | {"bare_faces": 0}))
     batch = {name: torch.rand(3, 3, 32, 32) * 2 - 1 for name in ("unmasked", "worn", "masked")}
     batch["region"] = torch.zeros(3, 1, 32, 32)
-    networks = method.generators | method.discriminators
-    _, terms, fakes = method.generator_loss(networks, batch)
-    assert len(fakes["fake"]) == 4
+    _, terms, made = task._objective(batch, *task._given(batch))
+    assert len(made) == 4
     other = batch | {"masked": -batch["masked"]}
-    _, changed, _ = method.generator_loss(networks, other)
+    _, changed, _ = task._objective(other, *task._given(other))
     assert changed["L1"] == terms["L1"] and changed["G_GAN"] != terms["G_GAN"]
 
 
 def test_a_transplanted_mask_lies_where_it_was_and_its_face_is_the_truth(monkeypatch):
-    method = Unmasker(UnmaskerConfig(**TINY | {"batch_size": 4, "transplanted": 2}))
+    task = Unmasker(UnmaskerOptions(**TINY | {"batch_size": 4, "transplanted": 2}))
     batch = {name: torch.rand(4, 3, 32, 32) * 2 - 1 for name in ("unmasked", "worn", "masked")}
     seen = torch.zeros(4, 1, 32, 32)
     seen[1, :, 16:28, 8:24] = 1  # of the third masked face no mask is seen
     monkeypatch.setattr("maskhub.training.covered.covered", lambda masked: seen[[1, 2]])
-    given, region = method._given(batch | {"region": torch.ones(4, 1, 32, 32)})
+    given, region = task._given(batch | {"region": torch.ones(4, 1, 32, 32)})
     assert torch.equal(given[0], batch["unmasked"][0]) and torch.equal(given[3], batch["worn"][3])
     assert torch.equal(given[2], batch["worn"][2]) and region[2].mean() == 1
     inside = region[1, 0].bool()
@@ -99,13 +95,12 @@ def test_a_run_of_twice_the_side_grows_what_it_begins_with(trained):
         ({"bare_faces": 3}, "bare-faces"),
         ({"transplanted": 3}, "transplanted"),
         ({"perceptual_stages": 6}, "from 1 to 5"),
-        ({"moved_faces": 1.5}, "moved-faces is 1.5"),
+        ({"moved_faces": 1.5}, "moved-faces is 1.5; it must be from 0 to 1"),
         ({"recoloured_faces": -0.1}, "recoloured-faces is -0.1"),
         ({"resolution": 36}, "multiple of 8"),
         ({"resolution": 40, "fold": 2}, "multiple of 16"),
     ],
 )
 def test_what_can_not_be_is_one_line(changes, message):
-    config = UnmaskerConfig(unmasked="a", masked="b", output="c", **TINY | changes)
     with pytest.raises(ConfigError, match=message):
-        config.check()
+        UnmaskerOptions(unmasked="a", masked="b", output="c", **TINY | changes).check()

@@ -1,0 +1,246 @@
+"""What adversarial methods share: the two losses of the game, penalties, the image pool, DiffAugment."""
+
+from typing import Annotated, Literal
+
+import torch
+from pydantic import AfterValidator, Field
+from torch.nn.utils.parametrizations import spectral_norm
+
+from maskhub.data.masked import MaskOptions, Wearing
+from maskhub.data.positions import LOAD_SCALE
+from maskhub.data.unpaired import UnpairedPhotos
+from maskhub.errors import ConfigError
+from maskhub.losses import GANLoss, gradient_penalty, r1_penalty
+from maskhub.models.patch import PatchDiscriminator
+from maskhub.options import STAGED, Count, Positive, Weight
+from maskhub.training.diffaugment import check_policies, diff_augment, policies
+from maskhub.training.muon import Muon
+from maskhub.training.options import TrainingOptions
+from maskhub.training.task import Task, frozen
+
+__all__ = ["AdversarialTask", "GANOptions", "ImagePool", "PatchOptions", "WornOptions"]
+
+OPTIMIZERS = {"adam": torch.optim.Adam, "muon": Muon}
+
+
+class GANOptions(TrainingOptions):
+    """Options that every adversarial method shares."""
+
+    unmasked: str = ""
+    """Source of unmasked faces: a folder, or user/dataset[:split][@revision][#column] on the Hub."""
+    masked: str = ""
+    """Source of masked faces, likewise."""
+    resolution: Annotated[int, Field(ge=32, multiple_of=4)] = 256
+    """Side of the training crops in pixels; a multiple of 4, at least 32."""
+    gan_loss: Literal["lsgan", "vanilla", "wgan-gp"] = "lsgan"
+    """Adversarial loss: least squares, cross-entropy, or Wasserstein with gradient penalty."""
+    optimizer: Literal["adam", "muon"] = "adam"
+    """Of the generators. muon: orthogonalised momentum for all kernels, at Adam's learning rates."""
+    lambda_gp: Weight = 10.0
+    """Weight of wgan-gp's gradient penalty."""
+    r1: Weight = 0.0
+    """γ of the R1 penalty on the discriminators' slope at real photos; 0 leaves it out."""
+    spectral_norm: bool = False
+    """Divide every weight of the discriminators by its largest singular value (Miyato et al., ICLR 2018)."""
+    diffaugment: Annotated[str, AfterValidator(check_policies)] = ""
+    """DiffAugment what the discriminators are shown: color, translation, cutout; separated by commas, or nothing."""
+    generator_updates: Annotated[Count, STAGED] = 1
+    """Updates of the generators a step."""
+    discriminator_updates: Annotated[Count, STAGED] = 1
+    """Updates of the discriminators a step, each on a batch of its own from the second on (5 in WGAN-GP's paper)."""
+    pool_size: Count = 50
+    """Older fakes that each discriminator is shown."""
+
+    @property
+    def rounds(self):
+        return max(self.generator_updates, self.discriminator_updates)
+
+    def check(self):
+        super().check()
+        if not self.rounds:
+            raise ConfigError("neither generators nor discriminators are updated: nothing would be learnt.")
+
+
+class WornOptions(MaskOptions, GANOptions):
+    """Options of the methods that put rule-based masks on as they train."""
+
+    def wearing(self):
+        """The :class:`~maskhub.data.masked.Wearing` of these options."""
+        return Wearing(**{name: getattr(self, name) for name in MaskOptions.model_fields})
+
+
+class PatchOptions(GANOptions):
+    """Options of the methods with patch discriminators."""
+
+    discriminator_width: Positive = 64
+    """Channels after the discriminators' first convolution."""
+    discriminator_layers: Count = 3
+    """3 judges patches of 70×70 pixels, 4 of 142×142; 0 single pixels."""
+
+    def check(self):
+        super().check()
+        least = 3 * 2**self.discriminator_layers
+        if self.resolution < least:
+            raise ConfigError(
+                f"--discriminator-layers {self.discriminator_layers} needs a --resolution of at least {least}."
+            )
+
+    def discriminator(self, norm, in_channels=3):
+        """A new patch discriminator of these options."""
+        return PatchDiscriminator(
+            width=self.discriminator_width, layers=self.discriminator_layers, norm=norm, in_channels=in_channels
+        )
+
+
+class AdversarialTask(Task):
+    """Base of the adversarial methods.
+
+    Args:
+        options: of the method.
+        generators, discriminators: name → network. Generators that become parts of the pipeline have its names,
+            ``masker`` and ``unmasker``.
+        pools: names of the image pools.
+        rank: of this process; each has pools of its own.
+    """
+
+    def __init__(self, options, generators, discriminators, pools=(), rank=0):
+        super().__init__(options, {**generators, **discriminators}, rank)
+        self.generators, self.discriminators, self.averaged = generators, discriminators, tuple(generators)
+        seed = options.seed * 1000 + rank
+        self.pools = {
+            name: ImagePool(options.pool_size, seed=len(pools) * seed + number) for number, name in enumerate(pools)
+        }
+        self.gan, self.augmentations = GANLoss(options.gan_loss), policies(options.diffaugment)
+        if options.spectral_norm:
+            for network in discriminators.values():
+                _add_spectral_norm(network)
+
+    def optimizers(self):
+        return {
+            "generators": self.adam(*self.generators, kind=OPTIMIZERS[self.options.optimizer]),
+            "discriminators": self.adam(*self.discriminators),
+        }
+
+    def dataset(self, seed, load_scale=None, **walk):
+        load_scale = load_scale or LOAD_SCALE
+        return UnpairedPhotos(self.sources, self.options.resolution, seed, load_scale=load_scale, **walk)
+
+    def learning(self, turn):
+        """Whether the generators, and whether the discriminators, are updated in this turn of a step."""
+        return turn < self.options.generator_updates, turn < self.options.discriminator_updates
+
+    def generator_term(self, name, fake, condition=None):
+        """The generator's adversarial loss against discriminator ``name``, which stays as it is.
+
+        Args:
+            fake: N×C×R×R.
+            condition: what a conditional discriminator sees beside it, N×C×R×R.
+        """
+        discriminator = self.networks[name]  # without DDP, whose book-keeping of its gradients this leaves alone
+        with frozen(discriminator):
+            return self.gan.generator(discriminator(self._discriminator_input(fake, condition)))
+
+    def discriminator_terms(self, name, real, fake, condition=None):
+        """The loss of discriminator ``name`` as a dict: its own term, and the penalties that the options ask for.
+
+        The penalties' second derivatives go through the plain network in float32: neither distributed wrappers nor
+        compiled code can do them.
+        """
+        c, critic = self.options, self.networks[name]
+        critic = getattr(critic, "_original_forward", critic.forward)  # accelerate's own runs under autocast
+        real, fake = self._discriminator_input(real, condition), self._discriminator_input(fake.detach(), condition)
+        terms = {name: self.gan.discriminator(self.nets[name](real), self.nets[name](fake))}
+        if self.gan.kind == "wgan-gp" and c.lambda_gp:
+            terms[f"{name}_gp"] = c.lambda_gp * gradient_penalty(critic, real, fake)
+        if c.r1:
+            terms[f"{name}_r1"] = c.r1 / 2 * r1_penalty(critic, real)
+        return terms
+
+    def _discriminator_input(self, image, condition):
+        image = image if condition is None else torch.cat([condition.to(image.dtype), image], 1)
+        return diff_augment(image, self.augmentations)
+
+    def curves(self, names):
+        adversarial = [name for name in names if name.split("_")[0] in ("D", "G") and name not in ("G_L1", "G_cosine")]
+        return {"adversarial": adversarial, "loss": [name for name in names if name not in adversarial]}
+
+    # ---- the result -----------------------------------------------------------------------------------------------
+
+    def pipeline(self, networks):
+        """The :class:`~maskhub.pipelines.face_mask.FaceMaskPipeline` of the finished networks."""
+        from maskhub.pipelines.face_mask import FaceMaskPipeline
+
+        parts = {name: network for name, network in networks.items() if name in ("masker", "unmasker")}
+        return FaceMaskPipeline(**parts, resolution=self.options.resolution)
+
+    def write(self, networks, folder, card):
+        from maskhub.hub import write_pipeline
+
+        write_pipeline(self.pipeline(networks), folder, card)
+
+    def transfer(self, path):
+        if not (path / "model_index.json").is_file():
+            return {}
+        return {
+            name: self.fitted(type(network).from_pretrained(path / name), network).state_dict()
+            for name, network in self.generators.items()
+            if (path / name).is_dir()
+        }
+
+    def fitted(self, loaded, network):
+        """A network of another run as it can begin this one: the same, or with layers added."""
+        return loaded
+
+    def card(self):
+        from maskhub.training.card import face_mask_card
+
+        return face_mask_card(self)
+
+
+class ImagePool:
+    """Holds older fakes of one generator: the discriminator is shown a history of them, not only the newest ones.
+
+    Shrivastava et al.: "Learning from Simulated and Unsupervised Images through Adversarial Training" (SimGAN, CVPR
+    2017), section 2.3; CycleGAN keeps 50 images and swaps with probability 0.5.
+
+    Args:
+        size: images kept; 0 passes everything through.
+        seed: of the pool's own random numbers, so that they do not depend on who else draws.
+    """
+
+    def __init__(self, size=50, seed=0):
+        self.size = size
+        self.images = []
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def __call__(self, fakes):
+        """Swap a batch N×C×H×W through the pool: each image comes back as itself or as an older one, half and half."""
+        if self.size == 0:
+            return fakes
+        out = []
+        for fake in fakes.detach():
+            if len(self.images) < self.size:
+                self.images.append(fake.clone())
+                out.append(fake)
+            elif torch.rand((), generator=self.generator) < 0.5:
+                place = int(torch.randint(self.size, (), generator=self.generator))
+                out.append(self.images[place])
+                self.images[place] = fake.clone()
+            else:
+                out.append(fake)
+        return torch.stack(out)
+
+    def state_dict(self):
+        """Tensors only: the images N×C×H×W and the state of the random numbers."""
+        images = torch.stack(self.images) if self.images else torch.empty(0)
+        return {"images": images, "generator": self.generator.get_state()}
+
+    def load_state_dict(self, state):
+        self.images = list(state["images"].unbind()) if state["images"].numel() else []
+        self.generator.set_state(state["generator"].cpu())
+
+
+def _add_spectral_norm(network):
+    for module in network.modules():
+        if isinstance(module, (torch.nn.Conv2d, torch.nn.Linear)):
+            spectral_norm(module)

@@ -1,0 +1,196 @@
+"""The classifier of the re-imaging paper: which attribute has this face, and so which generator fits it?
+
+Cross-entropy with Adam on small photos, covered and uncovered ones alike, since it is covered faces that it must judge.
+At the end ``report.json`` and ``report.txt`` have accuracy, confusion matrix, and precision, recall and F1 of each
+label on the test photos, ``confusion.png`` the matrix as a picture.
+"""
+
+import json
+from typing import Annotated
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch.nn import functional as F
+
+from maskhub.data.labelled import LabelledPhotos
+from maskhub.errors import ConfigError
+from maskhub.files import write_file
+from maskhub.models.classifier import AttributeClassifier
+from maskhub.options import FREE, Count, Positive, Rate
+from maskhub.training.labelled import LabelledOptions, LabelledTask
+from maskhub.training.report import write_figure
+from maskhub.training.task import Update
+
+__all__ = ["Classifier", "ClassifierOptions", "classification"]
+
+
+class ClassifierOptions(LabelledOptions):
+    """Train the classifier that chooses a generator (the re-imaging paper)."""
+
+    source: list[str] = Field(default_factory=lambda: ["builtin:pixel-faces", "builtin:pixel-faces/covered"])
+    """Faces to learn from: builtin:pixel-faces, folders with metadata.csv, user/dataset on the Hub."""
+    test_source: list[str] = Field(default_factory=list)
+    """Faces to test on; by default the test split of the built-in ones, where these are the source."""
+    attribute: str = "tone"
+    """The column to tell."""
+    labels: list[str] = Field(default_factory=list)
+    """Its values; by default all that occur, sorted."""
+    resolution: Annotated[int, Field(ge=16, multiple_of=4)] = 32
+    """Side of the photos in pixels; a multiple of 4."""
+    width: Positive = 128
+    """Channels of the first two convolutions."""
+    hidden: list[Positive] = Field(default_factory=lambda: [2048, 512])
+    """Dense layers."""
+    dropout: Rate = 0.25
+    """Before each dense layer."""
+    max_steps: Annotated[Positive, FREE] = 400
+    """Steps of the whole run."""
+    beta1: Rate = 0.9
+    """Adam's decay of the first moment; the second is 0.999."""
+    ema_decay: Rate = 0.0
+    """Decay of the moving average of the weights that the result gets; 0 turns it off."""
+    sample_every: Annotated[Count, FREE] = 100
+    """Steps between tests; 0: only in the result."""
+    log_every: Annotated[Positive, FREE] = 10
+    """Steps between lines of metrics.jsonl."""
+
+    def tests(self):
+        """The sources to test on."""
+        if self.test_source:
+            return self.test_source
+        return [f"{spec.split(':train')[0]}:test" for spec in self.source if spec.startswith("builtin:")]
+
+
+class Classifier(LabelledTask):
+    """See the module; its result is a folder for ``AttributeClassifier.from_pretrained``."""
+
+    Options = ClassifierOptions
+    name = result = "classifier"
+    averaged = ("classifier",)
+
+    def __init__(self, options, rank=0):
+        c = options
+        self.faces = LabelledPhotos.open(c.source, c.resolution, c.holdout)
+        labels = tuple(c.labels or self.faces.values(c.attribute))
+        if len(labels) < 2:
+            there = ", ".join(self.faces.columns[0]) or "none"
+            what = f"only {labels[0]!r}" if labels else "no value"
+            raise ConfigError(
+                f"{self.faces.spec} has {what} of {c.attribute}: a classifier needs two or more (columns: {there})."
+            )
+        self.labels, self.targets = labels, self.faces.labels(c.attribute, labels)
+        self.tests = LabelledPhotos.open(c.tests(), c.resolution) if c.tests() else None
+        self.test_targets = self.tests.labels(c.attribute, labels) if self.tests else None
+        classifier = AttributeClassifier(
+            labels=labels, attribute=c.attribute, resolution=c.resolution, width=c.width, hidden=tuple(c.hidden),
+            dropout=c.dropout,
+        )  # fmt: skip
+        super().__init__(c, {"classifier": classifier}, rank)
+
+    def optimizers(self):
+        return {"classifier": self.adam("classifier", fused=True)}
+
+    def step(self, batch, turn):
+        """Cross-entropy of ``image``, N×3×R×R in [-1, 1], with ``target``, N."""
+        logits = self.nets["classifier"](batch["image"]).float()
+        loss = F.cross_entropy(logits, batch["target"])
+        accuracy = (logits.argmax(1) == batch["target"]).float().mean()
+        yield Update("classifier", loss, {"loss_train": loss, "accuracy_train": accuracy})
+
+    # ---- what a run leaves ----------------------------------------------------------------------------------------
+
+    def describe(self):
+        tests = f"{len(self.tests):,} to test on" if self.tests else "none to test on"
+        labels = ", ".join(self.labels)
+        yield f"source: {self.faces.spec}, {len(self.faces):,} faces, {tests}; {self.options.attribute}: {labels}"
+
+    def curves(self, names):
+        return {what: [name for name in names if name.startswith(what)] for what in ("accuracy", "loss")}
+
+    def test(self, networks):
+        if not self.tests:
+            return {}
+        found, _ = predictions(networks["classifier"], self.tests)
+        return {"accuracy_test": float((found == self.test_targets).float().mean())}
+
+    def write(self, networks, folder, card):
+        networks["classifier"].save_pretrained(folder)
+        write_file(folder / "README.md", card)
+        if self.tests:
+            report = self.report(networks["classifier"])
+            write_file(folder / "report.json", json.dumps(report, indent=1) + "\n")
+            write_file(folder / "report.txt", report["text"])
+            confusion_picture(folder / "confusion.png", report["confusion"], self.labels)
+
+    def report(self, network):
+        """The :func:`classification` of the test photos."""
+        found, _ = predictions(network, self.tests)
+        return classification(self.test_targets.numpy(), found.numpy(), self.labels)
+
+    def transfer(self, path):
+        folder = path if (path / "config.json").is_file() else path / "classifier"
+        if not (folder / "config.json").is_file():
+            return {}
+        return {"classifier": AttributeClassifier.from_pretrained(folder).state_dict()}
+
+    def card(self):
+        from maskhub.training.card import classifier_card
+
+        return classifier_card(self, self.report(self.average("classifier")) if self.tests else None)
+
+
+@torch.inference_mode()
+def predictions(network, photos, batch=256):
+    """Index of the likeliest label and the probabilities, N and N×K, of each photo."""
+    network.eval()
+    odds = [
+        network(photos.tensor(slice(start, start + batch)).to(network.device)).float().softmax(1).cpu()
+        for start in range(0, len(photos), batch)
+    ]
+    odds = torch.cat(odds)
+    return odds.argmax(1), odds
+
+
+def classification(truth, found, labels):
+    """Accuracy, confusion matrix and scikit-learn's classification report.
+
+    Args:
+        truth, found: indices in ``labels``, int N.
+
+    Returns:
+        dict: ``accuracy``, ``photos``, ``labels``, ``confusion`` (rows are the truth), ``by_label`` (precision, recall,
+        F1, support), ``text`` (the report to read).
+    """
+    from sklearn.metrics import classification_report, confusion_matrix
+
+    places = list(range(len(labels)))
+    how = {"labels": places, "target_names": list(labels), "zero_division": 0}
+    by_label = classification_report(truth, found, output_dict=True, **how)
+    return {
+        "accuracy": float(np.mean(np.asarray(truth) == np.asarray(found))),
+        "photos": len(truth),
+        "labels": list(labels),
+        "confusion": confusion_matrix(truth, found, labels=places).tolist(),
+        "by_label": {label: by_label[label] for label in labels},
+        "text": classification_report(truth, found, digits=4, **how),
+    }
+
+
+def confusion_picture(path, matrix, labels):
+    """Draw a confusion matrix, rows the truth, columns the verdict."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(1.8 + 0.8 * len(labels), 1.5 + 0.7 * len(labels)), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    axes.imshow(matrix, cmap="Blues", vmin=0)
+    axes.set(xticks=range(len(labels)), yticks=range(len(labels)), xlabel="found", ylabel="true")
+    axes.set_xticklabels(labels)
+    axes.set_yticklabels(labels)
+    most = max(max(row) for row in matrix)
+    for y, row in enumerate(matrix):
+        for x, count in enumerate(row):
+            axes.text(x, y, count, ha="center", va="center", color="white" if count > most / 2 else "black")
+    write_figure(figure, path)

@@ -1,0 +1,78 @@
+"""What the re-imaging paper's two trainings share: small labelled photos that are kept in memory."""
+
+from typing import Annotated
+
+import torch
+from pydantic import Field
+
+from maskhub.data.positions import PositionDataset
+from maskhub.options import FREE, Count, Positive
+from maskhub.training.options import LearningRate, Precision, Schedule, TrainingOptions
+from maskhub.training.task import Task
+
+__all__ = ["LabelledOptions", "LabelledSamples", "LabelledTask"]
+
+
+class LabelledOptions(TrainingOptions):
+    """Options that the re-imaging generators and the classifier share."""
+
+    resolution: Annotated[int, Field(ge=16)] = 32
+    """Side of the photos in pixels."""
+    batch_size: Annotated[int, Field(ge=2)] = 32
+    """Photos of each process and micro-batch."""
+    max_steps: Annotated[Positive, FREE] = 10_000
+    """Steps of the whole run."""
+    learning_rate: LearningRate = 2e-4
+    """Adam's step size at the start."""
+    lr_schedule: Schedule = "constant"
+    """linear: constant for the first half, then in a line to 0, which takes the noise out of the last faces."""
+    mixed_precision: Precision = "no"
+    """Arithmetic of the networks; losses stay in float32. auto: bf16 where it is faster on this hardware."""
+    log_every: Annotated[Positive, FREE] = 50
+    """Steps between lines of metrics.jsonl."""
+    workers: Annotated[Count, FREE] = 0
+    """Background processes that make batches; these photos are in memory."""
+
+    def needs(self):
+        return ("source",)
+
+
+class LabelledTask(Task):
+    """Base of the tasks that learn from a :class:`~maskhub.data.labelled.LabelledPhotos`, ``self.faces``."""
+
+    faces = None
+    targets = None
+
+    def dataset(self, seed, load_scale=None, **walk):
+        return LabelledSamples(self.faces, self.targets, seed, **walk)
+
+    def photos(self):
+        return len(self.faces)
+
+    def fingerprint(self):
+        return self.faces.fingerprint()
+
+
+class LabelledSamples(PositionDataset):
+    """Endless samples ``{"image": 3×R×R in [-1, 1], "target": int64}``, a new order each pass.
+
+    Args:
+        photos: :class:`~maskhub.data.labelled.LabelledPhotos`.
+        targets: int64 N, or None.
+        seed, walk: as in :class:`~maskhub.data.positions.PositionDataset`.
+    """
+
+    def __init__(self, photos, targets, seed, **walk):
+        super().__init__(photos.images.shape[1], seed, **walk)
+        self.photos, self.targets = photos, targets
+
+    def __iter__(self):
+        order, order_of = None, None
+        for position in self.positions():
+            epoch, place = divmod(position, len(self.photos))
+            if epoch != order_of:
+                generator = torch.Generator().manual_seed(self.seed * 7919 + epoch)
+                order, order_of = torch.randperm(len(self.photos), generator=generator), epoch
+            place = int(order[place])
+            sample = {"image": self.photos.tensor([place])[0]}
+            yield sample if self.targets is None else sample | {"target": self.targets[place]}

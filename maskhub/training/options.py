@@ -1,0 +1,177 @@
+"""Options that every training shares. What a method adds is declared beside it."""
+
+import math
+from typing import Annotated, Literal
+
+import tyro
+from pydantic import BeforeValidator, Field, model_validator
+
+from maskhub.errors import ConfigError, first_line
+from maskhub.options import FREE, STAGED, Count, OptionSet, Positive, Rate, Share, flag, named
+
+__all__ = ["LearningRate", "Precision", "Schedule", "TrainingOptions"]
+
+LearningRate = Annotated[float, Field(gt=0), STAGED]
+Schedule = Annotated[Literal["linear", "cosine", "constant"], STAGED]
+Precision = Annotated[
+    Literal["auto", "no", "bf16", "fp16"],
+    BeforeValidator(lambda value: "no" if value is False else value),  # YAML reads a plain no as false
+]
+Stages = Annotated[tuple[dict, ...], tyro.conf.Suppress]
+
+
+class TrainingOptions(OptionSet):
+    """Options of every training."""
+
+    output: Annotated[str, FREE] = ""
+    """Folder for the result, checkpoints/, samples/, metrics.jsonl and status.json."""
+    recipe: Annotated[str | None, FREE] = None
+    """YAML file with values for any of these options; command-line options override it."""
+    init_from: str | None = None
+    """Checkpoint or result folder whose weights a new run begins with (transfer); all else starts from scratch."""
+    resolution: Annotated[int, Field(ge=16)] = 256
+    """Side of the training pictures in pixels."""
+    batch_size: Positive = 1
+    """Samples of each process and micro-batch."""
+    gradient_accumulation: Positive = 1
+    """Micro-batches a step."""
+    max_steps: Annotated[Positive, FREE] = 200_000
+    """Steps of the whole run."""
+    epochs: Annotated[float, Field(ge=0), FREE] = 0.0
+    """Passes over the largest source of photos, in place of max_steps; 0: max_steps."""
+    learning_rate: LearningRate = 2e-4
+    """Step size at the start."""
+    beta1: Rate = 0.5
+    """Adam's decay of the first moment; that of the second is 0.999."""
+    lr_schedule: Schedule = "linear"
+    """linear: constant for the first half, then in a line to 0."""
+    warmup: Share = 0.0
+    """Share of the run during which the learning rate rises from 0."""
+    ema_decay: Rate = 0.999
+    """Decay of the moving average of the weights that the result gets; 0 turns it off."""
+    mixed_precision: Precision = "auto"
+    """Arithmetic of the networks; losses stay in float32. auto: bf16 where it is faster on this hardware."""
+    compile: bool = False
+    """Compile each network with torch.compile: minutes at the start, faster steps."""
+    channels_last: bool = False
+    """Keep images in memory pixel by pixel; measure before choosing, it goes well with compile."""
+    seed: Count = 0
+    """Fixes initial weights, data order and everything drawn at random."""
+    holdout: bool = False
+    """Never train on the tenth of photos whose file name's SHA-1 is divisible by 10."""
+    checkpoint_every: Annotated[Positive, FREE] = 1000
+    """Steps between checkpoints."""
+    keep_checkpoints: Annotated[Positive, FREE] = 2
+    """How many checkpoints to keep: the last ones written."""
+    sample_every: Annotated[Count, FREE] = 500
+    """Steps between sample sheets and tests; 0: none."""
+    log_every: Annotated[Positive, FREE] = 10
+    """Steps between lines of metrics.jsonl."""
+    resume: Annotated[str | None, FREE] = None
+    """'latest' or a checkpoint folder: go on exactly where it stopped."""
+    workers: Annotated[Count, FREE] = 1
+    """Background processes of each process that read photos; 0 reads in the training process."""
+    tensorboard: Annotated[bool, FREE] = False
+    """Also write tensorboard events to output/tensorboard."""
+    push_to_hub: Annotated[str | None, FREE] = None
+    """Repository id to upload the finished result to."""
+    dry_run: Annotated[bool, FREE] = False
+    """Show the resolved options, networks and sources, then stop."""
+    stages: Stages = ()
+    """In a recipe: a list of stages, each with its ``steps`` (or ``epochs``) and the options that change for it. One
+    run goes through all of them with the same networks, optimizers and pools; the learning-rate schedule begins again
+    in each."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_stages(cls, values):
+        stages = values.get("stages") or ()
+        if not isinstance(stages, (list, tuple)) or not all(isinstance(stage, dict) for stage in stages):
+            raise ConfigError("stages must be a list of mappings.")
+        if not stages:
+            return values
+        stages = tuple(named(stage) for stage in stages)
+        steps = [stage.get("steps") for stage in stages]
+        whole = {"max_steps": sum(steps)} if all(type(count) is int and count > 0 for count in steps) else {}
+        return {**whole, **values, "stages": stages}
+
+    def needs(self):
+        """Names of the options that name the sources to read."""
+        return ("unmasked", "masked")
+
+    @property
+    def rounds(self):
+        """Micro-batches that one step takes before accumulation."""
+        return 1
+
+    def check(self):
+        """Check what depends on several options.
+
+        Raises:
+            ConfigError: a missing source or output, or options that do not go together.
+        """
+        for name in (*self.needs(), "output"):
+            if not getattr(self, name):
+                raise ConfigError(f"{flag(name)} is missing.")
+        total = 0
+        for number, stage in enumerate(self.stages, 1):
+            total += self._check_stage(number, stage)
+        if self.stages and not self.epochs and self.max_steps > total and not self._in_epochs():
+            raise ConfigError(f"--max-steps is {self.max_steps}; the stages of the recipe have {total} in all.")
+
+    def _check_stage(self, number, stage):
+        stage = dict(stage)
+        steps, epochs = stage.pop("steps", None), stage.pop("epochs", None)
+        length = epochs if steps is None else steps
+        if (steps is None) == (epochs is None) or isinstance(length, bool) or not isinstance(length, (int, float)):
+            raise ConfigError(f"stage {number} needs either steps or epochs; it has {length!r}.")
+        if (steps is not None and (type(steps) is not int or steps < 1)) or length <= 0:
+            raise ConfigError(f"stage {number} needs at least 1 step; it has {length!r}.")
+        known = sorted(self.marked(STAGED))
+        unknown = sorted(stage.keys() - set(known))
+        if unknown:
+            raise ConfigError(f"stage {number} changes {', '.join(unknown)}; a stage may change {', '.join(known)}.")
+        try:
+            self.replaced(stages=(), **stage).check()
+        except ConfigError as error:
+            raise ConfigError(f"stage {number}: {first_line(error)}.") from error
+        return steps or 0
+
+    def _in_epochs(self):
+        return any("epochs" in stage for stage in self.stages)
+
+    def in_steps(self, photos, samples):
+        """The same options with epochs turned into steps.
+
+        Args:
+            photos: in the largest source, or None where the number is unknown.
+            samples: that one micro-batch takes from a source, over all processes.
+
+        Raises:
+            ConfigError: epochs, but a source of unknown size.
+        """
+        if not self.epochs and not self._in_epochs():
+            return self
+        if photos is None:
+            raise ConfigError(
+                "--epochs needs sources that are not streamed, to know their number of photos: use --max-steps."
+            )
+
+        def steps(epochs, options):
+            return max(1, math.ceil(epochs * photos / (samples * options.rounds * options.gradient_accumulation)))
+
+        stages = []
+        for stage in self.stages:
+            changes = {name: value for name, value in stage.items() if name not in ("steps", "epochs")}
+            length = stage.get("steps") or steps(stage["epochs"], self.replaced(stages=(), **changes))
+            stages.append({"steps": length, **changes})
+        total = sum(stage["steps"] for stage in stages) or steps(self.epochs, self)
+        return self.replaced(stages=tuple(stages), max_steps=total, epochs=0.0)
+
+    def timeline(self):
+        """The stages as dicts with their ``steps``; one of ``max_steps`` where there are none."""
+        return [dict(stage) for stage in self.stages] or [{"steps": self.max_steps}]
+
+    def resumable(self):
+        """The options that a resumed run must share with the one it continues, as JSON values."""
+        return self.model_dump(mode="json", exclude=set(self.marked(FREE)))

@@ -1,0 +1,193 @@
+"""What a method tells the trainer: its networks, optimizers, data, losses, samples and result.
+
+A new method is one file with a subclass of :class:`Task`. Its :meth:`~Task.step` is a generator function that reads
+like the algorithm in the paper: it computes a loss and yields an :class:`Update`; when it goes on, the optimizer has
+made its step. The order of the yields is the order of the updates::
+
+    def step(self, batch, turn):
+        loss = F.binary_cross_entropy_with_logits(self.nets["discriminator"](batch["image"]), ...)
+        yield Update("discriminator", loss, {"loss_real": loss})
+        ...
+        yield Update("generator", loss, {"loss_combined": loss})
+"""
+
+import hashlib
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import torch
+from torch.utils.data import default_collate
+
+from maskhub.data.positions import endless_batches
+from maskhub.data.sources import open_source
+from maskhub.training.options import TrainingOptions
+
+__all__ = ["Task", "Update", "frozen"]
+
+
+@dataclass(frozen=True)
+class Update:
+    """One step of an optimizer.
+
+    Attributes:
+        optimizer: name of the optimizer.
+        loss: scalar to minimise.
+        terms: scalars by name for metrics.jsonl, before weighting.
+        clip: largest norm of the gradients, or None.
+    """
+
+    optimizer: str
+    loss: torch.Tensor
+    terms: dict = field(default_factory=dict)
+    clip: float | None = None
+
+
+class Task:
+    """Base of every method.
+
+    Args:
+        options: the method's options, checked.
+        rank: of this process.
+
+    Attributes:
+        Options: class of the method's options. name, paper: of the method, for people.
+        result: name of the folder of the finished model.
+        averaged: names of the networks of which a moving average is kept; the result gets the averages.
+        trained_against: names of encoders and feature networks in the losses; figures by them mean nothing.
+        networks: name → network, without the wrappers of compilation and several processes.
+        nets: the same with them, as :meth:`step` calls them.
+        pools: name → object with ``state_dict`` and ``load_state_dict``, one of each process.
+        options: in :meth:`step`, those of the current stage.
+        progress: share of the run that is done, 0 to 1.
+    """
+
+    Options = TrainingOptions
+    name = ""
+    paper = ""
+    result = "pipeline"
+    averaged = ()
+    trained_against = ()
+
+    def __init__(self, options, networks, rank=0):
+        self.options, self.rank = options, rank
+        self.networks, self.nets = networks, dict(networks)
+        self.pools, self.progress = {}, 0.0
+
+    # ---- data -----------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def sources(self):
+        """Name → :class:`~maskhub.data.source.PhotoSource`."""
+        c = self.options
+        return {name: open_source(getattr(c, name), c.holdout) for name in c.needs()}
+
+    def dataset(self, seed, load_scale=None, **walk):
+        """The endless samples of a run: an ``IterableDataset`` of dicts of tensors, walked by position.
+
+        Args:
+            seed: fixes everything random in them.
+            load_scale: how much larger than the resolution photos are loaded before the random crop; None: the task's.
+            walk: ``start``, ``rank``, ``world``, ``batch_size`` of
+                :class:`~maskhub.data.positions.PositionDataset`.
+        """
+        raise NotImplementedError
+
+    def batches(self, dataset, workers, pin_memory):
+        """An endless iterator of batches, dicts of tensors."""
+        return endless_batches(dataset, workers, pin_memory)
+
+    def fixed_batch(self, count):
+        """The batch of the sample sheets: the first samples of seed 0, not enlarged before the crop."""
+        samples = [sample for sample, _ in zip(self.dataset(0, load_scale=1.0), range(count), strict=False)]
+        return default_collate(samples)
+
+    def photos(self):
+        """Photos of the largest source, or None where a source's size is unknown."""
+        sizes = [source.size for source in self.sources.values()]
+        return None if None in sizes else max(sizes)
+
+    def fingerprint(self):
+        """A hash of the photos' names and order, so that a resumed run notices others."""
+        names = repr([source.identity() for source in self.sources.values()])
+        return hashlib.sha256(names.encode("utf-8", "surrogatepass")).hexdigest()
+
+    # ---- learning -------------------------------------------------------------------------------------------------
+
+    def optimizers(self):
+        """Name → new torch optimizer."""
+        raise NotImplementedError
+
+    def adam(self, *names, kind=torch.optim.Adam, **settings):
+        """An optimizer of some networks with the options' learning rate and β₁."""
+        parameters = [parameter for name in names for parameter in self.networks[name].parameters()]
+        betas = (self.options.beta1, 0.999)
+        return kind(parameters, lr=self.options.learning_rate, betas=betas, **settings)
+
+    def step(self, batch, turn):
+        """One step on one micro-batch: a generator of :class:`Update`.
+
+        Args:
+            batch: of the dataset's samples, on the device.
+            turn: number of the micro-batch within the step, before accumulation; from 0 to ``options.rounds`` − 1.
+        """
+        raise NotImplementedError
+
+    def average(self, name):
+        """The network ``name`` with its moving average as weights, in eval mode; set by the trainer."""
+        return self.networks[name]
+
+    # ---- what a run leaves ----------------------------------------------------------------------------------------
+
+    def curves(self, names):
+        """The panels of ``curves.png``: title → names of the metrics in it, all of them in ``names``."""
+        return {"loss": names}
+
+    def describe(self):
+        """Lines about the data, for the log and the card."""
+        for name, source in self.sources.items():
+            held_out = ", held-out tenth left out" if self.options.holdout else ""
+            yield f"{name}: {source.spec}, {source.describe()}{held_out}"
+
+    def samples(self, networks, batch):
+        """The sample sheet: groups of columns, each N×3×R×R in [-1, 1]; a group's second one shows what is learnt.
+
+        Args:
+            networks: name → network of the result, in float32 and eval mode.
+            batch: of :meth:`fixed_batch`.
+        """
+        return []
+
+    def test(self, networks):
+        """Figures on test photos, by name, for tests.jsonl; written as often as the sample sheets."""
+        return {}
+
+    def write(self, networks, folder, card):
+        """Write the finished model.
+
+        Args:
+            networks: name → network, in float32 and eval mode, with the moving averages as weights.
+            folder: an empty folder.
+            card: text of its ``README.md``.
+        """
+        raise NotImplementedError
+
+    def transfer(self, path):
+        """Weights by network from a finished model's folder, for ``--init-from``; empty where it is no such folder."""
+        return {}
+
+    def card(self):
+        """The :class:`~maskhub.cards.ModelCard` of the result, without the section on the training."""
+        raise NotImplementedError
+
+
+@contextmanager
+def frozen(*networks):
+    """Without gradients for the parameters of these networks; those of their inputs are computed."""
+    for network in networks:
+        network.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for network in networks:
+            network.requires_grad_(True)

@@ -1,0 +1,371 @@
+"""The training loop of every method.
+
+One step is the updates of :meth:`Task.step <maskhub.training.task.Task.step>` on ``gradient_accumulation``
+micro-batches. Everything that decides the next step (weights, moving averages, moments, pools, random numbers, place in
+the data and in the stages) is in the checkpoint or follows from the step, so a run that is killed at any moment and
+resumed ends with the very weights of one that never stopped (bit for bit on a CPU).
+
+    trainer = Trainer(CycleGAN, CycleGANOptions(unmasked="a", masked="b", output="run", max_steps=1000))
+    trainer.run()
+
+Another process can follow a run by the files of its folder: see :mod:`maskhub.training.status`. SIGINT and SIGTERM stop
+it after the current step, with a checkpoint.
+"""
+
+import json
+import math
+import os
+import signal
+import threading
+import time
+from contextlib import ExitStack, contextmanager, nullcontext
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate.state import AcceleratorState
+from accelerate.utils import set_seed
+from diffusers.training_utils import EMAModel
+from safetensors import SafetensorError
+
+from maskhub.errors import CheckpointError, DivergenceError, WriteError, first_line
+from maskhub.files import settle_folder, sweep, write_file, written_folder
+from maskhub.hold import hold
+from maskhub.training import checkpoint
+from maskhub.training.card import training_card
+from maskhub.training.report import RunReport, sample_sheet, timeline_sheet, write_curves, write_png
+from maskhub.training.resume import capture, faster_precision, init_from, restore
+from maskhub.training.schedule import Timeline
+
+__all__ = ["Trainer"]
+
+SAMPLES = 6
+"""Photos of each domain on a sample sheet."""
+TOO_LARGE = 1e6
+"""A loss above this has diverged, though it is still a number."""
+RECORD = "training.json"
+"""In the result's folder: of which method and step it is."""
+EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
+
+
+class Trainer:
+    """Trains a task.
+
+    Args:
+        task_class: a subclass of :class:`~maskhub.training.task.Task`.
+        options: of its ``Options``.
+
+    Attributes:
+        task, options, step: what is trained, how, and the completed steps.
+
+    Raises:
+        SourceError, ConfigError, CheckpointError: before the first step.
+    """
+
+    def __init__(self, task_class, options):
+        options.check()
+        if options.mixed_precision == "auto":  # a checkpoint remembers what it was
+            options = options.replaced(mixed_precision=faster_precision())
+        self.output = Path(options.output)
+        self.accelerator = Accelerator(
+            mixed_precision=options.mixed_precision,
+            # BatchNorm's statistics change with each of the several forward passes of one step: synchronising them
+            # would alter tensors that the backward pass still needs
+            kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
+        )
+        if self.accelerator.device.type == "cuda":
+            torch.set_float32_matmul_precision("high")
+            torch.backends.cudnn.benchmark = True
+        rank = self.accelerator.process_index
+        set_seed(options.seed)  # every process draws the same initial weights
+        self.task = task_class(options, rank)
+        self.task.average = self.averaged
+        self.options = options.in_steps(self.task.photos(), options.batch_size * self.accelerator.num_processes)
+        self.timeline = Timeline(self.options)
+        set_seed(options.seed * 1000 + rank + 1)
+        self.step, self.seconds, self.ema, self._copies, self._stop = 0, 0.0, {}, {}, None
+        resumed = options.resume not in (None, "latest") or (
+            options.resume and checkpoint.latest_checkpoint(self.output / "checkpoints")
+        )
+        if options.init_from and not resumed:
+            init_from(self, Path(options.init_from))
+
+    @property
+    def exit_code(self):
+        """0, or what a shell expects of a process that a signal ended."""
+        return EXIT_CODES.get(self._stop, 0) if self.step < self.options.max_steps else 0
+
+    def describe(self):
+        """Lines about the networks, data and length of this run, for ``--dry-run``, the log and the card."""
+        c = self.options
+        for name, network in self.task.networks.items():
+            count = sum(parameter.numel() for parameter in network.parameters())
+            yield f"{name}: {type(network).__name__}, {count:,} parameters"
+        yield from self.task.describe()
+        stages = c.timeline()
+        if len(stages) > 1:
+            for number, stage in enumerate(stages, 1):
+                yield f"stage {number}: " + ", ".join(f"{name} {value}" for name, value in stage.items())
+        total = c.batch_size * c.gradient_accumulation * self.accelerator.num_processes
+        yield (
+            f"{c.max_steps:,} steps of {total} samples at {c.resolution} pixels, {c.mixed_precision} precision, "
+            f"{self.accelerator.num_processes} process(es) on {self.accelerator.device.type}"
+        )
+
+    # ---- the loop -------------------------------------------------------------------------------------------------
+
+    def run(self):
+        """Train to ``max_steps`` or until a signal; returns the folder of the result, or None where it was stopped."""
+        main = self.accelerator.is_main_process
+        self.prepare()
+        restore(self)
+        with hold(self.output, "a training run") if main else nullcontext():
+            if main:
+                sweep(self.output)
+                settle_folder(self.output / self.task.result)
+            for line in self.describe():
+                self.accelerator.print(line, flush=True)
+            self._status("running")
+            try:
+                with self._signals():
+                    self._train()
+            except BaseException as error:
+                self._status("failed", error=f"{type(error).__name__}: {first_line(error)}")
+                raise
+            finished = self.step >= self.options.max_steps
+            self._status("finished" if finished else "stopped")
+            return self.output / self.task.result if finished else None
+
+    def prepare(self):
+        """Move the networks to the device and make optimizers and moving averages."""
+        c, task, accelerator = self.options, self.task, self.accelerator
+        for network in task.networks.values():
+            network.to(accelerator.device, memory_format=self._memory_format()).train()
+            if c.compile:
+                network.compile()
+        optimizers = task.optimizers()
+        if c.ema_decay:
+            self.ema = {name: EMAModel(task.networks[name].parameters(), decay=c.ema_decay) for name in task.averaged}
+        task.nets.update({name: accelerator.prepare(network) for name, network in task.networks.items()})
+        self.optimizers = {name: accelerator.prepare(optimizer) for name, optimizer in optimizers.items()}
+
+    def _memory_format(self):
+        return torch.channels_last if self.options.channels_last else torch.contiguous_format
+
+    def _train(self):
+        c, main = self.options, self.accelerator.is_main_process
+        self.report = RunReport(self.output, self.step, c.max_steps, main, c.tensorboard)
+        batches, saved, since = self.batches(), self.step, time.perf_counter()
+        try:
+            while self.step < c.max_steps and not self._stopped():
+                self.report.add(*self.train_step(batches))
+                self.step += 1
+                self.seconds += time.perf_counter() - since
+                since, last = time.perf_counter(), self.step == c.max_steps
+                if self.step % c.log_every == 0 or last:
+                    rate = self.timeline.at(self.step - 1).learning_rate(self.step - 1)
+                    self._check_finite(self.report.log(self.step, rate))
+                    self._status("running")
+                if c.sample_every and (self.step % c.sample_every == 0 or last):
+                    self._sample()
+                if self.step % c.checkpoint_every == 0:
+                    self._save()
+                    saved = self.step
+            if saved != self.step:
+                self._save()
+            elif main and self._result_step() != self.step:  # killed between its last checkpoint and the result
+                self._write_result()
+        finally:
+            self.report.close()
+
+    def batches(self):
+        """The batches of this process from the current step on."""
+        c, accelerator = self.options, self.accelerator
+        dataset = self.task.dataset(
+            c.seed,
+            start=self.timeline.batches_before(self.step) * c.batch_size,
+            rank=accelerator.process_index,
+            world=accelerator.num_processes,
+            batch_size=c.batch_size,
+        )
+        return self.task.batches(dataset, c.workers, accelerator.device.type == "cuda")
+
+    def train_step(self, batches):
+        """One step; returns the means of its terms by name, and the samples that were taken for it."""
+        accelerator, stage = self.accelerator, self.timeline.at(self.step)
+        c = self.task.options = stage.options
+        self.task.progress = self.step / self.options.max_steps
+        rate = stage.learning_rate(self.step)
+        for optimizer in self.optimizers.values():
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+        terms = {}
+        for turn in range(c.rounds):
+            micro = [self.task.step(self._on_device(next(batches)), turn) for _ in range(c.gradient_accumulation)]
+            while self._update(micro, terms):
+                pass
+        for name, ema in self.ema.items():
+            ema.step(self.task.networks[name].parameters())
+        samples = c.rounds * c.gradient_accumulation * c.batch_size * accelerator.num_processes
+        return {name: torch.stack(values).mean() for name, values in terms.items()}, samples
+
+    def _on_device(self, batch):
+        def move(x):
+            layout = {"memory_format": self._memory_format()} if x.ndim == 4 else {}
+            return x.to(self.accelerator.device, non_blocking=True, **layout)
+
+        return {name: move(x) for name, x in batch.items()}
+
+    def _update(self, micro, terms):
+        """The next optimizer step, on the mean loss of all micro-batches; False after the last one."""
+        for number, updates in enumerate(micro, 1):
+            with self._without_sync() if number < len(micro) else nullcontext():
+                update = next(updates, None)
+                if update is None:
+                    return False
+                self.accelerator.backward(update.loss / len(micro))
+            for name, value in update.terms.items():
+                terms.setdefault(name, []).append(value.detach())
+        optimizer = self.optimizers[update.optimizer]
+        if update.clip:
+            parameters = [p for group in optimizer.param_groups for p in group["params"]]
+            self.accelerator.clip_grad_norm_(parameters, update.clip)
+        optimizer.step()
+        optimizer.zero_grad()
+        return True
+
+    @contextmanager
+    def _without_sync(self):
+        """Gradients stay on each process: those of the last micro-batch take the others' along."""
+        with ExitStack() as stack:
+            for network in self.task.nets.values():
+                stack.enter_context(self.accelerator.no_sync(network))
+            yield
+
+    # ---- how it ends ----------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _signals(self):
+        """Let SIGINT and SIGTERM stop the run after the current step."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def stop(number, frame):
+            self._stop = number
+
+        before = {number: signal.signal(number, stop) for number in EXIT_CODES}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _stopped(self):
+        """Whether a signal came, to any of the processes: they stop after the same step."""
+        if self.accelerator.num_processes == 1:
+            return self._stop is not None
+        mine = torch.tensor([self._stop or 0], dtype=torch.float32, device=self.accelerator.device)
+        self._stop = int(self.accelerator.gather(mine).max().item()) or None
+        return self._stop is not None
+
+    def _check_finite(self, line):
+        broken = [name for name, value in line.items() if not math.isfinite(value) or abs(value) > TOO_LARGE]
+        if broken:
+            raise self._diverged(f"{', '.join(broken)} is {line[broken[0]]}")
+
+    def _diverged(self, what):
+        return DivergenceError(
+            f"the run diverged: {what} at step {self.step}. The last checkpoint is from before it; try a lower "
+            "--learning-rate, or --mixed-precision bf16 in place of fp16."
+        )
+
+    def _check_weights(self):
+        """A checkpoint must be a good one: finite, and the same in all processes."""
+        # Apple's mps has no float64, and never more than one process whose weights could differ by a rounding
+        exact = torch.float32 if self.accelerator.device.type == "mps" else torch.float64
+        networks = self.task.networks.values()
+        mine = torch.stack([p.detach().sum(dtype=exact) for network in networks for p in network.parameters()])
+        if not mine.isfinite().all():
+            raise self._diverged("a weight is not a finite number")
+        if not (self.accelerator.gather(mine.unsqueeze(0)) == mine).all():
+            raise CheckpointError(
+                f"at step {self.step} the processes have different weights: nothing was saved. "
+                "Go on from the last checkpoint with --resume latest; if it happens again, please report it."
+            )
+
+    def _status(self, state, **more):
+        if self.accelerator.is_main_process:
+            record = {"state": state, "method": self.task.name, "step": self.step, "max_steps": self.options.max_steps}
+            try:
+                write_file(self.output / "status.json", json.dumps(record | {"pid": os.getpid()} | more) + "\n")
+            except WriteError:
+                if state != "failed":  # else the disk is what it failed for
+                    raise
+
+    # ---- what it leaves -------------------------------------------------------------------------------------------
+
+    def _save(self):
+        self._check_weights()
+        checkpoint.write_checkpoint(self.output / "checkpoints", *capture(self), self.accelerator)
+        if self.accelerator.is_main_process:
+            checkpoint.prune_checkpoints(self.output / "checkpoints", self.options.keep_checkpoints)
+            self._write_result()
+            write_curves(self.output, self.task.curves, [stage.first for stage in self.timeline.stages[1:]])
+        self.accelerator.wait_for_everyone()
+
+    def averaged(self, name):
+        """The network ``name`` in float32 and eval mode, with its moving average as weights if there is one."""
+        network = self.task.networks[name]
+        if name not in self._copies:
+            with _same_random_numbers():  # a new network draws initial weights
+                self._copies[name] = type(network).from_config(network.config).to(self.accelerator.device)
+        copy = self._copies[name]
+        copy.load_state_dict(network.state_dict())
+        if name in self.ema:
+            self.ema[name].copy_to(copy.parameters())
+        return copy.eval().requires_grad_(False)
+
+    def _write_result(self):
+        networks = {name: self.averaged(name) for name in self.task.averaged}
+        record = {"method": self.task.name, "step": self.step}
+        with _same_random_numbers(), written_folder(self.output / self.task.result) as folder:
+            try:
+                self.task.write(networks, folder, training_card(self).render())
+            except SafetensorError as error:  # its own class for a full disk
+                raise WriteError(f"the result could not be written: {first_line(error)}.") from error
+            write_file(folder / RECORD, json.dumps(record) + "\n")
+
+    def _result_step(self):
+        try:
+            return json.loads((self.output / self.task.result / RECORD).read_text(encoding="utf-8"))["step"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def _sample(self):
+        if not self.accelerator.is_main_process:
+            return
+        task, networks = self.task, {name: self.averaged(name) for name in self.task.averaged}
+        with torch.inference_mode(), _same_random_numbers():
+            if not hasattr(self, "_fixed_batch"):
+                self._fixed_batch = self._on_device(task.fixed_batch(SAMPLES))
+            torch.manual_seed(0)  # of networks that draw noise
+            groups, figures = task.samples(networks, self._fixed_batch), task.test(networks)
+        if figures:
+            self.report.tests.write({"step": self.step, **figures})
+        if groups:
+            folder = self.output / "samples"
+            write_png(sample_sheet(groups), folder / f"step-{self.step:08d}.png")
+            timeline_sheet(folder, [len(group) for group in groups], groups[0][0].shape[3])
+
+    def close(self):
+        """Leave the process group, whether the run ended well or not."""
+        self.accelerator.end_training()
+        AcceleratorState._reset_state(reset_partial_state=True)  # so that another run in this process starts afresh
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+
+
+def _same_random_numbers():
+    """A run that writes results must go on as one that resumes from before them."""
+    return torch.random.fork_rng(devices=range(torch.cuda.device_count()) if torch.cuda.is_available() else [])

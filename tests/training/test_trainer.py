@@ -1,0 +1,308 @@
+"""The one loop with every task: exact resume, several processes, status, divergence, compilation, result and card."""
+
+import json
+import os
+import signal
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from maskhub.cards import ModelCard
+from maskhub.errors import CheckpointError, DivergenceError
+from maskhub.hold import hold
+from maskhub.training.checkpoint import latest_checkpoint
+from maskhub.training.registry import TASKS
+from maskhub.training.status import read_metrics, read_status
+
+from .conftest import ADVERSARIAL, SMALL, command_line, task_of
+
+STAGES = """
+stages:
+- {steps: 3, lr_schedule: constant%s}
+- {steps: 3, learning_rate: 1e-3%s}
+"""
+SECOND = {"cyclegan": "lambda_cycle", "simgan": "lambda_image", "pix2pix": "lambda_reconstruction",
+          "attentiongan": "lambda_nmc", "unmasker": "lambda_l1", "mask_detector": "lambda_region"}  # fmt: skip
+
+
+def weights(folder):
+    return {path.relative_to(folder): load_file(path) for path in sorted(folder.rglob("*.safetensors"))}
+
+
+def same_weights(one, other):
+    one, other = weights(one), weights(other)
+    assert one and one.keys() == other.keys()
+    return all(torch.equal(value, other[path][key]) for path, tensors in one.items() for key, value in tensors.items())
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_run_resumed_inside_a_stage_ends_with_the_same_bits(name, small, here, tmp_path):
+    """Two stages of three and three steps, resumed inside the second, for one task also inside the first."""
+    base, task = name.split("-")[0], task_of(name)
+    first = ", discriminator_updates: 2" if name in ADVERSARIAL else ""
+    second = f", {SECOND[base]}: 3" if base in SECOND else ""
+    recipe = tmp_path / "stages.yaml"
+    recipe.write_text(STAGES % (first, second))
+
+    def run(output, *more):
+        options = small(name, output)
+        del options["max_steps"]
+        if base == "simgan":
+            options |= {"pretrain_generator": 0, "pretrain_discriminator": 0}
+        code, text = here(name, options, "--recipe", recipe, *more)
+        assert code == 0, text
+        return output
+
+    whole = run(tmp_path / "whole", "--checkpoint-every", 2, "--keep-checkpoints", 9, "--sample-every", 3)
+    lines = read_metrics(whole)
+    assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
+    assert lines[2]["learning_rate"] != lines[3]["learning_rate"] <= 1e-3
+    assert read_status(whole) | {"pid": 0} == {
+        "state": "finished", "method": task.name, "step": 6, "max_steps": 6, "pid": 0,
+    }  # fmt: skip
+    assert json.loads((whole / task.result / "training.json").read_text()) == {"method": task.name, "step": 6}
+    card = ModelCard.load(whole / task.result)
+    assert "6 steps so far" in card.render() and {section.title for section in card.sections} >= {"Training", "Limits"}
+    assert str(tmp_path) not in card.render() and "/drawn" not in card.render()
+    assert (whole / "curves.png").is_file()
+    if name != "classifier":
+        assert {path.name for path in (whole / "samples").iterdir()} >= {"step-00000003.png", "step-00000006.png"}
+    for step in (2, 4) if name == "cyclegan" else (4,):
+        again = run(tmp_path / f"from-{step}", "--resume", whole / "checkpoints" / f"step-{step:08d}")
+        assert same_weights(again / "checkpoints" / "step-00000006", whole / "checkpoints" / "step-00000006")
+        assert same_weights(again / task.result, whole / task.result)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_one_step_changes_every_weight(name, trainer):
+    one = trainer(name)
+    one.step = one.options.max_steps - 1  # beyond any pre-training
+    before = {n: {key: v.clone() for key, v in net.state_dict().items()} for n, net in one.task.networks.items()}
+    terms, samples = one.train_step(one.batches())
+    for network_name, network in one.task.networks.items():
+        for key, parameter in network.named_parameters():
+            assert parameter.ndim < 2 or not torch.equal(parameter, before[network_name][key]), key
+    assert all(value.isfinite() for value in terms.values())
+    assert samples == one.options.batch_size * one.options.rounds
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_the_average_follows_the_weights(name, trainer):
+    one = trainer(name, ema_decay=0.5)
+    batches = one.batches()
+    one.step = one.options.max_steps - 3
+    for _ in range(3):
+        one.train_step(batches)
+        one.step += 1
+    for network_name in one.task.averaged:
+        average, live = one.averaged(network_name), one.task.networks[network_name]
+        pairs = list(zip(average.parameters(), live.parameters(), strict=True))
+        assert any(not torch.equal(a, b) for a, b in pairs)
+        assert not average.training and live.training
+        for mine, its in zip(average.buffers(), live.buffers(), strict=True):
+            assert torch.equal(mine, its)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_diverged_run_stops_and_says_so(name, small, here, trainer, tmp_path, monkeypatch):
+    one = trainer(name, pretrain_generator=0, pretrain_discriminator=0) if name == "simgan" else trainer(name)
+    monkeypatch.setattr(one, "prepare", lambda: None)
+    for network in one.task.networks.values():
+        for parameter in network.parameters():
+            torch.nn.init.constant_(parameter, float("nan"))
+    with pytest.raises(DivergenceError, match=r"the run diverged: .* is nan at step 1"):
+        one.run()
+    status = read_status(one.output)
+    assert status["state"] == "failed" and "diverged" in status["error"]
+    assert not (one.output / "checkpoints").exists() and not (one.output / one.task.result).exists()
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_compiled_run_takes_the_same_step(name, trainer, monkeypatch):
+    """Traced by dynamo, without the compiler, whose minutes and whose rounding are not maskhub's."""
+    plain = trainer(name)
+    expected, _ = plain.train_step(plain.batches())
+    plain.close()
+    compiled, compile_ = [], torch.nn.Module.compile
+
+    def traced(network):
+        compiled.append(network)
+        compile_(network, backend="eager")
+
+    monkeypatch.setattr(torch.nn.Module, "compile", traced)
+    one = trainer(name, compile=True)
+    found, _ = one.train_step(one.batches())
+    assert compiled == list(one.task.networks.values())
+    assert found.keys() == expected.keys()
+    for term, value in found.items():
+        torch.testing.assert_close(value, expected[term], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize("name", ["cyclegan", "reimaging"])
+def test_a_signal_stops_it_with_a_checkpoint(name, number, code, small, here, tmp_path, monkeypatch):
+    task = task_of(name)
+    plain, steps = task.step, []
+
+    def step(self, batch, turn):
+        steps.append(1)
+        if len(steps) == 3:
+            os.kill(os.getpid(), number)
+        yield from plain(self, batch, turn)
+
+    monkeypatch.setattr(task, "step", step)
+    before = signal.getsignal(number)
+    got, text = here(name, small(name, tmp_path / "run", max_steps=50))
+    assert got == code and "stopped at step 3; go on with --resume latest" in text
+    assert latest_checkpoint(tmp_path / "run" / "checkpoints").name == "step-00000003"
+    assert read_status(tmp_path / "run")["state"] == "stopped"
+    assert signal.getsignal(number) == before
+
+
+def test_micro_batches_equal_one_batch(trainer):
+    """Each update is one step of its optimizer on the mean over the micro-batches, however many updates a step has."""
+    generator = torch.Generator().manual_seed(0)
+    faces, noise = torch.rand(4, 3, 32, 32, generator=generator) * 2 - 1, torch.randn(2, 4, 8, generator=generator)
+
+    def weights_after(parts):
+        one = trainer("reimaging", gradient_accumulation=parts, batch_size=4 // parts, discriminator_dropout=0.0)
+        one.task.networks["generator"].eval()  # without batch norm, whose results depend on the cut
+        latents = iter([part for update in noise for part in update.chunk(parts)])
+        one.task._latents = lambda faces: next(latents)
+        one.train_step(iter([{"image": part} for part in faces.chunk(parts)]))
+        return torch.cat([p.detach().flatten() for net in one.task.networks.values() for p in net.parameters()])
+
+    whole, summed = weights_after(1), weights_after(2)
+    assert (whole - summed).abs().max() < 1e-5
+
+
+def test_a_run_needs_its_own_folder(small, here, tmp_path):
+    assert here("reimaging", small("reimaging", tmp_path, max_steps=2))[0] == 0
+    code, text = here("reimaging", small("reimaging", tmp_path, max_steps=4))
+    assert code == 2 and "already holds a run" in text
+    code, text = here("reimaging", small("reimaging", tmp_path, max_steps=4, latent=9), "--resume", "latest")
+    assert code == 2 and "latent 8 → 9" in text
+    other = small("reimaging", tmp_path, max_steps=4, source="builtin:pixel-faces/dark:all")
+    code, text = here("reimaging", other, "--resume", "latest")
+    assert code == 2 and "source 'builtin:pixel-faces/dark' → 'builtin:pixel-faces/dark:all'" in text
+    code, text = here("classifier", small("classifier", tmp_path), "--resume", "latest")
+    assert code == 2 and "a run of reimaging" in text
+    assert len(text.strip().splitlines()) == 1
+
+
+def test_more_steps_may_be_asked_for(small, here, tmp_path):
+    options = small("reimaging", tmp_path / "run", max_steps=2)
+    assert here("reimaging", options)[0] == 0
+    assert here("reimaging", options | {"max_steps": 4}, "--resume", "latest")[0] == 0
+    assert here("reimaging", small("reimaging", tmp_path / "whole", max_steps=4))[0] == 0
+    assert same_weights(tmp_path / "run" / "pipeline", tmp_path / "whole" / "pipeline")
+
+
+def test_a_run_that_goes_back_keeps_its_own_checkpoints(small, here, tmp_path):
+    run = tmp_path / "run"
+    options = small("reimaging", run, max_steps=12) | {"checkpoint_every": 3, "keep_checkpoints": 4}
+    assert here("reimaging", options)[0] == 0
+    options |= {"keep_checkpoints": 2, "max_steps": 7}
+    assert here("reimaging", options, "--resume", run / "checkpoints" / "step-00000003")[0] == 0
+    names = {path.name for path in (run / "checkpoints").iterdir()}
+    assert names == {"step-00000006", "step-00000007"}
+    assert latest_checkpoint(run / "checkpoints").name == "step-00000007"
+    assert [line["step"] for line in read_metrics(run)] == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_a_result_of_an_older_step_is_written_again(small, here, tmp_path):
+    options = small("reimaging", tmp_path / "run", max_steps=4) | {"checkpoint_every": 2}
+    assert here("reimaging", options | {"max_steps": 2})[0] == 0
+    os.rename(tmp_path / "run" / "pipeline", tmp_path / "older")
+    assert here("reimaging", options, "--resume", "latest")[0] == 0
+    newest = weights(tmp_path / "run" / "pipeline")
+    # as after a kill between the last checkpoint and the pipeline
+    os.rename(tmp_path / "run" / "pipeline", tmp_path / "newest")
+    os.rename(tmp_path / "older", tmp_path / "run" / "pipeline")
+    assert here("reimaging", options, "--resume", "latest")[0] == 0
+    again = weights(tmp_path / "run" / "pipeline")
+    assert all(torch.equal(again[path][key], value) for path, part in newest.items() for key, value in part.items())
+
+
+def test_two_runs_in_one_folder(small, here, tmp_path):
+    with hold(tmp_path / "run", "a training run"):
+        code, text = here("reimaging", small("reimaging", tmp_path / "run"))
+    assert code == 2 and "a training run" in text
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+@pytest.mark.parametrize("device, dtype", [("cpu", torch.float64), ("mps", torch.float32)])
+def test_weights_are_checked_in_numbers_that_the_device_has(device, dtype, trainer, monkeypatch):
+    from types import SimpleNamespace
+
+    one, seen = trainer("reimaging"), []
+    accelerator = SimpleNamespace(device=torch.device(device), gather=lambda sums: seen.append(sums.dtype) or sums)
+    real, one.accelerator = one.accelerator, accelerator
+    one._check_weights()
+    assert seen == [dtype]
+    first = next(one.task.networks["generator"].parameters())
+    value = first.data.clone()
+    torch.nn.init.constant_(first, torch.nan)
+    with pytest.raises(DivergenceError, match="not a finite number"):
+        one._check_weights()
+    first.data = value
+    accelerator.gather = lambda sums: torch.cat([sums, sums + 1])
+    with pytest.raises(CheckpointError, match="step 0 the processes have different weights"):
+        one._check_weights()
+    one.accelerator = real
+
+
+def test_dry_run_writes_nothing(small, here, tmp_path):
+    code, text = here("cyclegan", small("cyclegan", tmp_path / "run"), "--dry-run", "--holdout")
+    assert code == 0
+    assert "masker: ResnetGenerator" in text and "held-out tenth left out" in text and "lambda_cycle: 10.0" in text
+    assert not (tmp_path / "run").exists()
+
+
+def test_epochs_are_passes_over_the_larger_source(small, here, tmp_path):
+    code, text = here("cyclegan", small("cyclegan", tmp_path / "run"), "--epochs", "1.5", "--dry-run")
+    assert code == 0 and "11 steps of 2 samples" in text, text  # 14 photos, two a step
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text("stages: [{epochs: 1, lambda_cycle: 3}, {epochs: 1, discriminator_updates: 2}]")
+    options = small("cyclegan", tmp_path / "run")
+    del options["max_steps"]
+    code, text = here("cyclegan", options, "--recipe", recipe, "--dry-run")
+    assert code == 0 and "11 steps" in text and "stage 1: steps 7, lambda_cycle 3" in text, text
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--unmasked", ""], "--unmasked is missing"),
+        (["--unmasked", "/nowhere/at/all"], "neither a folder here nor"),
+        (["--masked", "EMPTY"], "holds no photo"),
+        (["--resolution", "30"], "--resolution is 30; it must be a multiple of 4 and at least 32"),
+        (["--batch-size", "-1"], "--batch-size is -1; it must be at least 1."),
+        (["--batch-size", "two"], "--batch-size is 'two'; it must be a whole number."),
+        (["--resume", "/nowhere"], "is no checkpoint"),
+        (["--recipe", "/nowhere.yaml"], "the recipe /nowhere.yaml can't be read"),
+        (["--max-steps", "0"], "--max-steps is 0"),
+        (["--init-from", "EMPTY"], "neither a checkpoint nor the folder of a finished model"),
+        (["--nonsense", "1"], "there is no option --nonsense"),
+    ],
+)
+def test_errors_are_one_line(options, message, small, here, tmp_path):
+    (tmp_path / "EMPTY").mkdir()
+    options = [str(tmp_path / option) if option == "EMPTY" else option for option in options]
+    code, text = here("cyclegan", small("cyclegan", tmp_path / "run"), *options)
+    assert code == 2 and message in text and len(text.strip().splitlines()) == 1
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_two_processes_agree(name, small, finish_two, tmp_path):
+    options = small(name, tmp_path / "two", max_steps=4)
+    if name in ADVERSARIAL:
+        options |= {"diffaugment": "color,translation"}
+        options |= {"r1": 0.1} if name == "pix2pix" else {"gan_loss": "wgan-gp", "discriminator_updates": 2}
+    codes, text = finish_two(*command_line(options), script=f"train_{name}.py")
+    assert codes == [0, 0], text  # the trainer itself refuses to save where the processes' weights differ
+    last = tmp_path / "two" / "checkpoints" / "step-00000004"
+    assert len([*last.glob("process-?.safetensors")]) == 2  # one run of two, not two of one
+    assert read_status(tmp_path / "two")["state"] == "finished"
