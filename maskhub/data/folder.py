@@ -39,7 +39,7 @@ def list_files(folder, leave_out=()):
             paths += [Path(root, name) for name in files if not name.startswith(".")]
     names = {}
     for path in sorted(paths):
-        name = os.fsencode(path.relative_to(folder).as_posix()).decode("utf-8", "replace")
+        name = os.fsencode(path.relative_to(folder).as_posix()).decode("utf-8", "replace").replace("\r", "_")
         names[free_name(name, names)] = path
     return names
 

@@ -11,13 +11,13 @@ be pushed to the Hub as it is.
 """
 
 import json
-import os
 import shutil
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from maskhub.errors import CheckpointError, ConfigError
+from maskhub.files import remove_folder, sweep, written_folder
 from maskhub.models.classifier import AttributeClassifier
 from maskhub.pipelines.reimaging import ReimagingPipeline, check_name
 
@@ -93,29 +93,26 @@ class ModelRegistry:
 
         Raises:
             ConfigError: an impossible name, or one that is taken. CheckpointError: ``folder`` holds no such model.
+            WriteError: no room, no permission.
         """
+        from filelock import FileLock
+
         target, folder = self.root / check_name(name), Path(folder)
         if self._entry(folder) is None:
             raise CheckpointError(f"{folder} holds neither one re-imaging generator nor a classifier.")
-        partial = self.root / f".{name}.partial"
-        shutil.rmtree(partial, ignore_errors=True)
-        shutil.copytree(folder, partial)
         text = json.dumps({"created": round(time.time()), **facts}, indent=1)
-        (partial / FACTS).write_text(text + "\n", encoding="utf-8")
-        try:
-            os.rename(partial, target)  # fails where another came first
-        except OSError as error:
-            shutil.rmtree(partial, ignore_errors=True)
-            raise ConfigError(f"there is a model {name!r} already: choose another name.") from error
+        with FileLock(self.root / ".lock"):
+            sweep(self.root)
+            if target.exists():
+                raise ConfigError(f"there is a model {name!r} already: choose another name.")
+            with written_folder(target) as temporary:
+                shutil.copytree(folder, temporary, dirs_exist_ok=True)
+                (temporary / FACTS).write_text(text + "\n", encoding="utf-8")
         return self.get(name)
 
     def remove(self, name):
         """Delete a model."""
-        path = self.get(name).path
-        away = self.root / f".{name}.removed"
-        shutil.rmtree(away, ignore_errors=True)
-        os.rename(path, away)
-        shutil.rmtree(away, ignore_errors=True)
+        remove_folder(self.get(name).path)
 
     def assemble(self, names=None, classifier=None, base=None):
         """A pipeline of several generators.

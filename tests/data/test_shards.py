@@ -160,3 +160,84 @@ def test_to_the_hub_and_back(folder, tmp_path, hub_user):
     report = build_dataset(hub_user.repo("pairs") + "#unmasked", out, Wearing(seed=1), progress=False)
     assert report.made == 10
     assert next(iter(rows_of(out).values()))["style_"]
+
+
+def test_other_photos_are_refused(folder, tmp_path):
+    import shutil
+
+    source, out = tmp_path / "in", tmp_path / "out"
+    shutil.copytree(folder, source)
+    build_dataset(source, out, Wearing(seed=1), crops=32, shard_size=4, progress=False)
+    before = {path.name: path.read_bytes() for path in (out / "data").iterdir()}
+    shutil.copy(source / "1.jpg", source / "00.jpg")  # a photo that is added moves all rows
+    with pytest.raises(ConfigError, match="holds a data set of other photos"):
+        build_dataset(source, out, Wearing(seed=1), crops=32, shard_size=4, progress=False)
+    (source / "00.jpg").unlink()
+    shutil.copy(source / "3.jpg", source / "1.jpg")  # the same name, another photo
+    with pytest.raises(ConfigError, match=r"train-0000-000000\.parquet was made of other photos"):
+        build_dataset(source, out, Wearing(seed=1), crops=32, shard_size=4, progress=False)
+    assert {path.name: path.read_bytes() for path in (out / "data").iterdir()} == before
+    shutil.copy(folder / "1.jpg", source / "1.jpg")
+    assert build_dataset(source, out, Wearing(seed=1), crops=32, shard_size=4, progress=False).kept == 10
+
+
+def test_a_streamed_source_that_shrank_or_grew_is_refused(folder, tmp_path, hub_user):
+    from hub_photos import push_parquet, row
+
+    repo = hub_user.repo("faces")
+    data = [{"bytes": (folder / f"{n}.png").read_bytes(), "path": f"{n}.png"} for n in (0, 2, 4, 6)]
+    push_parquet(tmp_path, repo, data[:3], shards=1)
+    build_dataset(repo, tmp_path / "out", Wearing(seed=1), crops=32, shard_size=2, progress=False)
+    assert build_dataset(repo, tmp_path / "out", Wearing(seed=1), crops=32, shard_size=2, progress=False).kept == 3
+    for rows in (data, data[:2], [row(1), *data[:3]]):
+        push_parquet(tmp_path, repo, rows, shards=1)
+        with pytest.raises(ConfigError, match="was made of other photos"):
+            build_dataset(repo, tmp_path / "out", Wearing(seed=1), crops=32, shard_size=2, progress=False)
+
+
+def test_a_flipped_byte_is_found(folder, tmp_path):
+    from maskhub.data.sources import open_source
+    from maskhub.errors import SourceError
+
+    out = tmp_path / "out"
+    build_dataset(folder, out, Wearing(seed=1), crops=32, progress=False)
+    path = next((out / "data").iterdir())
+    whole = path.read_bytes()
+    good = [photo.tobytes() for _, photo in open_source(f"{out}#masked").walk(range(10), 0)]
+    pages = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")
+    rng = np.random.default_rng(0)
+    for place in [5, pages - 1, *rng.integers(0, pages, 12)]:
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << int(rng.integers(8))
+        path.write_bytes(damaged)
+        with pytest.raises(ConfigError, match=r"is (damaged|no shard)"):
+            build_dataset(folder, out, Wearing(seed=1), crops=32, progress=False)
+        try:  # training never gets another picture: it gets the right ones, or an error
+            assert [photo.tobytes() for _, photo in open_source(f"{out}#masked").walk(range(10), 0)] == good
+        except SourceError as error:
+            assert "damaged" in str(error) or "failed" in str(error)
+    path.unlink()
+    build_dataset(folder, out, Wearing(seed=1), crops=32, progress=False)
+    assert path.read_bytes() == whole
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"null"])
+def test_a_damaged_note_of_options_is_one_line(folder, tmp_path, content):
+    note = tmp_path / ".maskhub" / "build.json"
+    note.parent.mkdir()
+    note.write_bytes(content)  # a power cut, before the first shard
+    build_dataset(folder, tmp_path, Wearing(seed=1), crops=32, progress=False)
+    note.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"build\.json is damaged: delete"):
+        build_dataset(folder, tmp_path, Wearing(seed=1), crops=32, progress=False)
+
+
+def test_two_builds_in_one_folder(folder, tmp_path):
+    from maskhub.errors import WriteError
+    from maskhub.hold import hold
+
+    with (
+        hold(tmp_path, "maskhub dataset build", "rank-0"),
+        pytest.raises(WriteError, match="in use by `maskhub dataset build`"),
+    ):
+        build_dataset(folder, tmp_path, Wearing(seed=1), progress=False)

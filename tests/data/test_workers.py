@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -50,3 +52,28 @@ def test_jobs_are_read_as_they_are_done():
 def test_a_negative_number_of_workers():
     with pytest.raises(ConfigError):
         list(run_jobs(job, [1], -1))
+
+
+UNGUARDED = """
+import sys
+from maskhub.data.masked_files import mask_source
+from maskhub.errors import ConfigError
+try:
+    report = mask_source(sys.argv[1], sys.argv[2], workers=2, progress=False)
+    print(report)
+except ConfigError as error:
+    print("error:", error)
+"""
+
+
+def test_a_script_without_its_guard_is_one_error(tmp_path):
+    from PIL import Image
+
+    (tmp_path / "in").mkdir()
+    Image.new("RGB", (40, 40)).save(tmp_path / "in" / "a.png")
+    (tmp_path / "script.py").write_text(UNGUARDED)
+    command = [sys.executable, str(tmp_path / "script.py"), str(tmp_path / "in"), str(tmp_path / "out")]
+    result = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": os.getcwd()})
+    assert result.stdout.count("error:") == 1
+    assert 'if __name__ == "__main__":' in result.stdout
+    assert "Traceback" not in result.stderr
