@@ -1,4 +1,4 @@
-"""What costs nothing and must be beaten: the input itself, the mean face, and two inpaintings of OpenCV."""
+"""Baselines that cost nothing: the input itself, the mean face, and two inpaintings of OpenCV."""
 
 import cv2
 import numpy as np
@@ -11,7 +11,7 @@ COPY = "copy of the input"
 MEAN_FACE = "mean face"
 INPAINTINGS = {"inpainting (Telea)": cv2.INPAINT_TELEA, "inpainting (Navier–Stokes)": cv2.INPAINT_NS}
 RADIUS = 5
-"""Pixels about a hole that OpenCV's inpainting looks at."""
+"""Pixels around a hole that OpenCV's inpainting uses."""
 
 
 def inpaint(picture, region, method):
@@ -29,7 +29,7 @@ def inpaint(picture, region, method):
 
 
 class MeanFace:
-    """The mean of aligned faces, to be laid into the region of another one.
+    """The mean of aligned faces, to be pasted into the region of another one.
 
     Args:
         side: of the aligned crops in pixels.
@@ -40,7 +40,7 @@ class MeanFace:
         self._sum = np.zeros((side, side, 3))
 
     def add(self, picture, face):
-        """Take one face in: uint8 RGB, H×W×3, and its :class:`~maskhub.faces.detect.Face`."""
+        """Add one face: uint8 RGB, H×W×3, and its :class:`~maskhub.faces.detect.Face`."""
         self._sum += self._crop(picture, face)
         self.count += 1
 
@@ -51,11 +51,10 @@ class MeanFace:
             picture: uint8 RGB, H×W×3.
             region: H×W.
             face: where the face is.
-            left_out: a picture with the same face that was taken in, and shall not count: nobody is to be filled in
-                with what is looked for.
+            left_out: a picture of the same face that was added before and must not count: it is what should be found.
 
         Returns:
-            uint8 H×W×3, or None where no other face was taken in.
+            uint8 H×W×3, or None where no other face was added.
         """
         total, count = self._sum, self.count
         if left_out is not None:

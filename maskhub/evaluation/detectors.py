@@ -1,4 +1,4 @@
-"""Face detectors of several families, to ask whether a made face still passes for one.
+"""Face detectors of several families, to test whether a generated face is still found.
 
 | name | family |
 |---|---|
@@ -6,7 +6,7 @@
 | ``dlib-hog`` | dlib's gradient histograms with a linear SVM (Dalal, Triggs 2005; King 2015); extra ``[eval]`` |
 | ``dlib-cnn`` | dlib's convolutional max-margin detector (King 2015): slow on a CPU; extra ``[eval]`` |
 
-OpenCV 5 ships no Haar cascades any more.
+OpenCV 5 no longer has Haar cascades.
 """
 
 import cv2

@@ -1,6 +1,6 @@
-"""Vectors of faces, each found out once: another run, say of a newer model, takes those of the same photos from a file.
+"""A cache of face vectors: another run, say of a newer model, reads those of the same photos from a file.
 
-What is kept is known by the photo's pixels, the face's points, the encoder and the bytes of its weights.
+Vectors are found by the photo's pixels, the face's points, the encoder and the bytes of its weights.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ import numpy as np
 __all__ = ["EmbeddingCache", "default_cache"]
 
 CHUNK = 64
-"""Faces that are encoded before what they gave is written down."""
+"""Faces that are encoded before their vectors are saved."""
 
 
 class EmbeddingCache:
@@ -36,7 +36,7 @@ class EmbeddingCache:
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("CREATE TABLE IF NOT EXISTS vectors (face BLOB PRIMARY KEY, vector BLOB)")
         except (OSError, sqlite3.Error) as error:
-            warnings.warn(f"faces are encoded anew each time: {path} can't be used ({error})", stacklevel=2)
+            warnings.warn(f"faces are encoded again each time: {path} can't be used ({error})", stacklevel=2)
             self._connection = None
 
     def embed_many(self, encoder, photos, faces, progress=None):
@@ -57,7 +57,7 @@ class EmbeddingCache:
         keys = [_key(own, pixels, face) for pixels, face in zip(photos, faces, strict=True)]
         missing = []
         for number, key in enumerate(keys):
-            vector = self._look(key)
+            vector = self._read(key)
             if vector is None or vector.shape != out.shape[1:]:
                 missing.append(number)
             else:
@@ -78,7 +78,7 @@ class EmbeddingCache:
             self._connection.close()
             self._connection = None
 
-    def _look(self, key):
+    def _read(self, key):
         if self._connection is None:
             return None
         with suppress(sqlite3.Error):
@@ -93,7 +93,7 @@ class EmbeddingCache:
 
 
 def default_cache():
-    """Where faces and vectors are kept: never beside the photos, which are often other people's to keep as they are.
+    """Where faces and vectors are kept: never in the photos' folder, which often belongs to somebody else.
 
     Returns:
         ``maskhub/evaluation`` in ``XDG_CACHE_HOME`` or ``~/.cache``.

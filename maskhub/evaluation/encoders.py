@@ -7,10 +7,10 @@
 |---|---|---|
 | ``mobilefacenet`` | 512 | MobileFaceNet of FaceX-Zoo, trained on MS-Celeb-1M, on ArcFace's five-point crops |
 | ``dlib`` | 128 | dlib's face ResNet-29 (King, 2017), on the crops of dlib's own five points; extra ``[eval]`` |
-| ``vgg19`` | 512 | ImageNet's VGG19, relu5_2 averaged: a picture's likeness, **no face network** |
-| ``inception`` | 2048 | the FID network: **no face network** either; its weights are downloaded at run time |
+| ``vgg19`` | 512 | ImageNet's VGG19, relu5_2 averaged: a picture's likeness, **not a face network** |
+| ``inception`` | 2048 | the FID network: **not a face network** either; its weights are downloaded at run time |
 
-A model is never to be judged by an encoder that it was trained against.
+Never measure a model by an encoder that it was trained against.
 """
 
 import functools
@@ -30,7 +30,7 @@ __all__ = ["ARCFACE_POINTS", "ENCODERS", "Encoder", "arcface_alignment", "encode
 ARCFACE_POINTS = np.array(
     [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
 )
-"""Where eyes, nose tip and mouth corners lie in ArcFace's crops of 112×112 (Deng and others, CVPR 2019)."""
+"""Where eyes, nose tip and mouth corners are in ArcFace's crops of 112×112 (Deng and others, CVPR 2019)."""
 BATCH = 32
 
 
@@ -47,7 +47,7 @@ class Encoder:
     name, dimensions, face_network, weights = "", 0, True, None
 
     def crop(self, pixels, face):
-        """The aligned face that the network sees: uint8 R×R×3."""
+        """The network's input, an aligned face: uint8 R×R×3."""
         raise NotImplementedError
 
     def encode(self, crops):

@@ -56,7 +56,7 @@ class FeatureExtractor:
             float32 N×D tensor on the CPU.
 
         Raises:
-            ConfigError: another type or shape; features that are no numbers.
+            ConfigError: another type or shape; features that are not finite.
         """
         images = torch.as_tensor(images)
         if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
@@ -71,7 +71,7 @@ class FeatureExtractor:
         features = self._network(x.contiguous(memory_format=torch.channels_last)).float().cpu()
         if not torch.isfinite(features).all():
             raise ConfigError(
-                f"the feature network {self.name} gives features that are no numbers: its weights are bad."
+                f"the feature network {self.name} gives features that are NaN or infinite: its weights are bad."
             )
         return features
 
@@ -83,7 +83,7 @@ def feature_network(name="efficientnet-lite0", weights=None, device="cpu"):
         name: ``"efficientnet-lite0"`` (ImageNet, from its package), ``"inception"`` (the published FID weights,
             looked for at ``weights`` and else downloaded), ``"vgg16"`` or ``"vgg19"`` (from ``weights``), or a folder
             or Hub id of a saved :class:`~maskhub.models.features.FeatureNetwork`.
-        weights: where weights lie, see :func:`~maskhub.models.weights.find_weights`.
+        weights: where weights are, see :func:`~maskhub.models.weights.find_weights`.
         device: of torch.
 
     Returns:
@@ -211,7 +211,7 @@ def _read(path):
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-        raise CheckpointError(f"{path} is no PyTorch file of plain tensors ({first_line(error)}).") from error
+        raise CheckpointError(f"{path} is not a PyTorch file of plain tensors ({first_line(error)}).") from error
 
 
 NAMES = {"efficientnet-lite0": _efficientnet, "inception": _inception, "vgg16": _vgg("vgg16"), "vgg19": _vgg("vgg19")}

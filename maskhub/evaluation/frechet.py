@@ -52,7 +52,7 @@ class FeatureStatistics:
         self.dimensions, self.kept, self.n = dimensions, kept, 0
         self.mean = torch.zeros(dimensions, dtype=torch.float64)
         self._scatter = torch.zeros(dimensions, dimensions, dtype=torch.float64) if moments else None
-        # one block from the start: rows laid down singly among passing buffers would keep the heap from shrinking
+        # allocated at once: rows allocated one by one between temporary buffers would keep the heap from shrinking
         self._kept, self._rng = torch.empty(kept, dimensions), np.random.default_rng(seed)
 
     def update(self, features):
@@ -62,13 +62,13 @@ class FeatureStatistics:
             features: N×D, array or tensor.
 
         Raises:
-            ConfigError: another D, or numbers that are none.
+            ConfigError: another D, or values that are not finite.
         """
         batch = torch.as_tensor(features)
         if batch.ndim != 2 or batch.shape[1] != self.dimensions:
             raise ConfigError(f"features must be N×{self.dimensions}, not {'×'.join(map(str, batch.shape))}.")
         if not torch.isfinite(batch).all():
-            raise ConfigError("some features are no numbers (NaN or infinite): look at the images they are of.")
+            raise ConfigError("some features are NaN or infinite: check the images that they are of.")
         for number, row in enumerate(batch.to(torch.float32), self.n):
             place = number if number < self.kept else int(self._rng.integers(number + 1))
             if place < self.kept:

@@ -1,6 +1,6 @@
 """Pairs of photos of the same or of different people, as verification benchmarks list them.
 
-``pairs.csv`` lies in the folder of the photos::
+``pairs.csv`` is in the folder of the photos::
 
     fold,first,second,same
     1,Abel_Pacheco_0001.jpg,Abel_Pacheco_0004.jpg,1

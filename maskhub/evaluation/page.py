@@ -33,7 +33,7 @@ def report_page(paths, output, title="What maskhub measured"):
     """Write the page.
 
     Args:
-        paths: of JSON reports; their thumbnails are beside them.
+        paths: of JSON reports, with their thumbnails next to them.
         output: the HTML file.
         title: of the page.
 

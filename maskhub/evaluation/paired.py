@@ -1,4 +1,4 @@
-"""Pairs of pictures: what goes in, and what it should become.
+"""Pairs of pictures: an input, and what it should become.
 
 for pair in WornPictures(PictureSet("photos", held_out=True), "unmask"):
     pair.input, pair.truth, pair.region
@@ -32,7 +32,7 @@ class Pair:
         truth: the same, what it should become.
         region: float32 H×W in [0, 1], 1 where a mask covers the face; None where it is not known.
         columns: the source's.
-        made: what became of it, where that is at hand already.
+        made: what became of it, if that exists already.
     """
 
     name: str

@@ -1,7 +1,7 @@
 """A round of the survey: 22 pictures of faces, half of them real, half made by a pipeline, mixed by a seed.
 
 What is asked must not be given away by what is shown. So where a source has masked and unmasked faces, both kinds are
-shown real and made: masks put on beside masks really worn, masks taken off beside faces that wore none. Where it has
+shown real and made: masks put on and masks really worn, masks taken off and faces that never wore one. Where it has
 one kind alone, the made ones have been there and back again. Real and made go through the same crop and file format.
 """
 
@@ -108,23 +108,23 @@ def draw_quiz(photos, pipe, seed, count=PICTURES):
 
 def _pools(photos, count):
     """Aligned crops of the largest face of each photo, masked and unmasked ones, up to ``count`` each."""
-    pools, looked, seen = {"masked": [], "unmasked": []}, 0, set()
+    pools, tried, known = {"masked": [], "unmasked": []}, 0, set()
     for photo in photos:
-        looked += 1
+        tried += 1
         pixels = np.asarray(split_alpha(photo)[0])
-        known, before = hashlib.blake2b(np.ascontiguousarray(pixels)).digest(), len(seen)
-        seen.add(known)
-        if len(seen) == before:  # a small source begins anew
+        digest = hashlib.blake2b(np.ascontiguousarray(pixels)).digest()
+        if digest in known:  # a small source starts again
             continue
+        known.add(digest)
         faces = [face for face in detect(pixels)[:1] if min(face.box[2:]) >= LEAST_FACE]
         if faces:
             crop = align.crop(pixels, align.alignment(faces[0], SIDE), SIDE)
             pools["masked" if detect_masks_on_crops([crop])[0].masked else "unmasked"].append(crop)
         full = [len(pool) >= count for pool in pools.values()]
-        if all(full) or looked >= 4 * count or (any(full) and looked >= 2 * count):
+        if all(full) or tried >= 4 * count or (any(full) and tried >= 2 * count):
             break
     if not any(pools.values()):
-        raise SourceError(f"none of {looked} photos shows a face of {LEAST_FACE} pixels or more.")
+        raise SourceError(f"none of {tried} photos shows a face of {LEAST_FACE} pixels or more.")
     return pools
 
 

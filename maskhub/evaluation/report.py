@@ -4,7 +4,7 @@
     report.save("pairs.json")
     Report.load("pairs.json") == report
 
-The JSON file has the same fields. Thumbnails lie beside it in ``<name>-pictures/``, values of single items in
+The JSON file has the same fields. Thumbnails are next to it in ``<name>-pictures/``, values of single items in
 ``<name>.csv``. Figures without a row stand at the top level of ``figures``.
 """
 

@@ -68,8 +68,8 @@ class Lpips:
         self._heads = [tensors[f"lin{number}.weight"].to(device) for number in range(len(LPIPS_LAYERS))]
 
     @torch.inference_mode()
-    def look(self, picture):
-        """What :meth:`__call__` compares: of one uint8 H×W×3 picture, of at least 16 pixels a side."""
+    def layers(self, picture):
+        """What :meth:`__call__` compares: unit features of a uint8 H×W×3 picture of at least 16 pixels a side."""
         if min(picture.shape[:2]) < 16:
             raise ConfigError(f"LPIPS needs at least 16 pixels a side, not {picture.shape[1]}×{picture.shape[0]}.")
         x = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].to(self.device, torch.float32) / 255
@@ -77,8 +77,8 @@ class Lpips:
 
     @torch.inference_mode()
     def __call__(self, first, second, weights=(None,)):
-        """Distances of two looks, one for each of ``weights``: None is the published figure, H×W the weighted mean of
-        the spatial map, which is each layer's map resized bilinearly to the picture and summed.
+        """Distances of two pictures' :meth:`layers`, one for each of ``weights``: None is the published figure, H×W the
+        weighted mean of the spatial map, which is each layer's map resized bilinearly to the picture and summed.
         """
         maps = [F.conv2d((a - b).square(), head) for a, b, head in zip(first, second, self._heads, strict=True)]
         whole = float(sum(layer.mean() for layer in maps))

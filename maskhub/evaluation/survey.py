@@ -1,4 +1,4 @@
-"""The survey: what people took for real, kept in one SQLite file, and how often each model fooled them.
+"""The survey: what people took for real, in one SQLite file, and how often each model fooled them.
 
     survey = Survey()                                      # MASKHUB_HOME, by default ~/.local/share/maskhub
     survey.record(visit, seed, quiz, said, model, photos)

@@ -97,10 +97,10 @@ def equal_error_rate(same, different):
 
 
 def far_threshold(different, far):
-    """The threshold above which at most the share ``far`` of different faces' scores lies."""
+    """The threshold above which at most the share ``far`` of different faces' scores is."""
     descending = np.sort(np.asarray(different, np.float64))[::-1]
     if not len(descending):
-        raise ConfigError("a threshold needs scores of different faces; there is none.")
+        raise ConfigError("a threshold needs at least one score of different faces.")
     return float(descending[min(int(far * len(descending) + 1e-9), len(descending) - 1)])
 
 
@@ -129,7 +129,7 @@ def verification_figures(scores, same, folds, within=None, resamples=500, seed=0
         scores: N cosines. same: N bool, whether the pair shows one person. folds: N whole numbers.
         within: numbers of the pairs to measure, such as a group's; thresholds still come from all pairs, so that a gap
             between groups shows.
-        resamples: of the bootstrap, which draws pairs anew within each fold and kind, as though they were independent.
+        resamples: of the bootstrap, which draws pairs within each fold and kind, as though they were independent.
 
     Returns:
         name → :class:`~maskhub.evaluation.report.Figure`.
@@ -225,5 +225,5 @@ def _checked(same, different, least):
         if len(scores) < least:
             raise ConfigError(f"there are {len(scores)} pairs of {name} faces; at least {least} are needed.")
         if not np.isfinite(scores).all():
-            raise ConfigError(f"some scores of {name} faces are no numbers.")
+            raise ConfigError(f"some scores of {name} faces are NaN or infinite.")
     return same, different

@@ -132,7 +132,7 @@ def test_vectors_are_kept_by_photo_face_and_weights(photo, weights, tmp_path):
     EmbeddingCache(tmp_path / "vectors.sqlite").embed_many(encode, [photo], faces)
     assert encode.runs == 5
     (tmp_path / "file").write_text("")
-    with pytest.warns(UserWarning, match="encoded anew each time"):
+    with pytest.warns(UserWarning, match="encoded again each time"):
         EmbeddingCache(tmp_path / "file" / "vectors.sqlite").embed_many(encode, [photo], faces)
 
 

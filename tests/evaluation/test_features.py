@@ -116,7 +116,7 @@ def test_bad_weights_do_not_pass_for_figures(tmp_path):
     network = FeatureNetwork("vgg16", layer=3, resolution=32)
     with torch.no_grad():
         network.trunk.features[0].weight.fill_(float("nan"))
-    with pytest.raises(ConfigError, match="no numbers"):
+    with pytest.raises(ConfigError, match="NaN or infinite"):
         features.FeatureExtractor("broken", network, 32)
 
 

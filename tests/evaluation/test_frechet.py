@@ -133,7 +133,7 @@ def test_memory_is_flat_and_the_sample_is_fair():
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_what_is_no_number_is_refused(value):
-    with pytest.raises(ConfigError, match="no numbers"):
+    with pytest.raises(ConfigError, match="NaN or infinite"):
         FeatureStatistics(8).update(torch.full((3, 8), value))
 
 

@@ -54,7 +54,7 @@ def test_parts_are_weighted_means(two):
 def test_lpips_follows_its_definition(two, weights):
     made, truth = two
     lpips = Lpips(weights / LPIPS_FILE)
-    look, other = lpips.look(made), lpips.look(truth)
+    look, other = lpips.layers(made), lpips.layers(truth)
     assert lpips(other, other) == [0]
     whole, everywhere = lpips(look, other, [None, np.ones((128, 128), np.float32)])
     assert whole == pytest.approx(everywhere, rel=0.02)  # maps resized: nearly the same mean
@@ -72,9 +72,9 @@ def test_lpips_follows_its_definition(two, weights):
                 )
     assert whole == pytest.approx(total, rel=1e-3)
     blurred = cv2.GaussianBlur(truth, (0, 0), 4)
-    assert lpips(lpips.look(blurred), other)[0] > whole > 0
+    assert lpips(lpips.layers(blurred), other)[0] > whole > 0
     with pytest.raises(ConfigError, match="at least 16 pixels"):
-        lpips.look(truth[:8, :8])
+        lpips.layers(truth[:8, :8])
 
 
 def test_pictures_that_do_not_match_are_refused(two):

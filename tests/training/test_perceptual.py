@@ -33,7 +33,7 @@ def test_over_the_whole_picture_it_is_the_published_lpips(weights):
     one, other = ((x * 127.5 + 127.5).round() for x in pictures(1))
     loss = PerceptualLoss(5, weights)(one / 127.5 - 1, other / 127.5 - 1, torch.ones(1, 1, 64, 64))
     lpips = Lpips(weights / "vgg16_lpips.safetensors")
-    looks = [lpips.look(x[0].permute(1, 2, 0).numpy().astype(np.uint8)) for x in (one, other)]
+    looks = [lpips.layers(x[0].permute(1, 2, 0).numpy().astype(np.uint8)) for x in (one, other)]
     assert float(loss) == pytest.approx(float(lpips(*looks)[0]), rel=2e-3)
 
 

@@ -24,7 +24,7 @@ ABOUT = "What is lost on the way there and back, 0 to 255. A low error is not go
 
 
 class Options(PhotoOptions):
-    """Measure a pipeline's error there and back, 0 to 255; that of each face goes to a CSV file beside the report."""
+    """Measure a pipeline's error there and back, 0 to 255; that of each face goes to a CSV file next to the report."""
 
     unmasked: OptionalSource = None
     """Folder or Hub dataset to mask and unmask again."""

@@ -1,7 +1,7 @@
-"""The share of pictures in which face detectors find a face: generated ones beside unmasked and masked photos.
+"""The share of pictures in which face detectors find a face: generated ones, unmasked and masked photos.
 
 A photo counts as found where a detector finds any upright face in it. What a pipeline makes is counted only where the
-pipeline itself found a face to translate, so its share belongs beside that of the *same* source photos, which is given
+pipeline itself found a face to translate, so compare its share with that of the *same* source photos, which is given
 too: ``unmasked, of those`` and ``masked, of those``.
 """
 
@@ -25,7 +25,7 @@ ABOUT = "The share of pictures in which face detectors find a face. Higher is be
 
 
 class Options(PhotoOptions):
-    """Count the photos in which face detectors find a face: generated ones beside unmasked and masked ones."""
+    """Count the photos in which face detectors find a face: generated, unmasked and masked ones."""
 
     unmasked: OptionalSource = None
     """Folder or Hub dataset of unmasked faces."""

@@ -1,4 +1,4 @@
-"""How near a generated picture comes to the true one, beside baselines that cost nothing.
+"""How near a generated picture comes to the true one, compared with baselines that cost nothing.
 
 Every figure is the mean over the pairs of the whole picture, of the region's *inside* (weighted by the region, LPIPS by
 its spatial map) and of its *outside* (where the region is 0). ``identity`` is the cosine between the faces' embeddings,
@@ -52,7 +52,7 @@ FEW = 30
 
 
 class Options(PhotoOptions):
-    """PSNR, SSIM, LPIPS and identity of generated pictures against the true ones, beside baselines.
+    """PSNR, SSIM, LPIPS and identity of generated pictures against the true ones, with baselines.
 
     Either --photos of unmasked faces, which get masks by rule, or --input and --truth, whose files have the same names.
     The generated pictures are made by a pipeline, or are in --generated.
@@ -229,14 +229,14 @@ class _Found:
 
 
 class _PairMeasures:
-    """The figures of any picture against one pair's truth; what they share is worked out once."""
+    """The figures of any picture against one pair's truth; what they share is computed once."""
 
     def __init__(self, pair, face, lpips, encoder, measures):
         self.measures, self.pair, self.face, self.lpips, self.encoder = measures, pair, face, lpips, encoder
         self.parts = {"": None}
         if pair.region is not None:
             self.parts |= {"_inside": pair.region, "_outside": (pair.region == 0).astype(np.float32)}
-        self.truth_look = lpips.look(pair.truth) if lpips else None
+        self.truth_layers = lpips.layers(pair.truth) if lpips else None
         self.truth_vector = encoder.embed(pair.truth, face) if encoder and face else None
 
     def __call__(self, picture):
@@ -244,7 +244,7 @@ class _PairMeasures:
         for part, weights in self.parts.items():
             out |= {name + part: PLAIN[name](picture, truth, weights) for name in PLAIN if name in self.measures}
         if self.lpips:
-            found = self.lpips(self.lpips.look(picture), self.truth_look, list(self.parts.values()))
+            found = self.lpips(self.lpips.layers(picture), self.truth_layers, list(self.parts.values()))
             out |= {"lpips" + part: value for part, value in zip(self.parts, found, strict=True)}
         if self.truth_vector is not None:
             # the truth's own points: a made face stands where the true one does, and may not be found

@@ -227,8 +227,8 @@ def _scores(vectors, place, approach, pairs, folds, directions):
     if approach == "projection":
         for fold in np.unique(folds):
             here = folds == fold
-            seen = {name for pair in pairs if pair.fold == fold for name in (pair.first, pair.second)}
-            others = list(dict.fromkeys(pair.second for pair in pairs if pair.second not in seen))
+            here_too = {name for pair in pairs if pair.fold == fold for name in (pair.first, pair.second)}
+            others = list(dict.fromkeys(pair.second for pair in pairs if pair.second not in here_too))
             if not others:
                 raise ConfigError("the bias projection needs pairs of at least two folds: give a fold column.")
             unmasked, masked = ([kind[name][place] for name in others] for kind in (vectors.unmasked, vectors.masked))
