@@ -90,7 +90,7 @@ def test_inception_offline_is_one_line(monkeypatch):
 def test_inception_refuses_code_and_other_networks(tmp_path):
     path = tmp_path / features.INCEPTION_FILE
     path.write_bytes(b"cos\nsystem\n(S'true'\ntR.")
-    with pytest.raises(CheckpointError, match="no PyTorch file of plain tensors"):
+    with pytest.raises(CheckpointError, match="not a PyTorch file of plain tensors"):
         feature_network("inception", path)
 
 
