@@ -59,8 +59,8 @@ class FaceDetector:
     Args:
         threshold: lowest confidence of a face, 0 to 1.
         max_side: photos are scaled down to this longer side first; faces smaller than about 10 pixels then are lost.
-        turn: where the upright photo shows no face that is :data:`SURE`, find out which way is up and look again
-            with the photo turned so, in steps of 45°.
+        turn: find out which way is up for each face that is not :data:`SURE`, and look again with the photo turned so,
+            in steps of 45°; where there is no face, in all of them.
 
     One detector holds scratch state: use one a thread, or :func:`detect`, which does so.
     """
@@ -70,12 +70,14 @@ class FaceDetector:
         with quiet_opencv():
             # the network is laid out anew whenever its input's size changes: windows have one of their own
             self._net, self._window_net = (make_yunet(WEIGHTS, threshold) for _ in range(2))
+        self._window_net.setInputSize((WINDOW, WINDOW))
 
-    def __call__(self, image):
+    def __call__(self, image, turn=None):
         """Find the faces of a photo.
 
         Args:
             image: uint8 RGB, H×W×3.
+            turn: instead of the detector's own.
 
         Returns:
             list of :class:`Face`, largest first; empty where there is none.
@@ -90,8 +92,8 @@ class FaceDetector:
         padded = cv2.copyMakeBorder(image, pad_y, pad_y, pad_x, pad_x, cv2.BORDER_REPLICATE)
         padded = cv2.cvtColor(padded, cv2.COLOR_RGB2BGR)
         rows = self._find(padded)
-        if self.turn and _best(rows) < SURE:
-            rows = self._find_turned(padded, rows)
+        if self.turn if turn is None else turn:
+            rows = self._find_turned(padded, rows) if _best(rows) < SURE else self._turn_unsure(padded, rows)
         faces = [_face(row, (pad_x, pad_y), (image.shape[1] / width, image.shape[0] / height)) for row in rows]
         return sorted(faces, key=lambda face: -face.box[2] * face.box[3])
 
@@ -99,14 +101,8 @@ class FaceDetector:
         """What is found with the image turned, where that is surer than ``rows``, which were found with it as it is."""
         turns = TURNS
         if len(rows):
-            # a lying or upside-down face is often found "upright", with a low score and its points in wrong places: a
-            # small window around it tells which way is up, at a fraction of what the whole photo would cost
-            window = _window(image, rows[rows[:, 14].argmax()])
-            scores = {degrees: self._score(_turned_window(window, degrees)) for degrees in (0, *TURNS)}
-            winner = max(scores, key=scores.get)
-            # a masked face scores low, and upside down at times a little higher: most photos are upright
-            lead = 0.01 if scores[winner] >= SURE else UNSURE_LEAD
-            turns = (winner,) if scores[winner] > max(scores[0], _best(rows)) + lead else ()
+            winner = self._way_up(image, rows[rows[:, 14].argmax()])
+            turns = (winner,) if winner else ()
         best = 0.0
         for degrees in turns:
             matrix, turned = _turned(image, degrees)
@@ -116,6 +112,37 @@ class FaceDetector:
             if best >= SURE + 0.02:
                 break
         return rows
+
+    def _turn_unsure(self, image, rows):
+        """The rows of an image with a sure face, in which those faces that are not upright are found anew."""
+        return np.stack([row if row[14] >= SURE else self._righted(image, row) for row in rows])
+
+    def _righted(self, image, row):
+        """What is found in a face's surroundings, turned so that it stands upright; the row itself where it does."""
+        winner = self._way_up(image, row)
+        if not winner:
+            return row
+        to_window = np.vstack([_window_matrix(row), (0, 0, 1)])
+        matrix = _about_the_middle(winner) @ to_window
+        turned = cv2.warpAffine(image, matrix, (WINDOW, WINDOW), borderMode=cv2.BORDER_REPLICATE)
+        _, found = self._window_net.detect(turned)
+        found = _turn_back(row[None][:0] if found is None else found, matrix, winner)
+        middles = found[:, :2] + found[:, 2:4] / 2
+        own = np.linalg.norm(middles - (row[:2] + row[2:4] / 2), axis=1) < 0.5 * max(row[2:4])  # not a neighbour's
+        return found[own][0] if own.any() else row
+
+    def _way_up(self, image, row):
+        """By how many degrees a found face must be turned to stand upright; 0 where that is not clearly better.
+
+        A lying or upside-down face is often found "upright", with a low score and its points in wrong places: a small
+        window around it tells which way is up, at a fraction of what the whole photo would cost.
+        """
+        window = _window(image, row)
+        scores = {degrees: self._score(_turned_window(window, degrees)) for degrees in (0, *TURNS)}
+        winner = max(scores, key=scores.get)
+        # a masked face scores low, and upside down at times a little higher: most photos are upright
+        lead = 0.01 if scores[winner] >= SURE else UNSURE_LEAD
+        return winner if scores[winner] > max(scores[0], float(row[14])) + lead else 0
 
     def _score(self, window):
         _, rows = self._window_net.detect(window)
@@ -154,17 +181,23 @@ def _best(rows):
 
 def _window(image, row):
     """The surroundings of a found face, WINDOW pixels a side."""
+    return cv2.warpAffine(image, _window_matrix(row), (WINDOW, WINDOW), borderMode=cv2.BORDER_REPLICATE)
+
+
+def _window_matrix(row):
     side = 1.8 * max(row[2], row[3])
     scale = WINDOW / side
     corner = row[:2] + row[2:4] / 2 - side / 2
-    matrix = np.array([[scale, 0, -corner[0] * scale], [0, scale, -corner[1] * scale]])
-    return cv2.warpAffine(image, matrix, (WINDOW, WINDOW), borderMode=cv2.BORDER_REPLICATE)
+    return np.array([[scale, 0, -corner[0] * scale], [0, scale, -corner[1] * scale]])
 
 
 def _turned_window(window, degrees):
     """A :func:`_window` turned clockwise about its middle, at the same size."""
-    matrix = cv2.getRotationMatrix2D(((WINDOW - 1) / 2, (WINDOW - 1) / 2), -degrees, 1.0)
-    return cv2.warpAffine(window, matrix, (WINDOW, WINDOW), borderMode=cv2.BORDER_REPLICATE)
+    return cv2.warpAffine(window, _about_the_middle(degrees), (WINDOW, WINDOW), borderMode=cv2.BORDER_REPLICATE)
+
+
+def _about_the_middle(degrees):
+    return cv2.getRotationMatrix2D(((WINDOW - 1) / 2, (WINDOW - 1) / 2), -degrees, 1.0)
 
 
 def _turned(image, degrees):
@@ -184,7 +217,7 @@ def _turn_back(rows, matrix, degrees):
     centres = cv2.transform((rows[:, None, :2] + rows[:, None, 2:4] / 2).astype(np.float64), inverse)[:, 0]
     # the face as an ellipse in its box: the turned ellipse's box
     cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
-    width, height = rows[:, 2].copy(), rows[:, 3].copy()
+    width, height = rows[:, 2:4].T / np.sqrt(abs(np.linalg.det(matrix[:, :2])))
     rows[:, 2], rows[:, 3] = np.hypot(width * cos, height * sin), np.hypot(width * sin, height * cos)
     rows[:, :2] = centres - rows[:, 2:4] / 2
     rows[:, 4:14] = cv2.transform(rows[:, 4:14].reshape(-1, 5, 2).astype(np.float64), inverse).reshape(-1, 10)

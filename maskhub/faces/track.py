@@ -46,6 +46,8 @@ PULL, JUMP = 0.25, 0.08
 """How much of what the detector sees a followed face takes over, and from which difference, in face widths, all."""
 SETTLING = 0.25
 """Seconds over which what is taken over from the detector is spread, so that no leap shows."""
+FLIP, SURER = 60.0, 0.03
+"""Degrees that no followed face turns between two frames, and by how much the detector must be surer of such a turn."""
 SAME = 0.3
 """Least intersection over union of two boxes of the same face."""
 
@@ -74,13 +76,16 @@ class FaceTracker:
         every: frames from one search for faces to the next; 1 searches each frame.
         max_side: frames are searched at this longer side, in pixels; faces narrower than 2 % of it are missed.
 
-    A face that is lost is searched for at once, and so are those of a new scene; another one that comes is seen at the
-    next search. Faces that lie on their side are not searched for. One tracker serves one film and one thread.
+    A face that is lost is searched for at once, and so are those of a new scene; another one that comes is found at the
+    next search. Faces may lie on their side or stand on their head: where a search finds no face that is surely
+    upright, it turns the frame as :func:`~maskhub.faces.detect.detect` turns a photo (in scenes without any face only
+    every ``every`` frames). A lying face next to a sure upright one is followed once it has been found upright or
+    with the wrong way up, and then righted. One tracker serves one film and one thread.
     """
 
     def __init__(self, every=EVERY, max_side=640):
         self.every = every
-        self._detect = FaceDetector(STILL_THERE, max_side, turn=False)
+        self._detect = FaceDetector(STILL_THERE, max_side)
         self.reset()
 
     def reset(self):
@@ -88,6 +93,7 @@ class FaceTracker:
         self._followed = []
         self._thumbnail = self._seconds = None
         self._since, self._since_seconds = 0, 0.0
+        self._unturned = 0
 
     def __call__(self, frame, seconds=None):
         """Find or follow the faces of the next frame.
@@ -108,7 +114,7 @@ class FaceTracker:
         wait = min(self.every, EVERY_EMPTY) if not self._followed else self.every
         search = fresh or lost or step == PAUSE or self._since >= wait or self._since_seconds >= EVERY_SECONDS
         if search:
-            self._search(frame, lost)
+            self._search(frame, lost, fresh or step == PAUSE)
         tracks = [followed.track(step, search) for followed in self._followed]
         return sorted(tracks, key=lambda track: -track.face.box[2] * track.face.box[3])
 
@@ -124,9 +130,13 @@ class FaceTracker:
         before, self._thumbnail = self._thumbnail, thumbnail
         return before is None or float(cv2.absdiff(before, thumbnail).mean()) > CUT
 
-    def _search(self, frame, lost):
+    def _search(self, frame, lost, new):
+        # turned eight ways a frame takes eight times as long: one without a face is so only now and then
+        self._unturned = 0 if new or self._followed else self._unturned + self._since
+        turn = self._unturned == 0 or self._unturned >= self.every
+        self._unturned = 0 if turn else self._unturned
         self._since, self._since_seconds = 0, 0.0
-        found = self._detect(frame)
+        found = self._detect(frame, turn)
         pairs = sorted(
             ((_overlap(face.box, followed.face.box), i, j) for i, face in enumerate(found)
              for j, followed in enumerate(self._followed)),
@@ -206,6 +216,8 @@ class _Followed:
 
     def search_result(self, frame, found, lost):
         """Take in what the detector saw of it (None: nothing); False where the face is given up."""
+        if found is not None and not lost and self._flipped(found):
+            found = None
         if found is None:
             self.missed += 1
             return not lost and self.missed <= PATIENCE
@@ -220,6 +232,11 @@ class _Followed:
         else:
             self._settle(frame, found, new=away > 3 * JUMP)
         return True
+
+    def _flipped(self, found):
+        """Whether the detector sees another way up than the face was followed in, and is not surer of it."""
+        turned = abs((found.roll - self.face.roll + 180) % 360 - 180)
+        return turned > FLIP and found.score < self.face.score + SURER
 
     def track(self, step, searched):
         """The smoothed face of this frame."""

@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 
 from maskhub.faces import track as tracking
+from maskhub.faces.detect import detect
 from maskhub.faces.smooth import OneEuro
 from maskhub.faces.track import FaceTracker
 
@@ -29,7 +32,7 @@ def counted(monkeypatch):
     """A tracker, and the list of its searches."""
     tracker, searches = FaceTracker(), []
     search = tracker._detect
-    tracker._detect = lambda frame: searches.append(1) or search(frame)
+    tracker._detect = lambda frame, turn: searches.append(turn) or search(frame, turn)
     return tracker, searches
 
 
@@ -44,7 +47,7 @@ def test_a_still_face_does_not_tremble_and_is_rarely_searched(film, counted):
     points = points_of(tracker, film(31))
     assert len(searches) == 4
     assert np.abs(np.diff(points, axis=0)).max() < 0.05
-    detected = [tracker._detect(frame)[0].points for frame in film(8)]
+    detected = [tracker._detect(frame, True)[0].points for frame in film(8)]
     assert np.abs(np.diff(detected, axis=0)).mean() > 5 * np.abs(np.diff(points, axis=0)).mean()
 
 
@@ -118,6 +121,37 @@ def test_frames_without_faces_are_searched_now_and_then(counted):
     empty = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
     assert [tracker(empty) for _ in range(7)] == [[]] * 7
     assert len(searches) == 1 + 6 // tracking.EVERY_EMPTY
+    assert searches == [True] + [False] * (len(searches) - 1)  # turned eight ways it would cost too much
+    for _ in range(12):
+        tracker(empty)
+    assert searches.count(True) == 2
+
+
+@pytest.mark.parametrize("degrees", [60, 90, 120, 180, -90])
+def test_a_lying_face_is_followed_the_right_way_up(astronaut, degrees):
+    upright = detect(np.asarray(astronaut))[0]
+    tracker = FaceTracker()
+    for number in range(12):
+        matrix = cv2.getRotationMatrix2D((223, 115), -degrees - 0.5 * number, 0.9)
+        matrix[:, 2] += (160 - 223 + number, 120 - 115)
+        frame = cv2.warpAffine(np.asarray(astronaut), matrix, (WIDTH, HEIGHT), borderMode=cv2.BORDER_REPLICATE)
+        expected = cv2.transform(upright.points[None].astype(float), matrix)[0]
+        (found,) = tracker(frame)
+        assert np.linalg.norm(found.face.points - expected, axis=1).mean() < 0.1 * upright.box[2]
+
+
+def test_a_face_does_not_turn_over_between_two_frames(film):
+    tracker, frames = FaceTracker(every=1), list(film(6))
+    (before,) = tracker(frames[0])
+    search, score = tracker._detect, before.face.score
+    flipped = replace(before.face, points=before.face.points[[1, 0, 2, 4, 3]], score=score)
+    tracker._detect = lambda frame, turn: [flipped]
+    for frame in frames[1:3]:
+        assert abs(tracker(frame)[0].face.roll - before.face.roll) < 5
+    # unless the detector is surer of it, as where it was wrong at first
+    tracker._detect = lambda frame, turn: [replace(flipped, score=score + 2 * tracking.SURER)]
+    assert abs(tracker(frames[3])[0].face.roll - before.face.roll) > 90
+    tracker._detect = search
 
 
 def test_one_euro_is_steady_at_rest_and_quick_in_motion():

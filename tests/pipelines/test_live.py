@@ -7,6 +7,7 @@ from films import film
 
 from maskhub import ConfigError, FaceMaskPipeline
 from maskhub.faces.align import alignment
+from maskhub.faces.detect import detect
 from maskhub.faces.track import FaceTracker
 from maskhub.pipelines.changed import WIDER
 from maskhub.pipelines.live import FrameTranslator, steadied
@@ -44,6 +45,19 @@ def test_a_still_face_does_not_flicker(astronaut, masked_astronaut, two_step, wa
     changes = flicker(made, regions, across)
     assert changes.mean() < (0.6 if across == 0 else 1.2)
     assert changes.max() < 2
+
+
+@pytest.mark.parametrize("degrees", [60, 90, 150, 180])
+def test_a_mask_lies_on_the_mouth_of_a_lying_face(astronaut, degrees):
+    points = detect(np.asarray(astronaut))[0].points.astype(float)
+    eyes, mouth = points[:2].mean(0), points[3:].mean(0)
+    translator = FrameTranslator(RuleMasker("surgical"))
+    for number in range(4):
+        matrix = cv2.getRotationMatrix2D((223, 115), -degrees - number, 1.0)
+        frame = cv2.warpAffine(np.asarray(astronaut), matrix, (512, 300), borderMode=cv2.BORDER_REPLICATE)
+        translator(frame)
+        (x, y), (eye_x, eye_y) = cv2.transform(np.array([[mouth, eyes]]), matrix)[0].round().astype(int)
+        assert translator.region[y, x] > 0.9 and translator.region[eye_y, eye_x] < 0.1
 
 
 def test_without_the_memory_it_would_flicker(masked_astronaut, two_step):
