@@ -5,56 +5,19 @@ on standard error and exit code 2.
 """
 
 import sys
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
+from maskhub.commands.convert import convert
 from maskhub.commands.dataset import build, curate, draw
 from maskhub.commands.evaluate import commands as evaluate_commands
-from maskhub.commands.photos import Input, Output, cycle, mask, outline, translate, unmask
+from maskhub.commands.photos import Input, cycle, mask, outline, translate, unmask
 from maskhub.errors import MaskHubError
 
 __all__ = ["main"]
 
 Repo = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="USER/NAME")]
-
-
-def convert(
-    input: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="INPUT")],
-    output: Output,
-    /,
-    architecture: Literal["resnet_9blocks", "resnet_6blocks"] = "resnet_9blocks",
-    to: Literal["maskhub", "onnx", "onnx-graph"] = "maskhub",
-    any_size: bool = False,
-) -> int:
-    """Read a foreign generator into a folder for from_pretrained, or export a pipeline's networks as ONNX files.
-
-    Args:
-        input: A checkpoint of the pytorch-CycleGAN-and-pix2pix repository, such as latest_net_G_A.pth; with --to onnx
-            a pipeline's folder or Hub id.
-        output: The folder to write: config.json and safetensors, in float32 and as fp16 variant; with --to onnx the
-            pipeline again, with a model.onnx beside each network's safetensors, with --to onnx-graph a graph.onnx.
-        architecture: The checkpoint's --netG.
-        to: onnx writes networks for onnxruntime, onnx-graph the graphs alone, some ten kilobytes, to which the
-            safetensors give their weights; needs the extra packages of `pip install 'maskhub[export]'`.
-        any_size: With these, graphs for any height and width, not for the pipeline's resolution alone.
-    """
-    if to != "maskhub":
-        from maskhub.models.export import FILE, GRAPH
-        from maskhub.pipelines.load import load_pipeline
-
-        pipeline, file = load_pipeline(input, "cpu"), FILE if to == "onnx" else GRAPH
-        for name, difference in pipeline.export_onnx(output, any_size, weights=to == "onnx").items():
-            print(f"wrote {output / name / file}: within {127.5 * difference:.1g}/255 of torch")
-        return 0
-    from maskhub.models.convert import convert_cyclegan_generator
-
-    generator = convert_cyclegan_generator(input, architecture)
-    generator.save_pretrained(output)
-    generator.half().save_pretrained(output, variant="fp16")
-    count = sum(parameter.numel() for parameter in generator.parameters())
-    print(f"wrote {output}: ResnetGenerator of width {generator.config.width}, {count:,} parameters")
-    return 0
 
 
 def push(folder: Input, repo: Repo, /, private: bool = False, revision: str | None = None) -> int:

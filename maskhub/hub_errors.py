@@ -5,7 +5,7 @@ import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from maskhub.errors import ConfigError, HubError, first_line
+from maskhub.errors import ConfigError, HubError, WriteError, first_line
 
 __all__ = ["SafeSaving", "hub_errors", "patient", "readable"]
 
@@ -107,13 +107,20 @@ class SafeSaving:
     """A base ahead of diffusers' own, which it keeps to safetensors and to maskhub's errors."""
 
     def save_pretrained(self, save_directory, *, safe_serialization=True, variant=None, **kwargs):
-        """Write to a folder; arguments as in diffusers, safetensors only."""
+        """Write to a folder; arguments as in diffusers, safetensors only.
+
+        Raises:
+            WriteError: no room, no permission, or no such place. ConfigError: pickles are asked for.
+        """
         # a pipeline asks its networks' signatures whether they know variants: the name must stand here
         _refuse_pickle(safe_serialization)
         where = self.config.get("_name_or_path")
         if where and Path(where).is_dir():  # where it lay on this machine may name a person
             self.register_to_config(_name_or_path=Path(where).name)
-        made = super().save_pretrained(save_directory, safe_serialization=True, variant=variant, **kwargs)
+        with _write_errors(save_directory):
+            if Path(save_directory).is_file():  # diffusers only logs it
+                raise NotADirectoryError(None, "it is a file, not a folder")
+            made = super().save_pretrained(save_directory, safe_serialization=True, variant=variant, **kwargs)
         for path in Path(save_directory).glob("*.safetensors"):
             readable(path)
         return made
@@ -127,6 +134,18 @@ class SafeSaving:
         _refuse_pickle(safe_serialization)
         with hub_errors(f"the upload to {repo_id}"):
             return super().push_to_hub(repo_id, *args, **kwargs)
+
+
+@contextmanager
+def _write_errors(folder):
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except OSError as error:
+        raise WriteError(f"{folder} could not be written: {error.strerror or error}.") from error
+    except SafetensorError as error:  # which wraps the system's
+        raise WriteError(f"{folder} could not be written: {first_line(error)}.") from error
 
 
 def _refuse_pickle(safe_serialization):

@@ -67,12 +67,17 @@ class OptionSet(BaseModel):
         return [name for name, field in cls.model_fields.items() if mark in field.metadata]
 
     @classmethod
+    def shown(cls, name):
+        """An option's name as error messages have it."""
+        return flag(name)
+
+    @classmethod
     def _message(cls, problem):
         name, value = str(problem["loc"][0]), problem["input"]
         if problem["type"] == "extra_forbidden":
-            return f"there is no option {flag(name)}."
+            return f"there is no option {cls.shown(name)}."
         shown = value if _is_number(value) else repr(value)
-        return f"{flag(name)} is {shown}; it must be {_wanted(cls.model_fields[name], problem)}."
+        return f"{cls.shown(name)} is {shown}; it must be {_wanted(cls.model_fields[name], problem)}."
 
 
 def flag(name):
@@ -90,7 +95,8 @@ def _wanted(field, problem):
         declared = {name: getattr(m, name) for m in field.metadata for name in names if hasattr(m, name)}
         return _range(declared or context)
     if kind in ("too_short", "too_long", "missing"):
-        return f"{len(get_args(field.annotation))} values"
+        lengths = [getattr(m, n) for n in ("min_length", "max_length") for m in field.metadata if hasattr(m, n)]
+        return f"{' to '.join(map(str, lengths or [len(get_args(field.annotation))]))} values"
     for prefix, words in {
         "int": "a whole number", "float": "a number", "finite": "a finite number", "bool": "true or false",
         "string": "text", "tuple": "a list", "list": "a list", "dict": "a mapping", "path": "a path",
@@ -114,7 +120,7 @@ def _range(bounds):
 def _is_number(value):
     try:
         return float(value) is not None
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return False
 
 

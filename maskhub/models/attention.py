@@ -7,9 +7,9 @@ last layers of the content head, so that one face gets different fabrics.
 """
 
 import torch
-from diffusers.configuration_utils import register_to_config
 from torch import nn
 
+from maskhub.models.configured import Blocks, Channels, Deviation, Norm, Padding, Whole, Width, configured
 from maskhub.models.network import Network, check_multiple, check_range, choose, norm_layer
 from maskhub.models.resnet import ResnetBlock
 
@@ -33,20 +33,21 @@ class AttentionGenerator(Network):
         in_channels, out_channels: of the images; the pass-through needs them equal.
     """
 
-    @register_to_config
+    translates = True
+
+    @configured
     def __init__(
         self,
-        width: int = 64,
-        blocks: int = 9,
-        contents: int = 9,
-        norm: str = "instance",
-        padding: str = "reflect",
-        noise: tuple[float, float] = (0.0, 0.0),
-        in_channels: int = 3,
-        out_channels: int = 3,
+        width: Width = 64,
+        blocks: Blocks = 9,
+        contents: Whole(1, 64) = 9,
+        norm: Norm = "instance",
+        padding: Padding = "reflect",
+        noise: tuple[Deviation, Deviation] = (0.0, 0.0),
+        in_channels: Channels = 3,
+        out_channels: Channels = 3,
     ):
         super().__init__()
-        check_range("the number of contents", contents, 1, 64)
         check_range("out_channels", out_channels, in_channels, in_channels)
         make_norm, bias = norm_layer(norm)
         mode = choose("padding", padding, {"reflect": "reflect", "zero": "zeros"})

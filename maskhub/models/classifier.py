@@ -14,13 +14,15 @@ ReLU after each norm, and dropout before the dense layers, which counts nothing.
 """
 
 import itertools
+from typing import Annotated
 
 import torch
-from diffusers.configuration_utils import register_to_config
+from pydantic import Field
 from torch import nn
 
 from maskhub.errors import ConfigError
-from maskhub.models.network import Network, check_multiple, check_range
+from maskhub.models.configured import Channels, Label, Rate, Whole, Width, Widths, configured
+from maskhub.models.network import Network, check_multiple
 
 __all__ = ["AttributeClassifier"]
 
@@ -38,20 +40,19 @@ class AttributeClassifier(Network):
         in_channels: of the pictures.
     """
 
-    @register_to_config
+    @configured
     def __init__(
         self,
-        labels: tuple[str, ...] = ("light", "medium", "dark"),
-        attribute: str = "tone",
-        resolution: int = 32,
-        width: int = 128,
-        hidden: tuple[int, ...] = (2048, 512),
-        dropout: float = 0.25,
-        in_channels: int = 3,
+        labels: Annotated[tuple[Label, ...], Field(min_length=2, max_length=1000)] = ("light", "medium", "dark"),
+        attribute: Label = "tone",
+        resolution: Whole(8, 256, multiple=4) = 32,
+        width: Width = 128,
+        hidden: Widths = (2048, 512),
+        dropout: Rate = 0.25,
+        in_channels: Channels = 3,
     ):
         super().__init__()
-        check_range("resolution", resolution, 8, 256, multiple=4)
-        if len(labels) < 2 or len(set(labels)) != len(labels):
+        if len(set(labels)) != len(labels):
             raise ConfigError(f"a classifier needs two or more different labels, not {', '.join(map(str, labels))}.")
         layers, channels = [], in_channels
         for number, wider in enumerate((width, width, 2 * width, 2 * width)):

@@ -1,72 +1,71 @@
 """Reading generators of the pytorch-CycleGAN-and-pix2pix repository (Zhu, Park and others) into ours.
 
-Their ``latest_net_G_A.pth`` is a state dict of one long ``nn.Sequential``: padding, convolution, norm and activation
-are numbered through. Checkpoints from before PyTorch 0.4 also carry running statistics of instance norm, which their
-code throws away on loading and so do we.
+Their ``latest_net_G_A.pth`` is a state dict. A ResNet is one long ``nn.Sequential``: padding, convolution, norm and
+activation are numbered through. A U-Net is nested: each level holds the next one between its way down and its way up.
+Checkpoints from before PyTorch 0.4 also carry running statistics of instance norm, which their code throws away on
+loading and so do we.
 """
 
-import pickle
 import re
 from pathlib import Path
 
 import torch
 
-from maskhub.errors import CheckpointError, first_line
-from maskhub.models.network import choose
+from maskhub.errors import CheckpointError, ConfigError, first_line
 from maskhub.models.resnet import ResnetGenerator
+from maskhub.models.stored import check_finite
+from maskhub.models.unet import UnetGenerator
 
 __all__ = ["ARCHITECTURES", "convert_cyclegan_generator"]
 
-ARCHITECTURES = {"resnet_9blocks": 9, "resnet_6blocks": 6}
+ARCHITECTURES = ("resnet_9blocks", "resnet_6blocks", "unet_256", "unet_128")
+"""Names that repository's ``--netG`` has for generators."""
+STATISTICS = re.compile(r"running_(mean|var)$|num_batches_tracked$")
 
 
-def convert_cyclegan_generator(path, architecture="resnet_9blocks"):
-    """Load a generator checkpoint as a :class:`ResnetGenerator` with the same output.
+def convert_cyclegan_generator(path, architecture=None):
+    """Load a generator checkpoint as a :class:`ResnetGenerator` or :class:`UnetGenerator` with the same output.
 
     Args:
         path: a ``.pth`` file; read with ``weights_only=True``, so that no code in it can run.
-        architecture: ``"resnet_9blocks"`` or ``"resnet_6blocks"``, as in that repository's ``--netG``.
+        architecture: one of :data:`ARCHITECTURES` that it must be; found from the weights if not given.
 
     Returns:
-        the generator in eval mode; width, channels and norm are read off the weights.
+        the generator in eval mode and float32; width, depth, channels and norm are read off the weights.
 
     Raises:
-        CheckpointError: no such file, more than tensors in it, or weights of another architecture.
+        CheckpointError: no such file, more than tensors in it, weights of another architecture or with values that
+            aren't finite numbers, or pictures of other than three channels.
     """
-    blocks = choose("the architecture", architecture, ARCHITECTURES)
     weights = _read(path)
-    found = len({match[1] for name in weights if (match := re.match(r"model\.(\d+)\.conv_block\.", name))})
-    if found != blocks or "model.1.weight" not in weights:
-        what = f"has {found} residual blocks" if found else "has no residual blocks (a U-Net?)"
-        raise CheckpointError(f"{path} {what}: not a generator of {architecture}. Choose another --architecture.")
-    if "model.10.conv_block.0.weight" in weights:
+    found, kind, options, rename = _layout(path, weights)
+    if architecture not in (None, found):
+        raise CheckpointError(f"{path} is a generator of {found}, not of {architecture}: choose that --architecture.")
+    channels = options["in_channels"], options["out_channels"]
+    if channels != (3, 3):
         raise CheckpointError(
-            f"{path} was trained with zero padding in its blocks alone, which ResnetGenerator has not."
+            f"{path} maps {channels[0]} channels to {channels[1]}: faces in colour need three and three."
         )
-    first = weights["model.1.weight"]
-    last = weights[f"model.{17 + blocks}.weight"]
-    generator = ResnetGenerator(
-        width=first.shape[0],
-        blocks=blocks,
-        norm="batch" if "model.2.weight" in weights else "instance",
-        # their dropout layer moves the second convolution of a block on by one; in eval mode it does nothing
-        dropout=0.5
-        if "model.10.conv_block.6.weight" in weights and weights["model.10.conv_block.6.weight"].ndim == 4
-        else 0.0,
-        in_channels=first.shape[1],
-        out_channels=last.shape[0],
-    )
     renamed = {}
     for name, tensor in weights.items():
-        ours = _rename(name, blocks, bool(generator.config.dropout))
+        if options["norm"] != "batch" and STATISTICS.search(name):
+            continue
+        ours = rename(name)
         if ours is None:
-            raise CheckpointError(f"{path} has a weight {name} that a generator of {architecture} does not.")
-        if generator.config.norm == "batch" or not re.search(r"running_(mean|var)$|num_batches_tracked$", name):
-            renamed[ours] = tensor
+            raise CheckpointError(f"{path} has a weight {name[:80]} that a generator of {found} does not have.")
+        renamed[ours] = tensor.float() if tensor.is_floating_point() else tensor
+    check_finite(renamed, path)
     try:
-        generator.load_state_dict(renamed)
-    except RuntimeError as error:
-        raise CheckpointError(f"{path} does not fit {architecture}: {str(error).splitlines()[-1].strip()}") from error
+        with torch.device("meta"):
+            generator = kind(**options)
+        if options["norm"] == "none":  # ours has biases where no norm follows, theirs has none
+            for name, tensor in generator.state_dict().items():
+                if name.endswith("bias"):
+                    renamed.setdefault(name, torch.zeros(tensor.shape))
+        generator.load_state_dict(renamed, assign=True)
+    except (RuntimeError, ConfigError) as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise CheckpointError(f"{path} does not fit {found}: {reason}") from error
     return generator.eval()
 
 
@@ -75,32 +74,104 @@ def _read(path):
         raise CheckpointError(f"there is no file {path}.")
     try:
         weights = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+    except Exception as error:  # whatever a file that is something else leads to
         raise CheckpointError(
             f"{path} is no PyTorch file of plain tensors; it was not loaded, since it could run code "
             f"({first_line(error)})."
         ) from error
-    if not isinstance(weights, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in weights.values()):
+    if not isinstance(weights, dict) or not all(
+        isinstance(name, str) and isinstance(tensor, torch.Tensor) for name, tensor in weights.items()
+    ):
         raise CheckpointError(f"{path} is no state dict of a network: expected latest_net_G_A.pth or the like.")
-    return {name.removeprefix("module."): tensor for name, tensor in weights.items()}
+    # torch.compile and several GPUs leave prefixes
+    return {re.sub(r"^(module\.)+", "", name.replace("_orig_mod.", "")): tensor for name, tensor in weights.items()}
 
 
-def _rename(name, blocks, dropout):
-    """``model.4.weight`` → ``down.0.0.weight``, and so on; None for a name that has no place."""
-    match = re.fullmatch(r"model\.(\d+)\.(?:conv_block\.(\d+)\.)?(\w+)", name)
-    if not match:
-        return None
-    layer, inner, leaf = int(match[1]), match[2], match[3]
-    if inner is not None:
-        second = 6 if dropout else 5
-        place = {1: 0, 2: 1, second: 4, second + 1: 5}.get(int(inner))
-        return None if place is None else f"trunk.{layer - 10}.body.{place}.{leaf}"
-    up = 10 + blocks
-    homes = {
-        1: "head.0", 2: "head.1",
-        4: "down.0.0", 5: "down.0.1", 7: "down.1.0", 8: "down.1.1",
-        up: "up.0.0", up + 1: "up.0.1", up + 3: "up.1.0", up + 4: "up.1.1",
-        up + 7: "tail.0",
-    }  # fmt: skip
-    home = homes.get(layer)
-    return home and f"{home}.{leaf}"
+def _layout(path, weights):
+    """Name of the architecture, our class and its options, and the function that renames a weight."""
+    blocks = {match[1] for name in weights if (match := re.match(r"model\.(\d+)\.conv_block\.", name))}
+    if blocks:
+        return _resnet(path, weights, len(blocks))
+    depth = 1 + max((place[0] for name in weights if (place := _level(name))), default=0)
+    if depth > 1:
+        return _unet(path, weights, depth)
+    names = " or ".join(ARCHITECTURES)
+    raise CheckpointError(f"{path} has neither residual blocks nor a U-Net's levels: it is not a generator of {names}.")
+
+
+def _options(path, weights, first, last, normed):
+    """What the first and the last convolution, and one with a norm after it, tell of a generator.
+
+    Args:
+        first, last, normed: their names, and for ``normed`` the norm's name too.
+    """
+    missing = [name for name in (f"{first}.weight", f"{last}.weight") if weights.get(name, torch.empty(0)).ndim != 4]
+    if missing:
+        raise CheckpointError(f"{path} has no {missing[0]}: it is cut short, or not a whole generator.")
+    convolution, norm = normed
+    kind = "batch" if f"{norm}.weight" in weights else "instance" if f"{convolution}.bias" in weights else "none"
+    width, channels = weights[f"{first}.weight"].shape[:2]
+    return {"width": width, "in_channels": channels, "norm": kind}
+
+
+def _resnet(path, weights, blocks):
+    options = _options(path, weights, "model.1", f"model.{17 + blocks}", ("model.1", "model.2"))
+    if "model.10.conv_block.0.weight" in weights:
+        raise CheckpointError(
+            f"{path} was trained with zero padding in its blocks alone, which ResnetGenerator doesn't have."
+        )
+    # their dropout layer moves the second convolution of a block on by one; in eval mode it does nothing
+    sixth = weights.get("model.10.conv_block.6.weight")
+    options |= {"blocks": blocks, "dropout": 0.5 if sixth is not None and sixth.ndim == 4 else 0.0}
+    options["out_channels"] = weights[f"model.{17 + blocks}.weight"].shape[0]
+
+    def rename(name):
+        """``model.4.weight`` → ``down.0.0.weight``, and so on; None for a name that has no place."""
+        match = re.fullmatch(r"model\.(\d+)\.(?:conv_block\.(\d+)\.)?(\w+)", name)
+        if not match:
+            return None
+        layer, inner, leaf = int(match[1]), match[2], match[3]
+        if inner is not None:
+            second = 6 if options["dropout"] else 5
+            place = {1: 0, 2: 1, second: 4, second + 1: 5}.get(int(inner))
+            return None if place is None else f"trunk.{layer - 10}.body.{place}.{leaf}"
+        up = 10 + blocks
+        homes = {
+            1: "head.0", 2: "head.1",
+            4: "down.0.0", 5: "down.0.1", 7: "down.1.0", 8: "down.1.1",
+            up: "up.0.0", up + 1: "up.0.1", up + 3: "up.1.0", up + 4: "up.1.1",
+            up + 7: "tail.0",
+        }  # fmt: skip
+        home = homes.get(layer)
+        return home and f"{home}.{leaf}"
+
+    return f"resnet_{blocks}blocks", ResnetGenerator, options, rename
+
+
+def _unet(path, weights, depth):
+    second = ("model.model.1.model.1", "model.model.1.model.2")
+    options = _options(path, weights, "model.model.0", "model.model.3", second) | {"depth": depth}
+    options["out_channels"] = weights["model.model.3.weight"].shape[1]
+
+    def rename(name):
+        """``model.model.1.model.2.weight`` → ``encoder.1.2.weight``, and so on; None for a name that has no place."""
+        place = _level(name)
+        if place is None:
+            return None
+        level, layer, leaf = place
+        down, up = f"encoder.{level}", f"decoder.{depth - 1 - level}"
+        homes = {1: f"{down}.1", 2: f"{down}.2", 5: f"{up}.1", 6: f"{up}.2"}
+        if level == 0:
+            homes = {0: f"{down}.1", 3: f"{up}.1"}
+        elif level == depth - 1:
+            homes = {1: f"{down}.1", 3: f"{up}.1", 4: f"{up}.2"}
+        home = homes.get(layer)
+        return home and f"{home}.{leaf}"
+
+    return f"unet_{2**depth}", UnetGenerator, options, rename
+
+
+def _level(name):
+    """How deep in their U-Net a weight lies, the number of its layer there, and its last name; None elsewhere."""
+    match = re.fullmatch(r"model\.model\.((?:1\.model\.(?:3\.model\.)*)?)(\d+)\.(\w+)", name)
+    return (match[1].count("model"), int(match[2]), match[3]) if match else None

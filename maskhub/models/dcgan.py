@@ -6,9 +6,11 @@ discriminator's input, no hidden dense layer, ReLU and tanh in the generator, Le
 what the re-imaging paper plans for larger faces.
 """
 
-from diffusers.configuration_utils import register_to_config
+from typing import Literal
+
 from torch import nn
 
+from maskhub.models.configured import Channels, Latent, Norm, Upsampling, Width, configured
 from maskhub.models.dense import check_latents
 from maskhub.models.network import Network, check_multiple, choose, norm_layer
 
@@ -16,6 +18,7 @@ __all__ = ["DcganDiscriminator", "DcganGenerator"]
 
 _DOUBLINGS = {32: 3, 64: 4, 128: 5}
 """Layers of stride 2 between 4×4 and R×R."""
+Resolution = Literal[32, 64, 128]
 
 
 class DcganGenerator(Network):
@@ -31,18 +34,18 @@ class DcganGenerator(Network):
         out_channels: of the pictures.
     """
 
-    @register_to_config
+    @configured
     def __init__(
         self,
-        resolution: int = 64,
-        latent: int = 100,
-        width: int = 64,
-        norm: str = "batch",
-        upsampling: str = "transposed",
-        out_channels: int = 3,
+        resolution: Resolution = 64,
+        latent: Latent = 100,
+        width: Width = 64,
+        norm: Norm = "batch",
+        upsampling: Upsampling = "transposed",
+        out_channels: Channels = 3,
     ):
         super().__init__()
-        doublings = choose("resolution", resolution, _DOUBLINGS)
+        doublings = _DOUBLINGS[resolution]
         make_norm, bias = norm_layer(norm)
         up = choose("upsampling", upsampling, {"transposed": _transposed, "resize": _resized})
         channels = width * 2 ** (doublings - 1)
@@ -68,10 +71,10 @@ class DcganDiscriminator(Network):
         in_channels: of the pictures.
     """
 
-    @register_to_config
-    def __init__(self, resolution: int = 64, width: int = 64, norm: str = "batch", in_channels: int = 3):
+    @configured
+    def __init__(self, resolution: Resolution = 64, width: Width = 64, norm: Norm = "batch", in_channels: Channels = 3):
         super().__init__()
-        doublings = choose("resolution", resolution, _DOUBLINGS)
+        doublings = _DOUBLINGS[resolution]
         make_norm, bias = norm_layer(norm)
         layers, channels = [nn.Conv2d(in_channels, width, 4, stride=2, padding=1), nn.LeakyReLU(0.2)], width
         for _ in range(doublings - 1):

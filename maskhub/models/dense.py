@@ -13,13 +13,15 @@ does not give LeakyReLU's slope; ours is 0.2.
 """
 
 import itertools
+from typing import Annotated, Literal
 
 import torch
-from diffusers.configuration_utils import register_to_config
+from pydantic import Field
 from torch import nn
 
 from maskhub.errors import ConfigError
-from maskhub.models.network import Network, check_multiple, check_range, choose
+from maskhub.models.configured import Channels, Latent, Rate, Whole, Widths, configured
+from maskhub.models.network import Network, check_multiple
 
 __all__ = ["DenseDiscriminator", "DenseGenerator", "check_latents"]
 
@@ -36,19 +38,18 @@ class DenseGenerator(Network):
             ``"norm-activation"``.
     """
 
-    @register_to_config
+    @configured
     def __init__(
         self,
-        resolution: int = 32,
-        latent: int = 100,
-        hidden: tuple[int, ...] = (512, 512, 1024),
-        out_channels: int = 3,
-        order: str = "activation-norm",
+        resolution: Whole(4, 128) = 32,
+        latent: Latent = 100,
+        hidden: Annotated[Widths, Field(min_length=1)] = (512, 512, 1024),
+        out_channels: Channels = 3,
+        order: Literal["activation-norm", "norm-activation"] = "activation-norm",
     ):
         super().__init__()
-        check_range("resolution", resolution, 4, 128)
-        norm_first = choose("order", order, {"activation-norm": False, "norm-activation": True})
-        sizes = [latent, *_sizes(hidden)]
+        norm_first = order == "norm-activation"
+        sizes = [latent, *hidden]
         layers = []
         for before, after in itertools.pairwise(sizes):
             between = [nn.LeakyReLU(0.2), nn.BatchNorm1d(after)]
@@ -78,17 +79,16 @@ class DenseDiscriminator(Network):
         in_channels: of the pictures.
     """
 
-    @register_to_config
+    @configured
     def __init__(
         self,
-        resolution: int = 32,
-        hidden: tuple[int, ...] = (1024, 256, 64),
-        dropout: float = 0.0,
-        in_channels: int = 3,
+        resolution: Whole(4, 128) = 32,
+        hidden: Annotated[Widths, Field(min_length=1)] = (1024, 256, 64),
+        dropout: Rate = 0.0,
+        in_channels: Channels = 3,
     ):
         super().__init__()
-        check_range("resolution", resolution, 4, 128)
-        sizes = [in_channels * resolution**2, *_sizes(hidden)]
+        sizes = [in_channels * resolution**2, *hidden]
         layers = [nn.Flatten()]
         for before, after in itertools.pairwise(sizes):
             layers += [nn.Linear(before, after), nn.LeakyReLU(0.2), nn.Dropout(dropout)]
@@ -116,9 +116,3 @@ def check_latents(latents, size):
     if not isinstance(latents, torch.Tensor) or latents.ndim != 2 or latents.shape[1] != size:
         shape = "×".join(map(str, getattr(latents, "shape", ()))) or type(latents).__name__
         raise ConfigError(f"expected random numbers of shape N×{size}, got {shape}.")
-
-
-def _sizes(hidden):
-    if not hidden or min(hidden) < 1:
-        raise ConfigError(f"hidden is {hidden!r}; it must be one or more sizes of at least 1.")
-    return list(hidden)

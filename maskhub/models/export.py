@@ -71,6 +71,8 @@ def export_onnx(network, path, resolution, *, any_size=False, weights=True, opse
             with torch.no_grad(), _quiet():
                 _write(network, path, resolution, opset, axes, weights)
             difference = _difference(network, OnnxFile(path, None if weights else network), resolution)
+        except OSError:  # the disk, not the graph
+            raise
         except Exception as error:  # of many kinds, for as many reasons
             why = f"can't be exported: {first_line(error)}"
             continue

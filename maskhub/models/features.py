@@ -8,10 +8,11 @@
 Figures measured with it bear its name.
 """
 
-from diffusers.configuration_utils import register_to_config
+from typing import Literal
 
+from maskhub.models.configured import Whole, configured
 from maskhub.models.inception import FidInception
-from maskhub.models.network import Network, check_range, choose
+from maskhub.models.network import Network, check_range
 from maskhub.models.vgg import PLANS, VGG
 
 __all__ = ["FeatureNetwork"]
@@ -29,11 +30,15 @@ class FeatureNetwork(Network):
         resolution: side in pixels that images are resized to.
     """
 
-    @register_to_config
-    def __init__(self, architecture: str = "vgg16", layer: int = 29, resolution: int = 224):
+    @configured
+    def __init__(
+        self,
+        architecture: Literal[*VGG_DEPTHS, "inception"] = "vgg16",
+        layer: Whole(0, 64) = 29,
+        resolution: Whole(32, 1024) = 224,
+    ):
         super().__init__()
-        depth = choose("the architecture", architecture, VGG_DEPTHS | {"inception": None})
-        check_range("resolution", resolution, 32, 1024)
+        depth = VGG_DEPTHS.get(architecture)
         self.trunk = VGG(depth) if depth else FidInception()
         if depth:
             check_range("layer", layer, 0, len(self.trunk.features) - 1)

@@ -4,6 +4,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from maskhub.errors import CheckpointError, first_line
+from maskhub.models.stored import check_finite, read_header
 
 __all__ = ["fold_norms", "load_frozen", "read_tensors"]
 
@@ -12,15 +13,17 @@ def read_tensors(path):
     """The tensors of a safetensors file by name, those in half precision turned to float32.
 
     Raises:
-        CheckpointError: no such file, or not safetensors.
+        CheckpointError: no such file, not safetensors, or values that are not finite numbers.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    read_header(path)
     try:
         tensors = load_file(path)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} can't be read as safetensors ({first_line(error)}).") from error
+    check_finite(tensors, path)
     return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
 
 

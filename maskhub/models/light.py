@@ -11,13 +11,15 @@ at several resolutions and alone as in a batch. The attention is a stretched sig
 """
 
 from itertools import pairwise
+from typing import Annotated
 
 import torch
-from diffusers.configuration_utils import register_to_config
+from pydantic import Field
 from torch import nn
 from torch.nn import functional as F
 
 from maskhub.errors import ConfigError
+from maskhub.models.configured import Blocks, Deviation, Flag, Whole, Width, configured
 from maskhub.models.network import Network, check_multiple, check_range
 
 __all__ = ["LightGenerator"]
@@ -50,26 +52,25 @@ class LightGenerator(Network):
             Architecture", CVPR 2019); 0 none.
     """
 
-    @register_to_config
+    translates = True
+
+    @configured
     def __init__(
         self,
-        widths: tuple[int, ...] = (64, 128, 192),
-        blocks: tuple[int, ...] = (1, 1, 3),
-        patch: int = 4,
-        heads: int = 4,
-        positions: int = 16,
-        fold: int = 1,
-        detail: int = 12,
-        detail_blocks: int = 0,
-        residual: bool = False,
-        noise: float = 0.0,
+        widths: Annotated[tuple[Width, ...], Field(min_length=1, max_length=8)] = (64, 128, 192),
+        blocks: Annotated[tuple[Blocks, ...], Field(min_length=1, max_length=8)] = (1, 1, 3),
+        patch: Whole(1, 16) = 4,
+        heads: Whole(0, 64) = 4,
+        positions: Whole(0, 256) = 16,
+        fold: Whole(1, 16) = 1,
+        detail: Whole(1, 256) = 12,
+        detail_blocks: Blocks = 0,
+        residual: Flag = False,
+        noise: Deviation = 0.0,
     ):
         super().__init__()
-        if len(widths) != len(blocks) or not widths:
+        if len(widths) != len(blocks):
             raise ConfigError(f"widths {tuple(widths)} and blocks {tuple(blocks)} must be of the same length.")
-        check_range("patch", patch, 1, 16)
-        check_range("fold", fold, 1, 16)
-        check_range("detail", detail, 1, 256)
         if heads and widths[-1] % heads:
             raise ConfigError(f"heads is {heads}; the last width, {widths[-1]}, must be a multiple of it.")
         self.stem = nn.Conv2d(3 * (fold * patch) ** 2, widths[0], 3, padding=1)

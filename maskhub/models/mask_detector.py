@@ -6,11 +6,11 @@ half a million parameters, so that it runs in milliseconds beside the generators
 """
 
 import torch
-from diffusers.configuration_utils import register_to_config
 from torch import nn
 from torch.nn import functional as F
 
-from maskhub.models.network import Network, check_multiple, check_range
+from maskhub.models.configured import Whole, configured
+from maskhub.models.network import Network, check_multiple
 
 __all__ = ["MaskDetector"]
 
@@ -27,12 +27,14 @@ class MaskDetector(Network):
     initialised as in He and others (2015), the head's biases at 0.
     """
 
-    @register_to_config
-    def __init__(self, width: int = 16, pyramid: int = 16, resolution: int = 128):
+    @configured
+    def __init__(
+        self,
+        width: Whole(4, 256, multiple=2) = 16,
+        pyramid: Whole(4, 256) = 16,
+        resolution: Whole(64, 1024, multiple=32) = 128,
+    ):
         super().__init__()
-        check_range("width", width, 4, 256, multiple=2)
-        check_range("pyramid", pyramid, 4, 256)
-        check_range("resolution", resolution, 64, 1024, multiple=32)
         sizes = [width, width * 3 // 2, 3 * width, 6 * width, 6 * width]
         self.stem = nn.Sequential(nn.Conv2d(3, width, 3, 2, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(True))
         self.stages = nn.ModuleList(

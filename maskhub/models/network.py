@@ -1,11 +1,15 @@
 """The base of every maskhub network: safetensors only, a stable name on disk, the papers' initial weights."""
 
+from pathlib import Path
+
 import torch
 from diffusers import ConfigMixin, ModelMixin
 from torch import nn
 
 from maskhub.errors import CheckpointError, ConfigError, first_line
 from maskhub.hub_errors import SafeSaving
+from maskhub.hub_files import HUB_OPTIONS, hub_folder
+from maskhub.models.stored import check_finite, check_stored
 
 __all__ = ["Network", "check_multiple", "check_range", "choose", "norm_layer"]
 
@@ -18,6 +22,8 @@ class Network(SafeSaving, ModelMixin, ConfigMixin):
     """
 
     config_name = "config.json"
+    translates = False
+    """Whether ``forward`` maps pictures to pictures of the same size, as a masker or unmasker does."""
     takes_noise = False
     """Whether ``forward`` takes a ``generator`` for noise that it draws."""
 
@@ -30,13 +36,26 @@ class Network(SafeSaving, ModelMixin, ConfigMixin):
         """Load from a folder or a Hub id; arguments as in ``diffusers.ModelMixin``, safetensors only.
 
         Raises:
-            CheckpointError: no ``config.json`` and safetensors there, or weights of another configuration.
+            CheckpointError: no ``config.json`` and safetensors there, a configuration out of bounds, or weights that
+                don't fit it or aren't finite numbers.
         """
+        what = f"no {cls.__name__} could be loaded from {pretrained_model_name_or_path}"
+        hub = {name: kwargs.pop(name) for name in HUB_OPTIONS if name in kwargs}
+        folder, subfolder = Path(pretrained_model_name_or_path).expanduser(), kwargs.pop("subfolder", None) or ""
+        if not folder.is_dir():
+            if folder.is_absolute() or len(folder.parts) != 2:
+                raise CheckpointError(f"{what}: there is no such folder, and a Hub id looks like user/name.")
+            files = [(Path(subfolder) / name).as_posix() for name in ("config.json", "*.safetensors")]
+            folder = hub_folder(str(pretrained_model_name_or_path), what, files, **hub)
         try:
-            return super().from_pretrained(pretrained_model_name_or_path, **{**kwargs, "use_safetensors": True})
-        except (OSError, ValueError, RuntimeError, KeyError) as error:
-            what = f"no {cls.__name__} could be loaded from {pretrained_model_name_or_path}"
+            check_stored(cls, folder / subfolder, kwargs.get("variant"))
+            network = super().from_pretrained(folder / subfolder, **{**kwargs, "use_safetensors": True})
+        except CheckpointError as error:
+            raise CheckpointError(f"{what}: {error}") from error
+        except Exception as error:  # of many kinds, for as many reasons
             raise CheckpointError(f"{what}: {first_line(error)}.") from error
+        check_finite(network.state_dict(), pretrained_model_name_or_path)
+        return network
 
     def init_weights(self, std=0.02):
         """Draw convolution weights from N(0, ``std``), norm gains from N(1, ``std``), and set every bias to 0."""

@@ -4,9 +4,9 @@ Isola, Zhu, Zhou, Efros: "Image-to-Image Translation with Conditional Adversaria
 and appendix 6.1.2; CycleGAN uses the same with instance norm. Three layers see 70×70 pixels: C64-C128-C256-C512.
 """
 
-from diffusers.configuration_utils import register_to_config
 from torch import nn
 
+from maskhub.models.configured import Channels, Norm, Padding, Whole, Width, configured
 from maskhub.models.network import Network, choose, norm_layer
 
 __all__ = ["PatchDiscriminator"]
@@ -26,14 +26,14 @@ class PatchDiscriminator(Network):
     must be large enough to leave one patch: three layers need at least 24×24 pixels.
     """
 
-    @register_to_config
+    @configured
     def __init__(
         self,
-        width: int = 64,
-        layers: int = 3,
-        norm: str = "instance",
-        padding: str = "zero",
-        in_channels: int = 3,
+        width: Width = 64,
+        layers: Whole(0, 12) = 3,
+        norm: Norm = "instance",
+        padding: Padding = "zero",
+        in_channels: Channels = 3,
     ):
         super().__init__()
         make_norm, bias = norm_layer(norm)

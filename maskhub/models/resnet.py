@@ -5,9 +5,9 @@ section 7.1; the architecture goes back to Johnson, Alahi, Fei-Fei: "Perceptual 
 Super-Resolution" (ECCV 2016). In CycleGAN's notation: c7s1-64, d128, d256, 9 × R256, u128, u64, c7s1-3.
 """
 
-from diffusers.configuration_utils import register_to_config
 from torch import nn
 
+from maskhub.models.configured import Blocks, Channels, Norm, Padding, Rate, Upsampling, Width, configured
 from maskhub.models.network import Network, check_multiple, choose, norm_layer
 
 __all__ = ["ResnetGenerator"]
@@ -29,17 +29,19 @@ class ResnetGenerator(Network):
     With the defaults it has 11,378,179 parameters.
     """
 
-    @register_to_config
+    translates = True
+
+    @configured
     def __init__(
         self,
-        width: int = 64,
-        blocks: int = 9,
-        norm: str = "instance",
-        upsampling: str = "transposed",
-        padding: str = "reflect",
-        dropout: float = 0.0,
-        in_channels: int = 3,
-        out_channels: int = 3,
+        width: Width = 64,
+        blocks: Blocks = 9,
+        norm: Norm = "instance",
+        upsampling: Upsampling = "transposed",
+        padding: Padding = "reflect",
+        dropout: Rate = 0.0,
+        in_channels: Channels = 3,
+        out_channels: Channels = 3,
     ):
         super().__init__()
         make_norm, bias = norm_layer(norm)

@@ -7,10 +7,10 @@ and a discriminator of five or seven convolutions, two poolings, flatten, batch 
 Both networks can begin with the weights of a shallower one, as the study's phases do.
 """
 
-from diffusers.configuration_utils import register_to_config
 from torch import nn
 
-from maskhub.models.network import Network, check_multiple, check_range, choose, norm_layer
+from maskhub.models.configured import Blocks, Channels, Norm, Padding, Whole, Width, configured
+from maskhub.models.network import Network, check_multiple, choose, norm_layer
 
 __all__ = ["SimDiscriminator", "SimGenerator"]
 
@@ -26,15 +26,17 @@ class SimGenerator(Network):
         in_channels, out_channels: of the images.
     """
 
-    @register_to_config
+    translates = True
+
+    @configured
     def __init__(
         self,
-        width: int = 64,
-        blocks: int = 4,
-        norm: str = "batch",
-        padding: str = "zero",
-        in_channels: int = 3,
-        out_channels: int = 3,
+        width: Width = 64,
+        blocks: Blocks = 4,
+        norm: Norm = "batch",
+        padding: Padding = "zero",
+        in_channels: Channels = 3,
+        out_channels: Channels = 3,
     ):
         super().__init__()
         make_norm, bias = norm_layer(norm)
@@ -93,11 +95,15 @@ class SimDiscriminator(Network):
         convolutions: 5 or more; those beyond 5 are 3×3 and follow the second pooling.
     """
 
-    @register_to_config
-    def __init__(self, resolution: int = 128, width: int = 96, in_channels: int = 3, convolutions: int = 5):
+    @configured
+    def __init__(
+        self,
+        resolution: Whole(32, 2048, multiple=16) = 128,
+        width: Width = 96,
+        in_channels: Channels = 3,
+        convolutions: Whole(5, 32) = 5,
+    ):
         super().__init__()
-        check_range("resolution", resolution, 32, 2048, multiple=16)
-        check_range("convolutions", convolutions, 5, 32)
         second, third = max(1, width * 2 // 3), max(1, width // 3)
         self.features = nn.Sequential(
             nn.Conv2d(in_channels, width, 3, stride=2, padding=1),

@@ -6,10 +6,10 @@ CD512-CD512-CD512-C512-C256-C128-C64 up, where D is dropout of 0.5, the paper's 
 """
 
 import torch
-from diffusers.configuration_utils import register_to_config
 from torch import nn
 
-from maskhub.models.network import Network, check_multiple, check_range, choose, norm_layer
+from maskhub.models.configured import Channels, Flag, Norm, Rate, Upsampling, Whole, Width, configured
+from maskhub.models.network import Network, check_multiple, choose, norm_layer
 
 __all__ = ["UnetGenerator"]
 
@@ -29,20 +29,21 @@ class UnetGenerator(Network):
     With the defaults it has 54,413,955 parameters; with depth 7, 41,828,995.
     """
 
-    @register_to_config
+    translates = True
+
+    @configured
     def __init__(
         self,
-        width: int = 64,
-        depth: int = 8,
-        norm: str = "batch",
-        upsampling: str = "transposed",
-        dropout: float = 0.5,
-        noisy: bool = False,
-        in_channels: int = 3,
-        out_channels: int = 3,
+        width: Width = 64,
+        depth: Whole(2, 12) = 8,
+        norm: Norm = "batch",
+        upsampling: Upsampling = "transposed",
+        dropout: Rate = 0.5,
+        noisy: Flag = False,
+        in_channels: Channels = 3,
+        out_channels: Channels = 3,
     ):
         super().__init__()
-        check_range("depth", depth, 2, 12)
         make_norm, bias = norm_layer(norm)
         make_up = choose("upsampling", upsampling, {"transposed": _transposed, "resize": _resize})
         channels = [width * min(2**level, 8) for level in range(depth)]

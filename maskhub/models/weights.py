@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 from maskhub.errors import CheckpointError
-from maskhub.hub_errors import hub_errors
+from maskhub.hub_files import hub_file
 
 __all__ = ["VARIABLE", "find_weights", "set_weights_dir"]
 
@@ -49,11 +49,9 @@ def find_weights(file_name, given=None):
         raise CheckpointError(
             f"the weights {file_name} are missing: there is no folder {place}, and a Hub id looks like user/name."
         )
-    from huggingface_hub import hf_hub_download
-
     repo, _, revision = str(place).partition("@")
-    with hub_errors(f"the weights {file_name} are missing: their download from {repo} on the Hub", CheckpointError):
-        return Path(hf_hub_download(repo, file_name, revision=revision or None))
+    what = f"the weights {file_name} are missing: their download from {repo} on the Hub"
+    return hub_file(repo, file_name, what, revision=revision or None)
 
 
 def set_weights_dir(place):

@@ -12,6 +12,7 @@ import warnings
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -20,12 +21,21 @@ from diffusers.utils import BaseOutput
 from PIL import Image
 
 from maskhub.direction import Direction
-from maskhub.errors import CheckpointError, ConfigError, NoFaceError, first_line
+from maskhub.errors import ConfigError, NoFaceError
 from maskhub.hub_errors import SafeSaving
+from maskhub.masks.styles import STYLES
+from maskhub.models.configured import Configuration, Whole
 from maskhub.models.export import FILE, GRAPH, export_onnx
 from maskhub.models.network import Network
 from maskhub.pipelines.backends import Backends
-from maskhub.pipelines.fetch import fetch_options, fetch_pipeline, model_name, with_variant
+from maskhub.pipelines.fetch import (
+    check_index,
+    fetch_options,
+    fetch_pipeline,
+    load_errors,
+    model_name,
+    with_variant,
+)
 from maskhub.pipelines.record import PhotoRecord
 from maskhub.pipelines.translator import RuleMasker, Translator, Way, asked_direction
 from maskhub.provenance import Provenance
@@ -34,6 +44,13 @@ from maskhub.tensors import to_pixels, to_tensor
 __all__ = ["FaceMaskOutput", "FaceMaskPipeline"]
 
 BUNDLED = Path(__file__).parent.parent / "weights" / "light-256"
+
+
+class Settings(Configuration):
+    """What ``model_index.json`` holds of a pipeline besides its networks."""
+
+    resolution: Whole(16, 2048) = 256
+    wear: Literal["random", *STYLES] | None = None
 
 
 @dataclass
@@ -107,6 +124,9 @@ class FaceMaskPipeline(SafeSaving, DiffusionPipeline):
         wear: str | None = None,
     ):
         super().__init__()
+        Settings(resolution=resolution, wear=wear)
+        for name, network in (("masker", masker), ("unmasker", unmasker)):
+            _check_channels(name, network)
         self.register_modules(masker=masker, unmasker=unmasker)
         self.register_to_config(resolution=resolution, wear=wear)
         self._backends = Backends()
@@ -131,11 +151,10 @@ class FaceMaskPipeline(SafeSaving, DiffusionPipeline):
         options = {"onnx": backend in ("auto", "onnxruntime"), **fetch_options(kwargs)}
         folder = fetch_pipeline(pretrained_model_name_or_path, kwargs.get("variant"), **options)
         kwargs = with_variant(folder, kwargs)
-        try:
+        with load_errors(pretrained_model_name_or_path):
+            parts = dict.fromkeys(("masker", "unmasker"), lambda network: network.translates)
+            check_index(folder, cls.__name__, Settings, parts)
             pipeline = super().from_pretrained(folder, **{**kwargs, "use_safetensors": True})
-        except (OSError, ValueError, RuntimeError, KeyError, AttributeError) as error:
-            what = f"no pipeline could be loaded from {pretrained_model_name_or_path}"
-            raise CheckpointError(f"{what}: {first_line(error)}.") from error
         pipeline.model_name, pipeline._folder = model_name(pretrained_model_name_or_path), folder
         return pipeline.use(backend)
 
@@ -353,6 +372,12 @@ class FaceMaskPipeline(SafeSaving, DiffusionPipeline):
             made = self._backends.runner(direction.role, network, batch, noise)(batch, noise)
             out.extend(to_pixels(made))
         return out
+
+
+def _check_channels(name, network):
+    channels = [network.config.get(key, 3) for key in ("in_channels", "out_channels")] if network is not None else []
+    if any(count != 3 for count in channels):
+        raise ConfigError(f"the {name} maps {channels[0]} channels to {channels[1]}: it must map three to three.")
 
 
 def _seeds(seed, count):

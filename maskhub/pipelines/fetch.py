@@ -1,13 +1,14 @@
 """A pipeline's folder, from wherever it is: here, or on the Hugging Face Hub."""
 
+from contextlib import contextmanager
 from pathlib import Path
 
-from maskhub.errors import CheckpointError
-from maskhub.hub_errors import hub_errors
+from maskhub.errors import CheckpointError, ConfigError, first_line
+from maskhub.hub_files import HUB_OPTIONS, hub_folder
+from maskhub.models.network import Network
+from maskhub.models.stored import read_json
 
-__all__ = ["fetch_options", "fetch_pipeline", "model_name", "with_variant"]
-
-_OPTIONS = ("cache_dir", "force_download", "local_files_only", "revision", "token")
+__all__ = ["check_index", "fetch_options", "fetch_pipeline", "load_errors", "model_name", "with_variant"]
 
 
 def fetch_pipeline(name, variant=None, onnx=False, **options):
@@ -20,7 +21,7 @@ def fetch_pipeline(name, variant=None, onnx=False, **options):
         name: a folder, or ``user/name`` on the Hub.
         variant: such as ``"fp16"``, which is also fetched where there are no others.
         onnx: fetch the exported networks too, where there are any; their graphs alone are small and always fetched.
-        options: ``cache_dir``, ``force_download``, ``local_files_only``, ``revision`` and ``token`` of huggingface_hub.
+        options: of :data:`maskhub.hub_files.HUB_OPTIONS`.
 
     Returns:
         ``pathlib.Path``.
@@ -33,18 +34,62 @@ def fetch_pipeline(name, variant=None, onnx=False, **options):
         return folder
     if folder.is_absolute() or len(folder.parts) != 2:
         raise CheckpointError(f"{failed}: there is no such folder, and a Hub id looks like user/name.")
-    from huggingface_hub import snapshot_download
-
     weights = [f"*.{variant}.safetensors", f"*.{variant}-*.safetensors"] if variant else ["*.safetensors"]
     weights += ["*.onnx" if onnx else "*/graph.onnx"]
     others = [] if variant else ["*.*.safetensors"]  # weights of a variant have a second dot
-    with hub_errors(f"{failed}: there is no such folder, and the download from the Hub", CheckpointError):
-        fetched = snapshot_download(str(name), allow_patterns=["*.json", *weights], ignore_patterns=others, **options)
-    if not (Path(fetched) / "model_index.json").is_file():
+    what = f"{failed}: there is no such folder, and the download from the Hub"
+    fetched = hub_folder(str(name), what, ["*.json", *weights], others, **options)
+    if not (fetched / "model_index.json").is_file():
         raise CheckpointError(f"{failed}: the repository on the Hub has no model_index.json.")
-    if not variant and not any(Path(fetched).rglob("*.safetensors")):
+    if not variant and not any(fetched.rglob("*.safetensors")):
         return fetch_pipeline(name, "fp16", onnx, **options)
-    return Path(fetched)
+    return fetched
+
+
+def check_index(folder, name, settings, components):
+    """Check ``model_index.json`` before diffusers imports and calls what it names.
+
+    Args:
+        folder: of the pipeline.
+        name: of its class.
+        settings: subclass of :class:`~maskhub.models.configured.Configuration` for all that isn't a component.
+        components: name of each component → whether a subclass of ``Network`` may be it.
+
+    Raises:
+        CheckpointError: another pipeline, components that aren't networks of maskhub for that place, settings out of
+            bounds.
+    """
+    import maskhub
+
+    path = folder / "model_index.json"
+    index = {key: value for key, value in read_json(path).items() if key == "_class_name" or not key.startswith("_")}
+    found = index.pop("_class_name", None)
+    if found != name:
+        raise CheckpointError(f"it is a {str(found)[:80]}, not a {name}.")
+    for part, fits in components.items():
+        entry = index.pop(part, [None, None])
+        if entry == [None, None]:
+            continue
+        library, kind = entry if isinstance(entry, list) and len(entry) == 2 else (None, None)
+        network = getattr(maskhub, kind) if library == "maskhub" and kind in maskhub.__all__ else None
+        if not (isinstance(network, type) and issubclass(network, Network) and fits(network)):
+            raise CheckpointError(f"{path} names {str(kind)[:80]} for the {part}, which is no network for it.")
+    try:
+        settings(**index)
+    except (ConfigError, TypeError) as error:
+        raise CheckpointError(f"{path}: {first_line(error)[:300]}.") from error
+
+
+@contextmanager
+def load_errors(source):
+    """Turn whatever the loading of a pipeline raises into one CheckpointError that names it."""
+    what = f"no pipeline could be loaded from {source}"
+    try:
+        yield
+    except CheckpointError as error:
+        raise error if str(error).startswith(what) else CheckpointError(f"{what}: {error}") from error
+    except Exception as error:  # of many kinds, for as many reasons
+        raise CheckpointError(f"{what}: {first_line(error)[:500]}.") from error
 
 
 def with_variant(folder, options):
@@ -59,7 +104,7 @@ def with_variant(folder, options):
 
 def fetch_options(options):
     """Take those of :func:`fetch_pipeline` out of a ``from_pretrained``'s options, as a dict."""
-    return {name: options.pop(name) for name in _OPTIONS if name in options}
+    return {name: options.pop(name) for name in HUB_OPTIONS if name in options}
 
 
 def model_name(source):

@@ -12,23 +12,26 @@ generator and no classifier is what a training run leaves.
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
 from diffusers import DiffusionPipeline
 from diffusers.utils import BaseOutput
 from PIL import Image
+from pydantic import Field
 
-from maskhub.errors import CheckpointError, ConfigError, PhotoError, first_line
+from maskhub.errors import CheckpointError, ConfigError, PhotoError
 from maskhub.faces.photo import open_photo, split_alpha
 from maskhub.hub_errors import SafeSaving
 from maskhub.masks.covering import by_colour, by_contrast, find_covering
 from maskhub.models.classifier import AttributeClassifier
+from maskhub.models.configured import Configuration, Label, Whole
 from maskhub.models.dcgan import DcganGenerator
 from maskhub.models.dense import DenseGenerator
-from maskhub.models.network import Network
+from maskhub.models.stored import read_json
 from maskhub.pipelines.candidates import agreement_weights, best_candidates, refined
-from maskhub.pipelines.fetch import fetch_options, fetch_pipeline, with_variant
+from maskhub.pipelines.fetch import check_index, fetch_options, fetch_pipeline, load_errors, with_variant
 from maskhub.pipelines.tone import blend, kmeans_colours
 from maskhub.provenance import Provenance, mark
 from maskhub.tensors import to_tensor
@@ -38,6 +41,13 @@ __all__ = ["GENERATORS", "ReimagingOutput", "ReimagingPipeline", "check_name"]
 BUNDLED = Path(__file__).parent.parent / "weights" / "reimaging-32"
 GENERATORS = {"DenseGenerator": DenseGenerator, "DcganGenerator": DcganGenerator}
 """The classes that a folder under ``generators`` may name."""
+
+
+class Settings(Configuration):
+    """What ``model_index.json`` holds of a pipeline besides its networks."""
+
+    resolution: Whole(4, 256) = 32
+    models: Annotated[dict[Label, dict[Label, Label]], Field(max_length=1000)] = Field(default_factory=dict)
 
 
 @dataclass
@@ -86,6 +96,7 @@ class ReimagingPipeline(SafeSaving, DiffusionPipeline):
 
     def __init__(self, classifier: AttributeClassifier | None = None, resolution: int = 32, models: dict | None = None):
         super().__init__()
+        Settings(resolution=resolution, models=models or {})
         self.register_modules(classifier=classifier)
         self.register_to_config(resolution=resolution, models=dict(models or {}))
         self.generators = {}
@@ -130,23 +141,20 @@ class ReimagingPipeline(SafeSaving, DiffusionPipeline):
 
         folder = fetch_pipeline(pretrained_model_name_or_path, kwargs.get("variant"), **fetch_options(kwargs))
         kwargs = with_variant(folder, kwargs)
-        failed = f"no pipeline could be loaded from {pretrained_model_name_or_path}"
-        try:
+        with load_errors(pretrained_model_name_or_path):
+            parts = {"classifier": lambda network: network is AttributeClassifier}
+            check_index(folder, cls.__name__, Settings, parts)
             pipeline = super().from_pretrained(folder, **{**kwargs, "use_safetensors": True})
-        except (OSError, ValueError, RuntimeError, KeyError, AttributeError) as error:
-            raise CheckpointError(f"{failed}: {first_line(error)}.") from error
-        if not isinstance(pipeline, cls):
-            raise CheckpointError(f"{failed}: it is a {type(pipeline).__name__}.")
-        options = {"variant": kwargs.get("variant"), "dtype": kwargs.get("dtype") or kwargs.get("torch_dtype")}
-        for name, attributes in pipeline.models.items():
-            home = folder / "generators" / name
-            if home.parent.resolve() != (folder / "generators").resolve() or not home.is_dir():
-                raise CheckpointError(f"{failed}: it has no generators/{name}.")
-            kind = GENERATORS.get(Network.load_config(home).get("_class_name"))
-            if kind is None:
-                raise CheckpointError(f"{failed}: generators/{name} is none of {', '.join(GENERATORS)}.")
-            chosen = {key: value for key, value in options.items() if value is not None}
-            pipeline.add(name, kind.from_pretrained(home, **chosen), attributes)
+            options = {"variant": kwargs.get("variant"), "dtype": kwargs.get("dtype") or kwargs.get("torch_dtype")}
+            options = {key: value for key, value in options.items() if value is not None}
+            for name, attributes in pipeline.models.items():
+                home = folder / "generators" / check_name(name)
+                if not home.is_dir():
+                    raise CheckpointError(f"it has no generators/{name}.")
+                found = read_json(home / "config.json").get("_class_name")
+                if found not in GENERATORS:
+                    raise CheckpointError(f"generators/{name} is none of {', '.join(GENERATORS)}.")
+                pipeline.add(name, GENERATORS[found].from_pretrained(home, **options), attributes)
         return pipeline
 
     @classmethod

@@ -7,6 +7,7 @@ from huggingface_hub import HfApi, constants
 from maskhub import FaceMaskPipeline, ResnetGenerator
 from maskhub.errors import CheckpointError
 from maskhub.hub import push_folder, save_pipeline
+from maskhub.models.weights import find_weights
 
 
 def test_a_wrong_token(folder, hub_user, monkeypatch):
@@ -141,3 +142,41 @@ def test_a_kill_between_the_two_moves_loses_nothing(folder, tiny_pipeline, monke
     with pytest.raises(CheckpointError):
         save_pipeline(tiny_pipeline, folder)
     assert_same_weights(FaceMaskPipeline.from_pretrained(folder), tiny_pipeline)
+
+
+@pytest.mark.parametrize("name", ["diffusion_pytorch_model.safetensors", "config.json", "model_index.json"])
+def test_wrong_bytes_are_refused_and_leave_the_cache(name, folder, tiny_pipeline, hub, hub_user, tmp_path):
+    repo, options = hub_user.repo("masks"), {"cache_dir": tmp_path / "cache"}
+    push_folder(folder, repo)
+    hub.fault("GET", "/" + name.replace(".", r"\."), corrupt=True)
+    text = message_of(FaceMaskPipeline.from_pretrained, repo, **options, error=CheckpointError)
+    hub.faults.clear()
+    assert f"{name} does not have the checksum" in text and "run the same command again" in text
+    assert_same_weights(FaceMaskPipeline.from_pretrained(repo, **options), tiny_pipeline)
+
+
+def test_a_cache_that_was_changed_on_the_disk_is_noticed(folder, tiny_pipeline, hub_user, tmp_path):
+    repo, options = hub_user.repo("masks"), {"cache_dir": tmp_path / "cache"}
+    push_folder(folder, repo)
+    FaceMaskPipeline.from_pretrained(repo, **options)
+    weights = next((tmp_path / "cache").rglob("unmasker/*model.safetensors")).resolve()
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    text = message_of(FaceMaskPipeline.from_pretrained, repo, **options, local_files_only=True, error=CheckpointError)
+    assert "does not have the checksum" in text and not weights.exists()
+    assert_same_weights(FaceMaskPipeline.from_pretrained(repo, **options), tiny_pipeline)
+
+
+def test_wrong_bytes_of_single_networks_and_weights(tiny_pipeline, hub, hub_user, tmp_path, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    repo = hub_user.repo("network")
+    tiny_pipeline.masker.push_to_hub(repo)
+    for _ in range(2):
+        hub.fault("GET", r"\.safetensors", corrupt=True)
+        message_of(ResnetGenerator.from_pretrained, repo, cache_dir=tmp_path / "cache", error=CheckpointError)
+        hub.fault("GET", r"\.safetensors", corrupt=True)
+        message_of(find_weights, "diffusion_pytorch_model.safetensors", repo, error=CheckpointError)
+    hub.faults.clear()
+    ResnetGenerator.from_pretrained(repo, cache_dir=tmp_path / "cache")
+    assert find_weights("diffusion_pytorch_model.safetensors", repo).is_file()

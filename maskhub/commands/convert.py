@@ -1,0 +1,66 @@
+"""``maskhub convert``: foreign generators into ours, and ours into ONNX files."""
+
+import shutil
+from contextlib import contextmanager
+from typing import Annotated, Literal
+
+import tyro
+
+from maskhub.commands.photos import Output
+from maskhub.errors import ConfigError
+
+__all__ = ["convert"]
+
+
+def convert(
+    input: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="INPUT")],
+    output: Output,
+    /,
+    architecture: Literal["auto", "resnet_9blocks", "resnet_6blocks", "unet_256", "unet_128"] = "auto",
+    to: Literal["maskhub", "onnx", "onnx-graph"] = "maskhub",
+    any_size: bool = False,
+) -> int:
+    """Read a foreign generator into a folder for from_pretrained, or export a pipeline's networks as ONNX files.
+
+    Args:
+        input: A checkpoint of the pytorch-CycleGAN-and-pix2pix repository, such as latest_net_G_A.pth; with --to onnx
+            a pipeline's folder or Hub id.
+        output: The folder to write: config.json and safetensors, in float32 and as fp16 variant; with --to onnx the
+            pipeline again, with a model.onnx beside each network's safetensors, with --to onnx-graph a graph.onnx.
+        architecture: The checkpoint's --netG; auto finds it out.
+        to: onnx writes networks for onnxruntime, onnx-graph the graphs alone, some ten kilobytes, to which the
+            safetensors give their weights; needs the extra packages of `pip install 'maskhub[export]'`.
+        any_size: With these, graphs for any height and width, not for the pipeline's resolution alone.
+    """
+    if to != "maskhub":
+        from maskhub.models.export import FILE, GRAPH
+        from maskhub.pipelines.load import load_pipeline
+
+        pipeline, file = load_pipeline(input, "cpu"), FILE if to == "onnx" else GRAPH
+        with _rewritten(output) as folder:
+            made = pipeline.export_onnx(folder, any_size, weights=to == "onnx")
+        for name, difference in made.items():
+            print(f"wrote {output / name / file}: within {127.5 * difference:.1g}/255 of torch")
+        return 0
+    from maskhub.models.convert import convert_cyclegan_generator
+
+    generator = convert_cyclegan_generator(input, None if architecture == "auto" else architecture)
+    count = sum(parameter.numel() for parameter in generator.parameters())
+    with _rewritten(output) as folder:
+        generator.save_pretrained(folder)
+        generator.half().save_pretrained(folder, variant="fp16")
+    print(f"wrote {output}: {type(generator).__name__} of width {generator.config.width}, {count:,} parameters")
+    return 0
+
+
+@contextmanager
+def _rewritten(output):
+    """A temporary folder with what is in ``output`` so far, which takes its place as a whole or not at all."""
+    from maskhub.files import written_folder
+
+    if output.exists() and not output.is_dir():
+        raise ConfigError(f"{output} is a file: name a folder to write.")
+    with written_folder(output.absolute()) as folder:
+        if output.exists():
+            shutil.copytree(output, folder, dirs_exist_ok=True)
+        yield folder

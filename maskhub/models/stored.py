@@ -1,0 +1,147 @@
+"""Networks' files on disk, looked at before anything is built of them: configuration, shapes and sizes.
+
+Whoever wrote the files may be careless or hostile: what they claim is held against bounds and against each other before
+memory is taken for it.
+"""
+
+import json
+from pathlib import Path
+
+import torch
+
+from maskhub.errors import CheckpointError, first_line
+
+__all__ = ["check_finite", "check_stored", "read_header", "read_json"]
+
+MAX_JSON = 1 << 20
+"""Bytes of a configuration; ours have some hundred."""
+MAX_HEADER = 4 << 20
+"""Bytes of the table of contents of a safetensors file; those of our networks have some ten thousand."""
+FLOATS = ("F64", "F32", "F16", "BF16")
+STEM = "diffusion_pytorch_model"
+
+
+def read_json(path):
+    """A JSON file of bounded size that holds an object, as a dict.
+
+    Raises:
+        CheckpointError: no such file, too large, or something else in it.
+    """
+    path = Path(path)
+    try:
+        if path.stat().st_size > MAX_JSON:
+            raise CheckpointError(f"{path} is too large for a configuration.")
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CheckpointError(f"{path} can't be read: {error.strerror or error}.") from error
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} is damaged: it is not JSON.") from error
+    if not isinstance(found, dict):
+        raise CheckpointError(f"{path} is not a configuration: it holds no object.")
+    return found
+
+
+def read_header(path):
+    """What a safetensors file says it holds, without reading the tensors.
+
+    Returns:
+        name → (kind of number as safetensors writes it, shape).
+
+    Raises:
+        CheckpointError: no such file, or its table of contents is too large or damaged.
+    """
+    path = Path(path)
+    try:
+        with open(path, "rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if length > MAX_HEADER:
+                raise CheckpointError(f"{path} can't be read as safetensors: its table of contents is too large.")
+            header = file.read(length)
+        if len(header) < length or length < 2:
+            raise CheckpointError(f"{path} can't be read as safetensors: it is cut short.")
+        entries = json.loads(header)
+        return {
+            str(name): (str(entry["dtype"]), tuple(int(size) for size in entry["shape"]))
+            for name, entry in entries.items()
+            if name != "__metadata__"
+        }
+    except OSError as error:
+        raise CheckpointError(f"{path} can't be read as safetensors ({error.strerror or error}).") from error
+    except (ValueError, RecursionError, TypeError, KeyError, AttributeError, OverflowError) as error:
+        raise CheckpointError(f"{path} can't be read as safetensors: its table of contents is damaged.") from error
+
+
+def check_stored(kind, folder, variant=None):
+    """Check that the files of a network fit together: bounds of the configuration, names and shapes of the weights.
+
+    Takes no more memory than the files' own sizes account for: the network is made without its numbers.
+
+    Args:
+        kind: subclass of :class:`~maskhub.models.network.Network`.
+        folder: with ``config.json`` and safetensors.
+        variant: such as ``"fp16"``.
+
+    Raises:
+        CheckpointError: what doesn't fit.
+    """
+    folder = Path(folder)
+    config = read_json(folder / "config.json")
+    name = config.get("_class_name", kind.__name__)
+    if name != kind.__name__:
+        raise CheckpointError(f"{folder} holds a {str(name)[:80]}, not a {kind.__name__}.")
+    wanted = _shapes(kind, config)
+    found = {}
+    for path in _weights(folder, variant):
+        found |= read_header(path)
+    misfit = f"the weights in {folder} don't fit the configuration"
+    for name, shape in wanted.items():
+        dtype, stored = found.pop(name, (None, None))
+        if stored is None:
+            if not name.endswith("num_batches_tracked"):
+                raise CheckpointError(f"{misfit}: {name} is missing.")
+        elif stored != shape:
+            raise CheckpointError(f"{misfit}: {name} is {_times(stored)}, not {_times(shape)}.")
+        elif dtype not in FLOATS and not name.endswith("num_batches_tracked"):
+            raise CheckpointError(f"{misfit}: {name} is of type {dtype[:20]}.")
+    if found:
+        raise CheckpointError(f"{misfit}: the network has no {next(iter(found))[:80]}.")
+
+
+def check_finite(tensors, where):
+    """Refuse weights with values that are not numbers, which would paint black faces.
+
+    Args:
+        tensors: name → tensor.
+        where: they come from, for the error.
+
+    Raises:
+        CheckpointError: it names the first such tensor.
+    """
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise CheckpointError(f"the weights of {where} are broken: {name} has values that are not finite numbers.")
+
+
+def _shapes(kind, config):
+    """Names and shapes of a network's weights."""
+    try:
+        with torch.device("meta"):
+            network = kind.from_config(config)
+    except Exception as error:  # a bound, or nonsense where diffusers wants something of its own
+        raise CheckpointError(f"the configuration can't be used: {first_line(error)[:300]}.") from error
+    return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+
+
+def _weights(folder, variant):
+    """The safetensors files of a variant: one, or several numbered ones."""
+    marked = (f".{variant}.", f".{variant}-") if variant else ()
+    paths = sorted(folder.glob(f"{STEM}*.safetensors"))
+    chosen = [p for p in paths if (any(m in p.name for m in marked) if variant else p.name.count(".") == 1)]
+    if not chosen:
+        which = f"{STEM}.{variant}.safetensors" if variant else f"{STEM}.safetensors"
+        raise CheckpointError(f"{folder} has no weights: there is no {which}.")
+    return chosen
+
+
+def _times(shape):
+    return "×".join(map(str, shape)) or "one number"
