@@ -31,6 +31,7 @@ from maskhub.errors import WriteError
 
 __all__ = [
     "HIDDEN",
+    "PARTIAL",
     "Prepared",
     "append_line",
     "commit",

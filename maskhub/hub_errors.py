@@ -6,6 +6,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from maskhub.errors import ConfigError, HubError, WriteError, first_line
+from maskhub.files import PARTIAL
 
 __all__ = ["SafeSaving", "hub_errors", "patient", "readable"]
 
@@ -142,10 +143,11 @@ def _write_errors(folder):
 
     try:
         yield
-    except OSError as error:
-        raise WriteError(f"{folder} could not be written: {error.strerror or error}.") from error
-    except SafetensorError as error:  # which wraps the system's
-        raise WriteError(f"{folder} could not be written: {first_line(error)}.") from error
+    except (OSError, SafetensorError) as error:  # the second wraps the system's
+        reason = getattr(error, "strerror", None) or first_line(error)
+        if any(part.startswith(PARTIAL) for part in Path(folder).parts):  # its writer names the final place
+            raise OSError(None, reason) from error
+        raise WriteError(f"{folder} could not be written: {reason}.") from error
 
 
 def _refuse_pickle(safe_serialization):

@@ -5,7 +5,7 @@ from hub_pipelines import CARD, FILES, assert_same_weights, message_of, nudged
 from huggingface_hub import HfApi, constants
 
 from maskhub import FaceMaskPipeline, ResnetGenerator
-from maskhub.errors import CheckpointError
+from maskhub.errors import CheckpointError, WriteError
 from maskhub.hub import push_folder, save_pipeline
 from maskhub.models.weights import find_weights
 
@@ -125,7 +125,7 @@ def test_a_failed_write_keeps_the_older_pipeline(folder, tiny_pipeline, monkeypa
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(ResnetGenerator, "save_pretrained", full)
-    with pytest.raises(CheckpointError, match="No space left"):
+    with pytest.raises(WriteError, match="No space left"):
         save_pipeline(newer, folder)
     assert_same_weights(FaceMaskPipeline.from_pretrained(folder), tiny_pipeline)
     assert [path.name for path in folder.parent.iterdir()] == ["pipeline"]
@@ -139,7 +139,7 @@ def test_a_kill_between_the_two_moves_loses_nothing(folder, tiny_pipeline, monke
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(FaceMaskPipeline, "save_pretrained", full)
-    with pytest.raises(CheckpointError):
+    with pytest.raises(WriteError):
         save_pipeline(tiny_pipeline, folder)
     assert_same_weights(FaceMaskPipeline.from_pretrained(folder), tiny_pipeline)
 
