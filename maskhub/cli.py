@@ -14,6 +14,7 @@ from maskhub.commands.dataset import build, curate, draw
 from maskhub.commands.evaluate import commands as evaluate_commands
 from maskhub.commands.photos import Input, cycle, mask, outline, translate, unmask
 from maskhub.errors import MaskHubError
+from maskhub.options import registry
 
 __all__ = ["main"]
 
@@ -58,15 +59,15 @@ def main(args=None):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     args = list(sys.argv[1:] if args is None else args)
-    prog, about = "maskhub", "Put face masks on photos and take them off."
+    prog, about, rules = "maskhub", "Put face masks on photos and take them off.", None
     measures = evaluate_commands(args[1] if args[:1] == ["evaluate"] and len(args) > 1 else None)
     commands = COMMANDS | {f"evaluate {name}": command for name, command in measures.items()}
     if args and args[0] in FAMILIES:  # tyro takes a name of two words for one argument
         family, args = args[0], args[1:]
-        prog, about = f"maskhub {family}", FAMILIES[family]
+        prog, about, rules = f"maskhub {family}", FAMILIES[family], registry() if family == "evaluate" else None
         commands = {name.split()[1]: command for name, command in commands.items() if name.startswith(f"{family} ")}
     try:
-        code = tyro.extras.subcommand_cli_from_dict(commands, prog=prog, description=about, args=args)
+        code = tyro.extras.subcommand_cli_from_dict(commands, prog=prog, description=about, args=args, registry=rules)
     except MaskHubError as error:
         print(f"maskhub: {error}", file=sys.stderr)
         code = 2

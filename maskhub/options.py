@@ -23,7 +23,7 @@ from maskhub.errors import ConfigError, first_line
 
 __all__ = [
     "FREE", "STAGED", "Count", "OptionSet", "Positive", "Rate", "Share", "Weight", "flag", "named", "parse",
-    "read_recipe",
+    "read_recipe", "registry",
 ]  # fmt: skip
 
 
@@ -140,7 +140,7 @@ def parse(options_class, description=None, args=None):
     recipe = early.parse_known_args(args)[0].recipe
     default = read_recipe(recipe, options_class) if recipe else options_class()
     options, unknown = tyro.cli(
-        options_class, default=default, description=description, args=args, registry=_registry(),
+        options_class, default=default, description=description, args=args, registry=registry(),
         return_unknown_args=True,
     )  # fmt: skip
     if unknown:
@@ -175,13 +175,13 @@ def named(values):
     return {str(key).replace("-", "_"): value for key, value in values.items()}
 
 
-def _registry():
+def registry():
     """Rules that make tyro hand numbers and choices on as text: the options themselves say what is wrong with them."""
     from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
-    registry = ConstructorRegistry()
+    rules = ConstructorRegistry()
 
-    @registry.primitive_rule
+    @rules.primitive_rule
     def as_text(info: PrimitiveTypeInfo):
         kind = info.type
         if kind in (int, float):
@@ -195,4 +195,4 @@ def _registry():
             str_from_instance=lambda value: [str(value)],
         )  # fmt: skip
 
-    return registry
+    return rules
