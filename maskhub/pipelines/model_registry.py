@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from maskhub.errors import CheckpointError, ConfigError
-from maskhub.files import remove_folder, sweep, written_folder
+from maskhub.files import make_folder, remove_folder, sweep, written_folder
 from maskhub.models.classifier import AttributeClassifier
 from maskhub.pipelines.reimaging import ReimagingPipeline, check_name
 
@@ -62,7 +62,7 @@ class ModelRegistry:
 
     def __init__(self, root):
         self.root = Path(root).expanduser()
-        self.root.mkdir(parents=True, exist_ok=True)
+        make_folder(self.root)
 
     def list(self, kind=None, attributes=None, dataset=None):
         """The models, newest first; only those of a kind, with these attributes, or trained on this dataset."""

@@ -20,7 +20,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from maskhub.errors import ConfigError, WriteError
-from maskhub.files import write_file
+from maskhub.files import make_folder, write_file
 from maskhub.home import home_folder
 
 __all__ = ["Home", "OwnerError", "check_dataset_name", "held", "owner_of", "process_folder", "read_json", "write_json"]
@@ -47,7 +47,7 @@ class Home:
         self.root = Path(root or home_folder()).expanduser().resolve()
         try:
             for room in (self.datasets, self.models, self.jobs):
-                room.mkdir(parents=True, exist_ok=True)
+                make_folder(room)
             probe = self.root / f".probe-{secrets.token_hex(4)}"
             probe.touch()
             probe.unlink()

@@ -5,6 +5,7 @@ an undisturbed run makes, a third run finds nothing to do, and no temporary file
 figures: ``python -m pytest -n 0 -m slow tests/crash`` prints them.
 """
 
+import json
 import os
 import shutil
 
@@ -20,9 +21,13 @@ from maskhub.data.shards import build_dataset
 from maskhub.errors import MaskHubError
 from maskhub.faces.photo import open_photo
 from maskhub.files import PARTIAL, remove_folder, written_folder
+from maskhub.pipelines.model_registry import ModelRegistry
+from maskhub.service.datasets import Datasets
+from maskhub.service.home import Home
+from maskhub.service.uploads import receive
 
 KINDS = (*CUTS, *ERRORS)
-STRIDES = {"photos": 4, "mask": 24, "build": 16, "curate": 20, "folder": 3}
+STRIDES = {"photos": 4, "mask": 24, "build": 16, "curate": 20, "folder": 3, "registry": 5, "imported": 12}
 """In the suite every so many steps are tried, at another offset for each kind of fault; ``slow`` tries all."""
 
 
@@ -70,11 +75,30 @@ def folder(source, out):
     remove_folder(out / "gone")
 
 
+def registry(source, out):
+    """Two models are taken in, and one is deleted."""
+    models = ModelRegistry(out / "models")
+    for name in ("a", "b"):
+        if not (models.root / name).exists():
+            models.add(name, out.parent / "run")
+    models.remove("b")
+
+
+def imported(source, out):
+    """An upload to the web app, after its start has put the home in order."""
+    home = Home(out / "home")
+    datasets = Datasets(home)
+    datasets.settle()
+    if "faces" not in datasets.names():
+        receive(home, [source / "a.png", source / "b.jpg"], "faces", key="mine")
+
+
 MODELS = {
     "model": [{"model/config.json": b"config %d" % n, "model/sub/weights": bytes([n]) * 3000} for n in range(2)],
     "gone": [{"gone/config.json": b"config"}],
 }
 COMMANDS = {"photos": photos, "mask": mask, "build": build, "curate": curate, "folder": folder}
+COMMANDS |= {"registry": registry, "imported": imported}
 
 
 class Trial:
@@ -84,6 +108,9 @@ class Trial:
         self.name, self.root, self.keep, self.monkeypatch = name, folder / "root", folder / "keep", monkeypatch
         self.command = lambda: COMMANDS[name](source, self.root)
         self.fresh()
+        (folder / "run").mkdir()
+        index = {"_class_name": "ReimagingPipeline", "models": {"m": {"tone": "dark"}}, "resolution": 32}
+        (folder / "run" / "model_index.json").write_text(json.dumps(index))
         self.disk, raised = run_with(self.root, self.command, None, self.keep, monkeypatch)
         assert raised is None
         self.steps, self.result = self.disk.steps, visible(self.root)
@@ -114,7 +141,7 @@ class Trial:
     def check_complete(self, fault):
         """What has a final name is what it will be in the end; only reports of a part may differ."""
         for name, content in visible(self.root).items():
-            if name.startswith(("model/", "gone/")):
+            if name.startswith(("model/", "gone/", "models/b/")):
                 continue
             assert content == self.result.get(name) or name.endswith((".csv", ".json", ".md")), f"{fault}: {name}"
         for model in ("model", "gone"):  # the older one, the newer one, or none, but never a part
