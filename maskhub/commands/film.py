@@ -30,7 +30,7 @@ def _run(source, output, translator, tag):
 
     from tqdm import tqdm
 
-    from maskhub.pipelines.outcomes import Outcome
+    from maskhub.pipelines.outcomes import frames_left
     from maskhub.pipelines.video import Film
 
     if output.is_dir():
@@ -41,12 +41,9 @@ def _run(source, output, translator, tag):
             bar.update()
         bar.total = film.report.frames
         bar.refresh()
-    report, outcomes = film.report, translator.outcomes
+    report = film.report
     damaged = f", {report.damaged} damaged packets left out" if report.damaged else ""
     print(f"wrote {output}: {report.with_faces} of {report.frames} frames with a face, sound {report.sound}{damaged}")
-    for outcome in Outcome:
-        if outcomes[outcome] and outcome is not Outcome.CHANGED:
-            print(f"in {outcomes[outcome]} frames a face was left as it is ({outcome})")
-    if not outcomes[Outcome.CHANGED]:
-        print("no frame was changed")
+    for clause in frames_left(translator.outcomes):
+        print(clause)
     return 0

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
+from maskhub.direction import Direction
 from maskhub.errors import ConfigError, NoFaceError, SourceError
 from maskhub.evaluation.sets import picture_seed
 from maskhub.faces import align
@@ -22,7 +23,7 @@ from maskhub.masks.detector import detect_masks_on_crops
 __all__ = ["DIRECTIONS", "PICTURES", "Question", "Quiz", "draw_quiz"]
 
 PICTURES = 22
-DIRECTIONS = ("mask", "unmask", "cycle")
+DIRECTIONS = (*Direction, "cycle")
 SIDE = 256
 """Side of every picture in pixels."""
 LEAST_FACE = 48
@@ -146,14 +147,14 @@ def _made(drawn, pipe, kind, direction, number, used):
         picture = Image.fromarray(crop)
         try:
             if direction == "cycle":
-                start = "mask" if kind == "unmasked" else "unmask"
+                start = next(way for way in Direction if way.source == kind)
                 picture = pipe.cycle(picture, start, force=True, seed=picture_seed(crop))
             elif direction:
                 picture = pipe(picture, direction, force=True, seed=picture_seed(crop))
         except NoFaceError:
             continue
         used.add((kind, place))
-        masked = (kind == "masked") != (direction in ("mask", "unmask"))
+        masked = (kind == "masked") != (direction in list(Direction))
         key = hashlib.blake2b(picture.tobytes(), digest_size=6).hexdigest()
         questions.append(Question(picture, not direction, direction, masked, key))
     return questions

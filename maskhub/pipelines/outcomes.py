@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from maskhub.direction import Direction
 
-__all__ = ["Outcome", "described", "tally"]
+__all__ = ["Outcome", "described", "frames_left", "tally"]
 
 
 class Outcome(StrEnum):
@@ -46,3 +46,14 @@ def described(counts):
     parts = [f"{n} {'mask' if n == 1 else 'masks'} {done}" for done in DONE.values() if (n := counts[done])]
     left = [f"{n} left as {'it is' if n == 1 else 'they are'} ({why})" for why in Outcome if (n := counts[why])]
     return f"{total} faces found: {', '.join(parts + left)}"
+
+
+def frames_left(outcomes):
+    """What a film's :attr:`FrameTranslator.outcomes <maskhub.pipelines.live.FrameTranslator>` say of faces left alone.
+
+    Returns:
+        a list of clauses: ``in 30 frames a face was left as it is (no mask worn)``, ``no frame was changed``.
+    """
+    left = [why for why in Outcome if why is not Outcome.CHANGED and outcomes[why]]
+    clauses = [f"in {outcomes[why]} frames a face was left as it is ({why})" for why in left]
+    return clauses + ([] if outcomes[Outcome.CHANGED] else ["no frame was changed"])

@@ -1,6 +1,7 @@
 """The model card of a training run, one structure for every task; figures are left to ``maskhub evaluate``."""
 
 from maskhub.cards import FIGURES, THIS_REPOSITORY, ModelCard, Section, markdown_table, public_name
+from maskhub.direction import Direction
 
 __all__ = ["classifier_card", "face_mask_card", "generator_card", "mask_detector_card", "training_card"]
 
@@ -66,10 +67,10 @@ def _on_hub(spec):
 
 def face_mask_card(task):
     """The card of a pipeline that an adversarial method trained."""
-    parts = [part for part in ("mask", "unmask") if f"{part}er" in task.generators]
+    directions = [direction for direction in Direction if direction.role in task.generators]
     usage = ["from maskhub import FaceMaskPipeline", ""]
     usage += [f'pipe = FaceMaskPipeline.from_pretrained("{THIS_REPOSITORY}")']
-    usage += [f'{part}ed = pipe.{part}("photo.jpg")' for part in parts]
+    usage += [f'{direction.past} = pipe.{direction}("photo.jpg")' for direction in directions]
     return ModelCard(
         f"{task.name} between unmasked and masked faces",
         {"pipeline_tag": "image-to-image", "tags": ["maskhub", "face-mask", task.name.lower(), "gan"]},

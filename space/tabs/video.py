@@ -10,6 +10,7 @@ from gradio.utils import get_upload_folder
 from maskhub.errors import MaskHubError, VideoError
 from maskhub.pipelines.film_reading import film_facts
 from maskhub.pipelines.live import FrameTranslator
+from maskhub.pipelines.outcomes import Outcome, frames_left
 from maskhub.pipelines.video import Film
 from space import photos
 
@@ -58,7 +59,8 @@ def build(pipe):
             check(path)
             # within a folder that gradio's cleaning knows
             target = Path(tempfile.mkdtemp(dir=get_upload_folder())) / f"{Path(path).stem[:80]}-{way}ed.mp4"
-            work = Film(path, target, FrameTranslator(pipe, way), pipe.provenance(way))
+            translator = FrameTranslator(pipe, way)
+            work = Film(path, target, translator, pipe.provenance(way))
             for done in work:
                 if time.perf_counter() - told > TELL_EVERY:
                     told = time.perf_counter()
@@ -71,7 +73,8 @@ def build(pipe):
         seconds, report = time.perf_counter() - start, work.report
         text = f"{SAID[way]}: a face in {report.with_faces} of {report.frames} frames, {seconds:.1f} s"
         text += f" ({report.frames / seconds:.1f} frames/s)."
-        if way == "unmask" and report.with_faces:
+        text += "".join(f" {clause[0].upper()}{clause[1:]}." for clause in frames_left(translator.outcomes))
+        if way == "unmask" and translator.outcomes[Outcome.CHANGED]:
             text += " What lay under the masks is invented."
         yield "", photos.done(text), str(target), *idle
 

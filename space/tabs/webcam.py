@@ -14,6 +14,7 @@ from gradio.data_classes import ImageData
 from maskhub.errors import MaskHubError, PhotoError
 from maskhub.faces.photo import open_photo, split_alpha
 from maskhub.pipelines.live import FrameTranslator
+from maskhub.pipelines.outcomes import described, tally
 from space import photos
 
 __all__ = ["TITLE", "build"]
@@ -93,8 +94,7 @@ class Session:
             seen = ""
         else:
             frame = self.translator(frame, start)
-            faces = len(self.translator.tracks)
-            seen = f" · {faces or 'no'} {'face' if faces == 1 else 'faces'}"
+            seen = f" · {described(tally(self.translator.faces))}"
         end = time.perf_counter()
         self.ends.append(end)
         self.works.append(end - start)

@@ -20,13 +20,14 @@ def test_a_session_translates_measures_and_changes_its_way(astronaut, tiny_pipel
     for frame in frames:
         made, text = session(frame, "mask")
     assert made.shape == frames[0].shape and not np.array_equal(made, frames[-1])
-    assert "frames/s" in text and text.endswith("1 face")
+    assert "frames/s" in text and text.endswith("1 face found: mask put on")
     made, text = session(frames[0], "original")
     assert np.array_equal(made, frames[0]) and "face" not in text
     first = session.translator
     assert first is None
-    session(frames[0], "unmask")
+    made, text = session(frames[0], "unmask")
     assert session.translator.direction == "unmask"
+    assert np.array_equal(made, frames[0]) and text.endswith("1 face found: left as it is (no mask worn)")
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ too: ``unmasked, of those`` and ``masked, of those``.
 
 import numpy as np
 
+from maskhub.direction import Direction
 from maskhub.errors import ConfigError
 from maskhub.evaluation.detectors import detector
 from maskhub.evaluation.gallery import BestAndWorst, Failures
@@ -116,7 +117,7 @@ def _able(pictures, pipeline):
     """Sources that the pipeline can translate → direction, and what the result is called."""
     if pipeline is None:
         return {}
-    able = {name: MADE[name] for name in pictures if name in MADE and getattr(pipeline, f"{MADE[name][0]}er")}
+    able = {name: MADE[name] for name in pictures if name in MADE and getattr(pipeline, Direction(MADE[name][0]).role)}
     if not able:
         raise ConfigError("the pipeline can translate none of these photos: give --unmasked for a masker, or --masked.")
     return able
