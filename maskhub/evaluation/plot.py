@@ -1,7 +1,6 @@
 """Curves as the page draws them: places of ticks and lines in an SVG's own units."""
 
 import math
-from dataclasses import dataclass
 
 from maskhub.evaluation.words import number
 
@@ -12,33 +11,8 @@ COLOURS = 6
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 640, 300, 56, 624, 14, 256
 
 
-@dataclass(frozen=True)
-class Line:
-    """One line of a drawing."""
-
-    name: str
-    colour: str
-    dashed: bool
-    points: list
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """A :class:`~maskhub.evaluation.report.Curve` with its ticks as ``(text, place)`` and its lines."""
-
-    curve: object
-    x_ticks: list
-    y_ticks: list
-    lines: list
-    width: int = WIDTH
-    height: int = HEIGHT
-    left: int = LEFT
-    right: int = RIGHT
-    bottom: int = BOTTOM
-
-
 def drawings(curves):
-    """A :class:`Drawing` of each curve that has a point."""
+    """For each curve that has a point, a dict for the template: the curve, ticks as ``(text, place)``, and lines."""
     return [drawing for drawing in map(_draw, curves) if drawing]
 
 
@@ -55,15 +29,18 @@ def _draw(curve):
     def up(y):
         return round(BOTTOM - (y - y_low) / (y_high - y_low) * (BOTTOM - TOP), 1)
 
-    return Drawing(
-        curve,
-        [(_tick(tick), across(tick)) for tick in x_ticks],
-        [(_tick(tick), up(tick)) for tick in y_ticks],
-        [
-            Line(name, f"var(--c{place % COLOURS + 1})", place >= COLOURS, [(across(x), up(y)) for x, y in line])
+    return {
+        "curve": curve, "width": WIDTH, "height": HEIGHT, "left": LEFT, "right": RIGHT, "bottom": BOTTOM,
+        "x_ticks": [(_tick(tick), across(tick)) for tick in x_ticks],
+        "y_ticks": [(_tick(tick), up(tick)) for tick in y_ticks],
+        "lines": [
+            {
+                "name": name, "colour": f"var(--c{place % COLOURS + 1})", "dashed": place >= COLOURS,
+                "points": [(across(x), up(y)) for x, y in line],
+            }
             for place, (name, line) in enumerate(lines.items())
         ],
-    )
+    }  # fmt: skip
 
 
 def _axis(values):

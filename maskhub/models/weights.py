@@ -10,7 +10,7 @@ from pathlib import Path
 from maskhub.errors import CheckpointError
 from maskhub.hub_files import hub_file
 
-__all__ = ["VARIABLE", "find_weights", "set_weights_dir"]
+__all__ = ["VARIABLE", "find_weights"]
 
 VARIABLE = "MASKHUB_WEIGHTS"
 
@@ -52,9 +52,3 @@ def find_weights(file_name, given=None):
     repo, _, revision = str(place).partition("@")
     what = f"the weights {file_name} are missing: their download from {repo} on the Hub"
     return hub_file(repo, file_name, what, revision=revision or None)
-
-
-def set_weights_dir(place):
-    """Let this process find its weights at ``place``, as ``--weights-dir`` does; None leaves things as they are."""
-    if place is not None:
-        os.environ[VARIABLE] = str(place)

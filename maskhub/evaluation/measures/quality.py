@@ -158,19 +158,12 @@ def _figures(first, second, network, resamples, seed):
 
 
 def _settings(first, second, network):
-    return {
-        "real": first.spec,
-        "generated": second.spec,
-        "network": network.name,
-        "dimensions": network.dimensions,
-        "resize": network.resize,
-        "n_real": first.n,
-        "n_generated": second.n,
-        "resolution_real": first.resolution,
-        "resolution_generated": second.resolution,
-        "held_out_real": first.held_out,
-        "held_out_generated": second.held_out,
-        "interval": "95 %; Fréchet: spread of resamples about the value, kernel: percentiles of resamples",
+    settings = {"network": network.name, "dimensions": network.dimensions, "resize": network.resize}
+    for side in (first, second):
+        settings |= {side.kind: side.spec, f"n_{side.kind}": side.n, f"resolution_{side.kind}": side.resolution}
+        settings[f"held_out_{side.kind}"] = side.held_out
+    return settings | {
+        "interval": "95 %; Fréchet: spread of resamples about the value, kernel: percentiles of resamples"
     }
 
 
