@@ -3,7 +3,7 @@
 import pytest
 from fuzzing import run_target
 
-TARGETS = {"photos": (400, 15_000), "films": (40, 1_500), "headers": (150, 5_000), "configurations": (60, 2_000)}
+TARGETS = {"photos": (400, 15_000), "films": (40, 1_500), "headers": (100, 5_000), "configurations": (40, 2_000)}
 """Cases in the suite, and in the slow run."""
 
 
