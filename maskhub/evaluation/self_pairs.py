@@ -73,8 +73,7 @@ def measure_self_pairs(
         masks, style, seed: as of :class:`~maskhub.evaluation.face_views.FaceViews`; the seed is the bootstrap's too.
         groups: metadata columns.
         resamples: of the bootstrap, which draws photos.
-        cache: folder for found faces; :func:`~maskhub.evaluation.embeddings.default_cache` if not given.
-        progress: show a bar.
+        cache, progress: folder for found faces, by default in ``~/.cache``; whether to show a bar.
 
     Returns:
         :class:`~maskhub.evaluation.report.Report`.
@@ -82,22 +81,13 @@ def measure_self_pairs(
     Raises:
         ConfigError: an option, a generator that the pipeline does not have, or fewer than 3 photos to measure.
     """
-    unknown = [name for name in approaches if name not in APPROACHES]
-    if unknown:
-        raise ConfigError(f"the approach is {unknown[0]!r}: with table-3 they are {', '.join(APPROACHES)}.")
+    for name in approaches:
+        if name not in APPROACHES:
+            raise ConfigError(f"the approach is {name!r}: with table-3 they are {', '.join(APPROACHES)}.")
     check_columns(photos.columns.values(), groups)
     cache, strip = default_cache() if cache is None else cache, "strip" in approaches
     views = FaceViews(photos.folder, cache, pipeline, masks=masks, style=style, seed=seed, strip=strip)
-    names = list(photos.columns)
-
-    def embed(encoder, pixels, faces):  # the bias is a mean of encodings at their own lengths, which no cache keeps
-        return encoder.embed_many(pixels, faces, unit=False)
-
-    vectors = encode_views(views, names, set(names), encoders, embed, progress)
-    kept = [name for name in names if name in vectors.masked]
-    if len(kept) < 3:
-        why = next((f"; {name}: {reason}" for name, reason in vectors.failures.items()), ".")
-        raise ConfigError(f"of {len(names)} photos only {len(kept)} can be measured, at least 3 are needed{why}")
+    kept, vectors = _encode(views, list(photos.columns), encoders, progress)
     cosines = {
         f"{encoder.name}: {APPROACHES[approach]}": _cosines(vectors, place, approach, kept)
         for place, encoder in enumerate(encoders)
@@ -105,11 +95,9 @@ def measure_self_pairs(
     }
 
     def rows(numbers=None):
-        if numbers is None:
-            return {name: _figures(c, resamples, seed) for name, c in cosines.items()}
-        if len(numbers) < 3:
-            return {}
-        return {name: _figures(c[np.ix_(numbers, numbers)], resamples, seed) for name, c in cosines.items()}
+        numbers = np.arange(len(kept)) if numbers is None else numbers
+        chosen = cosines.items() if len(numbers) >= 3 else ()
+        return {name: _figures(c[np.ix_(numbers, numbers)], resamples, seed) for name, c in chosen}
 
     warnings = _warnings(kept, vectors, encoders, approaches)
     return Report(
@@ -131,6 +119,20 @@ def measure_self_pairs(
         _galleries(views, kept, cosines, strip),
         [Item(name, reason=reason) for name, reason in sorted(vectors.failures.items())],
     )  # fmt: skip
+
+
+def _encode(views, names, encoders, progress):
+    """Names of the photos that can be measured, and the vectors."""
+
+    def embed(encoder, pixels, faces):  # the bias is a mean of encodings at their own lengths, which no cache keeps
+        return encoder.embed_many(pixels, faces, unit=False)
+
+    vectors = encode_views(views, names, set(names), encoders, embed, progress)
+    kept = [name for name in names if name in vectors.masked]
+    if len(kept) < 3:
+        why = next((f"; {name}: {reason}" for name, reason in vectors.failures.items()), ".")
+        raise ConfigError(f"of {len(names)} photos only {len(kept)} can be measured, at least 3 are needed{why}")
+    return kept, vectors
 
 
 def _cosines(vectors, place, approach, names):

@@ -80,14 +80,13 @@ def measure_masks(pictures, pipeline=None, direction=None, *, groups=(), network
         raise ConfigError("a pipeline and a direction belong together: give both or neither.")
     check_columns([dict.fromkeys(pictures.columns)], groups)
     network = network or bundled_mask_detector()
-    side = network.config.resolution
     # what the results should show decides which end of the gallery is best; a mixed folder is shown by presence alone
     gallery = BestAndWorst("results by the mask detector's presence", "low" if direction == "unmask" else "high")
     translate = translator(pipeline, direction) if pipeline is not None else None
     rows, now, before, failures = [], [], [], Failures()
     for picture in pictures:
         try:
-            crop, made = _crops(picture.pixels, translate, side)
+            crop, made = _crops(picture.pixels, translate, network.config.resolution)
         except MaskHubError as error:
             failures.add(picture.name, error, picture.pixels)
             continue
@@ -105,24 +104,27 @@ def measure_masks(pictures, pipeline=None, direction=None, *, groups=(), network
         warnings.append(f"only {len(rows)} faces were measured: read the intervals.")
     if failures:
         warnings.append(f"{len(failures)} of {pictures.total} photos are no part of the shares; see the failures.")
-    settings = {
-        "photos": pictures.spec,
-        "mask_detector": {"name": "mask-detector", "threshold": MASKED, "resolution": side},
-        "direction": direction,
-        "interval": "Wilson 95 % of shares, bootstrap 95 % of the mean",
-    }
     return Report(
         "masks",
         {"": _figures(now, before, direction)},
         len(rows),
         pictures.spec,
         ABOUT,
-        settings,
+        _settings(pictures, direction, network),
         groups,
         warnings=warnings,
         galleries=gallery.galleries(),
         failures=failures,
     )
+
+
+def _settings(pictures, direction, network):
+    return {
+        "photos": pictures.spec,
+        "mask_detector": {"name": "mask-detector", "threshold": MASKED, "resolution": network.config.resolution},
+        "direction": direction,
+        "interval": "Wilson 95 % of shares, bootstrap 95 % of the mean",
+    }
 
 
 def _crops(pixels, translate, side):

@@ -138,13 +138,9 @@ def measure_pairs(
         encoder: of :func:`~maskhub.evaluation.encoders.encoder`, or None to leave the identity out. Never one that the
             network was trained against.
         network: :class:`~maskhub.evaluation.features.FeatureExtractor` of the Fréchet distance, or None: without it.
-        baselines: measure them too. Those that fill the region belong to unmasking: for pairs from unmasked to masked,
-            the only baseline is the copy of the input.
+        baselines: measure them too; from unmasked to masked, where nothing can be filled in, only the copied input.
         groups: columns by whose values the generated pictures' figures are also given.
         measures: of ``psnr`` and ``ssim``, which need no weights.
-
-    Returns:
-        :class:`~maskhub.evaluation.report.Report`.
 
     Raises:
         ConfigError: nothing could be measured, or an unknown column.
@@ -166,17 +162,15 @@ def measure_pairs(
         methods = {MADE: made} | (_baselines(pair, face, mean, fills) if baselines else {})
         found.add(pair, methods, _PairMeasures(pair, face, lpips, encoder, measures))
     found.failures += pairs.failures
-    n = len(found.pairs)
-    if not n:
+    if not found.pairs:
         raise ConfigError(f"no pair could be measured{found.failures.first()}")
     columns = [pair.columns for pair in found.pairs]
     check_columns(columns, groups)
-    warnings = found.warnings()
-    described = pairs.describe()
+    warnings, described = found.warnings(), pairs.describe()
     return Report(
         "pairs",
         {name: _figures(values) | found.features.figures(name) for name, values in found.rows.items()},
-        n,
+        len(found.pairs),
         described["photos"],
         ABOUT,
         described | _settings(found, lpips, encoder, network),

@@ -145,21 +145,14 @@ def measure_recognition(
         directions: how many the projection takes out.
         groups: columns of the pairs.
         resamples: of the bootstrap.
-        cache: folder for faces and vectors; :func:`~maskhub.evaluation.embeddings.default_cache` if not given.
-        progress: show a bar.
-
-    Returns:
-        :class:`~maskhub.evaluation.report.Report`.
+        cache, progress: folder for faces and vectors, by default in ``~/.cache``; whether to show a bar.
 
     Raises:
         ConfigError: an option, a generator that the pipeline does not have, or too few pairs that can be measured.
     """
-    unknown = [name for name in approaches if name not in APPROACHES]
-    if unknown:
-        raise ConfigError(f"the approach is {unknown[0]!r}: approaches are {', '.join(APPROACHES)}.")
+    _check_approaches(approaches)
     check_columns([pair.columns for pair in pairs], groups)
-    cache = default_cache() if cache is None else Path(cache)
-    strip = not STRIPPED.isdisjoint(approaches)
+    cache, strip = default_cache() if cache is None else Path(cache), not STRIPPED.isdisjoint(approaches)
     views = FaceViews(folder, cache, pipeline, masks=masks, style=style, seed=seed, strip=strip)
     vectors = _encode(views, pairs, encoders, cache, progress)
     kept = [pair for pair in pairs if pair.first in vectors.unmasked and pair.second in vectors.masked]
@@ -184,11 +177,8 @@ def measure_recognition(
         str(folder),
         ABOUT,
         {
-            "photos": str(folder), "pairs": len(pairs), "pairs_measured": len(kept), "same": int(same.sum()),
-            "different": int((~same).sum()), "folds": len(np.unique(folds)),
-            "encoders": [encoder.name for encoder in encoders], "approaches": list(approaches), "masks": masks,
+            **_settings(folder, pairs, same, folds, encoders), "approaches": list(approaches), "masks": masks,
             "style": style, "directions": directions, "resamples": resamples, "seed": seed,
-            "interval": "95 %, percentiles of a bootstrap over pairs within folds",
         },
         by_group([pair.columns for pair in kept], groups, rows, warnings),
         [name for name in scores if not name.endswith(tuple(ROWS[name] for name in STRIPPED))],
@@ -197,6 +187,21 @@ def measure_recognition(
         _galleries(views, kept, scores, same, encoders, approaches),
         [Item(name, reason=reason) for name, reason in sorted(vectors.failures.items())],
     )  # fmt: skip
+
+
+def _settings(folder, pairs, same, folds, encoders):
+    return {
+        "photos": str(folder), "pairs": len(pairs), "pairs_measured": len(same), "same": int(same.sum()),
+        "different": int((~same).sum()), "folds": len(np.unique(folds)),
+        "encoders": [encoder.name for encoder in encoders],
+        "interval": "95 %, percentiles of a bootstrap over pairs within folds",
+    }  # fmt: skip
+
+
+def _check_approaches(approaches):
+    unknown = [name for name in approaches if name not in APPROACHES]
+    if unknown:
+        raise ConfigError(f"the approach is {unknown[0]!r}: approaches are {', '.join(APPROACHES)}.")
 
 
 def _encode(views, pairs, encoders, folder, progress):
