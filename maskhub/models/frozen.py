@@ -4,7 +4,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from maskhub.errors import CheckpointError, first_line
-from maskhub.models.stored import check_finite, read_header
+from maskhub.models.stored import check_finite, read_header, utf8_path
 
 __all__ = ["fold_norms", "load_frozen", "read_tensors"]
 
@@ -20,7 +20,8 @@ def read_tensors(path):
 
     read_header(path)
     try:
-        tensors = load_file(path)
+        with utf8_path(path) as readable:
+            tensors = load_file(readable)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} can't be read as safetensors ({first_line(error)}).") from error
     check_finite(tensors, path)

@@ -9,7 +9,7 @@ from torch import nn
 from maskhub.errors import CheckpointError, ConfigError, first_line
 from maskhub.hub_errors import SafeSaving
 from maskhub.hub_files import HUB_OPTIONS, hub_folder
-from maskhub.models.stored import check_finite, check_stored
+from maskhub.models.stored import check_finite, check_stored, utf8_path
 
 __all__ = ["Network", "check_multiple", "check_range", "choose", "norm_layer"]
 
@@ -49,7 +49,9 @@ class Network(SafeSaving, ModelMixin, ConfigMixin):
             folder = hub_folder(str(pretrained_model_name_or_path), what, files, **hub)
         try:
             check_stored(cls, folder / subfolder, kwargs.get("variant"))
-            network = super().from_pretrained(folder / subfolder, **{**kwargs, "use_safetensors": True})
+            with utf8_path(folder / subfolder) as readable:
+                network = super().from_pretrained(readable, **{**kwargs, "use_safetensors": True})
+                network.register_to_config(_name_or_path=str(folder / subfolder))
         except CheckpointError as error:
             raise CheckpointError(f"{what}: {error}") from error
         except Exception as error:  # of many kinds, for as many reasons

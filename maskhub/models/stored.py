@@ -5,13 +5,16 @@ memory is taken for it.
 """
 
 import json
+import os
+import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
 from maskhub.errors import CheckpointError, first_line
 
-__all__ = ["check_finite", "check_stored", "read_header", "read_json"]
+__all__ = ["check_finite", "check_stored", "read_header", "read_json", "utf8_path"]
 
 MAX_JSON = 1 << 20
 """Bytes of a configuration; ours have some hundred."""
@@ -69,6 +72,20 @@ def read_header(path):
         raise CheckpointError(f"{path} can't be read as safetensors ({error.strerror or error}).") from error
     except (ValueError, RecursionError, TypeError, KeyError, AttributeError, OverflowError) as error:
         raise CheckpointError(f"{path} can't be read as safetensors: its table of contents is damaged.") from error
+
+
+@contextmanager
+def utf8_path(path):
+    """A path to the same file or folder whose name is UTF-8, since safetensors takes no other."""
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError:
+        with tempfile.TemporaryDirectory() as folder:
+            link = Path(folder) / "link"
+            link.symlink_to(Path(path).absolute())
+            yield link
+    else:
+        yield path
 
 
 def check_stored(kind, folder, variant=None):

@@ -1,6 +1,7 @@
 """Files of networks and pipelines from elsewhere: whatever is wrong with them is one CheckpointError, soon."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -206,6 +207,16 @@ def test_missing_extra_and_misshapen_tensors(stored, tmp_path):
         change(broken)
         save_file(broken, tmp_path / "net" / WEIGHTS, metadata={"format": "pt"})
         assert message in refused(ResnetGenerator.from_pretrained, tmp_path / "net")
+
+
+def test_a_folder_whose_name_is_not_utf8(stored, tmp_path):
+    odd = tmp_path / os.fsdecode(b"caf\xe9")
+    shutil.copytree(stored / "ResnetGenerator", odd / "net")
+    network = ResnetGenerator.from_pretrained(odd / "net")
+    assert network.config["_name_or_path"] == str(odd / "net")
+    assert set(read_tensors(odd / "net" / WEIGHTS)) == set(network.state_dict())
+    FaceMaskPipeline(network, None, resolution=64).save_pretrained(odd / "pipeline")
+    FaceMaskPipeline.from_pretrained(odd / "pipeline")
 
 
 # ---- pipelines ------------------------------------------------------------------------------------------------------

@@ -1,4 +1,6 @@
 import resource
+import subprocess
+import sys
 
 import av
 import numpy as np
@@ -197,6 +199,31 @@ def test_what_cannot_be_written_is_said_at_once(clip, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(WriteError, match="could not be"):
         list(Film(clip, tmp_path / "file" / "out.mp4", unchanged))
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_a_full_disk_leaves_no_film_that_is_cut_short(suffix, clip, tmp_path):
+    """A limit on the size of files stands for the disk: writes beyond it are short, then fail."""
+    target = tmp_path / f"out.{suffix}"
+    done(Film(clip, target, unchanged))
+    size, before = target.stat().st_size, target.read_bytes()
+    code = """
+import resource, signal, sys
+from maskhub.errors import WriteError
+from maskhub.pipelines.video import Film
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+for room in map(int, sys.argv[3:]):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
+    try:
+        list(Film(sys.argv[1], sys.argv[2], lambda frame, seconds: frame))
+    except WriteError as error:
+        print("refused", error)
+"""
+    rooms = [0, 100, size // 2, size - 1000, size - 1]
+    command = [sys.executable, "-c", code, str(clip), str(target), *map(str, rooms)]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert run.stdout.count("refused") == len(rooms), run.stdout
+    assert target.read_bytes() == before and [path.name for path in tmp_path.iterdir()] == [target.name]
 
 
 def test_memory_stays_flat(tmp_path):
