@@ -100,15 +100,20 @@ def _check_same_run(trainer, path, record):
         raise CheckpointError(f"{path} was trained on other photos than its sources now hold: start a new run.")
 
 
-def init_from(trainer, path):
-    """Begin with the weights of a checkpoint (every network's) or of a finished model's folder.
+def init_from(trainer):
+    """Begin with the weights that ``--init-from`` names: a checkpoint's (every network's) or a finished model's.
 
-    Networks that are not there keep their own initial weights: a method may begin with another one's generator.
+    A run that is resumed has its own. Networks that are not there keep their initial weights: a method may begin with
+    another one's generator.
 
     Raises:
-        CheckpointError: neither of the two, none of the method's networks, or networks of other sizes.
+        CheckpointError: neither a checkpoint nor a finished model, none of the method's networks, or of other sizes.
     """
-    task = trainer.task
+    task, options = trainer.task, trainer.options
+    resumed = options.resume == "latest" and checkpoint.latest_checkpoint(trainer.output / "checkpoints")
+    if not options.init_from or resumed or options.resume not in (None, "latest"):
+        return
+    path = Path(options.init_from)
     weights = checkpoint.load_networks(path) if (path / checkpoint.STATE).is_file() else task.transfer(path)
     known = task.networks.keys() & weights.keys()
     if not weights:

@@ -15,8 +15,6 @@ it after the current step, with a checkpoint.
 import json
 import math
 import os
-import signal
-import threading
 import time
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
@@ -36,6 +34,7 @@ from maskhub.training.card import training_card
 from maskhub.training.report import RunReport, sample_sheet, timeline_sheet, write_curves, write_png
 from maskhub.training.resume import capture, faster_precision, init_from, restore
 from maskhub.training.schedule import Timeline
+from maskhub.training.signals import StopSignal
 
 __all__ = ["Trainer"]
 
@@ -43,9 +42,10 @@ SAMPLES = 6
 """Photos of each domain on a sample sheet."""
 TOO_LARGE = 1e6
 """A loss above this has diverged, though it is still a number."""
+STATUS_EVERY = 1.0
+"""Seconds, at least, between two writes of status.json while it runs."""
 RECORD = "training.json"
 """In the result's folder: of which method and step it is."""
-EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
 class Trainer:
@@ -83,17 +83,14 @@ class Trainer:
         self.options = options.in_steps(self.task.photos(), options.batch_size * self.accelerator.num_processes)
         self.timeline = Timeline(self.options)
         set_seed(options.seed * 1000 + rank + 1)
-        self.step, self.seconds, self.ema, self._copies, self._stop = 0, 0.0, {}, {}, None
-        resumed = options.resume not in (None, "latest") or (
-            options.resume and checkpoint.latest_checkpoint(self.output / "checkpoints")
-        )
-        if options.init_from and not resumed:
-            init_from(self, Path(options.init_from))
+        self.step, self.seconds, self.ema, self.stop = 0, 0.0, {}, StopSignal(self.accelerator)
+        self._copies, self._fixed_batch, self._status_at = {}, None, -STATUS_EVERY
+        init_from(self)
 
     @property
     def exit_code(self):
         """0, or what a shell expects of a process that a signal ended."""
-        return EXIT_CODES.get(self._stop, 0) if self.step < self.options.max_steps else 0
+        return self.stop.exit_code if self.step < self.options.max_steps else 0
 
     def describe(self):
         """Lines about the networks, data and length of this run, for ``--dry-run``, the log and the card."""
@@ -127,7 +124,7 @@ class Trainer:
                 self.accelerator.print(line, flush=True)
             self._status("running")
             try:
-                with self._signals():
+                with self.stop.caught():
                     self._train()
             except BaseException as error:
                 self._status("failed", error=f"{type(error).__name__}: {first_line(error)}")
@@ -157,7 +154,7 @@ class Trainer:
         self.report = RunReport(self.output, self.step, c.max_steps, main, c.tensorboard)
         batches, saved, since = self.batches(), self.step, time.perf_counter()
         try:
-            while self.step < c.max_steps and not self._stopped():
+            while self.step < c.max_steps and not self.stop.agreed():
                 self.report.add(*self.train_step(batches))
                 self.step += 1
                 self.seconds += time.perf_counter() - since
@@ -244,31 +241,6 @@ class Trainer:
 
     # ---- how it ends ----------------------------------------------------------------------------------------------
 
-    @contextmanager
-    def _signals(self):
-        """Let SIGINT and SIGTERM stop the run after the current step."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-
-        def stop(number, frame):
-            self._stop = number
-
-        before = {number: signal.signal(number, stop) for number in EXIT_CODES}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def _stopped(self):
-        """Whether a signal came, to any of the processes: they stop after the same step."""
-        if self.accelerator.num_processes == 1:
-            return self._stop is not None
-        mine = torch.tensor([self._stop or 0], dtype=torch.float32, device=self.accelerator.device)
-        self._stop = int(self.accelerator.gather(mine).max().item()) or None
-        return self._stop is not None
-
     def _check_finite(self, line):
         broken = [name for name, value in line.items() if not math.isfinite(value) or abs(value) > TOO_LARGE]
         if broken:
@@ -295,13 +267,18 @@ class Trainer:
             )
 
     def _status(self, state, **more):
-        if self.accelerator.is_main_process:
-            record = {"state": state, "method": self.task.name, "step": self.step, "max_steps": self.options.max_steps}
-            try:
-                write_file(self.output / "status.json", json.dumps(record | {"pid": os.getpid()} | more) + "\n")
-            except WriteError:
-                if state != "failed":  # else the disk is what it failed for
-                    raise
+        now = time.monotonic()
+        if not self.accelerator.is_main_process:
+            return
+        if state == "running" and now < self._status_at + STATUS_EVERY:
+            return
+        self._status_at = now
+        record = {"state": state, "method": self.task.name, "step": self.step, "max_steps": self.options.max_steps}
+        try:
+            write_file(self.output / "status.json", json.dumps(record | {"pid": os.getpid()} | more) + "\n")
+        except WriteError:
+            if state != "failed":  # else the disk is what it failed for
+                raise
 
     # ---- what it leaves -------------------------------------------------------------------------------------------
 
@@ -347,7 +324,7 @@ class Trainer:
             return
         task, networks = self.task, {name: self.averaged(name) for name in self.task.averaged}
         with torch.inference_mode(), _same_random_numbers():
-            if not hasattr(self, "_fixed_batch"):
+            if self._fixed_batch is None:
                 self._fixed_batch = self._on_device(task.fixed_batch(SAMPLES))
             torch.manual_seed(0)  # of networks that draw noise
             groups, figures = task.samples(networks, self._fixed_batch), task.test(networks)

@@ -295,7 +295,7 @@ def test_errors_are_one_line(options, message, small, here, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", [name for name in TASKS if name not in ("cyclegan", "reimaging")])  # see test_runs
 def test_two_processes_agree(name, small, finish_two, tmp_path):
     options = small(name, tmp_path / "two", max_steps=4)
     if name in ADVERSARIAL:
