@@ -7,10 +7,8 @@ FaceMaskPipeline.from_pretrained("alice/masks", revision="main")      # and back
 
 from pathlib import Path
 
-from safetensors import SafetensorError
-
 from maskhub.cards import THIS_REPOSITORY
-from maskhub.errors import CheckpointError, WriteError, first_line
+from maskhub.errors import CheckpointError
 from maskhub.files import write_file, written_folder
 from maskhub.hub_errors import hub_errors, patient
 
@@ -31,11 +29,8 @@ def save_pipeline(pipeline, folder, card=None, variants=("fp16",)):
     Raises:
         WriteError: it could not be written; an older folder is untouched.
     """
-    try:
-        with written_folder(folder) as temporary:
-            write_pipeline(pipeline, temporary, card, variants)
-    except SafetensorError as error:  # its own class for a full disk
-        raise WriteError(f"the pipeline could not be written to {folder}: {first_line(error)}.") from error
+    with written_folder(folder) as temporary:
+        write_pipeline(pipeline, temporary, card, variants)
 
 
 def write_pipeline(pipeline, folder, card=None, variants=("fp16",)):

@@ -24,7 +24,6 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.state import AcceleratorState
 from accelerate.utils import set_seed
 from diffusers.training_utils import EMAModel
-from safetensors import SafetensorError
 
 from maskhub.errors import CheckpointError, DivergenceError, WriteError, first_line
 from maskhub.files import settle_folder, sweep, write_file, written_folder
@@ -307,10 +306,7 @@ class Trainer:
         networks = {name: self.averaged(name) for name in self.task.averaged}
         record = {"method": self.task.name, "step": self.step}
         with _same_random_numbers(), written_folder(self.output / self.task.result) as folder:
-            try:
-                self.task.write(networks, folder, training_card(self).render())
-            except SafetensorError as error:  # its own class for a full disk
-                raise WriteError(f"the result could not be written: {first_line(error)}.") from error
+            self.task.write(networks, folder, training_card(self).render())
             write_file(folder / RECORD, json.dumps(record) + "\n")
 
     def _result_step(self):

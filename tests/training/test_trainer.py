@@ -9,11 +9,16 @@ import torch
 from safetensors.torch import load_file
 
 from maskhub.cards import ModelCard
+from maskhub.data.unpaired import UnpairedPhotos
 from maskhub.errors import CheckpointError, DivergenceError
 from maskhub.hold import hold
+from maskhub.models.dense import DenseGenerator
 from maskhub.training.checkpoint import latest_checkpoint
+from maskhub.training.options import TrainingOptions
 from maskhub.training.registry import TASKS
 from maskhub.training.status import read_metrics, read_status
+from maskhub.training.task import Task, Update
+from maskhub.training.trainer import Trainer
 
 from .conftest import ADVERSARIAL, SMALL, command_line, task_of
 
@@ -306,3 +311,51 @@ def test_two_processes_agree(name, small, finish_two, tmp_path):
     last = tmp_path / "two" / "checkpoints" / "step-00000004"
     assert len([*last.glob("process-?.safetensors")]) == 2  # one run of two, not two of one
     assert read_status(tmp_path / "two")["state"] == "finished"
+
+
+class Colour(Task):
+    """A method as a user would add it: one colour learns to be the mean of the photos."""
+
+    name, averaged = "colour", ("colour",)
+
+    class Options(TrainingOptions):
+        unmasked: str = ""
+
+        def needs(self):
+            return ("unmasked",)
+
+    def __init__(self, options, rank=0):
+        super().__init__(options, {"colour": DenseGenerator(resolution=32, latent=2, hidden=(4,))}, rank)
+
+    def optimizers(self):
+        return {"colour": self.adam("colour")}
+
+    def dataset(self, seed, load_scale=1.0, **walk):
+        return UnpairedPhotos(self.sources, self.options.resolution, seed, **walk)
+
+    def step(self, batch, turn):
+        made = self.nets["colour"](torch.ones(len(batch["unmasked"]), 2))
+        loss = (made - batch["unmasked"]).square().mean()
+        yield Update("colour", loss, {"distance": loss})
+
+    def write(self, networks, folder, card):
+        networks["colour"].save_pretrained(folder)
+
+    def card(self):
+        return ModelCard("Colour", {})
+
+
+def test_a_new_method_is_one_class(drawn, tmp_path):
+    options = {"unmasked": str(drawn / "unmasked"), "resolution": 32, "batch_size": 4, "workers": 0}
+    options |= {"mixed_precision": "no", "log_every": 10, "learning_rate": 0.01}
+
+    def run(output, **changes):
+        trainer = Trainer(Colour, Colour.Options(output=str(tmp_path / output), **options | changes))
+        folder = trainer.run()
+        trainer.close()
+        return folder
+
+    whole = run("whole", max_steps=40, checkpoint_every=20)
+    assert [line["step"] for line in read_metrics(tmp_path / "whole")] == [10, 20, 30, 40]
+    again = run("again", max_steps=40, resume=str(tmp_path / "whole" / "checkpoints" / "step-00000020"))
+    assert same_weights(whole, again)
