@@ -9,7 +9,6 @@ Every pixel outside the returned region is the input's own, bit for bit.
 """
 
 import warnings
-from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -17,11 +16,9 @@ from typing import Literal
 import numpy as np
 import torch
 from diffusers import DiffusionPipeline
-from diffusers.utils import BaseOutput
-from PIL import Image
 
 from maskhub.direction import Direction
-from maskhub.errors import ConfigError, NoFaceError
+from maskhub.errors import ConfigError
 from maskhub.hub_errors import SafeSaving
 from maskhub.masks.styles import STYLES
 from maskhub.models.configured import Configuration, Whole
@@ -36,7 +33,7 @@ from maskhub.pipelines.fetch import (
     model_name,
     with_variant,
 )
-from maskhub.pipelines.record import PhotoRecord
+from maskhub.pipelines.photo_batch import FaceMaskOutput, PhotoBatch
 from maskhub.pipelines.translator import RuleMasker, Translator, Way, asked_direction
 from maskhub.provenance import Provenance
 from maskhub.tensors import to_pixels, to_tensor
@@ -51,50 +48,6 @@ class Settings(Configuration):
 
     resolution: Whole(16, 2048) = 256
     wear: Literal["random", *STYLES] | None = None
-
-
-@dataclass
-class FaceMaskOutput(BaseOutput):
-    """What became of each photo; all are lists with one entry a photo.
-
-    Attributes:
-        images: ``PIL.Image``, of the photo's size; RGBA where the photo was.
-        regions: float32 H×W in [0, 1]: the share of each pixel that was replaced; 0 is bit-identical.
-        faces: a :class:`~maskhub.pipelines.record.FaceRecord` for each face that was found, largest first; its
-            ``outcome`` says whether it was translated, and if not, why.
-        cycle_errors: for each translated face, mean |there and back - crop| in 8-bit units; ``None`` unless made by
-            ``cycle``.
-        there: the photos half-way, as ``images``; ``None`` unless made by ``cycle``.
-    """
-
-    images: list
-    regions: list
-    faces: list
-    cycle_errors: list | None = None
-    there: list | None = None
-
-    @property
-    def boxes(self):
-        """Of each translated face: left, top, width, height in pixels of the (upright) photo."""
-        return self._each(lambda face: face.face.box)
-
-    @property
-    def crops(self):
-        """Of each translated face: the aligned crop, ``PIL.Image``."""
-        return self._each(lambda face: Image.fromarray(face.crop))
-
-    @property
-    def translated(self):
-        """Of each translated face: what the generator made of the crop, ``PIL.Image``."""
-        return self._each(lambda face: Image.fromarray(face.made))
-
-    @property
-    def matrices(self):
-        """Of each translated face: the float64 2×3 similarity from the photo's pixels to the crop's."""
-        return self._each(lambda face: face.matrix)
-
-    def _each(self, what):
-        return [[what(face) for face in faces if face.changed] for faces in self.faces]
 
 
 class FaceMaskPipeline(SafeSaving, DiffusionPipeline):
@@ -270,15 +223,14 @@ class FaceMaskPipeline(SafeSaving, DiffusionPipeline):
                 where masks are put on by rule first, without one that is clear enough.
         """
         translator = self.translator(direction, force)
-        records, single = self._read(photos, on_no_face, seed)
-        self._translate(translator, records, batch_size, on_no_face)
-        output = _output(records, self.provenance(direction) if provenance else None)
+        batch = PhotoBatch.read(photos, self.config.resolution, seed, on_no_face)
+        translator(batch.faces, batch_size)
+        output = batch.finish(self.provenance(direction) if provenance else None)
         if details:
             return output
-        for record in records:
-            if record.needs_nothing:
-                warnings.warn(f"{record.why_unchanged()}; force=True translates it anyway.", stacklevel=3)
-        return output.images[0] if single else output.images
+        for why in batch.unchanged():
+            warnings.warn(f"{why}; force=True translates it anyway.", stacklevel=3)
+        return output.images[0] if batch.single else output.images
 
     def cycle(
         self,
@@ -302,21 +254,15 @@ class FaceMaskPipeline(SafeSaving, DiffusionPipeline):
         """
         start = Direction(start)
         translator, back = self.translator(start, force), self._way(start.inverse)
-        records, single = self._read(photos, on_no_face, seed)
-        self._translate(translator, records, batch_size, on_no_face)
-        for record in records:
-            if on_no_face == "raise" and not record.changed:
-                raise NoFaceError(f"{record.why_unchanged()}.")
-        there = _output(records, self.provenance(start) if provenance else None)
-        returned = [replace(record, faces=[face.onward() for face in record.changed]) for record in records]
-        back.run([face for record in returned for face in record.faces], batch_size)
-        output = _output(returned, self.provenance("cycle") if provenance else None)
+        batch = PhotoBatch.read(photos, self.config.resolution, seed, on_no_face)
+        translator(batch.faces, batch_size)
+        there = batch.finish(self.provenance(start) if provenance else None)
+        returning = batch.onward()
+        back.run(returning.faces, batch_size)
+        output = returning.finish(self.provenance("cycle") if provenance else None)
         output.there = there.images
-        output.cycle_errors = [
-            [float(np.abs(face.made.astype(np.int16) - face.crop).mean()) for face in record.faces]
-            for record in returned
-        ]
-        return output if details else output.images[0] if single else output.images
+        output.cycle_errors = output.each(lambda face: float(np.abs(face.made.astype(np.int16) - face.crop).mean()))
+        return output if details else output.images[0] if batch.single else output.images
 
     def translate_crops(self, crops, direction="mask", *, batch_size=8, seed=0):
         """Run aligned crops, uint8 R×R×3 each, through one network and nothing else; as many come back.
@@ -337,25 +283,6 @@ class FaceMaskPipeline(SafeSaving, DiffusionPipeline):
         self._network(direction)
         style = self.config.wear if direction is Direction.MASK else None
         return Way(RuleMasker(style) if style else None, partial(self._run, direction))
-
-    def _read(self, photos, on_no_face, seed):
-        """The :class:`PhotoRecord` of each photo, and whether there was one alone instead of a list."""
-        if on_no_face not in ("raise", "keep"):
-            raise ConfigError(f"on_no_face is {on_no_face!r}; it must be 'raise' or 'keep'.")
-        single, records = not isinstance(photos, (list, tuple)), []
-        photos = [photos] if single else photos
-        for number, (photo, own_seed) in enumerate(zip(photos, _seeds(seed, len(photos)), strict=True)):
-            name = f"photo {number}" if len(photos) > 1 else "the photo"
-            records.append(PhotoRecord.read(photo, self.config.resolution, seed=own_seed, owner=number, name=name))
-            if on_no_face == "raise":
-                records[-1].require_faces()
-        return records, single
-
-    def _translate(self, translator, records, batch_size, on_no_face):
-        translator([face for record in records for face in record.faces], batch_size)
-        for record in records:
-            if on_no_face == "raise":
-                record.require_faces()
 
     @torch.inference_mode()
     def _run(self, direction, crops, owners, batch_size):
@@ -378,18 +305,3 @@ def _check_channels(name, network):
     channels = [network.config.get(key, 3) for key in ("in_channels", "out_channels")] if network is not None else []
     if any(count != 3 for count in channels):
         raise ConfigError(f"the {name} maps {channels[0]} channels to {channels[1]}: it must map three to three.")
-
-
-def _seeds(seed, count):
-    """One seed a photo; the first one's is ``seed`` itself, so that a list of one is what the photo is alone."""
-    if not isinstance(seed, (list, tuple)):
-        drawn = [np.random.SeedSequence([seed, number]).generate_state(1)[0] for number in range(1, count)]
-        return [seed, *map(int, drawn)][:count]
-    if len(seed) != count:
-        raise ConfigError(f"there are {len(seed)} seeds for {count} photos: give one a photo, or one for all.")
-    return seed
-
-
-def _output(records, tag):
-    images, regions = zip(*(record.finish(tag) for record in records), strict=True) if records else ((), ())
-    return FaceMaskOutput(list(images), list(regions), [record.faces for record in records])

@@ -1,0 +1,135 @@
+"""The photos of one call of a pipeline: read together, translated together, finished one by one."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from diffusers.utils import BaseOutput
+from PIL import Image
+
+from maskhub.errors import ConfigError, NoFaceError
+from maskhub.pipelines.record import PhotoRecord
+
+__all__ = ["FaceMaskOutput", "PhotoBatch"]
+
+
+@dataclass
+class FaceMaskOutput(BaseOutput):
+    """What became of each photo; all are lists with one entry a photo.
+
+    Attributes:
+        images: ``PIL.Image``, of the photo's size; RGBA where the photo was.
+        regions: float32 H×W in [0, 1]: the share of each pixel that was replaced; 0 is bit-identical.
+        faces: a :class:`~maskhub.pipelines.record.FaceRecord` for each face that was found, largest first; its
+            ``outcome`` says whether it was translated, and if not, why.
+        cycle_errors: for each translated face, mean |there and back - crop| in 8-bit units; ``None`` unless made by
+            ``cycle``.
+        there: the photos half-way, as ``images``; ``None`` unless made by ``cycle``.
+    """
+
+    images: list
+    regions: list
+    faces: list
+    cycle_errors: list | None = None
+    there: list | None = None
+
+    @property
+    def boxes(self):
+        """Of each translated face: left, top, width, height in pixels of the (upright) photo."""
+        return self.each(lambda face: face.face.box)
+
+    @property
+    def crops(self):
+        """Of each translated face: the aligned crop, ``PIL.Image``."""
+        return self.each(lambda face: Image.fromarray(face.crop))
+
+    @property
+    def translated(self):
+        """Of each translated face: what the generator made of the crop, ``PIL.Image``."""
+        return self.each(lambda face: Image.fromarray(face.made))
+
+    @property
+    def matrices(self):
+        """Of each translated face: the float64 2×3 similarity from the photo's pixels to the crop's."""
+        return self.each(lambda face: face.matrix)
+
+    def each(self, what):
+        """``what(face)`` of each translated face."""
+        return [[what(face) for face in faces if face.changed] for faces in self.faces]
+
+
+@dataclass
+class PhotoBatch:
+    """The photos of one call.
+
+    Attributes:
+        records: a :class:`~maskhub.pipelines.record.PhotoRecord` each.
+        single: whether a photo came alone, not in a list.
+        strict: whether a photo without a face, or of which none can be translated, is an error.
+    """
+
+    records: list
+    single: bool
+    strict: bool
+
+    @classmethod
+    def read(cls, photos, side, seed, on_no_face):
+        """Open the photos and find their faces; arguments as of a pipeline, ``side`` of the aligned crops.
+
+        Raises:
+            PhotoError: a photo that can't be read. NoFaceError: one without a face. ConfigError: an option.
+        """
+        if on_no_face not in ("raise", "keep"):
+            raise ConfigError(f"on_no_face is {on_no_face!r}; it must be 'raise' or 'keep'.")
+        single = not isinstance(photos, (list, tuple))
+        photos = [photos] if single else photos
+        batch = cls([], single, on_no_face == "raise")
+        for number, (photo, own_seed) in enumerate(zip(photos, _seeds(seed, len(photos)), strict=True)):
+            name = f"photo {number}" if len(photos) > 1 else "the photo"
+            batch.records.append(PhotoRecord.read(photo, side, seed=own_seed, owner=number, name=name))
+            if batch.strict:
+                batch.records[-1].require_faces()
+        return batch
+
+    @property
+    def faces(self):
+        """The faces of all photos."""
+        return [face for record in self.records for face in record.faces]
+
+    def finish(self, tag):
+        """The :class:`FaceMaskOutput` of translated faces; ``tag`` as in :meth:`PhotoRecord.finish`.
+
+        Raises:
+            NoFaceError: a photo without a face that is clear enough.
+        """
+        if self.strict:
+            for record in self.records:
+                record.require_faces()
+        finished = [record.finish(tag) for record in self.records]
+        faces = [record.faces for record in self.records]
+        return FaceMaskOutput([image for image, _ in finished], [region for _, region in finished], faces)
+
+    def unchanged(self):
+        """A clause for each photo that stayed as it was because its faces need nothing."""
+        return [record.why_unchanged() for record in self.records if record.needs_nothing]
+
+    def onward(self):
+        """The batch that goes back: what was made of each face is what is given next.
+
+        Raises:
+            NoFaceError: a photo of which no face was translated.
+        """
+        for record in self.records:
+            if self.strict and not record.changed:
+                raise NoFaceError(f"{record.why_unchanged()}.")
+        records = [replace(record, faces=[face.onward() for face in record.changed]) for record in self.records]
+        return PhotoBatch(records, self.single, strict=False)
+
+
+def _seeds(seed, count):
+    """One seed a photo; the first one's is ``seed`` itself, so that a list of one is what the photo is alone."""
+    if not isinstance(seed, (list, tuple)):
+        drawn = [np.random.SeedSequence([seed, number]).generate_state(1)[0] for number in range(1, count)]
+        return [seed, *map(int, drawn)][:count]
+    if len(seed) != count:
+        raise ConfigError(f"there are {len(seed)} seeds for {count} photos: give one a photo, or one for all.")
+    return seed
