@@ -84,13 +84,18 @@ class UprightFrames:
 
     def __init__(self):
         self._reformatter = VideoReformatter()
+        self._orientations = {}
 
     def __call__(self, frame):
         options = {}
         if _beyond_bt709(frame):
             options = {"dst_color_trc": ColorTrc.BT709, "dst_color_primaries": ColorPrimaries.BT709}
         rgb = self._reformatter.reformat(frame, format="rgb24", interpolation=EXACT, **options)
-        return _applied(_orientation(frame), rgb.to_ndarray())
+        if (
+            frame.rotation not in self._orientations
+        ):  # a frame whose matrix is read lives until the garbage collector runs
+            self._orientations[frame.rotation] = _orientation(frame)
+        return _applied(self._orientations[frame.rotation], rgb.to_ndarray())
 
 
 def moving_pictures(container, source):
