@@ -1,0 +1,55 @@
+/** What a network changed of a crop, and whether the crop was too small; as `maskhub.pipelines.changed`. */
+
+import { BEYOND, edgeWindow, EYE_HEIGHT } from "./faces/align";
+import { apply, clamp, type Field, field, inverse, type Matrix, type Picture, rint } from "./vision/image";
+import { gaussian } from "./vision/filter";
+
+const ATTENTIVE = 0.8;
+const WIDER = 1.16;
+const LOWEST = 0.05, CHANGED = 12, REACHED = 0.15;
+const THIRD = Math.fround(1 / 3);
+
+type Size = { width: number; height: number };
+
+/** The soft region of what was changed; exactly 0 at the crop's edges, but for those that are the photo's. */
+export function changedRegion(before: Picture, after: Picture, matrix: Matrix, photo: Size): Field {
+  const side = before.height, change = field(side, side);
+  let count = 0;
+  for (let i = 0, at = 0; i < side * side; i++, at += 3) {
+    const sum = Math.abs(after.data[at] - before.data[at]) + Math.abs(after.data[at + 1] - before.data[at + 1])
+      + Math.abs(after.data[at + 2] - before.data[at + 2]);
+    change.data[i] = sum * THIRD;
+    if (sum) count++;
+  }
+  const attentive = count < ATTENTIVE * side * side;
+  const [low, high, smooth] = attentive ? [0.5, 6, 0.01] : [6, 30, 0.03];
+  const soft = gaussian(change, smooth * side), window = edgeWindow(matrix, side, photo);
+  for (let i = 0; i < soft.data.length; i++) {
+    const ramp = clamp((soft.data[i] - low) / (high - low), 0, 1);
+    soft.data[i] = ramp * ramp * (3 - 2 * ramp) * window.data[i];
+  }
+  return soft;
+}
+
+/** How many times as wide a crop must be that a mask reaches out of; 1 where none does. */
+export function widerFor(before: Picture, after: Picture, matrix: Matrix, photo: Size): number {
+  const side = before.height, rows = Math.max(rint(LOWEST * side), 1);
+  let count = 0;
+  for (let i = (side - rows) * side; i < side * side; i++) {
+    const at = 3 * i;
+    const sum = Math.abs(after.data[at] - before.data[at]) + Math.abs(after.data[at + 1] - before.data[at + 1])
+      + Math.abs(after.data[at + 2] - before.data[at + 2]);
+    if (sum / 3 > CHANGED) count++;
+  }
+  if (count <= REACHED * rows * side) return 1;
+  const back = inverse(matrix);
+  const upper = apply(back, [side / 2, 0]), lower = apply(back, [side / 2, side]);
+  const ends = [photo.width, photo.height];
+  let left = Infinity; // of the photo below the crop, in shares of the crop's side
+  for (const i of [0, 1]) {
+    if (upper[i] === lower[i]) continue;
+    const end = lower[i] > upper[i] ? ends[i] : 0;
+    left = Math.min(left, (end - lower[i]) / (lower[i] - upper[i]));
+  }
+  return left > BEYOND ? Math.min(1 + left / (1 - EYE_HEIGHT), WIDER) : 1;
+}

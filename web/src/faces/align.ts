@@ -1,0 +1,110 @@
+/** Aligned face crops and pasting them back, as `maskhub.faces.align` does it. */
+
+import type { Face } from "./detect";
+import {
+  apply, clamp, type Field, field, inverse, type Matrix, type Picture, pixelScaled, type Point, rint, scaleOf,
+} from "../vision/image";
+import { distance, shrink, shrinkField } from "../vision/filter";
+import { warp, warpCubic, warpField } from "../vision/warp";
+
+export const EYE_HEIGHT = 0.32;
+export const SIDE = 1.4;
+export const BEYOND = 0.01;
+const BORDER = 0.06;
+
+/** The similarity that takes the photo's pixels to those of the aligned crop. */
+export function alignment(face: Face, resolution: number, wider = 1): Matrix {
+  const [[rx, ry], [lx, ly]] = face.points;
+  const angle = Math.atan2(ly - ry, lx - rx);
+  const cos = Math.cos(angle), sin = Math.sin(angle);
+  const [left, top, width, height] = face.box;
+  const middle: Point = [left + width / 2, top + height / 2], eyes: Point = [(rx + lx) / 2, (ry + ly) / 2];
+  // a head that lies on its side has its width along the box's height
+  const faceWidth = Math.abs(sin) > 0.9 ? width * Math.abs(cos) + height * Math.abs(sin) : width;
+  const side = wider * SIDE * faceWidth;
+  const offset = ((middle[0] - eyes[0]) * cos + (middle[1] - eyes[1]) * sin) / 2;
+  const x = eyes[0] + (offset - side / 2) * cos + EYE_HEIGHT * side * sin;
+  const y = eyes[1] + (offset - side / 2) * sin - EYE_HEIGHT * side * cos;
+  const scale = resolution / side;
+  const [a, b, c, d] = [cos * scale, sin * scale, -sin * scale, cos * scale];
+  return [a, b, -(a * x + b * y), c, d, -(c * x + d * y)];
+}
+
+/** Cut the aligned crop out of a photo; beyond its edges the border pixels are repeated. */
+export function crop(image: Picture, matrix: Matrix, resolution: number): Picture {
+  const multiple = clamp(Math.ceil(1 / scaleOf(matrix) - 0.25), 1, 16);
+  const side = resolution * multiple;
+  const out = warp(image, pixelScaled(matrix, multiple), side, side);
+  return multiple > 1 ? shrink(out, resolution, resolution) : out;
+}
+
+export interface Rectangle {
+  left: number;
+  top: number;
+  width: number;
+  height: number;
+}
+
+/** What was pasted: the rectangle of the photo, and how much of each of its pixels was replaced. */
+export interface Pasted extends Rectangle {
+  weight: Float32Array;
+}
+
+/**
+ * Blend a changed crop into a photo, in place, through a soft region. Where the region is 0 its bytes stay.
+ */
+export function paste(photo: Picture, changed: Picture, region: Field, matrix: Matrix): Pasted | null {
+  const grow = 1 / scaleOf(matrix);
+  if (grow < 0.9) {
+    const side = Math.max(2, rint(changed.height * grow));
+    matrix = pixelScaled(matrix, side / changed.height);
+    changed = shrink(changed, side, side);
+    region = shrinkField(region, side, side);
+  }
+  const side = changed.height, back = inverse(matrix);
+  const corners = ([[0, 0], [side, 0], [side, side], [0, side]] as Point[]).map((corner) => apply(back, corner));
+  const xs = corners.map((corner) => corner[0]), ys = corners.map((corner) => corner[1]);
+  const x0 = clamp(Math.floor(Math.min(...xs)) - 1, 0, photo.width), y0 = clamp(Math.floor(Math.min(...ys)) - 1, 0, photo.height);
+  const x1 = clamp(Math.ceil(Math.max(...xs)) + 1, 0, photo.width), y1 = clamp(Math.ceil(Math.max(...ys)) + 1, 0, photo.height);
+  if (x1 <= x0 || y1 <= y0) return null;
+  const local: Matrix = [back[0], back[1], back[2] - x0, back[3], back[4], back[5] - y0];
+  const width = x1 - x0, height = y1 - y0;
+  const made = warpCubic(changed, local, width, height);
+  const weight = warpField(region, local, width, height, "zero").data;
+  for (let y = 0, i = 0; y < height; y++) {
+    let at = ((y0 + y) * photo.width + x0) * photo.channels;
+    for (let x = 0; x < width; x++, i++, at += photo.channels) {
+      const share = (weight[i] = clamp(weight[i], 0, 1));
+      if (share <= 0) continue;
+      for (let k = 0; k < 3; k++) {
+        const part = photo.data[at + k];
+        photo.data[at + k] = clamp(rint(Math.fround(part + Math.fround((made.data[3 * i + k] - part) * share))), 0, 255);
+      }
+    }
+  }
+  return { left: x0, top: y0, width, height, weight };
+}
+
+/** The share of each of a crop's pixels that may show in the photo, so that no edge of the crop is seen in it. */
+export function edgeWindow(matrix: Matrix, side: number, photo: { width: number; height: number }): Field {
+  const out = BEYOND * side, near = -out, far = side - 1 + out, back = inverse(matrix), full = side + 2;
+  const inPhoto = (x: number, y: number): boolean => {
+    const [px, py] = apply(back, [x, y]);
+    return px >= 0 && py >= 0 && px <= photo.width - 1 && py <= photo.height - 1;
+  };
+  const hidden = new Uint8Array(full * full).fill(1); // with the pixels just beyond the crop
+  for (let i = 0; i < full; i++) {
+    if (inPhoto(i - 1, near)) hidden[i] = 0;
+    if (inPhoto(i - 1, far)) hidden[(full - 1) * full + i] = 0;
+    if (inPhoto(near, i - 1)) hidden[i * full] = 0;
+    if (inPhoto(far, i - 1)) hidden[i * full + full - 1] = 0;
+  }
+  const away = distance(hidden, full, full), result = field(side, side);
+  for (let y = 0; y < side; y++) {
+    for (let x = 0; x < side; x++) {
+      const ramp = clamp((away[(y + 1) * full + x + 1] - 1) / (BORDER * side), 0, 1);
+      result.data[y * side + x] = ramp * ramp * (3 - 2 * ramp);
+    }
+  }
+  return result;
+}

@@ -1,0 +1,205 @@
+/**
+ * Face detection with YuNet, as `maskhub.faces.detect` does it: the photo with a margin, and where no face is found for
+ * sure, the photo turned in steps of 45°.
+ */
+
+import { apply, clamp, inverse, type Matrix, type Picture, picture, type Point, rint } from "../vision/image";
+import { shrink } from "../vision/filter";
+import { warp } from "../vision/warp";
+import type { Networks, Outputs } from "../networks";
+
+export interface Face {
+  /** left, top, width, height in the photo's pixels; may reach over its edges */
+  box: [number, number, number, number];
+  /** eye, eye, nose tip, mouth corner, mouth corner; the person's right side first */
+  points: Point[];
+  /** 0 to 1 */
+  score: number;
+}
+
+const MARGIN = 0.15;
+const TURNS = [90, -90, 180, 45, -45, 135, -135];
+const WINDOW = 176;
+export const SURE = 0.9;
+const UNSURE_LEAD = 0.06;
+const STRIDES = [8, 16, 32];
+const OVERLAP = 0.3;
+const TOP = 500;
+
+/** One find of YuNet: left, top, width, height, 5 × (x, y), score. */
+type Row = Float32Array;
+
+export interface DetectorOptions {
+  /** lowest confidence of a face */
+  threshold?: number;
+  /** photos are scaled down to this longer side first */
+  maxSide?: number;
+  /** whether to look for faces that are not upright */
+  turn?: boolean;
+}
+
+/** The faces of a photo, largest first. */
+export async function detect(networks: Networks, photo: Picture, options: DetectorOptions = {}): Promise<Face[]> {
+  const { threshold = 0.7, maxSide = 1024, turn = true } = options;
+  const find = (image: Picture) => findRows(networks, image, threshold);
+  const scale = Math.min(1, maxSide / (Math.max(photo.height, photo.width) * (1 + 2 * MARGIN)));
+  let image = photo;
+  if (scale < 1) {
+    image = shrink(photo, Math.max(1, rint(photo.width * scale)), Math.max(1, rint(photo.height * scale)));
+  }
+  const padX = rint(image.width * MARGIN), padY = rint(image.height * MARGIN);
+  const padded = padReplicate(image, padX, padY);
+  let rows = await find(padded);
+  if (turn && best(rows) < SURE) rows = await findTurned(find, padded, rows);
+  const zoom: Point = [image.width / photo.width, image.height / photo.height];
+  const faces = rows.map((row) => toFace(row, [padX, padY], zoom));
+  return faces.sort((a, b) => b.box[2] * b.box[3] - a.box[2] * a.box[3]);
+}
+
+async function findTurned(find: (image: Picture) => Promise<Row[]>, image: Picture, rows: Row[]): Promise<Row[]> {
+  let turns = TURNS;
+  if (rows.length) {
+    const surest = rows.reduce((a, b) => (b[14] > a[14] ? b : a));
+    const window = windowOf(image, surest);
+    let winner = 0, most = -1, upright = 0;
+    for (const degrees of [0, ...TURNS]) {
+      const score = best(await find(turnedWindow(window, degrees)));
+      if (degrees === 0) upright = score;
+      if (score > most) [winner, most] = [degrees, score];
+    }
+    const lead = most >= SURE ? 0.01 : UNSURE_LEAD;
+    turns = most > Math.max(upright, best(rows)) + lead ? [winner] : [];
+  }
+  let highest = 0;
+  for (const degrees of turns) {
+    const { matrix, turned } = turnedWhole(image, degrees);
+    const found = await find(turned);
+    if (best(found) > highest) {
+      highest = best(found);
+      rows = turnBack(found, matrix, degrees);
+    }
+    if (highest >= SURE + 0.02) break;
+  }
+  return rows;
+}
+
+async function findRows(networks: Networks, image: Picture, threshold: number): Promise<Row[]> {
+  const width = Math.ceil(image.width / 32) * 32, height = Math.ceil(image.height / 32) * 32;
+  const size = width * height, blob = new Float32Array(3 * size);
+  for (let y = 0; y < image.height; y++) {
+    for (let x = 0; x < image.width; x++) {
+      const from = (y * image.width + x) * image.channels, to = y * width + x;
+      blob[to] = image.data[from + 2]; // blue first, as OpenCV
+      blob[to + size] = image.data[from + 1];
+      blob[to + 2 * size] = image.data[from];
+    }
+  }
+  const out = await networks.run("yunet", { input: { data: blob, dims: [1, 3, height, width] } });
+  const rows = STRIDES.flatMap((stride) => rowsOf(out, stride, width, threshold));
+  return rows.length > 1 ? suppressed(rows, threshold) : rows;
+}
+
+function rowsOf(out: Outputs, stride: number, width: number, threshold: number): Row[] {
+  const sure = out[`cls_${stride}`], there = out[`obj_${stride}`];
+  const boxes = out[`bbox_${stride}`], points = out[`kps_${stride}`];
+  const columns = Math.floor(width / stride), rows: Row[] = [];
+  for (let i = 0; i < sure.length; i++) {
+    const score = Math.fround(Math.sqrt(Math.fround(clamp(sure[i], 0, 1) * clamp(there[i], 0, 1))));
+    if (score < Math.fround(threshold)) continue;
+    const x = i % columns, y = Math.floor(i / columns), row = new Float32Array(15);
+    row[2] = Math.exp(boxes[4 * i + 2]) * stride;
+    row[3] = Math.exp(boxes[4 * i + 3]) * stride;
+    row[0] = (x + boxes[4 * i]) * stride - row[2] / 2;
+    row[1] = (y + boxes[4 * i + 1]) * stride - row[3] / 2;
+    for (let k = 0; k < 5; k++) {
+      row[4 + 2 * k] = (points[10 * i + 2 * k] + x) * stride;
+      row[5 + 2 * k] = (points[10 * i + 2 * k + 1] + y) * stride;
+    }
+    row[14] = score;
+    rows.push(row);
+  }
+  return rows;
+}
+
+/** Non-maximum suppression on whole-number boxes, as `cv2.dnn.NMSBoxes`; surest first. */
+function suppressed(rows: Row[], threshold: number): Row[] {
+  const sorted = rows.filter((row) => row[14] > Math.fround(threshold)).sort((a, b) => b[14] - a[14]).slice(0, TOP);
+  const kept: Row[] = [];
+  for (const row of sorted) if (kept.every((other) => overlap(row, other) <= OVERLAP)) kept.push(row);
+  return kept;
+}
+
+function overlap(one: Row, other: Row): number {
+  const [ax, ay, aw, ah] = [0, 1, 2, 3].map((i) => Math.trunc(one[i]));
+  const [bx, by, bw, bh] = [0, 1, 2, 3].map((i) => Math.trunc(other[i]));
+  const across = Math.max(0, Math.min(ax + aw, bx + bw) - Math.max(ax, bx));
+  const down = Math.max(0, Math.min(ay + ah, by + bh) - Math.max(ay, by));
+  const both = aw * ah + bw * bh;
+  return both > 0 ? (across * down) / (both - across * down) : 1;
+}
+
+function toFace(row: Row, pad: Point, scale: Point): Face {
+  const at = (i: number): Point => [Math.fround((row[i] - pad[0]) / scale[0]), Math.fround((row[i + 1] - pad[1]) / scale[1])];
+  const [left, top] = at(0);
+  return {
+    box: [left, top, Math.fround(row[2] / scale[0]), Math.fround(row[3] / scale[1])],
+    points: [4, 6, 8, 10, 12].map(at),
+    score: row[14],
+  };
+}
+
+function best(rows: Row[]): number {
+  return rows.reduce((most, row) => Math.max(most, row[14]), 0);
+}
+
+function padReplicate(image: Picture, padX: number, padY: number): Picture {
+  const out = picture(image.width + 2 * padX, image.height + 2 * padY);
+  for (let y = 0, at = 0; y < out.height; y++) {
+    const row = clamp(y - padY, 0, image.height - 1) * image.width;
+    for (let x = 0; x < out.width; x++, at += 3) {
+      const from = (row + clamp(x - padX, 0, image.width - 1)) * image.channels;
+      for (let k = 0; k < 3; k++) out.data[at + k] = image.data[from + k];
+    }
+  }
+  return out;
+}
+
+/** The surroundings of a found face, WINDOW pixels a side. */
+function windowOf(image: Picture, row: Row): Picture {
+  const side = 1.8 * Math.max(row[2], row[3]), scale = WINDOW / side;
+  const left = row[0] + row[2] / 2 - side / 2, top = row[1] + row[3] / 2 - side / 2;
+  return warp(image, [scale, 0, -left * scale, 0, scale, -top * scale], WINDOW, WINDOW);
+}
+
+function turnedWindow(window: Picture, degrees: number): Picture {
+  const cos = Math.cos((degrees * Math.PI) / 180), sin = Math.sin((degrees * Math.PI) / 180), middle = (WINDOW - 1) / 2;
+  const matrix: Matrix = [cos, -sin, (1 - cos) * middle + sin * middle, sin, cos, -sin * middle + (1 - cos) * middle];
+  return warp(window, matrix, WINDOW, WINDOW);
+}
+
+/** The image turned clockwise on a canvas that holds it all, and the matrix that did it. */
+function turnedWhole(image: Picture, degrees: number): { matrix: Matrix; turned: Picture } {
+  const cos = Math.cos((degrees * Math.PI) / 180), sin = Math.sin((degrees * Math.PI) / 180);
+  const { width, height } = image;
+  const newWidth = rint(Math.abs(width * cos) + Math.abs(height * sin));
+  const newHeight = rint(Math.abs(width * sin) + Math.abs(height * cos));
+  const x = (width - 1) / 2, y = (height - 1) / 2, toX = (newWidth - 1) / 2, toY = (newHeight - 1) / 2;
+  const matrix: Matrix = [cos, -sin, toX - (cos * x - sin * y), sin, cos, toY - (sin * x + cos * y)];
+  return { matrix, turned: warp(image, matrix, newWidth, newHeight) };
+}
+
+function turnBack(rows: Row[], matrix: Matrix, degrees: number): Row[] {
+  const back = inverse(matrix);
+  const cos = Math.cos((degrees * Math.PI) / 180), sin = Math.sin((degrees * Math.PI) / 180);
+  return rows.map((row) => {
+    const out = row.slice();
+    const [x, y] = apply(back, [row[0] + row[2] / 2, row[1] + row[3] / 2]);
+    // the face as an ellipse in its box: the turned ellipse's box
+    out[2] = Math.hypot(row[2] * cos, row[3] * sin);
+    out[3] = Math.hypot(row[2] * sin, row[3] * cos);
+    out[0] = x - out[2] / 2;
+    out[1] = y - out[3] / 2;
+    for (let i = 4; i < 14; i += 2) [out[i], out[i + 1]] = apply(back, [row[i], row[i + 1]]);
+    return out;
+  });
+}

@@ -1,0 +1,59 @@
+/** The networks of the pipeline in onnxruntime-web, loaded when first asked for. */
+
+import type * as Ort from "onnxruntime-web";
+
+/** The networks' names: files `models/<name>.onnx`. */
+export type NetworkName = "yunet" | "landmarks" | "mask-detector" | "unmasker" | "masker";
+
+export interface Input {
+  data: Float32Array;
+  dims: number[];
+}
+
+export type Outputs = Record<string, Float32Array>;
+
+/** Where files of the site come from: fetched and cached in a browser, read from a folder in Node. */
+export type ReadFile = (name: string) => Promise<Uint8Array>;
+
+export class Networks {
+  private sessions = new Map<NetworkName, Promise<Ort.InferenceSession>>();
+  private queue: Promise<unknown> = Promise.resolve();
+
+  constructor(private ort: typeof Ort, private read: ReadFile, private providers: string[] = ["wasm"]) {}
+
+  /** Load a network, so that its first run does not wait for it. */
+  load(name: NetworkName): Promise<Ort.InferenceSession> {
+    let session = this.sessions.get(name);
+    if (!session) {
+      session = this.create(name);
+      this.sessions.set(name, session);
+      session.catch(() => this.sessions.delete(name));
+    }
+    return session;
+  }
+
+  /** Run a network; onnxruntime's WASM takes one run at a time, so runs queue up. */
+  async run(name: NetworkName, inputs: Record<string, Input>): Promise<Outputs> {
+    const session = await this.load(name);
+    const feeds: Record<string, Ort.Tensor> = {};
+    for (const [key, { data, dims }] of Object.entries(inputs)) feeds[key] = new this.ort.Tensor("float32", data, dims);
+    const turn = this.queue.then(() => session.run(feeds));
+    this.queue = turn.catch(() => undefined);
+    const made = await turn;
+    const out: Outputs = {};
+    for (const [key, tensor] of Object.entries(made)) out[key] = tensor.data as Float32Array;
+    return out;
+  }
+
+  private async create(name: NetworkName): Promise<Ort.InferenceSession> {
+    const bytes = await this.read(`models/${name}.onnx`);
+    // YuNet takes any size, and is small: WebGPU would compile its kernels anew for each
+    const providers = name === "yunet" ? ["wasm"] : this.providers;
+    return this.ort.InferenceSession.create(bytes, {
+      executionProviders: providers,
+      graphOptimizationLevel: "all",
+      // the 8-bit weights are turned to float32 once, as the session is made, not in each run
+      extra: { session: { disable_quant_qdq: "1" } },
+    });
+  }
+}

@@ -1,0 +1,151 @@
+/**
+ * Masks on and off the faces of whole photos: detection, aligned crop, network, and back into the photo. It mirrors
+ * `maskhub.pipelines.face_mask`; every pixel outside the changed regions is the photo's own, bit for bit.
+ */
+
+import { alignment, crop, paste, type Pasted } from "./faces/align";
+import { changedRegion, widerFor } from "./changed";
+import { detect, type Face } from "./faces/detect";
+import { type Rule, type WearOptions } from "./masks/wear";
+import type { Networks, ReadFile } from "./networks";
+import { Noise } from "./noise";
+import { type Matrix, type Picture, picture, rint } from "./vision/image";
+
+export type Direction = "mask" | "unmask";
+
+/** Of `models/pipeline.json`, as `export.py` writes it. */
+export interface About {
+  version: string;
+  model: string;
+  resolution: number;
+  maskDetectorResolution: number;
+  noise: { deviation: number; sizes: [number, number][] };
+  wear: string | null;
+}
+
+/** One face, and what became of it. */
+export interface Translated {
+  face: Face;
+  /** what was done; null where no mask could be put on, or it was left out */
+  direction: Direction | null;
+  /** 0 to 1: how sure the mask detector is that a mask is worn; null where it was not asked */
+  presence: number | null;
+  /** the aligned crop, what the network made of it, and the map from the photo to them */
+  crop?: Picture;
+  made?: Picture;
+  matrix?: Matrix;
+}
+
+export interface Options {
+  direction: Direction | "automatic";
+  /** of the masks that are drawn and the noise of the fabric */
+  seed?: number;
+  style?: string;
+  colour?: string | null;
+}
+
+export class Pipeline {
+  constructor(readonly networks: Networks, readonly about: About, readonly rule: Rule) {}
+
+  static async load(networks: Networks, read: ReadFile, rule: Rule): Promise<Pipeline> {
+    const about = JSON.parse(new TextDecoder().decode(await read("models/pipeline.json"))) as About;
+    return new Pipeline(networks, about, rule);
+  }
+
+  /** Find the faces of a photo and translate each; the photo is not written to. Largest face first. */
+  async translate(photo: Picture, options: Options): Promise<Translated[]> {
+    const faces = await detect(this.networks, photo);
+    const noises = { mask: new Noise(options.seed ?? 0), unmask: new Noise(options.seed ?? 0) };
+    const out: Translated[] = [];
+    for (const [number, face] of faces.entries()) {
+      let { direction }: { direction: Options["direction"] } = options, presence: number | null = null;
+      if (direction === "automatic") {
+        presence = await this.maskPresence(photo, face);
+        direction = presence >= 0.5 ? "unmask" : "mask";
+      }
+      out.push({ ...(await this.translateFace(photo, face, number, direction, options, noises.mask)), presence });
+    }
+    return out;
+  }
+
+  /** How sure the mask detector is that a face wears a mask, 0 to 1. */
+  async maskPresence(photo: Picture, face: Face): Promise<number> {
+    const side = this.about.maskDetectorResolution;
+    const images = toInput(crop(photo, alignment(face, side), side));
+    const { presence } = await this.networks.run("mask-detector", { images });
+    return 1 / (1 + Math.exp(-presence[0]));
+  }
+
+  /** Run one aligned crop through a network, and nothing else. */
+  async translateCrop(given: Picture, direction: Direction, noise: Noise): Promise<Picture> {
+    const inputs = { images: toInput(given), ...(direction === "mask" ? this.drawNoise(noise) : {}) };
+    const made = await this.networks.run(direction === "mask" ? "masker" : "unmasker", inputs);
+    return fromOutput(made.translated, given.width);
+  }
+
+  private async translateFace(
+    photo: Picture, face: Face, number: number, direction: Direction, options: Options, noise: Noise,
+  ): Promise<Omit<Translated, "presence">> {
+    const side = this.about.resolution;
+    let matrix = alignment(face, side), before = crop(photo, matrix, side);
+    if (direction === "mask") {
+      const how: WearOptions = { style: options.style ?? "random", colour: options.colour ?? null, seed: (options.seed ?? 0) + number };
+      const worn = await this.rule.wear(this.networks, photo, face, how);
+      if (!worn) return { face, direction: null };
+      let given = crop(worn, matrix, side);
+      const wider = widerFor(before, given, matrix, photo);
+      if (wider > 1) {
+        matrix = alignment(face, side, wider);
+        [before, given] = [crop(photo, matrix, side), crop(worn, matrix, side)];
+      }
+      return { face, direction, crop: before, made: await this.translateCrop(given, direction, noise), matrix };
+    }
+    let made = await this.translateCrop(before, direction, noise);
+    const wider = widerFor(before, made, matrix, photo);
+    if (wider > 1) {
+      matrix = alignment(face, side, wider);
+      before = crop(photo, matrix, side);
+      made = await this.translateCrop(before, direction, noise);
+    }
+    return { face, direction, crop: before, made, matrix };
+  }
+
+  private drawNoise(noise: Noise): Record<string, { data: Float32Array; dims: number[] }> {
+    const { deviation, sizes } = this.about.noise;
+    return Object.fromEntries(sizes.map(([height, width], level) => {
+      const data = noise.normal(height * width).map((value) => value * deviation);
+      return [`noise_${level}`, { data, dims: [1, 1, height, width] }];
+    }));
+  }
+}
+
+/** Paste translated faces into a copy of the photo, the largest last so that it lies over its neighbours. */
+export function compose(photo: Picture, faces: Translated[]): { image: Picture; pasted: Pasted[] } {
+  const image: Picture = { ...photo, data: photo.data.slice() };
+  const pasted: Pasted[] = [];
+  for (const { crop: before, made, matrix } of [...faces].reverse()) {
+    if (!before || !made || !matrix) continue;
+    const part = paste(image, made, changedRegion(before, made, matrix, photo), matrix);
+    if (part) pasted.push(part);
+  }
+  return { image, pasted };
+}
+
+function toInput(image: Picture): { data: Float32Array; dims: number[] } {
+  const { width, height, channels } = image, size = width * height, data = new Float32Array(3 * size);
+  for (let i = 0; i < size; i++) {
+    for (let k = 0; k < 3; k++) data[k * size + i] = image.data[i * channels + k] / 127.5 - 1;
+  }
+  return { data, dims: [1, 3, height, width] };
+}
+
+function fromOutput(values: Float32Array, side: number): Picture {
+  const out = picture(side, side), size = side * side;
+  for (let i = 0; i < size; i++) {
+    for (let k = 0; k < 3; k++) {
+      const value = values[k * size + i];
+      out.data[3 * i + k] = rint((Math.min(1, Math.max(-1, value)) + 1) * 127.5);
+    }
+  }
+  return out;
+}
