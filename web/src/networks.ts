@@ -52,6 +52,7 @@ export class Networks {
     return this.ort.InferenceSession.create(bytes, {
       executionProviders: providers,
       graphOptimizationLevel: "all",
+      logSeverityLevel: 3,
       // the 8-bit weights are turned to float32 once, as the session is made, not in each run
       extra: { session: { disable_quant_qdq: "1" } },
     });

@@ -1,8 +1,165 @@
+/** Putting a mask on a face by rule: the fabric lit like the face, as sharp and grainy as the photo; `maskhub.masks.wear`. */
+
+import { paint, type Painted } from "./fabric";
+import { Draper, type Head, headOf, toPhoto, type Unwrapped, unwrap } from "./fit";
+import { type Light, LUMA, readLight, shadeOn, toLinear, toSrgb } from "./light";
+import { drawStraps, skinLike } from "./straps";
+import { type Design, drawDesign } from "./styles";
+import { loadTables, type Tables, TILE } from "./tables";
 import type { Face } from "../faces/detect";
+import { cut, type Landmarks, landmarks, PRESENT } from "../faces/landmarks";
+import type { Rectangle } from "../faces/align";
 import type { Networks, ReadFile } from "../networks";
-import type { Picture } from "../vision/image";
-export interface WearOptions { style: string; colour: string | null; seed: number }
+import { clamp, type Field, field, type Picture, rint } from "../vision/image";
+import { gaussian, sobel } from "../vision/filter";
+import { warpField } from "../vision/warp";
+
+const SURE_FACE = 0.85, NEAR = 0.066;
+const SHADOW = 0.34, MARGIN = 0.07;
+
+export interface WearOptions {
+  /** a style's name, or "random" */
+  style: string;
+  /** one of the style's colours, or null for a random one */
+  colour: string | null;
+  seed: number;
+}
+
 export class Rule {
-  static async load(_read: ReadFile): Promise<Rule> { return new Rule(); }
-  async wear(_n: Networks, _p: Picture, _f: Face, _o: WearOptions): Promise<Picture | null> { return null; }
+  private draper: Draper;
+
+  constructor(readonly tables: Tables) {
+    this.draper = new Draper(tables);
+  }
+
+  static async load(read: ReadFile): Promise<Rule> {
+    return new Rule(await loadTables(read));
+  }
+
+  /** The photo with a mask on a face, or null where its landmarks can't be trusted. */
+  async wear(networks: Networks, photo: Picture, face: Face, options: WearOptions): Promise<Picture | null> {
+    const marks = await landmarks(networks, photo, face);
+    return marks.presence >= PRESENT || agree(marks, face) ? this.putOn(photo, marks, options).image : null;
+  }
+
+  /** The photo with a mask on a face of these landmarks, and how much of each pixel of a rectangle it covers. */
+  putOn(photo: Picture, marks: Landmarks, { style, colour, seed }: WearOptions): { image: Picture; region: Field; room: Rectangle } {
+    const draws = this.tables.draws[seed % this.tables.draws.length], design = drawDesign(this.tables, draws, style, colour);
+    const head = headOf(marks), sheet = this.draper.drape(head, design);
+    const reach = design.side + Math.max(design.waist, 0) + 0.025;
+    const low = Math.min(...design.top) - 0.03, high = Math.max(...design.bottom) + 0.03;
+    const seen = unwrap(sheet, [-reach, reach], [low, high], photo);
+    const image: Picture = { ...photo, data: photo.data.slice() };
+    if (!seen) return { image, region: field(0, 0), room: { left: 0, top: 0, width: 0, height: 0 } };
+    const light = readLight(photo, marks, head, this.tables), painted = paint(design, seen, head.width, this.tables);
+    const room = roomFor(design, head, seen, photo), part = cut(photo, room.left, room.top, room.width, room.height);
+    const bare = skinLike(part, light.skin), straps = drawStraps(design, head, sheet, bare, room.left, room.top, this.tables);
+    const { layer, whole } = layered(design, seen, painted, light, straps, room);
+    const region = blend(image, part, room, layer, whole, bare, head, light, this.tables, draws.slice(14));
+    return { image, region, room };
+  }
+}
+
+/** Whether the detector, sure of its face, saw eyes, nose and mouth where the landmarks have them. */
+function agree({ points }: Landmarks, face: Face): boolean {
+  const at = (i: number): number[] => [points[3 * i], points[3 * i + 1]];
+  const between = (i: number, j: number): number[] => at(i).map((value, k) => (value + at(j)[k]) / 2);
+  const five = [between(33, 133), between(263, 362), at(1), at(61), at(291)];
+  const off = five.reduce((sum, [x, y], i) => sum + Math.hypot(x - face.points[i][0], y - face.points[i][1]) / 5, 0);
+  return face.score >= SURE_FACE && off / Math.max(face.box[2], face.box[3]) <= NEAR;
+}
+
+/** A rectangle with room for straps and shadow. */
+function roomFor(design: Design, head: Head, seen: Unwrapped, photo: Picture): Rectangle {
+  const margin = Math.ceil(MARGIN * head.width) + 3, height = design.style === "cup" ? -0.24 : -0.12;
+  const ears = [[-0.54, height], [0.54, height], [-0.54, 0.2], [0.54, 0.2]].map(([x, y]) => toPhoto(head, x, y, 0.1));
+  const xs = ears.map((ear) => ear[0]), ys = ears.map((ear) => ear[1]);
+  const left = Math.max(Math.min(seen.left - margin, Math.trunc(Math.min(...xs)) - 2), 0);
+  const top = Math.max(Math.min(seen.top - margin, Math.trunc(Math.min(...ys)) - 2), 0);
+  const right = Math.min(Math.max(seen.left + seen.width + margin, Math.trunc(Math.max(...xs)) + 3), photo.width);
+  const bottom = Math.min(Math.max(seen.top + seen.height + margin, Math.trunc(Math.max(...ys)) + 3), photo.height);
+  return { left, top, width: right - left, height: bottom - top };
+}
+
+/** Fabric over straps, in the room: colours 0 to 255 weighted by their cover later, and the cover. */
+function layered(
+  design: Design, seen: Unwrapped, painted: Painted, light: Light, straps: { cover: Float32Array; normal: number[] } | null,
+  room: Rectangle,
+): { layer: Field; whole: Field } {
+  const fabric = lit(painted, seen, light), layer = field(room.width, room.height, 3), whole = field(room.width, room.height);
+  if (straps) {
+    const colour = toned(design.strap.map((value) => toLinear(value * 255)), light, shadeOn(light, straps.normal[0], straps.normal[1], straps.normal[2]));
+    for (let i = 0; i < whole.data.length; i++) layer.data.set(colour, 3 * i);
+    whole.data.set(straps.cover);
+  }
+  for (let y = 0, from = 0; y < seen.height; y++) {
+    let to = (seen.top - room.top + y) * room.width + seen.left - room.left;
+    for (let x = 0; x < seen.width; x++, from++, to++) {
+      const alpha = painted.alpha[from];
+      for (let k = 0; k < 3; k++) {
+        const under = layer.data[3 * to + k], over = fabric[3 * from + k];
+        layer.data[3 * to + k] = straps ? under + (over - under) * alpha : over;
+      }
+      whole.data[to] = Math.max(whole.data[to], alpha);
+    }
+  }
+  return { layer, whole };
+}
+
+/** The fabric's colours in the photo, 0 to 255. */
+function lit(painted: Painted, seen: Unwrapped, light: Light): Float32Array {
+  const { width, height } = seen, out = new Float32Array(3 * width * height);
+  const { dx, dy } = sobel({ data: painted.relief, width, height, channels: 1 }, 1 / 8);
+  for (let i = 0; i < width * height; i++) {
+    const [nx, ny, nz] = seen.normals.data.subarray(3 * i, 3 * i + 3), lean = 1.2 * clamp(-nz, 0, 1);
+    const shade = shadeOn(light, nx - clamp(dx[i], -1, 1) * lean, ny - clamp(dy[i], -1, 1) * lean, nz);
+    out.set(toned(painted.colour.subarray(3 * i, 3 * i + 3), light, shade * painted.dim[i]), 3 * i);
+  }
+  return out;
+}
+
+function toned(colour: ArrayLike<number>, light: Light, shade: number): [number, number, number] {
+  const grey = colour[0] * LUMA[0] + colour[1] * LUMA[1] + colour[2] * LUMA[2];
+  const tone = (k: number): number => {
+    const linear = light.saturation < 1 ? grey + (colour[k] - grey) * light.saturation : colour[k];
+    return toSrgb(linear * shade * light.exposure[k]) * 255;
+  };
+  return [tone(0), tone(1), tone(2)];
+}
+
+/** Put the layer on the photo, in place, under the photo's own blur, with its grain and a contact shadow; the region. */
+function blend(
+  image: Picture, part: Picture, room: Rectangle, layer: Field, whole: Field, bare: Field, head: Head, light: Light,
+  tables: Tables, [grainX, grainY]: number[],
+): Field {
+  const sigma = Math.max(light.blur, 0.5), size = 2 * Math.ceil(2.2 * sigma) + 1, { width, height } = room;
+  for (let i = 0; i < whole.data.length; i++) for (let k = 0; k < 3; k++) layer.data[3 * i + k] *= whole.data[i];
+  layer = gaussian(layer, sigma, size);
+  whole = gaussian(whole, sigma, size);
+  const shadow = shadowOf(whole, head, light), region = field(width, height);
+  for (let y = 0, i = 0; y < height; y++) {
+    let at = ((room.top + y) * image.width + room.left) * image.channels;
+    const grain = ((y + grainY) % TILE) * TILE;
+    for (let x = 0; x < width; x++, i++, at += image.channels) {
+      const shade = shadow.data[i] * bare.data[i], cover = whole.data[i], shown = Math.max(cover, shade);
+      if (shown < 1 / 255) continue;
+      region.data[i] = Math.min(shown, 1);
+      const noise = tables.grain.data[grain + ((x + grainX) % TILE)] * light.grain * cover;
+      for (let k = 0; k < 3; k++) {
+        const mixed = part.data[3 * i + k] * (1 - shade) * (1 - cover) + layer.data[3 * i + k] + noise;
+        image.data[at + k] = clamp(rint(mixed), 0, 255);
+      }
+    }
+  }
+  return region;
+}
+
+/** How much the mask darkens the skin about it: close along its rim, more on the side away from the light. */
+function shadowOf(whole: Field, head: Head, light: Light): Field {
+  const sigma = Math.max(0.6, 0.016 * head.width), size = 2 * Math.ceil(2 * sigma) + 1, reach = 0.01 * head.width;
+  const [x, y] = [-light.shade[1], -light.shade[2]], length = Math.max(Math.hypot(x, y), 0.15);
+  const moved = warpField(whole, [1, 0, (x / length) * reach, 0, 1, (y / length) * reach], whole.width, whole.height, "zero");
+  const out = gaussian(moved, sigma, size);
+  for (let i = 0; i < out.data.length; i++) out.data[i] *= SHADOW * (1 - whole.data[i]);
+  return out;
 }

@@ -1,0 +1,129 @@
+/** The 478 face landmarks of MediaPipe's mesh with the head's pose, as `maskhub.faces.landmarks`. */
+
+import { type Face, SURE } from "./detect";
+import type { Networks } from "../networks";
+import { clamp, type Matrix, type Picture, type Point } from "../vision/image";
+import { shrink } from "../vision/filter";
+import { warp } from "../vision/warp";
+
+export const PRESENT = 0.6;
+const SIDE = 256;
+const BOX_SCALE = 1.25, BOX_CENTRE = 0.55, EXTENT_SCALE = 1.5;
+const PAIRS = [[33, 263], [133, 362], [234, 454], [127, 356], [162, 389], [93, 323], [132, 361], [70, 300], [50, 280], [205, 425]];
+const FOREHEAD = [10, 151, 9, 8], BELOW_NOSE = [2, 164, 94];
+
+export interface Landmarks {
+  /** 478 × (x, y, z) in the photo's pixels */
+  points: Float64Array;
+  /** 0 to 1; below PRESENT the points are not to be trusted */
+  presence: number;
+  /** 3×3, from the head's axes to the photo's, a row after the other */
+  rotation: Float64Array;
+}
+
+type Look = { points: Float64Array; presence: number };
+
+/** Find the landmarks of a detected face. */
+export async function landmarks(networks: Networks, image: Picture, face: Face): Promise<Landmarks> {
+  const [left, top, width, height] = face.box, [right, other] = face.points;
+  const angle = Math.atan2(other[1] - right[1], other[0] - right[0]);
+  const across: Point = [Math.cos(angle), Math.sin(angle)], down: Point = [-across[1], across[0]];
+  const larger = Math.max(width, height), side = BOX_SCALE * larger, shift = (BOX_CENTRE - 0.5) * larger;
+  const centre: Point = [left + width / 2 + shift * down[0], top + height / 2 + shift * down[1]];
+  let found = await look(networks, image, centre, side, across), passes = 1;
+  if (found.presence < PRESENT) {
+    const tries: [number, Point][] = [[1.4, across], [0.8, across]];
+    if (face.score < SURE) tries.push([1.2, down], [1.2, [-across[0], -across[1]]], [1.2, [-down[0], -down[1]]]);
+    for (const [scale, axis] of tries) {
+      const again = await look(networks, image, centre, scale * side, axis);
+      if (again.presence > found.presence) found = again;
+      if (found.presence >= PRESENT) {
+        passes = 2;
+        break;
+      }
+    }
+  }
+  if (passes === 2) {
+    const closer = await look(networks, image, ...framed(found.points));
+    if (closer.presence >= Math.min(found.presence, PRESENT)) found = closer;
+  }
+  return { ...found, rotation: rotationOf(found.points) };
+}
+
+/** The crop of the second pass: its centre, side and axis, of the first pass's landmarks. */
+function framed(points: Float64Array): [Point, number, Point] {
+  const dx = points[3 * 263] - points[3 * 33], dy = points[3 * 263 + 1] - points[3 * 33 + 1];
+  const length = Math.max(Math.hypot(dx, dy), 1e-6);
+  const low = [Infinity, Infinity], high = [-Infinity, -Infinity];
+  for (let i = 0; i < points.length; i += 3) {
+    for (const k of [0, 1]) {
+      low[k] = Math.min(low[k], points[i + k]);
+      high[k] = Math.max(high[k], points[i + k]);
+    }
+  }
+  const side = EXTENT_SCALE * Math.max(high[0] - low[0], high[1] - low[1]);
+  return [[(low[0] + high[0]) / 2, (low[1] + high[1]) / 2], side, [dx / length, dy / length]];
+}
+
+/** Run the network on one turned square crop. */
+async function look(networks: Networks, image: Picture, centre: Point, side: number, across: Point): Promise<Look> {
+  const down: Point = [-across[1], across[0]], scale = SIDE / side, zoom = side / SIDE;
+  const [a, b, c, d] = [across[0] * scale, across[1] * scale, down[0] * scale, down[1] * scale];
+  let matrix: Matrix = [a, b, SIDE / 2 - (a * centre[0] + b * centre[1]), c, d, SIDE / 2 - (c * centre[0] + d * centre[1])];
+  let source = image;
+  if (zoom > 2) [source, matrix] = shrunk(image, matrix, centre, side, zoom);
+  const crop = warp(source, matrix, SIDE, SIDE), size = SIDE * SIDE, data = new Float32Array(3 * size);
+  for (let i = 0; i < size; i++) for (let k = 0; k < 3; k++) data[k * size + i] = crop.data[3 * i + k] / 255;
+  const out = await networks.run("landmarks", { images: { data, dims: [1, 3, SIDE, SIDE] } });
+  const at = out.Identity, points = new Float64Array(at.length);
+  for (let i = 0; i < at.length; i += 3) {
+    const x = at[i] - SIDE / 2, y = at[i + 1] - SIDE / 2;
+    points[i] = Math.fround((across[0] * x + down[0] * y) * zoom + centre[0]);
+    points[i + 1] = Math.fround((across[1] * x + down[1] * y) * zoom + centre[1]);
+    points[i + 2] = Math.fround(at[i + 2] * zoom);
+  }
+  return { points, presence: 1 / (1 + Math.exp(-clamp(out.Identity_1[0], -60, 60))) };
+}
+
+/** The part of the photo about the crop, averaged down by a whole factor, and the matrix that fits it. */
+function shrunk(image: Picture, matrix: Matrix, centre: Point, side: number, zoom: number): [Picture, Matrix] {
+  const factor = Math.floor(zoom), reach = side * 0.75;
+  const x0 = Math.trunc(clamp(centre[0] - reach, 0, image.width - factor)), y0 = Math.trunc(clamp(centre[1] - reach, 0, image.height - factor));
+  const x1 = Math.trunc(clamp(centre[0] + reach, x0 + factor, image.width)), y1 = Math.trunc(clamp(centre[1] + reach, y0 + factor, image.height));
+  const width = Math.floor((x1 - x0) / factor), height = Math.floor((y1 - y0) / factor);
+  const part = cut(image, x0, y0, width * factor, height * factor);
+  const [a, b, c, d, e, f] = matrix, half = (factor - 1) / 2;
+  return [shrink(part, width, height), [
+    a * factor, b * factor, c + a * (x0 + half) + b * (y0 + half), d * factor, e * factor, f + d * (x0 + half) + e * (y0 + half),
+  ]];
+}
+
+/** A part of a picture, its first three channels. */
+export function cut(image: Picture, left: number, top: number, width: number, height: number): Picture {
+  const data = new Uint8Array(width * height * 3);
+  for (let y = 0, to = 0; y < height; y++) {
+    let from = ((top + y) * image.width + left) * image.channels;
+    for (let x = 0; x < width; x++, from += image.channels, to += 3) {
+      for (let k = 0; k < 3; k++) data[to + k] = image.data[from + k];
+    }
+  }
+  return { data, width, height, channels: 3 };
+}
+
+/** The head's axes in the photo, from its mirror symmetry and the line down its forehead and nose. */
+export function rotationOf(points: Float64Array): Float64Array {
+  const x = [0, 0, 0], y = [0, 0, 0];
+  for (let k = 0; k < 3; k++) {
+    for (const [right, left] of PAIRS) x[k] += points[3 * left + k] - points[3 * right + k];
+    for (const i of BELOW_NOSE) y[k] += points[3 * i + k] / BELOW_NOSE.length;
+    for (const i of FOREHEAD) y[k] -= points[3 * i + k] / FOREHEAD.length;
+  }
+  const lengthX = Math.hypot(...x) + 1e-9;
+  for (let k = 0; k < 3; k++) x[k] /= lengthX;
+  const along = x[0] * y[0] + x[1] * y[1] + x[2] * y[2];
+  for (let k = 0; k < 3; k++) y[k] -= along * x[k];
+  const lengthY = Math.hypot(...y) + 1e-9;
+  for (let k = 0; k < 3; k++) y[k] /= lengthY;
+  const z = [x[1] * y[2] - x[2] * y[1], x[2] * y[0] - x[0] * y[2], x[0] * y[1] - x[1] * y[0]];
+  return Float64Array.from([0, 1, 2].flatMap((k) => [x[k], y[k], z[k]]));
+}

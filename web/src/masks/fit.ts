@@ -1,0 +1,405 @@
+/** Where a mask lies: a sheet of fabric draped over the landmarks, and its unwrapping; as `maskhub.masks.fit`. */
+
+import { type Design, bulgeAt } from "./styles";
+import type { Tables } from "./tables";
+import type { Landmarks } from "../faces/landmarks";
+import { clamp, type Field, field, type Point, rint } from "../vision/image";
+import { distance, sobel } from "../vision/filter";
+import { fillPolygon } from "../vision/draw";
+import { median, solve } from "../vision/numbers";
+import { remap } from "../vision/warp";
+
+const AXIS_Z = 0.1, U_DEGREES = 80, TOP_Y = -0.1, GAP = 0.012;
+const JAW = [234, 93, 132, 58, 172, 136, 150, 149, 176, 148, 152];
+const COLUMNS = 23, ROWS = 16, NET_ROWS = 12;
+const U = Array.from({ length: COLUMNS }, (_, i) => -1.1 + 0.1 * i);
+const V = [...Array.from({ length: NET_ROWS }, (_, i) => -0.1 + 0.1 * i), 1.1, 1.2, 1.3, 1.4];
+const FINE = 3, FINE_STEP = 0.1 / FINE;
+const radians = (degrees: number): number => (degrees * Math.PI) / 180;
+
+export interface Head {
+  /** the point between the ears in the photo's pixels */
+  origin: number[];
+  /** from ear to ear in pixels */
+  width: number;
+  rotation: Float64Array;
+  /** 468 × 3, the landmarks on the head's axes, in widths */
+  points: Float64Array;
+}
+
+export function headOf({ points, rotation: r }: Landmarks): Head {
+  const right = points.subarray(3 * 234, 3 * 234 + 3), left = points.subarray(3 * 454, 3 * 454 + 3);
+  const origin = [0, 1, 2].map((k) => (right[k] + left[k]) / 2);
+  const width = Math.max(Math.hypot(left[0] - right[0], left[1] - right[1], left[2] - right[2]), 1e-3);
+  const own = new Float64Array(3 * 468);
+  for (let i = 0; i < own.length; i += 3) {
+    const d = [0, 1, 2].map((k) => points[i + k] - origin[k]);
+    for (let k = 0; k < 3; k++) own[i + k] = (d[0] * r[k] + d[1] * r[3 + k] + d[2] * r[6 + k]) / width;
+  }
+  return { origin, width, rotation: r, points: own };
+}
+
+/** A point on the head's axes in the photo's pixels. */
+export function toPhoto(head: Head, x: number, y: number, z: number): [number, number, number] {
+  const { origin, width: w, rotation: r } = head;
+  return [0, 1, 2].map((k) => w * (r[3 * k] * x + r[3 * k + 1] * y + r[3 * k + 2] * z) + origin[k]) as [number, number, number];
+}
+
+/** The draped fabric on a fine grid of (v, u); three channels each. */
+export interface Sheet {
+  /** in the photo's pixels */
+  xyz: Field;
+  /** outward, of length 1; z is negative towards the camera */
+  normals: Field;
+  /** on the head's axes */
+  headPoints: Field;
+}
+
+/** A grid of the sheet at one (u, v). */
+export function sheetAt(grid: Field, u: number, v: number): Float32Array {
+  return remap(grid, Float32Array.of(gridX(u)), Float32Array.of(gridY(v)), 1, 1, "replicate").data;
+}
+
+/** Lays a design's sheet over heads. */
+export class Draper {
+  private weights: Float64Array[];
+  private use: number[];
+  private rows = fineBasis(ROWS);
+  private columns = fineBasis(COLUMNS);
+
+  constructor(tables: Tables) {
+    [this.weights, this.use] = netWeights(tables.meanFace);
+  }
+
+  drape(head: Head, design: Design): Sheet {
+    const net = this.net(head), out = U.map((u) => [Math.sin(radians(u * U_DEGREES)), -Math.cos(radians(u * U_DEGREES))]);
+    const along = (i: number, j: number) => {
+      const at = 3 * (i * COLUMNS + j);
+      return net[at] * out[j][0] + (net[at + 2] - AXIS_Z) * out[j][1];
+    };
+    const skin = new Float64Array(ROWS * COLUMNS), plain = new Float64Array(ROWS * COLUMNS);
+    for (let i = 0; i < ROWS; i++) {
+      for (let j = 0; j < COLUMNS; j++) {
+        plain[i * COLUMNS + j] = along(i, j);
+        skin[i * COLUMNS + j] = along(i, j) + GAP;
+      }
+    }
+    const reach = skin.slice();
+    const push = () => {
+      for (let n = 0; n < reach.length; n++) {
+        const by = reach[n] - plain[n], [x, z] = out[n % COLUMNS];
+        net[3 * n] += by * x;
+        net[3 * n + 2] += by * z;
+      }
+      plain.set(reach);
+    };
+    for (let step = 0; step < design.tension; step++) {
+      push();
+      // far neighbours first: they carry the tension across in few steps
+      const far = step < Math.floor(design.tension / 2) ? 2 : 1;
+      for (let i = 2; i < 12; i++) {
+        for (let j = 2; j < COLUMNS - 2; j++) {
+          const pulled = mean(net, i, j, far, out[j]);
+          reach[i * COLUMNS + j] = Math.max(skin[i * COLUMNS + j], pulled);
+        }
+      }
+    }
+    for (let i = 0; i < ROWS; i++) for (let j = 0; j < COLUMNS; j++) reach[i * COLUMNS + j] += bulgeAt(design, U[j], V[i]);
+    push();
+    return this.sheet(head, net);
+  }
+
+  /** The control net on the skin, ROWS × COLUMNS × 3. */
+  private net(head: Head): Float64Array {
+    const net = new Float64Array(ROWS * COLUMNS * 3);
+    for (let n = 0; n < NET_ROWS * COLUMNS; n++) {
+      const weights = this.weights[n];
+      for (let i = 0; i < this.use.length; i++) {
+        const from = 3 * this.use[i];
+        for (let k = 0; k < 3; k++) net[3 * n + k] += weights[i] * head.points[from + k];
+      }
+    }
+    // under the chin there are no landmarks: the fabric turns back towards the neck
+    for (let i = NET_ROWS; i < ROWS; i++) {
+      for (let j = 0; j < COLUMNS; j++) {
+        const from = 3 * ((NET_ROWS - 1) * COLUMNS + j), to = 3 * (i * COLUMNS + j), steps = i - NET_ROWS + 1;
+        const step = [-0.03 * Math.sin(radians(U[j] * U_DEGREES)), 0.03, 0.075];
+        for (let k = 0; k < 3; k++) net[to + k] = net[from + k] + steps * step[k];
+      }
+    }
+    return net;
+  }
+
+  private sheet(head: Head, net: Float64Array): Sheet {
+    const height = this.rows.length, width = this.columns.length, headPoints = field(width, height, 3), xyz = field(width, height, 3);
+    const partly = new Float64Array(height * COLUMNS * 3);
+    for (let y = 0; y < height; y++) {
+      for (let i = 0; i < ROWS; i++) {
+        const weight = this.rows[y][i];
+        if (weight) for (let n = 0; n < COLUMNS * 3; n++) partly[y * COLUMNS * 3 + n] += weight * net[i * COLUMNS * 3 + n];
+      }
+    }
+    for (let y = 0; y < height; y++) {
+      for (let x = 0; x < width; x++) {
+        const at = 3 * (y * width + x), point = [0, 0, 0];
+        for (let j = 0; j < COLUMNS; j++) {
+          const weight = this.columns[x][j];
+          if (weight) for (let k = 0; k < 3; k++) point[k] += weight * partly[3 * (y * COLUMNS + j) + k];
+        }
+        headPoints.data.set(point, at);
+        xyz.data.set(toPhoto(head, point[0], point[1], point[2]), at);
+      }
+    }
+    return { xyz, normals: normalsOf(xyz), headPoints };
+  }
+}
+
+/** The mean of four neighbours, seen along the outward direction. */
+function mean(net: Float64Array, i: number, j: number, far: number, [x, z]: number[]): number {
+  let sumX = 0, sumZ = 0;
+  for (const n of [(i - far) * COLUMNS + j, (i + far) * COLUMNS + j, i * COLUMNS + j - far, i * COLUMNS + j + far]) {
+    sumX += net[3 * n];
+    sumZ += net[3 * n + 2];
+  }
+  return sumX * 0.25 * x + (sumZ * 0.25 - AXIS_Z) * z;
+}
+
+/** Cross products of the grid's central differences; 0 on its border, where they are mirrored. */
+function normalsOf(xyz: Field): Field {
+  const { data, width, height } = xyz, out = field(width, height, 3);
+  for (let y = 0; y < height; y++) {
+    for (let x = 0; x < width; x++) {
+      const at = 3 * (y * width + x);
+      const left = x > 0 && x < width - 1 ? at - 3 : at, right = x > 0 && x < width - 1 ? at + 3 : at;
+      const above = y > 0 && y < height - 1 ? at - 3 * width : at, below = y > 0 && y < height - 1 ? at + 3 * width : at;
+      const [ax, ay, az] = [0, 1, 2].map((k) => data[below + k] - data[above + k]);
+      const [bx, by, bz] = [0, 1, 2].map((k) => data[right + k] - data[left + k]);
+      const normal = [ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx];
+      const length = Math.hypot(...normal) + 1e-9;
+      for (let k = 0; k < 3; k++) out.data[at + k] = normal[k] / length;
+    }
+  }
+  return out;
+}
+
+/** The sheet as the photo's pixels see it, within one rectangle. */
+export interface Unwrapped {
+  left: number;
+  top: number;
+  width: number;
+  height: number;
+  u: Float32Array;
+  v: Float32Array;
+  normals: Field;
+  /** 0 to 1, the share of each pixel that the sheet covers */
+  cover: Float32Array;
+}
+
+/** Find for each pixel of the photo the (u, v) of the sheet that it shows; null where none does. */
+export function unwrap(sheet: Sheet, uRange: Point, vRange: Point, photo: { width: number; height: number }): Unwrapped | null {
+  const across = sheet.xyz.width, down = sheet.xyz.height;
+  const rows = [Math.max(Math.trunc(gridY(vRange[0])), 0), Math.min(Math.ceil(gridY(vRange[1])) + 1, down)];
+  const columns = [Math.max(Math.trunc(gridX(uRange[0])), 0), Math.min(Math.ceil(gridX(uRange[1])) + 1, across)];
+  const low = [Infinity, Infinity], high = [-Infinity, -Infinity], facing: number[] = [];
+  for (let i = rows[0]; i < rows[1]; i++) {
+    for (let j = columns[0]; j < columns[1]; j++) {
+      const n = i * across + j;
+      for (const k of [0, 1]) {
+        low[k] = Math.min(low[k], sheet.xyz.data[3 * n + k]);
+        high[k] = Math.max(high[k], sheet.xyz.data[3 * n + k]);
+      }
+      if (sheet.normals.data[3 * n + 2] < 0.02) facing.push(n);
+    }
+  }
+  if (!facing.length) return null;
+  const left = Math.max(Math.floor(low[0]) - 2, 0), top = Math.max(Math.floor(low[1]) - 2, 0);
+  const width = Math.min(Math.ceil(high[0]) + 3, photo.width) - left, height = Math.min(Math.ceil(high[1]) + 3, photo.height) - top;
+  if (width < 2 || height < 2) return null;
+  const local = field(across, down, 2);
+  for (let n = 0; n < across * down; n++) {
+    local.data[2 * n] = sheet.xyz.data[3 * n] - left;
+    local.data[2 * n + 1] = sheet.xyz.data[3 * n + 1] - top;
+  }
+  const coarse = Math.max(width, height) / 44;
+  let grid = startGrid(sheet, local, facing, coarse, Math.ceil(width / coarse), Math.ceil(height / coarse));
+  if (!grid) return null;
+  const slopes = inverseJacobian(local);
+  grid = newton(grid, local, slopes, coarse, 2);
+  grid = enlarged(boxBlurred(grid), coarse, width, height);
+  grid = newton(grid, local, slopes, 1, 1);
+  const [gx, gy] = split(grid);
+  const normals = remap(sheet.normals, gx, gy, width, height, "replicate");
+  return {
+    left, top, width, height, normals, u: gx.map((x) => x * FINE_STEP - 1.1), v: gy.map((y) => y * FINE_STEP - 0.1),
+    cover: coverOf(local, rows, columns, width, height),
+  };
+}
+
+/** Coarse cells of the photo with the place on the grid of the nearest point of the sheet. */
+function startGrid(sheet: Sheet, local: Field, facing: number[], coarse: number, width: number, height: number): Field | null {
+  const found = new Int32Array(width * height).fill(-1);
+  const nearLast = [...facing].sort((a, b) => sheet.xyz.data[3 * b + 2] - sheet.xyz.data[3 * a + 2]);
+  let any = false;
+  for (const n of nearLast) {
+    const x = Math.trunc(local.data[2 * n] / coarse), y = Math.trunc(local.data[2 * n + 1] / coarse);
+    if (x < 0 || y < 0 || x >= width || y >= height) continue;
+    found[y * width + x] = n;
+    any = true;
+  }
+  if (!any) return null;
+  const nearest = new Int32Array(width * height);
+  distance(Uint8Array.from(found, (n) => Number(n < 0)), width, height, nearest);
+  const grid = field(width, height, 2);
+  for (let i = 0; i < nearest.length; i++) {
+    const n = found[nearest[i]];
+    grid.data[2 * i] = n % local.width;
+    grid.data[2 * i + 1] = Math.floor(n / local.width);
+  }
+  return grid;
+}
+
+const gridX = (u: number): number => (u + 1.1) / FINE_STEP;
+const gridY = (v: number): number => (v + 0.1) / FINE_STEP;
+
+function split(grid: Field): [Float32Array, Float32Array] {
+  const size = grid.width * grid.height, x = new Float32Array(size), y = new Float32Array(size);
+  for (let i = 0; i < size; i++) {
+    x[i] = grid.data[2 * i];
+    y[i] = grid.data[2 * i + 1];
+  }
+  return [x, y];
+}
+
+/** Move grid coordinates so that the sheet there lies on the pixels' centres. */
+function newton(grid: Field, local: Field, slopes: Field, spacing: number, steps: number): Field {
+  const { width, height } = grid, offset = spacing / 2 - 0.5, out = field(width, height, 2);
+  out.data.set(grid.data);
+  for (let step = 0; step < steps; step++) {
+    const [gx, gy] = split(out).map((values) => values.map((value) => rint(value * 32) / 32));
+    const at = remap(local, gx, gy, width, height, "replicate").data, by = remap(slopes, gx, gy, width, height, "replicate").data;
+    for (let y = 0, i = 0; y < height; y++) {
+      for (let x = 0; x < width; x++, i++) {
+        const dx = x * spacing + offset - at[2 * i], dy = y * spacing + offset - at[2 * i + 1];
+        const moveX = clamp(by[4 * i] * dx + by[4 * i + 1] * dy, -3, 3), moveY = clamp(by[4 * i + 2] * dx + by[4 * i + 3] * dy, -3, 3);
+        out.data[2 * i] = clamp(gx[i] + moveX, 0, local.width - 1);
+        out.data[2 * i + 1] = clamp(gy[i] + moveY, 0, local.height - 1);
+      }
+    }
+  }
+  return out;
+}
+
+/** Grid steps for a pixel's step, four channels; held small where the sheet is seen edge-on. */
+function inverseJacobian(local: Field): Field {
+  const { width, height } = local, size = width * height;
+  const [xs, ys] = split(local);
+  const x = sobel({ data: xs, width, height, channels: 1 }, 1 / 8), y = sobel({ data: ys, width, height, channels: 1 }, 1 / 8);
+  const determinant = xs.map((_, i) => x.dx[i] * y.dy[i] - x.dy[i] * y.dx[i]);
+  const floor = 0.05 * median(determinant.map(Math.abs)) + 1e-9, out = field(width, height, 4);
+  for (let i = 0; i < size; i++) {
+    const scale = determinant[i] / (determinant[i] ** 2 + floor * floor);
+    out.data.set([y.dy[i] * scale, -x.dy[i] * scale, -y.dx[i] * scale, x.dx[i] * scale], 4 * i);
+  }
+  return out;
+}
+
+/** The mean of each place and its neighbours, the border repeated. */
+function boxBlurred(grid: Field): Field {
+  const { width, height } = grid, out = field(width, height, 2);
+  for (let y = 0; y < height; y++) {
+    for (let x = 0; x < width; x++) {
+      for (let k = 0; k < 2; k++) {
+        let sum = 0;
+        for (let j = -1; j <= 1; j++) {
+          for (let i = -1; i <= 1; i++) sum += grid.data[2 * (clamp(y + j, 0, height - 1) * width + clamp(x + i, 0, width - 1)) + k];
+        }
+        out.data[2 * (y * width + x) + k] = sum / 9;
+      }
+    }
+  }
+  return out;
+}
+
+function enlarged(grid: Field, spacing: number, width: number, height: number): Field {
+  const x = new Float32Array(width * height), y = new Float32Array(width * height), shift = 0.5 / spacing - 0.5;
+  for (let row = 0, i = 0; row < height; row++) {
+    for (let column = 0; column < width; column++, i++) {
+      x[i] = column / spacing + shift;
+      y[i] = row / spacing + shift;
+    }
+  }
+  return remap(grid, x, y, width, height, "replicate");
+}
+
+/** How much of each pixel the sheet's outline covers: its columns drawn as overlapping strips. */
+function coverOf(local: Field, rows: number[], columns: number[], width: number, height: number): Float32Array {
+  const cover = new Float32Array(width * height), last = columns[1] - 1;
+  const column = (j: number): Point[] => {
+    const out: Point[] = [];
+    for (let i = rows[0]; i < rows[1]; i++) {
+      const at = 2 * (i * local.width + j);
+      out.push([rint(local.data[at] * 16) / 16, rint(local.data[at + 1] * 16) / 16]);
+    }
+    return out;
+  };
+  for (let j = columns[0]; j < last; j += 3) {
+    fillPolygon(cover, width, height, [...column(j), ...column(Math.min(j + 4, last)).reverse()], 1);
+  }
+  return cover;
+}
+
+/** The control net as a smoothing thin-plate spline of the landmarks, set up on the mean face; and which it uses. */
+function netWeights(mean: number[]): [Float64Array[], number[]] {
+  const theta = (i: number): number => (Math.atan2(mean[3 * i], AXIS_Z - mean[3 * i + 2]) * 180) / Math.PI;
+  const jaw = JAW.map((i): Point => [-Math.abs(theta(i)), mean[3 * i + 1]]).sort((a, b) => a[0] - b[0]);
+  const sites: Point[] = [], use: number[] = [];
+  for (let i = 0; i < 468; i++) {
+    const u = theta(i) / U_DEGREES, y = mean[3 * i + 1];
+    const v = (y - TOP_Y) / Math.max(interpolated(-Math.abs(theta(i)), jaw) - TOP_Y, 0.15);
+    if (v > -0.5 && v < 1.08 && Math.abs(u) < 1.15) {
+      sites.push([u * 1.2, v]);
+      use.push(i);
+    }
+  }
+  const wanted = V.slice(0, NET_ROWS).flatMap((v) => U.map((u): Point => [u * 1.2, v]));
+  const spline = ([ax, ay]: Point, [bx, by]: Point): number => {
+    const square = (ax - bx) ** 2 + (ay - by) ** 2;
+    return 0.5 * square * Math.log(square + 1e-12);
+  };
+  const n = sites.length;
+  const system = Array.from({ length: n + 3 }, () => new Float64Array(n + 3));
+  sites.forEach((site, i) => {
+    sites.forEach((other, j) => (system[i][j] = spline(site, other) + (i === j ? 2e-3 : 0)));
+    [1, ...site].forEach((value, k) => (system[i][n + k] = system[n + k][i] = value));
+  });
+  // the system is symmetric: solving it for the net's rows gives the weights at once
+  const right = Array.from({ length: n + 3 }, (_, i) => {
+    return Float64Array.from(wanted, (place) => (i < n ? spline(place, sites[i]) : [1, ...place][i - n]));
+  });
+  const solved = solve(system, right);
+  return [wanted.map((_, k) => Float64Array.from(use, (_, i) => solved[i][k])), use];
+}
+
+/** `numpy.interp` through points of rising x. */
+function interpolated(x: number, points: Point[]): number {
+  if (x <= points[0][0]) return points[0][1];
+  const next = points.findIndex((point) => point[0] > x);
+  if (next < 0) return points[points.length - 1][1];
+  const [ax, ay] = points[next - 1], [bx, by] = points[next];
+  return ay + ((x - ax) / (bx - ax)) * (by - ay);
+}
+
+/** Uniform cubic B-splines of `count` nodes, the ends' nodes mirrored, at FINE steps a node. */
+function fineBasis(count: number): Float64Array[] {
+  return Array.from({ length: (count - 1) * FINE + 1 }, (_, row) => {
+    const place = row / FINE, i = Math.min(Math.floor(place), count - 2), f = place - i;
+    const basis = new Float64Array(count + 2);
+    [(1 - f) ** 3, 3 * f ** 3 - 6 * f ** 2 + 4, -3 * f ** 3 + 3 * f ** 2 + 3 * f + 1, f ** 3].forEach((value, k) => (basis[i + k] = value / 6));
+    const full = basis.slice(1, -1);
+    full[0] += 2 * basis[0];
+    full[1] -= basis[0];
+    full[count - 1] += 2 * basis[count + 1];
+    full[count - 2] -= basis[count + 1];
+    return full;
+  });
+}

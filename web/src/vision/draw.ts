@@ -1,0 +1,51 @@
+/** Filled polygons with soft edges. */
+
+import type { Point } from "./image";
+
+/** The soft edge of OpenCV's anti-aliased polygons, measured: its middle and width in pixels beyond the outline. */
+const EDGE = 0.8, SOFT = 1.5;
+const REACH = EDGE + SOFT / 2;
+
+/** Raise `cover` (0 to 1, a row of pixels after the other) to `value` inside a polygon, softly about its outline. */
+export function fillPolygon(cover: Float32Array, width: number, height: number, points: Point[], value: number): void {
+  fillInside(cover, width, height, points, value);
+  for (let i = 0; i < points.length; i++) {
+    softenEdge(cover, width, height, points[i], points[(i + 1) % points.length], value);
+  }
+}
+
+function fillInside(cover: Float32Array, width: number, height: number, points: Point[], value: number): void {
+  const ys = points.map((point) => point[1]);
+  const first = Math.max(0, Math.ceil(Math.min(...ys))), last = Math.min(height - 1, Math.floor(Math.max(...ys)));
+  for (let y = first; y <= last; y++) {
+    const crossings: number[] = [];
+    for (let i = 0; i < points.length; i++) {
+      const [ax, ay] = points[i], [bx, by] = points[(i + 1) % points.length];
+      if (ay <= y !== by <= y) crossings.push(ax + ((y - ay) / (by - ay)) * (bx - ax));
+    }
+    crossings.sort((a, b) => a - b);
+    for (let i = 0; i + 1 < crossings.length; i += 2) {
+      const end = Math.min(width - 1, Math.floor(crossings[i + 1]));
+      for (let x = Math.max(0, Math.ceil(crossings[i])); x <= end; x++) {
+        const at = y * width + x;
+        if (cover[at] < value) cover[at] = value;
+      }
+    }
+  }
+}
+
+function softenEdge(cover: Float32Array, width: number, height: number, a: Point, b: Point, value: number): void {
+  const dx = b[0] - a[0], dy = b[1] - a[1], square = dx * dx + dy * dy;
+  const y0 = Math.max(0, Math.ceil(Math.min(a[1], b[1]) - REACH)), y1 = Math.min(height - 1, Math.floor(Math.max(a[1], b[1]) + REACH));
+  const x0 = Math.max(0, Math.ceil(Math.min(a[0], b[0]) - REACH)), x1 = Math.min(width - 1, Math.floor(Math.max(a[0], b[0]) + REACH));
+  for (let y = y0; y <= y1; y++) {
+    for (let x = x0; x <= x1; x++) {
+      const along = square > 0 ? Math.min(1, Math.max(0, ((x - a[0]) * dx + (y - a[1]) * dy) / square)) : 0;
+      const away = Math.hypot(x - a[0] - along * dx, y - a[1] - along * dy);
+      if (away >= REACH) continue;
+      const t = Math.min(1, Math.max(0, (away - EDGE) / SOFT + 0.5));
+      const at = y * width + x, shown = value * (1 - t * t * (3 - 2 * t));
+      if (cover[at] < shown) cover[at] = shown;
+    }
+  }
+}
