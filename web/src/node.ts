@@ -18,8 +18,6 @@ interface Job extends Options {
   width: number;
   height: number;
   output: string;
-  /** "wear" draws the mask by rule on the largest face, and nothing else */
-  task?: "wear";
 }
 
 async function main([jobsFile, models = path.resolve("models")]: string[]): Promise<void> {
@@ -29,9 +27,9 @@ async function main([jobsFile, models = path.resolve("models")]: string[]): Prom
   const networks = new Networks(ort, read);
   const pipeline = await Pipeline.load(networks, read, await Rule.load(read));
   for (const job of JSON.parse(await readFile(jobsFile, "utf8")) as Job[]) {
-    const photo: Picture = { data: await readFile(job.input), width: job.width, height: job.height, channels: 3 };
+    const photo: Picture = { data: new Uint8Array(await readFile(job.input)), width: job.width, height: job.height, channels: 3 };
     const start = performance.now();
-    const faces = await pipeline.translate(photo, job);
+    const faces = await pipeline.translate(photo, await pipeline.find(photo), job);
     const { image, pasted } = compose(photo, faces);
     const seconds = (performance.now() - start) / 1000;
     await writeFile(job.output, image.data);

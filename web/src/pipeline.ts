@@ -13,6 +13,9 @@ import { type Matrix, type Picture, picture, rint } from "./vision/image";
 
 export type Direction = "mask" | "unmask";
 
+/** The presence from which a face counts as masked. */
+const MASKED = 0.5;
+
 /** Of `models/pipeline.json`, as `export.py` writes it. */
 export interface About {
   version: string;
@@ -52,18 +55,21 @@ export class Pipeline {
     return new Pipeline(networks, about, rule);
   }
 
-  /** Find the faces of a photo and translate each; the photo is not written to. Largest face first. */
-  async translate(photo: Picture, options: Options): Promise<Translated[]> {
-    const faces = await detect(this.networks, photo);
-    const noises = { mask: new Noise(options.seed ?? 0), unmask: new Noise(options.seed ?? 0) };
-    const out: Translated[] = [];
+  /** The faces of a photo, largest first. */
+  find(photo: Picture): Promise<Face[]> {
+    return detect(this.networks, photo);
+  }
+
+  /** Translate faces of a photo, which is not written to. */
+  async translate(photo: Picture, faces: Face[], options: Options): Promise<Translated[]> {
+    const noise = new Noise(options.seed ?? 0), out: Translated[] = [];
     for (const [number, face] of faces.entries()) {
       let { direction }: { direction: Options["direction"] } = options, presence: number | null = null;
       if (direction === "automatic") {
         presence = await this.maskPresence(photo, face);
-        direction = presence >= 0.5 ? "unmask" : "mask";
+        direction = presence >= MASKED ? "unmask" : "mask";
       }
-      out.push({ ...(await this.translateFace(photo, face, number, direction, options, noises.mask)), presence });
+      out.push({ ...(await this.translateFace(photo, face, number, direction, options, noise)), presence });
     }
     return out;
   }

@@ -320,12 +320,18 @@ function boxBlurred(grid: Field): Field {
   return out;
 }
 
+/** The grid at each pixel. OpenCV samples two channels at whole 1/32 of a cell, from whole 1/1024. */
 function enlarged(grid: Field, spacing: number, width: number, height: number): Field {
-  const x = new Float32Array(width * height), y = new Float32Array(width * height), shift = 0.5 / spacing - 0.5;
+  const x = new Float32Array(width * height), y = new Float32Array(width * height);
+  const start = rint((0.5 / spacing - 0.5) * 1024) + 16;
+  const places = (count: number) => Float32Array.from({ length: count }, (_, i) => ((start + rint((i / spacing) * 1024)) >> 5) / 32);
+  const columns = places(width), rows = Float32Array.from({ length: height }, (_, i) => {
+    return (rint((i / spacing + 0.5 / spacing - 0.5) * 1024) + 16 >> 5) / 32;
+  });
   for (let row = 0, i = 0; row < height; row++) {
     for (let column = 0; column < width; column++, i++) {
-      x[i] = column / spacing + shift;
-      y[i] = row / spacing + shift;
+      x[i] = columns[column];
+      y[i] = rows[row];
     }
   }
   return remap(grid, x, y, width, height, "replicate");

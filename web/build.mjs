@@ -1,0 +1,56 @@
+/**
+ * Build the site into dist/: `npm run build`. The pipeline's files come from `python export.py` where they are not
+ * there yet (PYTHON names the interpreter, "python" by default); delete models/ to make them anew.
+ */
+
+import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import { gzipSync } from "node:zlib";
+import * as esbuild from "esbuild";
+
+process.chdir(path.dirname(fileURLToPath(import.meta.url)));
+const ORT = "node_modules/onnxruntime-web/dist";
+const SHARED = { bundle: true, format: "esm", target: "es2022", logLevel: "warning", legalComments: "none" };
+
+if (!existsSync("models/pipeline.json")) execFileSync(process.env.PYTHON ?? "python", ["export.py"], { stdio: "inherit" });
+
+await esbuild.build({ ...SHARED, entryPoints: ["src/node.ts"], platform: "node", external: ["onnxruntime-web"], outfile: "build/node.mjs" });
+if (!process.argv.includes("--node")) await site();
+
+async function site() {
+  rmSync("dist", { recursive: true, force: true });
+  for (const folder of ["dist/models", "dist/ort"]) mkdirSync(folder, { recursive: true });
+  await esbuild.build({ ...SHARED, minify: true, entryPoints: { main: "src/page/main.ts", worker: "src/worker.ts" }, outdir: "dist" });
+  await esbuild.build({ ...SHARED, minify: true, stdin: { contents: 'export * from "onnxruntime-web/webgpu";', resolveDir: "." }, outfile: "dist/ort/ort.webgpu.mjs" });
+  for (const name of ["index.html", "style.css", "icon.svg"]) cpSync(`src/page/${name}`, `dist/${name}`);
+  cpSync("examples", "dist/examples", { recursive: true });
+  cpSync("space.md", "dist/README.md");
+  for (const name of ["ort-wasm-simd-threaded", "ort-wasm-simd-threaded.asyncify"]) {
+    cpSync(`${ORT}/${name}.mjs`, `dist/ort/${name}.mjs`);
+    pack(`${ORT}/${name}.wasm`, `dist/ort/${name}.wasm.gz`);
+  }
+  for (const name of readdirSync("models")) pack(`models/${name}`, `dist/models/${name}.gz`);
+  const shell = ["./", "index.html", "main.js", "style.css", "icon.svg"];
+  const define = { CACHE: JSON.stringify(`maskhub-${fingerprint("dist")}`), SHELL: JSON.stringify(shell) };
+  await esbuild.build({ ...SHARED, minify: true, entryPoints: { sw: "src/sw.ts" }, outdir: "dist", define });
+  const first = files("dist").filter((name) => !/webgpu|asyncify|README/.test(name)).reduce((sum, name) => sum + gzipSync(readFileSync(name)).length, 0);
+  console.log(`dist/ is ready: ${(first / 1e6).toFixed(2)} MB to load at first, compressed`);
+}
+
+function pack(from, to) {
+  writeFileSync(to, gzipSync(readFileSync(from), { level: 9 }));
+}
+
+function files(folder) {
+  return readdirSync(folder, { recursive: true }).map((name) => path.join(folder, name)).filter((name) => statSync(name).isFile()).sort();
+}
+
+/** Of all files: the service worker keeps what it has until one of them changes. */
+function fingerprint(folder) {
+  const hash = createHash("sha256");
+  for (const name of files(folder)) hash.update(name).update(readFileSync(name));
+  return hash.digest("hex").slice(0, 12);
+}

@@ -1,0 +1,30 @@
+/** The worker as the page sees it: one promise a request. */
+
+import type { Requests } from "./protocol";
+
+export class Client {
+  private worker = new Worker(new URL("worker.js", document.baseURI), { type: "module", name: "maskhub" });
+  private waiting = new Map<number, { resolve: (answer: never) => void; reject: (error: Error) => void }>();
+  private next = 0;
+
+  constructor() {
+    this.worker.onmessage = ({ data }) => {
+      const waiting = this.waiting.get(data.id);
+      this.waiting.delete(data.id);
+      if (data.error) waiting?.reject(new Error(data.error));
+      else waiting?.resolve(data.answer as never);
+    };
+    this.worker.onerror = (event) => {
+      for (const { reject } of this.waiting.values()) reject(new Error(event.message || "the worker could not be started."));
+      this.waiting.clear();
+    };
+  }
+
+  ask<K extends keyof Requests>(name: K, given: Requests[K]["given"], transfer: Transferable[] = []): Promise<Requests[K]["answer"]> {
+    return new Promise((resolve, reject) => {
+      const id = this.next++;
+      this.waiting.set(id, { resolve, reject });
+      this.worker.postMessage({ id, name, given }, transfer);
+    });
+  }
+}

@@ -1,0 +1,62 @@
+/** Photos from files, upright and with the very bytes that they hold. */
+
+import { transparent } from "./files";
+import type { Picture } from "./vision/image";
+
+const MAX_PIXELS = 50_000_000, MIN_SIDE = 16;
+
+/** What a visitor is told instead of a result. */
+export class PhotoError extends Error {}
+
+export async function decode(file: Blob, name = "The photo"): Promise<Picture> {
+  if (/\.(heic|heif)$/i.test(name) && !(await opens(file))) {
+    throw new PhotoError("This browser can't open HEIC photos (Safari can). Export it as JPEG or PNG first.");
+  }
+  let bitmap: ImageBitmap;
+  try {
+    // turned by its orientation tag, and no colour changed on the way
+    bitmap = await createImageBitmap(file, { imageOrientation: "from-image", premultiplyAlpha: "none", colorSpaceConversion: "none" });
+  } catch {
+    throw new PhotoError(`${name} is not a picture that this browser can open (JPEG, PNG, WebP, AVIF or GIF).`);
+  }
+  const { width, height } = bitmap;
+  if (width * height > MAX_PIXELS) {
+    throw new PhotoError(`${name} is ${width}×${height}: over ${MAX_PIXELS / 1e6} megapixels. Scale it down first.`);
+  }
+  if (Math.min(width, height) < MIN_SIDE) throw new PhotoError(`${name} is ${width}×${height}: too small to hold a face.`);
+  const photo = pixelsOf(bitmap);
+  if (transparent(photo)) photo.data = straight(bitmap) ?? photo.data;
+  bitmap.close();
+  return photo;
+}
+
+/** The pixels of a bitmap; of transparent ones a canvas loses some bits. */
+export function pixelsOf(bitmap: ImageBitmap): Picture {
+  const { width, height } = bitmap, canvas = new OffscreenCanvas(width, height);
+  const context = canvas.getContext("2d", { willReadFrequently: true }) as OffscreenCanvasRenderingContext2D;
+  context.drawImage(bitmap, 0, 0);
+  return { data: context.getImageData(0, 0, width, height).data, width, height, channels: 4 };
+}
+
+/** The pixels by WebGL, which keeps colours apart from their transparency; null where there is none, or it is too small. */
+function straight(bitmap: ImageBitmap): Uint8Array | null {
+  const { width, height } = bitmap, gl = new OffscreenCanvas(1, 1).getContext("webgl2");
+  if (!gl || Math.max(width, height) > gl.getParameter(gl.MAX_TEXTURE_SIZE)) return null;
+  gl.pixelStorei(gl.UNPACK_COLORSPACE_CONVERSION_WEBGL, gl.NONE);
+  gl.bindTexture(gl.TEXTURE_2D, gl.createTexture());
+  gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, gl.RGBA, gl.UNSIGNED_BYTE, bitmap);
+  gl.bindFramebuffer(gl.FRAMEBUFFER, gl.createFramebuffer());
+  gl.framebufferTexture2D(gl.FRAMEBUFFER, gl.COLOR_ATTACHMENT0, gl.TEXTURE_2D, gl.getParameter(gl.TEXTURE_BINDING_2D), 0);
+  const out = new Uint8Array(4 * width * height);
+  gl.readPixels(0, 0, width, height, gl.RGBA, gl.UNSIGNED_BYTE, out);
+  return gl.getError() === gl.NO_ERROR ? out : null;
+}
+
+async function opens(file: Blob): Promise<boolean> {
+  try {
+    (await createImageBitmap(file)).close();
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,182 @@
+/**
+ * Masks on and off before the camera. A face is searched for in the whole frame now and then, and in between in a small
+ * window about where it was; its place is smoothed, and a face that stands still is averaged against a camera's noise.
+ */
+
+import { changedRegion } from "./changed";
+import { alignment, crop, edgeWindow, paste, type Pasted } from "./faces/align";
+import { detect, type Face } from "./faces/detect";
+import { cut, landmarks, type Landmarks, PRESENT, rotationOf } from "./faces/landmarks";
+import { Noise } from "./noise";
+import type { Direction, Pipeline } from "./pipeline";
+import { apply, clamp, type Field, field, type Matrix, type Picture, type Point, rint, scaleOf } from "./vision/image";
+
+const EVERY = 10, EVERY_EMPTY = 3;
+const SEARCH_SIDE = 480, WINDOW_SIDE = 144, WINDOW_WIDTHS = 2.2, FOLLOWED = 0.5;
+const SAME = 0.3;
+/** Frames from one mask drawn by rule to the next; in between it moves with the face. */
+const LOOK_EVERY = 4;
+/** A mask's region times this, up to 1, is what is pasted: its shadow, of a low region, is in the picture already. */
+const SHADE = 3;
+const CUTOFF = 1, BETA = 14;
+
+interface Track {
+  number: number;
+  face: Face;
+  filter: OneEuro;
+  until: number;
+  worn: { image: Picture; region: Field } | null;
+}
+
+export interface LiveOptions {
+  direction: Direction;
+  style: string;
+  colour: string | null;
+  seed: number;
+}
+
+export class Live {
+  private tracks: Track[] = [];
+  private since = EVERY;
+  private seconds = 0;
+
+  constructor(private pipeline: Pipeline) {}
+
+  reset(): void {
+    this.tracks = [];
+    this.since = EVERY;
+  }
+
+  /** Translate the next frame, in place; returns how many faces there are and what was replaced. */
+  async frame(frame: Picture, seconds: number, options: LiveOptions): Promise<{ faces: Face[]; pasted: Pasted[] }> {
+    const step = clamp(seconds - this.seconds, 1 / 240, 1);
+    this.seconds = seconds;
+    await this.follow(frame, step);
+    const pasted: Pasted[] = [], source: Picture = { ...frame, data: frame.data.slice() };
+    for (const track of [...this.tracks].reverse()) {
+      const part = options.direction === "mask" ? await this.putOn(source, frame, track, options) : await this.takeOff(source, frame, track, options);
+      if (part) pasted.push(part);
+    }
+    return { faces: this.tracks.map((track) => track.face), pasted };
+  }
+
+  private async takeOff(source: Picture, frame: Picture, { face, number }: Track, { direction, seed }: LiveOptions): Promise<Pasted | null> {
+    const side = this.pipeline.about.resolution, matrix = alignment(face, side), before = crop(source, matrix, side);
+    const made = await this.pipeline.translateCrop(before, direction, new Noise(seed + number));
+    return paste(frame, made, changedRegion(before, made, matrix, source), matrix);
+  }
+
+  /** By rule alone: the network hardly changes what the rule drew, and would halve the frame rate. */
+  private async putOn(source: Picture, frame: Picture, track: Track, options: LiveOptions): Promise<Pasted | null> {
+    const side = this.pipeline.about.resolution, matrix = alignment(track.face, side);
+    if (track.until-- <= 0) {
+      track.until = LOOK_EVERY - 1;
+      const marks = await landmarks(this.pipeline.networks, source, track.face);
+      if (marks.presence >= PRESENT) {
+        const how = { style: options.style, colour: options.colour, seed: options.seed + track.number };
+        const { image, region, room } = this.pipeline.rule.putOn(crop(source, matrix, side), moved(marks, matrix), how);
+        track.worn = { image, region: placed(region, room.left, room.top, side) };
+      }
+    }
+    if (!track.worn) return null;
+    const window = edgeWindow(matrix, side, source), region = field(side, side);
+    for (let i = 0; i < region.data.length; i++) region.data[i] = Math.min(SHADE * track.worn.region.data[i], 1) * window.data[i];
+    return paste(frame, track.worn.image, region, matrix);
+  }
+
+  private async follow(frame: Picture, step: number): Promise<void> {
+    this.since++;
+    const followed: Track[] = [];
+    let lost = false;
+    if (this.since < (this.tracks.length ? EVERY : EVERY_EMPTY)) {
+      for (const track of this.tracks) {
+        const face = await this.near(frame, track.face);
+        if (face) followed.push({ ...track, face: track.filter.smooth(face, step) });
+        else lost = true;
+      }
+      if (!lost) {
+        this.tracks = followed;
+        return;
+      }
+    }
+    this.since = 0;
+    const found = await detect(this.pipeline.networks, frame, { maxSide: SEARCH_SIDE, turn: false });
+    const before = [...this.tracks];
+    this.tracks = found.map((face) => {
+      const at = before.findIndex((track) => shared(track.face.box, face.box) >= SAME);
+      if (at >= 0) {
+        const [track] = before.splice(at, 1);
+        return { ...track, face: track.filter.smooth(face, step) };
+      }
+      const filter = new OneEuro();
+      return { number: -1, face: filter.smooth(face, step), filter, until: 0, worn: null };
+    });
+    for (const track of this.tracks) {
+      if (track.number < 0) track.number = [...this.tracks.keys()].find((n) => this.tracks.every((other) => other.number !== n)) ?? 0;
+    }
+  }
+
+  /** The face in a window about where it was, or null. */
+  private async near(frame: Picture, face: Face): Promise<Face | null> {
+    const [left, top, width, height] = face.box, side = WINDOW_WIDTHS * Math.max(width, height);
+    const x = clamp(Math.floor(left + width / 2 - side / 2), 0, frame.width - 16), y = clamp(Math.floor(top + height / 2 - side / 2), 0, frame.height - 16);
+    const part = cut(frame, x, y, Math.min(rint(side), frame.width - x), Math.min(rint(side), frame.height - y));
+    const found = await detect(this.pipeline.networks, part, { maxSide: WINDOW_SIDE, turn: false, threshold: FOLLOWED });
+    const here = found.map((one): Face => ({
+      ...one, box: [one.box[0] + x, one.box[1] + y, one.box[2], one.box[3]], points: one.points.map(([px, py]): Point => [px + x, py + y]),
+    }));
+    const best = here.sort((a, b) => shared(b.box, face.box) - shared(a.box, face.box))[0];
+    return best && shared(best.box, face.box) >= SAME ? best : null;
+  }
+}
+
+/** The 1 € filter (Casiez, Roussel, Vogel, 2012) of a face's points and box as one: steady at rest, quick in motion. */
+class OneEuro {
+  private value: number[] | null = null;
+  private raw: number[] = [];
+  private speed: number[] = [];
+
+  smooth(face: Face, seconds: number): Face {
+    const [left, top, width, height] = face.box;
+    const next = [...face.points.flat(), left, top, left + width, top + height];
+    if (this.value === null) {
+      this.value = next;
+      this.speed = next.map(() => 0);
+    } else {
+      const share = (cutoff: number): number => 1 / (1 + 1 / (2 * Math.PI * cutoff * seconds));
+      this.speed = this.speed.map((speed, i) => speed + share(CUTOFF) * ((next[i] - this.raw[i]) / (seconds * width) - speed));
+      const rms = Math.sqrt(this.speed.reduce((sum, speed) => sum + speed * speed, 0) / (next.length / 2));
+      this.value = this.value.map((value, i) => value + share(CUTOFF + BETA * rms) * (next[i] - value));
+    }
+    this.raw = next;
+    const [x0, y0, x1, y1] = this.value.slice(10), points = [0, 2, 4, 6, 8].map((i): Point => [this.value![i], this.value![i + 1]]);
+    return { ...face, points, box: [x0, y0, x1 - x0, y1 - y0] };
+  }
+}
+
+/** Landmarks in the pixels of an aligned crop. */
+function moved(marks: Landmarks, matrix: Matrix): Landmarks {
+  const points = marks.points.slice(), scale = scaleOf(matrix);
+  for (let i = 0; i < points.length; i += 3) {
+    [points[i], points[i + 1]] = apply(matrix, [points[i], points[i + 1]]);
+    points[i + 2] *= scale;
+  }
+  return { points, presence: marks.presence, rotation: rotationOf(points) };
+}
+
+/** A region's field in its place on a crop. */
+function placed(region: Field, left: number, top: number, side: number): Field {
+  const out = field(side, side);
+  for (let y = 0; y < region.height; y++) {
+    out.data.set(region.data.subarray(y * region.width, (y + 1) * region.width), (top + y) * side + left);
+  }
+  return out;
+}
+
+/** Intersection over union of two boxes. */
+function shared(one: Face["box"], other: Face["box"]): number {
+  const across = Math.min(one[0] + one[2], other[0] + other[2]) - Math.max(one[0], other[0]);
+  const down = Math.min(one[1] + one[3], other[1] + other[3]) - Math.max(one[1], other[1]);
+  const both = Math.max(across, 0) * Math.max(down, 0);
+  return both / Math.max(one[2] * one[3] + other[2] * other[3] - both, 1e-6);
+}

@@ -1,0 +1,179 @@
+/** The page: wiring between what the visitor does and the worker. Nothing is computed here. */
+
+import { Client } from "../client";
+import type { Options } from "../pipeline";
+import { Camera } from "./camera";
+import { Comparison } from "./comparison";
+import { EXAMPLES } from "./examples";
+import { prepareOffline } from "./offline";
+import { byId, listen, say, show } from "./page";
+
+interface State {
+  name: string;
+  seed: number;
+  leave: Set<number>;
+  open: boolean;
+}
+
+const state: State = { name: "photo", seed: 0, leave: new Set(), open: false };
+const comparison = new Comparison((number) => {
+  if (!state.leave.delete(number)) state.leave.add(number);
+  void translate();
+});
+let client: Client, camera: Camera;
+/** Of the newest request: an older answer that comes late is thrown away. */
+let turn = 0;
+
+function options(): Options {
+  const direction = document.querySelector<HTMLInputElement>("input[name=direction]:checked")!.value as Options["direction"];
+  return { direction, style: byId<HTMLSelectElement>("style").value, seed: state.seed };
+}
+
+async function openPhoto(file: Blob, name: string): Promise<void> {
+  const mine = ++turn;
+  say("Looking for faces…");
+  try {
+    const opened = await client.ask("open", { file, name });
+    if (mine !== turn) return opened.preview.close();
+    Object.assign(state, { name: name.replace(/\.[^.]*$/, "") || "photo", seed: 0, leave: new Set(), open: true });
+    comparison.open(opened);
+    show("drop", false);
+    show("result", true);
+    if (!opened.faces.length) return say("", "No face was found. Use a photo in which a face is at least 30 pixels wide.");
+    await translate();
+  } catch (error) {
+    if (mine === turn) say("", (error as Error).message);
+  }
+}
+
+async function translate(): Promise<void> {
+  if (!state.open) return;
+  const mine = ++turn, asked = options();
+  byId("result").setAttribute("aria-busy", "true");
+  saving(false);
+  say("Working…");
+  try {
+    const made = await client.ask("translate", { options: asked, leave: [...state.leave] });
+    if (mine !== turn) return made.preview.close();
+    comparison.result(made, state.leave);
+    say(summary(made.faces.map((face, number) => (state.leave.has(number) ? "left" : face.direction)), made.seconds));
+    saving(true);
+  } catch (error) {
+    if (mine === turn) say("", (error as Error).message);
+  } finally {
+    if (mine === turn) byId("result").setAttribute("aria-busy", "false");
+  }
+}
+
+function summary(faces: (string | null)[], seconds: number): string {
+  const count = (what: string | null) => faces.filter((face) => face === what).length;
+  const parts = [[count("unmask"), "mask taken off"], [count("mask"), "mask put on"], [count("left"), "left as it was"],
+    [count(null), "not seen clearly enough for a mask"]] as [number, string][];
+  const said = parts.filter(([number]) => number).map(([number, what]) => (faces.length > 1 ? `${number} ${what}` : what));
+  return `${faces.length} ${faces.length === 1 ? "face" : "faces"}: ${said.join(", ")}. ${seconds.toFixed(2)} s.`;
+}
+
+function saving(possible: boolean): void {
+  for (const id of ["png", "jpeg"]) byId<HTMLButtonElement>(id).disabled = !possible;
+}
+
+async function save(format: "png" | "jpeg"): Promise<void> {
+  const blob = await client.ask("save", { format });
+  download(blob, `${state.name}-maskhub.${format === "png" ? "png" : "jpg"}`);
+}
+
+function download(blob: Blob, name: string): void {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(blob);
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+}
+
+function closePhoto(): void {
+  turn++;
+  state.open = false;
+  show("drop", true);
+  show("result", false);
+  say("Ready.");
+  byId<HTMLInputElement>("file").value = "";
+  byId("file").focus();
+}
+
+function switchTo(mode: "photo" | "camera"): void {
+  for (const one of ["photo", "camera"] as const) {
+    show(one, one === mode);
+    byId(`mode-${one}`).setAttribute("aria-pressed", String(one === mode));
+  }
+  // the camera shows one thing at a time: what suits each frame would leap to and fro
+  const automatic = document.querySelector<HTMLInputElement>("input[value=automatic]")!;
+  automatic.disabled = mode === "camera";
+  show(automatic.parentElement!, mode === "photo");
+  if (mode === "camera" && automatic.checked) document.querySelector<HTMLInputElement>("input[value=mask]")!.checked = true;
+  if (mode === "photo") camera.stop();
+  say("");
+}
+
+function takeFile(files: FileList | null | undefined): void {
+  const file = [...(files ?? [])].find((one) => one.type.startsWith("image/") || /\.(heic|heif)$/i.test(one.name)) ?? files?.[0];
+  if (!file) return;
+  if (byId("photo").hidden) switchTo("photo");
+  void openPhoto(file, file.name || "pasted");
+}
+
+function addExamples(): void {
+  for (const { file, label } of EXAMPLES) {
+    const item = document.createElement("li"), button = document.createElement("button"), image = document.createElement("img");
+    Object.assign(image, { src: `examples/${file}`, alt: label, height: 112 });
+    button.type = "button";
+    button.append(image);
+    listen(button, "click", async () => openPhoto(await (await fetch(image.src)).blob(), file));
+    item.append(button);
+    byId("examples").append(item);
+  }
+}
+
+function wire(): void {
+  listen("file", "change", () => takeFile(byId<HTMLInputElement>("file").files));
+  for (const type of ["dragover", "dragleave", "drop"]) {
+    document.addEventListener(type, (event) => {
+      event.preventDefault();
+      byId("drop").classList.toggle("over", type === "dragover");
+      if (type === "drop") takeFile((event as DragEvent).dataTransfer?.files);
+    });
+  }
+  document.addEventListener("paste", (event) => takeFile(event.clipboardData?.files));
+  for (const radio of document.querySelectorAll("input[name=direction]")) listen(radio as HTMLElement, "change", translate);
+  listen("style", "change", translate);
+  listen("another", "click", () => {
+    state.seed++;
+    return translate();
+  });
+  listen("png", "click", () => save("png"));
+  listen("jpeg", "click", () => save("jpeg"));
+  listen("clear", "click", closePhoto);
+  listen("mode-photo", "click", () => switchTo("photo"));
+  listen("mode-camera", "click", () => switchTo("camera"));
+  listen("start", "click", () => camera.toggle());
+  listen("snapshot", "click", async () => download(await client.ask("snapshot", { format: "png" }), "camera-maskhub.png"));
+}
+
+async function start(): Promise<void> {
+  if (await prepareOffline()) return; // the page loads again, with what it needs for several threads
+  client = new Client();
+  camera = new Camera(client, () => ({ ...options(), direction: options().direction === "unmask" ? "unmask" : "mask", style: options().style ?? "random", seed: state.seed }));
+  addExamples();
+  wire();
+  say("Loading the networks…");
+  const begun = performance.now(), webgpu = !new URLSearchParams(location.search).has("wasm");
+  const { styles, device, threads, version } = await client.ask("load", { webgpu });
+  for (const style of styles) byId("style").append(new Option(style === "kn95" ? "KN95" : style[0].toUpperCase() + style.slice(1), style));
+  byId("engine").textContent = `maskhub ${version}, ${device === "webgpu" ? "WebGPU" : `${threads} ${threads === 1 ? "thread" : "threads"}`}, loaded in ${((performance.now() - begun) / 1000).toFixed(1)} s.`;
+  if (!state.open) say("Ready.");
+  document.documentElement.dataset.ready = "yes";
+  await client.ask("rest", null);
+  byId("offline").textContent = navigator.serviceWorker?.controller ? "Ready offline:" : "Not kept for offline use by this browser:";
+  document.documentElement.dataset.offline = "yes";
+}
+
+start().catch((error: Error) => say("", `maskhub could not be loaded: ${error.message} Load the page again.`));

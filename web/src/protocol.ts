@@ -1,0 +1,53 @@
+/** What the page and its worker say to each other. */
+
+import type { Direction, Options } from "./pipeline";
+
+export interface FaceReport {
+  /** left, top, width, height in the photo's pixels */
+  box: [number, number, number, number];
+  /** what was done, or null where no mask could be put on */
+  direction: Direction | null;
+  presence: number | null;
+}
+
+export interface Opened {
+  width: number;
+  height: number;
+  /** the photo, at most PREVIEW pixels a side */
+  preview: ImageBitmap;
+  faces: FaceReport["box"][];
+}
+
+export interface Made {
+  preview: ImageBitmap;
+  faces: FaceReport[];
+  seconds: number;
+}
+
+export interface Framed {
+  bitmap: ImageBitmap;
+  faces: number;
+  milliseconds: number;
+}
+
+export interface CameraOptions {
+  direction: Direction;
+  style: string;
+  seed: number;
+}
+
+/** Name of a request → what it is given and what it answers. */
+export interface Requests {
+  load: { given: { webgpu: boolean }; answer: { version: string; model: string; styles: string[]; device: string; threads: number } };
+  open: { given: { file: Blob; name: string }; answer: Opened };
+  translate: { given: { options: Options; leave: number[] }; answer: Made };
+  save: { given: { format: "png" | "jpeg" }; answer: Blob };
+  frame: { given: { bitmap: ImageBitmap; seconds: number; options: CameraOptions }; answer: Framed };
+  snapshot: { given: { format: "png" | "jpeg" }; answer: Blob };
+  stopCamera: { given: null; answer: null };
+  /** load what was not needed yet, so that everything works offline */
+  rest: { given: null; answer: null };
+}
+
+export type Progress = { progress: number; of: string };
+export type Answer = { id: number; answer?: unknown; error?: string; kind?: "photo" | "fault" } | Progress;

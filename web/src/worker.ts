@@ -1,0 +1,142 @@
+/** The pipeline in a worker of its own, so that the page answers while it computes. */
+
+import * as ort from "onnxruntime-web/wasm";
+import { decode, PhotoError, pixelsOf } from "./decode";
+import type { Face } from "./faces/detect";
+import { encodeJpeg, encodePng, packed } from "./files";
+import { Live } from "./live";
+import { Rule } from "./masks/wear";
+import { type NetworkName, Networks } from "./networks";
+import { compose, Pipeline, type Translated } from "./pipeline";
+import type { Requests } from "./protocol";
+import { type Tag, tagOf } from "./provenance";
+import type { Picture } from "./vision/image";
+
+const PREVIEW = 1280;
+const RUNTIME = "ort/ort-wasm-simd-threaded";
+const WEBGPU_RUNTIME = "ort/ort-wasm-simd-threaded.asyncify";
+const ALL: NetworkName[] = ["yunet", "mask-detector", "unmasker", "masker", "landmarks"];
+
+let pipeline: Pipeline | null = null;
+let rule: Promise<Rule> | null = null;
+let photo: Picture | null = null, faces: Face[] = [], result: Picture | null = null, done: Translated[] = [], doneFor = "";
+let tag: Tag["direction"] = "translate";
+let live: Live | null = null, lastFrame: Picture | null = null, lastDirection: Tag["direction"] = "mask";
+
+/** A file of the site; the large ones lie there packed, since not every server packs what it sends. */
+async function read(name: string): Promise<Uint8Array> {
+  const response = await fetch(new URL(`${name}.gz`, self.location.href));
+  if (!response.ok) throw new Error(`${name} could not be loaded (${response.status}).`);
+  const bytes = new Uint8Array(await response.arrayBuffer());
+  const isPacked = bytes[0] === 0x1f && bytes[1] === 0x8b; // unless the server said so and the browser unpacked it
+  return isPacked ? packed(bytes, new DecompressionStream("gzip")) : bytes;
+}
+
+async function load({ webgpu }: Requests["load"]["given"]): Promise<Requests["load"]["answer"]> {
+  const device = webgpu && (await hasWebGpu()) ? "webgpu" : "wasm";
+  // the same interface in another file, several times as large: only who has WebGPU loads it
+  const runtime: typeof ort = device === "webgpu" ? await import(new URL("ort/ort.webgpu.mjs", self.location.href).href) : ort;
+  const files = device === "webgpu" ? WEBGPU_RUNTIME : RUNTIME;
+  runtime.env.wasm.wasmPaths = { mjs: new URL(`${files}.mjs`, self.location.href).href };
+  runtime.env.wasm.numThreads = self.crossOriginIsolated ? Math.min(navigator.hardwareConcurrency || 1, 4) : 1;
+  runtime.env.logLevel = "error";
+  const [binary, about] = await Promise.all([read(`${files}.wasm`), read("models/pipeline.json")]);
+  runtime.env.wasm.wasmBinary = binary.buffer as ArrayBuffer;
+  const networks = new Networks(runtime, read, device === "webgpu" ? ["webgpu", "wasm"] : ["wasm"]);
+  rule = Rule.load(read);
+  pipeline = new Pipeline(networks, JSON.parse(new TextDecoder().decode(about)), await rule);
+  await Promise.all((["yunet", "mask-detector", "unmasker"] as NetworkName[]).map((name) => networks.load(name)));
+  const { version, model } = pipeline.about;
+  return { version, model, styles: Object.keys((await rule).tables.colours), device, threads: runtime.env.wasm.numThreads };
+}
+
+async function hasWebGpu(): Promise<boolean> {
+  const gpu = (navigator as unknown as { gpu?: { requestAdapter(): Promise<unknown> } }).gpu;
+  return Boolean(await gpu?.requestAdapter().catch(() => null));
+}
+
+const ready = (): Pipeline => {
+  if (!pipeline) throw new Error("the networks are not loaded yet.");
+  return pipeline;
+};
+
+async function open({ file, name }: Requests["open"]["given"]): Promise<Requests["open"]["answer"]> {
+  const opened = await decode(file, name);
+  const found = await ready().find(opened);
+  [photo, faces, result, done, doneFor] = [opened, found, null, [], ""];
+  return { width: photo.width, height: photo.height, preview: await previewOf(photo), faces: faces.map((face) => face.box) };
+}
+
+async function translate({ options, leave }: Requests["translate"]["given"]): Promise<Requests["translate"]["answer"]> {
+  if (!photo) throw new PhotoError("Choose a photo first.");
+  if (!faces.length) throw new PhotoError("No face was found. Use a photo in which a face is at least 30 pixels wide.");
+  const start = performance.now(), wanted = JSON.stringify(options);
+  if (wanted !== doneFor) {
+    done = await ready().translate(photo, faces, options);
+    doneFor = wanted;
+  }
+  const kept = done.filter((_, number) => !leave.includes(number));
+  result = compose(photo, kept).image;
+  const directions = new Set(kept.map((face) => face.direction));
+  tag = options.direction === "automatic" && directions.size > 1 ? "translate" : [...directions][0] ?? "translate";
+  if (options.direction === "automatic") tag = "translate";
+  const reports = done.map(({ face, direction, presence }) => ({ box: face.box, direction, presence }));
+  return { preview: await previewOf(result), faces: reports, seconds: (performance.now() - start) / 1000 };
+}
+
+function file(image: Picture, direction: Tag["direction"], format: "png" | "jpeg"): Promise<Blob> {
+  const { version, model } = ready().about, said = tagOf(version, model, direction);
+  return format === "png" ? encodePng(image, said) : encodeJpeg(image, said);
+}
+
+async function frame({ bitmap, seconds, options }: Requests["frame"]["given"]): Promise<Requests["frame"]["answer"]> {
+  live ??= new Live(ready());
+  const start = performance.now(), image = pixelsOf(bitmap);
+  bitmap.close();
+  const found = await live.frame(image, seconds, { ...options, colour: null });
+  [lastFrame, lastDirection] = [image, options.direction];
+  const made = await createImageBitmap(new ImageData(image.data as Uint8ClampedArray<ArrayBuffer>, image.width, image.height));
+  return { bitmap: made, faces: found.faces.length, milliseconds: performance.now() - start };
+}
+
+async function previewOf(image: Picture): Promise<ImageBitmap> {
+  const { width, height } = image, scale = Math.min(1, PREVIEW / Math.max(width, height));
+  const data = new ImageData(new Uint8ClampedArray(image.data.buffer as ArrayBuffer, image.data.byteOffset, image.data.length), width, height);
+  const resize = { resizeWidth: Math.max(1, Math.round(width * scale)), resizeHeight: Math.max(1, Math.round(height * scale)) };
+  return createImageBitmap(data, scale < 1 ? { ...resize, resizeQuality: "medium" } : {});
+}
+
+const handlers: { [K in keyof Requests]: (given: Requests[K]["given"]) => Promise<Requests[K]["answer"]> } = {
+  load,
+  open,
+  translate,
+  frame,
+  save: async ({ format }) => {
+    if (!result) throw new PhotoError("There is no result yet.");
+    return file(result, tag, format);
+  },
+  snapshot: async ({ format }) => {
+    if (!lastFrame) throw new PhotoError("The camera has shown nothing yet.");
+    return file(lastFrame, lastDirection, format);
+  },
+  stopCamera: async () => {
+    live = lastFrame = null;
+    return null;
+  },
+  rest: async () => {
+    for (const name of ALL) await ready().networks.load(name);
+    return null;
+  },
+};
+
+self.onmessage = async ({ data: { id, name, given } }: MessageEvent<{ id: number; name: keyof Requests; given: never }>) => {
+  try {
+    const answer = await (handlers[name] as (given: unknown) => Promise<unknown>)(given);
+    const bitmaps = answer && typeof answer === "object" ? Object.values(answer).filter((value) => value instanceof ImageBitmap) : [];
+    self.postMessage({ id, answer }, { transfer: bitmaps });
+  } catch (error) {
+    const known = error instanceof PhotoError;
+    if (!known) console.error(error);
+    self.postMessage({ id, error: known ? error.message : `Something went wrong: ${(error as Error).message ?? error}`, kind: known ? "photo" : "fault" });
+  }
+};
