@@ -26,7 +26,7 @@ sys.path.insert(0, str(HERE.parent))  # so that `python web/export.py` finds mas
 from maskhub import __version__  # noqa: E402
 from maskhub.faces import detect, mesh, yunet  # noqa: E402
 from maskhub.masks import fabric, fit, light, straps, styles  # noqa: E402
-from maskhub.masks.judge import bundled_judge  # noqa: E402
+from maskhub.masks.detector import bundled_mask_detector  # noqa: E402
 from maskhub.masks.wear import _grain_tile as grain_tile  # noqa: E402
 from maskhub.pipelines.face_mask import BUNDLED, FaceMaskPipeline  # noqa: E402
 from tflite_graph import tflite_to_onnx  # noqa: E402
@@ -56,7 +56,7 @@ def export(folder, model=None):
     graphs = {
         "yunet": free_yunet(),
         "landmarks": packed(tflite_to_onnx(mesh.WEIGHTS, OPSET), exact=("",)),
-        "mask-detector": packed(recorded(bundled_judge(), bundled_judge().config.resolution)),
+        "mask-detector": packed(recorded(bundled_mask_detector(), bundled_mask_detector().config.resolution)),
         "unmasker": packed(recorded(pipe.unmasker, side), EXACT),
         "masker": packed(recorded(pipe.masker, side), EXACT),
     }
@@ -70,7 +70,7 @@ def export(folder, model=None):
         "version": __version__,
         "model": pipe.model_name,
         "resolution": side,
-        "maskDetectorResolution": bundled_judge().config.resolution,
+        "maskDetectorResolution": bundled_mask_detector().config.resolution,
         "noise": {"deviation": noise, "sizes": sizes},
         "wear": pipe.config.wear,
     }

@@ -35,7 +35,7 @@ async function main([jobsFile, models = path.resolve("models")]: string[]): Prom
     await writeFile(job.output, image.data);
     console.log(JSON.stringify({
       seconds,
-      faces: faces.map(({ face, direction, presence }) => ({ ...face, direction, presence })),
+      faces: faces.map(({ face, direction, outcome, presence }) => ({ ...face, direction, outcome, presence })),
       pasted: pasted.map(({ left, top, width, height }) => ({ left, top, width, height })),
     }));
   }

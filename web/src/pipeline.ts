@@ -26,11 +26,14 @@ export interface About {
   wear: string | null;
 }
 
+/** What became of a face, in the words of `maskhub.pipelines.outcomes`. */
+export type Outcome = "changed" | "no mask worn" | "already masked" | "not clear enough";
+
 /** One face, and what became of it. */
 export interface Translated {
   face: Face;
-  /** what was done; null where no mask could be put on, or it was left out */
-  direction: Direction | null;
+  direction: Direction;
+  outcome: Outcome;
   /** 0 to 1: how sure the mask detector is that a mask is worn; null where it was not asked */
   presence: number | null;
   /** the aligned crop, what the network made of it, and the map from the photo to them */
@@ -40,7 +43,10 @@ export interface Translated {
 }
 
 export interface Options {
-  direction: Direction | "automatic";
+  /** "auto": off where a mask is worn, on everywhere else */
+  direction: Direction | "auto";
+  /** translate every face, even one that needs nothing */
+  force?: boolean;
   /** of the masks that are drawn and the noise of the fabric */
   seed?: number;
   style?: string;
@@ -64,12 +70,11 @@ export class Pipeline {
   async translate(photo: Picture, faces: Face[], options: Options): Promise<Translated[]> {
     const noise = new Noise(options.seed ?? 0), out: Translated[] = [];
     for (const [number, face] of faces.entries()) {
-      let { direction }: { direction: Options["direction"] } = options, presence: number | null = null;
-      if (direction === "automatic") {
-        presence = await this.maskPresence(photo, face);
-        direction = presence >= MASKED ? "unmask" : "mask";
-      }
-      out.push({ ...(await this.translateFace(photo, face, number, direction, options, noise)), presence });
+      const presence = options.force ? null : await this.maskPresence(photo, face), masked = (presence ?? 0) >= MASKED;
+      const needed: Direction = masked ? "unmask" : "mask", direction = options.direction === "auto" ? needed : options.direction;
+      if (direction !== needed && !options.force) {
+        out.push({ face, direction, presence, outcome: masked ? "already masked" : "no mask worn" });
+      } else out.push({ face, direction, presence, ...(await this.translateFace(photo, face, number, direction, options, noise)) });
     }
     return out;
   }
@@ -91,20 +96,20 @@ export class Pipeline {
 
   private async translateFace(
     photo: Picture, face: Face, number: number, direction: Direction, options: Options, noise: Noise,
-  ): Promise<Omit<Translated, "presence">> {
+  ): Promise<Pick<Translated, "outcome" | "crop" | "made" | "matrix">> {
     const side = this.about.resolution;
     let matrix = alignment(face, side), before = crop(photo, matrix, side);
     if (direction === "mask") {
       const how: WearOptions = { style: options.style ?? "random", colour: options.colour ?? null, seed: (options.seed ?? 0) + number };
       const worn = await this.rule.wear(this.networks, photo, face, how);
-      if (!worn) return { face, direction: null };
+      if (!worn) return { outcome: "not clear enough" };
       let given = crop(worn, matrix, side);
       const wider = widerFor(before, given, matrix, photo);
       if (wider > 1) {
         matrix = alignment(face, side, wider);
         [before, given] = [crop(photo, matrix, side), crop(worn, matrix, side)];
       }
-      return { face, direction, crop: before, made: await this.translateCrop(given, direction, noise), matrix };
+      return { outcome: "changed", crop: before, made: await this.translateCrop(given, direction, noise), matrix };
     }
     let made = await this.translateCrop(before, direction, noise);
     const wider = widerFor(before, made, matrix, photo);
@@ -113,7 +118,7 @@ export class Pipeline {
       before = crop(photo, matrix, side);
       made = await this.translateCrop(before, direction, noise);
     }
-    return { face, direction, crop: before, made, matrix };
+    return { outcome: "changed", crop: before, made, matrix };
   }
 
   private drawNoise(noise: Noise): Record<string, { data: Float32Array; dims: number[] }> {

@@ -1,13 +1,12 @@
 /** What the page and its worker say to each other. */
 
-import type { Direction, Options } from "./pipeline";
+import type { Direction, Options, Outcome } from "./pipeline";
 
 export interface FaceReport {
   /** left, top, width, height in the photo's pixels */
   box: [number, number, number, number];
-  /** what was done, or null where no mask could be put on */
-  direction: Direction | null;
-  presence: number | null;
+  direction: Direction;
+  outcome: Outcome;
 }
 
 export interface Opened {
@@ -49,5 +48,8 @@ export interface Requests {
   rest: { given: null; answer: null };
 }
 
-export type Progress = { progress: number; of: string };
-export type Answer = { id: number; answer?: unknown; error?: string; kind?: "photo" | "fault" } | Progress;
+export interface Answer {
+  id: number;
+  answer?: unknown;
+  error?: string;
+}

@@ -77,10 +77,8 @@ async function translate({ options, leave }: Requests["translate"]["given"]): Pr
   }
   const kept = done.filter((_, number) => !leave.includes(number));
   result = compose(photo, kept).image;
-  const directions = new Set(kept.map((face) => face.direction));
-  tag = options.direction === "automatic" && directions.size > 1 ? "translate" : [...directions][0] ?? "translate";
-  if (options.direction === "automatic") tag = "translate";
-  const reports = done.map(({ face, direction, presence }) => ({ box: face.box, direction, presence }));
+  tag = options.direction === "auto" ? "translate" : options.direction;
+  const reports = done.map(({ face, direction, outcome }) => ({ box: face.box, direction, outcome }));
   return { preview: await previewOf(result), faces: reports, seconds: (performance.now() - start) / 1000 };
 }
 
@@ -137,6 +135,6 @@ self.onmessage = async ({ data: { id, name, given } }: MessageEvent<{ id: number
   } catch (error) {
     const known = error instanceof PhotoError;
     if (!known) console.error(error);
-    self.postMessage({ id, error: known ? error.message : `Something went wrong: ${(error as Error).message ?? error}`, kind: known ? "photo" : "fault" });
+    self.postMessage({ id, error: known ? error.message : `Something went wrong: ${(error as Error).message ?? error}` });
   }
 };

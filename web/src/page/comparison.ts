@@ -26,7 +26,9 @@ export class Comparison {
 
   open(opened: Opened): void {
     this.size = { width: opened.width, height: opened.height };
-    const { width, height } = opened.preview;
+    const { width, height } = opened.preview, { style } = byId("stage");
+    style.setProperty("--ratio", String(width / height));
+    style.setProperty("--natural", String(width));
     for (const canvas of [this.before, this.after]) Object.assign(canvas, { width, height });
     draw(this.before, opened.preview);
     this.after.style.visibility = "hidden";
@@ -39,8 +41,8 @@ export class Comparison {
     draw(this.after, preview);
     this.after.style.visibility = "";
     const focused = document.activeElement?.getAttribute("data-face"), buttons: HTMLElement[] = [];
-    faces.forEach(({ box: [x, y, width, height], direction }, number) => {
-      if (!direction) return;
+    faces.forEach(({ box: [x, y, width, height], direction, outcome }, number) => {
+      if (outcome !== "changed") return;
       const button = document.createElement("button"), share = (value: number, whole: number) => `${(100 * value) / whole}%`;
       button.type = "button";
       button.dataset.face = String(number);

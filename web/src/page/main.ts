@@ -2,6 +2,7 @@
 
 import { Client } from "../client";
 import type { Options } from "../pipeline";
+import type { FaceReport } from "../protocol";
 import { Camera } from "./camera";
 import { Comparison } from "./comparison";
 import { EXAMPLES } from "./examples";
@@ -56,7 +57,7 @@ async function translate(): Promise<void> {
     const made = await client.ask("translate", { options: asked, leave: [...state.leave] });
     if (mine !== turn) return made.preview.close();
     comparison.result(made, state.leave);
-    say(summary(made.faces.map((face, number) => (state.leave.has(number) ? "left" : face.direction)), made.seconds));
+    say(summary(made.faces, made.seconds));
     saving(true);
   } catch (error) {
     if (mine === turn) say("", (error as Error).message);
@@ -65,12 +66,14 @@ async function translate(): Promise<void> {
   }
 }
 
-function summary(faces: (string | null)[], seconds: number): string {
-  const count = (what: string | null) => faces.filter((face) => face === what).length;
-  const parts = [[count("unmask"), "mask taken off"], [count("mask"), "mask put on"], [count("left"), "left as it was"],
-    [count(null), "not seen clearly enough for a mask"]] as [number, string][];
-  const said = parts.filter(([number]) => number).map(([number, what]) => (faces.length > 1 ? `${number} ${what}` : what));
-  return `${faces.length} ${faces.length === 1 ? "face" : "faces"}: ${said.join(", ")}. ${seconds.toFixed(2)} s.`;
+function summary(faces: FaceReport[], seconds: number): string {
+  const told = faces.map(({ direction, outcome }, number) => {
+    if (outcome === "changed" && !state.leave.has(number)) return direction === "mask" ? "mask put on" : "mask taken off";
+    return `left as it is${outcome === "changed" ? "" : ` (${outcome})`}`;
+  });
+  const counts = [...new Set(told)].map((what) => [told.filter((other) => other === what).length, what] as const);
+  const parts = counts.map(([count, what]) => (faces.length > 1 ? `${what}: ${count}` : what));
+  return `${faces.length} ${faces.length === 1 ? "face" : "faces"} found. ${parts.join(", ")}. ${seconds.toFixed(2)} s.`;
 }
 
 function saving(possible: boolean): void {
@@ -106,7 +109,7 @@ function switchTo(mode: "photo" | "camera"): void {
     byId(`mode-${one}`).setAttribute("aria-pressed", String(one === mode));
   }
   // the camera shows one thing at a time: what suits each frame would leap to and fro
-  const automatic = document.querySelector<HTMLInputElement>("input[value=automatic]")!;
+  const automatic = document.querySelector<HTMLInputElement>("input[value=auto]")!;
   automatic.disabled = mode === "camera";
   show(automatic.parentElement!, mode === "photo");
   if (mode === "camera" && automatic.checked) document.querySelector<HTMLInputElement>("input[value=mask]")!.checked = true;
@@ -172,7 +175,8 @@ async function start(): Promise<void> {
   if (!state.open) say("Ready.");
   document.documentElement.dataset.ready = "yes";
   await client.ask("rest", null);
-  byId("offline").textContent = navigator.serviceWorker?.controller ? "Ready offline:" : "Not kept for offline use by this browser:";
+  const kept = Boolean(navigator.serviceWorker?.controller);
+  byId("offline").textContent = kept ? "Ready offline: try it now." : "This browser keeps nothing for offline use.";
   document.documentElement.dataset.offline = "yes";
 }
 

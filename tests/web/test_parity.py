@@ -1,0 +1,105 @@
+"""The site's pipeline and Python's make the same pictures: photos of all kinds, in Node by onnxruntime-web."""
+
+import json
+import subprocess
+
+import numpy as np
+import pytest
+from app_process import ROOT
+from PIL import Image
+
+from maskhub import FaceMaskPipeline
+from maskhub.faces.photo import open_photo
+
+FACES = ROOT.parent / "shared" / "faces"
+KINDS = {
+    "unmask": {"masked": 7, "masked_more": 6, "group": 2, "celeba": 1},
+    "mask": {"celeba": 4, "more": 6, "synthetic": 3, "publishable": 3, "group": 1, "masked": 1},
+    "auto": {"masked_more": 2, "more": 2, "lfw": 2},
+}
+WITHIN = 1.0
+"""Of 255: the largest mean difference of a photo's changed part. The site's weights have 8 bits."""
+
+
+def photos(folder, count):
+    """So many photos of a folder, from all over it; the smaller ones of groups."""
+    files = sorted(path for path in (FACES / folder).iterdir() if path.suffix in (".jpg", ".webp"))
+    if folder == "group":
+        files = sorted(files, key=lambda path: path.stat().st_size)[: 4 * count]
+    return files[:: max(len(files) // count, 1)][:count]
+
+
+@pytest.fixture(scope="module")
+def jobs(astronaut, tmp_path_factory):
+    """Of each photo: its name, its pixels, and what to do with it."""
+    folder, jobs = tmp_path_factory.mktemp("parity"), []
+    if FACES.is_dir():
+        wanted = [
+            (path, direction) for direction, kinds in KINDS.items() for kind in kinds for path in photos(kind, kinds[kind])
+        ]
+    else:
+        wanted = [(ROOT / "space" / "examples" / "astronaut.jpg", "mask"), (ROOT / "web/examples/group.jpg", "auto")]
+    for number, (path, direction) in enumerate(wanted):
+        pixels = np.asarray(open_photo(path).convert("RGB"))
+        pixels.tofile(folder / f"{number}.raw")
+        size = {"width": pixels.shape[1], "height": pixels.shape[0]}
+        files = {"input": str(folder / f"{number}.raw"), "output": str(folder / f"{number}.out")}
+        jobs.append({"name": path.name, "direction": direction, "seed": number, **size, **files})
+    (folder / "jobs.json").write_text(json.dumps(jobs))
+    return folder, jobs
+
+
+@pytest.fixture(scope="module")
+def told(site, jobs):
+    """What Node tells of each photo."""
+    folder, _ = jobs
+    done = subprocess.run(["node", "build/node.mjs", folder / "jobs.json"], cwd=site, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_forty_photos_are_those_of_python(jobs, told):
+    _, jobs = jobs
+    assert len(told) == len(jobs) and (len(jobs) == 40 or not FACES.is_dir())
+    pipe, changed = FaceMaskPipeline.bundled(), 0
+    for job, here in zip(jobs, told, strict=True):
+        before, after = (
+            np.fromfile(job[name], np.uint8).reshape(job["height"], job["width"], 3) for name in ("input", "output")
+        )
+        options = {"seed": job["seed"], "details": True, "on_no_face": "keep"}
+        wanted = pipe(Image.fromarray(before), job["direction"], **options)
+        assert [face["outcome"] for face in here["faces"]] == [str(face.outcome) for face in wanted.faces[0]], job["name"]
+        assert np.allclose(
+            [face["box"] for face in here["faces"]], [face.face.box for face in wanted.faces[0]], atol=0.01
+        ), job["name"]
+        region = wanted.regions[0] > 0
+        assert not region.any() or any(face.changed for face in wanted.faces[0])
+        difference = np.abs(after.astype(int) - np.asarray(wanted.images[0].convert("RGB")))
+        assert difference[~region].max(initial=0) == 0, job["name"]
+        if region.any():
+            assert difference[region].mean() <= WITHIN, job["name"]
+            assert np.abs(after.astype(int) - before)[region].mean() > 1, job["name"]
+            changed += 1
+    assert changed >= 0.7 * len(jobs)
+
+
+def test_the_noise_is_that_of_torch(site, tmp_path):
+    import torch
+
+    script = tmp_path / "noise.mjs"
+    source = (site / "src" / "noise.ts").as_posix()
+    out = tmp_path / "bundle.mjs"
+    script.write_text(f'import {{ Noise }} from "{source}"; console.log(JSON.stringify([...new Noise(7).normal(1024)]));')
+    subprocess.run([site / "node_modules/.bin/esbuild", script, "--bundle", "--format=esm", f"--outfile={out}"], check=True, capture_output=True)  # fmt: skip
+    drawn = json.loads(subprocess.run(["node", out], capture_output=True, text=True, check=True).stdout)
+    assert np.allclose(drawn, torch.randn(1024, generator=torch.Generator().manual_seed(7)), atol=2e-6)
+
+
+def test_types_hold(site):
+    done = subprocess.run([site / "node_modules/.bin/tsc", "--noEmit"], cwd=site, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_lockfile_names_no_private_registry():
+    text = (ROOT / "web" / "package-lock.json").read_text()
+    assert all("registry.npmjs.org" in line for line in text.splitlines() if '"resolved"' in line)
