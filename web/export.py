@@ -23,13 +23,14 @@ from torch import nn
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))  # so that `python web/export.py` finds maskhub
 
+from tflite_graph import tflite_to_onnx  # noqa: E402
+
 from maskhub import __version__  # noqa: E402
 from maskhub.faces import detect, mesh, yunet  # noqa: E402
 from maskhub.masks import fabric, fit, light, straps, styles  # noqa: E402
 from maskhub.masks.detector import bundled_mask_detector  # noqa: E402
-from maskhub.masks.wear import _grain_tile as grain_tile  # noqa: E402
-from maskhub.pipelines.face_mask import BUNDLED, FaceMaskPipeline  # noqa: E402
-from tflite_graph import tflite_to_onnx  # noqa: E402
+from maskhub.masks.wear import grain_tile  # noqa: E402
+from maskhub.pipelines.face_mask import FaceMaskPipeline  # noqa: E402
 
 OPSET = 20
 SEEDS = 256
@@ -158,12 +159,12 @@ def quantized(array):
 
 def free_yunet():
     """The published face detector with the sizes of its input free."""
-    return onnx.load_from_string(detect.WEIGHTS.read_bytes().replace(yunet._FIXED, yunet._FREE, 1))
+    return onnx.load_from_string(yunet.free_sizes(detect.WEIGHTS.read_bytes()))
 
 
 def rule_arrays():
     """The rule's large tables, one after the other; ``masks/tables.ts`` reads them in this order."""
-    smooth, fibre = (fabric._tile(name)[: fabric.TILE, : fabric.TILE] for name in ("smooth", "fibre"))
+    smooth, fibre = (fabric.noise_tile(name)[: fabric.TILE, : fabric.TILE] for name in ("smooth", "fibre"))
     parts = [
         smooth[::THINNED, ::THINNED].astype(np.float32),
         np.rint(fibre * CODES).clip(-127, 127).astype(np.int8),
@@ -180,7 +181,7 @@ def rule_numbers():
         picks, size = rng.random(8).tolist(), rng.normal(0, 1, 4).clip(-2, 2).tolist()
         height, pattern = rng.random(), int(rng.integers(1 << 31))
         draws.append([*picks, *size, height, pattern, *rng.integers(0, fabric.TILE, 2).tolist()])
-    normals, use = light._mean_normals()
+    normals, use = light.mean_normals()
     lips = {
         f"{count}-{variant}": np.random.default_rng(variant).normal(0, 0.018, count).tolist()
         for count in (2, 3, 4)

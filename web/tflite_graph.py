@@ -7,7 +7,11 @@ from onnx import TensorProto, helper, numpy_helper
 __all__ = ["tflite_to_onnx"]
 
 _OPERATORS = {value: name for name, value in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
-_TYPES = {schema.TensorType.FLOAT32: np.float32, schema.TensorType.FLOAT16: np.float16, schema.TensorType.INT32: np.int32}
+_TYPES = {
+    schema.TensorType.FLOAT32: np.float32,
+    schema.TensorType.FLOAT16: np.float16,
+    schema.TensorType.INT32: np.int32,
+}
 _SAME = 0
 """TFLite's padding that keeps ceil(size / stride)."""
 
@@ -50,7 +54,9 @@ class _Conversion:
         for index in self.graph.outputs:
             name = self._tensor(index).name.decode()
             self.nodes.append(helper.make_node("Flatten", [self._name(index)], [name], axis=1))
-            outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, int(np.prod(self._shape(index)))]))
+            outputs.append(
+                helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, int(np.prod(self._shape(index)))])
+            )
         _, height, width, channels = self._shape(source)
         given = helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, channels, height, width])
         self.nodes.insert(0, helper.make_node("Identity", ["images"], [self._name(source)]))
@@ -129,7 +135,9 @@ class _Conversion:
         self._plain(options)
         kernel, strides = [options.filterHeight, options.filterWidth], [options.strideH, options.strideW]
         pads = self._pads(options, operator.inputs[0], kernel, strides)
-        self._add_node("MaxPool", operator, [self._name(operator.inputs[0])], kernel_shape=kernel, strides=strides, pads=pads)
+        self._add_node(
+            "MaxPool", operator, [self._name(operator.inputs[0])], kernel_shape=kernel, strides=strides, pads=pads
+        )
 
     def _pad(self, operator):
         pads = self._value(operator.inputs[1])[[0, 3, 1, 2]]  # to N, C, H, W

@@ -10,7 +10,7 @@ import threading
 import cv2
 import numpy as np
 
-__all__ = ["YuNet", "make_yunet"]
+__all__ = ["YuNet", "free_sizes", "make_yunet"]
 
 STRIDES = (8, 16, 32)
 _FIXED, _FREE = b"\x0a\x03\x08\x80\x05" * 2, b"\x0a\x03\x12\x01h\x0a\x03\x12\x01w"
@@ -64,6 +64,11 @@ class YuNet:
         return np.column_stack([corner, size, points.reshape(-1, 10), score[kept]]).astype(np.float32)
 
 
+def free_sizes(network):
+    """The published file's bytes with the height and width of its input free."""
+    return network.replace(_FIXED, _FREE, 1)
+
+
 def _session(path, threads):
     import onnxruntime
 
@@ -76,6 +81,6 @@ def _session(path, threads):
             # threads that wait by spinning would take the cores from what runs next
             options.add_session_config_entry("session.intra_op.allow_spinning", "0")
             with open(path, "rb") as file:
-                network = file.read().replace(_FIXED, _FREE, 1)
+                network = free_sizes(file.read())
             _sessions[key] = onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
         return _sessions[key]

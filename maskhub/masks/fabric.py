@@ -12,7 +12,7 @@ import numpy as np
 
 from maskhub.masks.light import filled, rank, to_linear
 
-__all__ = ["Painted", "paint"]
+__all__ = ["TILE", "Painted", "noise_tile", "paint"]
 
 WIDE, TALL = np.float32(0.78), np.float32(0.84)
 """Face widths along the sheet for one step of u and of v."""
@@ -87,7 +87,7 @@ class _Canvas:
         start_y = 0.10 * scale_y + (seed // 7) % max(int(2 * TILE - 1 - 1.3 * scale_y), 1)
         x = self.x * np.float32(scale_x) + np.float32(start_x)
         y = self.y * np.float32(scale_y) + np.float32(start_y)
-        return cv2.remap(_tile(name), x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+        return cv2.remap(noise_tile(name), x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
 
     def tint(self, amount, colour):
         """Mix in an sRGB colour, by a field in [0, 1]."""
@@ -385,7 +385,7 @@ def _pleats(count, variant, soft):
 
 
 @functools.cache
-def _tile(name):
+def noise_tile(name):
     """Noise that repeats without a seam, two periods of TILE each way."""
     rng = np.random.default_rng({"smooth": 1, "fibre": 2}[name])
     white = rng.standard_normal((TILE, TILE)).astype(np.float32)

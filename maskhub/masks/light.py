@@ -14,7 +14,7 @@ import numpy as np
 
 from maskhub.masks.fit import MEAN_FACE
 
-__all__ = ["Light", "filled", "rank", "read_light", "to_linear", "to_srgb"]
+__all__ = ["Light", "filled", "mean_normals", "rank", "read_light", "to_linear", "to_srgb"]
 
 THUMB = 72
 """Side in pixels of the picture of the face on which colours are read."""
@@ -76,7 +76,7 @@ def read_light(image, landmarks, head):
     at = (xy[:468] - corner) * (THUMB / side) - 0.5
     cell = np.clip(np.rint(at).astype(int), 0, THUMB - 1)
 
-    normals, use = _mean_normals()
+    normals, use = mean_normals()
     facing = normals @ head.rotation.T
     use = use & (facing[:, 2] < -0.25) & (at.min(1) > -1) & (at.max(1) < THUMB)
     if use.sum() < 40:
@@ -243,7 +243,7 @@ _IMMERKAER = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
 
 
 @functools.cache
-def _mean_normals():
+def mean_normals():
     """Outward normals of the mean face's landmarks on the head's axes, and which of them lie on bare skin."""
     mean = np.load(MEAN_FACE)[:468].astype(np.float64)
     distance = ((mean[:, None] - mean[None]) ** 2).sum(-1)

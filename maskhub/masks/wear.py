@@ -30,7 +30,7 @@ from maskhub.masks.light import LUMA, filled, read_light, to_linear, to_srgb
 from maskhub.masks.straps import draw_straps, skin_like
 from maskhub.masks.styles import design as draw_design
 
-__all__ = ["Worn", "wear"]
+__all__ = ["Worn", "grain_tile", "wear"]
 
 SEARCH_SIDE = 192
 """Photos are searched for their largest face at this size first: enough for one that fills the picture."""
@@ -237,7 +237,7 @@ def _shadow(whole, head, light):
 
 def _grain(size, sigma, rng):
     """Noise of the photo's strength, h×w, cut from a fixed tile at a random place."""
-    tile = _grain_tile()
+    tile = grain_tile()
     x, y = rng.integers(0, tile.shape[1], 2)
     if x + size[0] <= tile.shape[1] and y + size[1] <= tile.shape[0]:
         return tile[y : y + size[1], x : x + size[0]] * np.float32(sigma)
@@ -246,7 +246,7 @@ def _grain(size, sigma, rng):
 
 
 @functools.cache
-def _grain_tile():
+def grain_tile():
     noise = np.random.default_rng(3).standard_normal((512, 512)).astype(np.float32)
     noise = cv2.GaussianBlur(noise, (3, 3), 0.6)
     return noise / noise.std()

@@ -3,7 +3,7 @@
  * sure, the photo turned in steps of 45°.
  */
 
-import { apply, clamp, inverse, type Matrix, type Picture, picture, type Point, rint } from "../vision/image";
+import { after, apply, clamp, inverse, type Matrix, type Picture, picture, type Point, rint, scaleOf } from "../vision/image";
 import { shrink } from "../vision/filter";
 import { warp } from "../vision/warp";
 import type { Networks, Outputs } from "../networks";
@@ -50,25 +50,20 @@ export async function detect(networks: Networks, photo: Picture, options: Detect
   const padX = rint(image.width * MARGIN), padY = rint(image.height * MARGIN);
   const padded = padReplicate(image, padX, padY);
   let rows = await find(padded);
-  if (turn && best(rows) < SURE) rows = await findTurned(find, padded, rows);
+  if (turn) rows = best(rows) < SURE ? await findTurned(find, padded, rows) : await turnUnsure(find, padded, rows);
   const zoom: Point = [image.width / photo.width, image.height / photo.height];
   const faces = rows.map((row) => toFace(row, [padX, padY], zoom));
   return faces.sort((a, b) => b.box[2] * b.box[3] - a.box[2] * a.box[3]);
 }
 
-async function findTurned(find: (image: Picture) => Promise<Row[]>, image: Picture, rows: Row[]): Promise<Row[]> {
+type Find = (image: Picture) => Promise<Row[]>;
+
+/** What is found with the image turned, where that is surer than `rows`, which were found with it as it is. */
+async function findTurned(find: Find, image: Picture, rows: Row[]): Promise<Row[]> {
   let turns = TURNS;
   if (rows.length) {
-    const surest = rows.reduce((a, b) => (b[14] > a[14] ? b : a));
-    const window = windowOf(image, surest);
-    let winner = 0, most = -1, upright = 0;
-    for (const degrees of [0, ...TURNS]) {
-      const score = best(await find(turnedWindow(window, degrees)));
-      if (degrees === 0) upright = score;
-      if (score > most) [winner, most] = [degrees, score];
-    }
-    const lead = most >= SURE ? 0.01 : UNSURE_LEAD;
-    turns = most > Math.max(upright, best(rows)) + lead ? [winner] : [];
+    const winner = await wayUp(find, image, rows.reduce((a, b) => (b[14] > a[14] ? b : a)));
+    turns = winner ? [winner] : [];
   }
   let highest = 0;
   for (const degrees of turns) {
@@ -81,6 +76,38 @@ async function findTurned(find: (image: Picture) => Promise<Row[]>, image: Pictu
     if (highest >= SURE + 0.02) break;
   }
   return rows;
+}
+
+/** The rows of an image with a sure face, in which those faces that are not upright are found anew. */
+async function turnUnsure(find: Find, image: Picture, rows: Row[]): Promise<Row[]> {
+  const out: Row[] = [];
+  for (const row of rows) out.push(row[14] >= SURE ? row : await righted(find, image, row));
+  return out;
+}
+
+/** What is found in a face's surroundings, turned so that it stands upright; the row itself where it does. */
+async function righted(find: Find, image: Picture, row: Row): Promise<Row> {
+  const winner = await wayUp(find, image, row);
+  if (!winner) return row;
+  const matrix = after(aboutTheMiddle(winner), windowMatrix(row));
+  const found = turnBack(await find(warp(image, matrix, WINDOW, WINDOW)), matrix, winner);
+  const middle = (one: Row): Point => [one[0] + one[2] / 2, one[1] + one[3] / 2], [x, y] = middle(row);
+  const reach = 0.5 * Math.max(row[2], row[3]); // further away it is a neighbour's
+  return found.find((one) => Math.hypot(middle(one)[0] - x, middle(one)[1] - y) < reach) ?? row;
+}
+
+/** By how many degrees a found face must be turned to stand upright; 0 where that is not clearly better. */
+async function wayUp(find: Find, image: Picture, row: Row): Promise<number> {
+  const window = warp(image, windowMatrix(row), WINDOW, WINDOW);
+  let winner = 0, most = -1, upright = 0;
+  for (const degrees of [0, ...TURNS]) {
+    const score = best(await find(warp(window, aboutTheMiddle(degrees), WINDOW, WINDOW)));
+    if (degrees === 0) upright = score;
+    if (score > most) [winner, most] = [degrees, score];
+  }
+  // a masked face scores low, and upside down at times a little higher: most photos are upright
+  const lead = most >= SURE ? 0.01 : UNSURE_LEAD;
+  return most > Math.max(upright, row[14]) + lead ? winner : 0;
 }
 
 async function findRows(networks: Networks, image: Picture, threshold: number): Promise<Row[]> {
@@ -164,17 +191,17 @@ function padReplicate(image: Picture, padX: number, padY: number): Picture {
   return out;
 }
 
-/** The surroundings of a found face, WINDOW pixels a side. */
-function windowOf(image: Picture, row: Row): Picture {
+/** To the surroundings of a found face, WINDOW pixels a side. */
+function windowMatrix(row: Row): Matrix {
   const side = 1.8 * Math.max(row[2], row[3]), scale = WINDOW / side;
   const left = row[0] + row[2] / 2 - side / 2, top = row[1] + row[3] / 2 - side / 2;
-  return warp(image, [scale, 0, -left * scale, 0, scale, -top * scale], WINDOW, WINDOW);
+  return [scale, 0, -left * scale, 0, scale, -top * scale];
 }
 
-function turnedWindow(window: Picture, degrees: number): Picture {
+/** A clockwise turn about a window's middle. */
+function aboutTheMiddle(degrees: number): Matrix {
   const cos = Math.cos((degrees * Math.PI) / 180), sin = Math.sin((degrees * Math.PI) / 180), middle = (WINDOW - 1) / 2;
-  const matrix: Matrix = [cos, -sin, (1 - cos) * middle + sin * middle, sin, cos, -sin * middle + (1 - cos) * middle];
-  return warp(window, matrix, WINDOW, WINDOW);
+  return [cos, -sin, (1 - cos) * middle + sin * middle, sin, cos, -sin * middle + (1 - cos) * middle];
 }
 
 /** The image turned clockwise on a canvas that holds it all, and the matrix that did it. */
@@ -189,14 +216,14 @@ function turnedWhole(image: Picture, degrees: number): { matrix: Matrix; turned:
 }
 
 function turnBack(rows: Row[], matrix: Matrix, degrees: number): Row[] {
-  const back = inverse(matrix);
+  const back = inverse(matrix), zoom = scaleOf(matrix);
   const cos = Math.cos((degrees * Math.PI) / 180), sin = Math.sin((degrees * Math.PI) / 180);
   return rows.map((row) => {
     const out = row.slice();
     const [x, y] = apply(back, [row[0] + row[2] / 2, row[1] + row[3] / 2]);
     // the face as an ellipse in its box: the turned ellipse's box
-    out[2] = Math.hypot(row[2] * cos, row[3] * sin);
-    out[3] = Math.hypot(row[2] * sin, row[3] * cos);
+    out[2] = Math.hypot(row[2] * cos, row[3] * sin) / zoom;
+    out[3] = Math.hypot(row[2] * sin, row[3] * cos) / zoom;
     out[0] = x - out[2] / 2;
     out[1] = y - out[3] / 2;
     for (let i = 4; i < 14; i += 2) [out[i], out[i + 1]] = apply(back, [row[i], row[i + 1]]);

@@ -53,6 +53,12 @@ export function apply(m: Matrix, [x, y]: Point): Point {
   return [m[0] * x + m[1] * y + m[2], m[3] * x + m[4] * y + m[5]];
 }
 
+/** The map that goes `first`, then `second`. */
+export function after(second: Matrix, first: Matrix): Matrix {
+  const [a, b, c, d, e, f] = second, [g, h, i, j, k, l] = first;
+  return [a * g + b * j, a * h + b * k, a * i + b * l + c, d * g + e * j, d * h + e * k, d * i + e * l + f];
+}
+
 /** How many times as long a step gets under the map. */
 export function scaleOf(m: Matrix): number {
   return Math.sqrt(Math.abs(m[0] * m[4] - m[1] * m[3]));
