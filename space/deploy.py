@@ -1,7 +1,8 @@
-"""Upload the app to a Hugging Face Space: ``python -m space.deploy USER/NAME [--private] [--token TOKEN]``.
+"""Upload the app to a Hugging Face Space: ``python -m space.deploy USER/NAME [--static] [--private] [--token TOKEN]``.
 
 The Space gets ``app.py``, ``requirements.txt``, ``maskhub/`` with its weights and ``space/``, as one commit, and
 ``space/README.md`` as its card. The same command again brings a Space up to date: what is gone here goes there too.
+With ``--static`` it gets the site of ``web/dist``, which runs in the visitor's browser (docs/web.md).
 """
 
 import sys
@@ -14,14 +15,15 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # so that `python space/deploy.py` finds maskhub too
 
-from maskhub.errors import MaskHubError  # noqa: E402
+from maskhub.errors import ConfigError, MaskHubError  # noqa: E402
 from maskhub.hub import THIS_REPOSITORY, hub_errors  # noqa: E402
 
-__all__ = ["deploy", "files", "main"]
+__all__ = ["deploy", "files", "main", "static_files"]
 
 FILES = ("app.py", "requirements.txt", "LICENSE")
 FOLDERS = ("maskhub", "space")
 CARD = Path("space") / "README.md"
+SITE = ROOT / "web" / "dist"
 
 
 def files():
@@ -35,11 +37,23 @@ def files():
     return found
 
 
-def deploy(repo_id, *, token=None, private=None):
+def static_files():
+    """Path in the Space → file here, of the site that runs in the visitor's browser.
+
+    Raises:
+        ConfigError: it has not been built.
+    """
+    if not (SITE / "index.html").is_file():
+        raise ConfigError("there is no site in web/dist: run `npm ci && npm run build` in web/ first.")
+    return {path.relative_to(SITE).as_posix(): path for path in sorted(SITE.rglob("*")) if path.is_file()}
+
+
+def deploy(repo_id, *, static=False, token=None, private=None):
     """Make the Space where there is none, and bring it up to date in one commit.
 
     Args:
         repo_id: the Space, ``user/name``.
+        static: upload the site of ``web/dist`` instead of the app.
         token: one with write access; the one of ``hf auth login`` or ``HF_TOKEN`` by default.
         private: make a new Space private.
 
@@ -47,16 +61,18 @@ def deploy(repo_id, *, token=None, private=None):
         the address of the Space.
 
     Raises:
+        ConfigError: the site has not been built.
         HubError: no right to write there, a wrong token, a bad name, or no connection after several tries.
     """
+    wanted, sdk = (static_files(), "static") if static else (files(), "gradio")
+    folders = {name.split("/")[0] for name in wanted if "/" in name}
     api = HfApi(token=token)
     with hub_errors(f"the upload to {repo_id}"):
-        url = api.create_repo(repo_id, repo_type="space", space_sdk="gradio", private=private, exist_ok=True)
-        wanted = files()
+        url = api.create_repo(repo_id, repo_type="space", space_sdk=sdk, private=private, exist_ok=True)
         card = wanted["README.md"].read_text(encoding="utf-8").replace(THIS_REPOSITORY, url.repo_id)
         wanted["README.md"] = card.encode()
         there = api.list_repo_files(url.repo_id, repo_type="space")
-        stale = [name for name in there if name.split("/")[0] in FOLDERS and name not in wanted]
+        stale = [name for name in there if name.split("/")[0] in folders and name not in wanted]
         operations = [
             CommitOperationAdd(path_in_repo=name, path_or_fileobj=content) for name, content in wanted.items()
         ]
@@ -68,6 +84,7 @@ def deploy(repo_id, *, token=None, private=None):
 def _command(
     repo_id: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="USER/NAME")],
     /,
+    static: bool = False,
     token: str | None = None,
     private: bool = False,
 ):
@@ -75,10 +92,11 @@ def _command(
 
     Args:
         repo_id: The Space.
+        static: The site of web/dist, which runs in the visitor's browser, instead of the app.
         token: One with write access; that of `hf auth login` or HF_TOKEN if not given.
         private: Make a new Space private.
     """
-    print(f"deployed to {deploy(repo_id, token=token, private=private or None)}")
+    print(f"deployed to {deploy(repo_id, static=static, token=token, private=private or None)}")
 
 
 def main(args=None):

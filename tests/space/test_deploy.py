@@ -10,6 +10,8 @@ import yaml
 from app_process import PATIENCE, ROOT
 from huggingface_hub import HfApi, hf_hub_download
 
+from maskhub.errors import ConfigError
+
 
 def deploy(*args, **settings):
     how = {"cwd": ROOT, "env": os.environ | settings, "capture_output": True, "text": True, "timeout": PATIENCE}
@@ -40,6 +42,33 @@ def test_a_space_is_made_and_brought_up_to_date(hub, hub_user, tmp_path):
     assert deploy(repo).returncode == 0
     names = api.list_repo_files(repo, repo_type="space")
     assert "space/old.py" not in names and "notes.txt" in names
+
+
+def test_a_static_space_gets_the_site_alone(hub, hub_user, tmp_path, monkeypatch):
+    from space import deploy as module
+
+    monkeypatch.setattr(module, "SITE", tmp_path)
+    repo = hub_user.repo("site")
+    with pytest.raises(ConfigError, match="npm run build"):
+        module.deploy(repo, static=True)
+    for name in ("index.html", "README.md", "models/new.onnx.gz"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(name)
+    module.deploy(repo, static=True)
+    api = HfApi()
+    api.upload_file(path_or_fileobj=b"old", path_in_repo="models/old.onnx.gz", repo_id=repo, repo_type="space")
+    module.deploy(repo, static=True)
+    names = set(api.list_repo_files(repo, repo_type="space")) - {".gitattributes"}
+    assert names == {"index.html", "README.md", "models/new.onnx.gz"}
+
+
+def test_the_card_of_the_static_space_asks_for_isolation():
+    front = yaml.safe_load((ROOT / "web" / "space.md").read_text(encoding="utf-8").split("---")[1])
+    assert front["sdk"] == "static" and front["app_file"] == "index.html"
+    headers = front["custom_headers"]
+    assert headers["cross-origin-embedder-policy"] == "require-corp"
+    assert headers["cross-origin-opener-policy"] == "same-origin"
+    assert len(front["short_description"]) <= 60
 
 
 @pytest.mark.parametrize(

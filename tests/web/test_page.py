@@ -60,9 +60,9 @@ class Visit:
         return self.page.evaluate("document.documentElement.scrollWidth") <= self.page.viewport_size["width"]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def visit(chromium, served):
-    """Opens the site; afterwards nothing but its own files was asked for, and the console has no errors."""
+    """Opens the site; at the end nothing but its own files was asked for, and the console has no errors."""
     contexts, visits = [], []
 
     def open_site(url=served, viewport=DESKTOP, **options):
@@ -78,13 +78,29 @@ def visit(chromium, served):
         assert made.complaints == []
 
 
+@pytest.fixture(scope="module")
+def first(visit):
+    """The visit that most tests share."""
+    return visit()
+
+
+@pytest.fixture
+def here(first):
+    """The shared visit, before any photo."""
+    first.page.click("#mode-photo")
+    first.page.check("input[value=auto]")
+    if first.page.locator("#clear").is_visible():
+        first.page.click("#clear")
+    return first
+
+
 def numbers(path):
     with Image.open(path) as image:
         return np.asarray(image.convert("RGB")).astype(int)
 
 
-def test_a_photo_is_uploaded_translated_compared_and_downloaded(visit, tmp_path):
-    here, pipe = visit(), FaceMaskPipeline.bundled()
+def test_a_photo_is_uploaded_translated_compared_and_downloaded(here, tmp_path):
+    pipe = FaceMaskPipeline.bundled()
     for name, direction, tagged in (("group.jpg", "auto", "translate"), ("masked.jpg", "unmask", "unmask")):
         here.upload(EXAMPLES / name)
         here.choose(direction)
@@ -103,8 +119,7 @@ def test_a_photo_is_uploaded_translated_compared_and_downloaded(visit, tmp_path)
     assert np.abs(numbers(tmp_path / "out.jpg") - made).mean() < 4
 
 
-def test_a_face_is_left_out_and_another_mask_is_put_on_by_keyboard(visit, tmp_path):
-    here = visit()
+def test_a_face_is_left_out_and_another_mask_is_put_on_by_keyboard(here, tmp_path):
     page = here.page
     here.upload(EXAMPLES / "bare.jpg")
     here.download("png", tmp_path / "one.png")
@@ -154,7 +169,7 @@ def test_any_file_server_will_do(visit, plainly_served):
     assert "thread" in here.page.inner_text("#engine")
 
 
-def test_turned_and_transparent_photos_keep_their_pixels(visit, tmp_path):
+def test_turned_and_transparent_photos_keep_their_pixels(here, tmp_path):
     with Image.open(EXAMPLES / "bare.jpg") as image:
         photo = image.convert("RGB")
     exif = Image.Exif()
@@ -163,7 +178,6 @@ def test_turned_and_transparent_photos_keep_their_pixels(visit, tmp_path):
     clear = photo.copy()
     clear.putalpha(Image.linear_gradient("L"))
     clear.save(tmp_path / "clear.png")
-    here = visit()
     for name in ("turned", "clear"):
         here.upload(tmp_path / f"{name}.png")
         here.page.click("#faces button")
@@ -175,17 +189,15 @@ def test_turned_and_transparent_photos_keep_their_pixels(visit, tmp_path):
         assert np.array_equal(np.asarray(made)[seen], np.asarray(clear)[seen])
 
 
-@pytest.mark.parametrize(("name", "words"), [("notes.jpg", "is not a picture"), ("grey.png", "No face was found")])
-def test_what_is_no_photo_of_a_face_is_said_in_plain_words(visit, tmp_path, name, words):
+def test_what_is_no_photo_of_a_face_is_said_in_plain_words(here, tmp_path):
     (tmp_path / "notes.jpg").write_text("Not a photo at all.")
     Image.effect_noise((200, 200), 30).convert("RGB").save(tmp_path / "grey.png")
-    here = visit()
-    here.page.set_input_files("#file", tmp_path / name)
-    here.page.locator("#problem", has_text=words).wait_for()
+    for name, words in (("notes.jpg", "is not a picture"), ("grey.png", "No face was found")):
+        here.page.set_input_files("#file", tmp_path / name)
+        here.page.locator("#problem", has_text=words).wait_for()
 
 
-def test_the_camera_wears_a_mask_and_takes_a_picture(visit, tmp_path):
-    here = visit()
+def test_the_camera_wears_a_mask_and_takes_a_picture(here, tmp_path):
     here.page.click("#mode-camera")
     here.page.click("#start")
     here.page.locator("#rate", has_text=re.compile(r"[\d.]+ frames/s, 1 face")).wait_for()
@@ -193,9 +205,7 @@ def test_the_camera_wears_a_mask_and_takes_a_picture(visit, tmp_path):
     here.download("snapshot", tmp_path / "snapshot.png")
     made = numbers(tmp_path / "snapshot.png")
     assert read_provenance(tmp_path / "snapshot.png").direction == "mask"
-    backdrop = np.array([205, 210, 208])
-    assert np.abs(made[:10] - backdrop).max() < 12
-    # a mask has no lips and no nose: the lower face is smoother in colour than any face
+    assert np.ptp(made[:10], axis=(0, 1)).max() < 6  # the backdrop stays as it is
     here.page.check("input[value=unmask]")
     here.page.wait_for_timeout(500)
     here.download("snapshot", tmp_path / "bare.png")
@@ -204,8 +214,7 @@ def test_the_camera_wears_a_mask_and_takes_a_picture(visit, tmp_path):
     here.page.locator("#camera-off").wait_for()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
+@pytest.mark.parametrize(("scheme", "viewport"), [("light", DESKTOP), ("dark", PHONE)], ids=["desktop", "phone"])
 def test_it_is_accessible_and_fits(visit, scheme, viewport):
     here = visit(viewport=viewport, color_scheme=scheme, bypass_csp=True)
     here.page.add_script_tag(path=AXE)
@@ -223,8 +232,7 @@ def test_it_is_accessible_and_fits(visit, scheme, viewport):
     check("camera")
 
 
-def test_the_page_answers_while_it_computes(visit):
-    here = visit()
+def test_the_page_answers_while_it_computes(here):
     here.page.evaluate("""() => {
         window.ticks = 0;
         const tick = () => { window.ticks++; requestAnimationFrame(tick); };

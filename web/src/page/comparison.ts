@@ -11,17 +11,18 @@ export class Comparison {
 
   constructor(private toggle: (face: number) => void) {
     this.slider.addEventListener("input", () => this.place());
-    const divider = byId("divider");
-    divider.addEventListener("pointerdown", (event) => {
-      divider.setPointerCapture(event.pointerId);
-      event.preventDefault();
-    });
-    divider.addEventListener("pointermove", (event) => {
-      if (!divider.hasPointerCapture(event.pointerId)) return;
-      const { left, width } = byId("stage").getBoundingClientRect();
-      this.slider.value = String(Math.round(Math.min(100, Math.max(0, (100 * (event.clientX - left)) / width))));
-      this.place();
-    });
+    for (const handle of [byId("divider"), byId("knob")]) {
+      handle.addEventListener("pointerdown", (event) => {
+        handle.setPointerCapture(event.pointerId);
+        event.preventDefault();
+      });
+      handle.addEventListener("pointermove", (event) => {
+        if (!handle.hasPointerCapture(event.pointerId)) return;
+        const { left, width } = byId("stage").getBoundingClientRect();
+        this.slider.value = String(Math.round(Math.min(100, Math.max(0, (100 * (event.clientX - left)) / width))));
+        this.place();
+      });
+    }
   }
 
   open(opened: Opened): void {
