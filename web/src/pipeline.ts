@@ -9,7 +9,7 @@ import { detect, type Face } from "./faces/detect";
 import { type Rule, type WearOptions } from "./masks/wear";
 import type { Networks, ReadFile } from "./networks";
 import { Noise } from "./noise";
-import { type Matrix, type Picture, picture, rint } from "./vision/image";
+import { type Field, type Matrix, type Picture, picture, rint } from "./vision/image";
 
 export type Direction = "mask" | "unmask";
 
@@ -40,6 +40,8 @@ export interface Translated {
   crop?: Picture;
   made?: Picture;
   matrix?: Matrix;
+  /** how much of what was made shows in the photo */
+  region?: Field;
 }
 
 export interface Options {
@@ -96,7 +98,7 @@ export class Pipeline {
 
   private async translateFace(
     photo: Picture, face: Face, number: number, direction: Direction, options: Options, noise: Noise,
-  ): Promise<Pick<Translated, "outcome" | "crop" | "made" | "matrix">> {
+  ): Promise<Pick<Translated, "outcome" | "crop" | "made" | "matrix" | "region">> {
     const side = this.about.resolution;
     let matrix = alignment(face, side), before = crop(photo, matrix, side);
     if (direction === "mask") {
@@ -109,7 +111,7 @@ export class Pipeline {
         matrix = alignment(face, side, wider);
         [before, given] = [crop(photo, matrix, side), crop(worn, matrix, side)];
       }
-      return { outcome: "changed", crop: before, made: await this.translateCrop(given, direction, noise), matrix };
+      return changed(photo, before, await this.translateCrop(given, direction, noise), matrix);
     }
     let made = await this.translateCrop(before, direction, noise);
     const wider = widerFor(before, made, matrix, photo);
@@ -118,7 +120,7 @@ export class Pipeline {
       before = crop(photo, matrix, side);
       made = await this.translateCrop(before, direction, noise);
     }
-    return { outcome: "changed", crop: before, made, matrix };
+    return changed(photo, before, made, matrix);
   }
 
   private drawNoise(noise: Noise): Record<string, { data: Float32Array; dims: number[] }> {
@@ -134,12 +136,16 @@ export class Pipeline {
 export function compose(photo: Picture, faces: Translated[]): { image: Picture; pasted: Pasted[] } {
   const image: Picture = { ...photo, data: photo.data.slice() };
   const pasted: Pasted[] = [];
-  for (const { crop: before, made, matrix } of [...faces].reverse()) {
-    if (!before || !made || !matrix) continue;
-    const part = paste(image, made, changedRegion(before, made, matrix, photo), matrix);
+  for (const { made, region, matrix } of [...faces].reverse()) {
+    if (!made || !region || !matrix) continue;
+    const part = paste(image, made, region, matrix);
     if (part) pasted.push(part);
   }
   return { image, pasted };
+}
+
+function changed(photo: Picture, before: Picture, made: Picture, matrix: Matrix) {
+  return { outcome: "changed" as const, crop: before, made, matrix, region: changedRegion(before, made, matrix, photo) };
 }
 
 function toInput(image: Picture): { data: Float32Array; dims: number[] } {

@@ -69,8 +69,8 @@ export function paste(photo: Picture, changed: Picture, region: Field, matrix: M
   if (x1 <= x0 || y1 <= y0) return null;
   const local: Matrix = [back[0], back[1], back[2] - x0, back[3], back[4], back[5] - y0];
   const width = x1 - x0, height = y1 - y0;
-  const made = warpCubic(changed, local, width, height);
   const weight = warpField(region, local, width, height, "zero").data;
+  const made = warpCubic(changed, local, width, height, weight);
   for (let y = 0, i = 0; y < height; y++) {
     let at = ((y0 + y) * photo.width + x0) * photo.channels;
     for (let x = 0; x < width; x++, i++, at += photo.channels) {

@@ -3,7 +3,7 @@
 import type { Design } from "./styles";
 import { edgeAt, hanning } from "./styles";
 import { type Tables, TILE } from "./tables";
-import type { Unwrapped } from "./fit";
+import type { Unwrapped } from "./unwrap";
 import { toLinear } from "./light";
 import { clamp, type Field } from "../vision/image";
 import { sobel } from "../vision/filter";

@@ -1,7 +1,7 @@
 /** Painting a mask's design on its unwrapped sheet; as `maskhub.masks.fabric`, a pixel at a time. */
 
 import { Canvas, fraction, soft, WIDE } from "./canvas";
-import type { Unwrapped } from "./fit";
+import type { Unwrapped } from "./unwrap";
 import type { Design } from "./styles";
 import type { Tables } from "./tables";
 import { clamp } from "../vision/image";

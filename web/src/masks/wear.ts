@@ -1,11 +1,12 @@
 /** Putting a mask on a face by rule: the fabric lit like the face, as sharp and grainy as the photo; `maskhub.masks.wear`. */
 
 import { paint, type Painted } from "./fabric";
-import { Draper, type Head, headOf, toPhoto, type Unwrapped, unwrap } from "./fit";
+import { Draper, type Head, headOf, toPhoto } from "./fit";
 import { type Light, LUMA, readLight, shadeOn, toLinear, toSrgb } from "./light";
 import { drawStraps, skinLike } from "./straps";
 import { type Design, drawDesign } from "./styles";
 import { loadTables, type Tables, TILE } from "./tables";
+import { type Unwrapped, unwrap } from "./unwrap";
 import type { Face } from "../faces/detect";
 import { cut, type Landmarks, landmarks, PRESENT } from "../faces/landmarks";
 import type { Rectangle } from "../faces/align";

@@ -4,10 +4,21 @@ import { type Field, field, type Picture, picture, rint } from "./image";
 
 /** `cv2.resize(..., INTER_AREA)` of an 8-bit picture to a smaller one; the first three channels. */
 export function shrink(source: Picture, width: number, height: number): Picture {
+  if (source.width === 2 * width && source.height === 2 * height) return halved(source);
   const out = picture(width, height);
   const mean = areaMean(source.data, source.width, source.height, source.channels, 3, width, height);
-  const halved = source.width === 2 * width && source.height === 2 * height;
-  for (let i = 0; i < mean.length; i++) out.data[i] = halved ? Math.floor(mean[i] + 0.5) : rint(mean[i]);
+  for (let i = 0; i < mean.length; i++) out.data[i] = rint(mean[i]);
+  return out;
+}
+
+/** Half the size, halves rounded up, as OpenCV's own shortcut does. */
+function halved({ data, width, height, channels }: Picture): Picture {
+  const out = picture(width / 2, height / 2), right = channels, below = width * channels;
+  for (let y = 0, to = 0; y < height; y += 2) {
+    for (let x = 0, at = y * below; x < width; x += 2, at += 2 * channels) {
+      for (let k = at; k < at + 3; k++) out.data[to++] = (data[k] + data[k + right] + data[k + below] + data[k + right + below] + 2) >> 2;
+    }
+  }
   return out;
 }
 

@@ -26,15 +26,16 @@ export function warp(source: Picture, matrix: Matrix, width: number, height: num
       for (let k = 0; k < 3; k++) {
         const p = data[y0 + x0 + k], q = data[y1 + x0 + k];
         const upper = p + fx * (data[y0 + x1 + k] - p), lower = q + fx * (data[y1 + x1 + k] - q);
-        out.data[at + k] = rint(upper + fy * (lower - upper));
+        const value = upper + fy * (lower - upper), rounded = (value + 0.5) | 0;
+        out.data[at + k] = rounded - value === 0.5 ? rounded & ~1 : rounded; // half to even
       }
     }
   }
   return out;
 }
 
-/** `cv2.warpAffine(..., INTER_CUBIC, BORDER_REPLICATE)` of an 8-bit picture. */
-export function warpCubic(source: Picture, matrix: Matrix, width: number, height: number): Picture {
+/** `cv2.warpAffine(..., INTER_CUBIC, BORDER_REPLICATE)` of an 8-bit picture, where `shown` is above 0. */
+export function warpCubic(source: Picture, matrix: Matrix, width: number, height: number, shown: Float32Array): Picture {
   const out = picture(width, height);
   const [a, b, c, d, e, f] = inverse(matrix);
   const { data, channels } = source;
@@ -42,6 +43,7 @@ export function warpCubic(source: Picture, matrix: Matrix, width: number, height
   const wx = new Float64Array(4), wy = new Float64Array(4), xs = new Int32Array(4), ys = new Int32Array(4);
   for (let y = 0, at = 0; y < height; y++) {
     for (let x = 0; x < width; x++, at += 3) {
+      if (!(shown[y * width + x] > 0)) continue;
       const sx = Math.fround(a * x + b * y + c), sy = Math.fround(d * x + e * y + f);
       const left = Math.floor(sx), top = Math.floor(sy);
       cubicWeights(sx - left, wx);
