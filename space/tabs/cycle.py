@@ -1,5 +1,8 @@
 """A photo there and back again, and how far what comes back is from what was sent."""
 
+from functools import partial
+from types import SimpleNamespace
+
 import gradio as gr
 
 from maskhub.errors import MaskHubError
@@ -16,74 +19,87 @@ MEANING = (
     (20, "alike, with differences that are easy to see"),
     (float("inf"), "much of the face was lost on the way"),
 )
+CLEARED = ("", None, None)
+"""Status line and pictures without a result."""
 
 
 def build(pipe):
     """The tab, for a :class:`~maskhub.pipelines.face_mask.FaceMaskPipeline` that has both generators."""
+    wire(layout(), pipe)
+
+
+def layout():
+    """Place the components; returns them by name."""
+    here = SimpleNamespace()
     gr.Markdown("Send a face there and back, and see how much of it survives: that is what CycleGAN learns from.")
     with gr.Row(equal_height=False):
         with gr.Column(scale=1, min_width=300):
-            photo = photos.photo_input("cycle-photo", height=360)
-            start = gr.Radio(STARTS, value="mask", show_label=False, container=False, elem_id="cycle-start")
-            run = gr.Button("There and back", variant="primary", elem_id="cycle")
-            problem = photos.line("cycle-problem")
-            photos.examples(photo)
+            here.photo = photos.photo_input("cycle-photo", height=360)
+            here.start = gr.Radio(STARTS, value="mask", show_label=False, container=False, elem_id="cycle-start")
+            here.run = gr.Button("There and back", variant="primary", elem_id="cycle")
+            here.problem = photos.line("cycle-problem")
+            photos.examples(here.photo)
         with gr.Column(scale=2, min_width=300):
             with gr.Row():
-                there, back = _picture("There", "cycle-there"), _picture("And back", "cycle-back")
-            status = photos.line("cycle-status")
+                here.there, here.back = _picture("There", "cycle-there"), _picture("And back", "cycle-back")
+            here.status = photos.line("cycle-status")
             gr.Markdown(
                 "The *cycle error* is the mean difference between the face that was sent and the one that came back, "
                 "in steps of 8-bit colour from 0 to 255. A small one does not say that the picture half-way is good.",
                 elem_classes="note",
             )
-    error, seen = gr.Number(visible=False, label="error"), gr.State(())
-    results, cleared = [status, there, back], ("", None, None)
+    here.error, here.seen = gr.Number(visible=False, label="error"), gr.State(())
+    return here
 
-    def cycle(path, start):
-        """The files there and back, and each face's error."""
-        image = photos.read(path)
-        output = pipe.cycle(image, start, details=True)
-        there = photos.save_png(output.there[0], path, "there", like=image)
-        return there, photos.save_png(output.images[0], path, "back", like=image), output.cycle_errors[0]
 
-    def show(path, start):
-        try:
-            there, back, errors = cycle(path, start)
-        except MaskHubError as error:
-            return photos.problem(error), *cleared
-        there_label, back_label = LABELS[start]
-        return (
-            "",
-            photos.done(_verdict(errors)),
-            gr.update(value=there, label=there_label),
-            gr.update(value=back, label=back_label),
-        )
-
-    def files(photo, start="mask"):
-        try:
-            there, back, errors = cycle(photo, start)
-        except MaskHubError as error:
-            raise gr.Error(photos.words(error), print_exception=False) from error
-        return there, back, round(_mean(errors), 3)
-
-    run.click(
-        photos.about(show),
-        [photo, seen, start],
-        [problem, *results, seen],
-        show_progress_on=[there, back],
+def wire(here, pipe):
+    """Connect the components to the handlers."""
+    results = [here.status, here.there, here.back]
+    here.run.click(
+        photos.about(partial(show, pipe)),
+        [here.photo, here.seen, here.start],
+        [here.problem, *results, here.seen],
+        show_progress_on=[here.there, here.back],
         concurrency_id="model",
         api_visibility="private",
     ).then(None, js=photos.scroll_to("cycle-there", "cycle-problem"), api_visibility="private")
     gr.Button(visible=False).click(
-        files,
-        [photo, start],
-        [there, back, error],
+        partial(cycled, pipe),
+        [here.photo, here.start],
+        [here.there, here.back, here.error],
         concurrency_id="model",
         api_name="cycle",
         api_description="Translate there and back. The error is the mean change of the faces, from 0 to 255.",
     )
-    photos.watch(photo, problem, results, cleared, seen)
+    photos.watch(here.photo, here.problem, results, CLEARED, here.seen)
+
+
+def show(pipe, path, start):
+    """Send an upload there and back: a problem, or the status line and both pictures."""
+    try:
+        there, back, errors = _cycle(pipe, path, start)
+    except MaskHubError as error:
+        return photos.problem(error), *CLEARED
+    there_label, back_label = LABELS[start]
+    pictures = gr.update(value=there, label=there_label), gr.update(value=back, label=back_label)
+    return "", photos.done(_verdict(errors)), *pictures
+
+
+def cycled(pipe, photo, start="mask"):
+    """The API's answer: both files and the error."""
+    try:
+        there, back, errors = _cycle(pipe, photo, start)
+    except MaskHubError as error:
+        raise gr.Error(photos.words(error), print_exception=False) from error
+    return there, back, round(_mean(errors), 3)
+
+
+def _cycle(pipe, path, start):
+    """The files there and back, and each face's error."""
+    image = photos.read(path)
+    output = pipe.cycle(image, start, details=True)
+    there = photos.save_png(output.there[0], path, "there", like=image)
+    return there, photos.save_png(output.images[0], path, "back", like=image), output.cycle_errors[0]
 
 
 def _picture(label, elem_id):

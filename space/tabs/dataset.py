@@ -1,6 +1,7 @@
 """One's own pictures of faces: brought as files or zip, looked through by split, model and attribute."""
 
 import html
+from types import SimpleNamespace
 
 import gradio as gr
 
@@ -30,123 +31,148 @@ are the splits. What is refused is listed with its reason, all else is taken."""
 
 def build(pipe):
     """The tab; it needs no pipeline."""
+    wire(layout())
+
+
+def layout():
+    """Place the components; returns them by name."""
+    here = SimpleNamespace()
     gr.Markdown("Bring faces of your own, look through all that is here, then train on them in the next tab.")
-    key, page = rooms.key_box(), gr.State(0)
+    here.key, here.page = rooms.key_box(), gr.State(0)
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=300):
-            files = gr.File(
-                file_count="multiple", file_types=FILES, label="Pictures, or a zip of them", height=170,
-                elem_id="dataset-files",
-            )  # fmt: skip
-            with gr.Row(elem_classes="pair"):
-                name = gr.Textbox(
-                    label="Into the dataset", placeholder="my-faces", max_lines=1, elem_id="dataset-name", min_width=120
-                )
-                split = gr.Dropdown(SPLIT_CHOICES, value="train", label="As", elem_id="dataset-as", min_width=110)
-            attributes = gr.Textbox(
-                label="Attributes of all of them", placeholder="tone=light, hair=red", max_lines=1,
-                elem_id="dataset-attributes",
-            )  # fmt: skip
-            bring = gr.Button("Bring them", variant="primary", elem_id="dataset-bring")
-            problem, status = photos.line("dataset-problem"), photos.line("dataset-status")
-            refused = gr.HTML(elem_id="dataset-refused", elem_classes="line")
-            gr.Markdown(ABOUT, elem_classes="note")
-            gr.Markdown(HOW, elem_classes="note")
+            _form(here)
         with gr.Column(scale=3, min_width=300):
-            with gr.Row(elem_classes="pair"):
-                dataset = gr.Dropdown(
-                    rooms.dataset_choices(), value="builtin:pixel-faces", label="Dataset", elem_id="browse-dataset",
-                    min_width=120,
-                )  # fmt: skip
-                part = gr.Dropdown(
-                    [("Both", ""), *SPLIT_CHOICES], value="", label="Split", elem_id="browse-split", min_width=100
-                )
-            with gr.Row(elem_classes="pair"):
-                model = gr.Dropdown([("Any", "")], value="", label="Fits model", elem_id="browse-model", min_width=120)
-                wanted = gr.Dropdown(
-                    [], multiselect=True, label="Attributes", elem_id="browse-attributes", min_width=120
-                )
-            gallery = gr.Gallery(
-                show_label=False, columns=6, height="auto", object_fit="contain", format="png", interactive=False,
-                buttons=["download"], elem_id="browse", elem_classes="faces",
-            )  # fmt: skip
-            with gr.Row(equal_height=True, elem_classes="pair"):
-                before = gr.Button("Back", size="sm", elem_id="browse-before", min_width=80)
-                count = gr.HTML(elem_id="browse-count", elem_classes="count")
-                after = gr.Button("More", size="sm", elem_id="browse-after", min_width=80)
-            with gr.Row():
-                delete = gr.Button("Delete this dataset", variant="stop", visible=False, elem_id="dataset-delete")
-            share("dataset", dataset, _folder)
-    filters = [dataset, part, model, wanted]
-    shown = [gallery, count, before, after, page]
+            _browser(here)
+            share("dataset", here.dataset, _folder)
+    return here
 
-    def look(dataset, part, model, wanted, page):
-        faces = _faces(dataset, part, model, wanted)
-        pages = max(1, -(-len(faces) // PAGE))
-        page = min(max(0, page), pages - 1)
-        here, pictures = faces[page * PAGE : (page + 1) * PAGE], []
-        for face in here:
-            try:
-                pictures.append((magnified(face.image), _caption(face)))
-            except MaskHubError:  # deleted this very moment
-                continue
-        place = f", {page * PAGE + 1}–{page * PAGE + len(here)}" if pages > 1 else ""
-        text = f"{len(faces):,} {'picture' if len(faces) == 1 else 'pictures'}{place}"
-        return (
-            gr.update(value=pictures, selected_index=None), f"<p>{text}</p>", gr.update(interactive=page > 0),
-            gr.update(interactive=page < pages - 1), page,
+
+def _form(here):
+    """Where pictures are brought."""
+    here.files = gr.File(
+        file_count="multiple", file_types=FILES, label="Pictures, or a zip of them", height=170,
+        elem_id="dataset-files",
+    )  # fmt: skip
+    with gr.Row(elem_classes="pair"):
+        here.name = gr.Textbox(
+            label="Into the dataset", placeholder="my-faces", max_lines=1, elem_id="dataset-name", min_width=120
+        )
+        here.split = gr.Dropdown(SPLIT_CHOICES, value="train", label="As", elem_id="dataset-as", min_width=110)
+    here.attributes = gr.Textbox(
+        label="Attributes of all of them", placeholder="tone=light, hair=red", max_lines=1,
+        elem_id="dataset-attributes",
+    )  # fmt: skip
+    here.bring = gr.Button("Bring them", variant="primary", elem_id="dataset-bring")
+    here.problem, here.status = photos.line("dataset-problem"), photos.line("dataset-status")
+    here.refused = gr.HTML(elem_id="dataset-refused", elem_classes="line")
+    gr.Markdown(ABOUT, elem_classes="note")
+    gr.Markdown(HOW, elem_classes="note")
+
+
+def _browser(here):
+    """Where all pictures are looked through."""
+    with gr.Row(elem_classes="pair"):
+        here.dataset = gr.Dropdown(
+            rooms.dataset_choices(), value="builtin:pixel-faces", label="Dataset", elem_id="browse-dataset",
+            min_width=120,
         )  # fmt: skip
+        here.part = gr.Dropdown(
+            [("Both", ""), *SPLIT_CHOICES], value="", label="Split", elem_id="browse-split", min_width=100
+        )
+    with gr.Row(elem_classes="pair"):
+        here.model = gr.Dropdown([("Any", "")], value="", label="Fits model", elem_id="browse-model", min_width=120)
+        here.wanted = gr.Dropdown([], multiselect=True, label="Attributes", elem_id="browse-attributes", min_width=120)
+    here.gallery = gr.Gallery(
+        show_label=False, columns=6, height="auto", object_fit="contain", format="png", interactive=False,
+        buttons=["download"], elem_id="browse", elem_classes="faces",
+    )  # fmt: skip
+    with gr.Row(equal_height=True, elem_classes="pair"):
+        here.before = gr.Button("Back", size="sm", elem_id="browse-before", min_width=80)
+        here.count = gr.HTML(elem_id="browse-count", elem_classes="count")
+        here.after = gr.Button("More", size="sm", elem_id="browse-after", min_width=80)
+    with gr.Row():
+        here.delete = gr.Button("Delete this dataset", variant="stop", visible=False, elem_id="dataset-delete")
 
-    def offer(dataset, part, model, wanted, key):
-        """The choices as they are now, and what can be done with the chosen dataset."""
-        datasets, dataset = rooms.offered(rooms.dataset_choices(key), dataset, "builtin:pixel-faces")
-        models, model = rooms.offered([("Any", ""), *rooms.model_choices(key)], model, "")
-        there = attribute_choices(_faces(dataset, part, model, []))
-        own = any(rooms.mine(entry.facts, key) for entry in rooms.jobs().datasets.list() if entry.name == dataset)
-        return (
-            datasets, models, _attributes(there, wanted), gr.update(visible=own),
-        )  # fmt: skip
 
-    def take(files, name, split, attributes, key):
-        try:
-            given = parse_attributes([part for part in attributes.split(",") if part.strip()])
-            report = receive(rooms.jobs().home, files or [], name, split, given, key)
-        except MaskHubError as error:
-            return photos.problem(error), "", "", gr.skip(), gr.skip()
-        added = " and ".join(f"{n} {word}" for word, n in zip(("training", "test"), report.added.values(), strict=True))
-        said = photos.done(f"Brought into {name.strip()}: {added} pictures.") if report.count else ""
-        none = "" if report.count else photos.problem(SourceError("none of this could be taken: see below."))
-        chosen = gr.update(value=name.strip(), choices=rooms.dataset_choices(key)) if report.count else gr.skip()
-        return none, said, _refused(report.refused), None, chosen
-
-    def remove(dataset, key):
-        if not dataset:  # thought better of it
-            return gr.skip(), gr.skip(), gr.skip()
-        try:
-            rooms.jobs().datasets.remove(dataset, key)
-        except MaskHubError as error:
-            return photos.problem(error), "", gr.skip()
-        return "", photos.done(f"{dataset} is deleted."), "builtin:pixel-faces"
-
-    offered, refresh = [dataset, model, wanted, delete], [*filters, key]
+def wire(here):
+    """Connect the components to the handlers. Every change ends in :func:`offer` and :func:`look`."""
+    filters = [here.dataset, here.part, here.model, here.wanted]
+    offered, asked = [here.dataset, here.model, here.wanted, here.delete], [*filters, here.key]
+    looking = (look, [*filters, here.page], [here.gallery, here.count, here.before, here.after, here.page])
 
     def chain(event):
-        event.then(offer, refresh, offered, **rooms.quiet).then(look, [*filters, page], shown, **rooms.quiet)
+        event.then(offer, asked, offered, **rooms.quiet).then(*looking, **rooms.quiet)
 
-    rooms.on_show(key, offer, refresh, offered)
-    key.filled.then(look, [*filters, page], shown, **rooms.quiet)
-    heard = {"api_visibility": "private", "concurrency_id": "uploads"}
-    taken = [problem, status, refused, files, dataset]
-    chain(bring.click(take, [files, name, split, attributes, key], taken, show_progress_on=files, **heard))
+    rooms.on_show(here.key, offer, asked, offered)
+    here.key.filled.then(*looking, **rooms.quiet)
+    heard = {"api_visibility": "private", "concurrency_id": "uploads", "show_progress_on": here.files}
+    given = [here.files, here.name, here.split, here.attributes, here.key]
+    chain(here.bring.click(take, given, [here.problem, here.status, here.refused, here.files, here.dataset], **heard))
     ask = "(name, key) => confirm(`Delete ${name} for good?`) ? [name, key] : [null, key]"
-    chain(delete.click(remove, [dataset, key], [problem, status, dataset], js=ask, **rooms.quiet))
-    for filter in (dataset, part, model):
-        chain(filter.input(lambda: 0, None, page, **rooms.quiet))
-    wanted.input(lambda: 0, None, page, **rooms.quiet).then(look, [*filters, page], shown, **rooms.quiet)
-    for button, step in ((before, -1), (after, 1)):
-        button.click(lambda page, step=step: page + step, page, page, **rooms.quiet).then(
-            look, [*filters, page], shown, **rooms.quiet
-        )
+    removed = [here.problem, here.status, here.dataset]
+    chain(here.delete.click(remove, [here.dataset, here.key], removed, js=ask, **rooms.quiet))
+    for filter in (here.dataset, here.part, here.model):
+        chain(filter.input(lambda: 0, None, here.page, **rooms.quiet))
+    here.wanted.input(lambda: 0, None, here.page, **rooms.quiet).then(*looking, **rooms.quiet)
+    for button, step in ((here.before, -1), (here.after, 1)):
+        turned = button.click(lambda page, step=step: page + step, here.page, here.page, **rooms.quiet)
+        turned.then(*looking, **rooms.quiet)
+
+
+def look(dataset, part, model, wanted, page):
+    """One page of the pictures that the filters leave: gallery, count, both buttons and the page."""
+    faces = _faces(dataset, part, model, wanted)
+    pages = max(1, -(-len(faces) // PAGE))
+    page = min(max(0, page), pages - 1)
+    here, pictures = faces[page * PAGE : (page + 1) * PAGE], []
+    for face in here:
+        try:
+            pictures.append((magnified(face.image), _caption(face)))
+        except MaskHubError:  # deleted this very moment
+            continue
+    place = f", {page * PAGE + 1}–{page * PAGE + len(here)}" if pages > 1 else ""
+    text = f"{len(faces):,} {'picture' if len(faces) == 1 else 'pictures'}{place}"
+    return (
+        gr.update(value=pictures, selected_index=None), f"<p>{text}</p>", gr.update(interactive=page > 0),
+        gr.update(interactive=page < pages - 1), page,
+    )  # fmt: skip
+
+
+def offer(dataset, part, model, wanted, key):
+    """The choices as they are now, and what can be done with the chosen dataset."""
+    datasets, dataset = rooms.offered(rooms.dataset_choices(key), dataset, "builtin:pixel-faces")
+    models, model = rooms.offered([("Any", ""), *rooms.model_choices(key)], model, "")
+    there = attribute_choices(_faces(dataset, part, model, []))
+    own = any(rooms.mine(entry.facts, key) for entry in rooms.jobs().datasets.list() if entry.name == dataset)
+    return datasets, models, _attributes(there, wanted), gr.update(visible=own)
+
+
+def take(files, name, split, attributes, key):
+    """Bring files into a dataset: problem, status, what was refused, the emptied input and the dataset to look at."""
+    try:
+        given = parse_attributes([part for part in attributes.split(",") if part.strip()])
+        report = receive(rooms.jobs().home, files or [], name, split, given, key)
+    except MaskHubError as error:
+        return photos.problem(error), "", "", gr.skip(), gr.skip()
+    if not report.count:
+        nothing = photos.problem(SourceError("none of this could be taken: see below."))
+        return nothing, "", _refused(report.refused), None, gr.skip()
+    added = " and ".join(f"{n} {word}" for word, n in zip(("training", "test"), report.added.values(), strict=True))
+    said = photos.done(f"Brought into {name.strip()}: {added} pictures.")
+    chosen = gr.update(value=name.strip(), choices=rooms.dataset_choices(key))
+    return "", said, _refused(report.refused), None, chosen
+
+
+def remove(dataset, key):
+    """Delete a dataset of one's own: problem, status, and the dataset to look at then."""
+    if not dataset:  # thought better of it
+        return gr.skip(), gr.skip(), gr.skip()
+    try:
+        rooms.jobs().datasets.remove(dataset, key)
+    except MaskHubError as error:
+        return photos.problem(error), "", gr.skip()
+    return "", photos.done(f"{dataset} is deleted."), "builtin:pixel-faces"
 
 
 def _faces(dataset, part, model, wanted):

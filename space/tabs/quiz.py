@@ -4,6 +4,7 @@ import os
 import secrets
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import gradio as gr
 
@@ -32,13 +33,19 @@ ONE_KIND = (
 
 def build(pipe):
     """The tab, for a :class:`~maskhub.pipelines.face_mask.FaceMaskPipeline`."""
+    wire(layout(), pipe)
+
+
+def layout():
+    """Place the components; returns them by name."""
+    here = SimpleNamespace()
     gr.Markdown(
         f"Can you tell? {PICTURES} pictures, half of them photos, half made by the neural network. Answers are counted "
         "without a name: how many are fooled says how good the network is."
     )
     with gr.Row(equal_height=False):
         with gr.Column(min_width=300):
-            picture = gr.Image(
+            here.picture = gr.Image(
                 type="filepath",
                 interactive=False,
                 buttons=[],
@@ -47,14 +54,15 @@ def build(pipe):
                 elem_id="quiz-picture",
                 placeholder="Press Begin",
             )
+            choice = {"variant": "primary", "min_width": 120, "visible": False}
             with gr.Row(elem_classes="pair"):
-                real = gr.Button("It's real", variant="primary", elem_id="quiz-real", min_width=120, visible=False)
-                made = gr.Button("It's made", variant="primary", elem_id="quiz-made", min_width=120, visible=False)
-            begin = gr.Button("Begin", variant="primary", elem_id="quiz-begin")
-            status = photos.line("quiz-status")
+                here.real = gr.Button("It's real", elem_id="quiz-real", **choice)
+                here.made = gr.Button("It's made", elem_id="quiz-made", **choice)
+            here.begin = gr.Button("Begin", variant="primary", elem_id="quiz-begin")
+            here.status = photos.line("quiz-status")
         with gr.Column(min_width=300):
-            about = gr.Markdown(elem_id="quiz-about", elem_classes="note")
-            gallery = gr.Gallery(
+            here.about = gr.Markdown(elem_id="quiz-about", elem_classes="note")
+            here.gallery = gr.Gallery(
                 label="What they were",
                 columns=4,
                 height="auto",
@@ -64,19 +72,27 @@ def build(pipe):
                 visible=False,
                 elem_id="quiz-answers",
             )
-            crowd = gr.Markdown(elem_id="quiz-crowd")
+            here.crowd = gr.Markdown(elem_id="quiz-crowd")
     # what is real stays on the server; forgotten no later than the files that it names
-    playing = gr.State(time_to_live=3000)
-    shown = [playing, picture, real, made, begin, status, about, gallery, crowd]
-    event = {"show_progress_on": picture, "concurrency_id": "model", "api_visibility": "private"}
-    begin.click(partial(_begin, pipe), None, shown, **event)
-    for button, said in ((real, True), (made, False)):
-        button.click(partial(_answer, said), playing, shown, show_progress="hidden", api_visibility="private").then(
+    here.playing = gr.State(time_to_live=3000)
+    return here
+
+
+def wire(here, pipe):
+    """Connect the buttons to the handlers, which all update the same components."""
+    shown = [here.playing, here.picture, here.real, here.made, here.begin, here.status]
+    shown += [here.about, here.gallery, here.crowd]
+    event = {"show_progress_on": here.picture, "concurrency_id": "model", "api_visibility": "private"}
+    here.begin.click(partial(begin, pipe), None, shown, **event)
+    quiet = {"show_progress": "hidden", "api_visibility": "private"}
+    for button, said in ((here.real, True), (here.made, False)):
+        button.click(partial(answer, said), here.playing, shown, **quiet).then(
             None, js=photos.scroll_to("quiz-status", "none"), api_visibility="private"
         )
 
 
-def _begin(pipe):
+def begin(pipe):
+    """Draw a round, and show its first picture."""
     seed = secrets.randbelow(2**31)
     try:
         name, pictures = _photos(seed)
@@ -97,17 +113,11 @@ def _begin(pipe):
     return playing, paths[0], *_buttons(True), photos.done(f"Picture 1 of {len(paths)}"), about, gone, ""
 
 
-def _answer(said, playing):
+def answer(said, playing):
+    """Note one answer, and show the next picture or the outcome."""
     if playing is None:
-        return (
-            None,
-            None,
-            *_buttons(False),
-            photos.problem("this round is over: begin a new one."),
-            gr.skip(),
-            gr.skip(),
-            "",
-        )
+        over = photos.problem("this round is over: begin a new one.")
+        return None, None, *_buttons(False), over, gr.skip(), gr.skip(), ""
     questions = playing["questions"]
     playing = playing | {"said": [*playing["said"], said]}
     number = len(playing["said"])

@@ -4,6 +4,7 @@ import functools
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import gradio as gr
 import numpy as np
@@ -34,105 +35,132 @@ anyone looks like. An uploaded face is not kept."""
 
 def build(pipe):
     """The tab; it has models of its own."""
+    wire(layout())
+
+
+def layout():
+    """Place the components; returns them by name."""
+    here = SimpleNamespace()
     gr.Markdown("Pick a covered face, and see step by step what a generator puts under the covering.")
-    key = rooms.key_box()
+    here.key = rooms.key_box()
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=300):
-            source = gr.Dropdown([("Pixel faces, covered", COVERED)], value=COVERED, label="Test faces from",
-                                 elem_id="reimage-source")  # fmt: skip
-            gallery = gr.Gallery(
-                show_label=False, columns=6, height=330, object_fit="contain", format="png", interactive=False,
-                allow_preview=False, buttons=[], elem_id="reimage-faces", elem_classes="faces",
-            )  # fmt: skip
-            with gr.Accordion("Or upload a face", open=False, elem_id="reimage-upload"):
-                photo = photos.photo_input("reimage-photo", height=240)
-                gr.Markdown("A square that the face fills; of others the middle is taken.", elem_classes="note")
-            model = gr.Dropdown([], label="Model", elem_id="reimage-model")
-            where = gr.Dropdown(WHERE, value="auto", label="Covering", elem_id="reimage-where")
-            with gr.Accordion("More options", open=False):
-                count = gr.Slider(16, 2048, value=512, step=16, label="Faces to choose among")
-                refine = gr.Slider(0, 200, value=0, step=10, label="Steps of latent optimisation")
-                colours = gr.Slider(0, 32, value=16, step=1, label="Colours of the smoothing (0: none)")
-            run = gr.Button("Re-image", variant="primary", elem_id="reimage")
-            problem = photos.line("reimage-problem")
+            _choices_of_face(here)
+            _choices_of_model(here)
+            here.run = gr.Button("Re-image", variant="primary", elem_id="reimage")
+            here.problem = photos.line("reimage-problem")
             gr.Markdown(ABOUT, elem_classes="note")
         with gr.Column(scale=3, min_width=300):
-            steps = gr.HTML(_nothing(), elem_id="reimage-steps")
-            status = photos.line("reimage-status")
+            here.steps = gr.HTML(_nothing(), elem_id="reimage-steps")
+            here.status = photos.line("reimage-status")
+            hidden = {"visible": False, "show_heading": False, "min_width": 200}
             with gr.Row(equal_height=False):
-                distribution = gr.Label(
-                    label="What the classifier sees", visible=False, show_heading=False, min_width=200,
-                    elem_id="reimage-distribution",
-                )  # fmt: skip
-                fit = gr.Label(
-                    label="How well each model fits", visible=False, show_heading=False, min_width=200,
-                    elem_id="reimage-fit",
-                )  # fmt: skip
-            download = gr.DownloadButton("Download PNG", visible=False, elem_id="reimage-download")
-    picked = gr.State(None)  # dataset, file name
-    seen = gr.State(())
+                here.distribution = gr.Label(label="What the classifier sees", elem_id="reimage-distribution", **hidden)
+                here.fit = gr.Label(label="How well each model fits", elem_id="reimage-fit", **hidden)
+            here.download = gr.DownloadButton("Download PNG", visible=False, elem_id="reimage-download")
+    here.picked = gr.State(None)  # dataset, file name
+    here.seen = gr.State(())
+    return here
 
-    def offer(source, model, key):
-        sources = [("Pixel faces, covered", COVERED)]
-        sources += [(entry.name, entry.name) for entry in rooms.jobs().datasets.list() if entry.counts["test"]]
-        models = _choices(key)
-        first = next((value for _, value in models), None)
-        return rooms.offered(sources, source, COVERED)[0], rooms.offered(models, model, first)[0]
 
-    def show(source):
-        pictures = []
-        for face in _test_faces(source):
-            try:
-                pictures.append((magnified(face.image, 128), None))
-            except MaskHubError:
-                continue
-        return gr.update(value=pictures, selected_index=None), None
-
-    def pick(source, event: gr.SelectData):
-        faces = _test_faces(source)
-        return (source, faces[event.index].name) if event.index < len(faces) else None
-
-    def reimage(path, picked, model, where, count, refine, colours):
-        start, hidden = time.perf_counter(), gr.update(visible=False)
-        try:
-            face, name = _face(picked, path)
-            done, name_of_all = _run(face, model, where, int(count), int(refine), int(colours))
-        except MaskHubError as error:
-            return photos.problem(error), _nothing(), "", hidden, hidden, hidden
-        region = done.regions[0].mean()
-        before = ("Covered", f"{region:.0%} of it is replaced")
-        parts = [
-            (face if max(face.size) <= 128 else done.faces[0], *before),
-            (done.raw[0], "1 Raw", f"the best of {int(count):,}, off by {done.errors[0]:.0f} of 255"),
-            (done.smoothed[0], "2 Smoothed", f"{int(colours)} colours" if colours else "left as it is"),
-            (done.clipping[0], "3 Clipping", "what covers the face"),
-            (done.result[0], "4 Result", "in the tone of the skin around"),
-        ]
-        said = f"By {name_of_all.get(done.models[0], done.models[0])}, {time.perf_counter() - start:.1f} s."
-        said += "" if done.distributions[0] or model != CLASSIFIER else " No classifier here: every model was tried."
-        odds, scores = done.distributions[0], done.scores[0]
-        return (
-            "", figures(parts), photos.done(said + " What lay under the covering is invented."),
-            gr.update(value=odds or None, visible=bool(odds)),
-            gr.update(value={name_of_all.get(k, k): v for k, v in scores.items()}, visible=len(scores) > 1),
-            gr.update(value=photos.save_png(done.result[0], name, "re-imaged"), visible=True),
-        )  # fmt: skip
-
-    quiet = rooms.quiet
-    offered, asked = [source, model], [source, model, key]
-    rooms.on_show(key, offer, asked, offered)
-    key.filled.then(show, source, [gallery, picked], **quiet)
-    source.input(show, source, [gallery, picked], **quiet)
-    into = [problem, steps, status, distribution, fit, download, seen]
-    show_steps, options = photos.about(reimage), [photo, seen, picked, model, where, count, refine, colours]
-    event = {"show_progress_on": steps, "concurrency_id": "reimage", "api_visibility": "private"}
-    gallery.select(pick, source, picked, **quiet).then(lambda: None, None, photo, **quiet).then(
-        show_steps, options, into, **event
-    ).then(None, js=photos.scroll_to("reimage-steps", "reimage-problem"), api_visibility="private")
-    run.click(show_steps, options, into, **event).then(
-        None, js=photos.scroll_to("reimage-steps", "reimage-problem"), api_visibility="private"
+def _choices_of_face(here):
+    here.source = gr.Dropdown(
+        [("Pixel faces, covered", COVERED)], value=COVERED, label="Test faces from", elem_id="reimage-source"
     )
-    photos.watch(photo, problem, [], (), seen, line="reimage")
+    here.gallery = gr.Gallery(
+        show_label=False, columns=6, height=330, object_fit="contain", format="png", interactive=False,
+        allow_preview=False, buttons=[], elem_id="reimage-faces", elem_classes="faces",
+    )  # fmt: skip
+    with gr.Accordion("Or upload a face", open=False, elem_id="reimage-upload"):
+        here.photo = photos.photo_input("reimage-photo", height=240)
+        gr.Markdown("A square that the face fills; of others the middle is taken.", elem_classes="note")
+
+
+def _choices_of_model(here):
+    here.model = gr.Dropdown([], label="Model", elem_id="reimage-model")
+    here.where = gr.Dropdown(WHERE, value="auto", label="Covering", elem_id="reimage-where")
+    with gr.Accordion("More options", open=False):
+        here.count = gr.Slider(16, 2048, value=512, step=16, label="Faces to choose among")
+        here.refine = gr.Slider(0, 200, value=0, step=10, label="Steps of latent optimisation")
+        here.colours = gr.Slider(0, 32, value=16, step=1, label="Colours of the smoothing (0: none)")
+
+
+def wire(here):
+    """Connect the components to the handlers."""
+    quiet = rooms.quiet
+    rooms.on_show(here.key, offer, [here.source, here.model, here.key], [here.source, here.model])
+    here.key.filled.then(show_faces, here.source, [here.gallery, here.picked], **quiet)
+    here.source.input(show_faces, here.source, [here.gallery, here.picked], **quiet)
+    into = [here.problem, here.steps, here.status, here.distribution, here.fit, here.download, here.seen]
+    options = [here.photo, here.seen, here.picked, here.model, here.where, here.count, here.refine, here.colours]
+    event = {"show_progress_on": here.steps, "concurrency_id": "reimage", "api_visibility": "private"}
+    scroll = {"js": photos.scroll_to("reimage-steps", "reimage-problem"), "api_visibility": "private"}
+    chosen = here.gallery.select(pick, here.source, here.picked, **quiet).then(lambda: None, None, here.photo, **quiet)
+    chosen.then(photos.about(reimage), options, into, **event).then(None, **scroll)
+    here.run.click(photos.about(reimage), options, into, **event).then(None, **scroll)
+    photos.watch(here.photo, here.problem, [], (), here.seen, line="reimage")
+
+
+def offer(source, model, key):
+    """The test sets and the models as they are now."""
+    sources = [("Pixel faces, covered", COVERED)]
+    sources += [(entry.name, entry.name) for entry in rooms.jobs().datasets.list() if entry.counts["test"]]
+    models = _choices(key)
+    first = next((value for _, value in models), None)
+    return rooms.offered(sources, source, COVERED)[0], rooms.offered(models, model, first)[0]
+
+
+def show_faces(source):
+    """The gallery of a test set, with none of its faces picked."""
+    pictures = []
+    for face in _test_faces(source):
+        try:
+            pictures.append((magnified(face.image, 128), None))
+        except MaskHubError:
+            continue
+    return gr.update(value=pictures, selected_index=None), None
+
+
+def pick(source, event: gr.SelectData):
+    """Dataset and file name of the face that was clicked."""
+    faces = _test_faces(source)
+    there = isinstance(event.index, int) and 0 <= event.index < len(faces)
+    return (source, faces[event.index].name) if there else None
+
+
+def reimage(path, picked, model, where, count, refine, colours):
+    """Re-image a face: problem, steps, status, the two distributions and the download."""
+    start, hidden = time.perf_counter(), gr.update(visible=False)
+    try:
+        face, name = _face(picked, path)
+        done, readable = _run(face, model, where, int(count), int(refine), int(colours))
+    except MaskHubError as error:
+        return photos.problem(error), _nothing(), "", hidden, hidden, hidden
+    said = f"By {readable.get(done.models[0], done.models[0])}, {time.perf_counter() - start:.1f} s."
+    said += "" if done.distributions[0] or model != CLASSIFIER else " No classifier here: every model was tried."
+    odds, scores = done.distributions[0], done.scores[0]
+    return (
+        "", figures(_steps(face, done, int(count), int(colours))),
+        photos.done(said + " What lay under the covering is invented."),
+        gr.update(value=odds or None, visible=bool(odds)),
+        gr.update(value={readable.get(k, k): v for k, v in scores.items()}, visible=len(scores) > 1),
+        gr.update(value=photos.save_png(done.result[0], name, "re-imaged"), visible=True),
+    )  # fmt: skip
+
+
+def _steps(face, done, count, colours):
+    """The five pictures, each with its title and a line."""
+    return [
+        (
+            face if max(face.size) <= 128 else done.faces[0],
+            "Covered",
+            f"{done.regions[0].mean():.0%} of it is replaced",
+        ),
+        (done.raw[0], "1 Raw", f"the best of {count:,}, off by {done.errors[0]:.0f} of 255"),
+        (done.smoothed[0], "2 Smoothed", f"{colours} colours" if colours else "left as it is"),
+        (done.clipping[0], "3 Clipping", "what covers the face"),
+        (done.result[0], "4 Result", "in the tone of the skin around"),
+    ]
 
 
 def _choices(key):

@@ -1,17 +1,15 @@
 """A generator trained on a dataset: launched in the background, watched, ended; and the models that came of it."""
 
 import html
-import time
+from types import SimpleNamespace
 
 import gradio as gr
-import pandas as pd
 
 from maskhub.data.labelled import parse_attributes
 from maskhub.errors import ConfigError, MaskHubError
-from maskhub.image_file import open_image
 from maskhub.service.datasets import attribute_choices
 from maskhub.service.jobs import Request, max_steps
-from space import photos, rooms
+from space import job_display, photos, rooms
 from space.share import share
 
 __all__ = ["TITLE", "build"]
@@ -21,10 +19,6 @@ ABOUT = """Jobs run one at a time, others wait their turn. You may close this pa
 the app. What is trained is **seen and tried by everyone** here. A generator guarantees the attributes that all its
 training pictures share, so choose few, and what stays visible above a mask is best: skin tone, hair."""
 NEW = ("A new one", "")
-STATES = {"queued": "waits its turn", "running": "training", "finished": "done", "failed": "failed",
-          "cancelled": "cancelled"}  # fmt: skip
-MEANS = {"real": "real faces", "fake": "generated faces", "combined": "generator through discriminator"}
-SERIES = {"real": "#2a78d6", "fake": "#e34948", "combined": "#3f9b46"}
 NOTIFY = """async (wanted) => {
   if (!wanted) return [false, ''];
   const here = 'Notification' in window;
@@ -48,300 +42,273 @@ TELL = """(text, wanted) => {
 
 def build(pipe):
     """The tab; it needs no pipeline."""
+    here = layout()
+    wire_form(here)
+    wire_jobs(here)
+    wire_models(here)
+
+
+def layout():
+    """Place the components; returns them by name."""
+    here = SimpleNamespace()
     gr.Markdown("Train a generator of faces on a dataset, then re-image covered faces with it in the next tab.")
-    key = rooms.key_box()
+    here.key = rooms.key_box()
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=300):
-            dataset = gr.Dropdown(
-                rooms.dataset_choices(), value="builtin:pixel-faces", label="Learn from", elem_id="train-dataset"
-            )
-            attributes = gr.Dropdown(
-                [], multiselect=True, label="Only faces with (what it then guarantees)", elem_id="train-attributes"
-            )
-            count = gr.HTML(elem_id="train-count", elem_classes="count")
-            with gr.Row(elem_classes="pair"):
-                start = gr.Dropdown([NEW], value="", label="Start from", elem_id="train-start", min_width=120)
-                name = gr.Textbox(
-                    label="Call it", placeholder="a name is made up", max_lines=1, elem_id="train-name", min_width=120
-                )
-            steps = gr.Slider(
-                50, min(10_000, max_steps()), value=min(1000, max_steps()), step=50, label="Steps",
-                elem_id="train-steps",
-            )  # fmt: skip
-            with gr.Accordion("More options", open=False):
-                with gr.Row(elem_classes="pair"):
-                    architecture = gr.Dropdown(["dense", "dcgan"], value="dense", label="Network", min_width=110)
-                    resolution = gr.Dropdown([32, 64, 128], value=32, label="Pixels", min_width=90)
-                with gr.Row(elem_classes="pair"):
-                    batch = gr.Number(32, precision=0, label="Batch", minimum=2, maximum=128, min_width=90)
-                    rate = gr.Number(2e-4, label="Learning rate", min_width=110)
-                    seed = gr.Number(0, precision=0, label="Seed", minimum=0, min_width=80)
-                webhook = gr.Textbox(
-                    label="Webhook, told when it is done (JSON POST)", placeholder="https://example.org/hook",
-                    max_lines=1, elem_id="train-webhook",
-                )  # fmt: skip
-            notify = gr.Checkbox(
-                False, label="Tell me in this browser when it is done", container=False, elem_id="train-notify"
-            )
-            launch = gr.Button("Train", variant="primary", elem_id="train")
-            problem = photos.line("train-problem")
-            gr.Markdown(ABOUT, elem_classes="note")
+            _form(here)
         with gr.Column(scale=3, min_width=300):
-            job = gr.Dropdown([], label="Job", elem_id="train-job", allow_custom_value=False)
-            progress = gr.HTML(elem_id="train-progress", elem_classes="line")
-            gr.HTML(_legend())
-            with gr.Row():
-                accuracy = _plot("Accuracy", "train-accuracy", [0, 1])
-                loss = _plot("Loss", "train-loss", [0, None])
-            samples = gr.Image(
-                label="What it makes so far", format="png", interactive=False, buttons=["fullscreen"], visible=False,
-                elem_id="train-samples", elem_classes="faces",
-            )  # fmt: skip
-            with gr.Row(elem_classes="pair"):
-                cancel = gr.Button("Cancel this job", variant="stop", visible=False, elem_id="train-cancel")
-                forget = gr.Button("Delete this job", visible=False, elem_id="train-forget")
+            _job(here)
     gr.Markdown("### Models\nWhat has been trained here, by anyone; try them in the next tab.")
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=300):
-            model = gr.Dropdown([], label="Model", elem_id="model")
-            about = gr.HTML(elem_id="model-about")
-            drop = gr.Button("Delete this model", variant="stop", visible=False, elem_id="model-delete")
-            share("model", model, lambda name: rooms.jobs().models.get(name or "-").path)
+            here.model = gr.Dropdown([], label="Model", elem_id="model")
+            here.about = gr.HTML(elem_id="model-about")
+            here.drop = gr.Button("Delete this model", variant="stop", visible=False, elem_id="model-delete")
+            share("model", here.model, lambda name: rooms.jobs().models.get(name or "-").path)
         with gr.Column(scale=3, min_width=300):
-            sheet = gr.Image(
+            here.sheet = gr.Image(
                 label="Faces that it makes", format="png", interactive=False, visible=False, buttons=["fullscreen"],
                 elem_id="model-sheet", elem_classes="faces",
             )  # fmt: skip
-    timer = gr.Timer(1.5, active=False)
-    seen, notice = gr.State({}), gr.Textbox(visible="hidden", elem_id="train-notice", label="notice")
-    refused = gr.Textbox(visible=False, label="why there are no notices")
+    here.timer = gr.Timer(1.5, active=False)
+    # seen: job → the state that this page has shown; "" → the step that it has shown
+    here.seen, here.notice = gr.State({}), gr.Textbox(visible="hidden", elem_id="train-notice", label="notice")
+    here.refused = gr.Textbox(visible=False, label="why there are no notices")
+    return here
 
-    def offer(dataset, attributes, start, key):
-        datasets, dataset = rooms.offered(rooms.dataset_choices(key), dataset, "builtin:pixel-faces")
-        models, _ = rooms.offered([NEW, *rooms.model_choices(key)], start, "")
-        try:
-            faces = rooms.jobs().datasets.faces(dataset, "train")
-            there = attribute_choices(faces)
-            chosen = [text for text in attributes if text in there]
-            fit = len(rooms.jobs().datasets.faces(dataset, "train", parse_attributes(chosen)))
-        except MaskHubError:
-            there, chosen, fit = [], [], 0
-        return (
-            datasets,
-            gr.update(choices=there) if chosen == attributes else gr.update(choices=there, value=chosen),
-            f"<p>{fit:,} training {'picture' if fit == 1 else 'pictures'}</p>", models,
-        )  # fmt: skip
 
-    def begin(dataset, attributes, start, name, steps, architecture, resolution, batch, rate, seed, webhook, key):
-        try:
-            numbers = {"batch_size": int(batch or 0), "learning_rate": float(rate or 0), "seed": int(seed or 0)}
-            request = Request(
-                dataset, parse_attributes(attributes), name, start, int(steps), architecture, int(resolution),
-                webhook=webhook, **numbers,
-            )  # fmt: skip
-            made = rooms.jobs().submit(request, key)
-        except MaskHubError as error:
-            return photos.problem(error), gr.skip(), gr.skip(), gr.skip()
-        return "", gr.update(choices=_jobs(key), value=made.id), "", gr.Timer(active=True)
-
-    def watch(id, key, seen):
-        """What is to be seen of a job now; pictures only where they are new."""
-        everything = {entry.id: entry for entry in rooms.jobs().list()}
-        entry = everything.get(id)
-        active = any(other.active for other in everything.values())
-        told = [
-            f"{entry.ended}|{_told(entry)}"
-            for entry in everything.values()
-            if not entry.active and seen.get(entry.id) in ("queued", "running") and entry.belongs_to(key)
-        ]
-        states = {other.id: other.state for other in everything.values()}
-        notice = told[-1] if told else gr.skip()
-        jobs = gr.update(choices=_jobs(key), value=id if entry else None)
-        if entry is None:
-            hidden, none = gr.update(visible=False), gr.update(value=None, visible=False)
-            plots = [None, None, none]
-            return jobs, "", *plots, hidden, hidden, gr.Timer(active=active), states | {"": None}, notice
-        own = entry.belongs_to(key)
-        now = rooms.jobs().progress(id)
-        fresh = (id, now.line.get("step"), str(now.samples))
-        if seen.get("") == fresh:
-            plots = [gr.skip(), gr.skip(), gr.skip()]
-        else:
-            lines = rooms.jobs().metrics(id)
-            plots = [*(_series(lines, what) if lines else None for what in ("accuracy", "loss")), _picture(now.samples)]
-        if not entry.active and seen.get(id) == entry.state and seen.get("") == fresh:
-            jobs = gr.skip()
-        return (
-            jobs, _progress(entry, now, everything.values()), *plots,
-            gr.update(visible=own and entry.active, interactive=not entry.cancel),
-            gr.update(visible=own and not entry.active), gr.Timer(active=active), states | {"": fresh}, notice,
-        )  # fmt: skip
-
-    def act(what, id, key):
-        try:
-            getattr(rooms.jobs(), what)(id, key)
-        except MaskHubError as error:
-            return photos.problem(error)
-        return ""
-
-    def present(name, key):
-        """One model, and the list of all."""
-        entries = {entry.name: entry for entry in rooms.jobs().models.list("generator")}
-        entry = entries.get(name) or next(iter(entries.values()), None)
-        if entry is None:
-            none = "<p class='note'>None yet: train one above.</p>"
-            return (
-                gr.update(choices=[], value=None),
-                none,
-                gr.update(value=None, visible=False),
-                gr.update(visible=False),
-            )
-        return (
-            gr.update(choices=rooms.model_choices(key), value=entry.name), _card(entry),
-            _picture(entry.path / "samples.png"),
-            gr.update(visible=rooms.mine(entry.facts, key)),
-        )  # fmt: skip
-
-    def drop_model(name, key):
-        if not name:  # thought better of it
-            return gr.skip()
-        return act("remove_model", name, key)
-
-    quiet = rooms.quiet
-    offered, asked = [dataset, attributes, count, start], [dataset, attributes, start, key]
-    seeing = [job, progress, accuracy, loss, samples, cancel, forget, timer, seen, notice]
-    shown = [model, about, sheet, drop]
-    newest = lambda id: id or next((entry.id for entry in rooms.jobs().list()), None)  # noqa: E731
-
-    def look(id, key, seen):
-        return watch(newest(id), key, seen | {"": None})  # all of it, whatever was sent before
-
-    rooms.on_show(key, offer, asked, offered)
-    rooms.on_show(key, look, [job, key, seen], seeing)
-    rooms.on_show(key, present, [model, key], shown)
-    for component in (dataset, attributes):
-        component.input(offer, asked, offered, **quiet)
-    options = [dataset, attributes, start, name, steps, architecture, resolution, batch, rate, seed, webhook, key]
-    launch.click(begin, options, [problem, job, name, timer], **quiet).then(
-        watch, [job, key, seen], seeing, **quiet
-    ).then(None, js=photos.scroll_to("train-job", "train-problem"), api_visibility="private")
-    notify.input(None, notify, [notify, refused], js=NOTIFY, api_visibility="private").then(
-        lambda why: photos.problem(ConfigError(REFUSED[why])) if why in REFUSED else "", refused, problem, **quiet
+def _form(here):
+    """What is trained on what."""
+    here.dataset = gr.Dropdown(
+        rooms.dataset_choices(), value="builtin:pixel-faces", label="Learn from", elem_id="train-dataset"
     )
-    timer.tick(watch, [job, key, seen], seeing, trigger_mode="once", **quiet)
-    job.input(watch, [job, key, seen], seeing, **quiet)
-    notice.change(None, [notice, notify], None, js=TELL, api_visibility="private")
-    # through the queue, without which nothing pops up
-    notice.change(_toast, notice, None, show_progress="hidden", api_visibility="private").then(
-        present, [model, key], shown, **quiet
-    ).then(offer, asked, offered, **quiet)
-    for button, what in ((cancel, "cancel"), (forget, "remove")):
-        button.click(lambda id, key, what=what: act(what, id, key), [job, key], problem, **quiet).then(
-            look, [job, key, seen], seeing, **quiet
+    here.attributes = gr.Dropdown(
+        [], multiselect=True, label="Only faces with (what it then guarantees)", elem_id="train-attributes"
+    )
+    here.count = gr.HTML(elem_id="train-count", elem_classes="count")
+    with gr.Row(elem_classes="pair"):
+        here.start = gr.Dropdown([NEW], value="", label="Start from", elem_id="train-start", min_width=120)
+        here.name = gr.Textbox(
+            label="Call it", placeholder="a name is made up", max_lines=1, elem_id="train-name", min_width=120
         )
-    model.input(present, [model, key], shown, **quiet)
+    here.steps = gr.Slider(
+        50, min(10_000, max_steps()), value=min(1000, max_steps()), step=50, label="Steps", elem_id="train-steps"
+    )
+    with gr.Accordion("More options", open=False):
+        with gr.Row(elem_classes="pair"):
+            here.architecture = gr.Dropdown(["dense", "dcgan"], value="dense", label="Network", min_width=110)
+            here.resolution = gr.Dropdown([32, 64, 128], value=32, label="Pixels", min_width=90)
+        with gr.Row(elem_classes="pair"):
+            here.batch = gr.Number(32, precision=0, label="Batch", minimum=2, maximum=128, min_width=90)
+            here.rate = gr.Number(2e-4, label="Learning rate", min_width=110)
+            here.seed = gr.Number(0, precision=0, label="Seed", minimum=0, min_width=80)
+        here.webhook = gr.Textbox(
+            label="Webhook, told when it is done (JSON POST)", placeholder="https://example.org/hook",
+            max_lines=1, elem_id="train-webhook",
+        )  # fmt: skip
+    here.notify = gr.Checkbox(
+        False, label="Tell me in this browser when it is done", container=False, elem_id="train-notify"
+    )
+    here.launch = gr.Button("Train", variant="primary", elem_id="train")
+    here.problem = photos.line("train-problem")
+    gr.Markdown(ABOUT, elem_classes="note")
+
+
+def _job(here):
+    """One job as it goes on."""
+    here.job = gr.Dropdown([], label="Job", elem_id="train-job", allow_custom_value=False)
+    here.progress = gr.HTML(elem_id="train-progress", elem_classes="line")
+    gr.HTML(job_display.legend())
+    with gr.Row():
+        here.accuracy = job_display.plot("Accuracy", "train-accuracy", [0, 1])
+        here.loss = job_display.plot("Loss", "train-loss", [0, None])
+    here.samples = gr.Image(
+        label="What it makes so far", format="png", interactive=False, buttons=["fullscreen"], visible=False,
+        elem_id="train-samples", elem_classes="faces",
+    )  # fmt: skip
+    with gr.Row(elem_classes="pair"):
+        here.cancel = gr.Button("Cancel this job", variant="stop", visible=False, elem_id="train-cancel")
+        here.forget = gr.Button("Delete this job", visible=False, elem_id="train-forget")
+
+
+def wire_form(here):
+    """The form: its choices stay fresh, and it launches jobs."""
+    offered, asked = _offer(here)
+    rooms.on_show(here.key, offer, asked, offered)
+    for component in (here.dataset, here.attributes):
+        component.input(offer, asked, offered, **rooms.quiet)
+    options = [here.dataset, here.attributes, here.start, here.name, here.steps, here.architecture, here.resolution]
+    options += [here.batch, here.rate, here.seed, here.webhook, here.key]
+    begun = here.launch.click(begin, options, [here.problem, here.job, here.name, here.timer], **rooms.quiet)
+    begun.then(watch, *_watched(here), **rooms.quiet).then(
+        None, js=photos.scroll_to("train-job", "train-problem"), api_visibility="private"
+    )
+    asked_browser = here.notify.input(
+        None, here.notify, [here.notify, here.refused], js=NOTIFY, api_visibility="private"
+    )
+    asked_browser.then(why_no_notices, here.refused, here.problem, **rooms.quiet)
+
+
+def wire_jobs(here):
+    """The job that is watched, and the notices of those that end."""
+    watched, seen_anew = _watched(here), (look, *_watched(here))
+    rooms.on_show(here.key, *seen_anew)
+    here.timer.tick(watch, *watched, trigger_mode="once", **rooms.quiet)
+    here.job.input(watch, *watched, **rooms.quiet)
+    for button, act in ((here.cancel, cancel), (here.forget, forget)):
+        button.click(act, [here.job, here.key], here.problem, **rooms.quiet).then(*seen_anew, **rooms.quiet)
+    here.notice.change(None, [here.notice, here.notify], None, js=TELL, api_visibility="private")
+    # through the queue, without which nothing pops up
+    told = here.notice.change(toast, here.notice, None, show_progress="hidden", api_visibility="private")
+    offered, asked = _offer(here)
+    told.then(present, *_presented(here), **rooms.quiet).then(offer, asked, offered, **rooms.quiet)
+
+
+def wire_models(here):
+    """The models that came of jobs."""
+    presented = _presented(here)
+    rooms.on_show(here.key, present, *presented)
+    here.model.input(present, *presented, **rooms.quiet)
     ask = "(name, key) => confirm(`Delete the model ${name} for good?`) ? [name, key] : [null, key]"
-    drop.click(drop_model, [model, key], problem, js=ask, **quiet).then(present, [model, key], shown, **quiet)
+    dropped = here.drop.click(drop_model, [here.model, here.key], here.problem, js=ask, **rooms.quiet)
+    dropped.then(present, *presented, **rooms.quiet)
 
 
-def _plot(title, elem_id, limits):
-    return gr.LinePlot(
-        x="step", y=title.lower(), color="series", color_map=SERIES, y_lim=limits,
-        x_title="step", y_title=" ", color_title=" ", label=title, height=220, min_width=240, elem_id=elem_id,
-        buttons=[], tooltip="all",
+def _offer(here):
+    """Outputs and inputs of :func:`offer`."""
+    offered = [here.dataset, here.attributes, here.count, here.start]
+    return offered, [here.dataset, here.attributes, here.start, here.key]
+
+
+def _watched(here):
+    """Inputs and outputs of :func:`watch`."""
+    shown = [here.job, here.progress, here.accuracy, here.loss, here.samples, here.cancel, here.forget, here.timer]
+    return [here.job, here.key, here.seen], [*shown, here.seen, here.notice]
+
+
+def _presented(here):
+    """Inputs and outputs of :func:`present`."""
+    return [here.model, here.key], [here.model, here.about, here.sheet, here.drop]
+
+
+def offer(dataset, attributes, start, key):
+    """The choices of the form as they are now, and how many pictures fit."""
+    datasets, dataset = rooms.offered(rooms.dataset_choices(key), dataset, "builtin:pixel-faces")
+    models, _ = rooms.offered([NEW, *rooms.model_choices(key)], start, "")
+    try:
+        there = attribute_choices(rooms.jobs().datasets.faces(dataset, "train"))
+        chosen = [text for text in attributes if text in there]
+        fit = len(rooms.jobs().datasets.faces(dataset, "train", parse_attributes(chosen)))
+    except MaskHubError:
+        there, chosen, fit = [], [], 0
+    return (
+        datasets,
+        gr.update(choices=there) if chosen == attributes else gr.update(choices=there, value=chosen),
+        f"<p>{fit:,} training {'picture' if fit == 1 else 'pictures'}</p>", models,
     )  # fmt: skip
 
 
-def _legend():
-    parts = [f'<span><i style="background: {colour}"></i>{MEANS[name]}</span>' for name, colour in SERIES.items()]
-    return f'<div class="legend">{"".join(parts)}</div>'
-
-
-def _series(lines, what):
-    """A table for a plot, of at most 300 steps."""
-    lines = lines[:: max(1, len(lines) // 300)]
-    rows = [
-        (line["step"], line[f"{what}_{name}"], name) for line in lines for name in SERIES if f"{what}_{name}" in line
-    ]
-    # with types, since a plot takes the columns of an empty table for names
-    return pd.DataFrame(rows, columns=["step", what, "series"]).astype({"step": float, what: float, "series": str})
-
-
-def _picture(path):
-    """An update of an image, which is hidden where there is no such file."""
+def begin(dataset, attributes, start, name, steps, architecture, resolution, batch, rate, seed, webhook, key):
+    """Launch a job: a problem, the job to watch, the emptied name and the timer."""
     try:
-        with open_image(path or "") as image:
-            return gr.update(value=image.convert("RGB"), visible=True)
-    except OSError:
-        return gr.update(value=None, visible=False)
+        numbers = {"batch_size": int(batch or 0), "learning_rate": float(rate or 0), "seed": int(seed or 0)}
+        request = Request(
+            dataset, parse_attributes(attributes), name, start, int(steps), architecture, int(resolution),
+            webhook=webhook, **numbers,
+        )  # fmt: skip
+        made = rooms.jobs().submit(request, key)
+    except MaskHubError as error:
+        return photos.problem(error), gr.skip(), gr.skip(), gr.skip()
+    return "", gr.update(choices=job_display.job_choices(key), value=made.id), "", gr.Timer(active=True)
 
 
-def _jobs(key):
-    now = time.time()
-    return [
-        (
-            " · ".join(
-                [entry.name, STATES[entry.state], _ago(now - entry.created), *["yours"] * entry.belongs_to(key)]
-            ),
-            entry.id,
-        )
-        for entry in rooms.jobs().list()
+def why_no_notices(why):
+    """Why the browser shows no notices, for the form's problem line."""
+    return photos.problem(ConfigError(REFUSED[why])) if why in REFUSED else ""
+
+
+def look(id, key, seen):
+    """All of a job, or of the newest one, whatever this page has shown before."""
+    return watch(id or next((entry.id for entry in rooms.jobs().list()), None), key, seen | {"": None})
+
+
+def watch(id, key, seen):
+    """A job as it is now; plots and pictures only where they are new."""
+    everything = {entry.id: entry for entry in rooms.jobs().list()}
+    entry, choices = everything.get(id), job_display.job_choices(key)
+    states = {other.id: other.state for other in everything.values()}
+    timer = gr.Timer(active=any(other.active for other in everything.values()))
+    ended = [
+        f"{other.ended}|{job_display.outcome(other)}"
+        for other in everything.values()
+        if not other.active and seen.get(other.id) in ("queued", "running") and other.belongs_to(key)
     ]
+    notice = ended[-1] if ended else gr.skip()
+    if entry is None:
+        nothing = [None, None, gr.update(value=None, visible=False), *[gr.update(visible=False)] * 2]
+        return gr.update(choices=choices, value=None), "", *nothing, timer, states | {"": None}, notice
+    now = rooms.jobs().progress(id)
+    fresh = (id, now.line.get("step"), str(now.samples))
+    known = seen.get("") == fresh
+    jobs = (
+        gr.skip()
+        if known and not entry.active and seen.get(id) == entry.state
+        else gr.update(choices=choices, value=id)
+    )
+    own = entry.belongs_to(key)
+    return (
+        jobs, job_display.progress(entry, now, everything.values()), *_pictures(id, now, known),
+        gr.update(visible=own and entry.active, interactive=not entry.cancel),
+        gr.update(visible=own and not entry.active), timer, states | {"": fresh}, notice,
+    )  # fmt: skip
 
 
-def _ago(seconds):
-    for size, name in ((86_400, "day"), (3600, "hour"), (60, "minute")):
-        if seconds >= size:
-            number = int(seconds // size)
-            return f"{number} {name}{'s' * (number != 1)} ago"
-    return "just now"
+def _pictures(id, now, known):
+    """Updates of both plots and of the samples."""
+    if known:
+        return gr.skip(), gr.skip(), gr.skip()
+    lines = rooms.jobs().metrics(id)
+    plots = [job_display.series(lines, what) if lines else None for what in ("accuracy", "loss")]
+    return *plots, job_display.image_update(now.samples)
 
 
-def _progress(job, now, jobs):
-    """Bar and figures of a job."""
-    said = {
-        "queued": f"Waits its turn: {sum(j.active and j.created < job.created for j in jobs)} before it.",
-        "running": f"Step {now.step:,} of {now.total:,}" if now.step else "Starting …",
-        "finished": f"Done: {now.total:,} steps. The model is called {job.model}.",
-        "failed": f"Failed at step {now.step:,}: {job.message}",
-        "cancelled": f"Cancelled at step {now.step:,}.",
-    }[job.state]
-    if job.state == "running":
-        if job.cancel:
-            said = "Ending with the step at hand …"
-        elif now.line:
-            names = ("loss_real", "loss_fake", "loss_combined")
-            figures = " · ".join(f"{name[5:]} {now.line[name]:.2f}" for name in names if name in now.line)
-            said += f" · {now.line['images_per_second']:,.0f} images/s · losses: {figures}"
-        if job.attempts > 1 or job.last_step:
-            said += f" · interrupted at step {job.last_step:,}, gone on from the last checkpoint"
-    if job.webhook_problem:
-        said += f" ({job.webhook_problem}.)"
-    kind = "problem" if job.state == "failed" else "done"
-    return photos.bar(now.share, job.name) + f'<p class="{kind}" data-state="{job.state}">{html.escape(said)}</p>'
+def cancel(id, key):
+    """End a job; why that can't be, for the problem line."""
+    return _problem_of(rooms.jobs().cancel, id, key)
 
 
-def _told(job):
-    words = {"finished": f"The model {job.name} is done.", "failed": f"Training {job.name} failed: {job.message}"}
-    return words.get(job.state, f"Training {job.name} was cancelled.")
+def forget(id, key):
+    """Delete a job that is over; why that can't be, for the problem line."""
+    return _problem_of(rooms.jobs().remove, id, key)
 
 
-def _toast(text):
+def drop_model(name, key):
+    """Delete a model; why that can't be, for the problem line."""
+    return _problem_of(rooms.jobs().remove_model, name, key) if name else gr.skip()  # thought better of it
+
+
+def _problem_of(act, name, key):
+    try:
+        act(name, key)
+    except MaskHubError as error:
+        return photos.problem(error)
+    return ""
+
+
+def present(name, key):
+    """One model, and the list of all."""
+    entries = {entry.name: entry for entry in rooms.jobs().models.list("generator")}
+    entry = entries.get(name) or next(iter(entries.values()), None)
+    if entry is None:
+        none, hidden = "<p class='note'>None yet: train one above.</p>", gr.update(value=None, visible=False)
+        return gr.update(choices=[], value=None), none, hidden, gr.update(visible=False)
+    return (
+        gr.update(choices=rooms.model_choices(key), value=entry.name), job_display.card(entry),
+        job_display.image_update(entry.path / "samples.png"), gr.update(visible=rooms.mine(entry.facts, key)),
+    )  # fmt: skip
+
+
+def toast(text):
+    """Pop up a notice until somebody has seen it."""
     if text:
-        gr.Info(html.escape(text.split("|", 1)[1]), duration=None, title="maskhub")  # until somebody has seen it
-
-
-def _card(entry):
-    """What is known of a model, as a table."""
-    facts = entry.facts
-    made = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(facts["created"])) if "created" in facts else ""
-    rows = {
-        "Guarantees": rooms.words(entry.attributes),
-        "Learnt from": facts.get("dataset", ""),
-        "Started from": facts.get("init_from", ""),
-        "Steps": f"{facts['steps']:,}" if "steps" in facts else "",
-        "Pixels": str(entry.resolution),
-        "Trained": made,
-    }
-    cells = "".join(f"<tr><th>{name}</th><td>{html.escape(text)}</td></tr>" for name, text in rows.items() if text)
-    return f'<table class="facts">{cells}</table>'
+        gr.Info(html.escape(text.split("|", 1)[1]), duration=None, title="maskhub")

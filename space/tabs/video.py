@@ -2,7 +2,9 @@
 
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import gradio as gr
 from gradio.utils import get_upload_folder
@@ -31,57 +33,40 @@ evidence of what anyone looks like, and not to be passed off as real. Films are 
 
 def build(pipe):
     """The tab, for a :class:`~maskhub.pipelines.face_mask.FaceMaskPipeline`."""
+    wire(layout(), pipe)
+
+
+def layout():
+    """Place the components; returns them by name."""
+    here = SimpleNamespace()
     gr.Markdown("Put a face mask on everyone in a short film, or take the masks off.")
     with gr.Row(equal_height=False):
         with gr.Column(min_width=300):
-            film = gr.Video(
+            here.film = gr.Video(
                 sources=["upload"], include_audio=True, label="Your film", height=360, buttons=[], elem_id="video-film"
             )
-            way = gr.Radio(WAYS, value="mask", show_label=False, container=False, elem_id="video-way")
+            here.way = gr.Radio(WAYS, value="mask", show_label=False, container=False, elem_id="video-way")
             with gr.Row(elem_classes="pair"):
-                run = gr.Button("Begin", variant="primary", elem_id="video", min_width=120)
-                cancel = gr.Button("Cancel", variant="stop", interactive=False, elem_id="video-cancel", min_width=120)
-            problem = photos.line("video-problem")
+                here.run = gr.Button("Begin", variant="primary", elem_id="video", min_width=120)
+                here.cancel = gr.Button(
+                    "Cancel", variant="stop", interactive=False, elem_id="video-cancel", min_width=120
+                )
+            here.problem = photos.line("video-problem")
         with gr.Column(min_width=300):
-            result = gr.Video(
+            here.result = gr.Video(
                 interactive=False, label="What became of it", height=360, buttons=["download"], elem_id="video-result"
             )
-            status = photos.line("video-status")
+            here.status = photos.line("video-status")
             gr.Markdown(ABOUT, elem_classes="note")
-    busy, idle = ((gr.update(interactive=not working), gr.update(interactive=working)) for working in (True, False))
+    return here
 
-    def show(path, way):
-        yield "", _bar(0, 0), None, *busy
-        start = told = time.perf_counter()
-        try:
-            if not path:
-                raise VideoError("There is no film yet: upload one.")
-            check(path)
-            # within a folder that gradio's cleaning knows
-            target = Path(tempfile.mkdtemp(dir=get_upload_folder())) / f"{Path(path).stem[:80]}-{way}ed.mp4"
-            translator = FrameTranslator(pipe, way)
-            work = Film(path, target, translator, pipe.provenance(way))
-            for done in work:
-                if time.perf_counter() - told > TELL_EVERY:
-                    told = time.perf_counter()
-                    yield "", _bar(done, work.total, told - start), None, *busy
-        except MaskHubError as error:
-            # the visitor knows the film by its own name
-            error = VideoError(str(error).replace(str(path), f"“{Path(path or '').name}”"))
-            yield photos.problem(error), "", None, *idle
-            return
-        seconds, report = time.perf_counter() - start, work.report
-        text = f"{SAID[way]}: a face in {report.with_faces} of {report.frames} frames, {seconds:.1f} s"
-        text += f" ({report.frames / seconds:.1f} frames/s)."
-        text += "".join(f" {clause[0].upper()}{clause[1:]}." for clause in frames_left(translator.outcomes))
-        if way == "unmask" and translator.outcomes[Outcome.CHANGED]:
-            text += " What lay under the masks is invented."
-        yield "", photos.done(text), str(target), *idle
 
-    outputs = [problem, status, result, run, cancel]
-    working = run.click(
-        show,
-        [film, way],
+def wire(here, pipe):
+    """Connect the components to the handlers."""
+    outputs = [here.problem, here.status, here.result, here.run, here.cancel]
+    working = here.run.click(
+        partial(show, pipe),
+        [here.film, here.way],
         outputs,
         show_progress="hidden",
         concurrency_limit=1,
@@ -90,10 +75,36 @@ def build(pipe):
     )
     working.then(None, js=photos.scroll_to("video-result", "video-problem"), api_visibility="private")
     # said once it has come true: a frame told of after that would leave Begin shut
-    cancel.click(None, None, None, cancels=working, queue=False, api_visibility="private").then(
-        lambda: ("", photos.done("Cancelled."), None, *idle), None, outputs, queue=False, api_visibility="private"
-    )
-    film.change(lambda: ("", "", None), None, [problem, status, result], queue=False, api_visibility="private")
+    here.cancel.click(None, None, None, cancels=working, queue=False, api_visibility="private").then(
+        lambda: ("", photos.done("Cancelled."), None, *_buttons(False)), None, outputs, queue=False,
+        api_visibility="private",
+    )  # fmt: skip
+    here.film.change(lambda: ("", "", None), None, outputs[:3], queue=False, api_visibility="private")
+
+
+def show(pipe, path, way):
+    """Work on a film: a problem, the status line, the result and the buttons, again and again until it is done."""
+    yield "", _bar(0, 0), None, *_buttons(True)
+    start = told = time.perf_counter()
+    try:
+        if not path:
+            raise VideoError("There is no film yet: upload one.")
+        check(path)
+        # within a folder that the app cleans
+        target = Path(tempfile.mkdtemp(dir=get_upload_folder())) / f"{Path(path).stem[:80]}-{way}ed.mp4"
+        translator = FrameTranslator(pipe, way)
+        work = Film(path, target, translator, pipe.provenance(way))
+        for done in work:
+            if time.perf_counter() - told > TELL_EVERY:
+                told = time.perf_counter()
+                yield "", _bar(done, work.total, told - start), None, *_buttons(True)
+    except MaskHubError as error:
+        # the visitor knows the film by its own name
+        error = VideoError(str(error).replace(str(path), f"“{Path(path or '').name}”"))
+        yield photos.problem(error), "", None, *_buttons(False)
+        return
+    text = _said(way, work.report, translator.outcomes, time.perf_counter() - start)
+    yield "", photos.done(text), str(target), *_buttons(False)
 
 
 def check(path):
@@ -113,3 +124,17 @@ def _bar(done, total, seconds=0.0):
     rest = f", about {seconds / done * max(total - done, 0):.0f} s to go" if done and total else ""
     said = f"Frame {done} of {total or 'how many is unknown'}{rest}" if done else "Beginning ..."
     return photos.bar(share, "Progress") + photos.done(said)
+
+
+def _said(way, report, outcomes, seconds):
+    text = f"{SAID[way]}: a face in {report.with_faces} of {report.frames} frames, {seconds:.1f} s"
+    text += f" ({report.frames / seconds:.1f} frames/s)."
+    text += "".join(f" {clause[0].upper()}{clause[1:]}." for clause in frames_left(outcomes))
+    if way == "unmask" and outcomes[Outcome.CHANGED]:
+        text += " What lay under the masks is invented."
+    return text
+
+
+def _buttons(working):
+    """Updates of Begin and Cancel."""
+    return gr.update(interactive=not working), gr.update(interactive=working)

@@ -5,6 +5,8 @@ import binascii
 import io
 import time
 from collections import deque
+from functools import partial
+from types import SimpleNamespace
 
 import cv2
 import gradio as gr
@@ -117,11 +119,17 @@ def fitted(frame):
 
 def build(pipe):
     """The tab, for a :class:`~maskhub.pipelines.face_mask.FaceMaskPipeline`."""
+    wire(layout(), pipe)
+
+
+def layout():
+    """Place the components; returns them by name."""
+    here = SimpleNamespace()
     gr.Markdown("Put a mask on before your camera, or take it off, live.")
     with gr.Row(equal_height=False):
         with gr.Column(min_width=300):
-            way = gr.Radio(WAYS, value="mask", show_label=False, container=False, elem_id="webcam-way")
-            camera = CameraInput(
+            here.way = gr.Radio(WAYS, value="mask", show_label=False, container=False, elem_id="webcam-way")
+            here.camera = CameraInput(
                 sources=["webcam"],
                 streaming=True,
                 type="numpy",
@@ -133,9 +141,9 @@ def build(pipe):
                 ),
                 elem_id="webcam-camera",
             )
-            problem = photos.line("webcam-problem")
+            here.problem = photos.line("webcam-problem")
         with gr.Column(min_width=300):
-            result = LiveImage(
+            here.result = LiveImage(
                 label="What becomes of it",
                 type="numpy",
                 interactive=False,
@@ -143,28 +151,18 @@ def build(pipe):
                 buttons=["fullscreen"],
                 elem_id="webcam-result",
             )
-            rate = photos.line("webcam-rate")
+            here.rate = photos.line("webcam-rate")
             gr.Markdown(ABOUT, elem_classes="note")
-    session = gr.State(time_to_live=3000)
+    here.session = gr.State(time_to_live=3000)
+    return here
 
-    def step(frame, way, session):
-        if frame is None:
-            return gr.skip(), gr.skip(), gr.skip(), session
-        session = session or Session(pipe)
-        try:
-            frame = decoded(frame)
-        except MaskHubError as error:
-            return photos.problem(error), gr.skip(), "", session
-        try:
-            frame, text = session(frame, way)
-        except MaskHubError as error:
-            return photos.problem(error), fitted(frame), "", session
-        return "", frame, photos.done(text), session
 
-    camera.stream(
-        step,
-        [camera, way, session],
-        [problem, result, rate, session],
+def wire(here, pipe):
+    """Connect the camera to its handler."""
+    here.camera.stream(
+        partial(step, pipe),
+        [here.camera, here.way, here.session],
+        [here.problem, here.result, here.rate, here.session],
         stream_every=EVERY,
         time_limit=TURN,
         concurrency_limit=1,
@@ -172,3 +170,19 @@ def build(pipe):
         show_progress="hidden",
         api_visibility="private",
     )
+
+
+def step(pipe, frame, way, session):
+    """Work on one frame: a problem, the picture, the rate and the session."""
+    if frame is None:
+        return gr.skip(), gr.skip(), gr.skip(), session
+    session = session or Session(pipe)
+    try:
+        frame = decoded(frame)
+    except MaskHubError as error:
+        return photos.problem(error), gr.skip(), "", session
+    try:
+        frame, text = session(frame, way)
+    except MaskHubError as error:
+        return photos.problem(error), fitted(frame), "", session
+    return "", frame, photos.done(text), session

@@ -21,13 +21,13 @@ def place(tmp_path, monkeypatch):
 def answered(playing, number, said):
     """The outcome of giving the first ``number`` answers."""
     for _ in range(number):
-        outcome = quiz._answer(said, playing)
+        outcome = quiz.answer(said, playing)
         playing = outcome[0] or playing
     return outcome
 
 
 def test_a_round_on_a_bare_machine(place, tiny_pipeline):
-    playing, picture, *_, status, about, gallery, crowd = quiz._begin(tiny_pipeline)
+    playing, picture, *_, status, about, gallery, crowd = quiz.begin(tiny_pipeline)
     assert "Picture 1 of 22" in status and crowd == "" and gallery["value"] is None
     assert "try-out, not a survey" in about and "There is one photo here" in about and "MASKHUB_QUIZ" in about
     assert "unmasked faces only" in about
@@ -49,20 +49,20 @@ def test_photos_of_ones_own(place, astronaut, tiny_pipeline, monkeypatch):
     for number in range(3):
         astronaut.rotate(3 * number).save(place / "faces" / f"{number}.png")
     monkeypatch.setenv("MASKHUB_QUIZ", str(place / "faces"))
-    playing, *_, about, _, _ = quiz._begin(tiny_pipeline)
+    playing, *_, about, _, _ = quiz.begin(tiny_pipeline)
     assert playing["photos"] == "faces" and "There are 3 photos here" in about
 
 
 def test_what_goes_wrong_is_one_line(place, tiny_pipeline, monkeypatch):
     monkeypatch.setenv("MASKHUB_QUIZ", str(place / "nowhere"))
-    playing, picture, *_, status, _, _, _ = quiz._begin(tiny_pipeline)
+    playing, picture, *_, status, _, _, _ = quiz.begin(tiny_pipeline)
     assert playing is None and picture is None and 'role="alert"' in status and "nowhere" in status
-    assert "This round is over" in quiz._answer(True, None)[5]
+    assert "This round is over" in quiz.answer(True, None)[5]
 
 
 def test_answers_that_cannot_be_kept_spoil_nothing(place, tiny_pipeline, monkeypatch):
     (place / "home").write_text("in the way")
-    playing = quiz._begin(tiny_pipeline)[0]
+    playing = quiz.begin(tiny_pipeline)[0]
     outcome = answered(playing, PICTURES, False)
     assert "11 of 22 right; 0 of 11 made ones fooled you. Your answers could not be kept." in outcome[5]
     assert len(outcome[7]["value"]) == 22 and outcome[8] == ""

@@ -1,0 +1,119 @@
+"""What the Train tab shows of jobs and models: plots, bars, tables and lists."""
+
+import html
+import time
+
+import gradio as gr
+import pandas as pd
+
+from maskhub.image_file import open_image
+from space import photos, rooms
+
+__all__ = ["card", "image_update", "job_choices", "legend", "outcome", "plot", "progress", "series"]
+
+STATES = {"queued": "waits its turn", "running": "training", "finished": "done", "failed": "failed",
+          "cancelled": "cancelled"}  # fmt: skip
+MEANS = {"real": "real faces", "fake": "generated faces", "combined": "generator through discriminator"}
+SERIES = {"real": "#2a78d6", "fake": "#e34948", "combined": "#3f9b46"}
+
+
+def plot(title, elem_id, limits):
+    """An empty plot over steps, with a line for each of :data:`SERIES`."""
+    return gr.LinePlot(
+        x="step", y=title.lower(), color="series", color_map=SERIES, y_lim=limits,
+        x_title="step", y_title=" ", color_title=" ", label=title, height=220, min_width=240, elem_id=elem_id,
+        buttons=[], tooltip="all",
+    )  # fmt: skip
+
+
+def legend():
+    """What the colours of the plots mean, as HTML."""
+    parts = [f'<span><i style="background: {colour}"></i>{MEANS[name]}</span>' for name, colour in SERIES.items()]
+    return f'<div class="legend">{"".join(parts)}</div>'
+
+
+def series(lines, what):
+    """A table for a plot, of at most 300 steps."""
+    lines = lines[:: max(1, len(lines) // 300)]
+    rows = [
+        (line["step"], line[f"{what}_{name}"], name) for line in lines for name in SERIES if f"{what}_{name}" in line
+    ]
+    # with types, since a plot takes the columns of an empty table for names
+    return pd.DataFrame(rows, columns=["step", what, "series"]).astype({"step": float, what: float, "series": str})
+
+
+def image_update(path):
+    """An update of an image, which is hidden where there is no such file."""
+    try:
+        with open_image(path or "") as image:
+            return gr.update(value=image.convert("RGB"), visible=True)
+    except OSError:
+        return gr.update(value=None, visible=False)
+
+
+def job_choices(key):
+    """All jobs for a dropdown, newest first."""
+    now = time.time()
+    return [
+        (
+            " · ".join(
+                [entry.name, STATES[entry.state], _ago(now - entry.created), *["yours"] * entry.belongs_to(key)]
+            ),
+            entry.id,
+        )
+        for entry in rooms.jobs().list()
+    ]
+
+
+def _ago(seconds):
+    for size, name in ((86_400, "day"), (3600, "hour"), (60, "minute")):
+        if seconds >= size:
+            number = int(seconds // size)
+            return f"{number} {name}{'s' * (number != 1)} ago"
+    return "just now"
+
+
+def progress(job, now, jobs):
+    """Bar and figures of a job."""
+    said = {
+        "queued": f"Waits its turn: {sum(j.active and j.created < job.created for j in jobs)} before it.",
+        "running": f"Step {now.step:,} of {now.total:,}" if now.step else "Starting …",
+        "finished": f"Done: {now.total:,} steps. The model is called {job.model}.",
+        "failed": f"Failed at step {now.step:,}: {job.message}",
+        "cancelled": f"Cancelled at step {now.step:,}.",
+    }[job.state]
+    if job.state == "running":
+        if job.cancel:
+            said = "Ending with the step at hand …"
+        elif now.line:
+            names = ("loss_real", "loss_fake", "loss_combined")
+            figures = " · ".join(f"{name[5:]} {now.line[name]:.2f}" for name in names if name in now.line)
+            said += f" · {now.line['images_per_second']:,.0f} images/s · losses: {figures}"
+        if job.attempts > 1 or job.last_step:
+            said += f" · interrupted at step {job.last_step:,}, gone on from the last checkpoint"
+    if job.webhook_problem:
+        said += f" ({job.webhook_problem}.)"
+    kind = "problem" if job.state == "failed" else "done"
+    return photos.bar(now.share, job.name) + f'<p class="{kind}" data-state="{job.state}">{html.escape(said)}</p>'
+
+
+def outcome(job):
+    """What became of a job, for a notice."""
+    words = {"finished": f"The model {job.name} is done.", "failed": f"Training {job.name} failed: {job.message}"}
+    return words.get(job.state, f"Training {job.name} was cancelled.")
+
+
+def card(entry):
+    """What is known of a model, as a table."""
+    facts = entry.facts
+    made = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(facts["created"])) if "created" in facts else ""
+    rows = {
+        "Guarantees": rooms.words(entry.attributes),
+        "Learnt from": facts.get("dataset", ""),
+        "Started from": facts.get("init_from", ""),
+        "Steps": f"{facts['steps']:,}" if "steps" in facts else "",
+        "Pixels": str(entry.resolution),
+        "Trained": made,
+    }
+    cells = "".join(f"<tr><th>{name}</th><td>{html.escape(text)}</td></tr>" for name, text in rows.items() if text)
+    return f'<table class="facts">{cells}</table>'
