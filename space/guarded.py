@@ -7,6 +7,7 @@ gradio runs every event of every endpoint (queued or not, named or not, streamed
 import asyncio
 import stat
 import sys
+import traceback
 import weakref
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import anyio.to_thread
 import gradio as gr
 from gradio.utils import get_upload_folder
 
-from maskhub.errors import PhotoError
+from maskhub.errors import PhotoError, first_line
 from space.fair_queue import FairQueue
 
 __all__ = ["TIME_LIMITS", "GuardedBlocks", "own_file", "own_files"]
@@ -55,7 +56,8 @@ class GuardedBlocks(gr.Blocks):
     async def preprocess_data(self, block_fn, inputs, state, explicit_call=False):
         """Turn a request's JSON into what handlers get; whatever is wrong with it is one line for its sender."""
         try:
-            return await super().preprocess_data(block_fn, own_files(inputs), state, explicit_call)
+            values = await super().preprocess_data(block_fn, own_files(inputs), state, explicit_call)
+            return [_fitting(block, value) for block, value in zip(block_fn.inputs, values, strict=True)]
         except gr.Error as error:
             error.print_exception = False
             raise
@@ -88,7 +90,13 @@ class GuardedBlocks(gr.Blocks):
         if not done:
             self._abandon(job, block_fn, limit)
             raise gr.Error(f"This took longer than {limit:g} seconds and was stopped.", print_exception=False)
-        output = job.result()
+        try:
+            output = job.result()
+        except gr.Error:
+            raise
+        except Exception as error:  # a fault of ours, or of gradio's own handlers, which trust what they get
+            _note(f"{_name(block_fn)} failed: {type(error).__name__}: {first_line(error)} ({_place(error)})")
+            raise gr.Error("Something went wrong here. It has been noted.", print_exception=False) from error
         if output.get("iterator") is not None:
             self._deadlines[output["iterator"]] = deadline
         return output
@@ -103,8 +111,47 @@ class GuardedBlocks(gr.Blocks):
                 job.exception()
 
         job.add_done_callback(ended)
-        name = block_fn.api_name or getattr(block_fn.fn, "__name__", "a job")
-        print(f"maskhub: {name} took longer than {limit:g} seconds: abandoned", file=sys.stderr, flush=True)
+        _note(f"{_name(block_fn)} took longer than {limit:g} seconds: abandoned")
+
+
+def _name(block_fn):
+    return block_fn.api_name or getattr(block_fn.fn, "__name__", "a job")
+
+
+def _place(error):
+    """The last three calls on the way to an error."""
+    frames = traceback.extract_tb(error.__traceback__)[-3:]
+    return ", ".join(f"{'/'.join(Path(frame.filename).parts[-2:])}:{frame.lineno}" for frame in frames)
+
+
+def _note(text):
+    print(f"maskhub: {text}", file=sys.stderr, flush=True)
+
+
+def _fitting(block, value):
+    """A value that its component could have sent: gradio hands on JSON of any other type.
+
+    Raises:
+        TypeError: it could not.
+    """
+    if isinstance(block, gr.Textbox):
+        value = "" if value is None else value
+        fits = isinstance(value, str)
+    elif isinstance(block, gr.Checkbox):
+        fits = isinstance(value, bool)
+    elif isinstance(block, (gr.Number, gr.Slider)):
+        number = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 2**53
+        fits = number or (value is None and isinstance(block, gr.Number))
+    elif isinstance(block, gr.Dropdown) and block.multiselect:
+        value = value or []
+        fits = isinstance(value, list) and all(isinstance(item, str) for item in value)
+    elif isinstance(block, gr.Radio):
+        fits = value is not None
+    else:
+        fits = True
+    if not fits:
+        raise TypeError(f"a {block.get_block_name()} does not send {type(value).__name__}")
+    return value
 
 
 def own_files(data):

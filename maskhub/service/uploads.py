@@ -150,7 +150,7 @@ class _Upload:
             except MaskHubError:
                 raise
             except Exception as error:  # fields that lie lead to errors of many kinds
-                raise PhotoError(f"{path.name} is no zip that can be read ({error}).") from error
+                raise PhotoError(f"{path.name} is no zip that can be read ({first_line(error)[:200]}).") from error
             file.most = None
             with archive:
                 self._entries(path.name, archive)
@@ -244,7 +244,7 @@ class _Upload:
                 # values beyond the last column have no name
                 tables[file_name] = _columns({k: v for k, v in row.items() if k is not None}, self.limits, "a column")
         except (ValueError, csv.Error, TypeError, AttributeError, RecursionError) as error:
-            raise PhotoError(f"it can't be read as metadata ({error}).") from error
+            raise PhotoError(f"it can't be read as metadata ({first_line(error)[:200]}).") from error
         if not tables:
             raise PhotoError("it has no rows.")
         return tables
@@ -272,7 +272,7 @@ class _Upload:
         except MaskHubError as error:
             self.report.refused.append((_shown(name), str(error)))
         except Exception as error:  # zlib.error, lzma.LZMAError, struct.error, ...: decoders raise whatever they like
-            self.report.refused.append((_shown(name), f"it is damaged ({first_line(error)})."))
+            self.report.refused.append((_shown(name), f"it is damaged ({first_line(error)[:200]})."))
 
 
 class _ZipSource(io.FileIO):

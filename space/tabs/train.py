@@ -311,4 +311,4 @@ def present(name, key):
 def toast(text):
     """Pop up a notice until somebody has seen it."""
     if text:
-        gr.Info(html.escape(text.split("|", 1)[1]), duration=None, title="maskhub")
+        gr.Info(html.escape(text.split("|", 1)[-1]), duration=None, title="maskhub")

@@ -53,6 +53,7 @@ def app(tiny_model, tmp_path_factory):
     printed = "".join(app.output)
     # gradio's own, where a test asks for a file that is out of reach
     assert printed.count("Traceback") == printed.count("InvalidPathError:"), printed
+    assert " failed: " not in printed, printed
 
 
 @pytest.fixture(scope="session")

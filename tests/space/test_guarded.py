@@ -170,6 +170,7 @@ def stuck():
         text = gr.Textbox()
         gr.Button().click(lambda: release.wait(PATIENCE), None, text, concurrency_id="model", api_name="hang")
         gr.Button().click(lambda: "fine", None, text, concurrency_id="model", api_name="work")
+        gr.Button().click(lambda: 1 / 0, None, text, concurrency_id="model", api_name="fault")
         gr.Button().click(steps, None, text, concurrency_id="model", api_name="steps")
     launch(blocks.queue(default_concurrency_limit=1))
     yield blocks.local_url
@@ -186,6 +187,15 @@ def test_a_stuck_job_is_given_up_and_the_next_one_runs(stuck, kind):
     assert "longer than 1 seconds" in first["output"]["error"]
     assert second["success"] and second["output"]["data"] == ["fine"]
     assert time.monotonic() - begun < 60
+
+
+def test_a_fault_is_one_line_for_the_visitor_and_one_in_the_log(stuck, capfd):
+    index = {entry["api_name"]: entry["id"] for entry in endpoints(stuck)[0]}
+    assert send(stuck, index["fault"], [])["output"]["error"] == "Something went wrong here. It has been noted."
+    assert send(stuck, index["work"], [])["success"]
+    printed = capfd.readouterr().err
+    assert "maskhub: fault failed: ZeroDivisionError: division by zero (" in printed and "test_guarded.py:" in printed
+    assert "Traceback" not in printed
 
 
 def test_more_stuck_jobs_than_threads_leave_room(stuck):
