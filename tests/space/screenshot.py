@@ -78,7 +78,7 @@ def tabs(folder):
                 else:  # a phone has no room for it in the row
                     page.locator(".overflow-menu > button").click()
                     page.locator(".overflow-dropdown button", has_text=name).click()
-                page.wait_for_timeout(1500)
+                page.wait_for_timeout(4000)  # pictures come one by one
                 page.screenshot(path=folder / f"{name.lower().replace(' ', '-')}-{width}.png", full_page=True)
 
 
