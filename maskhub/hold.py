@@ -14,7 +14,7 @@ from pathlib import Path
 from maskhub.errors import WriteError
 from maskhub.files import HIDDEN, is_running, make_folder, write_file
 
-__all__ = ["hold"]
+__all__ = ["hold", "in_turn"]
 
 ORPHANS = 20.0
 """Seconds to wait for a folder whose holder was killed: its child processes notice that within seconds."""
@@ -57,6 +57,28 @@ def hold(folder, by, name="lock"):
         with suppress(OSError):
             owner.unlink()
         held.release()
+
+
+@contextmanager
+def in_turn(path):
+    """Let one process after another run the block; ``path`` is that of the lock, in a folder that is made.
+
+    Raises:
+        WriteError: the lock can't be written.
+    """
+    from filelock import FileLock
+
+    path = Path(path)
+    lock = FileLock(path)
+    try:
+        make_folder(path.parent)
+        lock.acquire()
+    except OSError as error:
+        raise WriteError(f"{path.parent} could not be written to: {error.strerror or error}.") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _owner(path):

@@ -26,7 +26,7 @@ from maskhub.data.shard_file import SourceDigest, open_shard, read_note, shard_p
 from maskhub.data.workers import check_main_guard, run_jobs
 from maskhub.errors import ConfigError
 from maskhub.files import HIDDEN, sweep, write_file
-from maskhub.hold import hold
+from maskhub.hold import hold, in_turn
 
 __all__ = ["BuildReport", "build_dataset"]
 
@@ -197,9 +197,7 @@ def _claim(output, options):
 
 
 def _lock(output):
-    from filelock import FileLock
-
-    return FileLock(output / HIDDEN / "build.lock")
+    return in_turn(output / HIDDEN / "build.lock")
 
 
 def _done_path(output, rank):

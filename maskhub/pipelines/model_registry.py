@@ -16,8 +16,9 @@ import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from maskhub.errors import CheckpointError, ConfigError
+from maskhub.errors import CheckpointError, ConfigError, WriteError
 from maskhub.files import make_folder, remove_folder, sweep, written_folder
+from maskhub.hold import in_turn
 from maskhub.models.classifier import AttributeClassifier
 from maskhub.pipelines.reimaging import ReimagingPipeline, check_name
 
@@ -62,7 +63,10 @@ class ModelRegistry:
 
     def __init__(self, root):
         self.root = Path(root).expanduser()
-        make_folder(self.root)
+        try:
+            make_folder(self.root)
+        except OSError as error:
+            raise WriteError(f"{self.root} could not be written: {error.strerror or error}.") from error
 
     def list(self, kind=None, attributes=None, dataset=None):
         """The models, newest first; only those of a kind, with these attributes, or trained on this dataset."""
@@ -95,13 +99,11 @@ class ModelRegistry:
             ConfigError: an impossible name, or one that is taken. CheckpointError: ``folder`` holds no such model.
             WriteError: no room, no permission.
         """
-        from filelock import FileLock
-
         target, folder = self.root / check_name(name), Path(folder)
         if self._entry(folder) is None:
             raise CheckpointError(f"{folder} holds neither one re-imaging generator nor a classifier.")
         text = json.dumps({"created": round(time.time()), **facts}, indent=1)
-        with FileLock(self.root / ".lock"):
+        with in_turn(self.root / ".lock"):
             sweep(self.root)
             if target.exists():
                 raise ConfigError(f"there is a model {name!r} already: choose another name.")
