@@ -84,7 +84,7 @@ def build_dataset(
     report = BuildReport(features=features)
     with hold(output, "maskhub dataset build", f"rank-{rank}"):
         sweep(output / "data")
-        _claim(output, options | {"photos": photos})
+        claim(output, options | {"photos": photos})
         was_done = _done_path(output, rank).exists()
         build = _Build(rows, output, features, report, shard_size, rank, world)
         build.write(partial(make_pairs, wearing, crops, names), workers, progress)
@@ -170,7 +170,7 @@ def _in_order(answers, order, bar):
             yield row, *waiting.pop(row.index)
 
 
-def _claim(output, options):
+def claim(output, options):
     """Note the options of this data set, or compare them with those of an earlier run and of the other ranks.
 
     Raises:
