@@ -155,10 +155,10 @@ def detector_photos(astronaut, tmp_path_factory):
 
 
 LONGEST = [
-    "space/test_service_browser", "training/test_methods", "training/test_runs", "space/test_browser", "space/test_app",
+    "space/test_service_browser", "training/test_trainer", "training/test_runs", "space/test_browser", "space/test_app",
     "pipelines/test_face_mask", "service/test_jobs", "training/test_reimaging", "test_cli", "space/test_live_browser",
     "pipelines/test_backends", "space/test_share", "hub/test_hub", "evaluation/test_recognition", "data/test_unpaired",
-    "training/test_options", "training/test_mask_detector", "data/test_masked",
+    "training/test_adversarial", "training/test_mask_detector", "data/test_masked",
 ]  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from maskhub.faces.photo import PHOTO_SUFFIXES
 
-__all__ = ["free_name", "free_names", "is_held_out", "is_photo", "list_files", "no_photo"]
+__all__ = ["chosen_few", "free_name", "free_names", "is_held_out", "is_photo", "list_files", "no_photo"]
 
 
 def list_files(folder, leave_out=()):
@@ -42,6 +42,15 @@ def list_files(folder, leave_out=()):
         name = os.fsencode(path.relative_to(folder).as_posix()).decode("utf-8", "replace").replace("\r", "_")
         names[free_name(name, names)] = path
     return names
+
+
+def chosen_few(names, count):
+    """Places of ``count`` of the names, ascending: the same ones whatever else the folder is called or holds later.
+
+    Those whose SHA-1 comes first.
+    """
+    digests = [hashlib.sha1(name.encode("utf-8", "surrogateescape"), usedforsecurity=False).digest() for name in names]
+    return sorted(sorted(range(len(names)), key=digests.__getitem__)[:count])
 
 
 def is_held_out(file_name):

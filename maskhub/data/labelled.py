@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from maskhub.data.folder import is_held_out
+from maskhub.data.folder import chosen_few, is_held_out
 from maskhub.data.pixel_faces import pixel_faces
 from maskhub.data.rows import open_rows
 from maskhub.errors import ConfigError, PhotoError, SourceError
@@ -43,7 +43,7 @@ class LabelledPhotos:
     spec: str
 
     @classmethod
-    def open(cls, specs, resolution=32, holdout=False):
+    def open(cls, specs, resolution=32, holdout=False, limit=0):
         """Read all photos of one source or of several.
 
         Args:
@@ -51,6 +51,7 @@ class LabelledPhotos:
                 ``builtin:pixel-faces``; or a list of them.
             resolution: R in pixels; the centred square of each photo is scaled to it.
             holdout: leave out the photos of :func:`~maskhub.data.sources.is_held_out`.
+            limit: keep only so many photos of each source, chosen by their names; 0: all.
 
         Raises:
             SourceError: no such source, no photo in it that can be read, or more than the memory should hold.
@@ -58,6 +59,7 @@ class LabelledPhotos:
         specs = [specs] if isinstance(specs, str) else list(specs)
         images, names, columns = [], [], []
         for spec in specs:
+            first = len(names)
             for name, photo, known in _read(spec):
                 if holdout and is_held_out(name):
                     continue
@@ -68,6 +70,10 @@ class LabelledPhotos:
                 images.append(_square(photo, resolution))
                 names.append(name)
                 columns.append(known)
+            if limit:
+                few = [first + place for place in chosen_few(names[first:], limit)]
+                for values in (images, names, columns):
+                    values[first:] = [values[place] for place in few]
         if not images:
             raise SourceError(f"no photo of {' '.join(specs)} can be trained on.")
         return cls(np.stack(images), names, columns, " ".join(specs))

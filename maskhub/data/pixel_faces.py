@@ -16,13 +16,14 @@ black hair and black eyes in the others. ``varied`` draws each of the 125 eight 
 import functools
 import hashlib
 import re
+from copy import copy
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from maskhub.data.folder import is_held_out
+from maskhub.data.folder import chosen_few, is_held_out
 from maskhub.data.photo_file import encode_photo
 from maskhub.data.pixel_sprites import BACK_HAIR, BODY, COVERINGS, EYES, HAIR, HEAD, MOUTHS, NOSES
 from maskhub.data.source import PhotoSource
@@ -352,6 +353,12 @@ class PixelSource(PhotoSource):
 
     def identity(self):
         return [face.name for face in self.faces]
+
+    def limited(self, count):
+        other = copy(self)
+        other.faces = [self.faces[place] for place in chosen_few(self.identity(), count)]
+        other.size = len(other.faces)
+        return other
 
     def _at(self, position, seed):
         epoch, place = divmod(position, self.size)

@@ -1,5 +1,7 @@
 """What every source of training photos can do; see :mod:`maskhub.data.sources` for the kinds."""
 
+from maskhub.errors import SourceError
+
 __all__ = ["PhotoSource"]
 
 
@@ -37,6 +39,14 @@ class PhotoSource:
     def identity(self):
         """What two sources have in common if one seed walks them through the same faces, and nothing else has."""
         raise NotImplementedError
+
+    def limited(self, count):
+        """The same source with only ``count`` of its photos (all where it has fewer), chosen by their names.
+
+        Raises:
+            SourceError: it is streamed, and its photos are not known beforehand.
+        """
+        raise SourceError(f"{self.spec} is streamed: only the photos of a folder can be limited in number.")
 
     def describe(self):
         """Its size in words."""

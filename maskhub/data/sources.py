@@ -12,11 +12,12 @@ no state has to be saved and no sample is lost or seen twice.
 
 import re
 import warnings
+from copy import copy
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from maskhub.data.folder import is_held_out, is_photo, list_files, no_photo
+from maskhub.data.folder import chosen_few, is_held_out, is_photo, list_files, no_photo
 from maskhub.data.hub_source import BuiltSource, HubSource, has_shards
 from maskhub.data.pixel_faces import PixelSource
 from maskhub.data.source import PhotoSource
@@ -93,6 +94,12 @@ class FolderSource(PhotoSource):
 
     def identity(self):
         return [PurePosixPath(name).with_suffix("").as_posix() for name in self.names]
+
+    def limited(self, count):
+        few, other = chosen_few(self.identity(), count), copy(self)
+        other.names, other.paths = [self.names[place] for place in few], [self.paths[place] for place in few]
+        other.size = len(few)
+        return other
 
     def _first_good(self, order, place):
         for step in range(len(order)):

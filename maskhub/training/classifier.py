@@ -71,7 +71,7 @@ class Classifier(LabelledTask):
 
     def __init__(self, options, rank=0):
         c = options
-        self.faces = LabelledPhotos.open(c.source, c.resolution, c.holdout)
+        self.faces = LabelledPhotos.open(c.source, c.resolution, c.holdout, c.limit_photos)
         labels = tuple(c.labels or self.faces.values(c.attribute))
         if len(labels) < 2:
             there = ", ".join(self.faces.columns[0]) or "none"

@@ -39,6 +39,8 @@ class TrainingOptions(OptionSet):
     """Steps of the whole run."""
     epochs: Annotated[float, Field(ge=0), FREE] = 0.0
     """Passes over the largest source of photos, in place of max_steps; 0: max_steps."""
+    limit_photos: Count = 0
+    """Use only so many photos of each source, chosen by their names; 0: all."""
     learning_rate: LearningRate = 2e-4
     """Step size at the start."""
     beta1: Rate = 0.5

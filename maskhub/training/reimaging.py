@@ -84,7 +84,7 @@ class Reimaging(LabelledTask):
     def __init__(self, options, rank=0):
         c = options
         self.attributes = parse_attributes(c.attributes)
-        self.faces = LabelledPhotos.open(c.source, c.resolution, c.holdout).where(self.attributes)
+        self.faces = LabelledPhotos.open(c.source, c.resolution, c.holdout, c.limit_photos).where(self.attributes)
         if c.architecture == "dense":
             # by name: diffusers takes what is given by place for default values, and forgets it in a copy
             generator = DenseGenerator(resolution=c.resolution, latent=c.latent, hidden=tuple(c.hidden))

@@ -80,7 +80,8 @@ class Task:
     def sources(self):
         """Name → :class:`~maskhub.data.source.PhotoSource`."""
         c = self.options
-        return {name: open_source(getattr(c, name), c.holdout) for name in c.needs()}
+        opened = {name: open_source(getattr(c, name), c.holdout) for name in c.needs()}
+        return {n: source.limited(c.limit_photos) if c.limit_photos else source for n, source in opened.items()}
 
     def dataset(self, seed, load_scale=None, **walk):
         """The endless samples of a run: an ``IterableDataset`` of dicts of tensors, walked by position.

@@ -277,6 +277,16 @@ def test_epochs_are_passes_over_the_larger_source(small, here, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("name", "limit", "photos"), [("cyclegan", 5, 5), ("pix2pix", 5, 5), ("reimaging", 5, 5), ("classifier", 60, 120)]
+)
+def test_photos_can_be_limited(name, limit, photos, trainer):
+    one, again, whole = (trainer(name, limit_photos=count) for count in (limit, limit, 10_000))
+    assert one.task.photos() == photos < whole.task.photos()
+    assert one.task.fingerprint() == again.task.fingerprint() != whole.task.fingerprint()
+    one.train_step(one.batches())
+
+
+@pytest.mark.parametrize(
     ("options", "message"),
     [
         (["--unmasked", ""], "--unmasked is missing"),
