@@ -1,1 +1,1 @@
-"""Training: one shared loop, one file a method."""
+"""Training: one trainer, one file per method."""

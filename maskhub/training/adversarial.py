@@ -134,7 +134,7 @@ class AdversarialTask(Task):
 
         Args:
             fake: N×C×R×R.
-            condition: what a conditional discriminator sees beside it, N×C×R×R.
+            condition: the input of a conditional discriminator that goes with it, N×C×R×R.
         """
         discriminator = self.networks[name]  # without DDP, whose book-keeping of its gradients this leaves alone
         with frozen(discriminator):

@@ -1,4 +1,4 @@
-"""The two-step method: a mask drawn on by rule, then an AttentionGAN that makes it look real.
+"""The two-step method: a mask drawn by rule, then an AttentionGAN that makes it look real.
 
 Tang, Liu, Xu, Torr, Sebe: "AttentionGAN: Unpaired Image-to-Image Translation using Attention-Guided Generative
 Adversarial Networks" (TNNLS 2021), and the two-step study of masked faces, which adds a loss on what changes beside the
@@ -146,10 +146,10 @@ class AttentionGAN(AdversarialTask):
         return FaceMaskPipeline(masker=networks["masker"], resolution=self.options.resolution, wear=self.options.style)
 
     def samples(self, networks, batch):
-        """For each face: with the mask drawn on, made real, where the masker looked; beside them real masks."""
+        """For each face: with the drawn mask, made real, the attention on the mask; next to them, real masks."""
         made, attention = networks["masker"](batch["worn"], with_attention=True)
-        looked = (1 - 2 * attention[:, -1:]).expand(-1, 3, -1, -1)
-        return [[batch["worn"], made, looked], [batch["masked"]]]
+        mask_attention = (1 - 2 * attention[:, -1:]).expand(-1, 3, -1, -1)
+        return [[batch["worn"], made, mask_attention], [batch["masked"]]]
 
 
 def _generator(options, noise):

@@ -220,11 +220,11 @@ def resume_path(output, resume, say=print):
 
     Args:
         resume: ``"latest"``, a checkpoint's folder, or None for a new run. The latest is the last one written that is
-            whole: damaged ones are passed over.
+            intact: damaged ones are passed over.
         say: is told about those.
 
     Raises:
-        CheckpointError: a new run where there is one already, or none of several checkpoints is whole.
+        CheckpointError: a new run where there is one already, or no intact checkpoint among several.
     """
     found = checkpoints(Path(output) / "checkpoints")
     if resume is None and found:
@@ -238,7 +238,7 @@ def resume_path(output, resume, say=print):
         except CheckpointError as error:
             say(f"passed over: {error}")
     if found:
-        raise CheckpointError(f"no checkpoint of {output} is whole: begin again with another --output.")
+        raise CheckpointError(f"no checkpoint of {output} is intact: start a new run with another --output.")
     return None
 
 

@@ -1,6 +1,6 @@
-"""The classifier of the re-imaging paper: which attribute has this face, and so which generator fits it?
+"""The classifier of the re-imaging paper: which attribute does this face have, and so which generator fits it?
 
-Cross-entropy with Adam on small photos, covered and uncovered ones alike, since it is covered faces that it must judge.
+Cross-entropy with Adam on small photos, covered and uncovered ones alike, since it is used on covered faces.
 At the end ``report.json`` and ``report.txt`` have accuracy, confusion matrix, and precision, recall and F1 of each
 label on the test photos, ``confusion.png`` the matrix as a picture.
 """

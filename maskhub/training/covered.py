@@ -1,4 +1,4 @@
-"""Where masks are in a batch of faces, by the mask detector: for photos of which nobody has drawn it."""
+"""Where masks are in a batch of faces, by the mask detector: for photos without annotated regions."""
 
 import torch
 from torch.nn import functional as F

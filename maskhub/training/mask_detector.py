@@ -73,7 +73,7 @@ class MaskDetectorOptions(TrainingOptions):
     channels_last: bool = True
     """Keep images in memory pixel by pixel."""
     cache: Annotated[str | None, FREE] = None
-    """File in which found faces are kept; by default beside the photos, or in ~/.cache/maskhub."""
+    """File in which detected faces are kept; by default next to the photos, or in ~/.cache/maskhub."""
     checkpoint_every: Annotated[Positive, FREE] = 500
     """Steps between checkpoints."""
     log_every: Annotated[Positive, FREE] = 25

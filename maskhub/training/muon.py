@@ -3,7 +3,7 @@
 Jordan, Jin, Boza, You, Cesista, Newhouse, Bernstein: "Muon: An optimizer for hidden layers in neural networks" (2024,
 https://kellerjordan.github.io/posts/muon/); scaled to Adam's step as Liu and others do ("Muon is Scalable for LLM
 Training", arXiv 2502.16982), so that both optimizers take the same learning rates. ``torch.optim.Muon`` takes matrices
-alone; here a convolution's kernel is one, output channels × all the rest, and what is no kernel goes by Adam.
+alone; here a convolution's kernel is one, output channels × all the rest; other parameters use Adam.
 """
 
 import torch

@@ -1,4 +1,4 @@
-"""Options that every training shares. What a method adds is declared beside it."""
+"""Options that every training shares. Those that a method adds are declared in its file."""
 
 import math
 from typing import Annotated, Literal

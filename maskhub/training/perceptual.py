@@ -1,6 +1,7 @@
-"""Losses that look through frozen networks: how alike two pictures look, and whether they show one person.
+"""Losses of frozen networks: perceptual distance, and whether two faces are the same person.
 
-Their weights are not the package's: ``--weights-dir``, or the environment's ``MASKHUB_WEIGHTS``, says where they lie.
+Their weights do not come with the package: ``--weights-dir`` or the environment variable ``MASKHUB_WEIGHTS`` says where
+they are.
 """
 
 import torch
@@ -23,9 +24,9 @@ class PerceptualLoss(nn.Module):
     Metric", CVPR 2018) of the first stages of VGG16, over a region.
 
     Args:
-        stages: how many of VGG16's five stages are looked at; the cost lies in the first three.
-        crop: side in pixels of the square, another one each time, that is looked at within the region's rows and
-            columns; 0: all of the region's rows.
+        stages: how many of VGG16's five stages are compared; most of the cost is in the first three.
+        crop: side in pixels of the random square within the region's rows and columns that is compared; 0: all of
+            the region's rows.
         weights: file, folder or Hub id with ``vgg16_lpips.safetensors``.
 
     Raises:
@@ -45,7 +46,7 @@ class PerceptualLoss(nn.Module):
 
         Args:
             made, wanted: N×3×H×W in [-1, 1].
-            region: N×1×H×W in [0, 1]; rows that it leaves free in all pictures are not looked at.
+            region: N×1×H×W in [0, 1]; rows that are outside it in all pictures are left out.
         """
         if not region.any():
             return made.sum() * 0.0
@@ -54,17 +55,17 @@ class PerceptualLoss(nn.Module):
             columns = slice(None)
         made, wanted, region = (x[:, :, rows, columns].float() for x in (made, wanted, region))
         with torch.no_grad():
-            truth = self._look(wanted)
+            truth = self._features(wanted)
         total = 0.0
-        for stage, (one, other) in enumerate(zip(self._look(made), truth, strict=True)):
+        for stage, (one, other) in enumerate(zip(self._features(made), truth, strict=True)):
             distance = F.conv2d((one - other).square(), getattr(self, f"head{stage}"))
             weight = F.adaptive_avg_pool2d(region, distance.shape[2:])
             total = total + (distance * weight).sum() / weight.sum().clamp(min=1e-6)
         return total
 
-    def _look(self, images):
-        seen = self.vgg(((images + 1) / 2).contiguous(memory_format=torch.channels_last), self.layers)
-        return [x * (x.square().sum(1, keepdim=True) + 1e-8).rsqrt() for x in seen]
+    def _features(self, images):
+        features = self.vgg(((images + 1) / 2).contiguous(memory_format=torch.channels_last), self.layers)
+        return [x * (x.square().sum(1, keepdim=True) + 1e-8).rsqrt() for x in features]
 
 
 def _span(covered, crop):
@@ -84,12 +85,12 @@ def _span(covered, crop):
 class IdentityLoss(nn.Module):
     """One minus the cosine of two faces' embeddings by MobileFaceNet (FaceX-Zoo), in [0, 2].
 
-    It sees the aligned crop through a similarity to its own template: right for a frontal face, near enough for
-    others, and the same for both pictures. Each face's is drawn about that one: what only one alignment of one network
-    takes for a likeness is none.
+    The aligned crop is mapped to the network's template by a similarity: exact for a frontal face, close enough for
+    others, and the same for both pictures. It is jittered for each face, so that a likeness which only one alignment of
+    one network sees does not count.
 
     Args:
-        jitter: how far it is drawn: shift and shrinking in shares of the side, and turn in radians, up to this.
+        jitter: largest shift and shrinking in shares of the side, and largest turn in radians.
         weights: file, folder or Hub id with ``mobilefacenet.safetensors``.
 
     Raises:

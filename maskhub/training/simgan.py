@@ -1,8 +1,8 @@
 """SimGAN: a refiner makes simulated pictures look real without changing what they show.
 
 Shrivastava, Pfister, Tuzel, Susskind, Wang, Webb: "Learning from Simulated and Unsupervised Images through Adversarial
-Training" (CVPR 2017); the mask study uses it beside CycleGAN to make masked faces. A is the refiner's input (faces with
-a mask drawn on by rule, or bare ones), B really masked faces.
+Training" (CVPR 2017); the mask study uses it along with CycleGAN to make masked faces. A is the refiner's input (faces
+with a mask drawn by rule, or unmasked ones), B really masked faces.
 """
 
 from typing import Annotated, Literal
@@ -31,7 +31,7 @@ class SimGANOptions(WornOptions):
     gan_loss: Literal["lsgan", "vanilla", "wgan-gp"] = "vanilla"
     """Adversarial loss: the paper's is the cross-entropy."""
     start: Literal["worn", "unmasked"] = "worn"
-    """What the refiner is given: faces with a mask drawn on by rule, or unmasked faces."""
+    """What the refiner is given: faces with a mask drawn by rule, or unmasked faces."""
     generator_width: Positive = 64
     """Channels of the refiner's blocks."""
     blocks: Count = 4
@@ -108,6 +108,6 @@ class SimGAN(AdversarialTask):
         return FaceMaskPipeline(**networks, resolution=self.options.resolution, wear=wear)
 
     def samples(self, networks, batch):
-        """For each face: as it is, refined; beside them really masked faces, and what the refiner makes of those."""
+        """For each face: as it is, refined; next to them really masked faces, and what the refiner makes of those."""
         start, masker = batch[self.options.start], networks["masker"]
         return [[start, masker(start)], [batch["masked"], masker(batch["masked"])]]

@@ -1,10 +1,10 @@
-"""The light unmasker: pairs made by rule tell what is under a mask, really masked photos how masks look.
+"""The light unmasker: pairs made by rule show what is under a mask, really masked photos what masks look like.
 
-Pairs, made as the run goes, give a region-weighted L1, a perceptual loss (LPIPS, VGG16), an identity loss
-(MobileFaceNet) and the attention's supervision. Beside them come a few really masked faces, of which nobody knows what
-is under the mask: for these there are only the discriminator, which sees whole results and real unmasked faces, and
-the mask detector's region for the attention. Some pairs wear such a real mask, cut out by its region: their truth is
-known, and their cloth is no rule's. Some faces wear no mask at all: nothing is to change there.
+Pairs, made during training, give a region-weighted L1, a perceptual loss (LPIPS, VGG16), an identity loss
+(MobileFaceNet) and the attention's supervision. A few really masked faces are added, whose covered part nobody knows:
+for these there are only the discriminator, which sees whole results and real unmasked faces, and the mask detector's
+region for the attention. Some pairs wear such a real mask, cut out by its region: their truth is known, and their
+fabric comes from no rule. Some faces wear no mask at all: nothing should change there.
 """
 
 from typing import Annotated
@@ -26,7 +26,7 @@ from maskhub.training.task import Update
 __all__ = ["Unmasker", "UnmaskerOptions"]
 
 OUTSIDE = 0.25
-"""What a pixel outside the region weighs in the L1, beside 1 inside."""
+"""Weight in the L1 of a pixel outside the region; inside it is 1."""
 LOAD_SCALE = 1.04
 """How much larger than the resolution faces are loaded before the random cut: they come aligned, and a network that
 learns where on the face it is should see them nearly where they will be."""
@@ -42,7 +42,7 @@ class UnmaskerOptions(WornOptions, LightOptions):
     blocks: tuple[Count, ...] = (1, 1, 3)
     """Residual blocks on each of the generator's grids."""
     real_faces: Annotated[Count, STAGED] = 2
-    """Really masked faces beside the pairs of each micro-batch."""
+    """Really masked faces added to the pairs of each micro-batch."""
     bare_faces: Count = 1
     """Pairs of each micro-batch whose face wears no mask."""
     transplanted: Annotated[Count, STAGED] = 2
@@ -150,7 +150,9 @@ class Unmasker(AdversarialTask):
         weight = region + OUTSIDE * (1 - region)
         terms = {"L1": ((made[:pairs] - wanted).float().abs().mean(1, keepdim=True) * weight).sum() / weight.sum()}
         loss = c.lambda_l1 * terms["L1"]
-        worn = slice(c.bare_faces, min(c.bare_faces + c.compared_faces, pairs))  # bare ones have nothing to compare
+        worn = slice(
+            c.bare_faces, min(c.bare_faces + c.compared_faces, pairs)
+        )  # in unmasked ones there is nothing to compare
         if c.lambda_perceptual:
             terms["perceptual"] = self.perceptual.to(made.device)(made[worn], wanted[worn], region[worn])
             loss = loss + c.lambda_perceptual * terms["perceptual"]
@@ -166,7 +168,7 @@ class Unmasker(AdversarialTask):
         return loss, terms, made
 
     def _given(self, batch):
-        """What the generator is given, first bare faces and last really masked ones, and the region of its pairs."""
+        """The generator's input, first unmasked faces and last really masked ones, and the region of its pairs."""
         c = self.options
         bare = torch.arange(len(batch["worn"]), device=batch["worn"].device).view(-1, 1, 1, 1) < c.bare_faces
         worn = torch.where(bare, batch["unmasked"], batch["worn"])
@@ -189,8 +191,8 @@ class Unmasker(AdversarialTask):
         return fitted_light(loaded, network)
 
     def samples(self, networks, batch):
-        """For each face: worn, unmasked, where the generator looked, the truth; beside them a really masked one."""
+        """For each face: masked by rule, unmasked, the attention, the truth; next to them a really masked one."""
         made, attention = networks["unmasker"](batch["worn"], with_attention=True)
-        looked = (2 * attention[:, :1] - 1).expand(-1, 3, -1, -1)
+        where = (2 * attention[:, :1] - 1).expand(-1, 3, -1, -1)
         real = networks["unmasker"](batch["masked"])
-        return [[batch["worn"], made, looked, batch["unmasked"]], [batch["masked"], real]]
+        return [[batch["worn"], made, where, batch["unmasked"]], [batch["masked"], real]]

@@ -139,6 +139,6 @@ def test_no_checkpoint_at_all(tmp_path, write):
     run = tmp_path / "run"
     run.mkdir()
     shutil.copytree(path, run / "checkpoints" / path.name)
-    with pytest.raises(CheckpointError, match=r"no checkpoint of .* is whole"):
+    with pytest.raises(CheckpointError, match=r"no checkpoint of .* is intact"):
         checkpoint.resume_path(run, "latest", say=lambda line: None)
     assert json.loads((path / "state.json").read_text())["files"].keys() == {*FILES} - {"state.json"}
