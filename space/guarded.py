@@ -15,8 +15,9 @@ import anyio.to_thread
 import gradio as gr
 from gradio.utils import get_upload_folder
 
-from maskhub.errors import PhotoError, first_line
+from maskhub.errors import MaskHubError, PhotoError, first_line
 from space.fair_queue import FairQueue
+from space.photos import words
 
 __all__ = ["TIME_LIMITS", "GuardedBlocks", "own_file", "own_files"]
 
@@ -94,6 +95,8 @@ class GuardedBlocks(gr.Blocks):
             output = job.result()
         except gr.Error:
             raise
+        except MaskHubError as error:  # where a handler has no line for it
+            raise gr.Error(words(error), print_exception=False) from error
         except Exception as error:  # a fault of ours, or of gradio's own handlers, which trust what they get
             _note(f"{_name(block_fn)} failed: {type(error).__name__}: {first_line(error)} ({_place(error)})")
             raise gr.Error("Something went wrong here. It has been noted.", print_exception=False) from error

@@ -7,7 +7,7 @@ from pathlib import Path
 import gradio as gr
 from gradio.utils import get_upload_folder
 
-from maskhub.errors import PhotoError
+from maskhub.errors import PhotoError, WriteError
 from maskhub.faces.photo import open_photo, rgb_profile
 from maskhub.image_file import open_image
 from maskhub.provenance import save_options
@@ -192,9 +192,16 @@ def save_png(image, path, suffix=None, like=None):
 
     Returns:
         the path.
+
+    Raises:
+        WriteError: the disk is full.
     """
     name = Path(path).stem[:80] + (f"-{suffix}" if suffix else "")
     target = Path(tempfile.mkdtemp(dir=get_upload_folder())) / f"{name}.png"
-    # level 1 takes a quarter of the default's time for a few per cent more bytes
-    image.save(target, compress_level=1, icc_profile=rgb_profile(like or image), **save_options(image, "PNG"))
+    options = save_options(image, "PNG")
+    try:
+        # level 1 takes a quarter of the default's time for a few per cent more bytes
+        image.save(target, compress_level=1, icc_profile=rgb_profile(like or image), **options)
+    except OSError as error:  # deleted within the hour: nothing to flush
+        raise WriteError("there is no room for the result here just now. Try again later.") from error
     return str(target)

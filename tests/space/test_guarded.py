@@ -1,5 +1,6 @@
 """Nothing on the server but one's own uploads can be reached, and no job holds up the others for ever."""
 
+import errno
 import itertools
 import os
 import shutil
@@ -13,13 +14,15 @@ import gradio as gr
 import httpx
 import pytest
 from app_process import PATIENCE, start_app, stop_app
+from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from conftest import ASTRONAUT
 from events import CLIENT, endpoints, join, outcome, send, upload
 
-from maskhub.errors import PhotoError
+from maskhub.errors import PhotoError, WriteError
+from space import photos
 from space.demo import launch
 from space.gate import allowed_hosts, host_name
 from space.guarded import NOT_UPLOADED, GuardedBlocks, own_file, own_files
@@ -166,11 +169,15 @@ def stuck():
         release.wait(PATIENCE)
         yield "two"
 
+    def full():
+        raise WriteError("there is no room.")
+
     with GuardedBlocks(time_limits={"model": 1.0, None: 1.0}, analytics_enabled=False) as blocks:
         text = gr.Textbox()
         gr.Button().click(lambda: release.wait(PATIENCE), None, text, concurrency_id="model", api_name="hang")
         gr.Button().click(lambda: "fine", None, text, concurrency_id="model", api_name="work")
         gr.Button().click(lambda: 1 / 0, None, text, concurrency_id="model", api_name="fault")
+        gr.Button().click(full, None, text, concurrency_id="model", api_name="full")
         gr.Button().click(steps, None, text, concurrency_id="model", api_name="steps")
     launch(blocks.queue(default_concurrency_limit=1))
     yield blocks.local_url
@@ -196,6 +203,21 @@ def test_a_fault_is_one_line_for_the_visitor_and_one_in_the_log(stuck, capfd):
     printed = capfd.readouterr().err
     assert "maskhub: fault failed: ZeroDivisionError: division by zero (" in printed and "test_guarded.py:" in printed
     assert "Traceback" not in printed
+
+
+def test_an_error_on_purpose_is_told_by_its_own_line(stuck):
+    index = {entry["api_name"]: entry["id"] for entry in endpoints(stuck)[0]}
+    assert send(stuck, index["full"], [])["output"]["error"] == "There is no room."
+
+
+def test_a_result_without_room_is_one_line(monkeypatch, tmp_path):
+    def full(*args, **kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    monkeypatch.setattr(Image.Image, "save", full)
+    with pytest.raises(WriteError, match="no room for the result"):
+        photos.save_png(Image.new("RGB", (8, 8)), "a.jpg")
 
 
 def test_more_stuck_jobs_than_threads_leave_room(stuck):
