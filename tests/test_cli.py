@@ -54,6 +54,26 @@ def test_one_photo(run, model, photo, tmp_path, command, said):
     assert (Image.open(made).tobytes() == Image.open(photo).tobytes()) == ("left" in said)
 
 
+def test_a_mask_by_rule_does_not_go_over_a_mask(run, astronaut, masked_astronaut, tmp_path):
+    couple = Image.new("RGB", (760, 512))
+    couple.paste(astronaut, (0, 0))
+    couple.paste(masked_astronaut.crop((100, 0, 348, 250)).resize((198, 200)), (537, 100))
+    couple.save(tmp_path / "couple.png")
+    made = tmp_path / "out.png"
+    code, out, _ = run("mask", tmp_path / "couple.png", made, "--boxes", "coco", "--seed", 1)
+    assert (code, out) == (0, f"wrote {made}: 1 of 2 faces masked, 1 left with the mask that it wears\n")
+    before, after = np.asarray(couple), np.asarray(Image.open(made))
+    assert np.array_equal(after[:, 537:], before[:, 537:]) and (after != before).any()
+    boxes = json.loads((tmp_path / "out.json").read_text())
+    names = {item["id"]: item["name"] for item in boxes["categories"]}
+    assert sorted(names[item["category_id"]] for item in boxes["annotations"]) == ["mask", "masked face", "masked face"]
+    assert "2 of 2 faces masked\n" in run("mask", tmp_path / "couple.png", made, "--force", "--seed", 1)[1]
+
+    masked_astronaut.save(tmp_path / "masked.png")
+    code, _, err = run("mask", tmp_path / "masked.png", tmp_path / "never.png")
+    assert (code, "wears a mask already; --force" in err, (tmp_path / "never.png").exists()) == (2, True, False)
+
+
 def test_a_folder_is_counted_by_faces(run, model, astronaut, masked_astronaut, tmp_path):
     (tmp_path / "in").mkdir()
     astronaut.save(tmp_path / "in" / "bare.png")

@@ -48,7 +48,7 @@ def mask(
         workers: Processes; one a processor core if not given.
         model: Pipeline folder or Hub id that does it instead; of the wearing options only the seed is for it.
         device: For --model: cpu, cuda, mps, or auto for the best there is.
-        force: For --model and films: put a mask even on a face that wears one; else it is left as it is.
+        force: Put a mask even on a face that wears one; else it is left as it is. The mask detector is not loaded then.
         overwrite: Make results again that exist already.
         provenance: Write into each picture's metadata that maskhub made it, in which direction and by which model.
     """
@@ -58,7 +58,7 @@ def mask(
                 "with --model the network decides: leave out style, wrongly-worn, portion, regions, boxes."
             )
         return _translate("mask", Path(input), output, model, device, force, overwrite, provenance, wearing.seed)
-    source = Path(input).expanduser()
+    source, wearing = Path(input).expanduser(), wearing.model_copy(update={"bare_only": not force})
     if _is_film(source):
         if regions or boxes != "none" or workers is not None:
             raise ConfigError("a film has no regions, boxes or workers: leave them out.")
@@ -242,8 +242,10 @@ def _mask_one(source, output, wearing, regions, boxes, provenance):
         write_file(output.with_suffix(".json"), json.dumps(coco({output.name: record})) + "\n")
     elif boxes == "voc":
         write_file(output.with_suffix(".xml"), voc(output.name, record))
-    masked = sum(face["worn"] != "unmasked" for face in record["faces"])
-    print(f"wrote {output}: {masked} of {len(record['faces'])} faces masked")
+    masked = sum(bool(face["style"]) for face in record["faces"])
+    already = sum(face["worn"] == "already masked" for face in record["faces"])
+    left = f", {already} left with the mask that {'it wears' if already == 1 else 'they wear'}" if already else ""
+    print(f"wrote {output}: {masked} of {len(record['faces'])} faces masked{left}")
     return 0
 
 

@@ -10,6 +10,8 @@ __all__ = ["CATEGORIES", "coco", "voc"]
 CATEGORIES = ("masked face", "unmasked face", "wrongly worn", "mask")
 """The classes: a face with its mask worn correctly, without one, with one worn wrongly; and the mask itself."""
 
+WORN_CATEGORIES = {"unmasked": "unmasked face", "correctly": "masked face", "already masked": "masked face"}
+
 
 def coco(photos):
     """The COCO detection format.
@@ -71,7 +73,7 @@ def _objects(record):
     """Category, box within the photo and attributes of each face, and of each mask."""
     for number, face in enumerate(record["faces"]):
         worn = face["worn"]
-        category = {"unmasked": "unmasked face", "correctly": "masked face"}.get(worn, "wrongly worn")
+        category = WORN_CATEGORIES.get(worn, "wrongly worn")
         attributes = {"face": number, "worn": worn, "style": face["style"], "colour": face["colour"]}
         box = _within(face["box"], record)
         if box:

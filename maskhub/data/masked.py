@@ -18,6 +18,7 @@ from pydantic import Field, model_validator
 from maskhub.errors import ConfigError, NoFaceError
 from maskhub.faces.detect import detect
 from maskhub.faces.landmarks import landmarks
+from maskhub.masks.detector import MASKED, mask_presences
 from maskhub.masks.styles import COLOURS, STYLES, WORN
 from maskhub.masks.wear import wear
 from maskhub.options import Count, OptionSet, Share
@@ -60,6 +61,9 @@ class Wearing(MaskOptions):
     """The same seed gives the same masks, whatever the number of workers."""
     worn: Annotated[Literal[*WORN] | None, tyro.conf.Suppress] = None
     """How every mask is worn; None: by wrongly_worn."""
+    bare_only: Annotated[bool, tyro.conf.Suppress] = False
+    """Leave a face alone that wears a mask already, as the mask detector sees it. ``maskhub mask`` sets this; it loads
+    torch and the detector into every process, which takes seconds and 300 MB."""
 
     def way(self, rng):
         """How one mask is worn: a name of :data:`maskhub.masks.WORN`, drawn from a ``numpy.random.Generator``."""
@@ -80,9 +84,10 @@ class Masked:
         image: uint8 RGB, H×W×3.
         region: float32 H×W in [0, 1]; where it is 0, every pixel is the photo's own.
         faces: a dict for each face, largest first: ``box`` (left, top, width, height), ``score``, ``worn`` (one of
-            :data:`maskhub.masks.WORN`, or ``"unmasked"``), ``style``, ``colour`` (empty for an unmasked face),
-            ``mask_box`` (or None), and ``pose`` (yaw, pitch, roll in degrees) and ``presence`` where the face was
-            looked at for landmarks, else None. Pixels and degrees are rounded to hundredths.
+            :data:`maskhub.masks.WORN`, ``"unmasked"``, or ``"already masked"`` for a face left alone for that),
+            ``style``, ``colour`` (empty for a face that was given no mask), ``mask_box`` (or None), and ``pose`` (yaw,
+            pitch, roll in degrees) and ``presence`` where the face was looked at for landmarks, else None. Pixels and
+            degrees are rounded to hundredths.
         landmarks: the :class:`~maskhub.faces.landmarks.Landmarks` of each face, or None, in the same order.
         found: the :class:`~maskhub.faces.detect.Face` of each.
     """
@@ -113,7 +118,7 @@ def mask_faces(pixels, wearing, name, largest=False):
         :class:`Masked`.
 
     Raises:
-        NoFaceError: no face was found, or none whose landmarks can be trusted.
+        NoFaceError: no face was found, none whose landmarks can be trusted, or none that wears no mask yet.
     """
     found = detect(pixels)
     if not found:
@@ -125,18 +130,24 @@ def mask_faces(pixels, wearing, name, largest=False):
         else sorted(range(len(found)), key=lambda number: seed_of(wearing.seed, name, number, "portion"))
     )
     marks = [None] * len(found)
-    chosen = []
+    chosen, worn_already = [], []
     for number in turn:
         marks[number] = landmarks(pixels, found[number])
-        if marks[number].present:
+        if wearing.bare_only and mask_presences([(pixels, found[number])])[0] >= MASKED:
+            worn_already.append(number)
+        elif marks[number].present:
             chosen.append(number)
         if len(chosen) == wanted:
             break
+    if not chosen and worn_already:
+        raise NoFaceError("every face that is clear enough wears a mask already; --force puts another one on.")
     if not chosen:
         best = max(mark.presence for mark in marks if mark)
         raise NoFaceError(f"a face was found, but can't be made out well enough for a mask (presence {best:.2f}).")
     image, region = pixels.copy(), np.zeros(pixels.shape[:2], np.float32)
     faces = [_face(face, mark) for face, mark in zip(found, marks, strict=True)]
+    for number in worn_already:
+        faces[number]["worn"] = "already masked"
     for number in sorted(chosen, reverse=True):  # a nearer face, the larger as a rule, may hide part of another
         rng = np.random.default_rng(seed_of(wearing.seed, name, number, "worn"))
         worn = wearing.way(rng)

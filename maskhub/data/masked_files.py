@@ -172,7 +172,7 @@ def _metadata(done, rows, columns, from_folder):
     homes = {}
     for target, record in done.items():
         row = rows[target]
-        masked = [face for face in record["faces"] if face["worn"] != "unmasked"]
+        masked = [face for face in record["faces"] if face["style"]]
         added = [";".join(face[key] for face in masked) for key in ("style", "colour", "worn")]
         added += [len(record["faces"]), len(masked)]
         file_name = str(PurePosixPath(target).relative_to(PurePosixPath(row.home).parent))

@@ -75,7 +75,7 @@ def make_pairs(wearing, crops, names, row):
         return digest, [{"file_name": row.name, **_images(pictures, row.name), **about, **kept}]
     pairs = []
     for number, (face, marks) in enumerate(zip(masked.faces, masked.landmarks, strict=True)):
-        if face["worn"] != "unmasked":
+        if face["style"]:
             matrix = align.alignment(masked.found[number], crops)
             before, after = (align.crop(image, matrix, crops) for image in (pixels, masked.image))
             region = align.crop(masked.region, matrix, crops)

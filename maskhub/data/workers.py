@@ -149,6 +149,7 @@ def _serve(pipe, work):
 
     # one process a core: threads of their own would only get in each other's way
     cv2.setNumThreads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"  # torch reads it where a job loads it
     # Ctrl-C reaches the whole group; the parent ends the others between two photos
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     pipe.send(READY)

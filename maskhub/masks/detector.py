@@ -31,6 +31,7 @@ __all__ = [
     "detect_mask",
     "detect_mask_on_crop",
     "detect_masks_on_crops",
+    "mask_presences",
 ]
 
 BUNDLED = Path(__file__).parents[1] / "weights" / "mask-detector"
@@ -122,6 +123,21 @@ def detect_mask(pixels, face, network=None):
     # a photo whose face is smaller than the crop is not sampled finer than the region is smooth: linear will do
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     return MaskDetection(found.presence, cv2.warpAffine(found.region, matrix, size, flags=flags, borderValue=0.0))
+
+
+def mask_presences(faces, network=None):
+    """How sure the detector is of each face alone that it wears a mask.
+
+    Args:
+        faces: list of (uint8 RGB H×W×3 photo, :class:`~maskhub.faces.detect.Face` in it).
+        network: as in :func:`detect_masks_on_crops`.
+
+    Returns:
+        list of floats from 0 to 1; from :data:`MASKED` a face counts as masked.
+    """
+    side = (network or bundled_mask_detector()).config.resolution
+    crops = [align.crop(pixels, align.alignment(face, side), side) for pixels, face in faces]
+    return [found.presence for found in detect_masks_on_crops(crops, network)]
 
 
 def bundled_mask_detector():

@@ -15,7 +15,7 @@ import numpy as np
 from maskhub.direction import Direction
 from maskhub.errors import ConfigError, NoFaceError
 from maskhub.faces import align
-from maskhub.masks.detector import MASKED, bundled_mask_detector, detect_masks_on_crops
+from maskhub.masks.detector import MASKED, mask_presences
 from maskhub.masks.wear import wear
 from maskhub.pipelines.changed import changed_region
 from maskhub.pipelines.outcomes import Outcome
@@ -146,9 +146,7 @@ class Translator:
         """The mask detector's confidence that each face wears a mask, 0 to 1; None for each where all are forced."""
         if self.force or not faces:
             return [None] * len(faces)
-        side = bundled_mask_detector().config.resolution
-        crops = [align.crop(face.photo, align.alignment(face.face, side), side) for face in faces]
-        return [found.presence for found in detect_masks_on_crops(crops)]
+        return mask_presences([(face.photo, face.face) for face in faces])
 
     def decide(self, face, masked):
         """Set a face's direction by whether it wears a mask, and its outcome where there is nothing to be done."""

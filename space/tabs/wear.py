@@ -148,7 +148,7 @@ def _masked(path, style, colour, worn, everyone, seed):
     """The photo, the file of the masked one, and what was drawn."""
     image = photos.read(path)
     rgb, alpha = split_alpha(image)
-    wearing = Wearing(style=style, seed=int(seed or 0), colour=colour, worn=worn)
+    wearing = Wearing(style=style, seed=int(seed or 0), colour=colour, worn=worn, bare_only=True)
     masked = mask_faces(np.asarray(rgb), wearing, "", not everyone)
     after = Image.fromarray(masked.image)
     if alpha is not None:
