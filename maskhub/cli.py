@@ -59,13 +59,15 @@ def main(args=None):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     args = list(sys.argv[1:] if args is None else args)
-    prog, about, rules = "maskhub", "Put face masks on photos and take them off.", None
+    prog, about, family = "maskhub", "Put face masks on photos and take them off.", None
     measures = evaluate_commands(args[1] if args[:1] == ["evaluate"] and len(args) > 1 else None)
     commands = COMMANDS | {f"evaluate {name}": command for name, command in measures.items()}
     if args and args[0] in FAMILIES:  # tyro takes a name of two words for one argument
         family, args = args[0], args[1:]
-        prog, about, rules = f"maskhub {family}", FAMILIES[family], registry() if family == "evaluate" else None
+        prog, about = f"maskhub {family}", FAMILIES[family]
         commands = {name.split()[1]: command for name, command in commands.items() if name.startswith(f"{family} ")}
+    # commands whose numbers and choices are all in sets of options, which check them and say it in one line
+    rules = registry() if family == "evaluate" or args[:1] in (["mask"], ["build"]) else None
     try:
         code = tyro.extras.subcommand_cli_from_dict(commands, prog=prog, description=about, args=args, registry=rules)
     except MaskHubError as error:

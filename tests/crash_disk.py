@@ -28,6 +28,10 @@ ERRORS = {"no room": errno.ENOSPC, "broken disk": errno.EIO}
 """What a step raises."""
 
 
+DEAD = 4_000_000
+"""The id of no process."""
+
+
 class PowerCut(BaseException):
     """The end of the process; no handler of errors may stop it."""
 
@@ -94,7 +98,7 @@ class Disk:
         shutil.rmtree(self.root, ignore_errors=True)
         self.root.mkdir(parents=True)
         for name, content in self.left.items():
-            path = self.root / name
+            path = self.root / name.replace(f"-{os.getpid()}-", f"-{DEAD}-")  # the process that wrote it has ended
             if content is None:
                 path.mkdir(parents=True, exist_ok=True)
             else:

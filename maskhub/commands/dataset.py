@@ -5,13 +5,29 @@ import sys
 from typing import Annotated, Literal
 
 import tyro
+from pydantic import Field
 
 from maskhub.commands.photos import ANY_MASKS, Masking, Output, report_line
 from maskhub.errors import ConfigError
+from maskhub.options import Count, OptionSet, Positive
 
 __all__ = ["build", "curate", "draw"]
 
 Spec = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")]
+
+
+class Shards(OptionSet):
+    """What a row and a shard are, and by how many processes they are made."""
+
+    crops: Annotated[int, Field(ge=32, le=2048)] | None = None
+    """Side in pixels of aligned crops, a row for each face; whole photos if not given."""
+    shard_size: Positive = 1000
+    """Source rows a shard."""
+    workers: Count | None = None
+    """Processes of each rank; one a processor core if not given."""
+
+
+SHARDS = Shards()
 
 
 def build(
@@ -19,9 +35,7 @@ def build(
     output: Output,
     /,
     wearing: Masking = ANY_MASKS,
-    crops: int | None = None,
-    shard_size: int = 1000,
-    workers: int | None = None,
+    shards: tyro.conf.OmitArgPrefixes[Shards] = SHARDS,
     push_to_hub: Annotated[str | None, tyro.conf.arg(metavar="USER/NAME")] = None,
     private: bool = False,
 ) -> int:
@@ -34,9 +48,7 @@ def build(
         source: A folder, or user/dataset[/config][:split][@revision][#column] on the Hub, which is streamed.
         output: Folder for the dataset.
         wearing: Which masks, how they are worn and by how many.
-        crops: Side in pixels of aligned crops, a row for each face; whole photos if not given.
-        shard_size: Source rows a shard.
-        workers: Processes of each rank; one a processor core if not given.
+        shards: What a row and a shard are, and by how many processes they are made.
         push_to_hub: Repository id of the dataset to upload it to, with a card.
         private: Make a new repository private.
     """
@@ -44,14 +56,15 @@ def build(
     from maskhub.data.workers import processors
 
     rank, world = _number("RANK", 0), _number("WORLD_SIZE", 1)
+    workers = shards.workers
     if workers is None:
         workers = max(1, processors() // _number("LOCAL_WORLD_SIZE", 1))
     report = build_dataset(
         source,
         output,
         wearing,
-        crops=crops,
-        shard_size=shard_size,
+        crops=shards.crops,
+        shard_size=shards.shard_size,
         workers=workers,
         rank=rank,
         world=world,

@@ -8,6 +8,7 @@ import tyro
 
 from maskhub.data.masked import Wearing
 from maskhub.errors import ConfigError, PhotoError
+from maskhub.options import Count, OptionSet
 from maskhub.pipelines.load import load_pipeline
 
 __all__ = ["ANY_MASKS", "Input", "Masking", "Output", "cycle", "mask", "outline", "report_line", "translate", "unmask"]
@@ -15,6 +16,18 @@ __all__ = ["ANY_MASKS", "Input", "Masking", "Output", "cycle", "mask", "outline"
 Input = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="INPUT")]
 Masking = tyro.conf.OmitArgPrefixes[Wearing]
 ANY_MASKS = Wearing()
+
+
+class Making(OptionSet):
+    """What is written besides, and by how many processes."""
+
+    boxes: Literal["coco", "voc", "none"] = "none"
+    """Boxes of faces and masks, as OUTPUT/annotations.json (coco) or OUTPUT/annotations/*.xml (voc)."""
+    workers: Count | None = None
+    """Processes; one a processor core if not given."""
+
+
+PLAIN = Making()
 Output = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUTPUT")]
 Source = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="INPUT")]
 
@@ -24,9 +37,8 @@ def mask(
     output: Output,
     /,
     wearing: Masking = ANY_MASKS,
+    making: tyro.conf.OmitArgPrefixes[Making] = PLAIN,
     regions: Path | None = None,
-    boxes: Literal["coco", "voc", "none"] = "none",
-    workers: int | None = None,
     model: str | None = None,
     device: str = "auto",
     force: bool = False,
@@ -44,14 +56,14 @@ def mask(
         output: Where the result goes: a file for a photo or a film, else a folder.
         wearing: Which masks, how they are worn and by how many; only the seed is for --model too.
         regions: Folder for each photo's region, an 8-bit PNG: 255 under the mask, 0 where nothing changed.
-        boxes: Boxes of faces and masks, as OUTPUT/annotations.json (coco) or OUTPUT/annotations/*.xml (voc).
-        workers: Processes; one a processor core if not given.
+        making: What is written besides, and by how many processes.
         model: Pipeline folder or Hub id that does it instead; of the wearing options only the seed is for it.
         device: For --model: cpu, cuda, mps, or auto for the best there is.
         force: Put a mask even on a face that wears one; else it is left as it is. The mask detector is not loaded then.
         overwrite: Make results again that exist already.
         provenance: Write into each picture's metadata that maskhub made it, in which direction and by which model.
     """
+    boxes, workers = making.boxes, making.workers
     if model is not None:
         if wearing != Wearing(seed=wearing.seed) or regions or boxes != "none" or workers is not None:
             raise ConfigError(

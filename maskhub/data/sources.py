@@ -35,8 +35,8 @@ def open_source(spec, holdout=False):
     """Open the source that a spec names.
 
     Args:
-        spec: a folder, ``folder#column``, ``user/dataset[:split][@revision][#column]``, or ``builtin:pixel-faces``
-            with its options.
+        spec: a folder, ``folder#column``, ``user/dataset[/config][:split][@revision][#column]``, or
+            ``builtin:pixel-faces`` with its options.
         holdout: leave out the photos of :func:`is_held_out`.
 
     Raises:

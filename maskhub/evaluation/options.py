@@ -40,7 +40,7 @@ Names = Annotated[
 ]
 """Several names, with commas on the command line."""
 Source = Annotated[str, tyro.conf.arg(metavar="SOURCE")]
-"""A folder, or ``user/dataset[:split][@revision][#column]``."""
+"""A folder, or ``user/dataset[/config][:split][@revision][#column]``."""
 OptionalSource = Annotated[str | None, tyro.conf.arg(metavar="SOURCE")]
 Folder = Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")]
 Model = Annotated[str | None, tyro.conf.arg(metavar="FOLDER|USER/NAME")]

@@ -63,7 +63,7 @@ class PictureSet:
     """The pictures of a source, streamed, again and again in the same order.
 
     Args:
-        spec: a folder, or ``user/dataset[:split][@revision][#column]``.
+        spec: a folder, or ``user/dataset[/config][:split][@revision][#column]``.
         held_out: only the tenth that is never trained on (:func:`~maskhub.data.sources.is_held_out`).
         limit: at most so many pictures; None for all.
         translate: ``PIL.Image`` → ``PIL.Image``, such as a pipeline with its direction; where it raises a

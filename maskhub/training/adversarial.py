@@ -27,7 +27,7 @@ class GANOptions(TrainingOptions):
     """Options that every adversarial method shares."""
 
     unmasked: str = ""
-    """Source of unmasked faces: a folder, or user/dataset[:split][@revision][#column] on the Hub."""
+    """Source of unmasked faces: a folder, or user/dataset[/config][:split][@revision][#column] on the Hub."""
     masked: str = ""
     """Source of masked faces, likewise."""
     resolution: Annotated[int, Field(ge=32, multiple_of=4)] = 256

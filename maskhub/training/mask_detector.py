@@ -39,7 +39,7 @@ class MaskDetectorOptions(TrainingOptions):
     """Train the mask detector."""
 
     unmasked: str = ""
-    """Source of unmasked faces: a folder, or user/dataset[:split][@revision][#column] on the Hub."""
+    """Source of unmasked faces: a folder, or user/dataset[/config][:split][@revision][#column] on the Hub."""
     masked: str = ""
     """Source of aligned crops of really masked faces, likewise."""
     resolution: Annotated[int, Field(ge=64, le=1024, multiple_of=32)] = 128

@@ -32,7 +32,7 @@ class Options(PhotoOptions):
     """Ask the mask detector: the share of faces with a mask and without, or how often a model succeeds."""
 
     photos: Source
-    """A folder, or user/dataset[:split][@revision][#column]; with --direction the photos to translate first."""
+    """A folder, or user/dataset[/config][:split][@revision][#column]; with --direction the photos to translate."""
     direction: Way | None = None
     """Put masks on the photos or take them off first; without it the photos are measured as they are."""
     model: Model = None

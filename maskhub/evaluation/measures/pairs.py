@@ -59,7 +59,7 @@ class Options(PhotoOptions):
     """
 
     photos: OptionalSource = None
-    """A folder, or user/dataset[:split][@revision][#column] on the Hub, of unmasked faces."""
+    """A folder, or user/dataset[/config][:split][@revision][#column] on the Hub, of unmasked faces."""
     input: OptionalSource = None
     """Likewise, of the inputs."""
     truth: Folder = None

@@ -47,7 +47,7 @@ class Options(PhotoOptions):
     """
 
     real: Source
-    """A folder, or user/dataset[:split][@revision][#column] on the Hub."""
+    """A folder, or user/dataset[/config][:split][@revision][#column] on the Hub."""
     generated: OptionalSource = None
     """Likewise, of the pictures to measure."""
     input: OptionalSource = None
