@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from maskhub.data.sources import open_source
-from maskhub.data.two_step import WornAndMasked, moved_alike, recoloured_alike
+from maskhub.data.two_step import WornAndMasked, distance_from, moved_alike, recoloured_alike
 
 R = 48
 
@@ -73,3 +73,18 @@ def test_recolouring_stays_in_range_and_keeps_the_order():
     brightness = torch.stack([x.mean() for x in made])
     assert brightness.std() > 0.05
     assert max((x[0] - x[2]).abs().mean() for x in made) > 0.01
+
+
+def test_distances_do_not_depend_on_where_the_memory_lies():
+    """OpenCV's differ in the last bit with the alignment, and a resumed run would not end with the same bits."""
+    region = torch.zeros(1, 64, 64)
+    region[0, 20:50, 15:45] = 1
+    rng, found = np.random.default_rng(0), set()
+    for _ in range(200):
+        kept = [np.empty(rng.integers(1, 5000), np.uint8) for _ in range(3)]  # moves the next arrays about
+        found.add(distance_from(region.clone()).numpy().tobytes())
+        del kept
+    assert len(found) == 1
+    distance = distance_from(region)[0]
+    assert distance[35, 30] == 0 and distance[35, 14] == 1 / 64
+    assert distance[16, 11].item() == pytest.approx(32**0.5 / 64, abs=1e-7)
