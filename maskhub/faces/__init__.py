@@ -1,1 +1,1 @@
-"""Faces in photos: reading pictures, detection, aligned crops. Knows nothing of masks or models."""
+"""Faces in photos: reading pictures, detection, aligned crops. Independent of masks and models."""

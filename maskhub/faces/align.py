@@ -1,8 +1,8 @@
-"""Aligned face crops, and pasting them back so that no pixel outside the soft region changes.
+"""Cut aligned face crops, and paste them back without changing any pixel outside the soft region.
 
-The alignment of every crop that maskhub trains on and translates: the eyes level and at 32 % of the height, the side
-1.4 × the face's width, centred between the middle of the eyes and the middle of the face's box (which keeps both a
-frontal face and a profile inside).
+All crops that maskhub trains on and translates are aligned this way: the eyes level and at 32 % of the height, the side
+1.4 × the face's width, centred between the middle of the eyes and the middle of the face box (which keeps both frontal
+faces and profiles inside).
 """
 
 import cv2
@@ -13,16 +13,16 @@ __all__ = ["alignment", "crop", "paste", "window"]
 EYE_HEIGHT = 0.32
 SIDE = 1.4
 BEYOND = 0.01
-"""How much of its side the photo must go on beyond a crop's edge for that edge to be blended away."""
+"""How far the photo must extend beyond a crop's edge, as a share of the crop's side, for that edge to be blended."""
 
 
 def alignment(face, resolution, wider=1.0):
-    """The similarity that takes the photo's pixels to those of the aligned crop.
+    """The similarity transform from the photo's pixels to those of the aligned crop.
 
     Args:
         face: a :class:`~maskhub.faces.detect.Face`.
         resolution: the crop's side in pixels.
-        wider: how many times the usual part of the photo the crop spans, the eyes where they always are.
+        wider: factor by which the crop spans more of the photo than usual; the eyes stay in their usual place.
 
     Returns:
         float64 2×3 matrix for ``cv2.warpAffine`` and ``cv2.transform``.
@@ -34,7 +34,7 @@ def alignment(face, resolution, wider=1.0):
     down = np.array([-across[1], across[0]])
     left, top, width, height = face.box
     middle, eye_middle = np.array([left + width / 2, top + height / 2]), eyes.mean(0)
-    # a head that lies on its side has its width along the box's height
+    # for a head lying on its side, the face's width is the box's height
     face_width = width * abs(across[0]) + height * abs(across[1]) if abs(across[1]) > 0.9 else width
     side = wider * SIDE * face_width
     offset = ((middle - eye_middle) @ across) / 2
@@ -44,7 +44,7 @@ def alignment(face, resolution, wider=1.0):
 
 
 def crop(image, matrix, resolution):
-    """Cut the aligned crop out of a photo; beyond its edges the border pixels are repeated.
+    """Cut the aligned crop out of a photo; beyond the photo's edges its border pixels are repeated.
 
     Args:
         image: uint8 RGB, H×W×3.
@@ -54,7 +54,7 @@ def crop(image, matrix, resolution):
     Returns:
         uint8 RGB, resolution×resolution×3.
     """
-    # warpAffine only interpolates: a much larger face is warped at a whole multiple, then averaged down
+    # warpAffine only interpolates: much larger faces are warped at a whole multiple, then averaged down
     shrink = 1 / np.sqrt(abs(np.linalg.det(matrix[:, :2])))
     multiple = int(np.clip(np.ceil(shrink - 0.25), 1, 16))
     scaled = _pixel_scaled(matrix, multiple)
@@ -69,16 +69,16 @@ def paste(photo, changed, region, matrix):
     """Blend a changed crop back into its photo through a soft region.
 
     Args:
-        photo: uint8 RGB, H×W×3; not written to.
+        photo: uint8 RGB, H×W×3; not modified.
         changed: uint8 RGB crop, S×S×3.
-        region: float32 S×S in [0, 1]: how much of the crop shows.
+        region: float32 S×S in [0, 1]: the crop's opacity.
         matrix: the crop's :func:`alignment`.
 
     Returns:
-        the new uint8 photo and its float32 H×W region. Where the region is 0 the photo's bytes are unchanged.
+        the new uint8 photo and its float32 H×W region. Where the region is 0 the photo is unchanged.
     """
     height, width = photo.shape[:2]
-    # warpAffine only interpolates: a crop that is finer than the photo is averaged down first
+    # warpAffine only interpolates: a crop finer than the photo is averaged down first
     grow = 1 / np.sqrt(abs(np.linalg.det(matrix[:, :2])))
     if grow < 0.9:
         side = max(2, round(changed.shape[0] * grow))
@@ -106,16 +106,16 @@ def paste(photo, changed, region, matrix):
 
 
 def window(matrix, resolution, photo, border=0.06):
-    """The share of each of a crop's pixels that may show in the photo, so that no edge of the crop is seen in it.
+    """The opacity of each of a crop's pixels in the photo, so that the crop's edges do not show.
 
-    It falls smoothly to exactly 0 towards the crop's edges, but only where the photo goes on beyond them: at the
-    photo's own edges there is nothing to blend with.
+    It falls smoothly to exactly 0 towards the crop's edges, but only where the photo continues beyond them: at the
+    photo's edges there is nothing to blend with.
 
     Args:
         matrix: the crop's :func:`alignment`.
         resolution: the crop's side in pixels.
         photo: H×W×3, the photo that it was cut from.
-        border: over what share of the side it falls.
+        border: share of the side over which the opacity falls.
 
     Returns:
         float32 resolution×resolution in [0, 1].
@@ -127,7 +127,7 @@ def window(matrix, resolution, photo, border=0.06):
     at = cv2.transform(edges, cv2.invertAffineTransform(matrix))
     height, width = photo.shape[:2]
     top, bottom, left, right = ((at >= 0) & (at <= (width - 1, height - 1))).all(2)
-    hidden = np.ones((side + 2, side + 2), np.uint8)  # with the pixels just beyond the crop
+    hidden = np.ones((side + 2, side + 2), np.uint8)  # including the pixels just outside the crop
     hidden[0], hidden[-1] = ~top, ~bottom
     hidden[:, 0] &= ~left
     hidden[:, -1] &= ~right
@@ -137,7 +137,7 @@ def window(matrix, resolution, photo, border=0.06):
 
 
 def _pixel_scaled(matrix, multiple):
-    """The matrix for a grid ``multiple`` times as fine, pixel centres kept in step."""
+    """The matrix for a grid ``multiple`` times as fine, with the pixel centres kept aligned."""
     scaled = matrix * multiple
     scaled[:, 2] += (multiple - 1) / 2
     return scaled

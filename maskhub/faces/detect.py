@@ -1,7 +1,7 @@
-"""Face detection with YuNet (Wu, Peng, Yu: "YuNet: A Tiny Millisecond-level Face Detector", 2023) by OpenCV,
-or by onnxruntime where it is installed (:mod:`maskhub.faces.yunet`).
+"""Face detection with YuNet (Wu, Peng, Yu: "YuNet: A Tiny Millisecond-level Face Detector", 2023).
 
-The 228 kB network lies in ``weights/`` (MIT licence, see ``weights/LICENSES.md``).
+Runs in OpenCV, or in onnxruntime if it is installed (:mod:`maskhub.faces.yunet`). The 228 kB network is in ``weights/``
+(MIT licence, see ``weights/LICENSES.md``).
 """
 
 import threading
@@ -20,15 +20,15 @@ WEIGHTS = Path(__file__).parent / "weights" / "face_detection_yunet_2023mar.onnx
 MARGIN = 0.15
 """Share of each side added around the photo: YuNet misses faces that fill the whole picture."""
 TURNS = (90, -90, 180, 45, -45, 135, -135)
-"""Degrees by which a photo is turned to look for faces that are not upright."""
+"""Angles in degrees at which a photo is searched for faces that are not upright."""
 WINDOW = 176
-"""Side in pixels of the window in which it is found out which way up a face is."""
+"""Side in pixels of the window in which a face's orientation is determined."""
 SURE = 0.9
-"""The score from which an upright find is believed: of 150 bare faces 98 % reach it upright, under 1 % upside down and
-none lying; of masked faces only half, so for many of those it is looked up which way is up."""
+"""Upright detections are trusted from this score on. Of 150 unmasked faces, 98 % reach it upright, under 1 % upside
+down and none lying. Only half of masked faces reach it, so for many of those the orientation is checked."""
 UNSURE_LEAD = 0.06
-"""By how much a turn must score more where it doesn't reach :data:`SURE`: upright masked faces were 0.01 to 0.05 surer
-upside down or lying in 5 of 168 photos."""
+"""How much higher another orientation must score if it doesn't reach :data:`SURE`: in 5 of 168 photos, upright masked
+faces scored 0.01 to 0.05 higher upside down or lying."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Face:
     """One detected face, in the pixels of the photo.
 
     Attributes:
-        box: left, top, width, height; may reach over the photo's edges.
+        box: left, top, width, height; may extend beyond the photo's edges.
         points: 5×2 float32: the eye, eye, nose tip, mouth corner, mouth corner, each pair with the person's right side
             (the picture's left on an upright face) first.
         score: the detector's confidence, 0 to 1.
@@ -48,7 +48,7 @@ class Face:
 
     @property
     def roll(self):
-        """The head's turn in the picture's plane in degrees, clockwise, from the line between the eyes."""
+        """The face's in-plane rotation in degrees, clockwise, from the line between the eyes."""
         dx, dy = self.points[1] - self.points[0]
         return float(np.degrees(np.arctan2(dy, dx)))
 
@@ -58,17 +58,17 @@ class FaceDetector:
 
     Args:
         threshold: lowest confidence of a face, 0 to 1.
-        max_side: photos are scaled down to this longer side first; faces smaller than about 10 pixels then are lost.
-        turn: find out which way is up for each face that is not :data:`SURE`, and look again with the photo turned so,
-            in steps of 45°; where there is no face, in all of them.
+        max_side: photos are first scaled down to this longer side; faces then smaller than about 10 pixels are lost.
+        turn: determine the orientation of each face below :data:`SURE`, in steps of 45°, and search again with the
+            photo turned upright. If no face is found, all orientations are searched.
 
-    One detector holds scratch state: use one a thread, or :func:`detect`, which does so.
+    A detector holds scratch state: use one per thread, or :func:`detect`, which does.
     """
 
     def __init__(self, threshold=0.7, max_side=1024, turn=True):
         self.threshold, self.max_side, self.turn = threshold, max_side, turn
         with quiet_opencv():
-            # the network is laid out anew whenever its input's size changes: windows have one of their own
+            # the network is rebuilt whenever its input size changes, so windows have a network of their own
             self._net, self._window_net = (make_yunet(WEIGHTS, threshold) for _ in range(2))
         self._window_net.setInputSize((WINDOW, WINDOW))
 
@@ -77,13 +77,13 @@ class FaceDetector:
 
         Args:
             image: uint8 RGB, H×W×3.
-            turn: instead of the detector's own.
+            turn: overrides the detector's setting.
 
         Returns:
-            list of :class:`Face`, largest first; empty where there is none.
+            list of :class:`Face`, largest first; empty if there are none.
         """
         height, width = image.shape[:2]
-        # a whole margin is added at full size only where the photo is small; else on the scaled-down copy
+        # the full margin is added at full size only for small photos; otherwise on the scaled-down copy
         scale = min(1.0, self.max_side / (max(height, width) * (1 + 2 * MARGIN)))
         if scale < 1:
             size = max(1, round(width * scale)), max(1, round(height * scale))
@@ -98,7 +98,7 @@ class FaceDetector:
         return sorted(faces, key=lambda face: -face.box[2] * face.box[3])
 
     def _find_turned(self, image, rows):
-        """What is found with the image turned, where that is surer than ``rows``, which were found with it as it is."""
+        """Search the turned image; returns ``rows``, found in the unturned one, unless the turned ones score higher."""
         turns = TURNS
         if len(rows):
             winner = self._way_up(image, rows[rows[:, 14].argmax()])
@@ -114,11 +114,11 @@ class FaceDetector:
         return rows
 
     def _turn_unsure(self, image, rows):
-        """The rows of an image with a sure face, in which those faces that are not upright are found anew."""
+        """In an image with at least one sure face, detect the others again with each turned upright."""
         return np.stack([row if row[14] >= SURE else self._righted(image, row) for row in rows])
 
     def _righted(self, image, row):
-        """What is found in a face's surroundings, turned so that it stands upright; the row itself where it does."""
+        """Detect a face again in its surroundings turned upright; returns the row unchanged if it is upright."""
         winner = self._way_up(image, row)
         if not winner:
             return row
@@ -132,15 +132,15 @@ class FaceDetector:
         return found[own][0] if own.any() else row
 
     def _way_up(self, image, row):
-        """By how many degrees a found face must be turned to stand upright; 0 where that is not clearly better.
+        """Degrees by which a detected face must be turned to stand upright; 0 unless that is clearly better.
 
-        A lying or upside-down face is often found "upright", with a low score and its points in wrong places: a small
-        window around it tells which way is up, at a fraction of what the whole photo would cost.
+        A lying or upside-down face is often detected as upright, with a low score and misplaced points. A small window
+        around it is enough to find its orientation, at a fraction of the cost of the whole photo.
         """
         window = _window(image, row)
         scores = {degrees: self._score(_turned_window(window, degrees)) for degrees in (0, *TURNS)}
         winner = max(scores, key=scores.get)
-        # a masked face scores low, and upside down at times a little higher: most photos are upright
+        # a masked face scores low, and sometimes slightly higher upside down: most photos are upright
         lead = 0.01 if scores[winner] >= SURE else UNSURE_LEAD
         return winner if scores[winner] > max(scores[0], float(row[14])) + lead else 0
 
@@ -159,7 +159,7 @@ _threads = threading.local()
 
 
 def detect(image, threshold=0.7, max_side=1024):
-    """Find the faces of a uint8 RGB photo; see :class:`FaceDetector`. Safe from several threads."""
+    """Find the faces of a uint8 RGB photo; see :class:`FaceDetector`. Thread-safe."""
     detectors = _threads.__dict__.setdefault("detectors", {})
     key = (threshold, max_side)
     if key not in detectors:
@@ -180,7 +180,7 @@ def _best(rows):
 
 
 def _window(image, row):
-    """The surroundings of a found face, WINDOW pixels a side."""
+    """The surroundings of a detected face, WINDOW pixels a side."""
     return cv2.warpAffine(image, _window_matrix(row), (WINDOW, WINDOW), borderMode=cv2.BORDER_REPLICATE)
 
 
@@ -192,7 +192,7 @@ def _window_matrix(row):
 
 
 def _turned_window(window, degrees):
-    """A :func:`_window` turned clockwise about its middle, at the same size."""
+    """A :func:`_window` turned clockwise about its centre, at the same size."""
     return cv2.warpAffine(window, _about_the_middle(degrees), (WINDOW, WINDOW), borderMode=cv2.BORDER_REPLICATE)
 
 
@@ -201,7 +201,7 @@ def _about_the_middle(degrees):
 
 
 def _turned(image, degrees):
-    """The image turned clockwise on a canvas that holds it all, and the 2×3 matrix that did it."""
+    """The image turned clockwise on a canvas that holds all of it, and the 2×3 matrix of the turn."""
     height, width = image.shape[:2]
     cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
     size = round(abs(width * cos) + abs(height * sin)), round(abs(width * sin) + abs(height * cos))
@@ -212,10 +212,10 @@ def _turned(image, degrees):
 
 
 def _turn_back(rows, matrix, degrees):
-    """YuNet's rows found in a :func:`_turned` image, in the pixels of the image before."""
+    """Map YuNet's rows found in a :func:`_turned` image back to the original image."""
     rows, inverse = rows.copy(), cv2.invertAffineTransform(matrix)
     centres = cv2.transform((rows[:, None, :2] + rows[:, None, 2:4] / 2).astype(np.float64), inverse)[:, 0]
-    # the face as an ellipse in its box: the turned ellipse's box
+    # treat the face as an ellipse in its box, and take the box of the turned ellipse
     cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
     width, height = rows[:, 2:4].T / np.sqrt(abs(np.linalg.det(matrix[:, :2])))
     rows[:, 2], rows[:, 3] = np.hypot(width * cos, height * sin), np.hypot(width * sin, height * cos)
@@ -226,7 +226,7 @@ def _turn_back(rows, matrix, degrees):
 
 @contextmanager
 def quiet_opencv():
-    """OpenCV 5 warns at each load that its new engine ignores the target; that is no news to a user."""
+    """Silence the warning of OpenCV 5 at every load that its new engine ignores the target."""
     level = cv2.utils.logging.getLogLevel()
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
     try:

@@ -1,9 +1,9 @@
 """The 478 face landmarks of MediaPipe's attention mesh, with the head's pose.
 
 Kartynnik, Ablavatski, Grishchenko, Grundmann: "Real-time Facial Surface Geometry from Monocular Video on Mobile GPUs",
-2019, and Grishchenko and others: "Attention Mesh", 2020. The 2.5 MB network lies in ``weights/`` (Apache-2.0, see
-``weights/LICENSES.md``). It wants an upright face: the crop is turned by the detector's eyes, and by quarter turns more
-where no face shows that way.
+2019, and Grishchenko and others: "Attention Mesh", 2020. The 2.5 MB network is in ``weights/`` (Apache-2.0, see
+``weights/LICENSES.md``). It expects an upright face: the crop is rotated by the detector's eye line, and by further
+quarter turns if no face is found that way.
 """
 
 from dataclasses import dataclass, replace
@@ -17,18 +17,18 @@ from maskhub.faces.mesh import SIDE, run_mesh
 __all__ = ["PRESENT", "Landmarks", "landmarks", "moved_landmarks"]
 
 PRESENT = 0.6
-"""The presence from which landmarks are to be trusted: a bare face has 0.99 as a rule, a masked one above 0.6 in four
-of five cases."""
+"""Landmarks are reliable from this presence on: unmasked faces typically reach 0.99, and four of five masked faces
+exceed 0.6."""
 
 BOX_SCALE, BOX_CENTRE = 1.25, 0.55
-"""The crop's side in heights of the detector's box, and where its centre lies in the box's height."""
+"""The crop's side in heights of the detector's box, and its centre as a share of the box's height."""
 EXTENT_SCALE = 1.5
-"""The second pass's crop: its side in extents of the first pass's landmarks."""
+"""Side of the second pass's crop, relative to the extent of the first pass's landmarks."""
 
 PAIRS = np.array(
     [[33, 263], [133, 362], [234, 454], [127, 356], [162, 389], [93, 323], [132, 361], [70, 300], [50, 280], [205, 425]]
 )
-"""Landmarks that mirror each other: the person's right (the picture's left), then left."""
+"""Pairs of mirrored landmarks: the person's right (the picture's left), then left."""
 FOREHEAD, BELOW_NOSE = (10, 151, 9, 8), (2, 164, 94)
 
 
@@ -40,7 +40,7 @@ class Landmarks:
         points: 478×3 float32. x and y in the photo's pixels; z the depth in the same unit, 0 about the middle of the
             head, smaller towards the camera. Numbered as in MediaPipe's face mesh: 1 is the nose tip, 152 the chin, 33
             and 263 the outer corners of the eyes, 468 and 473 the pupils.
-        presence: 0 to 1: the network's confidence that there is a face; below :data:`PRESENT` don't use the points.
+        presence: the network's confidence that there is a face, 0 to 1; below :data:`PRESENT` don't use the points.
         yaw: degrees, positive where the nose points to the picture's right.
         pitch: degrees, positive where the head looks down.
         roll: degrees, positive where the head is turned clockwise in the picture; -180 to 180.
@@ -57,38 +57,38 @@ class Landmarks:
 
     @classmethod
     def of(cls, points, presence):
-        """Landmarks of these points, 478×3, with the pose that they show."""
+        """Landmarks from these points, 478×3, with the pose computed from them."""
         rotation = _rotation(points)
         return cls(points, presence, *_angles(rotation), rotation)
 
     @property
     def present(self):
-        """Whether the points are to be trusted."""
+        """Whether the points are reliable."""
         return self.presence >= PRESENT
 
 
 def landmarks(image, face, passes=1):
-    """Find the landmarks of a detected face. Safe from several threads.
+    """Find the landmarks of a detected face. Thread-safe.
 
     Args:
         image: uint8 RGB, H×W×3.
-        face: the :class:`~maskhub.faces.detect.Face` to look at.
-        passes: 2 looks again at a crop set by the first pass's landmarks: slightly more exact, twice the time.
+        face: the :class:`~maskhub.faces.detect.Face`.
+        passes: 2 runs the network again on a crop set by the first landmarks: slightly more accurate, twice the time.
 
     Returns:
-        :class:`Landmarks`. Where the upright crop shows no face, a wider and a closer crop and three quarter turns are
-        tried and the most present kept; its ``presence`` may still be low: no error is raised.
+        :class:`Landmarks`. If the upright crop shows no face, a wider and a closer crop and three quarter turns are
+        tried, and the result of highest presence is kept. Its ``presence`` may still be low: no error is raised.
     """
     left, top, width, height = face.box
     angle = np.radians(face.roll)
     across, down = np.array([np.cos(angle), np.sin(angle)]), np.array([-np.sin(angle), np.cos(angle)])
-    # the box lies along the photo's axes: the size and centre are those of the box about the turned head
+    # the box follows the photo's axes: use the size and centre of the box around the turned head
     side = BOX_SCALE * max(width, height)
     centre = np.array([left + width / 2, top + height / 2]) + (BOX_CENTRE - 0.5) * max(width, height) * down
     points, presence = _look(image, centre, side, across)
     if presence < PRESENT:
         tries = [(1.4, across), (0.8, across)]
-        if face.score < SURE:  # else the detector knows which way is up
+        if face.score < SURE:  # otherwise the detector knows the orientation
             tries += [(1.2, down), (1.2, -across), (1.2, -down)]
         for scale, axis in tries:
             other, found = _look(image, centre, scale * side, axis)
@@ -108,10 +108,10 @@ def landmarks(image, face, passes=1):
 
 
 def moved_landmarks(marks, matrix):
-    """Landmarks in the pixels of an aligned crop.
+    """Convert landmarks to the pixels of an aligned crop.
 
     Args:
-        marks: :class:`Landmarks` in the photo's.
+        marks: :class:`Landmarks` in the photo's pixels.
         matrix: the crop's :func:`maskhub.faces.align.alignment`.
     """
     scale = np.sqrt(abs(np.linalg.det(matrix[:, :2])))
@@ -124,13 +124,13 @@ def moved_landmarks(marks, matrix):
 
 
 def _look(image, centre, side, across):
-    """Run the network on one turned square crop: 478×3 points in the photo's pixels, and the presence."""
+    """Run the network on one rotated square crop: 478×3 points in the photo's pixels, and the presence."""
     down = np.array([-across[1], across[0]])
     linear = np.stack([across, down]) * (SIDE / side)
     matrix = np.column_stack([linear, SIDE / 2 - linear @ centre])
     shrink = side / SIDE
     if shrink > 2:
-        # warpAffine only interpolates: average a much larger face down first
+        # warpAffine only interpolates: average much larger faces down first
         image, matrix = _shrunk(image, matrix, centre, side, shrink)
     crop = cv2.warpAffine(image, matrix, (SIDE, SIDE), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     crop_points, logit = run_mesh(crop)
@@ -142,7 +142,7 @@ def _look(image, centre, side, across):
 
 
 def _shrunk(image, matrix, centre, side, shrink):
-    """The part of the photo about the crop, averaged down by a whole factor, and the matrix that fits it."""
+    """The part of the photo around the crop, averaged down by a whole factor, and the matrix that fits it."""
     factor = int(shrink)
     reach = side * 0.75
     height, width = image.shape[:2]
@@ -159,7 +159,7 @@ def _shrunk(image, matrix, centre, side, shrink):
 
 
 def _rotation(points):
-    """The head's axes in the photo, from its mirror symmetry and the line down its forehead and nose."""
+    """The head's axes in the photo, from its mirror symmetry and the line down forehead and nose."""
     points = points.astype(np.float64)
     x = (points[PAIRS[:, 1]] - points[PAIRS[:, 0]]).sum(0)
     x /= np.linalg.norm(x) + 1e-9
@@ -170,10 +170,10 @@ def _rotation(points):
 
 
 def _angles(rotation):
-    """Yaw, pitch and roll in degrees of a rotation made as roll · yaw · pitch."""
+    """Yaw, pitch and roll in degrees of a rotation composed as roll · yaw · pitch."""
     forward = -rotation[:, 2]
     roll = np.arctan2(rotation[1, 0], rotation[0, 0])
-    # the forward axis with the roll taken out again
+    # the forward axis with the roll removed
     level_x = np.cos(roll) * forward[0] + np.sin(roll) * forward[1]
     level_y = -np.sin(roll) * forward[0] + np.cos(roll) * forward[1]
     yaw = np.arctan2(level_x, np.hypot(forward[2], level_y))

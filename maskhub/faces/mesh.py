@@ -1,7 +1,6 @@
-"""The network of the face landmarks, run by LiteRT (twice as fast) where it is installed, else by OpenCV.
+"""Run the face landmark network in LiteRT (twice as fast) if it is installed, else in OpenCV.
 
-Both give the same landmarks to a thousandth of a pixel of the crop. LiteRT has no wheels for some systems, Windows
-among them.
+The landmarks of both agree to a thousandth of a crop pixel. LiteRT has no wheels for some systems, including Windows.
 """
 
 import os
@@ -18,19 +17,19 @@ __all__ = ["SIDE", "run_mesh"]
 
 WEIGHTS = Path(__file__).parent / "weights" / "face_landmarks_detector.tflite"
 SIDE = 256
-"""The network's input in pixels."""
+"""Side of the network's input in pixels."""
 
 _threads = threading.local()
 
 
 def run_mesh(crop):
-    """Run the network. Safe from several threads.
+    """Run the network. Thread-safe.
 
     Args:
         crop: uint8 RGB, 256×256×3.
 
     Returns:
-        478×3 float64 landmarks in the crop's pixels, and the presence's logit.
+        478×3 float64 landmarks in the crop's pixels, and the logit of the presence.
     """
     if not hasattr(_threads, "run"):
         _threads.run = _litert() or _opencv()
@@ -61,7 +60,7 @@ def _opencv():
     with quiet_opencv():
         # OpenCV 5's new engine returns only one of this network's outputs
         net = cv2.dnn.readNetFromTFLite(str(WEIGHTS), cv2.dnn.ENGINE_CLASSIC)
-    net.enableFusion(False)  # fusing this network's layers makes it a tenth slower
+    net.enableFusion(False)  # fused layers make this network 10 % slower
 
     def run(crop):
         net.setInput(cv2.dnn.blobFromImage(crop, 1 / 255))
@@ -72,7 +71,7 @@ def _opencv():
 
 @contextmanager
 def _quiet_stderr():
-    """LiteRT announces its delegate on the process's standard error, and no setting stops it."""
+    """Silence LiteRT's message about its delegate on standard error; no setting disables it."""
     try:
         kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     except OSError:  # there is no standard error

@@ -1,7 +1,7 @@
-"""Opening photos: whatever a person brings becomes an upright 8-bit RGB picture, or one clear error.
+"""Open photos: any input becomes an upright 8-bit RGB picture, or one clear error.
 
-Orientation tags are applied, every mode (CMYK, 16-bit, palette, greyscale) is turned to RGB, the first frame of an
-animation is taken, and transparency is returned apart so that a pipeline can put it back on its result.
+Orientation tags are applied, every mode (CMYK, 16-bit, palette, greyscale) is converted to RGB, and only the first
+frame of an animation is used. Transparency is returned separately, so that a pipeline can restore it on its result.
 """
 
 import os
@@ -18,9 +18,9 @@ __all__ = ["MAX_PIXELS", "MIN_SIDE", "PHOTO_SUFFIXES", "open_photo", "rgb_profil
 
 PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
 MAX_PIXELS = 120_000_000
-"""The largest photo that is decoded, in pixels: above every camera's, below what fills a small machine's memory."""
+"""The largest photo that is decoded, in pixels: more than any camera's, less than fills a small machine's memory."""
 MIN_SIDE = 16
-"""The smallest side in pixels: below it no face can be seen."""
+"""The smallest side in pixels; below it no face can be detected."""
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -30,9 +30,9 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""EXIF orientation → what makes it upright."""
+"""EXIF orientation → the transpose that makes the picture upright."""
 _ORIENTED = {"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"}
-"""Pillow's names of metadata that may tell the orientation; it no longer holds once the pixels are turned."""
+"""Pillow's names of metadata that may hold the orientation, which is wrong once the pixels are turned."""
 
 
 def open_photo(source):
@@ -42,10 +42,10 @@ def open_photo(source):
         source: a path, a file object, a ``PIL.Image`` of any mode, or a uint8 array H×W, H×W×3 or H×W×4.
 
     Returns:
-        ``PIL.Image`` of mode RGB, or RGBA where the source has transparency; turned by its EXIF tag.
+        ``PIL.Image`` of mode RGB, or RGBA if the source has transparency; turned by its EXIF tag.
 
     Raises:
-        PhotoError: not a picture, cut short, too small, or more than :data:`MAX_PIXELS`.
+        PhotoError: not a picture, truncated, too small, or more than :data:`MAX_PIXELS`.
     """
     name = _name(source)
     if isinstance(source, np.ndarray):
@@ -68,7 +68,7 @@ def open_photo(source):
         try:
             image.load()
             return _to_rgb(_upright(image))
-        except Exception as error:  # decoders of broken files raise whatever they like
+        except Exception as error:  # decoders raise all kinds of errors on broken files
             reason = first_line(error)
             raise PhotoError(f"{name} is damaged or cut short ({reason}). Copy or export it again.") from error
     finally:
@@ -77,14 +77,14 @@ def open_photo(source):
 
 
 def split_alpha(photo):
-    """Part an RGB or RGBA picture into its RGB picture and its alpha band (``None`` where it has none)."""
+    """Split an RGB or RGBA picture into its RGB picture and its alpha band (``None`` if it has none)."""
     if photo.mode == "RGBA":
         return photo.convert("RGB"), photo.getchannel("A")
     return photo, None
 
 
 def rgb_profile(image):
-    """A picture's colour profile, where it holds for RGB: one of CMYK or grey says nothing about what was made of them.
+    """A picture's colour profile, if it is one for RGB: a CMYK or grey profile does not apply after conversion.
 
     Returns:
         bytes, or None.
@@ -128,12 +128,12 @@ def _open(source, name):
 
 
 def _upright(image):
-    """The picture turned by its orientation tag, and without it.
+    """The picture turned by its orientation tag, with the tag removed.
 
-    Not by ``ImageOps.exif_transpose``: that writes all tags again, and fails where any of them is malformed.
+    ``ImageOps.exif_transpose`` is not used because it rewrites all tags and fails if any of them is malformed.
     """
     orientation = 1
-    with suppress(Exception):  # no tag that can be read
+    with suppress(Exception):  # no readable tag
         orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
     turn = _TURNS.get(orientation)
     if turn is None:
@@ -145,7 +145,7 @@ def _upright(image):
 
 def _to_rgb(image):
     if image.mode in ("I", "I;16", "I;16B", "I;16L", "F"):
-        # Pillow clips these at 255 when it converts: scale 16-bit greyscale by its full range instead
+        # Pillow clips these at 255 when converting: scale 16-bit greyscale by its full range instead
         values = np.asarray(image, dtype=np.float64)
         if not np.isfinite(values).all():
             raise ValueError("some of its pixels are not numbers")

@@ -13,12 +13,12 @@ SPEED_CUTOFF = 1.0
 
 
 class OneEuro:
-    """Filters a set of points as one: all share the cutoff of their common speed, so that their shape is kept.
+    """Filters a set of points as one: all share the cutoff of their common speed, so that their shape is preserved.
 
     Args:
-        cutoff: Hz, at rest: less trembles less.
-        beta: Hz more for each unit a second of speed: more lags less. The unit is that of the ``size`` given with each
-            value, so that a near face and a far one are treated alike.
+        cutoff: Hz, at rest: lower reduces jitter.
+        beta: increase of the cutoff in Hz per unit of speed: higher reduces lag. Speed is measured in the ``size``
+            given with each value, per second, so that near and far faces are treated alike.
     """
 
     def __init__(self, cutoff=1.0, beta=14.0):
@@ -30,8 +30,8 @@ class OneEuro:
 
         Args:
             value: float array N×D, N points of D coordinates.
-            seconds: since the value before it, above 0; of no account for the first one.
-            size: length of the unit of speed, in the coordinates' own unit.
+            seconds: time since the previous value, above 0; ignored for the first one.
+            size: unit of length for the speed, in the coordinates' unit.
 
         Returns:
             float64 N×D; the value itself the first time.
@@ -49,5 +49,5 @@ class OneEuro:
 
 
 def _share(cutoff, seconds):
-    """How much of a new value an exponential filter of this cutoff (Hz) takes."""
+    """The weight of a new value in an exponential filter with this cutoff (Hz)."""
     return 1 / (1 + 1 / (2 * np.pi * cutoff * seconds))

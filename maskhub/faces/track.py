@@ -1,16 +1,16 @@
-"""Faces followed from frame to frame, so that they are not searched for in each.
+"""Track faces from frame to frame, so that the detector does not run on every frame.
 
     tracker = FaceTracker()
     for frame, seconds in film:                # uint8 H×W×3, time of the frame
         for track in tracker(frame, seconds):
             track.face                         # a steady Face
-            track.number                       # the same for the same person, as a rule
+            track.number                       # usually the same for the same person
 
-YuNet looks at every tenth frame or so; in between a face is followed by Lucas-Kanade with pyramids (Lucas, Kanade,
-IJCAI 1981; Bouguet, 2000) on corners of a small patch about it. A corner counts that is led back to where it began (the
-forward-backward error: Kalal, Mikolajczyk, Matas, ICPR 2010), and the similarity that most of them agree on moves the
-face. It is always followed from the frame in which it was last detected, so that errors don't add up. The place is
-then smoothed (:mod:`maskhub.faces.smooth`).
+The detector, YuNet, runs on about every tenth frame. In between, a face is followed by pyramidal Lucas-Kanade (Lucas,
+Kanade, IJCAI 1981; Bouguet, 2000) on corners of a small patch around it. A corner is used if tracking it back leads to
+where it began (the forward-backward error: Kalal, Mikolajczyk, Matas, ICPR 2010), and the similarity transform that
+most corners agree on moves the face. Motion is always measured from the frame of the last detection, so that errors
+don't accumulate. The position is then smoothed (:mod:`maskhub.faces.smooth`).
 """
 
 from dataclasses import dataclass, replace
@@ -24,32 +24,34 @@ from maskhub.faces.smooth import OneEuro
 __all__ = ["FaceTracker", "Track"]
 
 NEW, STILL_THERE = 0.7, 0.5
-"""The detector's score from which a face is taken up, and from which one that is followed is seen again."""
+"""Lowest detector score at which a new face is tracked, and at which a tracked face counts as detected again."""
 EVERY, EVERY_SECONDS, EVERY_EMPTY = 10, 0.5, 3
-"""Frames after which it is searched again, at slow rates seconds, and frames where there was no face."""
+"""Frames between searches; the same in seconds, for low frame rates; frames between searches without a face."""
 PATIENCE = 2
-"""Searches in a row that may miss a face that can be followed."""
+"""Consecutive searches that may miss a face while it can still be followed."""
 CUT = 24.0
-"""Mean absolute change of an 8-bit thumbnail between two frames, from which it is another scene."""
+"""Mean absolute change of an 8-bit thumbnail between two frames that counts as a cut."""
 THUMBNAIL = (32, 24)
 PAUSE = 1.0
-"""Seconds between two frames after which what was before no longer holds."""
+"""Seconds between two frames after which tracking starts over."""
 
 PATCH, PATCH_WIDTHS = 160, 2.0
-"""Side in pixels of the patch that a face is followed in, and how many face widths it spans."""
+"""Side in pixels of the patch in which a face is followed, and the face widths it spans."""
 CORNERS, LEAST_CORNERS = 45, 10
 BACK = 0.7
 """Largest forward-backward error in pixels of the patch."""
 LIKE = 0.6
-"""Least correlation, -1 to 1, of the face with how it looked when it was last detected."""
+"""Lowest correlation, -1 to 1, of the face with its appearance at the last detection."""
 PULL, JUMP = 0.25, 0.08
-"""How much of what the detector sees a followed face takes over, and from which difference, in face widths, all."""
+"""Share of a new detection that a tracked face takes over, and the difference in face widths above which it takes all
+of it."""
 SETTLING = 0.25
-"""Seconds over which what is taken over from the detector is spread, so that no leap shows."""
+"""Seconds over which a correction by the detector is spread, so that the face does not jump."""
 FLIP, SURER = 60.0, 0.03
-"""Degrees that no followed face turns between two frames, and by how much the detector must be surer of such a turn."""
+"""Largest turn in degrees of a tracked face between two frames, and how much higher the detector must score to override
+it."""
 SAME = 0.3
-"""Least intersection over union of two boxes of the same face."""
+"""Lowest intersection over union of two boxes of the same face."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +59,11 @@ class Track:
     """A face in one frame of a film.
 
     Attributes:
-        number: 0, 1, ...: the lowest that was free when it came. Who leaves and comes back alone has the same again.
+        number: 0, 1, ...: the lowest free number when the face appeared. A face that leaves and returns alone gets the
+            same number again.
         face: the smoothed :class:`~maskhub.faces.detect.Face`; ``score`` is that of the last detection.
-        new: whether it came, or leapt, in this frame: then nothing from the frame before holds for it.
-        detected: whether the detector saw it in this very frame.
+        new: whether the face appeared or jumped in this frame, so that nothing from the previous frame applies to it.
+        detected: whether the detector found it in this frame.
     """
 
     number: int
@@ -70,17 +73,17 @@ class Track:
 
 
 class FaceTracker:
-    """Follows the faces of one film or camera.
+    """Tracks the faces of one film or camera.
 
     Args:
-        every: frames from one search for faces to the next; 1 searches each frame.
+        every: frames between searches for faces; 1 searches each frame.
         max_side: frames are searched at this longer side, in pixels; faces narrower than 2 % of it are missed.
 
-    A face that is lost is searched for at once, and so are those of a new scene; another one that comes is found at the
-    next search. Faces may lie on their side or stand on their head: where a search finds no face that is surely
-    upright, it turns the frame as :func:`~maskhub.faces.detect.detect` turns a photo (in scenes without any face only
-    every ``every`` frames). A lying face next to a sure upright one is followed once it has been found upright or
-    with the wrong way up, and then righted. One tracker serves one film and one thread.
+    A lost face and a new scene trigger a search at once; another face that appears is found at the next search. Faces
+    may lie on their side or be upside down: if a search finds no face that is surely upright, the frame is turned as
+    :func:`~maskhub.faces.detect.detect` turns a photo (in scenes without any face only every ``every`` frames). A lying
+    face next to an upright one is tracked once it has been detected, even in the wrong orientation, and corrected then.
+    Use one tracker per film and thread.
     """
 
     def __init__(self, every=EVERY, max_side=640):
@@ -96,11 +99,11 @@ class FaceTracker:
         self._unturned = 0
 
     def __call__(self, frame, seconds=None):
-        """Find or follow the faces of the next frame.
+        """Find or track the faces of the next frame.
 
         Args:
             frame: uint8 RGB, H×W×3.
-            seconds: its time; a thirtieth after the frame before, if not given.
+            seconds: its time; if not given, 1/30 after the previous frame.
 
         Returns:
             list of :class:`Track`, largest first.
@@ -119,11 +122,11 @@ class FaceTracker:
         return sorted(tracks, key=lambda track: -track.face.box[2] * track.face.box[3])
 
     def _step(self, seconds):
-        """Seconds since the frame before."""
+        """Seconds since the previous frame."""
         before, self._seconds = self._seconds, seconds
         if seconds is None or before is None:
             return 1 / 30
-        return seconds - before if seconds >= before else PAUSE * 2  # a film wound back is another film
+        return seconds - before if seconds >= before else PAUSE * 2  # time went backwards: a new film
 
     def _is_cut(self, frame):
         thumbnail = cv2.cvtColor(cv2.resize(frame, THUMBNAIL, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
@@ -131,7 +134,7 @@ class FaceTracker:
         return before is None or float(cv2.absdiff(before, thumbnail).mean()) > CUT
 
     def _search(self, frame, lost, new):
-        # turned eight ways a frame takes eight times as long: one without a face is so only now and then
+        # searching all eight orientations takes eight times as long: without a face do so only now and then
         self._unturned = 0 if new or self._followed else self._unturned + self._since
         turn = self._unturned == 0 or self._unturned >= self.every
         self._unturned = 0 if turn else self._unturned
@@ -160,14 +163,14 @@ class FaceTracker:
 
 
 class _Followed:
-    """One face: as it was last detected, and where it is now."""
+    """One tracked face: its last detection and its current position."""
 
     def __init__(self, number, frame, face):
         self.number, self.missed = number, 0
         self._settle(frame, face, new=True)
 
     def _settle(self, frame, face, new):
-        """Follow from this frame on."""
+        """Follow the face from this frame on."""
         self.face = self._first = face
         self.new = new or getattr(self, "new", False)
         if new:
@@ -180,13 +183,13 @@ class _Followed:
         self._corners = cv2.goodFeaturesToTrack(self._patch, CORNERS, 0.02, 4, mask=ellipse)
 
     def _look(self, frame):
-        """The face in grey, moved and turned to where it was when it was last detected."""
+        """The face in grey, moved and turned back to its position at the last detection."""
         matrix = (self._matrix @ np.linalg.inv(self._motion))[:2]
         patch = cv2.warpAffine(frame, matrix, (PATCH, PATCH), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         return cv2.cvtColor(patch, cv2.COLOR_RGB2GRAY)
 
     def follow(self, frame):
-        """Move to where the face is in this frame; False where it is lost."""
+        """Move to the face's position in this frame; False if it is lost."""
         if self._corners is None or len(self._corners) < LEAST_CORNERS:
             return False
         now, options = self._look(frame), {"winSize": (13, 13), "maxLevel": 3}
@@ -204,7 +207,7 @@ class _Followed:
         scale = np.sqrt(abs(np.linalg.det(moved[:, :2])))
         if not 0.7 < scale < 1.4:
             return False
-        # what it did in the patch, in the frame's pixels
+        # the motion within the patch, in the frame's pixels
         inside = self._matrix @ np.linalg.inv(self._motion)
         motion = np.linalg.inv(inside) @ np.vstack([moved, [0, 0, 1]]) @ inside @ self._motion
         before, self._motion = self._motion, motion
@@ -215,7 +218,7 @@ class _Followed:
         return True
 
     def search_result(self, frame, found, lost):
-        """Take in what the detector saw of it (None: nothing); False where the face is given up."""
+        """Update from the detector's result (None: not found); False if the face is given up."""
         if found is not None and not lost and self._flipped(found):
             found = None
         if found is None:
@@ -234,7 +237,7 @@ class _Followed:
         return True
 
     def _flipped(self, found):
-        """Whether the detector sees another way up than the face was followed in, and is not surer of it."""
+        """Whether the detector reports another orientation than the tracked one without being surer of it."""
         turned = abs((found.roll - self.face.roll + 180) % 360 - 180)
         return turned > FLIP and found.score < self.face.score + SURER
 
@@ -264,7 +267,7 @@ def _patch_matrix(face):
 
 
 def _moved(face, motion):
-    """A face under a similarity; its box keeps its proportions about its moved middle."""
+    """A face moved by a similarity transform; its box keeps its proportions about its moved centre."""
     left, top, width, height = face.box
     middle = motion[:2] @ (left + width / 2, top + height / 2, 1)
     scale = np.sqrt(abs(np.linalg.det(motion[:2, :2])))
@@ -275,13 +278,13 @@ def _moved(face, motion):
 
 
 def _between(one, other, share):
-    """Of two faces, ``share`` of the way from the first to the second; the score is the second's."""
+    """The interpolation of two faces, ``share`` of the way to the second; the score is the second's."""
     box = tuple(float(a + share * (b - a)) for a, b in zip(one.box, other.box, strict=True))
     return Face(box, one.points + np.float32(share) * (other.points - one.points), other.score)
 
 
 def _correlation(one, other):
-    """Of the middles of two patches, -1 to 1; a change of light is none."""
+    """Of the centres of two patches, -1 to 1; unaffected by changes of lighting."""
     inner = slice(PATCH // 4, 3 * PATCH // 4)
     return float(cv2.matchTemplate(one[inner, inner], other[inner, inner], cv2.TM_CCOEFF_NORMED)[0, 0])
 

@@ -1,7 +1,7 @@
-"""YuNet by onnxruntime where that is installed: a third of OpenCV's time on one core, and the same faces.
+"""Run YuNet in onnxruntime if it is installed: a third of OpenCV's time on one core, with the same results.
 
-The published file is for 640×640 alone, though its graph fits any multiple of 32. The two sizes of its input are made
-free as the file is read: in protobuf a dimension's value 640 and a name of one letter take as many bytes.
+The published file is fixed to 640×640, though its graph works for any multiple of 32. The two dimensions of its input
+are made dynamic as the file is read: in protobuf the value 640 and a one-letter name take the same number of bytes.
 """
 
 import os
@@ -18,10 +18,13 @@ _lock, _sessions = threading.Lock(), {}
 
 
 def make_yunet(path, threshold, overlap=0.3, top=500):
-    """A detector with ``setInputSize`` and ``detect`` of ``cv2.FaceDetectorYN``, by onnxruntime where it is installed.
+    """Detector with the ``setInputSize`` and ``detect`` of ``cv2.FaceDetectorYN``, in onnxruntime if it is installed.
 
     Args:
-        path: of the network. threshold, overlap, top: of scores, of the non-maximum suppression, and faces at most.
+        path: of the network.
+        threshold: lowest score.
+        overlap: intersection over union above which non-maximum suppression drops a face.
+        top: maximum number of faces.
     """
     try:
         return YuNet(path, threshold, overlap, top)
@@ -30,12 +33,12 @@ def make_yunet(path, threshold, overlap=0.3, top=500):
 
 
 class YuNet:
-    """``cv2.FaceDetectorYN`` in onnxruntime; sessions are shared by all threads with as many threads as OpenCV has."""
+    """``cv2.FaceDetectorYN`` in onnxruntime; all threads share one session, which uses as many threads as OpenCV."""
 
     def __init__(self, path, threshold, overlap, top):
         self.threshold, self.overlap, self.top = threshold, overlap, top
         self._path = str(path)
-        self.detect(np.zeros((32, 32, 3), np.uint8))  # says at once what is missing
+        self.detect(np.zeros((32, 32, 3), np.uint8))  # fails at once if something is missing
 
     def setInputSize(self, size):  # noqa: N802 (OpenCV's name)
         """Nothing to do: the graph takes any size."""
@@ -65,20 +68,20 @@ class YuNet:
 
 
 def free_sizes(network):
-    """The published file's bytes with the height and width of its input free."""
+    """The published file's bytes with the height and width of its input made dynamic."""
     return network.replace(_FIXED, _FREE, 1)
 
 
 def _session(path, threads):
     import onnxruntime
 
-    # a process that was forked has none of its parent's threads
+    # a forked process has none of its parent's threads
     key = path, threads, os.getpid()
     with _lock:
         if key not in _sessions:
             options = onnxruntime.SessionOptions()
             options.intra_op_num_threads, options.log_severity_level = threads, 3
-            # threads that wait by spinning would take the cores from what runs next
+            # threads that wait by spinning would take the cores from other work
             options.add_session_config_entry("session.intra_op.allow_spinning", "0")
             with open(path, "rb") as file:
                 network = free_sizes(file.read())

@@ -1,4 +1,4 @@
-"""Rule-based masks: what they look like (styles), where they lie (fit), and putting them on (wear)."""
+"""Rule-based masks: styles (what they look like), fit (where they sit on the face) and wear (putting them on)."""
 
 from maskhub.masks.styles import COLOURS, STYLES, WORN
 from maskhub.masks.wear import Worn, wear

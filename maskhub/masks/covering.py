@@ -1,8 +1,8 @@
-"""Which pixels of a small face are covered, by colour: the re-imaging paper's rule.
+"""Find the covered pixels of a small face by colour, as in the re-imaging paper.
 
-The paper's coverings have colours that no face has. ``by_colour`` takes such a list; ``by_contrast`` stands in where
-it is not known: the colour about the mouth, if it is not that of the skin between the eyes. The learned way, for
-photos, is :mod:`maskhub.masks.detector`.
+The paper's coverings have colours that no face has. ``by_colour`` takes a list of such colours. ``by_contrast`` is the
+fallback when the colours are unknown: it takes the colour around the mouth if it differs from the skin between the
+eyes. For photos, use the learned detector, :mod:`maskhub.masks.detector`.
 """
 
 import cv2
@@ -12,7 +12,7 @@ __all__ = ["COVERING_COLOURS", "by_colour", "by_contrast", "colours_of", "find_c
 
 
 def colours_of(text):
-    """Hexadecimal colours, parted by blanks, as uint8 N×3."""
+    """Hexadecimal colours, separated by whitespace, as uint8 N×3."""
     return np.array([tuple(bytes.fromhex(colour)) for colour in text.split()], np.uint8)
 
 
@@ -20,17 +20,17 @@ COVERING_COLOURS = {
     "mask": {"blue": "6f9fca 98c5e6 c1e1f5", "mint": "5fb5a2 88d6c4 b7eee0", "lilac": "8e83c8 b2a8e6 d5cef7"},
     "scarf": {"teal": "0d6f78 17929a 4cc2c2", "violet": "5a2fa0 7a48c8 a67dec"},
 }
-"""What the pixel faces' coverings are drawn in: shadow, base, light."""
+"""Colours of the pixel faces' coverings: shadow, base, highlight."""
 
 
 def find_covering(face):
-    """The covered pixels by the known colours, or else by contrast.
+    """Find the covered pixels by the known colours, or else by contrast.
 
     Args:
         face: uint8 RGB R×R×3, one face that fills the picture.
 
     Returns:
-        bool R×R; all False where no covering is seen.
+        bool R×R; all False if no covering is found.
     """
     known = np.concatenate([colours_of(text) for kind in COVERING_COLOURS.values() for text in kind.values()])
     region = by_colour(face, known)
@@ -38,15 +38,15 @@ def find_covering(face):
 
 
 def by_colour(face, colours, tolerance=16.0):
-    """The connected pixels of given colours that reach over the lower middle of the face.
+    """Find the connected pixels of given colours that cover the lower middle of the face.
 
     Args:
         face: uint8 RGB R×R×3.
         colours: N×3 in 0 to 255.
-        tolerance: largest distance in RGB from one of the colours.
+        tolerance: largest RGB distance to one of the colours.
 
     Returns:
-        bool R×R. A patch that covers less than a fifth of the lower middle counts for nothing: an eye, a shirt.
+        bool R×R. A patch covering less than a fifth of the lower middle (an eye, a shirt) is ignored.
     """
     colours = np.asarray(colours, np.float32).reshape(-1, 3)
     distance = np.linalg.norm(face.astype(np.float32)[:, :, None] - colours, axis=3).min(2)
@@ -54,13 +54,13 @@ def by_colour(face, colours, tolerance=16.0):
 
 
 def by_contrast(face, least=28.0, tolerance=0.5):
-    """The connected pixels that are nearer to the colour about the mouth than to the skin's.
+    """Find the connected pixels that are closer to the colour around the mouth than to the skin colour.
 
     Args:
         face: uint8 RGB R×R×3.
-        least: distance in Lab between mouth and skin below which nothing is taken for a covering. Lips and beards are
-            smaller or darker patches; a covering of skin colour is not seen.
-        tolerance: pixels count up to this share of that distance.
+        least: Lab distance between mouth and skin below which no covering is reported. Lips and beards are smaller or
+            darker patches; a skin-coloured covering is missed.
+        tolerance: a pixel counts if its distance to the mouth colour is at most this share of that distance.
 
     Returns:
         bool R×R.
@@ -80,7 +80,7 @@ def _patch(lab, top, bottom, left):
 
 
 def _largest(inside, least=0.2):
-    """The connected part that covers most of the lower middle, without holes."""
+    """The connected component that covers most of the lower middle, with its holes filled."""
     side = inside.shape[0]
     middle = np.zeros_like(inside)
     middle[int(0.56 * side) : int(0.82 * side), int(0.34 * side) : int(0.66 * side)] = True
@@ -91,7 +91,7 @@ def _largest(inside, least=0.2):
     part = (parts == 1 + int(np.argmax(sizes))).astype(np.uint8)
     outlines, _ = cv2.findContours(part, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     filled = cv2.drawContours(np.zeros_like(part), outlines, -1, 1, cv2.FILLED)
-    # what shows through a hole is small: a patch of skin between mask and strap stays visible
+    # fill small holes only: a patch of skin between mask and strap stays visible
     holes = (filled > part).astype(np.uint8)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(holes, connectivity=4)
     for number in range(1, count):

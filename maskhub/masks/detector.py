@@ -1,4 +1,4 @@
-"""Is a mask worn, and where? The small network that comes with the package, asked.
+"""Detect whether a face wears a mask, and where, with the small network bundled with the package.
 
 ::
 
@@ -6,11 +6,11 @@
 
     for face in detect(pixels):
         found = detect_mask(pixels, face)
-        found.presence                         # 0 to 1: how sure it is that a mask is worn
+        found.presence                         # 0 to 1: confidence that a mask is worn
         found.region                           # H×W: which pixels of the photo it covers
 
-A mask counts as worn wherever it hangs on the face, under the nose or at the chin too. Hands, hair, beards, scarves
-about the neck and smeared mouths are none. ``maskhub/weights/mask-detector/README.md`` says how far to trust it.
+A mask counts as worn anywhere on the face, including under the nose or at the chin. Hands, hair, beards, scarves
+around the neck and smeared mouths do not count. ``maskhub/weights/mask-detector/README.md`` gives the error rates.
 """
 
 import threading
@@ -36,7 +36,7 @@ __all__ = [
 
 BUNDLED = Path(__file__).parents[1] / "weights" / "mask-detector"
 MASKED = 0.5
-"""The presence from which a face counts as masked."""
+"""A face counts as masked from this presence on."""
 BATCH = 32
 
 _lock = threading.Lock()
@@ -44,12 +44,12 @@ _loaded = {}
 
 
 class MaskDetection(NamedTuple):
-    """What the detector finds on one face.
+    """What the detector found on one face.
 
     Attributes:
-        presence: 0 to 1, how sure it is that a mask is worn; from :data:`MASKED` the face counts as masked.
-        region: float32 in [0, 1], of the crop's or the photo's size: how sure it is of each pixel that mask or straps
-            cover it. Not cleared where ``presence`` is low.
+        presence: confidence that a mask is worn, 0 to 1; the face counts as masked from :data:`MASKED` on.
+        region: float32 in [0, 1], the size of the crop or photo: confidence per pixel that mask or straps cover it.
+            Not cleared when ``presence`` is low.
     """
 
     presence: float
@@ -62,19 +62,19 @@ class MaskDetection(NamedTuple):
 
 
 def detect_masks_on_crops(crops, network=None):
-    """Detect masks on aligned crops, of equal or of different sizes.
+    """Detect masks on aligned crops, which may differ in size.
 
     Args:
-        crops: list of uint8 RGB arrays, R×R×3, each as :func:`maskhub.faces.align.crop` makes it.
+        crops: list of uint8 RGB arrays, R×R×3, each from :func:`maskhub.faces.align.crop`.
         network: a :class:`~maskhub.models.mask_detector.MaskDetector`; by default :func:`bundled_mask_detector`.
 
     Returns:
-        list of :class:`MaskDetection`, each region of its crop's size. Safe from several threads.
+        list of :class:`MaskDetection`; each region has the size of its crop. Thread-safe.
 
     Raises:
         PhotoError: a crop that isn't uint8 R×R×3.
     """
-    import torch  # here, so that what only draws masks need not wait for it
+    import torch  # imported here: drawing masks does not need it
 
     from maskhub.tensors import to_tensor
 
@@ -120,7 +120,7 @@ def detect_mask(pixels, face, network=None):
     matrix = align.alignment(face, side)
     found = detect_mask_on_crop(align.crop(pixels, matrix, side), network)
     size = pixels.shape[1], pixels.shape[0]
-    # a photo whose face is smaller than the crop is not sampled finer than the region is smooth: linear will do
+    # linear interpolation is enough: the region is smooth even where the face is smaller than the crop
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     return MaskDetection(found.presence, cv2.warpAffine(found.region, matrix, size, flags=flags, borderValue=0.0))
 
@@ -144,7 +144,7 @@ def bundled_mask_detector():
     """The bundled :class:`~maskhub.models.mask_detector.MaskDetector`, on the CPU, loaded on first use.
 
     Raises:
-        CheckpointError: this copy of maskhub has no weights of it.
+        CheckpointError: this installation of maskhub does not include its weights.
     """
     with _lock:
         if "network" not in _loaded:

@@ -1,7 +1,7 @@
-"""Painting a mask's design on its unwrapped sheet: edges, colours, and the relief of folds, seams and stitches.
+"""Paint a mask's design on its unwrapped sheet: edges, colours, and the relief of folds, seams and stitches.
 
-Every detail is a function of the sheet's coordinates at the photo's own pixels, so it's as sharp as the photo is large;
-edges are anti-aliased by their distance in pixels. Lengths are in face widths (about 14 cm).
+Every detail is a function of the sheet's coordinates, evaluated at the photo's pixels, so it is as sharp as the photo
+allows. Edges are anti-aliased by their distance in pixels. Lengths are in face widths (about 14 cm).
 """
 
 import functools
@@ -15,7 +15,7 @@ from maskhub.masks.light import filled, rank, to_linear
 __all__ = ["TILE", "Painted", "noise_tile", "paint"]
 
 WIDE, TALL = np.float32(0.78), np.float32(0.84)
-"""Face widths along the sheet for one step of u and of v."""
+"""Face widths along the sheet per unit of u and of v."""
 TILE = 512
 
 
@@ -26,8 +26,8 @@ class Painted:
     Attributes:
         alpha: float32 h×w in [0, 1], how much of the pixel the mask covers.
         colour: float32 h×w×3, linear albedo in [0, 1].
-        relief: float32 h×w, height above the plain sheet in pixels.
-        dim: float32 h×w, the share of light that reaches into folds, times the fibres' unevenness.
+        relief: float32 h×w, height above the flat sheet in pixels.
+        dim: float32 h×w, the share of light that reaches into folds, times the unevenness of the fibres.
     """
 
     alpha: np.ndarray
@@ -61,13 +61,13 @@ def paint(design, sheet, width):
 
     canvas = _Canvas(design, u, v, away, down, below_top, above_bottom, from_side, inside, width)
     _PAINTERS[design.style](canvas)
-    # little light comes from below the chin
+    # little light reaches the underside of the chin
     canvas.dim *= 1 - np.float32(0.30) * np.clip((v - np.float32(0.86)) * 4, 0, 1)
     return Painted(alpha, canvas.colour, canvas.relief * np.float32(width), np.clip(canvas.dim, 0.2, 1.1))
 
 
 class _Canvas:
-    """The fields that a style's painter reads (coordinates, distances) and writes (colour, relief, dim)."""
+    """The fields that a painter reads (coordinates, distances) and writes (colour, relief, dim)."""
 
     def __init__(self, design, u, v, away, down, below_top, above_bottom, from_side, inside, width):
         self.design, self.width = design, width
@@ -80,8 +80,8 @@ class _Canvas:
         self.picks = design.numbers["picks"]
 
     def noise(self, name, scale_x, scale_y, channel=0):
-        """A random field of mean 0 and standard deviation 1, of ``scale`` texels of its tile to a face width."""
-        # OpenCV is ten times slower outside the tile: start where the whole mask fits in
+        """A random field of mean 0 and standard deviation 1, at ``scale`` texels of its tile per face width."""
+        # OpenCV is ten times slower outside the tile: start where the whole mask fits
         seed = self.design.seed >> (channel * 5)
         start_x = 0.75 * scale_x + seed % max(int(2 * TILE - 1 - 1.5 * scale_x), 1)
         start_y = 0.10 * scale_y + (seed // 7) % max(int(2 * TILE - 1 - 1.3 * scale_y), 1)
@@ -91,37 +91,37 @@ class _Canvas:
 
     def tint(self, amount, colour):
         """Mix in an sRGB colour, by a field in [0, 1]."""
-        # numpy is slow at broadcasting over a last axis of 3
+        # numpy broadcasts slowly over a last axis of 3
         amount = cv2.merge((amount, amount, amount))
         self.colour *= 1 - amount
         self.colour += cv2.multiply(amount, (*to_linear(np.asarray(colour) * 255).tolist(), 0.0))
 
     def line(self, distance, half, soft=None):
-        """1 within ``half`` of where a distance (in widths) is 0, with soft edges about a pixel wide."""
+        """1 within ``half`` (in widths) of where a distance is 0, with soft edges about a pixel wide."""
         soft = max(1.0 / self.width, 0.35 * half) if soft is None else soft
-        # thinner than a pixel: fainter, not absent
+        # lines thinner than a pixel are fainter, not missing
         strength = min(1.0, 2 * half * self.width)
         return np.clip((half + soft / 2 - np.abs(distance)) / soft, 0, 1) * np.float32(strength)
 
     def dashes(self, along, length, share=0.6):
-        """A row of stitches: 1 on the dashes of a coordinate in widths."""
+        """A row of stitches: 1 on the dashes along a coordinate in widths."""
         if length * self.width < 4:
             return np.float32(share)
         place = np.abs(_fraction(along * np.float32(1 / length)) - 0.5) * 2
         return np.clip((share - place) * length * self.width * 0.5 + 0.5, 0, 1)
 
     def groove(self, mask, depth, dim):
-        """Press a line in: lower and darker."""
+        """Press in a line: lower and darker."""
         self.relief -= mask * np.float32(depth)
         self.dim *= 1 - mask * np.float32(dim)
 
     def ridge(self, height, reach):
-        """Stand the fabric up along the middle, where two halves meet at an angle."""
+        """Raise the fabric along the middle, where two halves meet at an angle."""
         self.relief += np.exp(self.away * np.float32(-1 / reach)) * np.float32(height)
 
     def pleats(self, place, count, variant, relief, dim):
         """Folds across the sheet at ``place`` (0 at the top edge, 1 at the bottom)."""
-        # a pixel's share of the table, so that a lip is never sharper than the photo's pixels
+        # sampled at pixel resolution, so that a lip is never sharper than the photo
         soft = int(np.clip(2048 * 1.6 / (0.75 * self.width), 25, 160)) // 8 * 8 + 1
         heights, dims = _pleats(count, variant, soft)
         index = np.clip(place * np.float32(len(heights) - 1), 0, len(heights) - 1).astype(np.int32)
@@ -129,14 +129,14 @@ class _Canvas:
         self.dim *= 1 - dims[index] * dim
 
     def rim(self, radius, dim=0.16):
-        """Round the fabric's edge off and let less light reach it."""
+        """Round off the fabric's edge and darken it."""
         part = np.clip(self.inside / np.float32(radius), 0, 1)
         rise = part * (2 - part)
         self.relief += rise * np.float32(0.35 * radius)
         self.dim *= (1 - dim) + np.float32(dim) * rise
 
     def cloth_noise(self, broad, creases, fibre):
-        """Dents, creases towards the straps, and the fibres' unevenness."""
+        """Dents, creases towards the straps, and the unevenness of the fibres."""
         if broad:
             self.relief += self.noise("smooth", 170, 240) * np.float32(broad)
         if creases:
@@ -159,7 +159,7 @@ def _surgical(c):
     open_ = np.clip(1 - (c.away / np.float32(design.side)) ** 2, 0, 1)
     uneven = 1 + np.float32(0.35) * c.noise("smooth", 200, 60, 2)
     c.pleats(place, count, int(c.picks[6] * 8), (0.020 + 0.012 * open_) * uneven, (0.34 - 0.10 * open_) * uneven)
-    # the sewn rim, brighter since its fabric is doubled, with the nose wire in it
+    # the sewn rim, brighter because its fabric is doubled, with the nose wire inside
     hem = np.float32(0.042)
     band = np.minimum(np.minimum(c.below_top, c.above_bottom), c.from_side + np.float32(0.012))
     doubled = np.clip((hem - band) * np.float32(c.width) * 0.7 + 0.5, 0, 1)
@@ -175,7 +175,7 @@ def _surgical(c):
 def _kn95(c):
     numbers = c.design.numbers
     c.cloth_noise(0.0060, 0.0032, 0.012)
-    # the fold from nose to chin stands as an edge
+    # the fold from nose to chin forms an edge
     c.ridge(0.032, 0.13)
     c.groove(c.line(c.x, 0.0045), 0.002, 0.10)
     for side in (-0.014, 0.014):
@@ -183,7 +183,7 @@ def _kn95(c):
     rim = np.minimum(np.minimum(c.below_top, c.above_bottom), c.from_side)
     for depth in (0.020, 0.034):
         c.groove(c.line(rim - np.float32(depth), 0.0035) * c.dashes(c.x + c.y, 0.014, 0.55), 0.0016, 0.13)
-    # the weld that runs across each half, and the nose clip under the fabric
+    # the weld across each half, and the nose clip under the fabric
     slant = c.down - (np.float32(0.26) + np.float32(0.30) * c.away)
     c.groove(c.line(slant * np.float32(0.8), 0.003) * (c.away > 0.12) * (c.from_side > 0.05), 0.0012, 0.09)
     clip = c.line(c.below_top - np.float32(0.060), 0.014, 0.010) * np.clip((0.30 - c.away) * 10, 0, 1)
@@ -282,7 +282,7 @@ def _valve(c, u, down, radius):
         away < 0.62 * radius
     )
     c.groove(slots, 0.004, 0.35)
-    # the shadow at its foot
+    # the shadow at its base
     c.dim *= 1 - 0.22 * np.clip(1 - np.abs(away - radius - 0.006) / 0.012, 0, 1) * (y > -0.3 * radius)
 
 
@@ -344,17 +344,17 @@ def _fraction(x):
 
 
 def _distance(field):
-    """Pixels to where a field is 0, by its slope; where the sheet folds away the slope is held down."""
+    """Distance in pixels to the field's zero, from its slope; the slope is clipped where the sheet folds away."""
     dx = cv2.Sobel(field, cv2.CV_32F, 1, 0, scale=1 / 8)
     dy = cv2.Sobel(field, cv2.CV_32F, 0, 1, scale=1 / 8)
-    # cv2.magnitude's last digit isn't the same at every call
+    # cv2.magnitude does not always return the same last digit
     slope = np.sqrt(dx * dx + dy * dy)
     typical = rank(slope[::4, ::4], 0.5)
     return field / np.clip(slope, 0.3 * typical + 1e-6, 4 * typical + 1e-5)
 
 
 def _rounded(a, b, radius):
-    """The smaller of two distances from inside, with the corner between them rounded."""
+    """The smaller of two inside distances, with the corner between them rounded."""
     radius = np.float32(radius)
     near = np.minimum(a, b)
     a, b = np.maximum(radius - a, 0), np.maximum(radius - b, 0)
@@ -363,7 +363,7 @@ def _rounded(a, b, radius):
 
 @functools.lru_cache(64)
 def _pleats(count, variant, soft):
-    """Relief and darkness down a pleated sheet, 0 to 1: each fold swells, then drops over its lip into shadow."""
+    """Relief and darkness down a pleated sheet, 0 to 1: each fold swells, then drops at its lip into shadow."""
     rng = np.random.default_rng(variant)
     s = np.linspace(0, 1, 2048)
     lips = (np.arange(count) + 0.72) / (count + 0.35) + rng.normal(0, 0.018, count)
@@ -386,7 +386,7 @@ def _pleats(count, variant, soft):
 
 @functools.cache
 def noise_tile(name):
-    """Noise that repeats without a seam, two periods of TILE each way."""
+    """Seamlessly tiling noise, two periods of TILE in each direction."""
     rng = np.random.default_rng({"smooth": 1, "fibre": 2}[name])
     white = rng.standard_normal((TILE, TILE)).astype(np.float32)
     sigmas = {"smooth": ((22, 1.0), (10, 0.4)), "fibre": ((0.7, 1.0), (2.5, 0.6))}[name]

@@ -1,9 +1,9 @@
-"""Where a mask lies: a sheet of fabric draped over the landmarks of a face, and its unwrapping in the photo.
+"""Fit a mask to a face: a sheet of fabric draped over its landmarks, and the sheet's unwrapping in the photo.
 
-The sheet has two coordinates. ``u`` runs around the head, -1 before the person's right ear, 0 on the nose, 1 before
-the left ear; ``v`` runs down it, 0 at the height of the eyes, 1 on the jaw's edge, above 1 under the chin. They are the
-same places on every face, so that a mask drawn in (u, v) fits each. The head's axes: x to the picture's right on a
-level frontal face, y down, z away from the camera; the unit is the face's width from ear to ear.
+The sheet has two coordinates. ``u`` runs around the head: -1 before the person's right ear, 0 on the nose, 1 before
+the left ear. ``v`` runs down it: 0 at the height of the eyes, 1 on the jaw line, above 1 under the chin. The same
+(u, v) is the same place on every face, so a mask drawn in (u, v) fits all of them. The head's axes: x to the picture's
+right on a level frontal face, y down, z away from the camera. The unit is the face's width from ear to ear.
 """
 
 import functools
@@ -17,7 +17,7 @@ __all__ = ["Head", "Sheet", "Unwrapped", "drape", "unwrap"]
 
 MEAN_FACE = Path(__file__).parents[1] / "faces" / "weights" / "mean_face.npy"
 AXIS_Z = 0.1
-"""Depth of the upright axis around which ``u`` turns."""
+"""Depth of the vertical axis around which ``u`` turns."""
 U_DEGREES = 80.0
 TOP_Y = -0.10
 """Height of v = 0."""
@@ -25,19 +25,19 @@ JAW = (234, 93, 132, 58, 172, 136, 150, 149, 176, 148, 152)
 U = np.linspace(-1.1, 1.1, 23)
 V = np.concatenate([np.linspace(-0.1, 1.0, 12), [1.1, 1.2, 1.3, 1.4]])
 FINE = 3
-"""Fine steps for each step of the control net."""
+"""Fine steps per step of the control net."""
 FINE_STEP = 0.1 / FINE
 
 
 @dataclass(frozen=True)
 class Head:
-    """A head's place in the photo.
+    """A head's position in the photo.
 
     Attributes:
-        origin: 3 float64, the point between the ears in the photo's pixels.
+        origin: 3 float64, the midpoint between the ears in the photo's pixels.
         width: the face's width from ear to ear in pixels.
         rotation: 3×3, from the head's axes to the photo's.
-        points: N×3 float64, the landmarks on the head's axes, in widths.
+        points: N×3 float64, the landmarks in the head's axes, in widths.
     """
 
     origin: np.ndarray
@@ -47,14 +47,14 @@ class Head:
 
     @classmethod
     def of(cls, landmarks):
-        """The head of some :class:`~maskhub.faces.landmarks.Landmarks`."""
+        """The head that some :class:`~maskhub.faces.landmarks.Landmarks` belong to."""
         points = landmarks.points[:468].astype(np.float64)
         origin = (points[234] + points[454]) / 2
         width = max(float(np.linalg.norm(points[454] - points[234])), 1e-3)
         return cls(origin, width, landmarks.rotation, (points - origin) @ landmarks.rotation / width)
 
     def to_photo(self, points):
-        """Points on the head's axes, …×3, in the photo's pixels."""
+        """Convert points in the head's axes, …×3, to the photo's pixels."""
         return points * self.width @ self.rotation.T + self.origin
 
 
@@ -65,7 +65,7 @@ class Sheet:
     Attributes:
         xyz: rows×columns×3 float32 in the photo's pixels.
         normals: rows×columns×3 float32 of length 1, outward; z is negative towards the camera.
-        head_points: rows×columns×3 float32 on the head's axes.
+        head_points: rows×columns×3 float32 in the head's axes.
     """
 
     xyz: np.ndarray
@@ -73,7 +73,7 @@ class Sheet:
     head_points: np.ndarray
 
     def at(self, u, v, points=None):
-        """The sheet (or another grid like it) at arrays of (u, v), bilinear: …×3."""
+        """Sample the sheet (or another grid of its shape) at arrays of (u, v), bilinearly: …×3."""
         grid = self.xyz if points is None else points
         x, y = _grid_x(np.asarray(u, np.float32)), _grid_y(np.asarray(v, np.float32))
         flat = cv2.remap(grid, x.reshape(-1, 1), y.reshape(-1, 1), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
@@ -82,13 +82,13 @@ class Sheet:
 
 @dataclass(frozen=True)
 class Unwrapped:
-    """The sheet as the photo's pixels see it, within one rectangle.
+    """The sheet sampled at the photo's pixels, within one rectangle.
 
     Attributes:
         left, top: the rectangle's corner in the photo.
         u, v: float32 h×w, the sheet's coordinates at each pixel's centre.
         normals: float32 h×w×3.
-        cover: float32 h×w in [0, 1], share of the pixel that the sheet covers; its edge is the silhouette.
+        cover: float32 h×w in [0, 1], the share of each pixel that the sheet covers; its edge is the silhouette.
     """
 
     left: int
@@ -104,15 +104,15 @@ def drape(head, tension=10, gap=0.012, bulge=None):
 
     Args:
         head: :class:`Head`.
-        tension: how taut the fabric is: steps of relaxation, 0 (follows the skin) to about 20.
+        tension: how taut the fabric is, as relaxation steps: 0 (follows the skin) to about 20.
         gap: the fabric's distance from the skin in face widths.
-        bulge: function of (u, v) grids to how far the fabric stands out more, in face widths; or None.
+        bulge: function of (u, v) grids that returns how much further the fabric stands out, in face widths; or None.
 
     Returns:
         :class:`Sheet`.
     """
     net = (_net_weights() @ head.points).reshape(12, len(U), 3)
-    # under the chin there are no landmarks: the fabric turns back towards the neck
+    # there are no landmarks under the chin: the fabric turns back towards the neck
     step = np.array([0.0, 0.030, 0.075]) - np.outer(np.sin(np.radians(U * U_DEGREES)), [0.03, 0, 0])
     below = net[-1] + np.arange(1, 5)[:, None, None] * step
     net = np.concatenate([net, below])
@@ -126,7 +126,7 @@ def drape(head, tension=10, gap=0.012, bulge=None):
     for step in range(tension):
         net += (reach - plain)[..., None] * out
         plain = reach.copy()
-        # far neighbours first: they carry the tension across in few steps
+        # distant neighbours first: they spread the tension in few steps
         far = 2 if step < tension // 2 else 1
         mean = net[2 - far : 12 - far, 2:-2] + net[2 + far : 12 + far, 2:-2]
         mean += net[2:12, 2 - far : count - 2 - far] + net[2:12, 2 + far : count - 2 + far]
@@ -150,18 +150,18 @@ def drape(head, tension=10, gap=0.012, bulge=None):
 
 
 def unwrap(sheet, u_range, v_range, size):
-    """Find for each pixel of the photo the (u, v) of the sheet that it shows.
+    """Find the (u, v) of the sheet that each pixel of the photo shows.
 
-    The sheet's points are sorted into coarse cells, the nearest to the camera last, and Newton's method refines from
-    there on the finer pixels.
+    The sheet's points are sorted into coarse cells, those nearest to the camera last. Newton's method then refines the
+    coordinates at full resolution.
 
     Args:
         sheet: :class:`Sheet`.
-        u_range, v_range: the part of the sheet that is of interest.
+        u_range, v_range: the part of the sheet to unwrap.
         size: the photo's width and height.
 
     Returns:
-        :class:`Unwrapped`, or None where no part lies within the photo.
+        :class:`Unwrapped`, or None if no part of the sheet lies within the photo.
     """
     rows = slice(max(int(_grid_y(v_range[0])), 0), int(np.ceil(_grid_y(v_range[1]))) + 1)
     columns = slice(max(int(_grid_x(u_range[0])), 0), int(np.ceil(_grid_x(u_range[1]))) + 1)
@@ -215,14 +215,14 @@ def _grid_y(v):
 
 
 def _newton(grid, local, inverse, spacing, steps):
-    """Move grid coordinates (x, y of the fine sheet) so that the sheet there lies on the pixels' centres."""
+    """Move grid coordinates (x, y of the fine sheet) so that the sheet's points fall on the pixel centres."""
     height, width = grid.shape[:2]
     offset = np.float32(spacing / 2 - 0.5)
     xs = np.arange(width, dtype=np.float32) * np.float32(spacing) + offset
     ys = np.arange(height, dtype=np.float32)[:, None] * np.float32(spacing) + offset
     limit = np.float32([local.shape[1] - 1, local.shape[0] - 1])
     for _ in range(steps):
-        # remap rounds its coordinates to 1/32: start each step from what it really reads
+        # remap rounds its coordinates to 1/32: start each step from the position it samples
         gx, gy = cv2.split(np.rint(grid * np.float32(32)) * np.float32(1 / 32))
         at = cv2.remap(local, gx, gy, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         inv = cv2.remap(inverse, gx, gy, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
@@ -234,7 +234,7 @@ def _newton(grid, local, inverse, spacing, steps):
 
 
 def _inverse_jacobian(local):
-    """Grid steps for a pixel's step, rows×columns×4; held small where the sheet is seen edge-on."""
+    """Grid steps per pixel step, rows×columns×4; kept small where the sheet is seen edge-on."""
     x, y = cv2.split(local)
     xu, xv = cv2.Sobel(x, cv2.CV_32F, 1, 0, scale=1 / 8), cv2.Sobel(x, cv2.CV_32F, 0, 1, scale=1 / 8)
     yu, yv = cv2.Sobel(y, cv2.CV_32F, 1, 0, scale=1 / 8), cv2.Sobel(y, cv2.CV_32F, 0, 1, scale=1 / 8)
@@ -251,7 +251,7 @@ def _enlarged(grid, spacing, size):
 
 
 def _cover(local, width, height):
-    """How much of each pixel the sheet's outline covers: its columns drawn as overlapping strips."""
+    """The share of each pixel inside the sheet's outline: its columns drawn as overlapping strips."""
     cover = np.zeros((height, width), np.uint8)
     points = np.rint(local * 16).astype(np.int32)
     last = local.shape[1] - 1
@@ -263,7 +263,7 @@ def _cover(local, width, height):
 
 @functools.cache
 def _net_weights():
-    """(12·columns)×468: the control net as a smoothing thin-plate spline of the landmarks, set up on the mean face."""
+    """(12·columns)×468: the control net as a smoothing thin-plate spline of the landmarks, built on the mean face."""
     mean = np.load(MEAN_FACE)[:468].astype(np.float64)
     theta = np.degrees(np.arctan2(mean[:, 0], AXIS_Z - mean[:, 2]))
     jaw = np.array(JAW)
@@ -300,7 +300,7 @@ def _outward():
 
 @functools.cache
 def _fine_basis(count):
-    """Uniform cubic B-splines of ``count`` nodes, the ends' nodes mirrored, at FINE steps a node."""
+    """Uniform cubic B-splines of ``count`` nodes, mirrored at both ends, with FINE steps per node."""
     t = np.arange((count - 1) * FINE + 1) / FINE
     basis = np.zeros((len(t), count + 2))
     for row, place in enumerate(t):

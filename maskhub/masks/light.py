@@ -1,9 +1,9 @@
-"""The light on a face, read off its skin, so that a mask can be lit, exposed and blurred like the rest of the photo.
+"""Estimate the lighting on a face from its skin, so that a mask is lit, exposed and blurred like the rest of the photo.
 
-Skin and fabric are taken as matt: a pixel's linear value is albedo × exposure × shade(normal), where the shade is a
+Skin and fabric are treated as matt: a pixel's linear value is albedo × exposure × shade(normal). The shade is a
 second-order polynomial of the normal (Ramamoorthi, Hanrahan: "An Efficient Representation for Irradiance Environment
-Maps", 2001) fitted to the skin at the landmarks. What part of the skin's brightness is its albedo and what part is
-exposure can't be known; it's weighed from the skin, the whites of the eyes and the brightest parts of the picture.
+Maps", 2001), fitted to the skin at the landmarks. Albedo and exposure cannot be told apart from the skin alone; the
+split is estimated from the skin, the whites of the eyes and the brightest parts of the picture.
 """
 
 import functools
@@ -17,22 +17,22 @@ from maskhub.masks.fit import MEAN_FACE
 __all__ = ["Light", "filled", "mean_normals", "rank", "read_light", "to_linear", "to_srgb"]
 
 THUMB = 72
-"""Side in pixels of the picture of the face on which colours are read."""
+"""Side in pixels of the face image on which colours are measured."""
 SKIN = np.array([1.63, 0.845, 0.58], np.float32)
-"""Linear red, green and blue of skin under white light, over its luminance."""
+"""Linear red, green and blue of skin under white light, divided by its luminance."""
 LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
 SHADE_RANGE = (0.22, 1.75)
 
 
 @dataclass(frozen=True)
 class Light:
-    """The light on one face.
+    """The lighting on one face.
 
     Attributes:
         shade: 7 coefficients of the shade, about 1 on average, for (1, x, y, z, x², xy, y²) of a normal in the photo.
-        exposure: 3 float32: the linear value of a white fabric at shade 1; holds the light's colour.
+        exposure: 3 float32: the linear value of a white fabric at shade 1; includes the light's colour.
         saturation: 0 (greyscale photo) to 1, how much of a colour shows.
-        blur: standard deviation of the photo's own blur in pixels.
+        blur: standard deviation of the photo's blur in pixels.
         grain: standard deviation of the photo's noise in grey levels of 255.
         skin: 3 float32, the skin's median colour (sRGB, 0 to 255).
     """
@@ -45,7 +45,7 @@ class Light:
     skin: np.ndarray
 
     def on(self, x, y, z):
-        """The shade on normals, given as three arrays; need not be of length 1."""
+        """The shade of normals, given as three arrays; they need not have length 1."""
         c = self.shade
         value = c[1] * x
         value += c[0]
@@ -57,7 +57,7 @@ class Light:
 
 
 def read_light(image, landmarks, head):
-    """Read the light off a face.
+    """Estimate the lighting on a face.
 
     Args:
         image: uint8 RGB, H×W×3.
@@ -99,12 +99,12 @@ def read_light(image, landmarks, head):
 
 
 def filled(shape, colour):
-    """A picture of one colour, float32; numpy is slow at broadcasting over a last axis of 3."""
+    """A float32 picture of one colour; numpy broadcasts slowly over a last axis of 3."""
     return cv2.merge([np.full(shape, value, np.float32) for value in colour])
 
 
 def rank(values, share):
-    """The value below which a share of the values lies; np.quantile takes ten times as long on these few."""
+    """A quantile, by partial sorting: np.quantile takes ten times as long on so few values."""
     values = np.asarray(values).ravel()
     place = min(int(share * values.size), values.size - 1)
     return float(np.partition(values, place)[place])
@@ -118,7 +118,7 @@ def to_linear(srgb):
 
 
 def to_srgb(linear):
-    """Linear float32 to sRGB in [0, 1], highlights rolled off as a camera does."""
+    """Linear float32 to sRGB in [0, 1], with the highlights rolled off as in a camera."""
     root = cv2.sqrt(np.maximum(np.asarray(linear, np.float32), 0))
     index = np.minimum(root.reshape(np.shape(linear)) * np.float32(_TONE_STEPS), 2 * _TONE_STEPS - 1)
     return _tone_table()[index.astype(np.int32)]
@@ -129,7 +129,7 @@ _TONE_STEPS = 4096
 
 @functools.cache
 def _tone_table():
-    """sRGB of linear values 0 to 4, by their square root."""
+    """A table of sRGB for linear values 0 to 4, indexed by their square root."""
     linear = ((np.arange(2 * _TONE_STEPS) + 0.5) / _TONE_STEPS) ** 2
     knee = 0.72
     soft = knee + (1 - knee) * (1 - np.exp(-(linear - knee) / (1 - knee)))
@@ -159,7 +159,7 @@ def _thumb(image, corner, side):
 
 
 def _fit_shade(normals, luma):
-    """A robust ridge fit of the shade to the skin: coefficients over the level, the level, and which points fit."""
+    """Robust ridge fit of the shade to the skin: the coefficients divided by the level, the level, and the inliers."""
     x, y, z = normals.T
     basis = np.stack([np.ones_like(x), x, y, z + 0.8, x * x - 0.25, x * y, y * y - 0.2], 1)
     level = rank(luma, 0.5) + 1e-4
@@ -170,7 +170,7 @@ def _fit_shade(normals, luma):
         weighted = basis * weight[:, None]
         coefficients = np.linalg.solve(weighted.T @ basis + ridge, weighted.T @ target)
         error = target - basis @ coefficients
-        # hair, brows and beards are darker than skin: what lies below the fit counts for less than what lies above
+        # hair, brows and beards are darker than skin: points below the fit get less weight than points above
         scale = 1.5 * rank(np.abs(error), 0.5) + 0.03
         weight = 1 / (1 + (error / np.where(error < 0, scale, 1.6 * scale)) ** 2)
     inlier = weight > 0.4
@@ -178,14 +178,14 @@ def _fit_shade(normals, luma):
         inlier = np.ones_like(inlier)
     mean = float((basis[inlier] @ coefficients).mean())
     c = coefficients / max(mean, 0.2)
-    # some light comes from above in nearly every photo, and folds need a direction to show
+    # nearly every photo has some light from above, and folds need a direction to show
     c[2], c[3] = min(c[2], -0.22), min(c[3], -0.25)
     plain = np.array([c[0] + 0.8 * c[3] - 0.25 * c[4] - 0.2 * c[6], *c[1:]])
     return plain, level * max(mean, 0.2), inlier
 
 
 def _exposure(level, linear, xy, corner, side, image):
-    """The linear value of a white, evenly lit surface: a weighted geometric mean of three guesses."""
+    """The linear value of a white, evenly lit surface: a weighted geometric mean of three estimates."""
     luma = linear @ LUMA
     guesses = [(np.log(level / 0.36), 0.50)]
     eyes = []
@@ -208,7 +208,7 @@ def _exposure(level, linear, xy, corner, side, image):
 
 
 def _sharpness(image, landmarks, head, thumb):
-    """The photo's blur (from its sharpest edges about the eyes) and its grain (from the calm skin), in its pixels."""
+    """The photo's blur (from its sharpest edges around the eyes) and grain (from smooth skin), in its pixels."""
     points = landmarks.points
     eyes = points[[33, 263, 70, 300, 105, 334, 6], :2]
     low, high = eyes.min(0) - 0.08 * head.width, eyes.max(0) + 0.08 * head.width
@@ -244,7 +244,7 @@ _IMMERKAER = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
 
 @functools.cache
 def mean_normals():
-    """Outward normals of the mean face's landmarks on the head's axes, and which of them lie on bare skin."""
+    """Outward normals of the mean face's landmarks in the head's axes, and which landmarks lie on uncovered skin."""
     mean = np.load(MEAN_FACE)[:468].astype(np.float64)
     distance = ((mean[:, None] - mean[None]) ** 2).sum(-1)
     normals = np.empty_like(mean)

@@ -1,7 +1,7 @@
-"""The straps: ribbons from the mask's corners to the ears, hidden where the head turns away.
+"""Draw the straps: ribbons from the mask's corners to the ears, hidden where the head turns away.
 
-A strap leaves the fabric at a corner, crosses the cheek and ends at the root of the ear; a cup respirator's two bands
-go round the head instead. What lies behind the cheek's outline, or under hair, is not drawn.
+A strap leaves the fabric at a corner, crosses the cheek and ends at the base of the ear. The two bands of a cup
+respirator go around the head instead. Parts behind the cheek's outline or under hair are not drawn.
 """
 
 import cv2
@@ -12,7 +12,7 @@ from maskhub.masks.light import LUMA
 __all__ = ["draw_straps", "skin_like"]
 
 EAR_TOP, EAR_FOOT = np.array([0.515, -0.08, 0.05]), np.array([0.500, 0.15, 0.06])
-"""Where the ear's root begins and ends on the head's axes, on the left side."""
+"""Top and bottom of the base of the left ear, in the head's axes."""
 BAND_TOP, BAND_FOOT = np.array([0.54, -0.22, 0.30]), np.array([0.50, 0.30, 0.30])
 WIDTHS = {"surgical": 0.012, "kn95": 0.018, "cup": 0.022, "cloth": 0.016, "patterned": 0.016, "neoprene": 0.024}
 STEPS = 14
@@ -28,10 +28,10 @@ def draw_straps(design, head, sheet, bare, left, top):
         head: :class:`~maskhub.masks.fit.Head`.
         sheet: :class:`~maskhub.masks.fit.Sheet`.
         bare: :func:`skin_like` of a rectangle of the photo, h×w.
-        left, top: its corner in the photo.
+        left, top: the rectangle's corner in the photo.
 
     Returns:
-        (cover, normal): float32 h×w in [0, 1], and the mean normal (3) of what is seen; None where nothing is.
+        (cover, normal): float32 h×w in [0, 1], and the mean normal (3) of the visible part; None if nothing is visible.
     """
     cover = np.zeros(bare.shape, np.uint8)
     width = WIDTHS[design.style] * (0.9 + 0.3 * design.numbers["picks"][7])
@@ -39,12 +39,12 @@ def draw_straps(design, head, sheet, bare, left, top):
     hidden = np.zeros_like(cover)
     for points, normals in zip(*strap_paths(design, head, sheet), strict=True):
         visible = normals[:, 2] < -0.13
-        # only the first stretch: what comes out again behind the head is not drawn
+        # only the first visible stretch: what reappears behind the head is not drawn
         count = len(visible) if visible.all() else int(np.argmin(visible))
         if count < 2:
             continue
         line = points[:count, :2] - (left, top)
-        # hair over the ear: the strap runs under what doesn't look like skin, and soon ends
+        # hair over the ear: the strap disappears under anything that doesn't look like skin, and soon ends
         at = np.clip(np.rint(line), 0, (bare.shape[1] - 1, bare.shape[0] - 1)).astype(int)
         along = bare[at[:, 1], at[:, 0]]
         target = cover
@@ -78,7 +78,7 @@ def skin_like(part, skin):
 
 
 def strap_paths(design, head, sheet):
-    """The straps' middle lines, 4×STEPS×3 in the photo, and the outward normals of the cheek below them.
+    """The straps' centre lines, 4×STEPS×3 in the photo, and the outward normals of the cheek below them.
 
     In this order: right top, right bottom, left top, left bottom.
     """
@@ -95,7 +95,7 @@ def strap_paths(design, head, sheet):
     ends += 0.6 * (ears - sign[:, None] * (0.5, 0, 0))
     t = _STEPS[:, None]
     lines = start[:, None] + (ends - start)[:, None] * t
-    # lie on the rounded cheek instead of cutting through it, and sag a little
+    # follow the rounded cheek instead of cutting through it, and sag a little
     arch = np.sin(np.pi * _STEPS)
     lines[..., 0] += 0.012 * sign[:, None] * arch
     lines[..., 1] += np.array([0.006, 0.012, 0.006, 0.012])[:, None] * arch
@@ -103,7 +103,7 @@ def strap_paths(design, head, sheet):
 
 
 def _ribbon(cover, line, width):
-    """Fill a ribbon of a width in pixels along a line; one thinner than a pixel is drawn fainter."""
+    """Fill a ribbon of a given width in pixels along a line; one thinner than a pixel is drawn fainter."""
     direction = np.gradient(line, axis=0)
     across = np.stack([-direction[:, 1], direction[:, 0]], 1)
     across /= np.linalg.norm(across, axis=1, keepdims=True) + 1e-9

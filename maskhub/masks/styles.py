@@ -1,7 +1,7 @@
-"""What masks look like: the styles, their colours, and one random design drawn from them.
+"""What masks look like: the styles, their colours, and drawing a random design from them.
 
-Every design is our own: an outline in the (u, v) of :mod:`maskhub.masks.fit`, a shape, and a choice of folds, seams,
-pattern and straps that :mod:`maskhub.masks.fabric` paints. No artwork is read from anywhere.
+Every design is original: an outline in the (u, v) of :mod:`maskhub.masks.fit`, a shape, and a choice of folds, seams,
+pattern and straps that :mod:`maskhub.masks.fabric` paints. No artwork is loaded from files.
 """
 
 from dataclasses import dataclass, field
@@ -47,12 +47,12 @@ COLOURS = {
     },
     "neoprene": {"black": (46, 46, 49), "grey": (98, 100, 104), "pink": (214, 160, 166), "beige": (214, 196, 178)},
 }
-"""The colours of each style by name, as sRGB under white light."""
+"""The named colours of each style, as sRGB under white light."""
 STYLES = tuple(COLOURS)
 PATTERNS = ("checks", "stripes", "dots", "camouflage", "floral")
 ACCENTS = ((238, 236, 230), (244, 226, 190), (30, 32, 44), (216, 90, 84), (120, 170, 210), (234, 190, 84))
 
-# |u| of the knots, then the top and bottom edges' v there
+# |u| of the knots, then v of the top and bottom edges at those knots
 KNOTS = np.array([0.0, 0.1, 0.25, 0.45, 0.65, 0.85, 1.1])
 TOPS = {
     "surgical": (0.125, 0.145, 0.195, 0.235, 0.275, 0.325, 0.38),
@@ -76,7 +76,7 @@ LUT_SIZE, LUT_REACH = 1024, 1.25
 
 @dataclass(frozen=True)
 class Design:
-    """One mask, drawn at random.
+    """One random mask.
 
     Attributes:
         style, colour, worn: names.
@@ -84,10 +84,10 @@ class Design:
         top, bottom: float32 tables of the edges' v over |u|, see :meth:`edge`.
         side: |u| at which the fabric ends.
         waist: how much further out the sides reach half-way down, in u.
-        corner: rounding of the corners in face widths.
+        corner: corner radius in face widths.
         tension: for :func:`~maskhub.masks.fit.drape`.
         numbers: the style's own parameters (pleats, rings, ...).
-        seed: for the noise of the fabric.
+        seed: for the fabric's noise.
     """
 
     style: str
@@ -114,9 +114,9 @@ class Design:
         return table[low] * (1 - part) + table[low + 1] * part
 
     def bulge(self, u, v):
-        """How far the fabric stands out beyond a taut cloth at (u, v), in face widths."""
+        """How far the fabric stands out beyond a taut sheet at (u, v), in face widths."""
         amount, loose = self.numbers.get("bulge", 0.0), self.numbers.get("loose", 0.0)
-        # fabric spans from the jaw's corner to the chin instead of following the jaw
+        # the fabric spans from the corner of the jaw to the chin instead of following the jaw
         slack = loose * np.exp(-(((np.abs(u) - 0.5) / 0.28) ** 2) - ((v - 0.92) / 0.22) ** 2)
         if not amount:
             return slack
@@ -130,32 +130,32 @@ class Design:
 
 
 def design(style="random", colour=None, worn="correctly", rng=None):
-    """Draw one mask.
+    """Draw one random mask.
 
     Args:
-        style: a name of :data:`STYLES`, or ``random``.
-        colour: a name of :data:`COLOURS` for the style, three sRGB numbers from 0 to 255, or None for a random one.
-        worn: a name of :data:`WORN`, or ``random`` (one of the wrong ways).
+        style: a name in :data:`STYLES`, or ``random``.
+        colour: a name in the style's :data:`COLOURS`, three sRGB numbers from 0 to 255, or None for a random one.
+        worn: a name in :data:`WORN`, or ``random`` (one of the incorrect ways).
         rng: a ``numpy.random.Generator``.
 
     Returns:
         :class:`Design`.
 
     Raises:
-        ConfigError: a name that isn't in its list.
+        ConfigError: an unknown name.
     """
     rng = np.random.default_rng(0) if rng is None else rng
-    # every number is drawn whatever is asked for, so that a seed means the same fit in every style
+    # always draw every number, so that a seed gives the same fit in every style
     picks, size = rng.random(8).tolist(), rng.normal(0, 1, 4).clip(-2, 2).tolist()
     height, pattern_seed = rng.random(), rng.integers(1 << 31)
     if style == "random":
         style = ("surgical", "surgical", *STYLES)[int(picks[0] * (len(STYLES) + 2))]
     if style not in STYLES:
-        raise ConfigError(f"there is no mask style {style!r}: take one of {', '.join(STYLES)} or random.")
+        raise ConfigError(f"unknown mask style {style!r}. Choose one of {', '.join(STYLES)} or random.")
     if worn == "random":
         worn = WORN[1 + int(picks[1] * 3)]
     if worn not in WORN:
-        raise ConfigError(f"a mask can't be worn {worn!r}: take one of {', '.join(WORN)} or random.")
+        raise ConfigError(f"unknown way of wearing a mask: {worn!r}. Choose one of {', '.join(WORN)} or random.")
     name, base = _colour(style, colour, picks[2])
     base = (base * (1 + 0.05 * size[3])).clip(0.02, 0.97)
 
@@ -213,19 +213,19 @@ def design(style="random", colour=None, worn="correctly", rng=None):
 def _colour(style, colour, pick):
     colours = COLOURS[style]
     if colour is None:
-        # the first of a style's colours is the one that most people wear
+        # the first colour of each style is the most common one
         names = [next(iter(colours)), *colours]
         name = names[int(pick * len(names))]
     elif isinstance(colour, str):
         if colour not in colours:
             raise ConfigError(
-                f"a {style} mask has no colour {colour!r}: take one of {', '.join(colours)}, or three numbers."
+                f"a {style} mask has no colour {colour!r}. Choose one of {', '.join(colours)}, or give three numbers."
             )
         name = colour
     else:
         values = np.asarray(colour, np.float64)
         if values.shape != (3,) or values.min() < 0 or values.max() > 255:
-            raise ConfigError(f"a colour is a name or three numbers from 0 to 255, not {colour!r}.")
+            raise ConfigError(f"a colour must be a name or three numbers from 0 to 255, not {colour!r}.")
         return "#{:02x}{:02x}{:02x}".format(*(int(value) for value in values)), values / 255
     return name, np.array(colours[name]) / 255
 
@@ -251,7 +251,7 @@ def _outline(style, worn, size, height):
 
 
 def _smooth(values, fine):
-    """A table through the knots: piecewise linear, then rounded, with no kink on the nose."""
+    """A table through the knots: piecewise linear, then rounded, without a kink at the nose."""
     line = np.interp(fine, KNOTS, values)
     reach = LUT_SIZE // 14
     padded = np.concatenate([line[reach:0:-1], line, np.full(reach, line[-1])])

@@ -1,4 +1,4 @@
-"""Putting a mask on a face in a photo: the fabric lit like the face, as sharp and as grainy as the photo.
+"""Put a mask on a face in a photo: the fabric is lit like the face, and as sharp and grainy as the photo.
 
 ::
 
@@ -8,9 +8,9 @@
     worn.image.save("masked.jpg")          # the photo with the mask
     worn.region                            # H×W, 1 where the mask covers the photo
 
-Simulated masks for recognition and for paired training: Anwar, Raychowdhury: "Masked Face Recognition for Secure
-Authentication" (MaskTheFace), 2020; Cabani and others: "MaskedFace-Net", 2020. Here the mask is a sheet in space, so it
-turns with the head, and its light is fitted to the skin (:mod:`maskhub.masks.light`).
+Earlier simulated masks, for recognition and paired training: Anwar, Raychowdhury: "Masked Face Recognition for Secure
+Authentication" (MaskTheFace), 2020; Cabani and others: "MaskedFace-Net", 2020. Here the mask is a 3-D sheet, so it
+turns with the head, and its lighting is fitted to the skin (:mod:`maskhub.masks.light`).
 """
 
 import functools
@@ -33,26 +33,27 @@ from maskhub.masks.styles import design as draw_design
 __all__ = ["Worn", "grain_tile", "wear"]
 
 SEARCH_SIDE = 192
-"""Photos are searched for their largest face at this size first: enough for one that fills the picture."""
+"""Photos are first searched for their largest face at this size; enough for a face that fills the picture."""
 SURE_FACE, NEAR = 0.85, 0.066
-"""Landmarks of low presence are used all the same where the detector scores this and its five points lie this near, in
-sizes of the face. Set on six profiles among 600 CelebA photos, all of which it lets in; of 400 masked photos, one."""
+"""Landmarks of low presence are still used if the detector's score reaches the first number and its five points lie
+within the second, in face sizes. Tuned on 600 CelebA photos, whose six profiles all pass; one of 400 masked photos
+does."""
 SHADOW = 0.34
-"""The contact shadow's depth where the fabric touches the skin."""
+"""Depth of the contact shadow where the fabric touches the skin."""
 MARGIN = 0.07
-"""How far shadow and straps may reach beyond the fabric, in face widths."""
+"""How far shadow and straps may extend beyond the fabric, in face widths."""
 
 
 class Worn(NamedTuple):
     """A photo with a mask put on.
 
     Attributes:
-        image: the photo as it was given (``PIL.Image`` or uint8 RGB array), masked.
-        region: float32 H×W in [0, 1]: 1 where mask or strap covers the photo, soft at the edges, and a low value (the
-            shadow's depth) where the mask only shades the skin. Every pixel at which it is 0 is the input's.
-        style, colour, worn: the names of what is worn, and how (see :data:`maskhub.masks.styles.WORN`).
+        image: the photo in the type it was given (``PIL.Image`` or uint8 RGB array), masked.
+        region: float32 H×W in [0, 1]: 1 where mask or strap covers the photo, soft at the edges, and low (the shadow's
+            depth) where the mask only shades the skin. Pixels where it is 0 are unchanged.
+        style, colour, worn: names of the mask and the way it is worn (see :data:`maskhub.masks.styles.WORN`).
         landmarks: the :class:`~maskhub.faces.landmarks.Landmarks` that were used: presence, yaw, pitch, roll.
-        face: the :class:`~maskhub.faces.detect.Face`, or None where landmarks were given alone.
+        face: the :class:`~maskhub.faces.detect.Face`, or None if only landmarks were given.
     """
 
     image: Any
@@ -70,17 +71,17 @@ def wear(photo, face=None, style="random", seed=0, *, colour=None, worn="correct
     Args:
         photo: ``PIL.Image`` (any mode; the result is RGB) or uint8 RGB array, H×W×3.
         face: the :class:`~maskhub.faces.detect.Face`; by default the photo's largest.
-        style: a name of :data:`maskhub.masks.STYLES`, or ``random``.
+        style: a name in :data:`maskhub.masks.STYLES`, or ``random``.
         seed: whole number from 0; the same seed and photo give the same bytes.
-        colour: a name of :data:`maskhub.masks.COLOURS` for the style, three sRGB numbers (0 to 255), or None: random.
-        worn: a name of :data:`maskhub.masks.WORN`, or ``random`` for one of the three wrong ways.
-        landmarks: of that face, where they are known already; used whatever their presence.
+        colour: a name in the style's :data:`maskhub.masks.COLOURS`, three sRGB numbers (0 to 255), or None: random.
+        worn: a name in :data:`maskhub.masks.WORN`, or ``random`` for one of the three incorrect ways.
+        landmarks: of that face, if already known; used whatever their presence.
 
     Returns:
         :class:`Worn`.
 
     Raises:
-        NoFaceError: no face was found, or its landmarks can't be trusted.
+        NoFaceError: no face was found, or its landmarks are unreliable.
         PhotoError: an array that isn't uint8 RGB.
         ConfigError: an unknown style, colour or way of wearing.
     """
@@ -91,8 +92,8 @@ def wear(photo, face=None, style="random", seed=0, *, colour=None, worn="correct
         landmarks = find_landmarks(image, face)
         if not landmarks.present and not _agree(landmarks, face):
             raise NoFaceError(
-                f"the face's landmarks can't be trusted (presence {landmarks.presence:.2f}, {PRESENT} is needed): it's "
-                "covered, turned too far or too small. Take another photo, or give landmarks."
+                f"the face's landmarks are unreliable (presence {landmarks.presence:.2f}, minimum {PRESENT}): "
+                "the face is covered, turned too far or too small. Use another photo, or give landmarks."
             )
     rng = np.random.default_rng(seed)
     design = draw_design(style, colour, worn, rng)
@@ -115,14 +116,14 @@ def _largest(image):
     if not faces or max(faces[0].box[2:]) < 0.15 * max(image.shape[:2]):
         faces = detect(image) or faces
     if not faces:
-        raise NoFaceError("no face was found in the photo. Take one in which a face is larger and less covered.")
+        raise NoFaceError("no face was found in the photo. Use one in which a face is larger and less covered.")
     return faces[0]
 
 
 def _agree(landmarks, face):
-    """Whether the detector, sure of its face, saw eyes, nose and mouth where the landmarks have them.
+    """Whether a confident detector places eyes, nose and mouth where the landmarks do.
 
-    Strong profiles have a low presence though their landmarks fit; on covered faces the two disagree.
+    Strong profiles have a low presence although their landmarks fit; on covered faces the two disagree.
     """
     points = landmarks.points[:, :2]
     five = np.stack([(points[33] + points[133]) / 2, (points[263] + points[362]) / 2, *points[[1, 61, 291]]])
@@ -168,7 +169,7 @@ def _put_on(image, landmarks, design, rng):
         layer[inner] += (fabric - layer[inner]) * _three(painted.alpha)
         whole = np.maximum(alpha, strap_cover)
 
-    # the fabric and its cover under the photo's own blur; the colours are weighted by the cover from here on
+    # blur the fabric and its cover like the photo; from here on the colours are weighted by the cover
     sigma = max(light.blur, 0.5)
     window = 2 * int(np.ceil(2.2 * sigma)) + 1
     layer = cv2.GaussianBlur(layer * _three(whole), (window, window), sigma)
@@ -179,14 +180,14 @@ def _put_on(image, landmarks, design, rng):
     cover = np.maximum(whole, shadow)
     cover[cover < 1 / 255] = 0
     out = image.copy()
-    changed = cv2.add(mixed, 0.0, dtype=cv2.CV_8UC3)  # rounded, and cut off at 0 and 255
+    changed = cv2.add(mixed, 0.0, dtype=cv2.CV_8UC3)  # rounds, and clips to 0 to 255
     out[y0:y1, x0:x1] = cv2.copyTo(changed, (cover > 0).view(np.uint8), part.copy())
     region[y0:y1, x0:x1] = np.minimum(cover, 1)
     return out, region
 
 
 def _three(plane):
-    """A plane as three equal channels: numpy is slow at broadcasting over a last axis of 3."""
+    """A plane as three equal channels: numpy broadcasts slowly over a last axis of 3."""
     return cv2.merge((plane, plane, plane))
 
 
@@ -224,7 +225,7 @@ def _toned(colour, light, shade):
 
 
 def _shadow(whole, head, light):
-    """How much the mask darkens the skin about it: close along its rim, more on the side away from the light."""
+    """How much the mask darkens the skin around it: close along its rim, more on the side away from the light."""
     sigma = max(0.6, 0.016 * head.width)
     size = 2 * int(np.ceil(2 * sigma)) + 1
     direction = -light.shade[1:3]
@@ -236,7 +237,7 @@ def _shadow(whole, head, light):
 
 
 def _grain(size, sigma, rng):
-    """Noise of the photo's strength, h×w, cut from a fixed tile at a random place."""
+    """Noise as strong as the photo's, h×w, cut from a fixed tile at a random place."""
     tile = grain_tile()
     x, y = rng.integers(0, tile.shape[1], 2)
     if x + size[0] <= tile.shape[1] and y + size[1] <= tile.shape[0]:
