@@ -1,4 +1,4 @@
-"""Losses of the papers, each with its equation. All are computed in float32, whatever the networks run in."""
+"""The papers' losses, each with its equation. All are computed in float32, whatever the networks' precision."""
 
 import torch
 from torch.nn import functional as F
@@ -22,14 +22,14 @@ __all__ = [
 
 
 class GANLoss:
-    """The adversarial loss of one discriminator and its generator, on logits.
+    """The adversarial loss of a discriminator and its generator, on logits.
 
     Args:
-        kind: ``"lsgan"``: Mao et al. (ICCV 2017), as CycleGAN uses it: D minimises (D(y) - 1)² + D(G(x))²,
+        kind: ``"lsgan"``: Mao et al. (ICCV 2017), as used in CycleGAN: D minimises (D(y) - 1)² + D(G(x))²,
             G minimises (D(G(x)) - 1)²; ``"vanilla"``: Goodfellow et al. (NeurIPS 2014) with the non-saturating
             generator: D minimises -log σ(D(y)) - log(1 - σ(D(G(x)))), G minimises -log σ(D(G(x))); or ``"wgan-gp"``:
             Gulrajani et al. (NeurIPS 2017): D minimises D(G(x)) - D(y), G minimises -D(G(x)); the penalty that keeps
-            the critic smooth is :func:`gradient_penalty`.
+            the critic Lipschitz is :func:`gradient_penalty`.
 
     Raises:
         ConfigError: another ``kind``.
@@ -41,20 +41,20 @@ class GANLoss:
         self._to = choose("the GAN loss", kind, kinds)
 
     def generator(self, fake_logits):
-        """What the generator minimises: its fakes judged real."""
+        """The generator's loss: low if its fakes are classified as real."""
         return self._to(fake_logits, 1.0)
 
     def discriminator(self, real_logits, fake_logits):
-        """What the discriminator minimises, halved so that it learns at half the generator's rate (CycleGAN, 4).
+        """The discriminator's loss, halved so that it learns at half the generator's rate (CycleGAN, 4).
 
-        The Wasserstein critic's is not halved: its scale is set by the gradient penalty.
+        The Wasserstein critic's loss is not halved: its scale is set by the gradient penalty.
         """
         loss = self._to(real_logits, 1.0) + self._to(fake_logits, 0.0)
         return loss if self.kind == "wgan-gp" else 0.5 * loss
 
 
 def gradient_penalty(critic, real, fake):
-    """WGAN-GP, equation 3 without λ: E (‖∇D(x̂)‖₂ - 1)², x̂ on random lines between real and fake images.
+    """WGAN-GP, equation 3 without λ: E (‖∇D(x̂)‖₂ - 1)², with x̂ on random lines between real and fake images.
 
     Args:
         critic: image N×C×H×W → logits.
@@ -73,12 +73,12 @@ def r1_penalty(critic, real):
 
 
 def cycle_loss(there_and_back, original, kind="l1"):
-    """Cycle consistency, CycleGAN equation 2, one direction: mean ‖F(G(x)) - x‖₁, or another distance in its place.
+    """Cycle consistency, CycleGAN equation 2, one direction: mean ‖F(G(x)) - x‖₁, or another distance.
 
     Args:
         there_and_back, original: N×C×H×W in [-1, 1].
         kind: ``"l1"``; ``"l2"``: mean (F(G(x)) - x)²; or ``"log"``: the cross-entropy of the values as brightnesses in
-            [0, 1], less its least value, so that equal pictures have loss 0.
+            [0, 1], minus its minimum, so that equal images have loss 0.
 
     Raises:
         ConfigError: another ``kind``.
@@ -88,7 +88,7 @@ def cycle_loss(there_and_back, original, kind="l1"):
 
 
 def pair_distances(images):
-    """Mean absolute difference of every two images of a batch, N(N-1)/2; ``images`` is N×C×H×W."""
+    """Mean absolute difference of every pair of images in a batch, N(N-1)/2; ``images`` is N×C×H×W."""
     first, second = torch.triu_indices(len(images), len(images), offset=1, device=images.device)
     return (images[first].float() - images[second].float()).abs().flatten(1).mean(1)
 
@@ -102,7 +102,7 @@ def half_distances(images):
 def distance_loss(before, after, before_moments, after_moments):
     """The distance constraint of Benaim and Wolf: "One-Sided Unsupervised Domain Mapping" (NeurIPS 2017), section 3.
 
-    E |(d(x) - μ_A) / σ_A - (d(G(x)) - μ_B) / σ_B|: images that lie far apart are to do so after translation too. With
+    E |(d(x) - μ_A) / σ_A - (d(G(x)) - μ_B) / σ_B|: images that are far apart should stay so after translation. With
     :func:`pair_distances` d is the distance of two images; with :func:`half_distances` it is the self-distance.
 
     Args:
@@ -125,12 +125,12 @@ def image_loss(made, wanted):
 
 
 def cosine_loss(made, wanted, reduction="mean", eps=1e-8):
-    """One minus the cosine of two whole images, which the unmasking study puts in the place of pix2pix's L1.
+    """One minus the cosine similarity of two whole images, which replaces pix2pix's L1 in the unmasking study.
 
-    1 - x₁·x₂ / max(‖x₁‖ ‖x₂‖, ε), one number in [0, 2] an image: x and a·x with a > 0 have loss 0.
+    1 - x₁·x₂ / max(‖x₁‖ ‖x₂‖, ε), one number in [0, 2] per image: x and a·x with a > 0 have loss 0.
 
     Args:
-        made, wanted: N×C×H×W in [-1, 1], each image taken as one vector.
+        made, wanted: N×C×H×W in [-1, 1], each image treated as one vector.
         reduction: over the images of the batch, ``"mean"`` or ``"sum"``, which is N times the mean.
 
     Raises:
@@ -143,14 +143,14 @@ def cosine_loss(made, wanted, reduction="mean", eps=1e-8):
 
 
 def non_mask_change_loss(made, original, region, distance=None, reach=0.0):
-    """NMC, the two-step study: the L1 distance of input and result over the pixels outside the boolean mask region.
+    """NMC of the two-step study: the L1 distance of input and result over the pixels outside the boolean mask region.
 
     Args:
         made, original: N×3×H×W in [-1, 1].
         region: N×1×H×W in [0, 1]; every pixel above 0 belongs to the mask.
-        distance: N×1×H×W, each pixel's distance from the region in shares of the image's side.
-        reach: with ``distance``, the penalty rises from 0 at the region's edge to its full weight this far away, which
-            the study proposes: a shadow beside the mask is no fault. 0: full weight everywhere outside.
+        distance: N×1×H×W, each pixel's distance from the region as a share of the image's side.
+        reach: with ``distance``, the penalty rises from 0 at the region's edge to its full weight at this distance, as
+            the study proposes: a shadow next to the mask is not an error. 0: full weight everywhere outside.
     """
     weight = (region == 0).float()
     if reach > 0:
@@ -160,13 +160,13 @@ def non_mask_change_loss(made, original, region, distance=None, reach=0.0):
 
 
 def attention_loss(attention, region):
-    """Attention supervised by the region, which the two-step study proposes: cross-entropy of Aₖ₊₁ and 1 - region.
+    """Attention supervised by the region, as proposed in the two-step study: cross-entropy of Aₖ₊₁ and 1 - region.
 
-    A cross-entropy, since where the softmax has settled on passing everything through, an L1 has no slope to leave it.
+    Cross-entropy instead of L1, because L1 has no gradient once the softmax lets everything pass through.
 
     Args:
-        attention: N×(k+1)×H×W of :class:`~maskhub.models.attention.AttentionGenerator`; the last map is what passes
-            through.
+        attention: N×(k+1)×H×W of :class:`~maskhub.models.attention.AttentionGenerator`; the last map is the share of
+            the input.
         region: N×1×H×W in [0, 1].
     """
     passes, wanted = attention[:, -1:].float().clamp(1e-6, 1 - 1e-6), 1 - region.float()
@@ -174,7 +174,7 @@ def attention_loss(attention, region):
 
 
 def _slopes(critic, images):
-    """The gradient of each image's logits, N×(C·H·W); an image's verdict is the mean over its patches."""
+    """The gradient of each image's logits, N×(C·H·W); an image's logit is the mean over its patches."""
     logits = critic(images).float().flatten(1).mean(1).sum()
     return torch.autograd.grad(logits, images, create_graph=True)[0].flatten(1)
 

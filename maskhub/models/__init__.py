@@ -1,1 +1,1 @@
-"""Networks, one architecture a file; images are float N×C×H×W in [-1, 1]. Knows nothing of faces or masks."""
+"""Networks, one architecture per file; images are float N×C×H×W in [-1, 1]. Independent of faces and masks."""

@@ -1,9 +1,9 @@
-"""The attention-guided generator: it paints several contents and says, pixel by pixel, which of them to show.
+"""The attention-guided generator: it paints several content images and a per-pixel attention that mixes them.
 
 Tang, Liu, Xu, Torr, Sebe: "AttentionGAN: Unpaired Image-to-Image Translation using Attention-Guided Generative
-Adversarial Networks" (TNNLS 2021), section III-B, scheme II. The input itself is the last of the layers that the
-attention chooses from, so that what need not change passes through untouched. The two-step mask study adds noise to the
-last layers of the content head, so that one face gets different fabrics.
+Adversarial Networks" (TNNLS 2021), section III-B, scheme II. The input itself is the last image that the attention
+chooses from, so that unaffected pixels pass through unchanged. The two-step mask study adds noise to the last layers of
+the content head, so that one face gets different fabrics.
 """
 
 import torch
@@ -20,17 +20,17 @@ class AttentionGenerator(Network):
     """Translates N×3×H×W in [-1, 1] to the same shape and range; H and W are multiples of 4.
 
     An encoder and residual trunk as in ``ResnetGenerator``, then two heads of three transposed convolutions each. With
-    k contents Cᵢ and k + 1 attentions Aᵢ (a softmax over the maps), the result is Σᵢ Aᵢ Cᵢ + Aₖ₊₁ x.
+    k content images Cᵢ and k + 1 attention maps Aᵢ (a softmax over the maps), the result is Σᵢ Aᵢ Cᵢ + Aₖ₊₁ x.
 
     Args:
         width: channels after the first convolution.
-        blocks: residual blocks of the trunk.
-        contents: k, the content images (9 in the paper, and so 10 attention maps).
+        blocks: residual blocks in the trunk.
+        contents: k, the number of content images (9 in the paper, giving 10 attention maps).
         norm: ``"instance"`` (the paper), ``"batch"`` or ``"none"``.
         padding: ``"reflect"`` (the paper) or ``"zero"``.
         noise: standard deviations of the normal noise added to the inputs of the last two content layers, (1, 0.2) in
-            the two-step study; zeros turn it off. Drawn from torch's random numbers, or from ``generator``.
-        in_channels, out_channels: of the images; the pass-through needs them equal.
+            the two-step study; zeros turn it off. Drawn from torch's global generator, or from ``generator``.
+        in_channels, out_channels: of the images; they must be equal, since the input passes through.
     """
 
     translates = True
@@ -70,7 +70,7 @@ class AttentionGenerator(Network):
         return any(self.config.noise)
 
     def draw_noise(self, count, height, width, generator=None, device="cpu"):
-        """The noise of ``count`` pictures as ``forward`` takes it: a tensor for each deviation that is not 0."""
+        """Noise for ``count`` images in the form ``forward`` takes: one tensor per deviation that is not 0."""
         channels, where = self.config.width, generator.device if generator is not None else device
         sizes = ((2 * channels, height // 2, width // 2), (channels, height, width))
         return [
@@ -84,9 +84,9 @@ class AttentionGenerator(Network):
 
         Args:
             images: N×3×H×W in [-1, 1].
-            generator: ``torch.Generator`` of the noise; a fixed seed fixes the result.
-            with_attention: also return the attention, N×(k+1)×H×W; its last map says what passes through.
-            noise: of :meth:`draw_noise`, instead of drawing it here.
+            generator: ``torch.Generator`` for the noise; a fixed seed fixes the result.
+            with_attention: also return the attention, N×(k+1)×H×W; its last map is the share of the input.
+            noise: from :meth:`draw_noise`, instead of drawing it here.
         """
         check_multiple(images, 4, self.config.in_channels)
         x = self.trunk(self.down(self.head(images)))
@@ -94,7 +94,7 @@ class AttentionGenerator(Network):
         if noise is None:
             noise = self.draw_noise(len(images), *images.shape[2:], generator, images.device)
         drawn = iter(noise)
-        # noise enters before the second and the third layer of the content head
+        # noise enters before the second and third layers of the content head
         for layer, deviation in zip(self.content, (0.0, *self.config.noise), strict=True):
             contents = layer(contents + deviation * next(drawn).to(contents) if deviation else contents)
         for layer in self.attention:

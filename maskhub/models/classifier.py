@@ -1,16 +1,16 @@
-"""The attribute classifier of the re-imaging paper: a VGG-like network that tells which model fits a face.
+"""The attribute classifier of the re-imaging paper: a VGG-like network that chooses the model for a face.
 
-Paper 3, its table for 32×32 faces and three classes. Its total and the number of values that are not trained fix the
-layers. Those are the running means and variances of batch norm, 1,536 = 2·768, so that 768 channels are normalised:
-four 3×3 convolutions of 128, 128, 256, 256, pooled by two after each pair to 256×8×8.
+Paper 3 gives a parameter table for 32×32 faces and three classes. Its total and its count of non-trainable values
+determine the layers. The latter are the running means and variances of batch norm: 1,536 = 2·768, so 768 channels are
+normalised. That is four 3×3 convolutions of 128, 128, 256 and 256 channels, pooled by two after each pair to 256×8×8.
 
     convolutions   3·128·9 + 128  +  128·128·9 + 128  +  128·256·9 + 256  +  256·256·9 + 256   =  1,036,416
     batch norm     gain, shift, running mean and variance: 4·768                               =      3,072
     dense          16384·2048 + 2048  +  2048·512 + 512  +  512·3 + 3                          = 34,607,107
-                                                                                      in all     35,646,595
+                                                                                       total    35,646,595
 
-The paper's text says 33,646,595, a slip of one digit. Where activation and dropout stand is not in the table; ours are
-ReLU after each norm, and dropout before the dense layers, which counts nothing.
+The paper's text says 33,646,595, a typo of one digit. The table does not show activations and dropout. Ours are ReLU
+after each norm, and dropout before the dense layers, which adds no parameters.
 """
 
 import itertools
@@ -28,16 +28,16 @@ __all__ = ["AttributeClassifier"]
 
 
 class AttributeClassifier(Network):
-    """Maps N×3×R×R in [-1, 1] to N×K logits, one a label.
+    """Maps N×3×R×R in [-1, 1] to N×K logits, one per label.
 
     Args:
-        labels: the K values that the attribute may have.
+        labels: the K possible values of the attribute.
         attribute: its name.
         resolution: R in pixels, a multiple of 4.
         width: channels of the first two convolutions, doubled for the others.
         hidden: sizes of the dense layers.
         dropout: probability before each dense layer.
-        in_channels: of the pictures.
+        in_channels: of the images.
     """
 
     @configured
@@ -53,7 +53,7 @@ class AttributeClassifier(Network):
     ):
         super().__init__()
         if len(set(labels)) != len(labels):
-            raise ConfigError(f"a classifier needs two or more different labels, not {', '.join(map(str, labels))}.")
+            raise ConfigError(f"a classifier needs two or more distinct labels, not {', '.join(map(str, labels))}.")
         layers, channels = [], in_channels
         for number, wider in enumerate((width, width, 2 * width, 2 * width)):
             layers += [nn.Conv2d(channels, wider, 3, padding=1), nn.BatchNorm2d(wider), nn.ReLU()]
@@ -74,13 +74,13 @@ class AttributeClassifier(Network):
 
     @torch.inference_mode()
     def distribution(self, images):
-        """What the network, in eval mode, believes of each picture.
+        """Predict the labels of each image; the network should be in eval mode.
 
         Args:
             images: N×3×R×R in [-1, 1].
 
         Returns:
-            a list of N dicts, label → probability.
+            list of N dicts, label → probability.
         """
         odds = self(images.to(self.device, self.dtype)).float().softmax(1)
         return [dict(zip(self.config.labels, map(float, row), strict=True)) for row in odds.cpu()]

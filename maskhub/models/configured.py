@@ -1,10 +1,10 @@
-"""Bounds of networks' configurations, declared once: as types in the signatures of their constructors.
+"""Bounds of network configurations, declared once as types in the constructors' signatures.
 
     class ResnetGenerator(Network):
         @configured
         def __init__(self, width: Width = 64, blocks: Blocks = 9, norm: Norm = "instance"): ...
 
-Configurations come from strangers too, and a network of a billion blocks must not be begun.
+Configurations may come from strangers; a network of a billion blocks must be rejected before it is built.
 """
 
 import functools
@@ -23,19 +23,19 @@ __all__ = [
 
 
 def Whole(low, high, multiple=None):  # noqa: N802 (it stands for a type)
-    """A whole number between two bounds, both of them allowed."""
+    """A whole number between two bounds, inclusive."""
     return Annotated[int, Field(strict=True, ge=low, le=high, multiple_of=multiple)]
 
 
 Width = Whole(1, 1024)
-"""Channels of a layer from which those of others follow."""
+"""Base channel count of a network."""
 Widths = Annotated[tuple[Whole(1, 16384), ...], Field(max_length=16)]
-"""Of several layers."""
+"""Channel counts of several layers."""
 Blocks = Whole(0, 64)
 Channels = Whole(1, 64)
 """Of images."""
 Latent = Whole(1, 4096)
-"""Random numbers a picture."""
+"""Size of the noise vector of one image."""
 Deviation = Annotated[float, Field(strict=True, ge=0, le=100)]
 """Of noise."""
 Flag = Annotated[bool, Field(strict=True)]
@@ -46,7 +46,7 @@ Upsampling = Literal["transposed", "resize"]
 
 
 class Configuration(OptionSet):
-    """Base of options that are named as in Python and in ``config.json``."""
+    """Base of options that have the same names in Python and in ``config.json``."""
 
     model_config = ConfigDict(use_attribute_docstrings=False)
 
@@ -56,10 +56,10 @@ class Configuration(OptionSet):
 
 
 def configured(init):
-    """As diffusers' ``register_to_config``, for values within the bounds of the signature's types alone.
+    """Like diffusers' ``register_to_config``, but only for values within the bounds of the signature's types.
 
-    Raises (when the network is made):
-        ConfigError: a value of another type, or out of bounds.
+    Raises (when the network is constructed):
+        ConfigError: a value of the wrong type or out of bounds.
     """
     parameters = list(inspect.signature(init).parameters.values())[1:]
     bounds = create_model(

@@ -1,9 +1,9 @@
-"""Reading generators of the pytorch-CycleGAN-and-pix2pix repository (Zhu, Park and others) into ours.
+"""Convert generators of the pytorch-CycleGAN-and-pix2pix repository (Zhu, Park and others) to maskhub networks.
 
-Their ``latest_net_G_A.pth`` is a state dict. A ResNet is one long ``nn.Sequential``: padding, convolution, norm and
-activation are numbered through. A U-Net is nested: each level holds the next one between its way down and its way up.
-Checkpoints from before PyTorch 0.4 also carry running statistics of instance norm, which their code throws away on
-loading and so do we.
+Its ``latest_net_G_A.pth`` is a state dict. A ResNet is one long ``nn.Sequential``, with padding, convolution, norm and
+activation numbered consecutively. A U-Net is nested: each level contains the next one between its down and up layers.
+Checkpoints from before PyTorch 0.4 also contain running statistics of instance norm. The original code drops them on
+loading, and so does this module.
 """
 
 import re
@@ -19,7 +19,7 @@ from maskhub.models.unet import UnetGenerator
 __all__ = ["ARCHITECTURES", "convert_cyclegan_generator"]
 
 ARCHITECTURES = ("resnet_9blocks", "resnet_6blocks", "unet_256", "unet_128")
-"""Names that repository's ``--netG`` has for generators."""
+"""That repository's ``--netG`` names of generators."""
 STATISTICS = re.compile(r"running_(mean|var)$|num_batches_tracked$")
 
 
@@ -28,23 +28,23 @@ def convert_cyclegan_generator(path, architecture=None):
 
     Args:
         path: a ``.pth`` file; read with ``weights_only=True``, so that no code in it can run.
-        architecture: one of :data:`ARCHITECTURES` that it must be; found from the weights if not given.
+        architecture: one of :data:`ARCHITECTURES` that the file must contain; detected from the weights if not given.
 
     Returns:
-        the generator in eval mode and float32; width, depth, channels and norm are read off the weights.
+        the generator in eval mode and float32; width, depth, channels and norm are inferred from the weights.
 
     Raises:
-        CheckpointError: no such file, more than tensors in it, weights of another architecture or with values that
-            aren't finite numbers, or pictures of other than three channels.
+        CheckpointError: no such file, a file with more than tensors in it, weights of another architecture or with
+            non-finite values, or images with other than three channels.
     """
     weights = _read(path)
     found, kind, options, rename = _layout(path, weights)
     if architecture not in (None, found):
-        raise CheckpointError(f"{path} is a generator of {found}, not of {architecture}: choose that --architecture.")
+        raise CheckpointError(f"{path} is a {found} generator, not {architecture}. Set --architecture to {found}.")
     channels = options["in_channels"], options["out_channels"]
     if channels != (3, 3):
         raise CheckpointError(
-            f"{path} maps {channels[0]} channels to {channels[1]}: faces in colour need three and three."
+            f"{path} maps {channels[0]} channels to {channels[1]}; maskhub needs colour images, three to three."
         )
     renamed = {}
     for name, tensor in weights.items():
@@ -52,13 +52,13 @@ def convert_cyclegan_generator(path, architecture=None):
             continue
         ours = rename(name)
         if ours is None:
-            raise CheckpointError(f"{path} has a weight {name[:80]} that a generator of {found} does not have.")
+            raise CheckpointError(f"{path} has a weight {name[:80]} that a {found} generator does not have.")
         renamed[ours] = tensor.float() if tensor.is_floating_point() else tensor
     check_finite(renamed, path)
     try:
         with torch.device("meta"):
             generator = kind(**options)
-        if options["norm"] == "none":  # ours has biases where no norm follows, theirs has none
+        if options["norm"] == "none":  # ours has biases where no norm follows, the original has none
             for name, tensor in generator.state_dict().items():
                 if name.endswith("bias"):
                     renamed.setdefault(name, torch.zeros(tensor.shape))
@@ -74,21 +74,21 @@ def _read(path):
         raise CheckpointError(f"there is no file {path}.")
     try:
         weights = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever a file that is something else leads to
+    except Exception as error:  # any other kind of file raises all kinds of errors
         raise CheckpointError(
-            f"{path} is no PyTorch file of plain tensors; it was not loaded, since it could run code "
+            f"{path} is not a PyTorch file of plain tensors; it was not loaded, because it could run code "
             f"({first_line(error)})."
         ) from error
     if not isinstance(weights, dict) or not all(
         isinstance(name, str) and isinstance(tensor, torch.Tensor) for name, tensor in weights.items()
     ):
-        raise CheckpointError(f"{path} is no state dict of a network: expected latest_net_G_A.pth or the like.")
-    # torch.compile and several GPUs leave prefixes
+        raise CheckpointError(f"{path} is not a network's state dict; expected a file like latest_net_G_A.pth.")
+    # torch.compile and data parallelism add prefixes
     return {re.sub(r"^(module\.)+", "", name.replace("_orig_mod.", "")): tensor for name, tensor in weights.items()}
 
 
 def _layout(path, weights):
-    """Name of the architecture, our class and its options, and the function that renames a weight."""
+    """The architecture's name, our class with its options, and the function that renames a weight."""
     blocks = {match[1] for name in weights if (match := re.match(r"model\.(\d+)\.conv_block\.", name))}
     if blocks:
         return _resnet(path, weights, len(blocks))
@@ -96,18 +96,18 @@ def _layout(path, weights):
     if depth > 1:
         return _unet(path, weights, depth)
     names = " or ".join(ARCHITECTURES)
-    raise CheckpointError(f"{path} has neither residual blocks nor a U-Net's levels: it is not a generator of {names}.")
+    raise CheckpointError(f"{path} has neither residual blocks nor U-Net levels: it is not a generator of {names}.")
 
 
 def _options(path, weights, first, last, normed):
-    """What the first and the last convolution, and one with a norm after it, tell of a generator.
+    """Infer a generator's options from its first and last convolution and from one that a norm follows.
 
     Args:
-        first, last, normed: their names, and for ``normed`` the norm's name too.
+        first, last, normed: their names; ``normed`` includes the norm's name.
     """
     missing = [name for name in (f"{first}.weight", f"{last}.weight") if weights.get(name, torch.empty(0)).ndim != 4]
     if missing:
-        raise CheckpointError(f"{path} has no {missing[0]}: it is cut short, or not a whole generator.")
+        raise CheckpointError(f"{path} has no {missing[0]}: the file is truncated or not a complete generator.")
     convolution, norm = normed
     kind = "batch" if f"{norm}.weight" in weights else "instance" if f"{convolution}.bias" in weights else "none"
     width, channels = weights[f"{first}.weight"].shape[:2]
@@ -118,15 +118,15 @@ def _resnet(path, weights, blocks):
     options = _options(path, weights, "model.1", f"model.{17 + blocks}", ("model.1", "model.2"))
     if "model.10.conv_block.0.weight" in weights:
         raise CheckpointError(
-            f"{path} was trained with zero padding in its blocks alone, which ResnetGenerator doesn't have."
+            f"{path} was trained with zero padding in its residual blocks only, which ResnetGenerator does not support."
         )
-    # their dropout layer moves the second convolution of a block on by one; in eval mode it does nothing
+    # dropout shifts a block's second convolution by one; in eval mode it has no effect
     sixth = weights.get("model.10.conv_block.6.weight")
     options |= {"blocks": blocks, "dropout": 0.5 if sixth is not None and sixth.ndim == 4 else 0.0}
     options["out_channels"] = weights[f"model.{17 + blocks}.weight"].shape[0]
 
     def rename(name):
-        """``model.4.weight`` → ``down.0.0.weight``, and so on; None for a name that has no place."""
+        """``model.4.weight`` → ``down.0.0.weight``, and so on; None for an unknown name."""
         match = re.fullmatch(r"model\.(\d+)\.(?:conv_block\.(\d+)\.)?(\w+)", name)
         if not match:
             return None
@@ -154,7 +154,7 @@ def _unet(path, weights, depth):
     options["out_channels"] = weights["model.model.3.weight"].shape[1]
 
     def rename(name):
-        """``model.model.1.model.2.weight`` → ``encoder.1.2.weight``, and so on; None for a name that has no place."""
+        """``model.model.1.model.2.weight`` → ``encoder.1.2.weight``, and so on; None for an unknown name."""
         place = _level(name)
         if place is None:
             return None
@@ -172,6 +172,6 @@ def _unet(path, weights, depth):
 
 
 def _level(name):
-    """How deep in their U-Net a weight lies, the number of its layer there, and its last name; None elsewhere."""
+    """The U-Net level of a weight, the number of its layer there, and its last name; None for other weights."""
     match = re.fullmatch(r"model\.model\.((?:1\.model\.(?:3\.model\.)*)?)(\d+)\.(\w+)", name)
     return (match[1].count("model"), int(match[2]), match[3]) if match else None

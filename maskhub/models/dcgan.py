@@ -1,9 +1,9 @@
-"""DCGAN: pictures from random numbers by transposed convolutions, 32 to 128 pixels.
+"""DCGAN: images from noise by transposed convolutions, 32 to 128 pixels.
 
 Radford, Metz, Chintala: "Unsupervised Representation Learning with Deep Convolutional Generative Adversarial Networks"
 (ICLR 2016), section 3 and figure 1: strides in place of pooling, batch norm except at the generator's output and the
-discriminator's input, no hidden dense layer, ReLU and tanh in the generator, LeakyReLU(0.2) in the discriminator. It is
-what the re-imaging paper plans for larger faces.
+discriminator's input, no hidden dense layer, ReLU and tanh in the generator, LeakyReLU(0.2) in the discriminator. The
+re-imaging paper proposes it for larger faces.
 """
 
 from typing import Literal
@@ -17,21 +17,21 @@ from maskhub.models.network import Network, check_multiple, choose, norm_layer
 __all__ = ["DcganDiscriminator", "DcganGenerator"]
 
 _DOUBLINGS = {32: 3, 64: 4, 128: 5}
-"""Layers of stride 2 between 4×4 and R×R."""
+"""Stride-2 layers between 4×4 and R×R."""
 Resolution = Literal[32, 64, 128]
 
 
 class DcganGenerator(Network):
-    """Maps N×latent normal random numbers to N×3×R×R in [-1, 1].
+    """Maps N×latent normal noise to N×3×R×R in [-1, 1].
 
     Args:
         resolution: R: 32, 64 or 128 pixels.
-        latent: random numbers a picture.
-        width: channels before the last layer, doubled with each layer towards the 4×4 start: 64 gives 512 there at 64
-            pixels; the paper's figure 1 has 1,024, a width of 128.
+        latent: size of an image's noise vector.
+        width: channels before the last layer, doubled with each layer towards the 4×4 start: 64 gives 512 there for
+            64-pixel images; the paper's figure 1 has 1,024, a width of 128.
         norm: ``"batch"`` or ``"instance"``.
-        upsampling: ``"transposed"`` (the paper) or ``"resize"``, which leaves no checkerboard.
-        out_channels: of the pictures.
+        upsampling: ``"transposed"`` (the paper) or ``"resize"``, which avoids checkerboard artifacts.
+        out_channels: of the images.
     """
 
     @configured
@@ -66,9 +66,9 @@ class DcganDiscriminator(Network):
 
     Args:
         resolution: R: 32, 64 or 128 pixels.
-        width: channels of the first layer, doubled with each halving of the picture.
+        width: channels of the first layer, doubled with each halving of the resolution.
         norm: ``"batch"`` or ``"instance"``; never after the first convolution.
-        in_channels: of the pictures.
+        in_channels: of the images.
     """
 
     @configured

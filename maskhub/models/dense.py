@@ -1,15 +1,15 @@
-"""The dense GAN of the re-imaging thesis, for small pictures: fully connected layers only.
+"""The dense GAN of the re-imaging thesis, for small images: fully connected layers only.
 
 Derek Desentz: "Partial Facial Re-imaging Using Generative Adversarial Networks" (Wright State University, 2021), tables
-2 and 3, for 32×32 faces. Generator: three times dense, LeakyReLU, batch norm, in this order; then dense and tanh:
+2 and 3, for 32×32 faces. Generator: three times dense, LeakyReLU and batch norm, in this order; then dense and tanh:
 
     dense with biases: 100·512 + 512 + 512·512 + 512 + 512·1024 + 1024 + 1024·3072 + 3072   = 3,988,480
     batch norm, gain and shift: 2·(512 + 512 + 1024)                                        =     4,096
-                                                                      trained in all          3,992,576
-    running mean and variance, not trained                                                  =     4,096
+                                                                      trainable in total      3,992,576
+    running mean and variance, not trainable                                                =     4,096
 
 Discriminator, dense and LeakyReLU: 3072·1024 + 1024 + 1024·256 + 256 + 256·64 + 64 + 64 + 1 = 3,425,665. The thesis
-does not give LeakyReLU's slope; ours is 0.2.
+does not give the slope of LeakyReLU; ours is 0.2.
 """
 
 import itertools
@@ -27,13 +27,13 @@ __all__ = ["DenseDiscriminator", "DenseGenerator", "check_latents"]
 
 
 class DenseGenerator(Network):
-    """Maps N×latent normal random numbers to N×3×R×R in [-1, 1].
+    """Maps N×latent normal noise to N×3×R×R in [-1, 1].
 
     Args:
         resolution: R in pixels.
-        latent: random numbers a picture.
+        latent: size of an image's noise vector.
         hidden: sizes of the hidden layers.
-        out_channels: of the pictures.
+        out_channels: of the images.
         order: what follows each hidden layer: ``"activation-norm"`` (the thesis: LeakyReLU, then batch norm) or
             ``"norm-activation"``.
     """
@@ -60,7 +60,7 @@ class DenseGenerator(Network):
 
     @classmethod
     def from_config(cls, config=None, return_unused_kwargs=False, **kwargs):
-        """As in ``diffusers.ConfigMixin``; a config without ``order`` was saved when the norm came first."""
+        """As in ``diffusers.ConfigMixin``; configs without ``order`` were saved when the norm came first."""
         return super().from_config({"order": "norm-activation", **config}, return_unused_kwargs, **kwargs)
 
     def forward(self, latents):
@@ -76,7 +76,7 @@ class DenseDiscriminator(Network):
         resolution: R in pixels.
         hidden: sizes of the hidden layers.
         dropout: probability after each hidden layer (0 in the paper's count, which dropout does not change).
-        in_channels: of the pictures.
+        in_channels: of the images.
     """
 
     @configured
@@ -101,9 +101,9 @@ class DenseDiscriminator(Network):
         return self.stack(images)
 
     def init_weights(self):
-        """Draw weights uniformly within ±√(6 / (inputs + outputs)), Glorot's, and set every bias to 0.
+        """Initialise the weights uniformly within ±√(6 / (inputs + outputs)) (Glorot) and every bias with 0.
 
-        Without a norm, N(0, 0.02) lets the signal fade from layer to layer.
+        With N(0, 0.02) and no norm, the signal would fade from layer to layer.
         """
         for module in self.modules():
             if isinstance(module, nn.Linear):
@@ -115,4 +115,4 @@ def check_latents(latents, size):
     """Raise :class:`ConfigError` unless ``latents`` is N×``size``."""
     if not isinstance(latents, torch.Tensor) or latents.ndim != 2 or latents.shape[1] != size:
         shape = "×".join(map(str, getattr(latents, "shape", ()))) or type(latents).__name__
-        raise ConfigError(f"expected random numbers of shape N×{size}, got {shape}.")
+        raise ConfigError(f"expected noise of shape N×{size}, got {shape}.")

@@ -1,11 +1,11 @@
-"""Networks as ONNX files, for onnxruntime and whatever else reads them.
+"""Export networks as ONNX files, for onnxruntime and other runtimes.
 
     difference = export_onnx(network, "masker/model.onnx", resolution=256)
 
-The file takes ``images``, float32 N×3×H×W in [-1, 1], and for a network that takes noise ``noise_0``, ``noise_1``, ...,
-as its ``draw_noise`` draws them; it gives ``translated``, as large as the images. N is free, and H and W are where that
-was asked for and the network allows it (:class:`OnnxFile` tells). A fingerprint of the weights lies in the
-file, so that one of other weights is never taken for the network's own.
+The input is ``images``, float32 N×3×H×W in [-1, 1]. Networks that take noise also have ``noise_0``, ``noise_1``, ...,
+as returned by ``draw_noise``. The output is ``translated``, with the shape of the images. N is dynamic; H and W are if
+requested and supported by the network (see :class:`OnnxFile`). The file stores a fingerprint of the weights, so that a
+file made from other weights is never used by mistake.
 """
 
 import contextlib
@@ -25,35 +25,35 @@ from maskhub.errors import CheckpointError, ConfigError, first_line
 __all__ = ["FILE", "GRAPH", "OnnxFile", "export_onnx", "fingerprint", "have_onnxruntime"]
 
 FILE = "model.onnx"
-"""Its name in a network's folder, as in Hugging Face's own ONNX exports."""
+"""File name in a network's folder, as in Hugging Face's own ONNX exports."""
 GRAPH = "graph.onnx"
-"""The name of one without weights."""
+"""File name of a graph without weights."""
 OPSET = 20
 TOLERANCE = 1e-3
-"""Largest difference from torch in [-1, 1] (an eighth of an 8-bit step) that an export may have."""
+"""Largest allowed difference between the export and torch, in [-1, 1] (an eighth of an 8-bit step)."""
 _KEY = "maskhub"
 _PREFIX = "network."
-"""Of the weights' names in a graph."""
+"""Prefix of the weights' names in a graph."""
 _INSTALL = "pip install 'maskhub[export]' first."
 
 
 def export_onnx(network, path, resolution, *, any_size=False, weights=True, opset=OPSET):
-    """Write a generator as an ONNX file, and hold it against torch on random pictures, alone and in a batch.
+    """Write a generator as an ONNX file, and compare it with torch on random images, alone and in a batch.
 
     Args:
         network: generator N×3×H×W → N×3×H×W; exported in float32.
         path: of the file.
-        resolution: side in pixels of the pictures that the graph is for.
-        any_size: leave H and W free where that can be; the recording takes longer, and the graph runs no faster.
-        weights: put them into the file too.
-        opset: of ONNX.
+        resolution: side in pixels of the images that the graph is made for.
+        any_size: make H and W dynamic if possible; the export takes longer, and the graph is as fast.
+        weights: include the weights in the file.
+        opset: ONNX operator set version.
 
     Returns:
         the largest absolute difference from torch, in [-1, 1].
 
     Raises:
-        ConfigError: onnx, onnxscript or onnxruntime are missing, or the network draws random numbers of its own.
-        CheckpointError: the graph can't be exported, or does not do what the network does.
+        ConfigError: onnx, onnxscript or onnxruntime is missing, or the network always draws random numbers.
+        CheckpointError: the graph can't be exported, or its output differs from the network's.
     """
     try:
         import onnxscript  # noqa: F401  torch's exporter needs it
@@ -61,8 +61,10 @@ def export_onnx(network, path, resolution, *, any_size=False, weights=True, opse
         raise ConfigError(f"the export needs onnx and onnxscript: {_INSTALL}") from error
     name, path = type(network).__name__, Path(path)
     if network.config.get("noisy"):
-        raise ConfigError(f"this {name} drops out at random on purpose (noisy): such a graph has no fixed result.")
-    # not the network's own `to`, which warns of what diffusers' large models keep in float32
+        raise ConfigError(
+            f"this {name} keeps dropout on in evaluation (noisy), so its graph would not be deterministic."
+        )
+    # not the network's own `to`, which warns about modules that diffusers keeps in float32
     network = nn.Module.to(copy.deepcopy(network), "cpu", torch.float32).eval()
     path.parent.mkdir(parents=True, exist_ok=True)
     why = None
@@ -73,18 +75,18 @@ def export_onnx(network, path, resolution, *, any_size=False, weights=True, opse
             difference = _difference(network, OnnxFile(path, None if weights else network), resolution)
         except OSError:  # the disk, not the graph
             raise
-        except Exception as error:  # of many kinds, for as many reasons
+        except Exception as error:  # exporters raise errors of many types
             why = f"can't be exported: {first_line(error)}"
             continue
         if difference <= TOLERANCE:
             return difference
-        why = f"does something else as an ONNX graph, off by {difference:.2g}"
+        why = f"differs from its ONNX graph by {difference:.2g}"
     path.unlink(missing_ok=True)
     raise CheckpointError(f"this {name} {why}.")
 
 
 def fingerprint(network, weights=True):
-    """A hash of a network's class and configuration, and of its ``weights``; of its fp16 variant it is the same."""
+    """A hash of a network's class, configuration and ``weights``; the fp16 variant has the same hash."""
     config = {key: value for key, value in network.config.items() if not key.startswith("_")}
     digest = hashlib.sha256(json.dumps([type(network).__name__, config], sort_keys=True, default=str).encode())
     for name, tensor in sorted(network.state_dict().items()) if weights else ():
@@ -101,18 +103,19 @@ def have_onnxruntime():
 
 
 class OnnxFile:
-    """A network in onnxruntime, on the CPU with as many threads as torch has.
+    """A network in onnxruntime, on the CPU, with as many threads as torch uses.
 
     Args:
-        path: of a file that :func:`export_onnx` wrote.
-        network: whose weights a file without any is given; those of this moment.
+        path: a file written by :func:`export_onnx`.
+        network: supplies its current weights to a file without weights.
 
     Attributes:
-        fingerprint: of the network that it was made of.
-        resolution: the only side that it takes, or None where H and W are free.
+        fingerprint: of the network it was made from.
+        resolution: the only image side it accepts, or None if H and W are dynamic.
 
     Raises:
-        ConfigError: onnxruntime is missing. CheckpointError: no such file, or one of other inputs.
+        ConfigError: onnxruntime is missing.
+        CheckpointError: no such file, or one with other inputs.
     """
 
     def __init__(self, path, network=None):
@@ -123,27 +126,27 @@ class OnnxFile:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         options.log_severity_level = 3
-        # threads that wait by spinning would take the cores from what runs next
+        # threads that wait by spinning would take the cores from other work
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         if not Path(path).is_file():
-            raise CheckpointError(f"there is no file {path}: make it with `maskhub convert --to onnx`.")
+            raise CheckpointError(f"there is no file {path}. Create it with `maskhub convert --to onnx`.")
         if network is not None:
-            # kept: the session only refers to them
+            # keep a reference: the session does not copy them
             self._weights = {name: onnxruntime.OrtValue.ortvalue_from_numpy(x) for name, x in _arrays(network)}
             options.add_external_initializers(list(self._weights), list(self._weights.values()))
         try:
             self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime's own have no base but this
+        except Exception as error:  # onnxruntime's errors have no common base class
             raise CheckpointError(f"{path} can't be read by onnxruntime: {first_line(error)}.") from error
         self.names = [put.name for put in self.session.get_inputs()]
         if self.names[:1] != ["images"]:
-            raise CheckpointError(f"{path} is no file of `maskhub convert --to onnx`: it takes {self.names}.")
+            raise CheckpointError(f"{path} was not made by `maskhub convert --to onnx`: its inputs are {self.names}.")
         self.fingerprint = self.session.get_modelmeta().custom_metadata_map.get(_KEY, "")
         side = self.session.get_inputs()[0].shape[-1]
         self.resolution = side if isinstance(side, int) else None
 
     def __call__(self, images, noise=()):
-        """Translate: float32 N×3×H×W tensor in [-1, 1], and the noise of ``draw_noise``, to the same shape."""
+        """Translate: float32 N×3×H×W tensor in [-1, 1], with noise from ``draw_noise``, to the same shape."""
         given = [tensor.detach().cpu().float().contiguous().numpy() for tensor in (images, *noise)]
         (out,) = self.session.run(None, dict(zip(self.names, given, strict=True)))
         return torch.from_numpy(np.asarray(out))
@@ -161,8 +164,8 @@ class _Recorded(nn.Module):
 
 
 def _write(network, path, resolution, opset, axes, weights):
-    """Record the graph with these axes free and write it."""
-    count = 2  # a batch of one would be taken for a constant
+    """Trace the graph with these axes dynamic, and write it."""
+    count = 2  # a batch of one would be exported as a constant
     images = torch.rand(count, 3, resolution, resolution) * 2 - 1
     noise = network.draw_noise(count, resolution, resolution) if network.takes_noise else []
     free = dict.fromkeys(axes, torch.export.Dim.DYNAMIC) | {0: torch.export.Dim("batch")}
@@ -170,7 +173,7 @@ def _write(network, path, resolution, opset, axes, weights):
     program = torch.onnx.export(
         recorded,
         dynamo=True,
-        optimize=weights,  # else what is worked out of weights beforehand would stay when they change
+        optimize=weights,  # otherwise values precomputed from the weights would stay when the weights change
         opset_version=opset,
         input_names=["images", *(f"noise_{number}" for number in range(len(noise)))],
         output_names=["translated"],
@@ -184,7 +187,7 @@ def _write(network, path, resolution, opset, axes, weights):
 
 
 def _write_graph(model, network, path):
-    """Write the graph with references in the place of the network's weights, and without the exporter's notes."""
+    """Write the graph with references instead of weights, and without the exporter's metadata."""
     import onnx_ir
 
     values = model.graph.initializers
@@ -219,7 +222,7 @@ def _difference(network, file, resolution):
 
 @contextlib.contextmanager
 def _quiet():
-    """The exporter's talk about itself is no news to a user."""
+    """Silence the exporter's log messages."""
     loggers = [logging.getLogger(name) for name in ("torch", "torch.__trace", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

@@ -1,11 +1,11 @@
-"""A feature network to save, share and name: a folder, or a repository on the Hub, with config.json and safetensors.
+"""A feature network that can be saved and shared: a folder or Hub repository with config.json and safetensors.
 
     network = FeatureNetwork(architecture="vgg16", layer=29, resolution=224)
     network.trunk.load_state_dict(VGG.load("vgg16_lpips.safetensors").state_dict())
     network.save_pretrained("my-features")
     # maskhub evaluate quality --network my-features ...
 
-Figures measured with it bear its name.
+Results measured with it carry its name.
 """
 
 from typing import Literal
@@ -21,12 +21,12 @@ VGG_DEPTHS = {f"vgg{depth}": depth for depth in PLANS}
 
 
 class FeatureNetwork(Network):
-    """N×3×H×W RGB images in [0, 1] to N×D features, D of its architecture and layer.
+    """Maps N×3×H×W RGB images in [0, 1] to N×D features, where D depends on architecture and layer.
 
     Args:
-        architecture: ``"vgg16"``, ``"vgg19"`` or ``"inception"`` (:class:`~maskhub.models.inception.FidInception`; yet
-            only the published weights, asked for by the name ``inception``, give what is called FID).
-        layer: of a VGG, by torchvision's number; its activations are averaged over the picture.
+        architecture: ``"vgg16"``, ``"vgg19"`` or ``"inception"`` (:class:`~maskhub.models.inception.FidInception`; only
+            the published weights, selected by the name ``inception``, give a score that may be called FID).
+        layer: VGG layer by torchvision's number; its activations are averaged over the image.
         resolution: side in pixels that images are resized to.
     """
 
@@ -44,7 +44,7 @@ class FeatureNetwork(Network):
             check_range("layer", layer, 0, len(self.trunk.features) - 1)
 
     def forward(self, images):
-        """Features of images that are ``resolution`` pixels a side already."""
+        """Features of images that already have a side of ``resolution`` pixels."""
         if self.config.architecture == "inception":
             return self.trunk(images)
         return self.trunk(images, (self.config.layer,))[0].mean((2, 3))

@@ -1,4 +1,4 @@
-"""Networks that others trained and that are only looked through: their weights are read once and never change."""
+"""Load pretrained networks that are used but never trained: weights are read once and stay fixed."""
 
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -10,7 +10,7 @@ __all__ = ["fold_norms", "load_frozen", "read_tensors"]
 
 
 def read_tensors(path):
-    """The tensors of a safetensors file by name, those in half precision turned to float32.
+    """The tensors of a safetensors file by name, with half precision converted to float32.
 
     Raises:
         CheckpointError: no such file, not safetensors, or values that are not finite numbers.
@@ -29,19 +29,19 @@ def read_tensors(path):
 
 
 def load_frozen(network, tensors, path, optional=()):
-    """Put weights into a network, set it to eval mode and take its parameters out of every gradient.
+    """Load weights into a network, set it to eval mode and turn off gradients for its parameters.
 
     Args:
         network: ``nn.Module``.
         tensors: its state dict.
-        path: where they come from, for the error.
-        optional: names that may be missing, and then keep their initial value.
+        path: where they come from, for the error message.
+        optional: names that may be missing and then keep their initial value.
 
     Returns:
         the network.
 
     Raises:
-        CheckpointError: weights are missing, too many, or of another shape.
+        CheckpointError: weights are missing, unexpected or of another shape.
     """
     try:
         missing, extra = network.load_state_dict(tensors, strict=False)
@@ -50,13 +50,13 @@ def load_frozen(network, tensors, path, optional=()):
         raise CheckpointError(f"{path} does not fit {type(network).__name__}: {what}") from error
     missing = [name for name in missing if name not in optional and not name.endswith("num_batches_tracked")]
     if missing or extra:
-        what = f"it has no {missing[0]}" if missing else f"it has {extra[0]}, which the network has not"
+        what = f"it has no {missing[0]}" if missing else f"it has {extra[0]}, which the network does not have"
         raise CheckpointError(f"{path} does not fit {type(network).__name__}: {what}.")
     return network.eval().requires_grad_(False)
 
 
 def fold_norms(network):
-    """Fold each batch norm of a frozen network into the convolution before it, in place: the same values, sooner.
+    """Fold each batch norm of a frozen network into the convolution before it, in place: same results, faster.
 
     Returns:
         the network.

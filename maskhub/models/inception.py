@@ -1,9 +1,9 @@
 """The Inception network of the Fréchet Inception Distance (Heusel and others: "GANs Trained by a Two Time-Scale Update
-Rule", 2017), as pytorch-fid's ``pt_inception-2015-12-05-6726825d.pth`` holds its weights.
+Rule", 2017), with the weights of pytorch-fid's ``pt_inception-2015-12-05-6726825d.pth``.
 
 Architecture: Szegedy and others: "Rethinking the Inception Architecture", 2016. TensorFlow's graph of 2015 differs from
-the usual one, and figures are only comparable with these differences: average pooling does not count the padding, the
-last block pools by maximum, and there are 1,008 classes.
+the usual one, and scores are only comparable with these differences: average pooling does not count the padding, the
+last block uses max pooling, and there are 1,008 classes.
 """
 
 import torch
@@ -16,7 +16,7 @@ __all__ = ["FidInception"]
 
 
 class FidInception(nn.Module):
-    """N×3×H×W RGB images in [0, 1] to N×2048 features: the last average pooling.
+    """Maps N×3×H×W RGB images in [0, 1] to N×2048 features: the last average pooling.
 
     Images of another size than 299×299 are resized bilinearly without antialiasing, as pytorch-fid does.
     """
@@ -39,14 +39,14 @@ class FidInception(nn.Module):
         self.Mixed_7a = _BlockD(768)
         self.Mixed_7b = _BlockE(1280, pool=_mean_pool)
         self.Mixed_7c = _BlockE(2048, pool=_max_pool)
-        self.fc = nn.Linear(2048, 1008)  # not looked at; here so that the file fits to the last tensor
+        self.fc = nn.Linear(2048, 1008)  # unused; present so that every tensor of the file has a place
 
     @classmethod
     def load(cls, tensors, path):
-        """Put the state dict of ``pt_inception-2015-12-05-6726825d.pth`` in.
+        """Load the state dict of ``pt_inception-2015-12-05-6726825d.pth``.
 
         Raises:
-            CheckpointError: it is another network's.
+            CheckpointError: the weights are another network's.
         """
         return load_frozen(cls(), tensors, path)
 
@@ -88,7 +88,7 @@ def _down(inside, outside):
 
 
 class _BlockA(nn.Module):
-    """35×35: 1×1, 5×5, twice 3×3, pooling."""
+    """35×35: 1×1, 5×5, two 3×3, pooling."""
 
     def __init__(self, inside, pooled):
         super().__init__()
@@ -122,7 +122,7 @@ class _BlockB(nn.Module):
 
 
 class _BlockC(nn.Module):
-    """17×17: 1×1, 7×7 and twice 7×7 in rows and columns, pooling."""
+    """17×17: 1×1, 7×7 and two 7×7 as rows and columns, pooling."""
 
     def __init__(self, width):
         super().__init__()
@@ -162,7 +162,7 @@ class _BlockD(nn.Module):
 
 
 class _BlockE(nn.Module):
-    """8×8: 1×1, 3×3 and twice 3×3 with forked ends, pooling."""
+    """8×8: 1×1, 3×3 and two 3×3 with forked ends, pooling."""
 
     def __init__(self, inside, pool):
         super().__init__()

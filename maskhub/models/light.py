@@ -1,13 +1,13 @@
-"""The light attention generator: an attention-gated U on a space-to-depth grid, made for a free CPU.
+"""The light (lightweight) attention generator: an attention-gated U-Net on a space-to-depth grid, fast on a CPU.
 
-It keeps what makes AttentionGAN (Tang, Liu, Xu, Torr, Sebe, TNNLS 2021) right for masks, a content image and an
-attention that lets everything else pass through, and takes the cost away. The picture is folded into a grid of cells
-(Shi et al.: "Real-Time Single Image and Video Super-Resolution Using an Efficient Sub-Pixel Convolutional Neural
-Network", CVPR 2016), a small U of plain residual blocks works on three such grids, one self-attention on the coarsest
-looks at the whole face, and a learned map of positions tells it where on the aligned face it is. Blocks are normalised
-pixel by pixel (Zhang, Sennrich: "Root Mean Square Layer Normalization", NeurIPS 2019), so that the same weights serve
-at several resolutions and alone as in a batch. The attention is a stretched sigmoid (Louizos, Welling, Kingma:
-"Learning Sparse Neural Networks through L0 Regularization", ICLR 2018), exactly 0 where nothing is to change.
+It keeps what suits AttentionGAN (Tang, Liu, Xu, Torr, Sebe, TNNLS 2021) to masks, a content image and an attention that
+lets everything else pass through, at a fraction of the cost. The image is folded into a grid of cells (Shi et al.:
+"Real-Time Single Image and Video Super-Resolution Using an Efficient Sub-Pixel Convolutional Neural Network", CVPR
+2016). A small U-Net of plain residual blocks works on three such grids, self-attention on the coarsest grid covers the
+whole face, and a learned positional map encodes the place on the aligned face. Blocks are normalised per pixel (Zhang,
+Sennrich: "Root Mean Square Layer Normalization", NeurIPS 2019), so that the same weights work at several resolutions
+and give the same results alone and in a batch. The attention is a stretched sigmoid (Louizos, Welling, Kingma:
+"Learning Sparse Neural Networks through L0 Regularization", ICLR 2018), exactly 0 where nothing should change.
 """
 
 from itertools import pairwise
@@ -25,31 +25,30 @@ from maskhub.models.network import Network, check_multiple, check_range
 __all__ = ["LightGenerator"]
 
 STRETCH = 0.1
-"""How far the attention's sigmoid reaches below 0 and above 1 before it is clipped."""
+"""How far the attention's sigmoid extends below 0 and above 1 before it is clipped."""
 
 
 class LightGenerator(Network):
     """Translates N×3×H×W in [-1, 1] to the same shape and range; H and W are multiples of 16 with the defaults.
 
-    With the content C and the attention A the result is x + A (C - x); where A is 0 it is x, bit for bit.
+    With the content C and the attention A the result is x + A (C - x); where A is 0 it is exactly x.
 
-    With the defaults it has 3.4 million parameters, made for 128 pixels (1.1 GFLOP; 256 take 4.4). :meth:`grown` makes
-    the network for 256 of it: 3.5 million and 2.7 GFLOP with ``detail=32`` and two blocks of it.
+    The defaults give 3.4 million parameters and are meant for 128 pixels (1.1 GFLOP; 4.4 at 256). :meth:`grown` makes
+    a network for 256 pixels from it: 3.5 million parameters and 2.7 GFLOP with ``detail=32`` and ``detail_blocks=2``.
 
     Args:
         widths: channels on the finest grid, on the next one with cells twice as large, and so on.
-        blocks: residual blocks on each of them; on all but the coarsest as many on the way down as up.
+        blocks: residual blocks on each grid; all but the coarsest have as many on the way down as up.
         patch: side in pixels of the finest grid's cells.
-        heads: of the self-attention on the coarsest grid; 0 leaves it out.
-        positions: cells a side of the learned map of positions, resized to the coarsest grid; 0 leaves it out.
-        fold: by how much the picture is folded (space-to-depth) even for the last layers; 2 does for 256 pixels what 1
-            does for 128.
+        heads: of the self-attention on the coarsest grid; 0 omits it.
+        positions: cells per side of the learned positional map, resized to the coarsest grid; 0 omits it.
+        fold: space-to-depth factor of the last layers; 2 costs at 256 pixels what 1 costs at 128.
         detail: channels of the last layers.
-        detail_blocks: residual blocks among them.
-        residual: the content is a change of the input, not a picture of its own: for what should keep its look.
-        noise: standard deviation of the normal noise that is added on each grid on the way up and to the last layers,
-            weighted by a learned strength for each channel (Karras, Laine, Aila: "A Style-Based Generator
-            Architecture", CVPR 2019); 0 none.
+        detail_blocks: residual blocks among the last layers.
+        residual: predict a change of the input instead of a new image, for content that should stay similar.
+        noise: standard deviation of the normal noise added on each grid on the way up and to the last layers, weighted
+            by a learned strength per channel (Karras, Laine, Aila: "A Style-Based Generator Architecture", CVPR 2019);
+            0 for none.
     """
 
     translates = True
@@ -70,7 +69,7 @@ class LightGenerator(Network):
     ):
         super().__init__()
         if len(widths) != len(blocks):
-            raise ConfigError(f"widths {tuple(widths)} and blocks {tuple(blocks)} must be of the same length.")
+            raise ConfigError(f"widths {tuple(widths)} and blocks {tuple(blocks)} must have the same length.")
         if heads and widths[-1] % heads:
             raise ConfigError(f"heads is {heads}; the last width, {widths[-1]}, must be a multiple of it.")
         self.stem = nn.Conv2d(3 * (fold * patch) ** 2, widths[0], 3, padding=1)
@@ -99,7 +98,7 @@ class LightGenerator(Network):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="linear")
                 nn.init.zeros_(module.bias)
-        for module in self.modules():  # each block begins near the identity
+        for module in self.modules():  # each block starts near the identity
             if isinstance(module, (_Block, _Attention)):
                 nn.init.normal_(module.last.weight, 0.0, 0.1 * module.last.weight[0].numel() ** -0.5)
         nn.init.normal_(self.out.weight, 0.0, 0.02)
@@ -109,8 +108,8 @@ class LightGenerator(Network):
         return bool(self.config.noise)
 
     def draw_noise(self, count, height, width, generator=None):
-        """The noise of ``count`` pictures, as ``forward`` takes it: N×1×h×w for the last layers, then for each grid,
-        the finest first."""
+        """Noise for ``count`` images in the form ``forward`` takes: N×1×h×w for the last layers, then for each grid,
+        finest first."""
         where = generator.device if generator is not None else "cpu"
         cells = [self.config.fold, *(self._cell() << level for level in range(len(self.config.widths)))]
         sizes = [(height // cell, width // cell) for cell in cells]
@@ -121,10 +120,9 @@ class LightGenerator(Network):
 
         Args:
             images: N×3×H×W in [-1, 1].
-            generator: ``torch.Generator`` of the noise; a fixed seed fixes the result.
-            with_attention: also return the attention before it is stretched, N×2×H×W: what is shown of the content, and
-                what passes through.
-            noise: of :meth:`draw_noise`, instead of drawing it here.
+            generator: ``torch.Generator`` for the noise; a fixed seed fixes the result.
+            with_attention: also return the unstretched attention, N×2×H×W: the shares of the content and of the input.
+            noise: from :meth:`draw_noise`, instead of drawing it here.
         """
         fold = self.config.fold
         check_multiple(images, self._cell() << len(self.down), 3, at_least=32)
@@ -155,14 +153,14 @@ class LightGenerator(Network):
 
     @torch.no_grad()
     def grown(self, detail=None, detail_blocks=None):
-        """A network for pictures of twice the side, which begins as this one between halving and doubling them.
+        """A network for images of twice the side that starts as this one between downsampling and upsampling.
 
-        Karras, Aila, Laine, Lehtinen: "Progressive Growing of GANs" (ICLR 2018), with all growth in the first and the
-        last layers.
+        Karras, Aila, Laine, Lehtinen: "Progressive Growing of GANs" (ICLR 2018), with all growth in the first and last
+        layers.
 
         Args:
-            detail: its channels of the last layers, at least as many as here.
-            detail_blocks: its residual blocks among them.
+            detail: channels of its last layers, at least as many as here.
+            detail_blocks: residual blocks among them.
         """
         own = {name: value for name, value in self.config.items() if not name.startswith("_")}
         detail = detail or own["detail"]
@@ -182,7 +180,7 @@ class LightGenerator(Network):
         rows = own["detail"] * own["patch"] ** 2
         other.unfold[1].weight[:rows].copy_(self.unfold[1].weight)
         other.unfold[1].bias[:rows].copy_(self.unfold[1].bias)
-        other.out.weight.zero_()  # of the new channels
+        other.out.weight.zero_()  # weights of the new channels
         weight = _repeated(self.out.weight.unflatten(0, (4, own["fold"], own["fold"])), 1)
         other.out.weight[:, : own["detail"]].copy_(weight.flatten(0, 2))
         other.out.bias.copy_(_repeated(self.out.bias.unflatten(0, (4, own["fold"], own["fold"])), 1).flatten())
@@ -190,18 +188,18 @@ class LightGenerator(Network):
 
     @torch.no_grad()
     def deepened(self, blocks):
-        """A network with more residual blocks on its grids, which begins as this one: the new ones are the identity.
+        """A network with more residual blocks on its grids that starts out equal: the new blocks are the identity.
 
         Args:
-            blocks: how many on each grid, as in the constructor; on none fewer than here.
+            blocks: number on each grid, as in the constructor; none lower than here.
 
         Raises:
-            ConfigError: a grid would lose blocks, or their number is another.
+            ConfigError: fewer blocks on a grid, or another number of grids.
         """
         own = {name: value for name, value in self.config.items() if not name.startswith("_")}
         blocks = tuple(blocks)
         if len(blocks) != len(own["blocks"]) or any(new < old for new, old in zip(blocks, own["blocks"], strict=True)):
-            raise ConfigError(f"blocks {blocks} can't be had of {tuple(own['blocks'])}: a grid can only gain some.")
+            raise ConfigError(f"can't change blocks {tuple(own['blocks'])} to {blocks}: grids can only gain blocks.")
         other = type(self)(**own | {"blocks": blocks})
         for module in other.modules():
             if isinstance(module, _Block):
@@ -210,7 +208,7 @@ class LightGenerator(Network):
         return other
 
     def _cell(self):
-        """The side in pixels of the finest grid's cells."""
+        """Side in pixels of the finest grid's cells."""
         return self.config.fold * self.config.patch
 
 
@@ -269,5 +267,5 @@ def _resized(places, size):
 
 
 def _repeated(x, first):
-    """Each entry of the dimensions ``first`` and the next one, twice."""
+    """Repeat each entry along dimension ``first`` and the next one twice."""
     return x.repeat_interleave(2, first).repeat_interleave(2, first + 1)

@@ -1,8 +1,8 @@
-"""The mask detector: is a face mask worn on this aligned crop, and which pixels does it cover?
+"""The mask detector: does an aligned crop show a face mask, and which pixels does the mask cover?
 
 A small residual encoder (He and others: "Deep Residual Learning for Image Recognition", CVPR 2016) with a feature
-pyramid as decoder (Lin and others: "Feature Pyramid Networks for Object Detection", CVPR 2017). Our own proportions:
-half a million parameters, so that it runs in milliseconds beside the generators that it judges.
+pyramid as decoder (Lin and others: "Feature Pyramid Networks for Object Detection", CVPR 2017). The proportions are
+our own: half a million parameters, so that it runs in milliseconds next to the generators that it checks.
 """
 
 import torch
@@ -21,7 +21,7 @@ class MaskDetector(Network):
     Args:
         width: channels of the first layer; deeper ones have 1.5, 3, 6 and 6 times as many.
         pyramid: channels of the decoder.
-        resolution: side of the crops that it was trained on; others work, and are judged less well.
+        resolution: side of the crops it was trained on; others work, with lower accuracy.
 
     H and W are multiples of 32. With the defaults it has 569,506 parameters, 1.2 MB in half precision. Convolutions are
     initialised as in He and others (2015), the head's biases at 0.
@@ -56,7 +56,7 @@ class MaskDetector(Network):
         nn.init.zeros_(self.presence[1].bias)
 
     def forward(self, images):
-        """Logits of both: ``presence`` (N) and ``region`` (N×1×H×W); sigmoids make them probabilities."""
+        """Two logits, ``presence`` (N) and ``region`` (N×1×H×W); their sigmoids are probabilities."""
         check_multiple(images, 32, 3)
         levels = [self.stem(images)]
         for stage in self.stages:
@@ -66,13 +66,13 @@ class MaskDetector(Network):
         merged = self.laterals[-1](deepest)
         for level, lateral, smooth in zip(levels[-2::-1], self.laterals[-2::-1], self.smooths[::-1], strict=True):
             merged = smooth(F.interpolate(merged, scale_factor=2.0, mode="nearest") + lateral(level))
-        # from half the side to the whole, without the checkerboard of a transposed convolution
+        # from half to full resolution, without the checkerboard artifacts of a transposed convolution
         region = F.interpolate(self.region(merged), scale_factor=2.0, mode="bilinear", align_corners=False)
         return self.presence(pooled)[:, 0], region
 
 
 class _Block(nn.Module):
-    """Two 3×3 convolutions about a shortcut."""
+    """Two 3×3 convolutions with a shortcut."""
 
     def __init__(self, before, after, stride):
         super().__init__()

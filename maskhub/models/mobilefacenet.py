@@ -1,9 +1,9 @@
-"""MobileFaceNet (Chen, Liu, Gao, Han: "MobileFaceNets", 2018) as FaceX-Zoo builds and trains it: who a face is.
+"""MobileFaceNet (Chen, Liu, Gao, Han: "MobileFaceNets", 2018) as in FaceX-Zoo: embeddings of a face's identity.
 
 network = MobileFaceNet.load(find_weights("mobilefacenet.safetensors"))
-network(crops)                                  # N×512 of length 1; same face, small angle
+network(crops)                                  # N×512, unit length; same person, small angle
 
-The weights were trained on MS-Celeb-1M (98.5 % TAR at 1 % FAR on LFW, 55 % where simulated masks cover one of the two).
+The weights were trained on MS-Celeb-1M (98.5 % TAR at 1 % FAR on LFW, 55 % if one of the two has a simulated mask).
 """
 
 from torch import nn
@@ -15,7 +15,7 @@ __all__ = ["MobileFaceNet"]
 
 
 class MobileFaceNet(nn.Module):
-    """N×3×112×112 five-point-aligned faces, BGR, (x − 127.5) / 128 of 8-bit values, to N×512 embeddings of length 1.
+    """N×3×112×112 five-point-aligned faces, BGR, (x − 127.5) / 128 of 8-bit values, to N×512 unit-length embeddings.
 
     Frozen in eval mode after :meth:`load`; gradients flow through it to the images.
     """
@@ -52,7 +52,7 @@ class MobileFaceNet(nn.Module):
 
 
 class _Block(nn.Module):
-    """Convolution, batch norm and (where ``active``) PReLU."""
+    """Convolution, batch norm and (if ``active``) PReLU."""
 
     def __init__(self, inside, outside, kernel, active=True, **options):
         super().__init__()
@@ -65,7 +65,7 @@ class _Block(nn.Module):
 
 
 class _DepthWise(nn.Module):
-    """Widen by 1×1, convolve each channel by itself, narrow by 1×1 without an activation."""
+    """Expand by 1×1, depthwise convolution, then project by 1×1 without an activation."""
 
     def __init__(self, inside, middle, outside, stride=1):
         super().__init__()

@@ -1,4 +1,4 @@
-"""The base of every maskhub network: safetensors only, a stable name on disk, the papers' initial weights."""
+"""The base class of all maskhub networks: safetensors only, a stable name on disk, the papers' initialisation."""
 
 from pathlib import Path
 
@@ -15,17 +15,17 @@ __all__ = ["Network", "check_multiple", "check_range", "choose", "norm_layer"]
 
 
 class Network(SafeSaving, ModelMixin, ConfigMixin):
-    """``ModelMixin`` and ``ConfigMixin`` of diffusers, without their way back to pickled weights.
+    """``ModelMixin`` and ``ConfigMixin`` of diffusers, without the fallback to pickled weights.
 
-    Subclasses are exported from the package root, and that is the module name that diffusers records in a pipeline's
-    ``model_index.json``: a class can change its file without breaking what people have saved.
+    Subclasses are exported from the package root, and diffusers records that module name in a pipeline's
+    ``model_index.json``: a class can move to another file without breaking saved pipelines.
     """
 
     config_name = "config.json"
     translates = False
-    """Whether ``forward`` maps pictures to pictures of the same size, as a masker or unmasker does."""
+    """Whether ``forward`` maps images to images of the same size, as a masker or unmasker does."""
     takes_noise = False
-    """Whether ``forward`` takes a ``generator`` for noise that it draws."""
+    """Whether ``forward`` accepts a ``generator`` for the noise it draws."""
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -36,15 +36,15 @@ class Network(SafeSaving, ModelMixin, ConfigMixin):
         """Load from a folder or a Hub id; arguments as in ``diffusers.ModelMixin``, safetensors only.
 
         Raises:
-            CheckpointError: no ``config.json`` and safetensors there, a configuration out of bounds, or weights that
-                don't fit it or aren't finite numbers.
+            CheckpointError: ``config.json`` or safetensors are missing, the configuration is out of bounds, or the
+                weights don't match it or aren't finite.
         """
         what = f"no {cls.__name__} could be loaded from {pretrained_model_name_or_path}"
         hub = {name: kwargs.pop(name) for name in HUB_OPTIONS if name in kwargs}
         folder, subfolder = Path(pretrained_model_name_or_path).expanduser(), kwargs.pop("subfolder", None) or ""
         if not folder.is_dir():
             if folder.is_absolute() or len(folder.parts) != 2:
-                raise CheckpointError(f"{what}: there is no such folder, and a Hub id looks like user/name.")
+                raise CheckpointError(f"{what}: there is no such folder, and a Hub id has the form user/name.")
             files = [(Path(subfolder) / name).as_posix() for name in ("config.json", "*.safetensors")]
             folder = hub_folder(str(pretrained_model_name_or_path), what, files, **hub)
         try:
@@ -54,13 +54,13 @@ class Network(SafeSaving, ModelMixin, ConfigMixin):
                 network.register_to_config(_name_or_path=str(folder / subfolder))
         except CheckpointError as error:
             raise CheckpointError(f"{what}: {error}") from error
-        except Exception as error:  # of many kinds, for as many reasons
+        except Exception as error:  # diffusers and safetensors raise errors of many types
             raise CheckpointError(f"{what}: {first_line(error)}.") from error
         check_finite(network.state_dict(), pretrained_model_name_or_path)
         return network
 
     def init_weights(self, std=0.02):
-        """Draw convolution weights from N(0, ``std``), norm gains from N(1, ``std``), and set every bias to 0."""
+        """Initialise convolution weights from N(0, ``std``), norm gains from N(1, ``std``) and every bias with 0."""
         for module in self.modules():
             if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
                 nn.init.normal_(module.weight, 0.0, std)
@@ -90,7 +90,7 @@ def norm_layer(norm):
     """The norm called ``"instance"`` (no gain, no statistics, as in CycleGAN), ``"batch"`` or ``"none"``.
 
     Returns:
-        a function of the channel count that makes the layer, and whether a convolution before it needs its own bias.
+        a function that makes the layer for a channel count, and whether a convolution before it needs its own bias.
     """
     return choose(
         "norm",

@@ -1,7 +1,8 @@
-"""The PatchGAN discriminator: judges overlapping patches, not the whole image.
+"""The PatchGAN discriminator: classifies overlapping patches instead of the whole image.
 
 Isola, Zhu, Zhou, Efros: "Image-to-Image Translation with Conditional Adversarial Networks" (CVPR 2017), section 3.2.2
-and appendix 6.1.2; CycleGAN uses the same with instance norm. Three layers see 70×70 pixels: C64-C128-C256-C512.
+and appendix 6.1.2; CycleGAN uses the same with instance norm. With three layers each logit sees 70×70 pixels:
+C64-C128-C256-C512.
 """
 
 from torch import nn
@@ -13,17 +14,17 @@ __all__ = ["PatchDiscriminator"]
 
 
 class PatchDiscriminator(Network):
-    """Maps N×C×H×W in [-1, 1] to N×1×h×w logits, one a patch; real is high. No sigmoid: the loss applies it.
+    """Maps N×C×H×W in [-1, 1] to N×1×h×w logits, one per patch; real is high. No sigmoid: the loss applies it.
 
     Args:
-        width: channels of the first layer (64 in the papers), doubled a layer up to eight times.
-        layers: stride-2 layers: 3 sees 70×70 pixels, 1 sees 16×16, 5 sees 286×286; 0 is the 1×1 PixelGAN.
+        width: channels of the first layer (64 in the papers), doubled per layer up to eight times.
+        layers: stride-2 layers: 3 for 70×70-pixel patches, 1 for 16×16, 5 for 286×286; 0 is the 1×1 PixelGAN.
         norm: ``"instance"`` (CycleGAN), ``"batch"`` (pix2pix) or ``"none"``; never after the first convolution.
         padding: ``"zero"`` (the papers) or ``"reflect"``.
         in_channels: 3, or 6 for a conditional discriminator on pairs.
 
     With the defaults it has 2,764,737 parameters (2,768,705 with batch norm on 6 channels, as in pix2pix). An image
-    must be large enough to leave one patch: three layers need at least 24×24 pixels.
+    must be large enough for one patch: three layers need at least 24×24 pixels.
     """
 
     @configured

@@ -21,7 +21,8 @@ class ResnetGenerator(Network):
         blocks: residual blocks: 9 for 256 px and up, 6 for 128 px.
         norm: ``"instance"`` (the paper), ``"batch"`` or ``"none"``.
         upsampling: ``"transposed"`` convolutions (the paper) or ``"resize"``: nearest-neighbour, then a convolution,
-            which leaves no checkerboard (Odena, Dumoulin, Olah: "Deconvolution and Checkerboard Artifacts", 2016).
+            which avoids checkerboard artifacts (Odena, Dumoulin, Olah: "Deconvolution and Checkerboard Artifacts",
+            2016).
         padding: ``"reflect"`` (the paper) or ``"zero"``.
         dropout: probability of dropping a channel value inside the residual blocks; pix2pix uses 0.5.
         in_channels, out_channels: of the images.

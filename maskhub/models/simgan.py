@@ -1,10 +1,10 @@
-"""SimGAN's refiner and discriminator, as used to make drawn masks look real.
+"""SimGAN's refiner and discriminator, as used to make synthetic masks look real.
 
 Shrivastava, Pfister, Tuzel, Susskind, Wang, Webb: "Learning from Simulated and Unsupervised Images through Adversarial
 Training" (CVPR 2017), section 3 and appendix: the refiner works at full resolution, 4 (small images) or 10 residual
-blocks of 64 channels, so that it changes texture and keeps shape. The mask study uses 4 or 8 blocks with batch norm,
-and a discriminator of five or seven convolutions, two poolings, flatten, batch norm and one fully connected layer.
-Both networks can begin with the weights of a shallower one, as the study's phases do.
+blocks of 64 channels, so that it changes texture but not shape. The mask study uses 4 or 8 blocks with batch norm, and
+a discriminator of five or seven convolutions, two poolings, flatten, batch norm and one fully connected layer. Both
+networks can start from the weights of a shallower one, as in the study's phases.
 """
 
 from torch import nn
@@ -47,14 +47,14 @@ class SimGenerator(Network):
         _init_as_keras(self)
 
     def load_shallower(self, weights):
-        """Load the state dict of a refiner with as many blocks or fewer; the added blocks begin as the identity.
+        """Load the state dict of a refiner with at most as many blocks; additional blocks start as the identity.
 
         Raises:
             RuntimeError: weights of another width or norm, or of more blocks.
         """
         _load_with_missing(self, weights, "trunk")
         given = sum(name.endswith("body.0.weight") for name in weights)
-        for block in self.trunk[given:]:  # what enters a block is never negative: a ReLU or a block came before
+        for block in self.trunk[given:]:  # a block's input is never negative: it follows a ReLU or another block
             last = block.body[4] if getattr(block.body[4], "weight", None) is not None else block.body[3]
             nn.init.zeros_(last.weight)
             if last.bias is not None:
@@ -86,7 +86,7 @@ class SimDiscriminator(Network):
     """Maps N×3×R×R in [-1, 1] to N×1 logits for the whole image; real is high. No sigmoid: the loss applies it.
 
     Five convolutions and two poolings with SimGAN's channel counts (96, 64, 32, 32, 2 for the default ``width``), then
-    flatten, batch norm and one fully connected layer, which ties it to one resolution.
+    flatten, batch norm and one fully connected layer, which fixes the resolution.
 
     Args:
         resolution: R in pixels, a multiple of 16, at least 32.
@@ -126,7 +126,7 @@ class SimDiscriminator(Network):
         _init_as_keras(self)
 
     def load_shallower(self, weights):
-        """Load the state dict of a discriminator with as many convolutions or fewer; added ones begin as the identity.
+        """Load the state dict of a discriminator with at most as many convolutions; added ones start as the identity.
 
         Raises:
             RuntimeError: weights of another width or resolution, or of more convolutions.
@@ -149,11 +149,11 @@ def _load_with_missing(network, weights, part):
     missing, unexpected = network.load_state_dict(weights, strict=False)
     wrong = [*unexpected, *(name for name in missing if not name.startswith(f"{part}."))]
     if wrong:
-        raise RuntimeError(f"weights of another {type(network).__name__}: {', '.join(wrong)}")
+        raise RuntimeError(f"the weights don't fit this {type(network).__name__}: {', '.join(wrong)}")
 
 
 def _init_as_keras(network):
-    """Glorot's uniform weights, as in the study: N(0, 0.02) shrinks what layers without a norm see to nothing."""
+    """Glorot's uniform weights, as in the study: with N(0, 0.02) the signal vanishes in layers without a norm."""
     for module in network.modules():
         if isinstance(module, (nn.Conv2d, nn.Linear)):
             nn.init.xavier_uniform_(module.weight)

@@ -1,7 +1,7 @@
-"""Networks' files on disk, looked at before anything is built of them: configuration, shapes and sizes.
+"""Check a network's files before anything is built from them: configuration, shapes and sizes.
 
-Whoever wrote the files may be careless or hostile: what they claim is held against bounds and against each other before
-memory is taken for it.
+The files may be broken or hostile. What they claim is checked against bounds and against each other before memory is
+allocated for it.
 """
 
 import json
@@ -17,18 +17,18 @@ from maskhub.errors import CheckpointError, first_line
 __all__ = ["check_finite", "check_stored", "read_header", "read_json", "utf8_path"]
 
 MAX_JSON = 1 << 20
-"""Bytes of a configuration; ours have some hundred."""
+"""Largest configuration file in bytes; ours have a few hundred."""
 MAX_HEADER = 4 << 20
-"""Bytes of the table of contents of a safetensors file; those of our networks have some ten thousand."""
+"""Largest safetensors header in bytes; those of our networks have some ten thousand."""
 FLOATS = ("F64", "F32", "F16", "BF16")
 STEM = "diffusion_pytorch_model"
 
 
 def read_json(path):
-    """A JSON file of bounded size that holds an object, as a dict.
+    """Read a JSON file of bounded size that contains an object, as a dict.
 
     Raises:
-        CheckpointError: no such file, too large, or something else in it.
+        CheckpointError: no such file, too large, or other contents.
     """
     path = Path(path)
     try:
@@ -40,28 +40,28 @@ def read_json(path):
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is damaged: it is not JSON.") from error
     if not isinstance(found, dict):
-        raise CheckpointError(f"{path} is not a configuration: it holds no object.")
+        raise CheckpointError(f"{path} is not a configuration: it has no JSON object.")
     return found
 
 
 def read_header(path):
-    """What a safetensors file says it holds, without reading the tensors.
+    """Read the header of a safetensors file, without the tensors.
 
     Returns:
-        name → (kind of number as safetensors writes it, shape).
+        name → (dtype as safetensors writes it, shape).
 
     Raises:
-        CheckpointError: no such file, or its table of contents is too large or damaged.
+        CheckpointError: no such file, or its header is too large or damaged.
     """
     path = Path(path)
     try:
         with open(path, "rb") as file:
             length = int.from_bytes(file.read(8), "little")
             if length > MAX_HEADER:
-                raise CheckpointError(f"{path} can't be read as safetensors: its table of contents is too large.")
+                raise CheckpointError(f"{path} can't be read as safetensors: its header is too large.")
             header = file.read(length)
         if len(header) < length or length < 2:
-            raise CheckpointError(f"{path} can't be read as safetensors: it is cut short.")
+            raise CheckpointError(f"{path} can't be read as safetensors: it is truncated.")
         entries = json.loads(header)
         return {
             str(name): (str(entry["dtype"]), tuple(int(size) for size in entry["shape"]))
@@ -71,12 +71,12 @@ def read_header(path):
     except OSError as error:
         raise CheckpointError(f"{path} can't be read as safetensors ({error.strerror or error}).") from error
     except (ValueError, RecursionError, TypeError, KeyError, AttributeError, OverflowError) as error:
-        raise CheckpointError(f"{path} can't be read as safetensors: its table of contents is damaged.") from error
+        raise CheckpointError(f"{path} can't be read as safetensors: its header is damaged.") from error
 
 
 @contextmanager
 def utf8_path(path):
-    """A path to the same file or folder whose name is UTF-8, since safetensors takes no other."""
+    """A path to the same file or folder with a UTF-8 name; safetensors accepts no other."""
     try:
         os.fspath(path).encode()
     except UnicodeEncodeError:
@@ -89,9 +89,9 @@ def utf8_path(path):
 
 
 def check_stored(kind, folder, variant=None):
-    """Check that the files of a network fit together: bounds of the configuration, names and shapes of the weights.
+    """Check that a network's files fit together: bounds of the configuration, names and shapes of the weights.
 
-    Takes no more memory than the files' own sizes account for: the network is made without its numbers.
+    Uses no more memory than the sizes of the files justify: the network is built without allocating its weights.
 
     Args:
         kind: subclass of :class:`~maskhub.models.network.Network`.
@@ -99,13 +99,13 @@ def check_stored(kind, folder, variant=None):
         variant: such as ``"fp16"``.
 
     Raises:
-        CheckpointError: what doesn't fit.
+        CheckpointError: the files don't fit together.
     """
     folder = Path(folder)
     config = read_json(folder / "config.json")
     name = config.get("_class_name", kind.__name__)
     if name != kind.__name__:
-        raise CheckpointError(f"{folder} holds a {str(name)[:80]}, not a {kind.__name__}.")
+        raise CheckpointError(f"{folder} contains a {str(name)[:80]}, not a {kind.__name__}.")
     wanted = _shapes(kind, config)
     found = {}
     for path in _weights(folder, variant):
@@ -119,20 +119,20 @@ def check_stored(kind, folder, variant=None):
         elif stored != shape:
             raise CheckpointError(f"{misfit}: {name} is {_times(stored)}, not {_times(shape)}.")
         elif dtype not in FLOATS and not name.endswith("num_batches_tracked"):
-            raise CheckpointError(f"{misfit}: {name} is of type {dtype[:20]}.")
+            raise CheckpointError(f"{misfit}: {name} has type {dtype[:20]}.")
     if found:
         raise CheckpointError(f"{misfit}: the network has no {next(iter(found))[:80]}.")
 
 
 def check_finite(tensors, where):
-    """Refuse weights with values that are not numbers, which would paint black faces.
+    """Refuse weights with non-finite values, which would paint black faces.
 
     Args:
         tensors: name → tensor.
-        where: they come from, for the error.
+        where: where they come from, for the error message.
 
     Raises:
-        CheckpointError: it names the first such tensor.
+        CheckpointError: names the first such tensor.
     """
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
@@ -144,7 +144,7 @@ def _shapes(kind, config):
     try:
         with torch.device("meta"):
             network = kind.from_config(config)
-    except Exception as error:  # a bound, or nonsense where diffusers wants something of its own
+    except Exception as error:  # out of bounds, or an invalid value for diffusers
         raise CheckpointError(f"the configuration can't be used: {first_line(error)[:300]}.") from error
     return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
 
@@ -156,7 +156,7 @@ def _weights(folder, variant):
     chosen = [p for p in paths if (any(m in p.name for m in marked) if variant else p.name.count(".") == 1)]
     if not chosen:
         which = f"{STEM}.{variant}.safetensors" if variant else f"{STEM}.safetensors"
-        raise CheckpointError(f"{folder} has no weights: there is no {which}.")
+        raise CheckpointError(f"{folder} has no weights: {which} is missing.")
     return chosen
 
 

@@ -15,15 +15,15 @@ __all__ = ["UnetGenerator"]
 
 
 class UnetGenerator(Network):
-    """Translates N×3×H×W in [-1, 1] to the same shape and range; H and W are multiples of 2 to the power of ``depth``.
+    """Translates N×3×H×W in [-1, 1] to the same shape and range; H and W are multiples of 2 to the power ``depth``.
 
     Args:
-        width: channels after the first convolution, doubled a level up to eight times.
+        width: channels after the first convolution, doubled per level up to eight times.
         depth: levels: 8 for 256 pixels, 7 for 128, so that the innermost is a single pixel.
         norm: ``"batch"`` (the paper), ``"instance"`` or ``"none"``; never at the outermost and innermost convolutions.
         upsampling: ``"transposed"`` convolutions (the paper) or ``"resize"``: nearest-neighbour, then a convolution.
         dropout: probability in the three levels above the innermost; used in training only unless ``noisy``.
-        noisy: keep dropout on in evaluation too, as the paper does to get different results for one input.
+        noisy: keep dropout on in evaluation too, as in the paper, to get varying results for one input.
         in_channels, out_channels: of the images.
 
     With the defaults it has 54,413,955 parameters; with depth 7, 41,828,995.
@@ -62,7 +62,7 @@ class UnetGenerator(Network):
             outer, inner = level == 0, level == depth - 1
             come = channels[level] * (1 if inner else 2)
             go = out_channels if outer else channels[level - 1]
-            # the three levels above the innermost, as far as there are so many at full width
+            # the three levels above the innermost, as far as that many have full width
             drops = (
                 dropout if not inner and not outer and level >= depth - 4 and channels[level - 1] == 8 * width else 0.0
             )
@@ -89,7 +89,7 @@ class UnetGenerator(Network):
 
 
 class Dropout(nn.Dropout):
-    """Dropout that, if ``noisy``, also acts in evaluation."""
+    """Dropout that also acts in evaluation if ``noisy``."""
 
     def __init__(self, p, noisy):
         super().__init__(p)

@@ -1,9 +1,9 @@
 """The convolutions of VGG16 and VGG19 (Simonyan, Zisserman: "Very Deep Convolutional Networks", 2015) as features.
 
 vgg = VGG.load(find_weights("vgg19_normalized.safetensors"), depth=19)
-vgg(images, layers=(26, 35))                     # activations after those layers, RGB in [0, 1] going in
+vgg(images, layers=(26, 35))                     # activations after those layers, for RGB images in [0, 1]
 
-Layers are numbered as torchvision numbers them, ReLU and pooling included: ``features.N``.
+Layers are numbered as in torchvision's ``features.N``, including ReLU and pooling.
 """
 
 import torch
@@ -23,10 +23,10 @@ MEAN, STD = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.2
 
 
 class VGG(nn.Module):
-    """N×3×H×W RGB images in [0, 1] to activations; H and W at least 16.
+    """Maps N×3×H×W RGB images in [0, 1] to activations; H and W at least 16.
 
-    ``normalize``, a 1×1 convolution, brings the images to what the weights were trained on: ImageNet's mean and
-    standard deviation, unless the weights file brings its own (``vgg19_normalized.safetensors`` takes mean-free BGR).
+    ``normalize``, a 1×1 convolution, converts the images to the input the weights were trained on: ImageNet's mean and
+    standard deviation, unless the weights file has its own (``vgg19_normalized.safetensors`` takes mean-free BGR).
     """
 
     def __init__(self, depth=16):
@@ -45,7 +45,7 @@ class VGG(nn.Module):
 
     @classmethod
     def load(cls, path, depth=16):
-        """Read a safetensors file of ``features.N`` weights; other networks' tensors in it (LPIPS heads) are left out.
+        """Read a safetensors file of ``features.N`` weights; tensors of other networks (LPIPS heads) are ignored.
 
         Raises:
             CheckpointError: not safetensors, or not a VGG of this depth.

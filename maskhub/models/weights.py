@@ -1,7 +1,7 @@
-"""Where the weights of feature networks come from: a file, a folder, or a repository on the Hugging Face Hub.
+"""Find the weights of feature networks: in a file, a folder, or a repository on the Hugging Face Hub.
 
-They are too large, or under too narrow a licence, to come with the package. Each is known by its file name; tell where
-it lies with ``given``, with ``--weights-dir`` on the command line, or with the environment's ``MASKHUB_WEIGHTS``.
+They are too large to be bundled, or their licence forbids it. Each has a known file name. Set its location with
+``given``, ``--weights-dir`` on the command line, or the environment variable ``MASKHUB_WEIGHTS``.
 """
 
 import os
@@ -20,20 +20,20 @@ def find_weights(file_name, given=None):
 
     Args:
         file_name: such as ``"mobilefacenet.safetensors"``.
-        given: the file itself, a folder that holds it, or a Hub repository ``user/name[@revision]`` that does; the
-            environment's ``MASKHUB_WEIGHTS`` if not given.
+        given: the file itself, a folder that contains it, or a Hub repository ``user/name[@revision]`` that does; by
+            default the environment variable ``MASKHUB_WEIGHTS``.
 
     Returns:
-        ``pathlib.Path``; files of the Hub are downloaded into its cache.
+        ``pathlib.Path``; files from the Hub are downloaded into its cache.
 
     Raises:
-        CheckpointError: it is in none of these; the message names the file and the ways to give it.
+        CheckpointError: the file was not found; the message names it and the ways to provide it.
     """
     place = given if given is not None else os.environ.get(VARIABLE)
     if not place:
         raise CheckpointError(
-            f"the weights {file_name} are missing: give the folder or Hub repository that holds them with "
-            f"--weights-dir, or in the environment's {VARIABLE}."
+            f"the weights {file_name} are missing. Give the folder or Hub repository that contains them with "
+            f"--weights-dir or the environment variable {VARIABLE}."
         )
     path = Path(place).expanduser()
     if path.is_file():
@@ -42,12 +42,12 @@ def find_weights(file_name, given=None):
         if (path / file_name).is_file():
             return path / file_name
         raise CheckpointError(
-            f"the weights {file_name} are not in {path}: put them there, or give another folder or Hub repository with "
-            f"--weights-dir or the environment's {VARIABLE}."
+            f"the weights {file_name} are not in {path}. Put them there, or give another folder or Hub repository with "
+            f"--weights-dir or the environment variable {VARIABLE}."
         )
     if path.is_absolute() or len(path.parts) != 2:
         raise CheckpointError(
-            f"the weights {file_name} are missing: there is no folder {place}, and a Hub id looks like user/name."
+            f"the weights {file_name} are missing: there is no folder {place}, and a Hub id has the form user/name."
         )
     repo, _, revision = str(place).partition("@")
     what = f"the weights {file_name} are missing: their download from {repo} on the Hub"

@@ -110,7 +110,7 @@ def test_a_generator_makes_pictures(generator):
 
 def test_a_generator_names_the_shape_that_it_wants(generator):
     for wrong in (torch.randn(2, 5), torch.randn(2, generator.config.latent, 1), None):
-        with pytest.raises(ConfigError, match=f"expected random numbers of shape N×{generator.config.latent}"):
+        with pytest.raises(ConfigError, match=f"expected noise of shape N×{generator.config.latent}"):
             generator(wrong)
 
 

@@ -152,7 +152,7 @@ def test_files_that_are_something_else(stored, tmp_path):
         weights.write_bytes(broken)
         refused(ResnetGenerator.from_pretrained, tmp_path / "net")
     weights.unlink()
-    assert "there is no diffusion_pytorch_model.safetensors" in refused(
+    assert "diffusion_pytorch_model.safetensors is missing" in refused(
         ResnetGenerator.from_pretrained, tmp_path / "net"
     )
     config.unlink()
