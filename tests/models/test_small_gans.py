@@ -169,7 +169,7 @@ def test_a_distribution_has_the_labels_and_sums_to_one():
         (DenseGenerator, {"hidden": ()}, "hidden is"),
         (DenseDiscriminator, {"resolution": 512}, "resolution is 512"),
         (AttributeClassifier, {"labels": ("one",)}, "labels is .*; it must be 2 to 1000 values"),
-        (AttributeClassifier, {"labels": ("one", "one")}, "two or more different labels"),
+        (AttributeClassifier, {"labels": ("one", "one")}, "two or more distinct labels"),
         (AttributeClassifier, {"resolution": 30}, "a multiple of 4 and from 8 to 256"),
     ],
 )

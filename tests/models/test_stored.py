@@ -201,7 +201,7 @@ def test_missing_extra_and_misshapen_tensors(stored, tmp_path):
         (lambda t: t.pop("tail.0.weight"), "tail.0.weight is missing"),
         (lambda t: t.update(extra=torch.zeros(3)), "the network has no extra"),
         (lambda t: t.update({"tail.0.bias": torch.zeros(1)}), "tail.0.bias is 1, not 3"),
-        (lambda t: t.update({"tail.0.bias": torch.zeros(3, dtype=torch.int8)}), "tail.0.bias is of type I8"),
+        (lambda t: t.update({"tail.0.bias": torch.zeros(3, dtype=torch.int8)}), "tail.0.bias has type I8"),
     ):
         broken = dict(tensors)
         change(broken)
