@@ -1,4 +1,4 @@
-"""maskhub: Hugging-Face-native GANs that put face masks on photos and take them off.
+"""maskhub: Hugging-Face-native GANs that put face masks on photos and remove them.
 
     from PIL import Image
     from maskhub import FaceMaskPipeline
@@ -6,7 +6,7 @@
     pipe = FaceMaskPipeline.bundled()
     pipe.mask(Image.open("photo.jpg")).save("masked.png")
 
-The public names load on first use, so that ``import maskhub`` stays quick.
+Public names are imported on first use, so that ``import maskhub`` stays fast.
 """
 
 from importlib import import_module

@@ -1,13 +1,13 @@
-"""Model and dataset cards as structures: front matter, title, usage, sections and, for models, measured figures.
+"""Model and dataset cards as structures: front matter, title, usage, sections and, for models, evaluation results.
 
     card = ModelCard("CycleGAN", {"license": "other"}, usage='pipe("photo.jpg")', sections=[Section("Limits", "…")])
     write_file(folder / "README.md", card.render())
 
-    card = ModelCard.load(folder)          # of any README.md, whoever wrote it
-    card.set_figures(results)              # huggingface_hub.EvalResult, one for each figure
+    card = ModelCard.load(folder)          # any README.md, hand-written ones included
+    card.set_figures(results)              # one huggingface_hub.EvalResult per figure
     write_file(folder / "README.md", card.render())
 
-A README.md is read back section by section, so text that people added stays where it is.
+A README.md is read back section by section, so that text added by people stays in place.
 """
 
 import re
@@ -19,15 +19,15 @@ from maskhub.errors import ConfigError
 __all__ = ["FIGURES", "THIS_REPOSITORY", "DataCard", "ModelCard", "Section", "markdown_table", "public_name"]
 
 THIS_REPOSITORY = "THIS_REPOSITORY"
-"""Stands for the repository's id until the card is pushed."""
+"""Placeholder for the repository's id until the card is pushed."""
 FIGURES = "Measured by maskhub evaluate"
-"""Title of the section that is made of the figures in the front matter."""
+"""Title of the section that is generated from the figures in the front matter."""
 SPLITS = ("train", "test", "validation")
-"""Folders that are part of a dataset and named along with the folder that holds them."""
+"""Folder names that belong to a dataset's structure and are shown with their parent folder's name."""
 _OLD_FIGURES = re.compile(
     r"<!-- figures of maskhub evaluate -->\n## Figures\n(.*?)<!-- end of figures -->\n?", re.DOTALL
 )
-"""How maskhub 0.1.0 marked its figures."""
+"""How maskhub 0.1.0 delimited its figures."""
 _FENCE = re.compile(r"^\s*(```|~~~)")
 
 
@@ -45,7 +45,7 @@ class Card:
 
     Attributes:
         title: the heading.
-        front: YAML front matter; values that are None are left out.
+        front: YAML front matter; None values are omitted.
         usage: Python code shown below the title.
         about: Markdown text below it.
         sections: list of :class:`Section`.
@@ -86,14 +86,14 @@ class ModelCard(Card):
     """The card of a model; ``front`` as in ``huggingface_hub.ModelCardData``.
 
     Attributes:
-        figures: list of ``huggingface_hub.EvalResult``; they go into the front matter (``model-index``) and, as a
-            table, into the section :data:`FIGURES` where the card has one.
+        figures: list of ``huggingface_hub.EvalResult``; written to the front matter (``model-index``) and, as a table,
+            to the section :data:`FIGURES` if the card has one.
     """
 
     figures: list = field(default_factory=list)
 
     def set_figures(self, figures):
-        """Replace the figures; their section is added before the limits, or at the end."""
+        """Replace the figures; a missing section is added before the limits, or at the end."""
         self.figures = list(figures)
         titles = [section.title for section in self.sections]
         if FIGURES not in titles:
@@ -102,7 +102,7 @@ class ModelCard(Card):
 
     @classmethod
     def load(cls, folder):
-        """Read the ``README.md`` of a folder; where there is none, an empty card named after the folder.
+        """Read a folder's ``README.md``; if there is none, return an empty card named after the folder.
 
         Raises:
             ConfigError: no such folder, or front matter that is not YAML.
@@ -146,14 +146,14 @@ class ModelCard(Card):
 
 
 def markdown_table(header, rows):
-    """A Markdown table of a header and rows of texts."""
+    """A Markdown table from a header and rows."""
     lines = [" | ".join(map(str, cells)) for cells in (header, *rows)]
     lines = [f"| {line} |" for line in lines]
     return "\n".join([lines[0], "|" + "---|" * len(header), *lines[1:]])
 
 
 def public_name(source):
-    """A source as a card may name it: a Hub id as it is, a folder without its path, which concerns nobody else."""
+    """A source as a card should name it: a Hub id as it is, a folder without its path, which is private."""
     source, folder = str(source), Path(source).expanduser()
     if not (folder.is_absolute() or source.startswith((".", "~")) or folder.is_dir()):
         return source
@@ -162,7 +162,7 @@ def public_name(source):
 
 
 def _split(text):
-    """The sections of Markdown, the first one being what stands above all ``##`` headings; code blocks stay whole."""
+    """Split Markdown at its ``##`` headings; the first part is what precedes them. Code blocks stay whole."""
     sections, fenced = [Section("", [])], False
     for line in text.splitlines():
         fenced ^= bool(_FENCE.match(line))
@@ -174,7 +174,7 @@ def _split(text):
 
 
 def _row(result):
-    """Name, value, interval, number and photos of an ``EvalResult``."""
+    """Name, value, interval, sample size and photos of an ``EvalResult``."""
     details = result.metric_args or {}
     low, high = details.get("interval") or (None, None)
     interval = "" if low is None else f"{low:.4g} to {high:.4g}"

@@ -1,4 +1,4 @@
-"""The two directions of translation, and what goes by each one's name."""
+"""The two directions of translation and the names derived from them."""
 
 from enum import StrEnum
 
@@ -19,20 +19,20 @@ class Direction(StrEnum):
 
     @property
     def role(self):
-        """The name of the generator that does it: ``"masker"`` or ``"unmasker"``."""
+        """The name of the generator for this direction: ``"masker"`` or ``"unmasker"``."""
         return f"{self}er"
 
     @property
     def past(self):
-        """What its results are: ``"masked"`` or ``"unmasked"``, the domain that it translates to."""
+        """The target domain: ``"masked"`` or ``"unmasked"``."""
         return f"{self}ed"
 
     @property
     def inverse(self):
-        """The way back."""
+        """The opposite direction."""
         return Direction.UNMASK if self is Direction.MASK else Direction.MASK
 
     @property
     def source(self):
-        """The domain that it translates from: ``"unmasked"`` or ``"masked"``."""
+        """The source domain: ``"unmasked"`` or ``"masked"``."""
         return self.inverse.past

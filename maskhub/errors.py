@@ -1,7 +1,7 @@
-"""The errors that maskhub raises on purpose: each message says what was wrong and what to do.
+"""The errors that maskhub raises deliberately: each message says what was wrong and what to do.
 
-Every one is a :class:`MaskHubError`, so that ``except MaskHubError`` catches all that a user can mend, and the
-command line prints one line and exits with 2 instead of showing a traceback.
+All of them are subclasses of :class:`MaskHubError`, so ``except MaskHubError`` catches everything a user can fix. The
+command line prints the message as one line and exits with 2 instead of showing a traceback.
 """
 
 __all__ = [
@@ -20,13 +20,13 @@ __all__ = [
 
 
 def first_line(error):
-    """The first line of any exception's text, without its full stop; the name of its class where it has none."""
+    """The first line of an exception's text, without its full stop; the class name if it has no text."""
     lines = str(error).strip().splitlines()
     return lines[0].rstrip(".: ") if lines else type(error).__name__
 
 
 class MaskHubError(Exception):
-    """Base of every error that a user of maskhub can mend."""
+    """Base of every error that a user of maskhub can fix."""
 
 
 class PhotoError(MaskHubError):
@@ -42,7 +42,7 @@ class VideoError(MaskHubError):
 
 
 class WriteError(MaskHubError):
-    """A file or folder that can't be written: no room, no permission, or no such place."""
+    """A file or folder that can't be written: disk full, no permission, or a missing parent."""
 
 
 class SourceError(MaskHubError):
@@ -54,12 +54,12 @@ class ConfigError(MaskHubError):
 
 
 class CheckpointError(MaskHubError):
-    """A checkpoint that can't be written, read or resumed from."""
+    """A checkpoint that can't be written, loaded or resumed from."""
 
 
 class DivergenceError(MaskHubError):
-    """A training run whose losses are no numbers any more."""
+    """A training run whose losses are no longer finite."""
 
 
 class HubError(MaskHubError):
-    """A request to the Hugging Face Hub that failed: no such repository, no right to it, or no network."""
+    """A request to the Hugging Face Hub that failed: no such repository, no access, or no network."""

@@ -1,8 +1,8 @@
-"""Writing to disk: whole or not at all, through kills, full disks and power cuts.
+"""Atomic writes: a file or folder appears whole or not at all, through kills, full disks and power cuts.
 
-A file or folder is written under a temporary name beside its place, flushed to the disk, and renamed; the folder around
-it is flushed too. So a final name always belongs to something complete. Temporary names start with ``.partial-``, and
-:func:`sweep` deletes those that a killed process left behind::
+A file or folder is written under a temporary name next to its destination, flushed to the disk, and renamed; the parent
+folder is flushed too. So a final name always belongs to something complete. Temporary names start with ``.partial-``,
+and :func:`sweep` deletes those that a killed process left behind::
 
     write_file("out/metadata.csv", text)
     with written_file("out/film.mp4") as temporary:      # for libraries that write to a path
@@ -10,7 +10,7 @@ it is flushed too. So a final name always belongs to something complete. Tempora
     with written_folder("run/pipeline") as temporary:    # replaces an older folder
         pipeline.save_pretrained(temporary)
 
-Waiting for the disk costs milliseconds a file. Whoever writes thousands prepares them and commits many at once::
+Flushing costs milliseconds per file. To write thousands of files, prepare them and commit many at once::
 
     pending = [prepare_file(f"out/{name}", data) for name, data in photos]
     commit(pending)
@@ -52,24 +52,24 @@ __all__ = [
 ]
 
 HIDDEN = ".maskhub"
-"""The folder within a result that holds what a later run needs; loaders of data sets ignore hidden names."""
+"""Folder within a result for what a later run needs; dataset loaders ignore hidden names."""
 
 PARTIAL = ".partial-"
-"""Prefix of temporary names, followed by host, process id, a digest of the final name, and its suffix."""
+"""Prefix of temporary names, followed by host, process id, a hash of the final name, and its suffix."""
 REPLACED = ".replaced-"
-"""Prefix of a folder that is being replaced, followed by the digest of its name."""
+"""Prefix of a folder that is being replaced, followed by a hash of its name."""
 FOREIGN_AGE = 24 * 3600.0
-"""Seconds after which another machine's temporary files count as abandoned: their process can't be looked up."""
+"""Seconds after which temporary files of another machine count as abandoned: its processes can't be checked."""
 FLUSHES = 16
-"""Files that are flushed at the same time: the disk serves many flushes in little more than the time of one."""
+"""Files flushed concurrently: the disk completes many flushes in little more time than one."""
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A complete file under a temporary name, which :func:`commit` moves to its place.
+    """A complete file under a temporary name, which :func:`commit` moves to its destination.
 
     Attributes:
-        temporary, path: where it is now, and where it goes.
+        temporary, path: its current path and its destination.
         size: in bytes.
     """
 
@@ -79,20 +79,20 @@ class Prepared:
 
 
 def write_file(path, content):
-    """Write a file whole or not at all; its folder is made where it is missing.
+    """Write a file atomically; its folder is created if missing.
 
     Args:
-        path: final place.
+        path: destination.
         content: bytes, or text that is written as UTF-8.
 
     Raises:
-        WriteError: no room, no permission, or no such place. An older file is untouched.
+        WriteError: disk full, no permission, or an invalid path. An existing file is untouched.
     """
     commit([prepare_file(path, content)])
 
 
 def prepare_file(path, content):
-    """Write a file under a temporary name beside ``path``; arguments and errors as for :func:`write_file`.
+    """Write a file under a temporary name next to ``path``; arguments and errors as in :func:`write_file`.
 
     Returns:
         :class:`Prepared`, for :func:`commit`.
@@ -100,7 +100,7 @@ def prepare_file(path, content):
     content = content.encode() if isinstance(content, str) else content
     with _prepared(path) as temporary, open(temporary, "wb", buffering=0) as file:
         remaining = memoryview(content)
-        while remaining:  # a raw write may be short
+        while remaining:  # a raw write may be partial
             remaining = remaining[file.write(remaining) :]
     return Prepared(temporary, Path(path), len(content))
 
@@ -113,10 +113,10 @@ def prepare_copy(source, target):
 
 
 def commit(files):
-    """Flush prepared files to the disk and move them to their places; returns once all of them are there for good.
+    """Flush prepared files to the disk and rename them; on return all of them are durable.
 
     Raises:
-        WriteError: a file could not be flushed or moved; those that were not moved yet are deleted.
+        WriteError: a file could not be flushed or renamed; those not yet renamed are deleted.
     """
     files = list(files)
     try:
@@ -132,7 +132,7 @@ def commit(files):
 
 
 def discard(files):
-    """Delete prepared files that are not to be committed."""
+    """Delete prepared files instead of committing them."""
     for file in files:
         with suppress(OSError):
             file.temporary.unlink()
@@ -167,10 +167,10 @@ def _sync_all(paths, files):
 
 @contextmanager
 def written_file(path):
-    """A temporary path beside ``path``, with its suffix, that takes its place when the block ends without an error.
+    """A temporary path next to ``path``, with its suffix, that replaces it when the block ends without an error.
 
     Raises:
-        WriteError: for every ``OSError``, those of the block included.
+        WriteError: for any ``OSError``, including those raised in the block.
     """
     with _prepared(path) as temporary:
         yield temporary
@@ -179,13 +179,13 @@ def written_file(path):
 
 @contextmanager
 def written_folder(path):
-    """A temporary folder beside ``path`` that takes its place when the block ends without an error.
+    """A temporary folder next to ``path`` that replaces it when the block ends without an error.
 
-    A folder that is there already is replaced. That takes two renames: :func:`settle_folder` puts the old one back
-    where a process was killed between them.
+    Replacing an existing folder takes two renames: if a process is killed between them, :func:`settle_folder` restores
+    the old one.
 
     Raises:
-        WriteError: for every ``OSError``, those of the block included.
+        WriteError: for any ``OSError``, including those raised in the block.
     """
     path = Path(path)
     temporary, replaced = _temporary(path), _replaced(path)
@@ -211,7 +211,7 @@ def written_folder(path):
 
 
 def settle_folder(path):
-    """Finish what a killed :func:`written_folder` left: an older folder returns where the new one never arrived."""
+    """Clean up after a killed :func:`written_folder`: restore the old folder if the new one was not renamed yet."""
     path, replaced = Path(path), _replaced(path)
     if replaced.exists():
         if path.exists():
@@ -221,7 +221,7 @@ def settle_folder(path):
 
 
 def remove_file(path):
-    """Delete a file for good, if there is one.
+    """Delete a file durably, if it exists.
 
     Raises:
         WriteError: no permission.
@@ -236,7 +236,7 @@ def remove_file(path):
 
 
 def remove_folder(path):
-    """Delete a folder; it is gone at once, and what a kill leaves of it has a temporary name.
+    """Delete a folder: it disappears at once, and whatever a kill leaves behind has a temporary name.
 
     Raises:
         WriteError: no permission, or no such folder.
@@ -251,7 +251,7 @@ def remove_folder(path):
 
 
 def make_folder(path):
-    """Make a folder and the folders around it where they are missing, for good."""
+    """Create a folder and its missing parents durably."""
     path = Path(path)
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     path.mkdir(parents=True, exist_ok=True)
@@ -260,7 +260,7 @@ def make_folder(path):
 
 
 def copy_file(source, target):
-    """Copy a file and its modification time, whole or not at all.
+    """Copy a file and its modification time atomically.
 
     Raises:
         WriteError: as in :func:`write_file`.
@@ -278,7 +278,7 @@ def append_line(file, line):
 def sync(path):
     """Flush a file or folder to the disk."""
     folder = Path(path).is_dir()
-    if os.name == "nt" and folder:  # Windows can't open folders, and needs no flush for a rename
+    if os.name == "nt" and folder:  # Windows can't open folders, and need not flush a rename
         return
     try:
         handle = os.open(path, os.O_RDONLY)
@@ -287,13 +287,13 @@ def sync(path):
         finally:
             os.close(handle)
     except OSError as error:
-        # folders that may not be listed, and file systems that can't flush folders
+        # folders without read permission, and file systems that can't flush folders
         if not folder or error.errno not in (errno.EACCES, errno.EINVAL, errno.ENOTSUP):
             raise
 
 
 def sweep(folder):
-    """Delete the temporary files and folders below ``folder`` whose process is gone."""
+    """Delete the temporary files and folders below ``folder`` whose process has ended."""
     for path in list(Path(folder).rglob(f"{PARTIAL}*")):
         if _abandoned(path):
             if path.is_dir():
@@ -312,7 +312,7 @@ def _replaced(path):
 
 
 def _digest(path):
-    return hashlib.sha1(os.fsencode(path.name)).hexdigest()[:12]  # the name itself may already be as long as allowed
+    return hashlib.sha1(os.fsencode(path.name)).hexdigest()[:12]  # the name itself may already have the maximum length
 
 
 def _host():
@@ -331,12 +331,12 @@ def _abandoned(path):
 
 
 def is_running(process, since=None):
-    """Whether a process runs on this machine, and ran at the time ``since`` (seconds since 1970) if that is given."""
+    """Whether a process exists on this machine and, if ``since`` (Unix time) is given, was running then."""
     import psutil
 
     try:
         found = psutil.Process(process)
-        # the id of a process that ended is given to another one in time
+        # process ids are reused
         return found.status() != psutil.STATUS_ZOMBIE and (since is None or found.create_time() < since + 1)
     except (psutil.NoSuchProcess, ValueError, OverflowError):
         return False

@@ -1,7 +1,7 @@
-"""The one place where film files are opened: ordinary containers, and nothing but the file itself.
+"""The only place where film files are opened: ordinary containers, and nothing but the file itself.
 
-FFmpeg goes by a file's content, not by its name. Left to itself it would follow a playlist named ``clip.mp4`` to any
-other file or host that the playlist names, and take ``12:30:05.mp4`` for an address.
+FFmpeg detects the format from a file's content, not its name. By default it would follow a playlist named ``clip.mp4``
+to any other file or host that the playlist names, and treat ``12:30:05.mp4`` as a URL.
 """
 
 from pathlib import Path
@@ -11,11 +11,11 @@ from maskhub.errors import VideoError
 __all__ = ["film_url", "open_film"]
 
 _CONTAINERS = "mov,matroska,avi,flv,mpeg,mpegts,mpegvideo,asf,ogg"
-"""FFmpeg's names of the containers that are read: none of them refers to other files."""
+"""FFmpeg's names of the accepted containers: none of them can refer to other files."""
 
 
 def film_url(path):
-    """A path as FFmpeg takes it, whatever letters, bytes and colons are in it."""
+    """A path in the form FFmpeg accepts, with any characters, bytes and colons."""
     return f"file:{path}"
 
 
@@ -26,9 +26,9 @@ def open_film(path):
         ``av.container.InputContainer``.
 
     Raises:
-        VideoError: no such file, damaged, or not a film in one of the containers that are read.
+        VideoError: no such file, damaged, or not a film in one of the accepted containers.
     """
-    import av  # late: it takes a while, and photos don't need it
+    import av  # imported late: it is slow to import, and photos don't need it
 
     if not Path(path).is_file():
         raise VideoError(f"there is no film {path}.")
@@ -37,6 +37,6 @@ def open_film(path):
         return av.open(film_url(path), options=options, metadata_errors="replace")
     except (av.FFmpegError, ValueError, OSError) as error:
         raise VideoError(
-            f"{path} can't be read as a film: it is damaged, cut short or not in a container that is read "
+            f"{path} can't be read as a film: it is damaged, cut short or not in a supported container "
             "(MP4, MOV, MKV, WebM, AVI, MPEG, WMV, FLV or Ogg)."
         ) from error

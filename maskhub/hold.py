@@ -1,7 +1,7 @@
-"""One run at a time in an output folder.
+"""Locks that allow one run at a time in an output folder.
 
 with hold("out", "maskhub mask"):
-    ...          # a second run gets one line that names this one
+    ...          # a second run fails with one line that names this one
 """
 
 import json
@@ -17,20 +17,20 @@ from maskhub.files import HIDDEN, is_running, make_folder, write_file
 __all__ = ["hold", "in_turn"]
 
 ORPHANS = 20.0
-"""Seconds to wait for a folder whose holder was killed: its child processes notice that within seconds."""
+"""Seconds to wait for a folder whose holder was killed: its child processes notice within seconds."""
 
 
 @contextmanager
 def hold(folder, by, name="lock"):
-    """Keep other runs out of an output folder while the block runs. A killed process holds nothing.
+    """Lock an output folder against other runs while the block runs. A killed process releases its lock.
 
     Args:
-        folder: made where it is missing.
-        by: what holds it, for the others' error message, such as ``"maskhub mask"``.
-        name: two runs may hold a folder at once under different names, such as the ranks of one run.
+        folder: created if missing.
+        by: the holder's name in the error message of other runs, such as ``"maskhub mask"``.
+        name: runs with different names, such as the ranks of one run, can lock the same folder together.
 
     Raises:
-        WriteError: another run holds it (the message says which), or it can't be written to.
+        WriteError: another run holds the folder (the message says which), or it can't be written to.
     """
     from filelock import FileLock, Timeout
 
@@ -45,7 +45,7 @@ def hold(folder, by, name="lock"):
             held.acquire(timeout=ORPHANS if _gone(_owner(owner)) else 0)
     except Timeout:
         who = _named(_owner(owner))
-        raise WriteError(f"{folder} is in use by {who}: wait for it to end, or choose another folder.") from None
+        raise WriteError(f"{folder} is in use by {who}. Wait for it to end, or choose another folder.") from None
     except OSError as error:
         raise WriteError(f"{folder} could not be written to: {error.strerror or error}.") from error
     try:
@@ -61,7 +61,7 @@ def hold(folder, by, name="lock"):
 
 @contextmanager
 def in_turn(path):
-    """Let one process after another run the block; ``path`` is that of the lock, in a folder that is made.
+    """Let processes run the block one after another; ``path`` is the lock file, whose folder is created.
 
     Raises:
         WriteError: the lock can't be written.

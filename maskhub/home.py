@@ -1,4 +1,4 @@
-"""The folder for what people bring, train and answer, which they expect to find again."""
+"""The folder for user data that must persist: uploads, trained models and survey answers."""
 
 import os
 from pathlib import Path
@@ -9,10 +9,10 @@ __all__ = ["home_folder"]
 def home_folder():
     """``MASKHUB_HOME``, by default ``~/.local/share/maskhub`` (or ``maskhub`` in ``XDG_DATA_HOME``).
 
-    No cache, which may be wiped at any time. It is not made here.
+    Not a cache, which may be deleted at any time. The folder is not created here.
     """
     home = os.environ.get("MASKHUB_HOME")
-    # the XDG base directory specification: a relative path is none
+    # the XDG base directory specification says to ignore relative paths
     data = os.environ.get("XDG_DATA_HOME", "")
     data = Path(data) if os.path.isabs(data) else Path.home() / ".local" / "share"
     return Path(home).expanduser() if home else data / "maskhub"

@@ -1,4 +1,4 @@
-"""Model cards, and the way to the Hugging Face Hub.
+"""Save pipelines with their model cards, and upload them to the Hugging Face Hub.
 
 save_pipeline(pipeline, "runs/a/pipeline", card=text)
 push_folder("runs/a/pipeline", "alice/masks")
@@ -18,13 +18,13 @@ _PICKLES = {".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"}
 
 
 def save_pipeline(pipeline, folder, card=None, variants=("fp16",)):
-    """Write a pipeline folder, in the place of an older one.
+    """Write a pipeline folder, replacing an older one.
 
     Args:
         pipeline: a :class:`~maskhub.pipelines.face_mask.FaceMaskPipeline` in float32.
-        folder: where it goes.
+        folder: destination.
         card: text of its ``README.md``.
-        variants: half-precision copies of the weights beside the float32 ones (``"fp16"``).
+        variants: additional half-precision copies of the weights (``"fp16"``).
 
     Raises:
         WriteError: it could not be written; an older folder is untouched.
@@ -34,7 +34,7 @@ def save_pipeline(pipeline, folder, card=None, variants=("fp16",)):
 
 
 def write_pipeline(pipeline, folder, card=None, variants=("fp16",)):
-    """The same into a folder that is there already, file by file."""
+    """Like :func:`save_pipeline`, but into an existing folder, file by file."""
     pipeline.save_pretrained(folder, safe_serialization=True)
     if "fp16" in variants:
         for name, network in pipeline.components.items():
@@ -61,28 +61,28 @@ def push_folder(
     message="Upload with maskhub",
     token=None,
 ):
-    """Upload a folder to the Hub as one commit, making the repository where there is none.
+    """Upload a folder to the Hub as one commit, creating the repository if needed.
 
-    The commit is made once every file has arrived, so that nobody ever loads half of it. An upload that broke off can
-    simply be repeated: files that arrived are not sent again. ``THIS_REPOSITORY`` in ``README.md`` becomes the
-    repository's id; the folder itself stays as it is. Hidden files are left out.
+    The commit is made once every file has been uploaded, so that nobody can load a partial model. An interrupted upload
+    can simply be repeated: uploaded files are not sent again. ``THIS_REPOSITORY`` in ``README.md`` is replaced by the
+    repository's id in the upload only. Hidden files are left out.
 
     Args:
         folder: a pipeline or network folder, or any folder for a ``"dataset"`` or ``"space"``.
-        repo_id: ``user/name``, or a name of one's own.
+        repo_id: ``user/name``, or just a name for your own namespace.
         repo_type: ``"model"``, ``"dataset"`` or ``"space"``.
         space_sdk: ``"gradio"`` for a new Space.
-        revision: branch to commit to; made where it is missing. The default branch if not given.
-        private: make a new repository private (or public); an older one keeps its state.
+        revision: branch to commit to, created if missing; by default the repository's default branch.
+        private: whether a new repository is private; an existing one keeps its visibility.
         message: title of the commit.
-        token: instead of the one that is logged in.
+        token: used instead of the one that is logged in.
 
     Returns:
-        the address of the repository.
+        the URL of the repository.
 
     Raises:
-        CheckpointError: ``folder`` is no model folder, or holds pickled weights.
-        HubError: no right to write there, a wrong token, a bad name, or no connection after several tries.
+        CheckpointError: ``folder`` is not a model folder, or contains pickled weights.
+        HubError: no write access, a wrong token, a bad name, or no connection after several tries.
     """
     from huggingface_hub import CommitOperationAdd, HfApi
 
@@ -101,7 +101,7 @@ def push_folder(
             operations.append(CommitOperationAdd(name, content))
         if revision:
             patient(api.create_branch, url.repo_id, branch=revision, repo_type=repo_type, exist_ok=True)
-        patient(  # files that have arrived are not sent again
+        patient(  # uploaded files are not sent again
             api.create_commit,
             url.repo_id,
             operations,
@@ -113,11 +113,11 @@ def push_folder(
 
 
 def _files(folder, repo_type):
-    """The files to upload, sorted; a model's are checked, since its folder may just as well be the whole run's."""
+    """The files to upload, sorted; a model's are checked, since the folder could be the whole training run."""
     if repo_type == "model" and not any((folder / name).is_file() for name in ("model_index.json", "config.json")):
         inside = folder / "pipeline"
         hint = f" Did you mean {inside}?" if (inside / "model_index.json").is_file() else ""
-        raise CheckpointError(f"{folder} is no pipeline folder: it has no model_index.json.{hint}")
+        raise CheckpointError(f"{folder} is not a pipeline folder: it has no model_index.json.{hint}")
     visible = (p for p in folder.rglob("*") if not any(part.startswith(".") for part in p.relative_to(folder).parts))
     paths = sorted(path for path in visible if path.is_file() and "__pycache__" not in path.parts)
     if not paths:
@@ -125,7 +125,7 @@ def _files(folder, repo_type):
     pickled = [path.relative_to(folder).as_posix() for path in paths if path.suffix in _PICKLES]
     if repo_type == "model" and pickled:
         raise CheckpointError(
-            f"{folder} holds pickled weights, which can run code where they are loaded: {', '.join(pickled)}. "
-            "Remove them, or turn them into safetensors with `maskhub convert`."
+            f"{folder} contains pickled weights, which can run code when they are loaded: {', '.join(pickled)}. "
+            "Remove them, or convert them to safetensors with `maskhub convert`."
         )
     return paths

@@ -1,4 +1,4 @@
-"""What can go wrong with the Hugging Face Hub, each in one line that says what to do."""
+"""Errors of the Hugging Face Hub, each turned into one line that says what to do."""
 
 import os
 import time
@@ -11,38 +11,38 @@ from maskhub.files import PARTIAL
 __all__ = ["SafeSaving", "hub_errors", "patient", "readable"]
 
 BUSY = (429, 502, 503, 504)
-"""What the Hub answers when it asks to be left alone for a while."""
+"""Status codes with which the Hub asks clients to back off."""
 PAUSES = (1, 2, 4, 8)
-"""Seconds before each further try, unless the Hub itself says how long."""
+"""Seconds before each retry, unless the Hub says how long to wait."""
 LONGEST_PAUSE = 300
-"""Seconds: the Hub counts requests in windows of five minutes."""
+"""Longest wait in seconds: the Hub counts requests in windows of five minutes."""
 
 
 @contextmanager
 def hub_errors(what, error_class=HubError):
-    """Turn every error that the Hub's clients raise within the block into one of maskhub.
+    """Convert errors of the Hub's clients within the block into a maskhub error.
 
-    Within the block, requests that only read are repeated while the Hub is busy (:data:`BUSY`). huggingface_hub does so
-    for files alone, and datasets takes a README that is "busy" for none.
+    Within the block, read requests are retried while the Hub is busy (:data:`BUSY`). huggingface_hub only does so for
+    files, and datasets treats a busy response for a README as a missing README.
 
     with hub_errors("the upload to alice/masks"):
         HfApi().upload_folder(...)
 
     Args:
-        what: what is being tried, as the subject of "... failed".
+        what: what is being attempted, as the subject of "... failed".
         error_class: the class to raise.
 
     Raises:
-        HubError (or ``error_class``): with the reason, and what to do about it.
+        HubError (or ``error_class``): with the reason and what to do about it.
     """
-    # imported here: the clients take a second, and `import maskhub` must not
+    # imported here: the clients take a second to import, and `import maskhub` must not
     from huggingface_hub.errors import HFValidationError, HTTPError
 
     _be_patient()
     try:
         yield
     except RuntimeError as error:
-        if not isinstance(error.__cause__, (HTTPError, OSError)):  # so huggingface_hub wraps a failed file of an upload
+        if not isinstance(error.__cause__, (HTTPError, OSError)):  # how huggingface_hub wraps a failed file upload
             raise
         raise error_class(f"{what} failed: {_reason(error.__cause__)}") from error
     except (HFValidationError, HTTPError, OSError) as error:  # HTTPError is every client's, OSError has ConnectionError
@@ -55,7 +55,7 @@ def hub_errors(what, error_class=HubError):
 
 
 def patient(call, *arguments, **options):
-    """Make a call of the Hub's client that writes, and again while the Hub is busy; it must be one that may repeat."""
+    """Make a write request through the Hub's client, with retries while the Hub is busy; it must be repeatable."""
     from huggingface_hub.errors import HfHubHTTPError
 
     for pause in (*PAUSES, None):
@@ -68,12 +68,12 @@ def patient(call, *arguments, **options):
 
 
 def _be_patient():
-    """Have the Hub's client, which all libraries of Hugging Face share, repeat requests that only read."""
+    """Make the Hub's client, which all Hugging Face libraries share, retry read requests."""
     from huggingface_hub import get_session
 
     try:
         client = get_session()
-    except Exception:  # a proxy that can't be used: a request will say so, and what lies here needs none
+    except Exception:  # an invalid proxy: a request will report it, and local files need no proxy
         return
     if getattr(client.send, "patient", False):
         return
@@ -98,28 +98,29 @@ def _pause(response, seconds):
 
 
 def readable(path):
-    """Let all read a file who may read its folder: safetensors are written for their owner alone."""
+    """Let everyone who can read a file's folder read it: safetensors are written for their owner only."""
     path = Path(path)
-    with suppress(OSError):  # not every file system has modes
+    with suppress(OSError):  # not every file system has permissions
         path.chmod(path.parent.stat().st_mode & 0o666)
 
 
 class SafeSaving:
-    """A base ahead of diffusers' own, which it keeps to safetensors and to maskhub's errors."""
+    """A mixin before diffusers' own that allows safetensors only and raises maskhub's errors."""
 
     def save_pretrained(self, save_directory, *, safe_serialization=True, variant=None, **kwargs):
         """Write to a folder; arguments as in diffusers, safetensors only.
 
         Raises:
-            WriteError: no room, no permission, or no such place. ConfigError: pickles are asked for.
+            WriteError: disk full, no permission, or an invalid path.
+            ConfigError: pickles are requested.
         """
-        # a pipeline asks its networks' signatures whether they know variants: the name must stand here
+        # pipelines inspect their networks' signatures for variant: the parameter must be named here
         _refuse_pickle(safe_serialization)
         where = self.config.get("_name_or_path")
-        if where and Path(where).is_dir():  # where it lay on this machine may name a person
+        if where and Path(where).is_dir():  # a local path may contain a person's name
             self.register_to_config(_name_or_path=Path(where).name)
         with _write_errors(save_directory):
-            if Path(save_directory).is_file():  # diffusers only logs it
+            if Path(save_directory).is_file():  # diffusers would only log it
                 raise NotADirectoryError(None, "it is a file, not a folder")
             made = super().save_pretrained(save_directory, safe_serialization=True, variant=variant, **kwargs)
         for path in Path(save_directory).glob("*.safetensors"):
@@ -130,7 +131,7 @@ class SafeSaving:
         """Upload to the Hub; arguments as in ``diffusers.utils.PushToHubMixin``, safetensors only.
 
         Raises:
-            HubError: no right to write there, a wrong token, a bad name, or no connection after several tries.
+            HubError: no write access, a wrong token, a bad name, or no connection after several tries.
         """
         _refuse_pickle(safe_serialization)
         with hub_errors(f"the upload to {repo_id}"):
@@ -143,20 +144,20 @@ def _write_errors(folder):
 
     try:
         yield
-    except (OSError, SafetensorError) as error:  # the second wraps the system's
+    except (OSError, SafetensorError) as error:  # SafetensorError wraps the system's error
         reason = getattr(error, "strerror", None) or first_line(error)
-        if any(part.startswith(PARTIAL) for part in Path(folder).parts):  # its writer names the final place
+        if any(part.startswith(PARTIAL) for part in Path(folder).parts):  # its writer reports the final path
             raise OSError(None, reason) from error
         raise WriteError(f"{folder} could not be written: {reason}.") from error
 
 
 def _refuse_pickle(safe_serialization):
     if not safe_serialization:
-        raise ConfigError("maskhub writes safetensors only: leave out safe_serialization=False.")
+        raise ConfigError("maskhub writes safetensors only. Leave out safe_serialization=False.")
 
 
 def _unusable_proxy():
-    """Why no client can be made with the proxies that the environment names, or None."""
+    """Why no client can be created with the proxies in the environment, or None."""
     import httpx
 
     try:
@@ -176,7 +177,7 @@ def _reason(error):
     if isinstance(error, errors.GatedRepoError):
         return f"the repository is gated: ask for access on its page on the Hub, then {log_in}"
     if isinstance(error, errors.RepositoryNotFoundError):
-        return f"there is no such repository, or this token has no right to it: check the name, or {log_in}"
+        return f"there is no such repository, or this token has no access to it. Check the name, or {log_in}"
     if isinstance(error, errors.RevisionNotFoundError):
         return "the repository has no such branch, tag or commit."
     if isinstance(error, errors.EntryNotFoundError) and isinstance(error, errors.HfHubHTTPError):
@@ -189,7 +190,7 @@ def _reason(error):
             sent = get_token() or "authorization" in error.response.request.headers  # or one given by hand
             return f"{'the Hub does not know this token' if sent else 'the Hub wants a token'}: {log_in}"
         if status == 403:
-            return "this token has no right to it: use one with write access to that user or organisation."
+            return "this token has no access to it. Use one with write access to that user or organisation."
         return f"the Hub answered {first_line(error)}: run the same command again later."
     if isinstance(error, (errors.HTTPError, ConnectionError, TimeoutError, errors.LocalEntryNotFoundError)):
         reason = f"the Hub could not be reached ({first_line(error)})"

@@ -1,4 +1,4 @@
-"""Files from the Hugging Face Hub, held against the checksums that the Hub gives for them."""
+"""Download files from the Hugging Face Hub and verify their checksums."""
 
 import hashlib
 from contextlib import suppress
@@ -10,22 +10,22 @@ from maskhub.hub_errors import hub_errors
 __all__ = ["HUB_OPTIONS", "hub_file", "hub_folder"]
 
 HUB_OPTIONS = ("cache_dir", "force_download", "local_files_only", "revision", "token")
-"""Options of huggingface_hub's downloads that our functions hand on."""
+"""Options that our functions pass on to huggingface_hub's downloads."""
 PIECE = 1 << 20
 
 
 def hub_file(repo, name, what, **options):
-    """The local path of one file of a model repository, downloaded into the cache where it isn't there yet.
+    """The local path of one file in a model repository, downloaded to the cache if needed.
 
     Args:
         repo: ``user/name``.
         name: path in the repository.
-        what: what is being tried, as in :func:`~maskhub.hub_errors.hub_errors`.
+        what: what is being attempted, as in :func:`~maskhub.hub_errors.hub_errors`.
         options: of :data:`HUB_OPTIONS`.
 
     Raises:
-        CheckpointError: no such repository or file, no right to it, no connection, or not the bytes that the Hub
-            promises; these are dropped from the cache.
+        CheckpointError: no such repository or file, no access, no connection, or a wrong checksum; a wrong file is
+            deleted from the cache.
     """
     from huggingface_hub import hf_hub_download
 
@@ -36,7 +36,7 @@ def hub_file(repo, name, what, **options):
 
 
 def hub_folder(repo, what, allow, ignore=(), **options):
-    """The local folder of a model repository with the files that match patterns; otherwise as :func:`hub_file`."""
+    """The local folder of a model repository with the files that match patterns; otherwise like :func:`hub_file`."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.utils import filter_repo_objects
 
@@ -49,13 +49,13 @@ def hub_folder(repo, what, allow, ignore=(), **options):
 
 
 def _verify(path, what):
-    """Refuse a file of the cache whose bytes don't have the checksum that it lies there under."""
+    """Refuse a cached file whose checksum differs from the one in its cache name."""
     stored = path.resolve()
     checksum = stored.name
     if stored.parent.name != "blobs" or len(checksum) not in (40, 64):
-        return  # a cache without symbolic links, as on some Windows machines, keeps no checksums
-    digest = hashlib.sha256()  # of large files
-    if len(checksum) == 40:  # git's own, of small ones
+        return  # caches without symbolic links, as on some Windows machines, store no checksums
+    digest = hashlib.sha256()  # for large files
+    if len(checksum) == 40:  # git's hash, for small ones
         digest = hashlib.sha1(b"blob %d\0" % stored.stat().st_size)
     with open(stored, "rb") as file:
         while piece := file.read(PIECE):
@@ -65,6 +65,6 @@ def _verify(path, what):
             with suppress(OSError):
                 damaged.unlink()
         raise CheckpointError(
-            f"{what} failed: {path.name} does not have the checksum that the Hub gives. It was damaged on the way or "
-            "on this disk, and is deleted from the cache: run the same command again to download it."
+            f"{what} failed: {path.name} does not have the checksum that the Hub gives. It was damaged in transfer or "
+            "on this disk and has been deleted from the cache. Run the same command again to download it."
         )

@@ -1,7 +1,7 @@
-"""The one place where picture files are opened: six formats, none of which starts another program.
+"""The only place where picture files are opened: six formats, none of which starts another program.
 
-Pillow goes by a file's content, not by its name. Left to itself it would hand an EPS named ``photo.png`` to
-Ghostscript, an interpreter of programs.
+Pillow detects the format from a file's content, not its name. By default it would pass an EPS named ``photo.png`` to
+Ghostscript, which interprets programs.
 """
 
 import warnings
@@ -11,9 +11,9 @@ from PIL import Image, PngImagePlugin
 __all__ = ["FORMATS", "open_image"]
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
-"""Pillow's names of the formats that are read."""
+"""Pillow's names of the accepted formats."""
 
-# a PNG's text, XMP and colour profile: Pillow's 1 MB refuses the prompts and edit histories that some programs write
+# limit for a PNG's text, XMP and colour profile: Pillow's 1 MB rejects the prompts and edit histories of some programs
 PngImagePlugin.MAX_TEXT_CHUNK = max(PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY)
 
 
@@ -24,6 +24,6 @@ def open_image(source):
         PIL.UnidentifiedImageError: another format; other errors as Pillow's.
     """
     with warnings.catch_warnings():
-        # callers compare the size with their own limit before they decode; twice this warning's size is an error
+        # callers check the size against their own limit before decoding; at twice this limit Pillow raises an error
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         return Image.open(source, formats=FORMATS)

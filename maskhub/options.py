@@ -9,8 +9,8 @@
     Options(batch_size=4)                                    # ConfigError: --batch-size is -1; it must be at least 1.
     parse(Options, ["--recipe", "run.yaml", "--batch-size", "4"])
 
-A bad value gives the same message wherever it comes from. Marks on a field say more about it: :data:`FREE` options may
-change when a run is resumed, :data:`STAGED` ones in the stages of a recipe.
+A bad value gives the same message wherever it comes from. Markers on a field say more about it: :data:`FREE` options
+may change when a run is resumed, :data:`STAGED` ones in the stages of a recipe.
 """
 
 import argparse
@@ -28,7 +28,7 @@ __all__ = [
 
 
 class Mark(str):
-    """Metadata of a field."""
+    """A marker on a field."""
 
 
 FREE, STAGED = Mark("free"), Mark("staged")
@@ -39,11 +39,11 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
 """A decay or a dropout."""
 Weight = Annotated[float, Field(ge=0), STAGED]
-"""Of a term of a loss, which may change in stages."""
+"""Weight of a loss term, which may change in stages."""
 
 
 class OptionSet(BaseModel):
-    """Base of every set of options; values can't be changed, :meth:`replaced` makes a changed copy.
+    """Base of every set of options. Options are immutable; :meth:`replaced` returns a changed copy.
 
     Raises:
         ConfigError: an unknown option, or a value of the wrong type or out of range.
@@ -58,17 +58,17 @@ class OptionSet(BaseModel):
             raise ConfigError(self._message(error.errors()[0])) from None
 
     def replaced(self, **changes):
-        """A copy with other values, checked like the first."""
+        """A copy with other values, validated again."""
         return type(self)(**dict(self) | changes)
 
     @classmethod
     def marked(cls, mark):
-        """Names of the options with a mark."""
+        """Names of the options with a marker."""
         return [name for name, field in cls.model_fields.items() if mark in field.metadata]
 
     @classmethod
     def shown(cls, name):
-        """An option's name as error messages have it."""
+        """An option's name as shown in error messages."""
         return flag(name)
 
     @classmethod
@@ -81,7 +81,7 @@ class OptionSet(BaseModel):
 
 
 def flag(name):
-    """An option's name as the command line has it."""
+    """An option's name on the command line."""
     return f"--{name.replace('_', '-')}"
 
 
@@ -128,7 +128,7 @@ def _is_number(value):
 
 
 def parse(options_class, description=None, args=None):
-    """Read options: defaults, over them the recipe that ``--recipe`` names, over that the command line.
+    """Read options: the ``--recipe`` file overrides the defaults, and the command line overrides both.
 
     Raises:
         ConfigError: an unknown option or a bad value, on the command line or in the recipe.
@@ -149,7 +149,7 @@ def parse(options_class, description=None, args=None):
 
 
 def read_recipe(path, options_class):
-    """Options from a YAML file, whose keys may be written with - or _.
+    """Read options from a YAML file, whose keys may be written with - or _.
 
     Raises:
         ConfigError: no such file, not a YAML mapping, an unknown option or a bad value.
@@ -171,12 +171,12 @@ def read_recipe(path, options_class):
 
 
 def named(values):
-    """A mapping as YAML gives it, with the options' names in Python as keys."""
+    """A YAML mapping with its keys converted to the options' Python names."""
     return {str(key).replace("-", "_"): value for key, value in values.items()}
 
 
 def registry():
-    """Rules that make tyro hand numbers and choices on as text: the options themselves say what is wrong with them."""
+    """Rules that make tyro pass numbers and choices as text: the options validate them and report errors."""
     from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
     rules = ConstructorRegistry()

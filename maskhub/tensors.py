@@ -1,4 +1,4 @@
-"""Between pictures and what networks take: uint8 H×W×3 in [0, 255] and float 3×H×W in [-1, 1]."""
+"""Convert between pictures, uint8 H×W×3 in [0, 255], and network tensors, float 3×H×W in [-1, 1]."""
 
 import numpy as np
 import torch
@@ -7,7 +7,7 @@ __all__ = ["to_pixels", "to_tensor"]
 
 
 def to_tensor(pictures):
-    """Pictures for a network.
+    """Convert pictures to a tensor for a network.
 
     Args:
         pictures: an RGB ``PIL.Image``, a uint8 array or tensor ...×H×W×3, or a list of arrays of one size.
@@ -21,10 +21,10 @@ def to_tensor(pictures):
 
 
 def to_pixels(tensor):
-    """Pictures from a network.
+    """Convert a network's tensor to pictures.
 
     Args:
-        tensor: ...×3×H×W of any float type and device; values beyond [-1, 1] are clipped.
+        tensor: ...×3×H×W of any float type and device; values outside [-1, 1] are clipped.
 
     Returns:
         uint8 array ...×H×W×3, contiguous.

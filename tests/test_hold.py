@@ -23,7 +23,7 @@ def test_the_second_run_names_the_first(tmp_path):
     other = subprocess.Popen([sys.executable, "-c", HOLDER, str(tmp_path / "out")], stdout=subprocess.PIPE, text=True)
     try:
         assert other.stdout.readline() == "held\n"
-        message = rf"out is in use by `maskhub mask`, process {other.pid} on .*: wait for it to end"
+        message = rf"out is in use by `maskhub mask`, process {other.pid} on .*\. Wait for it to end"
         with pytest.raises(WriteError, match=message), hold(tmp_path / "out", "maskhub mask"):
             pass
         with hold(tmp_path / "out", "rank 1", "rank-1"):  # another name is another lock

@@ -55,7 +55,7 @@ def test_nothing_to_load(hub_user, load):
 def test_only_model_folders_are_pushed_as_models(folder, hub_user, tmp_path):
     repo = hub_user.repo("masks")
     assert f"Did you mean {folder}?" in message_of(push_folder, tmp_path, repo, error=CheckpointError)
-    assert "no pipeline folder" in message_of(push_folder, tmp_path / "nothing", repo, error=CheckpointError)
+    assert "not a pipeline folder" in message_of(push_folder, tmp_path / "nothing", repo, error=CheckpointError)
     (folder / "optimizer.pt").write_bytes(b"pickle")
     assert "optimizer.pt" in message_of(push_folder, folder, repo, error=CheckpointError)
     assert not HfApi().repo_exists(repo)
@@ -138,7 +138,7 @@ def test_wrong_bytes_are_refused_and_leave_the_cache(name, folder, tiny_pipeline
     hub.fault("GET", "/" + name.replace(".", r"\."), corrupt=True)
     text = message_of(FaceMaskPipeline.from_pretrained, repo, **options, error=CheckpointError)
     hub.faults.clear()
-    assert f"{name} does not have the checksum" in text and "run the same command again" in text
+    assert f"{name} does not have the checksum" in text and "Run the same command again" in text
     assert_same_weights(FaceMaskPipeline.from_pretrained(repo, **options), tiny_pipeline)
 
 

@@ -146,7 +146,7 @@ def test_wrong_files_are_named(tmp_path):
     with pytest.raises(CheckpointError, match="neither residual blocks nor U-Net"):
         convert_cyclegan_generator(tmp_path / "unet.pth")
     torch.save([1, 2], tmp_path / "list.pth")
-    with pytest.raises(CheckpointError, match="not a network.s state dict"):
+    with pytest.raises(CheckpointError, match="state dict; expected a file"):
         convert_cyclegan_generator(tmp_path / "list.pth")
 
 
@@ -198,7 +198,7 @@ def test_broken_generators_are_refused(kind, tmp_path):
         "does not fit .*": {name: tensor for name, tensor in whole.items() if name != names[3]},
         "maps 3 channels to 1": FOREIGN[kind](channels=(3, 1)).state_dict(),
         "maps 4 channels to 3": FOREIGN[kind](channels=(4, 3)).state_dict(),
-        "not a network.s state dict": {1: torch.zeros(1)},
+        "state dict; expected a file": {1: torch.zeros(1)},
     }
     for message, weights in broken.items():
         torch.save(weights, tmp_path / "a.pth")
