@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 from app_process import PATIENCE, ROOT
-from PIL import Image
+from PIL import Image, ImageCms
 
 from maskhub import FaceMaskPipeline
 from maskhub.provenance import Provenance, read_provenance
@@ -169,7 +169,7 @@ def test_any_file_server_will_do(visit, plainly_served):
     assert "thread" in here.page.inner_text("#engine")
 
 
-def test_turned_and_transparent_photos_keep_their_pixels(here, tmp_path):
+def test_turned_and_transparent_photos_keep_their_pixels_and_their_profile(here, tmp_path):
     with Image.open(EXAMPLES / "bare.jpg") as image:
         photo = image.convert("RGB")
     exif = Image.Exif()
@@ -177,7 +177,8 @@ def test_turned_and_transparent_photos_keep_their_pixels(here, tmp_path):
     photo.rotate(90, expand=True).save(tmp_path / "turned.png", exif=exif)
     clear = photo.copy()
     clear.putalpha(Image.linear_gradient("L"))
-    clear.save(tmp_path / "clear.png")
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    clear.save(tmp_path / "clear.png", icc_profile=profile)
     for name in ("turned", "clear"):
         here.upload(tmp_path / f"{name}.png")
         here.page.click("#faces button")
@@ -185,6 +186,7 @@ def test_turned_and_transparent_photos_keep_their_pixels(here, tmp_path):
         here.download("png", tmp_path / f"{name}-out.png")
     assert np.array_equal(numbers(tmp_path / "turned-out.png"), np.asarray(photo))
     with Image.open(tmp_path / "clear-out.png") as made:
+        assert made.info["icc_profile"] == profile
         seen = np.asarray(clear)[..., 3] > 0  # what cannot be seen has no colour
         assert np.array_equal(np.asarray(made)[seen], np.asarray(clear)[seen])
 

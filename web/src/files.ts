@@ -1,5 +1,6 @@
 /** Pictures as files: PNG written whole, so that no pixel goes through a canvas, and JPEG; both with their tag. */
 
+import { packed } from "./packed";
 import { asText, type Tag, xmp } from "./provenance";
 import type { Picture } from "./vision/image";
 
@@ -7,22 +8,23 @@ const text = new TextEncoder();
 const latin = (words: string): Uint8Array => Uint8Array.from(words, (c) => c.charCodeAt(0) & 0xff);
 
 /** A PNG of the picture: RGB, or RGBA where it has transparent pixels. */
-export async function encodePng(picture: Picture, tag: Tag): Promise<Blob> {
+export async function encodePng(picture: Picture, tag: Tag, profile: Uint8Array | null): Promise<Blob> {
   const { width, height } = picture, channels = picture.channels === 4 && transparent(picture) ? 4 : 3;
   const header = new Uint8Array(13), view = new DataView(header.buffer);
   view.setUint32(0, width);
   view.setUint32(4, height);
   header.set([8, channels === 4 ? 6 : 2, 0, 0, 0], 8);
   const pixels = await packed(filtered(picture, channels), new CompressionStream("deflate"));
+  const colours = profile ? [chunk("iCCP", joined(latin("ICC profile\0\0"), await packed(profile, new CompressionStream("deflate"))))] : [];
   return new Blob([
-    new Uint8Array([137, 80, 78, 71, 13, 10, 26, 10]), chunk("IHDR", header),
+    new Uint8Array([137, 80, 78, 71, 13, 10, 26, 10]), chunk("IHDR", header), ...colours,
     chunk("tEXt", latin(`Software\0${tag.software}`)), chunk("iTXt", international("Description", asText(tag))),
     chunk("iTXt", international("XML:com.adobe.xmp", xmp(tag))), chunk("IDAT", pixels), chunk("IEND", new Uint8Array()),
   ] as BlobPart[], { type: "image/png" });
 }
 
 /** A JPEG of the picture, transparent pixels on white. */
-export async function encodeJpeg(picture: Picture, tag: Tag, quality = 0.95): Promise<Blob> {
+export async function encodeJpeg(picture: Picture, tag: Tag, profile: Uint8Array | null, quality = 0.95): Promise<Blob> {
   const canvas = new OffscreenCanvas(picture.width, picture.height);
   const context = canvas.getContext("2d", { alpha: false }) as OffscreenCanvasRenderingContext2D;
   const bitmap = await createImageBitmap(new ImageData(picture.data as Uint8ClampedArray<ArrayBuffer>, picture.width, picture.height));
@@ -33,18 +35,13 @@ export async function encodeJpeg(picture: Picture, tag: Tag, quality = 0.95): Pr
   const plain = new Uint8Array(await (await canvas.convertToBlob({ type: "image/jpeg", quality })).arrayBuffer());
   const packet = segment(0xe1, latin("http://ns.adobe.com/xap/1.0/\0"), text.encode(xmp(tag)));
   const at = 4 + ((plain[4] << 8) | plain[5]); // after the JFIF segment
-  return new Blob([plain.subarray(0, at), segment(0xe1, exif(tag)), packet, plain.subarray(at)] as BlobPart[], { type: "image/jpeg" });
+  const added = [segment(0xe1, exif(tag)), packet, ...(profile ? profileSegments(profile) : [])];
+  return new Blob([plain.subarray(0, at), ...added, plain.subarray(at)] as BlobPart[], { type: "image/jpeg" });
 }
 
 export function transparent({ data }: Picture): boolean {
   for (let i = 3; i < data.length; i += 4) if (data[i] < 255) return true;
   return false;
-}
-
-/** All of a stream of bytes through a (de)compression. */
-export async function packed(bytes: Uint8Array, through: CompressionStream | DecompressionStream): Promise<Uint8Array> {
-  const stream = new Blob([bytes as BlobPart]).stream().pipeThrough(through as ReadableWritablePair<Uint8Array<ArrayBuffer>, Uint8Array<ArrayBuffer>>);
-  return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
 /** Rows with PNG's Paeth filter, the best single one for photos. */
@@ -88,6 +85,14 @@ function international(key: string, words: string): Uint8Array {
 function segment(marker: number, ...parts: Uint8Array[]): Uint8Array {
   const data = joined(...parts), length = data.length + 2;
   return joined(Uint8Array.of(0xff, marker, length >> 8, length & 255), data);
+}
+
+/** A colour profile in as many segments as it needs. */
+function profileSegments(profile: Uint8Array): Uint8Array[] {
+  const most = 65_000, count = Math.ceil(profile.length / most);
+  return Array.from({ length: count }, (_, i) => {
+    return segment(0xe2, latin("ICC_PROFILE\0"), Uint8Array.of(i + 1, count), profile.subarray(i * most, (i + 1) * most));
+  });
 }
 
 /** EXIF with the two fields that plain viewers show. */

@@ -18,6 +18,7 @@ export type ReadFile = (name: string) => Promise<Uint8Array>;
 export class Networks {
   private sessions = new Map<NetworkName, Promise<Ort.InferenceSession>>();
   private queue: Promise<unknown> = Promise.resolve();
+  private making: Promise<unknown> = Promise.resolve();
 
   constructor(private ort: typeof Ort, private read: ReadFile, private providers: string[] = ["wasm"]) {}
 
@@ -25,7 +26,9 @@ export class Networks {
   load(name: NetworkName): Promise<Ort.InferenceSession> {
     let session = this.sessions.get(name);
     if (!session) {
-      session = this.create(name);
+      // one after the other: onnxruntime's first session starts its runtime, which it must not do twice
+      session = this.making.then(() => this.create(name));
+      this.making = session.catch(() => undefined);
       this.sessions.set(name, session);
       session.catch(() => this.sessions.delete(name));
     }

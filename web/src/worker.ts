@@ -3,11 +3,13 @@
 import * as ort from "onnxruntime-web/wasm";
 import { decode, PhotoError, pixelsOf } from "./decode";
 import type { Face } from "./faces/detect";
-import { encodeJpeg, encodePng, packed } from "./files";
+import { encodeJpeg, encodePng } from "./files";
 import { Live } from "./live";
 import { Rule } from "./masks/wear";
 import { type NetworkName, Networks } from "./networks";
+import { packed } from "./packed";
 import { compose, Pipeline, type Translated } from "./pipeline";
+import { isDisplayP3, profileOf } from "./profile";
 import type { Requests } from "./protocol";
 import { type Tag, tagOf } from "./provenance";
 import type { Picture } from "./vision/image";
@@ -19,7 +21,7 @@ const ALL: NetworkName[] = ["yunet", "mask-detector", "unmasker", "masker", "lan
 
 let pipeline: Pipeline | null = null;
 let rule: Promise<Rule> | null = null;
-let photo: Picture | null = null, faces: Face[] = [], result: Picture | null = null, done: Translated[] = [], doneFor = "";
+let photo: Picture | null = null, profile: Uint8Array | null = null, faces: Face[] = [], result: Picture | null = null, done: Translated[] = [], doneFor = "";
 let tag: Tag["direction"] = "translate";
 let live: Live | null = null, lastFrame: Picture | null = null, lastDirection: Tag["direction"] = "mask";
 
@@ -61,9 +63,9 @@ const ready = (): Pipeline => {
 };
 
 async function open({ file, name }: Requests["open"]["given"]): Promise<Requests["open"]["answer"]> {
-  const opened = await decode(file, name);
+  const opened = await decode(file, name), colours = await profileOf(file);
   const found = await ready().find(opened);
-  [photo, faces, result, done, doneFor] = [opened, found, null, [], ""];
+  [photo, profile, faces, result, done, doneFor] = [opened, colours, found, null, [], ""];
   return { width: photo.width, height: photo.height, preview: await previewOf(photo), faces: faces.map((face) => face.box) };
 }
 
@@ -82,9 +84,9 @@ async function translate({ options, leave }: Requests["translate"]["given"]): Pr
   return { preview: await previewOf(result), faces: reports, seconds: (performance.now() - start) / 1000 };
 }
 
-function file(image: Picture, direction: Tag["direction"], format: "png" | "jpeg"): Promise<Blob> {
+function file(image: Picture, direction: Tag["direction"], colours: Uint8Array | null, format: "png" | "jpeg"): Promise<Blob> {
   const { version, model } = ready().about, said = tagOf(version, model, direction);
-  return format === "png" ? encodePng(image, said) : encodeJpeg(image, said);
+  return format === "png" ? encodePng(image, said, colours) : encodeJpeg(image, said, colours);
 }
 
 async function frame({ bitmap, seconds, options }: Requests["frame"]["given"]): Promise<Requests["frame"]["answer"]> {
@@ -99,7 +101,9 @@ async function frame({ bitmap, seconds, options }: Requests["frame"]["given"]): 
 
 async function previewOf(image: Picture): Promise<ImageBitmap> {
   const { width, height } = image, scale = Math.min(1, PREVIEW / Math.max(width, height));
-  const data = new ImageData(new Uint8ClampedArray(image.data.buffer as ArrayBuffer, image.data.byteOffset, image.data.length), width, height);
+  const data = new ImageData(new Uint8ClampedArray(image.data.buffer as ArrayBuffer, image.data.byteOffset, image.data.length), width, height, {
+    colorSpace: isDisplayP3(profile) ? "display-p3" : "srgb",
+  });
   const resize = { resizeWidth: Math.max(1, Math.round(width * scale)), resizeHeight: Math.max(1, Math.round(height * scale)) };
   return createImageBitmap(data, scale < 1 ? { ...resize, resizeQuality: "medium" } : {});
 }
@@ -111,11 +115,11 @@ const handlers: { [K in keyof Requests]: (given: Requests[K]["given"]) => Promis
   frame,
   save: async ({ format }) => {
     if (!result) throw new PhotoError("There is no result yet.");
-    return file(result, tag, format);
+    return file(result, tag, profile, format);
   },
   snapshot: async ({ format }) => {
     if (!lastFrame) throw new PhotoError("The camera has shown nothing yet.");
-    return file(lastFrame, lastDirection, format);
+    return file(lastFrame, lastDirection, null, format);
   },
   stopCamera: async () => {
     live = lastFrame = null;

@@ -168,7 +168,7 @@ async function start(): Promise<void> {
   addExamples();
   wire();
   say("Loading the networks…");
-  const begun = performance.now(), webgpu = !new URLSearchParams(location.search).has("wasm");
+  const begun = performance.now(), webgpu = new URLSearchParams(location.search).has("webgpu");
   const { styles, device, threads, version } = await client.ask("load", { webgpu });
   for (const style of styles) byId("style").append(new Option(style === "kn95" ? "KN95" : style[0].toUpperCase() + style.slice(1), style));
   byId("engine").textContent = `maskhub ${version}, ${device === "webgpu" ? "WebGPU" : `${threads} ${threads === 1 ? "thread" : "threads"}`}, loaded in ${((performance.now() - begun) / 1000).toFixed(1)} s.`;
