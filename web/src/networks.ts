@@ -18,7 +18,6 @@ export type ReadFile = (name: string) => Promise<Uint8Array>;
 export class Networks {
   private sessions = new Map<NetworkName, Promise<Ort.InferenceSession>>();
   private queue: Promise<unknown> = Promise.resolve();
-  private making: Promise<unknown> = Promise.resolve();
 
   constructor(private ort: typeof Ort, private read: ReadFile, private providers: string[] = ["wasm"]) {}
 
@@ -26,26 +25,29 @@ export class Networks {
   load(name: NetworkName): Promise<Ort.InferenceSession> {
     let session = this.sessions.get(name);
     if (!session) {
-      // one after the other: onnxruntime's first session starts its runtime, which it must not do twice
-      session = this.making.then(() => this.create(name));
-      this.making = session.catch(() => undefined);
+      session = this.inTurn(() => this.create(name));
       this.sessions.set(name, session);
       session.catch(() => this.sessions.delete(name));
     }
     return session;
   }
 
-  /** Run a network; onnxruntime's WASM takes one run at a time, so runs queue up. */
+  /** Run a network. */
   async run(name: NetworkName, inputs: Record<string, Input>): Promise<Outputs> {
     const session = await this.load(name);
     const feeds: Record<string, Ort.Tensor> = {};
     for (const [key, { data, dims }] of Object.entries(inputs)) feeds[key] = new this.ort.Tensor("float32", data, dims);
-    const turn = this.queue.then(() => session.run(feeds));
-    this.queue = turn.catch(() => undefined);
-    const made = await turn;
+    const made = await this.inTurn(() => session.run(feeds));
     const out: Outputs = {};
     for (const [key, tensor] of Object.entries(made)) out[key] = tensor.data as Float32Array;
     return out;
+  }
+
+  /** One thing after the other: onnxruntime's WASM neither starts twice nor runs while it waits for something. */
+  private inTurn<T>(action: () => Promise<T>): Promise<T> {
+    const turn = this.queue.then(action);
+    this.queue = turn.catch(() => undefined);
+    return turn;
   }
 
   private async create(name: NetworkName): Promise<Ort.InferenceSession> {
