@@ -3,7 +3,7 @@
     python train_scripts/train_classifier.py --recipe train_scripts/recipes/classifier-smoke.yaml --output runs/tones
     python train_scripts/train_classifier.py --source faces/train --test-source faces/test --attribute hair --output ...
 
-Stop it when you like, with Ctrl-C or a signal: the same command with --resume latest goes on exactly where it stood.
+You can stop it at any time with Ctrl-C or a signal: the same command with --resume latest continues where it stopped.
 """
 
 from maskhub.training.classifier import Classifier

@@ -5,8 +5,8 @@
     torchrun --nproc_per_node 2 train_scripts/train_cyclegan.py ...                          # several GPUs
     ACCELERATE_USE_CPU=true torchrun --nproc_per_node 2 train_scripts/train_cyclegan.py ...  # or CPU processes
 
-A source is a folder of photos or a Hub dataset (user/dataset[:split][@revision][#column]), streamed. Stop it when you
-like: the same command with --resume latest goes on exactly where the last checkpoint stood.
+A source is a folder of photos or a Hub dataset (user/dataset[:split][@revision][#column]), streamed. You can
+stop it at any time: the same command with --resume latest continues from the last checkpoint.
 """
 
 from maskhub.training.cyclegan import CycleGAN

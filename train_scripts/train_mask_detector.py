@@ -3,9 +3,9 @@
     python train_scripts/train_mask_detector.py --recipe train_scripts/recipes/mask-detector.yaml \\
         --unmasked FACES/unmasked --masked FACES/masked --output runs/mask-detector
 
---unmasked are photos of unmasked faces, on which masks are drawn by rule as it goes; --masked are aligned crops of
-people who really wear masks. Stop it when you like: the same command with --resume latest goes on exactly where the
-last checkpoint stood. The finished detector lies in OUTPUT/detector.
+--unmasked are photos of unmasked faces, on which masks are drawn by rule during training; --masked are aligned crops of
+people who really wear masks. You can stop it at any time: the same command with --resume latest continues from the last
+checkpoint. The finished detector is in OUTPUT/detector.
 """
 
 from maskhub.training.launch import launch

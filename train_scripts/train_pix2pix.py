@@ -1,10 +1,10 @@
-"""Train pix2pix to take masks off (or put them on), on pairs made by rule as the run goes.
+"""Train pix2pix to take masks off or put them on, with pairs made by rule during training.
 
     accelerate launch train_scripts/train_pix2pix.py --unmasked SPEC --output RUN
     accelerate launch train_scripts/train_pix2pix.py --pairs given --unmasked PAIRS#unmasked --masked PAIRS#masked ...
     accelerate launch train_scripts/train_pix2pix.py --recipe train_scripts/recipes/pix2pix-smoke.yaml ... # a minute
 
-Sources, several processes and --resume latest are as in train_cyclegan.py; docs/train.md has the recipes.
+Sources, several processes and --resume latest work as in train_cyclegan.py; docs/train.md explains the recipes.
 """
 
 from maskhub.training.launch import launch

@@ -1,10 +1,10 @@
-"""Train one of the re-imaging paper's generators: faces that all share some attributes.
+"""Train a re-imaging generator, whose faces all share some attributes.
 
     python train_scripts/train_reimaging.py --recipe train_scripts/recipes/reimaging-smoke.yaml --output runs/smoke
     python train_scripts/train_reimaging.py --attributes tone=dark --output runs/dark      # built-in faces, no download
     python train_scripts/train_reimaging.py --source faces/ --attributes hair=red --init-from runs/dark/pipeline ...
 
-Stop it when you like, with Ctrl-C or a signal: the same command with --resume latest goes on exactly where it stood.
+You can stop it at any time with Ctrl-C or a signal: the same command with --resume latest continues where it stopped.
 """
 
 from maskhub.training.launch import launch

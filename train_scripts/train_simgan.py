@@ -1,9 +1,9 @@
-"""Train SimGAN's refiner, which makes masks drawn on by rule look real.
+"""Train SimGAN's refiner, which makes rule-based masks realistic.
 
     accelerate launch train_scripts/train_simgan.py --unmasked SPEC --masked SPEC --output RUN
     accelerate launch train_scripts/train_simgan.py --recipe train_scripts/recipes/simgan-smoke.yaml ... # a minute
 
-Sources, several processes and --resume latest are as in train_cyclegan.py; docs/train.md has the recipes.
+Sources, several processes and --resume latest work as in train_cyclegan.py; docs/train.md explains the recipes.
 """
 
 from maskhub.training.launch import launch

@@ -1,4 +1,4 @@
-"""What adversarial methods share: the two losses of the game, penalties, the image pool, DiffAugment."""
+"""Base of the adversarial methods: losses, gradient penalties, image pool, DiffAugment."""
 
 from typing import Annotated, Literal
 
@@ -35,21 +35,21 @@ class GANOptions(TrainingOptions):
     gan_loss: Literal["lsgan", "vanilla", "wgan-gp"] = "lsgan"
     """Adversarial loss: least squares, cross-entropy, or Wasserstein with gradient penalty."""
     optimizer: Literal["adam", "muon"] = "adam"
-    """Of the generators. muon: orthogonalised momentum for all kernels, at Adam's learning rates."""
+    """Optimizer of the generators. muon: orthogonalised momentum for all kernels, with Adam's learning rates."""
     lambda_gp: Weight = 10.0
     """Weight of wgan-gp's gradient penalty."""
     r1: Weight = 0.0
-    """γ of the R1 penalty on the discriminators' slope at real photos; 0 leaves it out."""
+    """γ of the R1 penalty on the discriminators' gradients at real photos; 0: no penalty."""
     spectral_norm: bool = False
     """Divide every weight of the discriminators by its largest singular value (Miyato et al., ICLR 2018)."""
     diffaugment: Annotated[str, AfterValidator(check_policies)] = ""
-    """DiffAugment what the discriminators are shown: color, translation, cutout; separated by commas, or nothing."""
+    """DiffAugment policies for the discriminators' input, separated by commas: color, translation, cutout."""
     generator_updates: Annotated[Count, STAGED] = 1
-    """Updates of the generators a step."""
+    """Generator updates per step."""
     discriminator_updates: Annotated[Count, STAGED] = 1
-    """Updates of the discriminators a step, each on a batch of its own from the second on (5 in WGAN-GP's paper)."""
+    """Discriminator updates per step, each after the first on a new batch (5 in the WGAN-GP paper)."""
     pool_size: Count = 50
-    """Older fakes that each discriminator is shown."""
+    """Size of each discriminator's pool of older fakes; 0: no pool."""
 
     @property
     def rounds(self):
@@ -58,11 +58,11 @@ class GANOptions(TrainingOptions):
     def check(self):
         super().check()
         if not self.rounds:
-            raise ConfigError("neither generators nor discriminators are updated: nothing would be learnt.")
+            raise ConfigError("--generator-updates and --discriminator-updates are both 0: nothing would be trained.")
 
 
 class WornOptions(MaskOptions, GANOptions):
-    """Options of the methods that put rule-based masks on as they train."""
+    """Options of the methods that put rule-based masks on faces during training."""
 
     def wearing(self):
         """The :class:`~maskhub.data.masked.Wearing` of these options."""
@@ -75,7 +75,7 @@ class PatchOptions(GANOptions):
     discriminator_width: Positive = 64
     """Channels after the discriminators' first convolution."""
     discriminator_layers: Count = 3
-    """3 judges patches of 70×70 pixels, 4 of 142×142; 0 single pixels."""
+    """Downsampling layers. 3: patches of 70×70 pixels, 4: 142×142, 0: single pixels."""
 
     def check(self):
         super().check()
@@ -86,7 +86,7 @@ class PatchOptions(GANOptions):
             )
 
     def discriminator(self, norm, in_channels=3):
-        """A new patch discriminator of these options."""
+        """A new patch discriminator with these options."""
         return PatchDiscriminator(
             width=self.discriminator_width, layers=self.discriminator_layers, norm=norm, in_channels=in_channels
         )
@@ -96,11 +96,11 @@ class AdversarialTask(Task):
     """Base of the adversarial methods.
 
     Args:
-        options: of the method.
-        generators, discriminators: name → network. Generators that become parts of the pipeline have its names,
-            ``masker`` and ``unmasker``.
+        options: options of the method.
+        generators, discriminators: dicts of name → network. Generators that go into the pipeline are named ``masker``
+            and ``unmasker``.
         pools: names of the image pools.
-        rank: of this process; each has pools of its own.
+        rank: rank of this process; every process has separate pools.
     """
 
     def __init__(self, options, generators, discriminators, pools=(), rank=0):
@@ -126,28 +126,28 @@ class AdversarialTask(Task):
         return UnpairedPhotos(self.sources, self.options.resolution, seed, load_scale=load_scale, **walk)
 
     def learning(self, turn):
-        """Whether the generators, and whether the discriminators, are updated in this turn of a step."""
+        """Whether the generators and the discriminators are updated in this turn of a step, as two booleans."""
         return turn < self.options.generator_updates, turn < self.options.discriminator_updates
 
     def generator_term(self, name, fake, condition=None):
-        """The generator's adversarial loss against discriminator ``name``, which stays as it is.
+        """The generator's adversarial loss with discriminator ``name``, whose weights get no gradients.
 
         Args:
             fake: N×C×R×R.
-            condition: the input of a conditional discriminator that goes with it, N×C×R×R.
+            condition: the image that a conditional discriminator also gets, N×C×R×R.
         """
-        discriminator = self.networks[name]  # without DDP, whose book-keeping of its gradients this leaves alone
+        discriminator = self.networks[name]  # not through DDP, which would expect gradients for it
         with frozen(discriminator):
             return self.gan.generator(discriminator(self._discriminator_input(fake, condition)))
 
     def discriminator_terms(self, name, real, fake, condition=None):
-        """The loss of discriminator ``name`` as a dict: its own term, and the penalties that the options ask for.
+        """The loss of discriminator ``name`` as a dict: the adversarial term and the penalties, if turned on.
 
-        The penalties' second derivatives go through the plain network in float32: neither distributed wrappers nor
-        compiled code can do them.
+        The penalties need second derivatives, which neither distributed wrappers nor compiled code support: they use
+        the unwrapped network in float32.
         """
         c, critic = self.options, self.networks[name]
-        critic = getattr(critic, "_original_forward", critic.forward)  # accelerate's own runs under autocast
+        critic = getattr(critic, "_original_forward", critic.forward)  # accelerate's forward runs under autocast
         real, fake = self._discriminator_input(real, condition), self._discriminator_input(fake.detach(), condition)
         terms = {name: self.gan.discriminator(self.nets[name](real), self.nets[name](fake))}
         if self.gan.kind == "wgan-gp" and c.lambda_gp:
@@ -188,7 +188,7 @@ class AdversarialTask(Task):
         }
 
     def fitted(self, loaded, network):
-        """A network of another run as it can begin this one: the same, or with layers added."""
+        """Adapt a network of another run to the architecture of this one, by adding layers where needed."""
         return loaded
 
     def card(self):
@@ -198,14 +198,14 @@ class AdversarialTask(Task):
 
 
 class ImagePool:
-    """Holds older fakes of one generator: the discriminator is shown a history of them, not only the newest ones.
+    """A buffer of older fakes of one generator, so that the discriminator trains on a history of them.
 
     Shrivastava et al.: "Learning from Simulated and Unsupervised Images through Adversarial Training" (SimGAN, CVPR
     2017), section 2.3; CycleGAN keeps 50 images and swaps with probability 0.5.
 
     Args:
-        size: images kept; 0 passes everything through.
-        seed: of the pool's own random numbers, so that they do not depend on who else draws.
+        size: number of images kept; 0: every batch passes through unchanged.
+        seed: seed of the pool's random generator, which nothing else uses.
     """
 
     def __init__(self, size=50, seed=0):
@@ -214,7 +214,7 @@ class ImagePool:
         self.generator = torch.Generator().manual_seed(seed)
 
     def __call__(self, fakes):
-        """Swap a batch N×C×H×W through the pool: each image comes back as itself or as an older one, half and half."""
+        """Pass a batch N×C×H×W through the pool: with probability 0.5, an image is swapped for an older one."""
         if self.size == 0:
             return fakes
         out = []
@@ -231,7 +231,7 @@ class ImagePool:
         return torch.stack(out)
 
     def state_dict(self):
-        """Tensors only: the images N×C×H×W and the state of the random numbers."""
+        """The images N×C×H×W and the state of the random generator, both tensors."""
         images = torch.stack(self.images) if self.images else torch.empty(0)
         return {"images": images, "generator": self.generator.get_state()}
 

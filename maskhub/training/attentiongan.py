@@ -1,8 +1,8 @@
-"""The two-step method: a mask drawn by rule, then an AttentionGAN that makes it look real.
+"""The two-step method: draw a mask by rule, then make it realistic with an AttentionGAN.
 
 Tang, Liu, Xu, Torr, Sebe: "AttentionGAN: Unpaired Image-to-Image Translation using Attention-Guided Generative
-Adversarial Networks" (TNNLS 2021), and the two-step study of masked faces, which adds a loss on what changes beside the
-mask and noise in the content head. A is faces with a mask drawn on by rule, B really masked faces.
+Adversarial Networks" (TNNLS 2021), and the two-step study of masked faces, which adds a loss on changes outside the
+mask and noise in the content head. Domain A: faces with a mask drawn by rule; B: really masked faces.
 """
 
 from typing import Annotated, Literal
@@ -23,12 +23,12 @@ __all__ = ["AttentionGAN", "AttentionGANOptions"]
 
 
 class AttentionGANOptions(WornOptions, LightOptions):
-    """Train the two-step masker: rule-based masks made real by an AttentionGAN."""
+    """Train the two-step masker: an AttentionGAN that makes rule-based masks realistic."""
 
     generator: Literal["attention", "light"] = "attention"
-    """The paper's generator, or the light one: made for free CPUs, and its content is a change of the drawn mask."""
+    """attention: the paper's generator; light: a fast one for CPUs that predicts a residual to the drawn mask."""
     light_blocks: tuple[Count, ...] = (1, 1, 3)
-    """Residual blocks on each of the light generator's grids."""
+    """Residual blocks at each resolution of the light generator."""
     generator_width: Positive = 64
     """Channels after the generators' first convolution."""
     blocks: Count = 9
@@ -36,8 +36,8 @@ class AttentionGANOptions(WornOptions, LightOptions):
     contents: Positive = 9
     """k, content images; there are k + 1 attention maps."""
     noise: tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]] = (1.0, 0.2)
-    """Standard deviations of the noise into the last two content layers; 0 0 turns it off. The light generator has the
-    first of them on all its grids."""
+    """Standard deviations of the noise added to the last two content layers; 0 0 turns it off. The light generator uses
+    the first value at all its resolutions."""
     norm: Literal["instance", "batch"] = "instance"
     """Norm of generators and discriminators."""
     one_sided: bool = False
@@ -45,16 +45,16 @@ class AttentionGANOptions(WornOptions, LightOptions):
     lambda_cycle: Weight = 10.0
     """Weight of the cycle loss (two-sided only)."""
     lambda_identity: Weight = 0.5
-    """Weight of the identity loss, as a share of lambda_cycle; 0 leaves it out."""
+    """Weight of the identity loss, relative to lambda_cycle; 0: no identity loss."""
     lambda_nmc: Weight = 10.0
     """Weight of the non-mask-change loss."""
     nmc_reach: Weight = 0.0
-    """Distance from the mask, in shares of the image's side, over which the non-mask-change penalty rises to its full
+    """Distance from the mask, as a fraction of the image side, over which the non-mask-change penalty rises to its full
     weight; 0: full weight everywhere outside."""
     lambda_attention: Weight = 0.0
-    """Weight of the attention's supervision by the region."""
+    """Weight of the attention loss, which supervises the attention maps with the mask's region."""
     lambda_image: Weight = 0.0
-    """Weight of SimGAN's self-regularisation: what changes at all."""
+    """Weight of SimGAN's self-regularisation: the L1 distance between input and output."""
 
     def check(self):
         super().check()
@@ -74,7 +74,7 @@ class AttentionGAN(AdversarialTask):
         generators = {"masker": _generator(options, options.noise)}
         discriminators = {"D_A": options.discriminator(options.norm)}
         if not options.one_sided:
-            generators["simplifier"] = _generator(options, (0.0, 0.0))  # drawn fabrics need no noise
+            generators["simplifier"] = _generator(options, (0.0, 0.0))  # drawn masks need no noise
             discriminators["D_B"] = options.discriminator(options.norm)
         super().__init__(options, generators, discriminators, pools=("fake_B", "fake_A"), rank=rank)
 
@@ -86,9 +86,9 @@ class AttentionGAN(AdversarialTask):
         )  # fmt: skip
 
     def step(self, batch, turn):
-        """CycleGAN's step with the non-mask-change loss and the attention's supervision.
+        """CycleGAN's step plus the non-mask-change loss and the attention loss.
 
-        ``batch`` holds ``worn`` and ``masked``, N×3×R×R in [-1, 1], and of ``worn`` the ``region`` and the ``distance``
+        ``batch`` holds ``worn`` and ``masked``, N×3×R×R in [-1, 1], and the ``region`` of ``worn`` and the ``distance``
         from it, N×1×R×R.
         """
         worn, masked = batch["worn"], batch["masked"]
@@ -146,7 +146,7 @@ class AttentionGAN(AdversarialTask):
         return FaceMaskPipeline(masker=networks["masker"], resolution=self.options.resolution, wear=self.options.style)
 
     def samples(self, networks, batch):
-        """For each face: with the drawn mask, made real, the attention on the mask; next to them, real masks."""
+        """For each face: the drawn mask, the result, the attention on the mask. In the second group, real masks."""
         made, attention = networks["masker"](batch["worn"], with_attention=True)
         mask_attention = (1 - 2 * attention[:, -1:]).expand(-1, 3, -1, -1)
         return [[batch["worn"], made, mask_attention], [batch["masked"]]]

@@ -1,19 +1,19 @@
-"""The model card of a training run, one structure for every task; figures are left to ``maskhub evaluate``."""
+"""Model cards of training runs; ``maskhub evaluate`` adds the figures."""
 
 from maskhub.cards import FIGURES, THIS_REPOSITORY, ModelCard, Section, markdown_table, public_name
 from maskhub.direction import Direction
 
 __all__ = ["classifier_card", "face_mask_card", "generator_card", "mask_detector_card", "training_card"]
 
-LICENCE = """These weights carry the terms of the photos that they were trained on: where one of these sets is for
-research only (CelebA and Labeled Faces in the Wild are), so are the weights."""
+LICENCE = """These weights are subject to the terms of the photos they were trained on: if one of these data sets is
+for research only (as CelebA and Labeled Faces in the Wild are), so are the weights."""
 
 
 def training_card(trainer):
-    """The card of a run: the task's, with a section on its training.
+    """The model card of a run: the task's card plus a section on the training.
 
-    Folders are named without their path, which concerns nobody else; the licence is "other", since maskhub can't know
-    the terms of the photos.
+    Folders are named without their path, which is private. The licence is "other", since maskhub doesn't know the
+    terms of the photos.
 
     Args:
         trainer: a :class:`~maskhub.training.trainer.Trainer`.
@@ -23,7 +23,7 @@ def training_card(trainer):
     """
     options, task = trainer.options, trainer.task
     card = task.card()
-    named = {}  # specs that are written in another way
+    named = {}  # spec → its public name
     values = options.resumable()
     for name in (*options.needs(), "test_source", "init_from"):
         spec = values.get(name)
@@ -66,7 +66,7 @@ def _on_hub(spec):
 
 
 def face_mask_card(task):
-    """The card of a pipeline that an adversarial method trained."""
+    """The card of a pipeline trained by an adversarial method."""
     directions = [direction for direction in Direction if direction.role in task.generators]
     usage = ["from maskhub import FaceMaskPipeline", ""]
     usage += [f'pipe = FaceMaskPipeline.from_pretrained("{THIS_REPOSITORY}")']
@@ -87,7 +87,7 @@ def face_mask_card(task):
 
 
 def generator_card(task):
-    """The card of a generator of the re-imaging paper."""
+    """The card of a re-imaging generator."""
     attributes = ", ".join(f"{key} {value}" for key, value in task.attributes.items()) or "none"
     return ModelCard(
         f"{task.options.model_name}: a generator for partial re-imaging",
@@ -101,25 +101,25 @@ def generator_card(task):
             Section(
                 "Limits",
                 "What appears under a covering is invented from the faces that the generator was trained on: it is "
-                "nobody's face, and never evidence of what someone looks like. It knows faces placed like its training "
-                "faces, and no others.",
+                "nobody's face, and never evidence of what someone looks like. It only works on faces aligned like its "
+                "training faces.",
             )
         ],
     )
 
 
 def classifier_card(task, report):
-    """The card of a classifier of the re-imaging paper; ``report`` is its classification of test photos, or None."""
+    """The card of a re-imaging classifier; ``report`` is its :meth:`Classifier.report`, or None without test photos."""
     tested = "No test photos were given."
     if report:
         tested = f"Accuracy {report['accuracy']:.2%} on {report['photos']} test photos.\n\n```\n{report['text']}```"
     return ModelCard(
         f"Classifier of {task.options.attribute}",
         {"tags": ["maskhub", "image-classification", "re-imaging"]},
-        about=f"Tells {', '.join(task.labels)}, to choose the generator that fits a face.",
+        about=f"Tells {', '.join(task.labels)} apart, to choose the generator that fits a face.",
         sections=[
             Section("Test", tested),
-            Section("Limits", "It knows no other labels: shown anything else it still picks one."),
+            Section("Limits", "It always picks one of these labels, whatever the picture shows."),
         ],
     )
 
@@ -131,5 +131,5 @@ def mask_detector_card(task):
         {"tags": ["maskhub", "face-mask", "image-segmentation"]},
         usage=f'from maskhub import MaskDetector\n\ndetector = MaskDetector.from_pretrained("{THIS_REPOSITORY}")',
         about="Tells whether a mask is worn on an aligned crop of a face, and which pixels it covers.",
-        sections=[Section("Limits", "It was trained on aligned crops of faces, and knows no other pictures.")],
+        sections=[Section("Limits", "It was trained on aligned crops of faces and is meant for nothing else.")],
     )

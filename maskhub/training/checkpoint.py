@@ -1,13 +1,13 @@
-"""Training state on disk: everything that a run needs to go on bit for bit, in safetensors and JSON, no pickle.
+"""Checkpoints: everything a run needs to resume bit for bit, in safetensors and JSON, without pickle.
 
     checkpoints/step-00000020/
-        networks.safetensors      every network's weights and buffers, live ones
+        networks.safetensors      weights and buffers of every network, not averaged
         ema.safetensors           the moving averages
-        optimizers.safetensors    the optimizers' moments
-        process-0.safetensors     one per process: torch's random numbers, image pools
-        state.json                step, options, optimizer settings, versions, and every file's SHA-256
+        optimizers.safetensors    the optimizers' state tensors
+        process-0.safetensors     one per process: torch's random state, image pools
+        state.json                step, options, optimizer settings, versions, SHA-256 of every file
 
-A folder with a final name was written completely; the hashes tell whether the disk has kept it.
+A folder with a final name was written completely; the hashes detect damage that came later.
 """
 
 import hashlib
@@ -38,11 +38,18 @@ class Record(BaseModel):
     """What ``state.json`` holds.
 
     Attributes:
-        step: completed steps. written: which checkpoint of the run this is, by order of writing.
-        processes: how many wrote it. method: of the run. seconds: of training so far.
-        photos: fingerprint of the photos, or empty. options: that a resumed run must share.
-        optimizers: settings by name. averages: steps of each moving average. scaler: of fp16's loss, or None.
-        versions: of maskhub and torch. files: name → SHA-256.
+        step: completed steps.
+        written: number of this checkpoint in the order of writing, from 1.
+        processes: number of processes that wrote it.
+        method: name of the task.
+        seconds: training time so far.
+        photos: fingerprint of the photos.
+        options: the options that a resumed run must share.
+        optimizers: param groups by optimizer name.
+        averages: steps of each moving average.
+        scaler: state of the fp16 loss scaler, or None.
+        versions: versions of maskhub and torch.
+        files: name → SHA-256.
     """
 
     step: int
@@ -60,7 +67,7 @@ class Record(BaseModel):
 
 
 def flatten(tree, prefix=""):
-    """A nested dict of tensors as one flat dict, levels joined by ``/``."""
+    """Flatten a nested dict of tensors; levels of the keys are joined by ``/``."""
     flat = {}
     for key, value in tree.items():
         name = f"{prefix}{key}"
@@ -72,7 +79,7 @@ def flatten(tree, prefix=""):
 
 
 def unflatten(flat):
-    """The inverse of :func:`flatten`; every key comes back as a string."""
+    """The inverse of :func:`flatten`; all keys become strings."""
     tree = {}
     for name, value in flat.items():
         *parents, leaf = name.split("/")
@@ -84,12 +91,12 @@ def unflatten(flat):
 
 
 def moments(optimizer):
-    """What a torch optimizer knows of its parameters, as a tree of tensors; its settings are ``param_groups``."""
+    """The per-parameter state of a torch optimizer as a nested dict of tensors, without its ``param_groups``."""
     return {str(index): dict(values) for index, values in optimizer.state_dict()["state"].items()}
 
 
 def load_moments(optimizer, tensors, groups):
-    """The inverse of :func:`moments`, with the settings."""
+    """The inverse of :func:`moments`; ``groups`` are the optimizer's ``param_groups``."""
     optimizer.load_state_dict({"state": {int(i): values for i, values in tensors.items()}, "param_groups": groups})
 
 
@@ -97,17 +104,17 @@ def load_moments(optimizer, tensors, groups):
 
 
 def write_checkpoint(folder, shared, own, record, accelerator):
-    """Write one checkpoint; called by every process, returns when it is complete.
+    """Write one checkpoint; every process must call it. Returns its folder when it is complete.
 
     Args:
         folder: the run's ``checkpoints`` folder.
-        shared: name → nested dict of tensors, equal on every process; one file each, written by the main process.
-        own: nested dict of this process's tensors.
+        shared: name → nested dict of tensors, the same on every process; the main process writes one file for each.
+        own: nested dict of the tensors of this process.
         record: :class:`Record`; ``written`` and ``files`` are filled in here.
-        accelerator: for the processes to wait for each other.
+        accelerator: synchronises the processes.
 
     Raises:
-        WriteError: it could not be written (a full disk, say). Older checkpoints are untouched.
+        WriteError: it could not be written, on a full disk for example. Older checkpoints are untouched.
     """
     folder, main = Path(folder), accelerator.is_main_process
     final, problem, place = folder / f"step-{record.step:08d}", None, [None]
@@ -133,14 +140,15 @@ def write_checkpoint(folder, shared, own, record, accelerator):
     except WriteError as error:
         raise WriteError(
             f"the checkpoint of step {record.step} could not be written: {first_line(error)}. "
-            "The last complete one is untouched; make room and go on with --resume latest."
+            "The last complete one is untouched; free some space and continue with --resume latest."
         ) from error
     accelerator.wait_for_everyone()
     return final
 
 
 def _raise_together(problem, accelerator):
-    """A process that failed must not leave the others waiting, nor let an incomplete checkpoint get its final name."""
+    """Raise in all processes if one failed, so that none keeps waiting and no incomplete checkpoint gets its final
+    name."""
     failed = torch.tensor([problem is not None], dtype=torch.float32, device=accelerator.device)
     if accelerator.reduce(failed, "sum").item():
         raise problem or WriteError("another process failed.")
@@ -159,9 +167,9 @@ def _write_record(place, record, folder):
 
 
 def prune_checkpoints(folder, keep):
-    """Delete all but the ``keep`` checkpoints that were written last.
+    """Delete all but the ``keep`` most recently written checkpoints.
 
-    Not those of the highest steps: a run that went back to an earlier step keeps its own, and drops those that it left.
+    The order of writing counts, not the step: a run that was resumed from an earlier step keeps its new checkpoints.
     """
     for path in checkpoints(folder)[:-keep]:
         remove_folder(path)
@@ -171,29 +179,28 @@ def prune_checkpoints(folder, keep):
 
 
 def checkpoints(folder):
-    """The checkpoints in a folder, in the order in which they were written; damaged records come first."""
+    """The checkpoints in a folder in the order of writing; those with a damaged ``state.json`` come first."""
     return sorted(_folders(folder), key=lambda path: (_written(path), path.name))
 
 
 def latest_checkpoint(folder):
-    """The checkpoint in ``folder`` that was written last, or None."""
+    """The most recently written checkpoint in ``folder``, or None."""
     found = checkpoints(folder)
     return found[-1] if found else None
 
 
 def load_checkpoint(path, process=0):
-    """Read a checkpoint and verify every file of it.
+    """Read a checkpoint and verify all its files.
 
     Args:
-        path: of the checkpoint.
-        process: index of the process whose own tensors are wanted.
+        path: folder of the checkpoint.
+        process: index of the process whose tensors to return.
 
     Returns:
-        ``(record, shared, own)`` as given to :func:`write_checkpoint`; ``own`` is None where the run had fewer
-        processes.
+        ``(record, shared, own)`` as given to :func:`write_checkpoint`; ``own`` is None if the run had fewer processes.
 
     Raises:
-        CheckpointError: no checkpoint there, or a damaged one.
+        CheckpointError: ``path`` is not a checkpoint, or a damaged one.
     """
     path = Path(path)
     record, trees = _read_record(path), {}
@@ -206,7 +213,7 @@ def load_checkpoint(path, process=0):
 
 
 def load_networks(path):
-    """The weights of a checkpoint by network.
+    """The state dicts of a checkpoint's networks, by name.
 
     Raises:
         CheckpointError: as :func:`load_checkpoint`.
@@ -216,19 +223,21 @@ def load_networks(path):
 
 
 def resume_path(output, resume, say=print):
-    """The checkpoint that a run in the folder ``output`` continues, or None where it begins.
+    """The checkpoint from which a run in the folder ``output`` resumes, or None for a new run.
 
     Args:
-        resume: ``"latest"``, a checkpoint's folder, or None for a new run. The latest is the last one written that is
-            intact: damaged ones are passed over.
-        say: is told about those.
+        resume: ``"latest"``, a checkpoint's folder, or None for a new run. ``"latest"`` is the most recently written
+            intact checkpoint: damaged ones are skipped.
+        say: called with a line about each skipped checkpoint.
 
     Raises:
-        CheckpointError: a new run where there is one already, or no intact checkpoint among several.
+        CheckpointError: ``output`` already holds a run and ``resume`` is None, or all its checkpoints are damaged.
     """
     found = checkpoints(Path(output) / "checkpoints")
     if resume is None and found:
-        raise CheckpointError(f"{output} already holds a run: go on with --resume latest, or choose another --output.")
+        raise CheckpointError(
+            f"{output} already holds a run: continue it with --resume latest, or choose another --output."
+        )
     if resume != "latest":
         return resume and Path(resume)
     for path in reversed(found):
@@ -236,9 +245,9 @@ def resume_path(output, resume, say=print):
             load_checkpoint(path)
             return path
         except CheckpointError as error:
-            say(f"passed over: {error}")
+            say(f"skipped: {error}")
     if found:
-        raise CheckpointError(f"no checkpoint of {output} is intact: start a new run with another --output.")
+        raise CheckpointError(f"all checkpoints in {output} are damaged: start a new run with another --output.")
     return None
 
 
@@ -257,8 +266,8 @@ def _read_record(path):
     file = path / STATE
     if not file.is_file():
         raise CheckpointError(
-            f"{path} is no checkpoint: it has no {STATE}. "
-            "Give a folder such as RUN/checkpoints/step-00001000, or latest."
+            f"{path} is not a checkpoint: it has no {STATE}. "
+            "Use a folder such as RUN/checkpoints/step-00001000, or latest."
         )
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
@@ -266,7 +275,7 @@ def _read_record(path):
             raise ValueError("it is not a mapping")
         expected, record = content.pop("sha256", None), Record(**content)
     except ValidationError as error:
-        raise _damaged(path, f"{STATE} has another shape ({error.errors()[0]['loc'][0]})") from None
+        raise _damaged(path, f"{STATE} has a wrong or missing field ({error.errors()[0]['loc'][0]})") from None
     except (OSError, ValueError, TypeError) as error:
         raise _damaged(path, f"{STATE} can't be read ({first_line(error)})") from None
     if expected != _digest(content):
@@ -286,7 +295,7 @@ def _load(path, name, expected):
     try:
         return unflatten(load(data))
     except SafetensorError as error:
-        raise _damaged(path, f"{name} is no safetensors file ({first_line(error)})") from None
+        raise _damaged(path, f"{name} is not a safetensors file ({first_line(error)})") from None
 
 
 def _damaged(path, what):

@@ -1,8 +1,8 @@
-"""The classifier of the re-imaging paper: which attribute does this face have, and so which generator fits it?
+"""The classifier of the re-imaging paper: it recognises an attribute of a face, to choose the generator that fits.
 
-Cross-entropy with Adam on small photos, covered and uncovered ones alike, since it is used on covered faces.
-At the end ``report.json`` and ``report.txt`` have accuracy, confusion matrix, and precision, recall and F1 of each
-label on the test photos, ``confusion.png`` the matrix as a picture.
+It is trained with cross-entropy and Adam on small photos, both covered and uncovered, since it is used on covered
+faces. The result has ``report.json`` and ``report.txt`` with accuracy, confusion matrix, and precision, recall and F1
+of each label on the test photos; ``confusion.png`` shows the matrix.
 """
 
 import json
@@ -29,41 +29,41 @@ class ClassifierOptions(LabelledOptions):
     """Train the classifier that chooses a generator (the re-imaging paper)."""
 
     source: list[str] = Field(default_factory=lambda: ["builtin:pixel-faces", "builtin:pixel-faces/covered"])
-    """Faces to learn from: builtin:pixel-faces, folders with metadata.csv, user/dataset on the Hub."""
+    """Training faces: builtin:pixel-faces, folders with metadata.csv, user/dataset on the Hub."""
     test_source: list[str] = Field(default_factory=list)
-    """Faces to test on; by default the test split of the built-in ones, where these are the source."""
+    """Test faces; by default the test split of the built-in faces if they are the source."""
     attribute: str = "tone"
-    """The column to tell."""
+    """The column to predict."""
     labels: list[str] = Field(default_factory=list)
-    """Its values; by default all that occur, sorted."""
+    """Values of the column; by default all that occur, sorted."""
     resolution: Annotated[int, Field(ge=16, multiple_of=4)] = 32
     """Side of the photos in pixels; a multiple of 4."""
     width: Positive = 128
     """Channels of the first two convolutions."""
     hidden: list[Positive] = Field(default_factory=lambda: [2048, 512])
-    """Dense layers."""
+    """Widths of the dense layers."""
     dropout: Rate = 0.25
-    """Before each dense layer."""
+    """Dropout before each dense layer."""
     max_steps: Annotated[Positive, FREE] = 400
     """Steps of the whole run."""
     beta1: Rate = 0.9
     """Adam's decay of the first moment; the second is 0.999."""
     ema_decay: Rate = 0.0
-    """Decay of the moving average of the weights that the result gets; 0 turns it off."""
+    """Decay of the moving average of the weights, which the result uses; 0 turns it off."""
     sample_every: Annotated[Count, FREE] = 100
-    """Steps between tests; 0: only in the result."""
+    """Steps between tests; 0: test only the result."""
     log_every: Annotated[Positive, FREE] = 10
     """Steps between lines of metrics.jsonl."""
 
     def tests(self):
-        """The sources to test on."""
+        """The sources of the test faces."""
         if self.test_source:
             return self.test_source
         return [f"{spec.split(':train')[0]}:test" for spec in self.source if spec.startswith("builtin:")]
 
 
 class Classifier(LabelledTask):
-    """See the module; its result is a folder for ``AttributeClassifier.from_pretrained``."""
+    """See the module. The result is a folder for ``AttributeClassifier.from_pretrained``."""
 
     Options = ClassifierOptions
     name = result = "classifier"
@@ -92,7 +92,7 @@ class Classifier(LabelledTask):
         return {"classifier": self.adam("classifier", fused=True)}
 
     def step(self, batch, turn):
-        """Cross-entropy of ``image``, N×3×R×R in [-1, 1], with ``target``, N."""
+        """One update with cross-entropy; ``batch`` holds ``image``, N×3×R×R in [-1, 1], and ``target``, N."""
         logits = self.nets["classifier"](batch["image"]).float()
         loss = F.cross_entropy(logits, batch["target"])
         accuracy = (logits.argmax(1) == batch["target"]).float().mean()
@@ -101,7 +101,7 @@ class Classifier(LabelledTask):
     # ---- what a run leaves ----------------------------------------------------------------------------------------
 
     def describe(self):
-        tests = f"{len(self.tests):,} to test on" if self.tests else "none to test on"
+        tests = f"{len(self.tests):,} test faces" if self.tests else "no test faces"
         labels = ", ".join(self.labels)
         yield f"source: {self.faces.spec}, {len(self.faces):,} faces, {tests}; {self.options.attribute}: {labels}"
 
@@ -142,7 +142,7 @@ class Classifier(LabelledTask):
 
 @torch.inference_mode()
 def predictions(network, photos, batch=256):
-    """Index of the likeliest label and the probabilities, N and N×K, of each photo."""
+    """The most likely label of each photo as index, N, and the probabilities, N×K."""
     network.eval()
     odds = [
         network(photos.tensor(slice(start, start + batch)).to(network.device)).float().softmax(1).cpu()
@@ -156,11 +156,11 @@ def classification(truth, found, labels):
     """Accuracy, confusion matrix and scikit-learn's classification report.
 
     Args:
-        truth, found: indices in ``labels``, int N.
+        truth, found: true and predicted indices in ``labels``, int N.
 
     Returns:
         dict: ``accuracy``, ``photos``, ``labels``, ``confusion`` (rows are the truth), ``by_label`` (precision, recall,
-        F1, support), ``text`` (the report to read).
+        F1, support), ``text`` (the report as text).
     """
     from sklearn.metrics import classification_report, confusion_matrix
 
@@ -178,7 +178,7 @@ def classification(truth, found, labels):
 
 
 def confusion_picture(path, matrix, labels):
-    """Draw a confusion matrix, rows the truth, columns the verdict."""
+    """Draw a confusion matrix; rows are the truth, columns the predictions."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

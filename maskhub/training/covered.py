@@ -1,4 +1,4 @@
-"""Where masks are in a batch of faces, by the mask detector: for photos without annotated regions."""
+"""Regions of masks in a batch of faces by the mask detector, for photos without annotated regions."""
 
 import torch
 from torch.nn import functional as F
@@ -10,13 +10,13 @@ __all__ = ["covered", "mask_alone", "widened"]
 
 @torch.no_grad()
 def covered(faces):
-    """Where the mask detector sees masks.
+    """The mask detector's regions.
 
     Args:
         faces: N×3×R×R in [-1, 1], aligned.
 
     Returns:
-        float32 N×1×R×R in [0, 1]; nowhere where it sees no mask at all.
+        float32 N×1×R×R in [0, 1]; 0 for faces on which it finds no mask.
     """
     if not len(faces):
         return faces[:, :1].float()
@@ -29,11 +29,11 @@ def covered(faces):
 
 
 def widened(region):
-    """A region, N×1×R×R, and the pixels about it, 1/128 of the side: what ends where the mask does leaves a seam."""
+    """A region, N×1×R×R, dilated by 1/128 of the side: a change that ends exactly at the mask's edge leaves a seam."""
     reach = max(region.shape[3] // 128, 1)
     return F.max_pool2d(region, 2 * reach + 1, stride=1, padding=reach)
 
 
 def mask_alone(faces):
-    """How much of each pixel belongs to the mask or its very edge: the region with a short soft border, N×1×R×R."""
+    """Alpha of the masks of a batch, N×1×R×R: the region with a short soft border."""
     return ((widened(covered(faces)) - 0.3) / 0.4).clamp(0, 1)

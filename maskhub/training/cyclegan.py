@@ -1,8 +1,9 @@
 """CycleGAN: two generators, two discriminators, and the cycle that ties unpaired domains together.
 
 Zhu, Park, Isola, Efros: "Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial Networks" (ICCV 2017).
-In the paper's letters, A is *unmasked* and B is *masked*: G_A = masker, G_B = unmasker; D_A judges what G_A makes (B),
-D_B what G_B makes (A). The names of the losses are those of the authors' code, so that curves can be laid side by side.
+In the paper's letters, A is *unmasked* and B is *masked*: G_A = masker, G_B = unmasker; D_A sees the
+results of G_A (domain B), D_B those of G_B (domain A). Losses are named as in the authors' code, so that curves can be
+compared.
 """
 
 from typing import Literal
@@ -29,11 +30,11 @@ class CycleGANOptions(PatchOptions):
     norm: Literal["instance", "batch"] = "instance"
     """Norm of generators and discriminators."""
     upsampling: Literal["transposed", "resize"] = "transposed"
-    """resize (nearest neighbour, then a convolution) leaves no checkerboard."""
+    """resize (nearest neighbour, then a convolution) avoids checkerboard artefacts."""
     lambda_cycle: Weight = 10.0
     """Weight of the cycle loss."""
     lambda_identity: Weight = 0.5
-    """Weight of the identity loss, as a share of lambda_cycle; 0 leaves it out."""
+    """Weight of the identity loss, relative to lambda_cycle; 0: no identity loss."""
 
     def check(self):
         super().check()
@@ -59,7 +60,8 @@ class CycleGAN(AdversarialTask):
         super().__init__(c, generators, discriminators, pools=("fake_B", "fake_A"), rank=rank)
 
     def step(self, batch, turn):
-        """The generators by equation 3 with section 5.2's identity term, then the discriminators on pools of fakes.
+        """Update the generators by equation 3 with section 5.2's identity loss, then the discriminators on
+        pools of fakes.
 
         ``batch`` holds ``unmasked`` and ``masked``, each N×3×R×R in [-1, 1].
         """
@@ -87,7 +89,7 @@ class CycleGAN(AdversarialTask):
             yield Update("discriminators", sum(terms.values()), terms)
 
     def samples(self, networks, batch):
-        """For each photo, itself, translated, and back again."""
+        """For each photo: the photo, its translation, and the reconstruction."""
         masker, unmasker = networks["masker"], networks["unmasker"]
         masked, unmasked = masker(batch["unmasked"]), unmasker(batch["masked"])
         return [

@@ -1,7 +1,7 @@
-"""DiffAugment: what the discriminator sees, real or made, is augmented alike and differentiably.
+"""DiffAugment: differentiable augmentation of the discriminator's input, real and fake alike.
 
 Zhao, Liu, Lin, Zhu, Han: "Differentiable Augmentation for Data-Efficient GAN Training" (NeurIPS 2020), section 4. For
-small sets of photos: the discriminator can't learn them by heart, and the generator doesn't learn the augmentations.
+small data sets: the discriminator can't memorise them, and the augmentations don't leak into the generator.
 """
 
 import torch
@@ -13,10 +13,10 @@ __all__ = ["POLICIES", "check_policies", "diff_augment", "policies"]
 
 
 def policies(text):
-    """The functions that a list such as ``"color,translation,cutout"`` names.
+    """The functions named in a list such as ``"color,translation,cutout"``.
 
     Raises:
-        ConfigError: another name.
+        ConfigError: an unknown name.
     """
     names = [name.strip() for name in text.split(",") if name.strip()]
     unknown = [name for name in names if name not in POLICIES]
@@ -26,7 +26,7 @@ def policies(text):
 
 
 def check_policies(text):
-    """``text`` itself.
+    """Return ``text`` if all its policies exist.
 
     Raises:
         ConfigError: as :func:`policies`.
@@ -36,12 +36,12 @@ def check_policies(text):
 
 
 def diff_augment(images, chosen):
-    """Augment each image of a batch in its own way.
+    """Augment each image of a batch with different random parameters.
 
     Args:
-        images: N×3k×H×W in [-1, 1]; k pictures that belong together (as in a conditional discriminator) are
-            augmented alike.
-        chosen: of :func:`policies`.
+        images: N×3k×H×W in [-1, 1]; k pictures that belong together (as for a conditional discriminator) get the
+            same augmentation.
+        chosen: functions from :func:`policies`.
 
     Returns:
         N×3k×H×W; colours may leave [-1, 1].
@@ -56,7 +56,7 @@ def _random(images):
 
 
 def _colour(images):
-    """Brightness ±0.5, then saturation and contrast by factors up to 2 and from 0.5 to 1.5."""
+    """Change brightness by ±0.5, saturation by a factor of 0 to 2, contrast by 0.5 to 1.5."""
     images = images + (_random(images) - 0.5)
     n, channels, height, width = images.shape
     pictures = images.view(n, channels // 3, 3, height, width)
@@ -67,7 +67,7 @@ def _colour(images):
 
 
 def _translation(images):
-    """Shift by up to an eighth of each side; what comes in is 0."""
+    """Shift by up to an eighth of each side, padded with 0."""
     n, _, height, width = images.shape
     reach_y, reach_x = round(height / 8), round(width / 8)
     padded = F.pad(images, (reach_x, reach_x, reach_y, reach_y))
@@ -80,7 +80,7 @@ def _translation(images):
 
 
 def _cutout(images):
-    """A square of half the side, anywhere, becomes 0."""
+    """Set a square of half the side, at a random place, to 0."""
     n, _, height, width = images.shape
     centre_y = torch.randint(0, height + 1, (n, 1, 1, 1), device=images.device)
     centre_x = torch.randint(0, width + 1, (n, 1, 1, 1), device=images.device)
@@ -91,4 +91,4 @@ def _cutout(images):
 
 
 POLICIES = {"color": _colour, "translation": _translation, "cutout": _cutout}
-"""By the names of the authors' code."""
+"""Named as in the authors' code."""

@@ -1,4 +1,4 @@
-"""What the re-imaging paper's two trainings share: small labelled photos that are kept in memory."""
+"""Base of the re-imaging tasks: training on small labelled photos that are kept in memory."""
 
 from typing import Annotated
 
@@ -19,26 +19,26 @@ class LabelledOptions(TrainingOptions):
     resolution: Annotated[int, Field(ge=16)] = 32
     """Side of the photos in pixels."""
     batch_size: Annotated[int, Field(ge=2)] = 32
-    """Photos of each process and micro-batch."""
+    """Photos per process and micro-batch."""
     max_steps: Annotated[Positive, FREE] = 10_000
     """Steps of the whole run."""
     learning_rate: LearningRate = 2e-4
     """Adam's step size at the start."""
     lr_schedule: Schedule = "constant"
-    """linear: constant for the first half, then in a line to 0, which takes the noise out of the last faces."""
+    """linear: constant for the first half, then linear decay to 0, which makes the final faces less noisy."""
     mixed_precision: Precision = "no"
     """Arithmetic of the networks; losses stay in float32. auto: bf16 where it is faster on this hardware."""
     log_every: Annotated[Positive, FREE] = 50
     """Steps between lines of metrics.jsonl."""
     workers: Annotated[Count, FREE] = 0
-    """Background processes that make batches; these photos are in memory."""
+    """Background processes that make batches; 0 is enough, since these photos are in memory."""
 
     def needs(self):
         return ("source",)
 
 
 class LabelledTask(Task):
-    """Base of the tasks that learn from a :class:`~maskhub.data.labelled.LabelledPhotos`, ``self.faces``."""
+    """Base of the tasks that train on ``self.faces``, a :class:`~maskhub.data.labelled.LabelledPhotos`."""
 
     faces = None
     targets = None
@@ -54,7 +54,7 @@ class LabelledTask(Task):
 
 
 class LabelledSamples(PositionDataset):
-    """Endless samples ``{"image": 3×R×R in [-1, 1], "target": int64}``, a new order each pass.
+    """Endless samples ``{"image": 3×R×R in [-1, 1], "target": int64}``, shuffled in each pass.
 
     Args:
         photos: :class:`~maskhub.data.labelled.LabelledPhotos`.

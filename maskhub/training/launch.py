@@ -1,4 +1,4 @@
-"""From a command line to a finished run: options, recipe, training, upload; errors that users can fix are one line."""
+"""Entry point of the training scripts: options, recipe, training, upload. Errors that users can fix take one line."""
 
 import errno
 import os
@@ -17,11 +17,11 @@ def launch(task_class, description=None, args=None):
 
     Args:
         task_class: a subclass of :class:`~maskhub.training.task.Task`.
-        description: text of ``--help``.
-        args: options; those of the command line if not given.
+        description: text for ``--help``.
+        args: list of arguments; by default those of the command line.
 
     Raises:
-        SystemExit: with 2 after one line where the user can fix what is wrong, 130 or 143 after a signal.
+        SystemExit: with code 2 after an error that the user can fix, printed in one line; 130 or 143 after a signal.
     """
     from maskhub.training.trainer import Trainer
 
@@ -37,12 +37,12 @@ def launch(task_class, description=None, args=None):
             code = _train(trainer)
     except MaskHubError as error:
         code = _say(f"error: {one_line(error)}")
-    except OSError as error:  # of libraries that write files of their own
+    except OSError as error:  # from libraries that write files themselves
         if error.errno not in NO_ROOM:
             raise
         code = _say(f"error: {error.filename or options.output} could not be written: {error.strerror}.")
     if code == 2 and int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        os._exit(code)  # the other processes may be waiting for this one: the launcher ends them
+        os._exit(code)  # other processes may be waiting for this one; the launcher ends them
     if trainer is not None:
         trainer.close()
     if code:
@@ -53,7 +53,7 @@ def _train(trainer):
     result, repo_id = trainer.run(), trainer.options.push_to_hub
     if result is None:
         trainer.accelerator.print(
-            f"stopped at step {trainer.step:,}; go on with --resume latest", file=sys.stderr, flush=True
+            f"stopped at step {trainer.step:,}; continue with --resume latest", file=sys.stderr, flush=True
         )
         return trainer.exit_code
     trainer.accelerator.print(f"wrote {result}", flush=True)
@@ -66,7 +66,8 @@ def _train(trainer):
 
 
 def one_line(error):
-    """An error's message; one that a worker process raised comes with its traceback, whose end is the message."""
+    """An error's message in one line. An error from a worker process contains its traceback: the last line is the
+    message."""
     last = str(error).strip().splitlines()[-1]
     return last.removeprefix(f"{type(error).__module__}.{type(error).__name__}: ")
 

@@ -1,4 +1,4 @@
-"""Options and transfer of the light generator, which two methods can train."""
+"""Options of the light generator and transfer of its weights, for the methods that can train it."""
 
 from maskhub.errors import ConfigError
 from maskhub.models.light import LightGenerator
@@ -12,16 +12,16 @@ class LightOptions(PatchOptions):
     """Options of the methods that train a :class:`~maskhub.models.light.LightGenerator`."""
 
     widths: tuple[Positive, ...] = (64, 128, 192)
-    """Channels of the light generator's grids, the finest first; each a multiple of 16 pixels in all."""
+    """Channels at each resolution of the light generator, the finest first."""
     fold: Positive = 1
-    """How far the picture is folded even for the light generator's last layers: 1 for 128 pixels, 2 for 256."""
+    """Space-to-depth factor of the light generator's last layers: 1 for 128 pixels, 2 for 256."""
     detail: Positive = 12
-    """Channels of its last layers."""
+    """Channels of the light generator's last layers."""
     detail_blocks: Count = 0
-    """Residual blocks among them."""
+    """Residual blocks in the light generator's last layers."""
 
     def check_grids(self):
-        """Raise :class:`ConfigError` where the grids do not fit the resolution."""
+        """Raise :class:`ConfigError` if the generator's layers do not fit the resolution."""
         cell = 4 * self.fold << (len(self.widths) - 1)
         if self.resolution % cell:
             raise ConfigError(
@@ -29,7 +29,7 @@ class LightOptions(PatchOptions):
             )
 
     def light_generator(self, blocks, **settings):
-        """A new light generator with these residual blocks on its grids."""
+        """A new light generator; ``blocks`` are the residual blocks at each of its resolutions."""
         return LightGenerator(
             widths=tuple(self.widths), blocks=tuple(blocks), fold=self.fold, detail=self.detail,
             detail_blocks=self.detail_blocks, **settings,
@@ -37,14 +37,14 @@ class LightOptions(PatchOptions):
 
 
 def fitted_light(loaded, network):
-    """A light generator of another run as it can begin this one.
+    """Adapt a light generator of another run to the architecture of this one.
 
     Args:
-        loaded: of the other run.
-        network: of this run.
+        loaded: generator of the other run.
+        network: generator of this run.
 
     Returns:
-        ``loaded``, grown where ``network`` is made for twice the side, deepened where it has more blocks.
+        ``loaded``, grown if ``network`` has twice the fold, deepened if it has other residual blocks.
     """
     if not isinstance(network, LightGenerator):
         return loaded

@@ -1,13 +1,13 @@
-"""Training of the mask detector: one small network, supervised.
+"""Training of the mask detector, a small supervised network.
 
-The loss of a batch, B the binary cross-entropy:
+The loss of a batch, where B is the binary cross-entropy:
 
     L = B(presence)  +  λ_region · (B(region) + 1 − Dice(region))  +  λ_consistency · B(region, teacher's)
 
-Nobody knows the regions of really masked faces. There the detector learns from its own moving average, which sees the
-crop before it is degraded, wherever that is sure: a mean teacher (Tarvainen, Valpola: "Mean teachers are better
-role models", NeurIPS 2017) with hard labels above a threshold as in FixMatch (Sohn and others, NeurIPS 2020). Dice:
-Milletari and others: "V-Net", 3DV 2016.
+Really masked faces have no annotated regions. On them the detector learns from its moving average, which gets the crop
+before it is degraded and teaches the pixels it is confident about: a mean teacher (Tarvainen, Valpola: "Mean teachers
+are better role models", NeurIPS 2017) with hard labels above a threshold as in FixMatch (Sohn et al., NeurIPS 2020).
+Dice loss: Milletari et al., "V-Net", 3DV 2016.
 """
 
 import copy
@@ -28,11 +28,11 @@ from maskhub.training.task import Task, Update
 __all__ = ["MaskDetection", "MaskDetectorOptions", "mask_detector_losses"]
 
 SURE = 0.85
-"""How sure the teacher must be of a pixel, either way, to teach it."""
+"""Confidence above which the teacher labels a pixel."""
 ALONE = 0.2
-"""Share of the run before the teacher begins."""
+"""Fraction of the run before the teacher starts."""
 MAX_NORM = 5.0
-"""Of the gradients."""
+"""Gradients are clipped to this norm."""
 
 
 class MaskDetectorOptions(TrainingOptions):
@@ -41,7 +41,7 @@ class MaskDetectorOptions(TrainingOptions):
     unmasked: str = ""
     """Source of unmasked faces: a folder, or user/dataset[/config][:split][@revision][#column] on the Hub."""
     masked: str = ""
-    """Source of aligned crops of really masked faces, likewise."""
+    """Source of aligned crops of really masked faces, in the same form."""
     resolution: Annotated[int, Field(ge=64, le=1024, multiple_of=32)] = 128
     """Side of the crops in pixels; a multiple of 32, 64 to 1024."""
     width: Positive = 16
@@ -49,31 +49,31 @@ class MaskDetectorOptions(TrainingOptions):
     pyramid: Positive = 16
     """Channels of the decoder."""
     batch_size: Positive = 8
-    """Samples of each process and micro-batch; each is four crops."""
+    """Samples per process and micro-batch; each has four crops."""
     max_steps: Annotated[Positive, FREE] = 3000
     """Steps of the whole run."""
     learning_rate: LearningRate = 2e-3
-    """AdamW's largest step size."""
+    """AdamW's peak learning rate."""
     lr_schedule: Schedule = "cosine"
-    """linear: constant for the first half, then in a line to 0."""
+    """linear: constant for the first half, then linear decay to 0."""
     warmup: Share = 0.02
-    """Share of the run during which the learning rate rises from 0."""
+    """Fraction of the run during which the learning rate rises from 0."""
     beta1: Rate = 0.9
-    """AdamW's decay of the first moment; that of the second is 0.999."""
+    """AdamW's β₁; β₂ is 0.999."""
     weight_decay: Annotated[float, Field(ge=0)] = 1e-2
-    """AdamW's."""
+    """AdamW's weight decay."""
     lambda_region: Weight = 1.0
-    """Weight of the region's losses."""
+    """Weight of the losses on the region."""
     lambda_consistency: Weight = 0.5
-    """Weight of what the moving average teaches; it begins after a fifth of the run."""
+    """Weight of the consistency loss with the moving average; it starts after a fifth of the run."""
     ema_decay: Rate = 0.998
-    """Decay of the moving average of the weights, which teaches and which is saved."""
+    """Decay of the moving average of the weights, which is the teacher and the result."""
     mixed_precision: Precision = "no"
-    """Arithmetic of the network; losses stay in float32. auto: bf16 where it is faster on this hardware."""
+    """Precision of the network; losses stay in float32. auto: bf16 if it is faster on this hardware."""
     channels_last: bool = True
-    """Keep images in memory pixel by pixel."""
+    """Use the channels-last memory format."""
     cache: Annotated[str | None, FREE] = None
-    """File in which detected faces are kept; by default next to the photos, or in ~/.cache/maskhub."""
+    """File that caches detected faces; by default next to the photos, or in ~/.cache/maskhub."""
     checkpoint_every: Annotated[Positive, FREE] = 500
     """Steps between checkpoints."""
     log_every: Annotated[Positive, FREE] = 25
@@ -81,7 +81,7 @@ class MaskDetectorOptions(TrainingOptions):
 
 
 class MaskDetection(Task):
-    """See the module; its result is a folder for ``MaskDetector.from_pretrained``."""
+    """See the module. The result is a folder for ``MaskDetector.from_pretrained``."""
 
     Options = MaskDetectorOptions
     name = "mask-detector"
@@ -89,7 +89,7 @@ class MaskDetection(Task):
     averaged = ("detector",)
 
     def __init__(self, options, rank=0):
-        # by name: diffusers takes what is given by place for default values, and forgets it in a copy
+        # keywords: diffusers' config records positional arguments wrongly when a network is copied
         network = MaskDetector(width=options.width, pyramid=options.pyramid, resolution=options.resolution)
         super().__init__(options, {"detector": network}, rank)
 
@@ -108,8 +108,8 @@ class MaskDetection(Task):
         return {name: values.flatten(0, 1)[: 4 * CROPS] for name, values in super().fixed_batch(count).items()}
 
     def step(self, batch, turn):
-        """One update by the module's formula; ``batch`` is of
-        :class:`~maskhub.data.mask_detection.MaskDetectionCrops`, its crops one after another."""
+        """One update with the module's loss; ``batch`` holds the crops of
+        :class:`~maskhub.data.mask_detection.MaskDetectionCrops`, flattened into one dimension."""
         c = self.options
         presence, region = self.nets["detector"](batch["images"])
         taught = None
@@ -130,7 +130,7 @@ class MaskDetection(Task):
         return {"loss": [name for name in names if name != "accuracy"], "accuracy": ["accuracy"]}
 
     def samples(self, networks, batch):
-        """Crops, what the detector found, the truth where it is known."""
+        """For each crop: the crop, the detected region, the true region if it is known."""
         images = batch["images"]
         _, region = networks["detector"](images)
         return [[images, *(_red(images, found) for found in (region.sigmoid(), batch["region"]))]]
@@ -170,7 +170,7 @@ def mask_detector_losses(presence, region, batch, taught=None):
     cross = (pixels.mean((1, 2, 3)) * known).sum() / known.sum().clamp(min=1)
     chance = region.sigmoid()
     overlap, total = (chance * target).sum((1, 2, 3)), (chance + target).sum((1, 2, 3))
-    covered = known * (target.sum((1, 2, 3)) > 0)  # an empty region has no overlap to ask for
+    covered = known * (target.sum((1, 2, 3)) > 0)  # Dice says nothing about an empty region
     dice = ((1 - (2 * overlap + 1) / (total + 1)) * covered).sum() / covered.sum().clamp(min=1)
     terms = {
         "presence": F.binary_cross_entropy_with_logits(presence, batch["presence"]),

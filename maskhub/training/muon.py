@@ -1,9 +1,9 @@
-"""Muon: every kernel's update made orthogonal, so that a step moves all of its directions alike.
+"""Muon: momentum whose update of each kernel is orthogonalised.
 
 Jordan, Jin, Boza, You, Cesista, Newhouse, Bernstein: "Muon: An optimizer for hidden layers in neural networks" (2024,
-https://kellerjordan.github.io/posts/muon/); scaled to Adam's step as Liu and others do ("Muon is Scalable for LLM
-Training", arXiv 2502.16982), so that both optimizers take the same learning rates. ``torch.optim.Muon`` takes matrices
-alone; here a convolution's kernel is one, output channels × all the rest; other parameters use Adam.
+https://kellerjordan.github.io/posts/muon/); scaled to Adam's step as by Liu et al. ("Muon is Scalable for LLM
+Training", arXiv 2502.16982), so that both optimizers use the same learning rates. ``torch.optim.Muon`` only supports
+matrices; here a convolution kernel counts as a matrix of output channels × everything else. Other parameters use Adam.
 """
 
 import torch
@@ -11,20 +11,20 @@ import torch
 __all__ = ["Muon", "orthogonal"]
 
 QUINTIC = (3.4445, -4.7750, 2.0315)
-"""Coefficients of the odd polynomial that brings all singular values near 1, fast rather than exactly."""
+"""Coefficients of the odd polynomial that brings all singular values near 1, quickly rather than exactly."""
 ITERATIONS = 5
 ADAM_RMS = 0.2
-"""The root mean square of Adam's typical step, in learning rates."""
+"""Typical root mean square of Adam's step, in units of the learning rate."""
 
 
 class Muon(torch.optim.Optimizer):
-    """Orthogonalised momentum for kernels (two dimensions or more, the second above 1), Adam for gains and biases.
+    """Orthogonalised momentum for kernels (two or more dimensions), Adam for gains and biases.
 
     Args:
-        parameters: of the networks.
-        lr: step size, for both kinds as for Adam.
-        momentum: of the kernels, Nesterov's.
-        betas, eps: Adam's.
+        parameters: parameters to optimize.
+        lr: learning rate for both kinds, as for Adam.
+        momentum: Nesterov momentum for the kernels.
+        betas, eps: as for Adam.
     """
 
     def __init__(self, parameters, lr=1e-3, momentum=0.95, betas=(0.9, 0.999), eps=1e-8):
@@ -75,7 +75,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonal(matrix):
-    """The nearest matrix whose singular values are (about) 1, by five Newton-Schulz steps: N×M, any N and M."""
+    """The nearest matrix whose singular values are about 1, N×M, by five Newton-Schulz steps."""
     a, b, c = QUINTIC
     tall = matrix.shape[0] > matrix.shape[1]
     x = matrix.float().T if tall else matrix.float()
@@ -87,5 +87,5 @@ def orthogonal(matrix):
 
 
 def _is_kernel(parameter):
-    # of one input (or with spatial positions alone, such as a map) there is no matrix to make orthogonal
+    # a kernel with one row or one column can't be orthogonalised
     return parameter.ndim >= 2 and min(parameter.shape[0], parameter[0].numel()) > 1

@@ -1,4 +1,4 @@
-"""Options that every training shares. Those that a method adds are declared in its file."""
+"""Options shared by all training tasks. Options of a single method are declared in its file."""
 
 import math
 from typing import Annotated, Literal
@@ -21,68 +21,69 @@ Stages = Annotated[tuple[dict, ...], tyro.conf.Suppress]
 
 
 class TrainingOptions(OptionSet):
-    """Options of every training."""
+    """Options shared by all training tasks."""
 
     output: Annotated[str, FREE] = ""
     """Folder for the result, checkpoints/, samples/, metrics.jsonl and status.json."""
     recipe: Annotated[str | None, FREE] = None
     """YAML file with values for any of these options; command-line options override it."""
     init_from: str | None = None
-    """Checkpoint or result folder whose weights a new run begins with (transfer); all else starts from scratch."""
+    """Checkpoint or result folder to take the initial weights from (transfer); optimizers and steps start from
+    scratch."""
     resolution: Annotated[int, Field(ge=16)] = 256
     """Side of the training pictures in pixels."""
     batch_size: Positive = 1
-    """Samples of each process and micro-batch."""
+    """Samples per process and micro-batch."""
     gradient_accumulation: Positive = 1
-    """Micro-batches a step."""
+    """Micro-batches per step."""
     max_steps: Annotated[Positive, FREE] = 200_000
     """Steps of the whole run."""
     epochs: Annotated[float, Field(ge=0), FREE] = 0.0
-    """Passes over the largest source of photos, in place of max_steps; 0: max_steps."""
+    """Length of the run in passes over the largest source, instead of max_steps; 0: use max_steps."""
     limit_photos: Count = 0
-    """Use only so many photos of each source, chosen by their names; 0: all."""
+    """Use at most this many photos of each source, chosen by their names; 0: all."""
     learning_rate: LearningRate = 2e-4
-    """Step size at the start."""
+    """Initial learning rate."""
     beta1: Rate = 0.5
-    """Adam's decay of the first moment; that of the second is 0.999."""
+    """Adam's β₁; β₂ is 0.999."""
     lr_schedule: Schedule = "linear"
-    """linear: constant for the first half, then in a line to 0."""
+    """linear: constant for the first half, then linear decay to 0."""
     warmup: Share = 0.0
-    """Share of the run during which the learning rate rises from 0."""
+    """Fraction of the run during which the learning rate rises from 0."""
     ema_decay: Rate = 0.999
-    """Decay of the moving average of the weights that the result gets; 0 turns it off."""
+    """Decay of the moving average of the weights, which the result uses; 0 turns it off."""
     mixed_precision: Precision = "auto"
-    """Arithmetic of the networks; losses stay in float32. auto: bf16 where it is faster on this hardware."""
+    """Precision of the networks; losses stay in float32. auto: bf16 if it is faster on this hardware."""
     compile: bool = False
-    """Compile each network with torch.compile: minutes at the start, faster steps."""
+    """Compile each network with torch.compile: takes minutes at the start, then steps are faster."""
     channels_last: bool = False
-    """Keep images in memory pixel by pixel; measure before choosing, it goes well with compile."""
+    """Use the channels-last memory format; may be faster, most of all with compile."""
     seed: Count = 0
-    """Fixes initial weights, data order and everything drawn at random."""
+    """Seed of the initial weights, the data order and all other random numbers."""
     holdout: bool = False
-    """Never train on the tenth of photos whose file name's SHA-1 is divisible by 10."""
+    """Leave out the tenth of the photos whose file name's SHA-1 is divisible by 10, to test on them."""
     checkpoint_every: Annotated[Positive, FREE] = 1000
     """Steps between checkpoints."""
     keep_checkpoints: Annotated[Positive, FREE] = 2
-    """How many checkpoints to keep: the last ones written."""
+    """Number of checkpoints to keep, the most recent ones."""
     sample_every: Annotated[Count, FREE] = 500
-    """Steps between sample sheets and tests; 0: none."""
+    """Steps between sample sheets and tests; 0: no samples, no tests."""
     log_every: Annotated[Positive, FREE] = 10
     """Steps between lines of metrics.jsonl."""
     resume: Annotated[str | None, FREE] = None
-    """'latest' or a checkpoint folder: go on exactly where it stopped."""
+    """'latest' or a checkpoint folder to resume from."""
     workers: Annotated[Count, FREE] = 1
-    """Background processes of each process that read photos; 0 reads in the training process."""
+    """Background processes that read photos, per training process; 0: read in the training process."""
     tensorboard: Annotated[bool, FREE] = False
     """Also write tensorboard events to output/tensorboard."""
     push_to_hub: Annotated[str | None, FREE] = None
-    """Repository id to upload the finished result to."""
+    """Hub repository (user/name) to upload the finished result to."""
     dry_run: Annotated[bool, FREE] = False
-    """Show the resolved options, networks and sources, then stop."""
+    """Print the resolved options, networks and sources, then exit."""
     stages: Stages = ()
-    """In a recipe: a list of stages, each with its ``steps`` (or ``epochs``) and the options that change for it. One
-    run goes through all of them with the same networks, optimizers and pools; the learning-rate schedule begins again
-    in each."""
+    """In a recipe: a list of stages, each with its ``steps`` (or ``epochs``) and the options that it changes. A run
+    goes through all stages with the same networks, optimizers and pools; the learning-rate schedule restarts in
+    each."""
 
     @model_validator(mode="before")
     @classmethod
@@ -98,7 +99,7 @@ class TrainingOptions(OptionSet):
         return {**whole, **values, "stages": stages}
 
     def needs(self):
-        """Names of the options that name the sources to read."""
+        """Names of the options that hold the required sources."""
         return ("unmasked", "masked")
 
     @property
@@ -107,10 +108,10 @@ class TrainingOptions(OptionSet):
         return 1
 
     def check(self):
-        """Check what depends on several options.
+        """Check the options that depend on each other.
 
         Raises:
-            ConfigError: a missing source or output, or options that do not go together.
+            ConfigError: a source or the output is missing, or options contradict each other.
         """
         for name in (*self.needs(), "output"):
             if not getattr(self, name):
@@ -119,7 +120,7 @@ class TrainingOptions(OptionSet):
         for number, stage in enumerate(self.stages, 1):
             total += self._check_stage(number, stage)
         if self.stages and not self.epochs and self.max_steps > total and not self._in_epochs():
-            raise ConfigError(f"--max-steps is {self.max_steps}; the stages of the recipe have {total} in all.")
+            raise ConfigError(f"--max-steps is {self.max_steps}, but the stages of the recipe have only {total} steps.")
 
     def _check_stage(self, number, stage):
         stage = dict(stage)
@@ -143,20 +144,20 @@ class TrainingOptions(OptionSet):
         return any("epochs" in stage for stage in self.stages)
 
     def in_steps(self, photos, samples):
-        """The same options with epochs turned into steps.
+        """The same options with epochs converted to steps.
 
         Args:
-            photos: in the largest source, or None where the number is unknown.
-            samples: that one micro-batch takes from a source, over all processes.
+            photos: number of photos in the largest source, or None if it is unknown.
+            samples: samples of one micro-batch over all processes.
 
         Raises:
-            ConfigError: epochs, but a source of unknown size.
+            ConfigError: the length is given in epochs, but the number of photos is unknown.
         """
         if not self.epochs and not self._in_epochs():
             return self
         if photos is None:
             raise ConfigError(
-                "--epochs needs sources that are not streamed, to know their number of photos: use --max-steps."
+                "--epochs needs to know the number of photos, which streamed sources don't tell: use --max-steps."
             )
 
         def steps(epochs, options):
@@ -171,9 +172,9 @@ class TrainingOptions(OptionSet):
         return self.replaced(stages=tuple(stages), max_steps=total, epochs=0.0)
 
     def timeline(self):
-        """The stages as dicts with their ``steps``; one of ``max_steps`` where there are none."""
+        """The stages as dicts with their ``steps``; without stages, a single one of ``max_steps``."""
         return [dict(stage) for stage in self.stages] or [{"steps": self.max_steps}]
 
     def resumable(self):
-        """The options that a resumed run must share with the one it continues, as JSON values."""
+        """The options that may not change when a run is resumed, as JSON values."""
         return self.model_dump(mode="json", exclude=set(self.marked(FREE)))

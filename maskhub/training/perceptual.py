@@ -1,7 +1,6 @@
-"""Losses of frozen networks: perceptual distance, and whether two faces are the same person.
+"""Losses with pretrained, frozen networks: perceptual distance and identity of faces.
 
-Their weights do not come with the package: ``--weights-dir`` or the environment variable ``MASKHUB_WEIGHTS`` says where
-they are.
+Their weights do not come with the package: set ``--weights-dir`` or the environment variable ``MASKHUB_WEIGHTS``.
 """
 
 import torch
@@ -16,17 +15,17 @@ from maskhub.models.weights import find_weights
 __all__ = ["IdentityLoss", "PerceptualLoss"]
 
 MARGIN = 16
-"""Pixels above and below the region that the perceptual loss also sees."""
+"""Pixels around the region that the perceptual loss also compares."""
 
 
 class PerceptualLoss(nn.Module):
     """LPIPS (Zhang, Isola, Efros, Shechtman, Wang: "The Unreasonable Effectiveness of Deep Features as a Perceptual
-    Metric", CVPR 2018) of the first stages of VGG16, over a region.
+    Metric", CVPR 2018) with the first stages of VGG16, over a region.
 
     Args:
-        stages: how many of VGG16's five stages are compared; most of the cost is in the first three.
-        crop: side in pixels of the random square within the region's rows and columns that is compared; 0: all of
-            the region's rows.
+        stages: number of VGG16's five stages to compare; the first three have most of the cost.
+        crop: side in pixels of a random square within the region's bounding box to compare; 0: all rows of the
+            region.
         weights: file, folder or Hub id with ``vgg16_lpips.safetensors``.
 
     Raises:
@@ -46,7 +45,7 @@ class PerceptualLoss(nn.Module):
 
         Args:
             made, wanted: N×3×H×W in [-1, 1].
-            region: N×1×H×W in [0, 1]; rows that are outside it in all pictures are left out.
+            region: N×1×H×W in [0, 1]; rows outside it in all pictures are skipped.
         """
         if not region.any():
             return made.sum() * 0.0
@@ -69,7 +68,8 @@ class PerceptualLoss(nn.Module):
 
 
 def _span(covered, crop):
-    """From a little before the first covered pixel to a little after the last; ``crop`` of them at random, if given."""
+    """A slice from MARGIN before the first covered pixel to MARGIN after the last, or a random ``crop`` pixels of
+    it."""
     where, side = covered.nonzero()[:, 0], len(covered)
     first, last = max(int(where[0]) - MARGIN, 0), min(int(where[-1]) + 1 + MARGIN, side)
     least = min(max(crop, 32), side)
@@ -85,19 +85,19 @@ def _span(covered, crop):
 class IdentityLoss(nn.Module):
     """One minus the cosine of two faces' embeddings by MobileFaceNet (FaceX-Zoo), in [0, 2].
 
-    The aligned crop is mapped to the network's template by a similarity: exact for a frontal face, close enough for
-    others, and the same for both pictures. It is jittered for each face, so that a likeness which only one alignment of
-    one network sees does not count.
+    The aligned crop is mapped to the network's template by a similarity transform: exact for frontal faces, close
+    enough for others, and the same for both pictures. It is jittered per face, so that the generator can't exploit one
+    exact alignment.
 
     Args:
-        jitter: largest shift and shrinking in shares of the side, and largest turn in radians.
+        jitter: largest shift, as a fraction of the side, and largest rotation in radians.
         weights: file, folder or Hub id with ``mobilefacenet.safetensors``.
 
     Raises:
         CheckpointError: no such weights.
     """
 
-    # where the template lies in the aligned crop, in shares of its side: the least-squares fit to 80 faces' points
+    # place of the template in the aligned crop, as fractions of its side: least-squares fit to the points of 80 faces
     LEFT, TOP, SIDE = -0.025, -0.15, 1.02
 
     def __init__(self, weights=None, jitter=0.05):
@@ -114,16 +114,16 @@ class IdentityLoss(nn.Module):
         return (1 - (self._embedded(made, theta) * truth).sum(1)).mean()
 
     def _similarities(self, count):
-        """From the template to each face, N×2×3."""
+        """Jittered similarity transforms from the template to each face, N×2×3."""
         drawn = self.jitter * (2 * torch.rand(count, 4) - 1)
-        scale = self.SIDE * (1 + drawn[:, 0].abs() * 2)  # a wider view only: the template is cut close
+        scale = self.SIDE * (1 + drawn[:, 0].abs() * 2)  # only zooms out: the template is a tight crop
         cos, sin = scale * drawn[:, 1].cos(), scale * drawn[:, 1].sin()
         x = 2 * (self.LEFT + drawn[:, 2]) + self.SIDE - 1
         y = 2 * (self.TOP + drawn[:, 3]) + self.SIDE - 1
         return torch.stack([torch.stack([cos, -sin, x], 1), torch.stack([sin, cos, y], 1)], 1)
 
     def _embedded(self, images, theta):
-        images = F.avg_pool2d(images.float(), max(images.shape[3] // 112, 1))  # else the sampling would skip pixels
+        images = F.avg_pool2d(images.float(), max(images.shape[3] // 112, 1))  # avoids aliasing
         grid = F.affine_grid(theta, (len(images), 3, 112, 112), align_corners=False)
         faces = F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
         return self.network(faces.flip(1) * (127.5 / 128))

@@ -1,7 +1,7 @@
-"""pix2pix: translation learnt from pairs, with a discriminator that sees input and output together.
+"""pix2pix: translation learnt from pairs, with a discriminator conditioned on the input.
 
 Isola, Zhu, Zhou, Efros: "Image-to-Image Translation with Conditional Adversarial Networks" (CVPR 2017). The unmasking
-study trains it on pairs made by rule and tries cosine distances of the colours in place of L1.
+study trains it on pairs made by rule and compares L1 with cosine distances of the colours.
 """
 
 from typing import Annotated, Literal
@@ -27,36 +27,36 @@ class Pix2PixOptions(WornOptions, PatchOptions):
     """Train pix2pix on pairs of masked and unmasked faces (Isola et al., CVPR 2017)."""
 
     batch_size: Positive = 4
-    """Pairs of each process and micro-batch."""
+    """Pairs per process and micro-batch."""
     gan_loss: Literal["lsgan", "vanilla", "wgan-gp"] = "vanilla"
-    """Adversarial loss: the paper's is the cross-entropy."""
+    """Adversarial loss; vanilla (cross-entropy) is the paper's."""
     direction: Literal["unmask", "mask"] = "unmask"
-    """Which way the generator learns."""
+    """Direction in which the generator translates."""
     pairs: Literal["worn", "given"] = "worn"
-    """worn: masks are put on the unmasked photos as the run goes; given: the two sources hold the same faces in the
+    """worn: masks are put on the unmasked photos during training; given: the two sources hold the same faces in the
     same order (folders with the same file names, or two columns of one dataset)."""
     generator_width: Positive = 64
     """Channels after the U-Net's first convolution."""
     depth: Annotated[int, Field(ge=0, le=16)] = 0
-    """Levels of the U-Net; 0: as many as the resolution has factors of two."""
+    """Levels of the U-Net; 0: as many as the resolution allows, at most 8."""
     norm: Literal["batch", "instance"] = "batch"
     """Norm of generator and discriminator."""
     upsampling: Literal["transposed", "resize"] = "transposed"
-    """resize (nearest neighbour, then a convolution) leaves no checkerboard."""
+    """resize (nearest neighbour, then a convolution) avoids checkerboard artefacts."""
     reconstruction: Literal["l1", "cosine-mean", "cosine-sum"] = "l1"
-    """Distance from the true picture: the paper's L1, or the unmasking study's cosine of the pixels' colours."""
+    """Reconstruction loss: the paper's L1, or the unmasking study's cosine distance of pixel colours."""
     lambda_reconstruction: Weight = 100.0
     """Weight of the reconstruction loss."""
     lambda_gan: Weight = 1.0
     """Weight of the adversarial loss."""
     pool_size: Count = 0
-    """Older fakes that the discriminator is shown; none in pix2pix."""
+    """Size of the discriminator's pool of older fakes; 0 (no pool) in the paper."""
 
     def needs(self):
         return ("unmasked",) if self.pairs == "worn" else ("unmasked", "masked")
 
     def levels(self):
-        """The U-Net's depth: the innermost level is a single pixel where the resolution is a power of two."""
+        """The U-Net's depth; the innermost level is a single pixel if the resolution is a power of two up to 256."""
         return self.depth or min(8, (self.resolution & -self.resolution).bit_length() - 1)
 
     def check(self):
@@ -67,7 +67,7 @@ class Pix2PixOptions(WornOptions, PatchOptions):
                 f"it is {self.resolution}."
             )
         if self.pairs == "worn" and self.masked:
-            raise ConfigError("--masked is not read with --pairs worn: leave it out, or use --pairs given.")
+            raise ConfigError("--masked is not used with --pairs worn: leave it out, or use --pairs given.")
 
 
 class Pix2Pix(AdversarialTask):
@@ -92,8 +92,8 @@ class Pix2Pix(AdversarialTask):
         return WornPairs(self.sources["unmasked"], c.resolution, seed, wearing=c.wearing(), **how)
 
     def step(self, batch, turn):
-        """The generator by equation 4, the conditional GAN's term and λ times the distance from the true picture; then
-        the discriminator on true and generated pairs of input and output."""
+        """Update the generator by equation 4, the conditional GAN loss plus λ times the reconstruction loss; then the
+        discriminator on real and generated pairs of input and output."""
         c, given, wanted = self.options, batch[self.given], batch[self.wanted]
         learn_generator, learn_discriminator = self.learning(turn)
         with torch.set_grad_enabled(learn_generator):
@@ -116,5 +116,5 @@ class Pix2Pix(AdversarialTask):
         return image_loss(made, wanted) if kind == "l1" else cosine_loss(made, wanted, kind.removeprefix("cosine-"))
 
     def samples(self, networks, batch):
-        """For each face: what the generator is given, what it makes, the truth."""
+        """For each face: input, result, truth."""
         return [[batch[self.given], networks[self.part](batch[self.given]), batch[self.wanted]]]

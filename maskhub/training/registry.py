@@ -1,4 +1,4 @@
-"""The tasks by name; ``train_scripts/train_<name>.py`` trains each."""
+"""All tasks by name; ``train_scripts/train_<name>.py`` trains each of them."""
 
 from importlib import import_module
 

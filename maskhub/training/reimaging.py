@@ -1,16 +1,17 @@
-"""The small GANs of the re-imaging paper: one generator for each set of faces, so that it guarantees its attributes.
+"""The small GANs of the re-imaging paper: each generator is trained on faces that share the attributes it guarantees.
 
-Paper 3's order of steps, each with Adam's update at once:
+The paper's step has three updates with Adam:
 
     1. the discriminator on real faces, labelled ``real_label``:              loss_real
     2. the discriminator on as many generated ones, labelled ``fake_label``:  loss_fake
-    3. the generator through the frozen discriminator, on fresh random
-       numbers, labelled ``generator_label`` (the combined model):            loss_combined
+    3. the generator through the frozen discriminator, on new latents,
+       labelled ``generator_label`` (the combined model):                     loss_combined
 
-Losses are binary cross-entropy. The accuracies are the shares of real faces judged real, of generated ones judged
-generated, and of step 3's judged real. The label values are not stated in our copy of the paper: ours are 0.9
-(one-sided smoothing, Salimans et al., "Improved Techniques for Training GANs", NeurIPS 2016, section 3.4), 0 and 1.
-Nor are the optimizer's; ours are DCGAN's. The moving average of the generator is our addition.
+Losses are binary cross-entropy. The accuracies are the fractions of real faces classified as real, of generated
+faces classified as generated, and of those of step 3 classified as real. Our copy of the paper does not state the
+labels: we use 0.9 (one-sided smoothing, Salimans et al., "Improved Techniques for Training GANs", NeurIPS 2016, section
+3.4), 0 and 1. Nor does it state the optimizer's settings: we use DCGAN's. The moving average of the generator is our
+addition.
 """
 
 from typing import Literal
@@ -30,7 +31,7 @@ from maskhub.training.task import Update, frozen
 __all__ = ["Reimaging", "ReimagingOptions"]
 
 SAMPLES = 64
-"""Generated faces on a sample sheet, always from the same random numbers."""
+"""Generated faces on a sample sheet, always from the same latents."""
 
 
 class ReimagingOptions(LabelledOptions):
@@ -39,31 +40,31 @@ class ReimagingOptions(LabelledOptions):
     source: str = "builtin:pixel-faces"
     """Faces: builtin:pixel-faces, a folder with metadata.csv, or user/dataset on the Hub."""
     attributes: list[str] = Field(default_factory=list)
-    """column=value of the faces to learn, such as tone=light: what the generator then guarantees."""
+    """Train only on faces with these column=value pairs, such as tone=light; the generator then guarantees them."""
     name: str = ""
-    """What the generator is called; by default the values of its attributes."""
+    """Name of the generator; by default the values of its attributes."""
     architecture: Literal["dense", "dcgan"] = "dense"
-    """dense: the paper's; dcgan: for 32, 64 or 128 pixels."""
+    """dense: the paper's generator; dcgan: DCGAN, for 32, 64 or 128 pixels."""
     latent: Positive = 100
-    """Random numbers per face."""
+    """Dimensions of the latent."""
     hidden: list[Positive] = Field(default_factory=lambda: [512, 512, 1024])
-    """Hidden layers of the dense generator."""
+    """Widths of the dense generator's hidden layers."""
     discriminator_hidden: list[Positive] = Field(default_factory=lambda: [1024, 256, 64])
-    """Hidden layers of the dense discriminator."""
+    """Widths of the dense discriminator's hidden layers."""
     discriminator_dropout: Rate = 0.0
-    """Dropout in the dense discriminator; 0.3 keeps it from learning a few faces by heart."""
+    """Dropout in the dense discriminator; 0.3 keeps it from memorising small data sets."""
     width: Positive = 64
     """Channels of DCGAN's outermost layers."""
     upsampling: Literal["transposed", "resize"] = "transposed"
-    """DCGAN's; resize leaves no checkerboard."""
+    """Upsampling in DCGAN's generator; resize avoids checkerboard artefacts."""
     real_label: Share = 0.9
-    """What the discriminator is to say of real faces."""
+    """Target of the discriminator for real faces."""
     fake_label: Share = 0.0
-    """What it is to say of generated ones."""
+    """Target of the discriminator for generated faces."""
     generator_label: Share = 1.0
-    """What the generator wants it to say."""
+    """Target of the generator's loss."""
     ema_decay: Rate = 0.999
-    """Decay of the moving average of the generator that the pipeline gets; 0 turns it off."""
+    """Decay of the generator's moving average, which goes into the pipeline; 0 turns it off."""
 
     def check(self):
         super().check()
@@ -75,7 +76,7 @@ class ReimagingOptions(LabelledOptions):
 
 
 class Reimaging(LabelledTask):
-    """See the module; its result is a folder for :class:`~maskhub.pipelines.reimaging.ReimagingPipeline`."""
+    """See the module. The result is a folder for :class:`~maskhub.pipelines.reimaging.ReimagingPipeline`."""
 
     Options = ReimagingOptions
     name = "reimaging"
@@ -86,7 +87,7 @@ class Reimaging(LabelledTask):
         self.attributes = parse_attributes(c.attributes)
         self.faces = LabelledPhotos.open(c.source, c.resolution, c.holdout, c.limit_photos).where(self.attributes)
         if c.architecture == "dense":
-            # by name: diffusers takes what is given by place for default values, and forgets it in a copy
+            # keywords: diffusers' config records positional arguments wrongly when a network is copied
             generator = DenseGenerator(resolution=c.resolution, latent=c.latent, hidden=tuple(c.hidden))
             discriminator = DenseDiscriminator(
                 resolution=c.resolution, hidden=tuple(c.discriminator_hidden), dropout=c.discriminator_dropout
@@ -125,7 +126,7 @@ class Reimaging(LabelledTask):
     # ---- what a run leaves ----------------------------------------------------------------------------------------
 
     def describe(self):
-        attributes = ", ".join(f"{key}={value}" for key, value in self.attributes.items()) or "none asked for"
+        attributes = ", ".join(f"{key}={value}" for key, value in self.attributes.items()) or "none"
         yield f"source: {self.faces.spec}, {len(self.faces):,} faces; guaranteed attributes: {attributes}"
 
     def curves(self, names):
@@ -148,7 +149,7 @@ class Reimaging(LabelledTask):
         generators = sorted(path.glob("generators/*/config.json"))
         if len(generators) > 1:
             raise CheckpointError(
-                f"--init-from {path} is a pipeline of several generators: name one, PIPELINE/generators/NAME."
+                f"--init-from {path} is a pipeline of several generators: choose one, PIPELINE/generators/NAME."
             )
         folder = generators[0].parent if generators else path
         if not (folder / "config.json").is_file():
@@ -165,5 +166,5 @@ def _cross_entropy(logits, label):
     return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, label))
 
 
-def _share(verdicts):
-    return verdicts.float().mean()
+def _share(correct):
+    return correct.float().mean()

@@ -1,4 +1,4 @@
-"""What a run leaves for people to read: metrics.jsonl, curves, sample sheets, tensorboard, the line in the terminal."""
+"""Reports of a run: metrics.jsonl, curves, sample sheets, tensorboard events, progress bar."""
 
 import io
 import json
@@ -24,18 +24,18 @@ __all__ = ["JsonLines", "RunReport", "sample_sheet", "timeline_sheet", "write_cu
 GAP = 8
 """Pixels between the groups of a sample sheet."""
 SMALLEST = 128
-"""Smaller photos are magnified to about this side on a sample sheet."""
+"""On a sample sheet, smaller photos are magnified to about this side."""
 MOMENTS = 10
-"""Columns of a timeline, at most."""
+"""Largest number of columns of a timeline."""
 NOT_SHOWN = ("step", "learning_rate", "images_per_second", "peak_memory_mb")
 
 
 class JsonLines:
-    """A file with one JSON object per line, each of a step of the run.
+    """A file with one JSON object per line and step.
 
     Args:
-        path: of the file.
-        first_step: lines of later steps, from before a crash, are dropped.
+        path: path of the file.
+        first_step: step at which the run starts or resumes; lines of later steps are dropped.
 
     Raises:
         WriteError: the file can't be written.
@@ -53,7 +53,7 @@ class JsonLines:
         """Append a line.
 
         Raises:
-            WriteError: no room.
+            WriteError: the line can't be written.
         """
         try:
             with open(self.path, "ab") as file:
@@ -63,13 +63,13 @@ class JsonLines:
 
 
 class RunReport:
-    """Writes one JSON line per log step and shows the same in a progress bar; only on the main process.
+    """Writes a JSON line per log step and shows the same in a progress bar, on the main process only.
 
     Args:
         output: the run's folder.
-        first_step: steps already done.
+        first_step: completed steps.
         max_steps: steps of the whole run.
-        active: False on the other processes.
+        active: whether this is the main process.
         tensorboard: also write events.
     """
 
@@ -92,7 +92,7 @@ class RunReport:
         self.sums, self.count, self.images, self.since = {}, 0, 0, time.perf_counter()
 
     def add(self, terms, images):
-        """Take in one step: its losses by name (float32 scalars) and the images it saw, over all processes."""
+        """Add one step: its losses by name (float32 scalars) and its number of images over all processes."""
         if not self.active:
             return
         for name, value in terms.items():
@@ -102,7 +102,7 @@ class RunReport:
         self.bar.update()
 
     def log(self, step, learning_rate):
-        """Write the means since the last line; returns them."""
+        """Write the means since the last line and return them."""
         if not self.active:
             return {}
         seconds = time.perf_counter() - self.since
@@ -127,27 +127,27 @@ class RunReport:
         if self.active:
             self.bar.close()
             if self.events:
-                with suppress(OSError):  # on a full disk; what ended the run says so
+                with suppress(OSError):  # on a full disk the run has already failed with an error
                     self.events.close()
 
 
 def write_png(image, path):
-    """Write a ``PIL.Image``; who watches sees all of it or nothing."""
+    """Write a ``PIL.Image`` atomically."""
     data = io.BytesIO()
     image.save(data, "PNG")
     write_file(path, data.getvalue())
 
 
 def magnification(side):
-    """How many times photos of ``side`` pixels are magnified on a sample sheet."""
+    """Factor by which photos of ``side`` pixels are magnified on a sample sheet."""
     return max(1, SMALLEST // side)
 
 
 def sample_sheet(groups):
-    """Lay columns of photos side by side, small ones magnified.
+    """Arrange columns of photos side by side, small photos magnified.
 
     Args:
-        groups: list of groups, each a list of columns, each column N×3×R×R in [-1, 1]; groups stand side by side.
+        groups: list of groups, each a list of columns, each column N×3×R×R in [-1, 1]; gaps separate the groups.
 
     Returns:
         RGB ``PIL.Image``.
@@ -163,17 +163,17 @@ def sample_sheet(groups):
 
 
 def timeline_sheet(folder, columns, side):
-    """Lay what was learnt side by side over the run: ``timeline.png``, from the sample sheets of a folder.
+    """Draw ``timeline.png``: how the results on the sample sheets of a folder changed over the run.
 
-    Each group's second column, what the generators make of fixed photos, at up to ten moments from first to last.
+    It shows each group's second column, the results on fixed photos, at up to ten steps from first to last.
 
     Args:
-        folder: holds the ``step-N.png`` of :func:`sample_sheet`; those of another layout are left out.
-        columns: the number of columns of each of a sheet's groups.
-        side: of one photo, in pixels.
+        folder: folder with the ``step-N.png`` of :func:`sample_sheet`; sheets of another layout are skipped.
+        columns: number of columns of each group.
+        side: side of one photo in pixels.
 
     Raises:
-        WriteError: no room.
+        WriteError: it can't be written.
     """
     side *= magnification(side)
     width = sum(columns) * side + GAP * (len(columns) - 1)
@@ -198,23 +198,23 @@ def timeline_sheet(folder, columns, side):
 
 
 def write_curves(output, panels, stage_starts=()):
-    """Draw metrics over the steps: ``curves.png``, from the lines of ``metrics.jsonl`` and ``tests.jsonl``.
+    """Plot the metrics of ``metrics.jsonl`` and ``tests.jsonl`` over the steps, as ``curves.png``.
 
     Args:
         output: the run's folder.
-        panels: function from the metrics' names to the panels, title → names, one above the other.
-        stage_starts: steps at which a new stage began; drawn as upright lines.
+        panels: function from the names of all metrics to the panels, a dict of title → names.
+        stage_starts: steps at which a new stage begins, drawn as vertical lines.
 
     Raises:
-        WriteError: no room.
+        WriteError: it can't be written.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure  # not pyplot, which would keep each figure and is not made for threads
+    from matplotlib.figure import Figure  # not pyplot, which keeps all figures and is not thread-safe
 
     lines = [line for name in ("metrics.jsonl", "tests.jsonl") for line in read_metrics(output, name)]
     names = list(dict.fromkeys(name for line in lines for name in line if name not in NOT_SHOWN))
     shown = {title: panel for title, panel in panels(names).items() if panel}
-    if not shown:  # shorter than log_every
+    if not shown:  # the run is shorter than log_every
         return
     figure = Figure(figsize=(9, 3.4 * len(shown)), layout="constrained")
     FigureCanvasAgg(figure)
@@ -234,14 +234,14 @@ def write_curves(output, panels, stage_starts=()):
 
 
 def write_figure(figure, path):
-    """Write a matplotlib figure as PNG; who watches sees all of it or nothing."""
+    """Write a matplotlib figure as PNG, atomically."""
     data = io.BytesIO()
     figure.savefig(data, format="png", dpi=110)
     write_file(path, data.getvalue())
 
 
 def _smooth(values, share=0.03):
-    """Moving average over a share of the curve, shorter at its ends."""
+    """Centred moving average over a share of the curve, with shorter windows at its ends."""
     reach = int(len(values) * share)
     sums = np.concatenate([[0.0], np.cumsum(values)])
     low, high = (np.clip(np.arange(len(values)) + d, 0, len(values)) for d in (-reach, reach + 1))

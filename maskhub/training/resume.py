@@ -1,4 +1,4 @@
-"""What a checkpoint holds of a run, how a run goes on from it, and how another begins with its weights."""
+"""State of a run to and from a checkpoint, and the initial weights from ``--init-from``."""
 
 from pathlib import Path
 
@@ -46,10 +46,11 @@ def capture(trainer):
 
 
 def restore(trainer):
-    """Put a prepared trainer where its options' ``resume`` says; a run without one begins at step 0.
+    """Restore a prepared trainer from the checkpoint that its option ``resume`` names; without one it starts at step 0.
 
     Raises:
-        CheckpointError: no such checkpoint, another run's, or a run in ``output`` that would be overwritten.
+        CheckpointError: there is no such checkpoint, it is of another run, or ``output`` holds a run that would be
+            overwritten.
     """
     options, task, device = trainer.options, trainer.task, trainer.accelerator.device
     path = checkpoint.resume_path(trainer.output, options.resume, trainer.accelerator.print)
@@ -67,18 +68,18 @@ def restore(trainer):
             ema.shadow_params = [tensors[str(index)].to(device) for index in range(len(tensors))]
             ema.optimization_step = record.averages[name]
         for name, optimizer in trainer.optimizers.items():
-            # no moments yet where a first stage did not update this one
+            # an optimizer that the first stage did not use has no moments yet
             moments = shared["optimizers"].get(name, {})
             checkpoint.load_moments(optimizer.optimizer, moments, record.optimizers[name])
         for name, pool in task.pools.items():
             pool.load_state_dict({key: value.to(device) for key, value in own["pools"][name].items()})
         _set_random_state(own["random"])
     except (KeyError, RuntimeError, ValueError, TypeError) as error:
-        raise CheckpointError(f"the checkpoint {path} does not fit this run: {first_line(error)}.") from error
+        raise CheckpointError(f"the checkpoint {path} does not match this run: {first_line(error)}.") from error
     if trainer.accelerator.scaler is not None and record.scaler:
         trainer.accelerator.scaler.load_state_dict(record.scaler)
     trainer.step, trainer.seconds = record.step, record.seconds
-    trainer.accelerator.print(f"going on from {path}, {trainer.step:,} steps done", flush=True)
+    trainer.accelerator.print(f"resuming from {path}, {trainer.step:,} steps done", flush=True)
 
 
 def _check_same_run(trainer, path, record):
@@ -88,26 +89,27 @@ def _check_same_run(trainer, path, record):
     processes = trainer.accelerator.num_processes
     if record.processes != processes:
         raise CheckpointError(
-            f"{path} is a run of {record.processes} process(es), this one has {processes}: "
-            "start as many, or the data would not go on where it stopped."
+            f"{path} is of a run with {record.processes} process(es), this one has {processes}: "
+            "start the same number, or the data could not continue at the same place."
         )
     now = options.resumable()
-    then = type(options)().resumable() | record.options  # options added since then had their defaults
+    then = type(options)().resumable() | record.options  # options that maskhub has added since then get their defaults
     changed = [f"{name} {then[name]!r} → {now[name]!r}" for name in now if now[name] != then[name]]
     if changed:
         raise CheckpointError(f"{path} was trained with other options: {'; '.join(changed)}.")
     if record.photos != task.fingerprint():
-        raise CheckpointError(f"{path} was trained on other photos than its sources now hold: start a new run.")
+        raise CheckpointError(f"{path} was trained on other photos than the sources have now: start a new run.")
 
 
 def init_from(trainer):
-    """Begin with the weights that ``--init-from`` names: a checkpoint's (every network's) or a finished model's.
+    """Load the initial weights from ``--init-from``, a checkpoint or a finished model.
 
-    A run that is resumed has its own. Networks that are not there keep their initial weights: a method may begin with
-    another one's generator.
+    Does nothing when a run is resumed. Networks that are missing there keep their random weights, so a method can start
+    with the generator of another one.
 
     Raises:
-        CheckpointError: neither a checkpoint nor a finished model, none of the method's networks, or of other sizes.
+        CheckpointError: the path is neither a checkpoint nor a finished model, or has none of the method's networks, or
+            networks of other sizes.
     """
     task, options = trainer.task, trainer.options
     resumed = options.resume == "latest" and checkpoint.latest_checkpoint(trainer.output / "checkpoints")
@@ -130,11 +132,11 @@ def init_from(trainer):
 
 
 def faster_precision():
-    """``"bf16"`` where it is the faster one, else ``"no"``.
+    """``"bf16"`` if it is faster on this hardware, else ``"no"``.
 
-    By the hardware alone, so that all processes and later sessions of a run on like machines agree. A CycleGAN step
-    took 0.64 of its time in bf16 on an AMD CPU with AVX512-BF16, and 1.4 times on an Intel one without AMX
-    (``benchmarks/bench_training.py``).
+    Decided by the hardware alone, so that all processes and resumed runs on the same kind of machine agree. With bf16,
+    a CycleGAN step took 0.64 times as long on an AMD CPU with AVX512-BF16 and 1.4 times as long on an Intel one without
+    AMX (``benchmarks/bench_training.py``).
     """
     if torch.cuda.is_available():
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "no"

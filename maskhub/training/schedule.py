@@ -1,6 +1,6 @@
-"""Where a run stands: its stage, its options and its learning rate as functions of the step alone.
+"""Stages and learning rate of a run as functions of the step.
 
-Nothing of this has to be saved, and nothing drifts when a run is resumed.
+They have no state that checkpoints would have to save.
 """
 
 import math
@@ -13,14 +13,14 @@ __all__ = ["Stage", "Timeline", "learning_rate_factor"]
 
 @dataclass(frozen=True)
 class Stage:
-    """``steps`` steps from the step ``first`` on, with these options."""
+    """A stage of ``steps`` steps that starts at step ``first``, with its options."""
 
     first: int
     steps: int
     options: object
 
     def learning_rate(self, step):
-        """Of the step that comes after ``step`` completed ones."""
+        """Learning rate of the step after ``step`` completed ones."""
         done = step - self.first
         warm = min(1.0, (done + 1) / max(1, int(self.options.warmup * self.steps)))
         return warm * self.options.learning_rate * learning_rate_factor(self.options.lr_schedule, done, self.steps)
@@ -30,7 +30,7 @@ class Timeline:
     """The stages of a run.
 
     Args:
-        options: of the run, a :class:`~maskhub.training.options.TrainingOptions`.
+        options: options of the run, a :class:`~maskhub.training.options.TrainingOptions`.
     """
 
     def __init__(self, options):
@@ -42,11 +42,11 @@ class Timeline:
             first += entry["steps"]
 
     def at(self, step):
-        """The stage of the step after ``step`` completed ones; the last one when all are over."""
+        """The stage of the step after ``step`` completed ones; the last stage once all are over."""
         return next((stage for stage in self.stages if step < stage.first + stage.steps), self.stages[-1])
 
     def batches_before(self, step):
-        """How many micro-batches of each process the first ``step`` steps take."""
+        """Number of micro-batches per process in the first ``step`` steps."""
         taken = 0
         for stage in self.stages:
             steps = min(max(step - stage.first, 0), stage.steps)
@@ -55,10 +55,10 @@ class Timeline:
 
 
 def learning_rate_factor(schedule, step, max_steps):
-    """The factor on the learning rate for the step that comes after ``step`` completed ones.
+    """The learning-rate factor of the step after ``step`` completed ones.
 
     Args:
-        schedule: ``"linear"``: 1 for the first half, then in a line to 0 (CycleGAN's 100 + 100 epochs);
+        schedule: ``"linear"``: 1 for the first half, then linear decay to 0 (CycleGAN's 100 + 100 epochs);
             ``"cosine"``: (1 + cos(π t)) / 2 from the first step; ``"constant"``: 1.
         step: completed optimizer steps of the run, or of its stage.
         max_steps: steps of the whole run, or of the stage.

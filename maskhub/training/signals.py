@@ -13,7 +13,7 @@ class StopSignal:
     """Remembers a signal that asks the run to stop.
 
     Args:
-        accelerator: of the run; a signal to any of its processes stops them all after the same step.
+        accelerator: accelerator of the run; a signal to any of its processes stops all of them after the same step.
 
     Attributes:
         received: number of the signal, or None.
@@ -26,12 +26,12 @@ class StopSignal:
 
     @property
     def exit_code(self):
-        """What a shell expects of a process that the signal ended; 0 without one."""
+        """The conventional exit code of a process ended by the signal; 0 without one."""
         return self.EXIT_CODES.get(self.received, 0)
 
     @contextmanager
     def caught(self):
-        """Handle the signals within the block; only in the main thread, where Python can."""
+        """Handle the signals within the block. Does nothing outside the main thread, where Python does not allow it."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return

@@ -1,8 +1,8 @@
-"""SimGAN: a refiner makes simulated pictures look real without changing what they show.
+"""SimGAN: a refiner makes simulated pictures realistic without changing what they show.
 
 Shrivastava, Pfister, Tuzel, Susskind, Wang, Webb: "Learning from Simulated and Unsupervised Images through Adversarial
-Training" (CVPR 2017); the mask study uses it along with CycleGAN to make masked faces. A is the refiner's input (faces
-with a mask drawn by rule, or unmasked ones), B really masked faces.
+Training" (CVPR 2017); the mask study uses it besides CycleGAN to make masked faces. Domain A: the refiner's
+input (faces with a mask drawn by rule, or unmasked faces); B: really masked faces.
 """
 
 from typing import Annotated, Literal
@@ -22,16 +22,16 @@ __all__ = ["SimGAN", "SimGANOptions"]
 
 
 class SimGANOptions(WornOptions):
-    """Train SimGAN's refiner to make masks real (Shrivastava et al., CVPR 2017)."""
+    """Train SimGAN's refiner to make masks realistic (Shrivastava et al., CVPR 2017)."""
 
     resolution: Annotated[int, Field(ge=32, multiple_of=16)] = 128
     """Side of the training crops in pixels; a multiple of 16, at least 32."""
     batch_size: Annotated[int, Field(ge=2)] = 8
-    """Samples of each domain, process and micro-batch; the discriminator's last batch norm needs at least 2."""
+    """Samples per domain, process and micro-batch; the discriminator's last batch norm needs at least 2."""
     gan_loss: Literal["lsgan", "vanilla", "wgan-gp"] = "vanilla"
-    """Adversarial loss: the paper's is the cross-entropy."""
+    """Adversarial loss; vanilla (cross-entropy) is the paper's."""
     start: Literal["worn", "unmasked"] = "worn"
-    """What the refiner is given: faces with a mask drawn by rule, or unmasked faces."""
+    """Input of the refiner: faces with a mask drawn by rule, or unmasked faces."""
     generator_width: Positive = 64
     """Channels of the refiner's blocks."""
     blocks: Count = 4
@@ -45,12 +45,12 @@ class SimGANOptions(WornOptions):
     lambda_gan: Weight = 1.0
     """Weight of the adversarial loss."""
     pretrain_generator: Count = 500
-    """First steps, in which the refiner alone learns, from the image loss alone."""
+    """Number of first steps that train only the refiner, with the image loss alone."""
     pretrain_discriminator: Count = 100
-    """Steps after those, in which the discriminator alone learns."""
+    """Number of steps after those that train only the discriminator."""
 
     def timeline(self):
-        """The stages, after those of the paper's pre-training."""
+        """The stages, preceded by those of the paper's pre-training."""
         generator = {"lambda_gan": 0.0, "discriminator_updates": 0, "lr_schedule": "constant"}
         discriminator = {"generator_updates": 0, "lr_schedule": "constant"}
         before = [
@@ -84,7 +84,7 @@ class SimGAN(AdversarialTask):
         )  # fmt: skip
 
     def step(self, batch, turn):
-        """The refiner by equation 1, with equation 3's adversarial term in its non-saturating form and β‖G(x) - x‖₁;
+        """Update the refiner by equation 1, with the adversarial loss in its non-saturating form and β‖G(x) - x‖₁, then
         the discriminator by equation 2, on the history of refined pictures (section 2.3)."""
         c, simulated = self.options, batch[self.options.start]
         learn_refiner, learn_discriminator = self.learning(turn)
@@ -108,6 +108,6 @@ class SimGAN(AdversarialTask):
         return FaceMaskPipeline(**networks, resolution=self.options.resolution, wear=wear)
 
     def samples(self, networks, batch):
-        """For each face: as it is, refined; next to them really masked faces, and what the refiner makes of those."""
+        """For each face: input, result. In the second group, really masked faces and the refiner's results on them."""
         start, masker = batch[self.options.start], networks["masker"]
         return [[start, masker(start)], [batch["masked"], masker(batch["masked"])]]

@@ -1,4 +1,4 @@
-"""How another process follows a run: ``status.json``, ``metrics.jsonl`` and ``tests.jsonl`` of its folder."""
+"""Follow a run from another process, by the ``status.json``, ``metrics.jsonl`` and ``tests.jsonl`` in its folder."""
 
 import json
 from pathlib import Path
@@ -9,8 +9,8 @@ __all__ = ["read_metrics", "read_status"]
 def read_status(folder):
     """``status.json`` of a run's folder as a dict, or None before its first step.
 
-    ``state`` is running, finished, stopped or failed; ``method``, ``step``, ``max_steps`` and ``pid`` say which run and
-    how far it is, ``error`` why it failed.
+    ``state`` is running, finished, stopped or failed; the other keys are ``method``, ``step``, ``max_steps``, ``pid``
+    and, for a failed run, ``error``.
     """
     try:
         return json.loads((Path(folder) / "status.json").read_text(encoding="utf-8"))
@@ -19,7 +19,7 @@ def read_status(folder):
 
 
 def read_metrics(folder, name="metrics.jsonl"):
-    """The lines of a run's ``metrics.jsonl`` as dicts; a line that is just being written is left out."""
+    """The lines of a run's ``metrics.jsonl`` as dicts, without incomplete ones that are just being written."""
     try:
         text = (Path(folder) / name).read_text(encoding="utf-8", errors="replace")
     except OSError:

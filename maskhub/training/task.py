@@ -1,8 +1,8 @@
-"""What a method tells the trainer: its networks, optimizers, data, losses, samples and result.
+"""Base class of all training methods: networks, optimizers, data, losses, samples and result.
 
 A new method is one file with a subclass of :class:`Task`. Its :meth:`~Task.step` is a generator function that reads
-like the algorithm in the paper: it computes a loss and yields an :class:`Update`; when it goes on, the optimizer has
-made its step. The order of the yields is the order of the updates::
+like the algorithm in the paper: it computes a loss and yields an :class:`Update`; the trainer then makes the
+optimizer's step and continues. The order of the yields is the order of the updates::
 
     def step(self, batch, turn):
         loss = F.binary_cross_entropy_with_logits(self.nets["discriminator"](batch["image"]), ...)
@@ -33,8 +33,8 @@ class Update:
     Attributes:
         optimizer: name of the optimizer.
         loss: scalar to minimise.
-        terms: scalars by name for metrics.jsonl, before weighting.
-        clip: largest norm of the gradients, or None.
+        terms: unweighted scalars by name, for metrics.jsonl.
+        clip: norm to which the gradients are clipped, or None.
     """
 
     optimizer: str
@@ -44,22 +44,26 @@ class Update:
 
 
 class Task:
-    """Base of every method.
+    """Base of all methods.
 
     Args:
-        options: the method's options, checked.
-        rank: of this process.
+        options: the method's options, already checked.
+        networks: dict of name → network.
+        rank: rank of this process.
 
     Attributes:
-        Options: class of the method's options. name, paper: of the method, for people.
-        result: name of the folder of the finished model.
-        averaged: names of the networks of which a moving average is kept; the result gets the averages.
-        trained_against: names of encoders and feature networks in the losses; figures by them mean nothing.
-        networks: name → network, without the wrappers of compilation and several processes.
-        nets: the same with them, as :meth:`step` calls them.
-        pools: name → object with ``state_dict`` and ``load_state_dict``, one of each process.
-        options: in :meth:`step`, those of the current stage.
-        progress: share of the run that is done, 0 to 1.
+        Options: class of the method's options.
+        name: name of the method.
+        paper: URL of its paper.
+        result: name of the finished model's folder.
+        averaged: names of the networks that have a moving average; the result uses the averages.
+        trained_against: names of the encoders and feature networks used in the losses; figures measured with them are
+            biased.
+        networks: dict of name → network, without wrappers for compilation and several processes.
+        nets: the same with these wrappers; :meth:`step` calls these.
+        pools: dict of name → object with ``state_dict`` and ``load_state_dict``, separate in every process.
+        options: within :meth:`step`, the options of the current stage.
+        progress: completed fraction of the run, 0 to 1.
     """
 
     Options = TrainingOptions
@@ -84,11 +88,12 @@ class Task:
         return {n: source.limited(c.limit_photos) if c.limit_photos else source for n, source in opened.items()}
 
     def dataset(self, seed, load_scale=None, **walk):
-        """The endless samples of a run: an ``IterableDataset`` of dicts of tensors, walked by position.
+        """The endless samples of a run, an ``IterableDataset`` of dicts of tensors.
 
         Args:
-            seed: fixes everything random in them.
-            load_scale: how much larger than the resolution photos are loaded before the random crop; None: the task's.
+            seed: seed of all random numbers.
+            load_scale: photos are loaded this much larger than the resolution before the random crop; None: the task's
+                default.
             walk: ``start``, ``rank``, ``world``, ``batch_size`` of
                 :class:`~maskhub.data.positions.PositionDataset`.
         """
@@ -99,17 +104,17 @@ class Task:
         return endless_batches(dataset, workers, pin_memory)
 
     def fixed_batch(self, count):
-        """The batch of the sample sheets: the first samples of seed 0, not enlarged before the crop."""
+        """The batch of the sample sheets: the first samples with seed 0, without random crops."""
         samples = [sample for sample, _ in zip(self.dataset(0, load_scale=1.0), range(count), strict=False)]
         return default_collate(samples)
 
     def photos(self):
-        """Photos of the largest source, or None where a source's size is unknown."""
+        """Number of photos in the largest source, or None if the size of a source is unknown."""
         sizes = [source.size for source in self.sources.values()]
         return None if None in sizes else max(sizes)
 
     def fingerprint(self):
-        """A hash of the photos' names and order, so that a resumed run notices others."""
+        """A hash of the photos' names and order, so that a resumed run notices changes."""
         names = repr([source.identity() for source in self.sources.values()])
         return hashlib.sha256(names.encode("utf-8", "surrogatepass")).hexdigest()
 
@@ -120,71 +125,72 @@ class Task:
         raise NotImplementedError
 
     def adam(self, *names, kind=torch.optim.Adam, **settings):
-        """An optimizer of some networks with the options' learning rate and β₁."""
+        """An optimizer for some networks, with the learning rate and β₁ from the options."""
         parameters = [parameter for name in names for parameter in self.networks[name].parameters()]
         betas = (self.options.beta1, 0.999)
         return kind(parameters, lr=self.options.learning_rate, betas=betas, **settings)
 
     def step(self, batch, turn):
-        """One step on one micro-batch: a generator of :class:`Update`.
+        """One step on one micro-batch: a generator function that yields updates, each an :class:`Update`.
 
         Args:
-            batch: of the dataset's samples, on the device.
-            turn: number of the micro-batch within the step, before accumulation; from 0 to ``options.rounds`` − 1.
+            batch: batch of the dataset's samples, on the device.
+            turn: index of the round within the step, from 0 to ``options.rounds`` − 1.
         """
         raise NotImplementedError
 
     def average(self, name):
-        """The network ``name`` with its moving average as weights, in eval mode; set by the trainer."""
+        """The network ``name`` with its moving average as weights, in eval mode; the trainer replaces this method."""
         return self.networks[name]
 
     # ---- what a run leaves ----------------------------------------------------------------------------------------
 
     def curves(self, names):
-        """The panels of ``curves.png``: title → names of the metrics in it, all of them in ``names``."""
+        """The panels of ``curves.png``, a dict of title → names of metrics; ``names`` are all metrics of the run."""
         return {"loss": names}
 
     def describe(self):
         """Lines about the data, for the log and the card."""
         for name, source in self.sources.items():
-            held_out = ", held-out tenth left out" if self.options.holdout else ""
+            held_out = ", without the held-out tenth" if self.options.holdout else ""
             yield f"{name}: {source.spec}, {source.describe()}{held_out}"
 
     def samples(self, networks, batch):
-        """The sample sheet: groups of columns, each N×3×R×R in [-1, 1]; a group's second one shows what is learnt.
+        """The sample sheet: groups of columns, each N×3×R×R in [-1, 1]; the second column of a group shows results.
 
         Args:
-            networks: name → network of the result, in float32 and eval mode.
-            batch: of :meth:`fixed_batch`.
+            networks: dict of name → network of the result, in float32 and eval mode.
+            batch: the batch from :meth:`fixed_batch`.
         """
         return []
 
     def test(self, networks):
-        """Figures on test photos, by name, for tests.jsonl; written as often as the sample sheets."""
+        """Figures on test photos by name, for tests.jsonl; called as often as :meth:`samples`."""
         return {}
 
     def write(self, networks, folder, card):
         """Write the finished model.
 
         Args:
-            networks: name → network, in float32 and eval mode, with the moving averages as weights.
+            networks: dict of name → network, in float32 and eval mode, with the moving averages as weights.
             folder: an empty folder.
-            card: text of its ``README.md``.
+            card: text for its ``README.md``.
         """
         raise NotImplementedError
 
     def transfer(self, path):
-        """Weights by network from a finished model's folder, for ``--init-from``; empty where it is no such folder."""
+        """State dicts by network from a finished model's folder, for ``--init-from``; empty if ``path`` is no
+        such folder."""
         return {}
 
     def card(self):
-        """The :class:`~maskhub.cards.ModelCard` of the result, without the section on the training."""
+        """The :class:`~maskhub.cards.ModelCard` of the result, without the section on training."""
         raise NotImplementedError
 
 
 @contextmanager
 def frozen(*networks):
-    """Without gradients for the parameters of these networks; those of their inputs are computed."""
+    """No gradients for the parameters of these networks within the block; gradients still flow to their inputs."""
     for network in networks:
         network.requires_grad_(False)
     try:

@@ -1,15 +1,15 @@
-"""The training loop of every method.
+"""The training loop of all methods.
 
-One step is the updates of :meth:`Task.step <maskhub.training.task.Task.step>` on ``gradient_accumulation``
-micro-batches. Everything that decides the next step (weights, moving averages, moments, pools, random numbers, place in
-the data and in the stages) is in the checkpoint or follows from the step, so a run that is killed at any moment and
-resumed ends with the very weights of one that never stopped (bit for bit on a CPU).
+A step makes the updates of :meth:`Task.step <maskhub.training.task.Task.step>` on ``gradient_accumulation``
+micro-batches. All state that a step depends on (weights, moving averages, optimizer moments, pools, random state, place
+in the data and in the stages) is in the checkpoint or follows from the step number. A run that is killed and resumed
+ends with the same weights as one that never stopped, bit for bit on a CPU.
 
     trainer = Trainer(CycleGAN, CycleGANOptions(unmasked="a", masked="b", output="run", max_steps=1000))
     trainer.run()
 
-Another process can follow a run by the files of its folder: see :mod:`maskhub.training.status`. SIGINT and SIGTERM stop
-it after the current step, with a checkpoint.
+Another process can follow a run through the files in its folder: see :mod:`maskhub.training.status`. After SIGINT or
+SIGTERM it finishes the current step, writes a checkpoint and stops.
 """
 
 import json
@@ -40,11 +40,11 @@ __all__ = ["Trainer"]
 SAMPLES = 6
 """Photos of each domain on a sample sheet."""
 TOO_LARGE = 1e6
-"""A loss above this has diverged, though it is still a number."""
+"""A loss above this counts as diverged."""
 STATUS_EVERY = 1.0
-"""Seconds, at least, between two writes of status.json while it runs."""
+"""Minimum seconds between two writes of status.json during training."""
 RECORD = "training.json"
-"""In the result's folder: of which method and step it is."""
+"""File in the result's folder with its method and step."""
 
 
 class Trainer:
@@ -52,31 +52,33 @@ class Trainer:
 
     Args:
         task_class: a subclass of :class:`~maskhub.training.task.Task`.
-        options: of its ``Options``.
+        options: an instance of its ``Options``.
 
     Attributes:
-        task, options, step: what is trained, how, and the completed steps.
+        task: the task's instance.
+        options: the resolved options.
+        step: number of completed steps.
 
     Raises:
-        SourceError, ConfigError, CheckpointError: before the first step.
+        SourceError, ConfigError, CheckpointError: the run can't start.
     """
 
     def __init__(self, task_class, options):
         options.check()
-        if options.mixed_precision == "auto":  # a checkpoint remembers what it was
+        if options.mixed_precision == "auto":  # checkpoints store the resolved value
             options = options.replaced(mixed_precision=faster_precision())
         self.output = Path(options.output)
         self.accelerator = Accelerator(
             mixed_precision=options.mixed_precision,
-            # BatchNorm's statistics change with each of the several forward passes of one step: synchronising them
-            # would alter tensors that the backward pass still needs
+            # one step has several forward passes, each of which changes BatchNorm's statistics: synchronising them
+            # would modify tensors that the backward pass still needs
             kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
         )
         if self.accelerator.device.type == "cuda":
             torch.set_float32_matmul_precision("high")
             torch.backends.cudnn.benchmark = True
         rank = self.accelerator.process_index
-        set_seed(options.seed)  # every process draws the same initial weights
+        set_seed(options.seed)  # the same initial weights in all processes
         self.task = task_class(options, rank)
         self.task.average = self.averaged
         self.options = options.in_steps(self.task.photos(), options.batch_size * self.accelerator.num_processes)
@@ -88,11 +90,11 @@ class Trainer:
 
     @property
     def exit_code(self):
-        """0, or what a shell expects of a process that a signal ended."""
+        """0, or the conventional exit code of a process that was ended by a signal."""
         return self.stop.exit_code if self.step < self.options.max_steps else 0
 
     def describe(self):
-        """Lines about the networks, data and length of this run, for ``--dry-run``, the log and the card."""
+        """Lines about the networks, data and length of the run, for ``--dry-run``, the log and the model card."""
         c = self.options
         for name, network in self.task.networks.items():
             count = sum(parameter.numel() for parameter in network.parameters())
@@ -111,7 +113,7 @@ class Trainer:
     # ---- the loop -------------------------------------------------------------------------------------------------
 
     def run(self):
-        """Train to ``max_steps`` or until a signal; returns the folder of the result, or None where it was stopped."""
+        """Train to ``max_steps`` or until a signal. Returns the folder of the result, or None if it was stopped."""
         main = self.accelerator.is_main_process
         self.prepare()
         restore(self)
@@ -133,7 +135,7 @@ class Trainer:
             return self.output / self.task.result if finished else None
 
     def prepare(self):
-        """Move the networks to the device and make optimizers and moving averages."""
+        """Move the networks to the device and create optimizers and moving averages."""
         c, task, accelerator = self.options, self.task, self.accelerator
         for network in task.networks.values():
             network.to(accelerator.device, memory_format=self._memory_format()).train()
@@ -169,13 +171,13 @@ class Trainer:
                     saved = self.step
             if saved != self.step:
                 self._save()
-            elif main and self._result_step() != self.step:  # killed between its last checkpoint and the result
+            elif main and self._result_step() != self.step:  # killed between the last checkpoint and the result
                 self._write_result()
         finally:
             self.report.close()
 
     def batches(self):
-        """The batches of this process from the current step on."""
+        """The batches of this process, starting at the current step."""
         c, accelerator = self.options, self.accelerator
         dataset = self.task.dataset(
             c.seed,
@@ -187,7 +189,7 @@ class Trainer:
         return self.task.batches(dataset, c.workers, accelerator.device.type == "cuda")
 
     def train_step(self, batches):
-        """One step; returns the means of its terms by name, and the samples that were taken for it."""
+        """One step. Returns the means of its terms by name, and its number of samples."""
         accelerator, stage = self.accelerator, self.timeline.at(self.step)
         c = self.task.options = stage.options
         self.task.progress = self.step / self.options.max_steps
@@ -213,7 +215,7 @@ class Trainer:
         return {name: move(x) for name, x in batch.items()}
 
     def _update(self, micro, terms):
-        """The next optimizer step, on the mean loss of all micro-batches; False after the last one."""
+        """Make the next optimizer step, on the mean loss of all micro-batches; False if there are no more."""
         for number, updates in enumerate(micro, 1):
             with self._without_sync() if number < len(micro) else nullcontext():
                 update = next(updates, None)
@@ -232,7 +234,7 @@ class Trainer:
 
     @contextmanager
     def _without_sync(self):
-        """Gradients stay on each process: those of the last micro-batch take the others' along."""
+        """Don't synchronise gradients between processes: the last micro-batch synchronises the accumulated ones."""
         with ExitStack() as stack:
             for network in self.task.nets.values():
                 stack.enter_context(self.accelerator.no_sync(network))
@@ -247,13 +249,13 @@ class Trainer:
 
     def _diverged(self, what):
         return DivergenceError(
-            f"the run diverged: {what} at step {self.step}. The last checkpoint is from before it; try a lower "
-            "--learning-rate, or --mixed-precision bf16 in place of fp16."
+            f"the run diverged: {what} at step {self.step}. The last checkpoint is from before that; try a lower "
+            "--learning-rate, or --mixed-precision bf16 instead of fp16."
         )
 
     def _check_weights(self):
-        """A checkpoint must be a good one: finite, and the same in all processes."""
-        # Apple's mps has no float64, and never more than one process whose weights could differ by a rounding
+        """Raise unless all weights are finite and equal in all processes."""
+        # Apple's mps has no float64, but it never has several processes to compare
         exact = torch.float32 if self.accelerator.device.type == "mps" else torch.float64
         networks = self.task.networks.values()
         mine = torch.stack([p.detach().sum(dtype=exact) for network in networks for p in network.parameters()])
@@ -262,7 +264,7 @@ class Trainer:
         if not (self.accelerator.gather(mine.unsqueeze(0)) == mine).all():
             raise CheckpointError(
                 f"at step {self.step} the processes have different weights: nothing was saved. "
-                "Go on from the last checkpoint with --resume latest; if it happens again, please report it."
+                "Continue from the last checkpoint with --resume latest; if it happens again, please report it."
             )
 
     def _status(self, state, **more):
@@ -276,7 +278,7 @@ class Trainer:
         try:
             write_file(self.output / "status.json", json.dumps(record | {"pid": os.getpid()} | more) + "\n")
         except WriteError:
-            if state != "failed":  # else the disk is what it failed for
+            if state != "failed":  # a full disk may be the reason of the failure
                 raise
 
     # ---- what it leaves -------------------------------------------------------------------------------------------
@@ -291,10 +293,10 @@ class Trainer:
         self.accelerator.wait_for_everyone()
 
     def averaged(self, name):
-        """The network ``name`` in float32 and eval mode, with its moving average as weights if there is one."""
+        """The network ``name`` in float32 and eval mode, with its moving average as weights if it has one."""
         network = self.task.networks[name]
         if name not in self._copies:
-            with _same_random_numbers():  # a new network draws initial weights
+            with _same_random_numbers():  # a new network draws random weights
                 self._copies[name] = type(network).from_config(network.config).to(self.accelerator.device)
         copy = self._copies[name]
         copy.load_state_dict(network.state_dict())
@@ -322,7 +324,7 @@ class Trainer:
         with torch.inference_mode(), _same_random_numbers():
             if self._fixed_batch is None:
                 self._fixed_batch = self._on_device(task.fixed_batch(SAMPLES))
-            torch.manual_seed(0)  # of networks that draw noise
+            torch.manual_seed(0)  # for networks that draw noise
             groups, figures = task.samples(networks, self._fixed_batch), task.test(networks)
         if figures:
             self.report.tests.write({"step": self.step, **figures})
@@ -334,11 +336,11 @@ class Trainer:
     def close(self):
         """Leave the process group, whether the run ended well or not."""
         self.accelerator.end_training()
-        AcceleratorState._reset_state(reset_partial_state=True)  # so that another run in this process starts afresh
+        AcceleratorState._reset_state(reset_partial_state=True)  # for another run in the same process
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
 
 
 def _same_random_numbers():
-    """A run that writes results must go on as one that resumes from before them."""
+    """Restore the random state afterwards, so that writing results does not change the rest of the run."""
     return torch.random.fork_rng(devices=range(torch.cuda.device_count()) if torch.cuda.is_available() else [])

@@ -1,10 +1,9 @@
-"""The light unmasker: pairs made by rule show what is under a mask, really masked photos what masks look like.
+"""The light unmasker, trained on pairs with rule-based masks and on really masked faces.
 
-Pairs, made during training, give a region-weighted L1, a perceptual loss (LPIPS, VGG16), an identity loss
-(MobileFaceNet) and the attention's supervision. A few really masked faces are added, whose covered part nobody knows:
-for these there are only the discriminator, which sees whole results and real unmasked faces, and the mask detector's
-region for the attention. Some pairs wear such a real mask, cut out by its region: their truth is known, and their
-fabric comes from no rule. Some faces wear no mask at all: nothing should change there.
+Pairs are made during training. They have a region-weighted L1, a perceptual loss (LPIPS, VGG16), an identity loss
+(MobileFaceNet) and an attention loss. A few really masked faces are added, for which the covered part is unknown: they
+have only the adversarial loss, and the mask detector's region for the attention loss. Some pairs wear a real mask, cut
+out of a masked face: their truth is known and their fabric is real. Some faces wear no mask: they should not change.
 """
 
 from typing import Annotated
@@ -26,71 +25,71 @@ from maskhub.training.task import Update
 __all__ = ["Unmasker", "UnmaskerOptions"]
 
 OUTSIDE = 0.25
-"""Weight in the L1 of a pixel outside the region; inside it is 1."""
+"""L1 weight of pixels outside the region; inside it is 1."""
 LOAD_SCALE = 1.04
-"""How much larger than the resolution faces are loaded before the random cut: they come aligned, and a network that
-learns where on the face it is should see them nearly where they will be."""
+"""Faces are loaded this much larger than the resolution before the random crop. The crop is small because faces are
+aligned in use too, so the network can rely on their position."""
 LEAST = 0.04
-"""Share of the picture that a mask must cover to be worn by another face."""
+"""Fraction of the picture that a mask must cover to be put on another face."""
 
 
 class UnmaskerOptions(WornOptions, LightOptions):
-    """Train the light unmasker on pairs made by rule and on really masked faces."""
+    """Train the light unmasker on pairs with rule-based masks and on really masked faces."""
 
     batch_size: Positive = 8
-    """Pairs of each process and micro-batch."""
+    """Pairs per process and micro-batch."""
     blocks: tuple[Count, ...] = (1, 1, 3)
-    """Residual blocks on each of the generator's grids."""
+    """Residual blocks at each resolution of the generator."""
     real_faces: Annotated[Count, STAGED] = 2
     """Really masked faces added to the pairs of each micro-batch."""
     bare_faces: Count = 1
-    """Pairs of each micro-batch whose face wears no mask."""
+    """Pairs of each micro-batch without a mask."""
     transplanted: Annotated[Count, STAGED] = 2
-    """Pairs of each micro-batch that wear the mask of a really masked face instead of one by rule."""
+    """Pairs of each micro-batch with a mask cut out of a really masked face instead of a rule-based one."""
     coarse_faces: Share = 0.25
-    """Share of the faces that have as few pixels as small ones in large photos, enlarged."""
+    """Fraction of the faces that are reduced to a low resolution and enlarged, like small faces in photos."""
     moved_faces: Share = 0.5
-    """Share of the faces that are aligned less well: up to 18 % smaller, turned and shifted a little."""
+    """Fraction of the faces that are aligned less exactly: up to 18 % smaller, slightly rotated and shifted."""
     recoloured_faces: Share = 0.0
-    """Share of the faces, and of the really masked ones, whose exposure, white balance and contrast are changed."""
+    """Fraction of all faces whose exposure, white balance and contrast are changed."""
     discriminator_width: Positive = 32
     """Channels after the discriminator's first convolution."""
     discriminator_layers: Count = 4
-    """3 judges patches of 70×70 pixels, 4 of 142×142."""
+    """Downsampling layers. 3: patches of 70×70 pixels, 4: 142×142."""
     spectral_norm: bool = True
     """Divide every weight of the discriminator by its largest singular value (Miyato et al., ICLR 2018)."""
     lambda_l1: Weight = 10.0
     """Weight of the region-weighted L1."""
     lambda_perceptual: Weight = 10.0
-    """Weight of the perceptual loss; 0: its network is not needed."""
+    """Weight of the perceptual loss; 0: none, and its network is not needed."""
     lambda_identity: Weight = 2.0
-    """Weight of the identity loss; 0: its network is not needed."""
+    """Weight of the identity loss; 0: none, and its network is not needed."""
     lambda_attention: Weight = 2.0
-    """Weight of the attention's supervision, by the rule's region and by the mask detector's."""
+    """Weight of the attention loss, with the regions of rule-based masks and those of the mask detector."""
     lambda_gan: Weight = 1.0
     """Weight of the adversarial loss."""
     compared_faces: Positive = 4
-    """Pairs of each micro-batch that the perceptual and the identity loss compare: their networks cost more than the
+    """Pairs of each micro-batch that the perceptual and the identity loss compare; their networks are slower than the
     generator."""
     perceptual_stages: Annotated[int, Field(ge=1, le=5)] = 5
     """Stages of VGG16 in the perceptual loss, 1 to 5."""
     perceptual_crop: Count = 0
-    """Side in pixels of the square that it compares, another one each time; 0: the whole region."""
+    """Side in pixels of a random square that the perceptual loss compares; 0: the whole region."""
     weights_dir: Annotated[str | None, FREE] = None
-    """Folder or Hub repository with vgg16_lpips.safetensors and mobilefacenet.safetensors; else MASKHUB_WEIGHTS."""
+    """Folder or Hub repository with vgg16_lpips.safetensors and mobilefacenet.safetensors; default: MASKHUB_WEIGHTS."""
     pool_size: Count = 0
-    """Older fakes that the discriminator is shown."""
+    """Size of the discriminator's pool of older fakes; 0: no pool."""
 
     def check(self):
         super().check()
         if self.real_faces > self.batch_size or self.bare_faces >= self.batch_size:
-            raise ConfigError("--real-faces must not be above --batch-size, and --bare-faces must be below it.")
+            raise ConfigError("--real-faces must be at most --batch-size, and --bare-faces must be below it.")
         if self.transplanted > self.batch_size - self.bare_faces:
-            raise ConfigError("--transplanted and --bare-faces must not be above --batch-size together.")
+            raise ConfigError("--transplanted plus --bare-faces must be at most --batch-size.")
         self.check_grids()
 
     def ever(self, name):
-        """Whether an option is on in the run or in any of its stages."""
+        """Whether an option is nonzero in the run or in any of its stages."""
         return bool(getattr(self, name) or any(stage.get(name) for stage in self.stages))
 
 
@@ -110,7 +109,7 @@ class Unmasker(AdversarialTask):
             self.perceptual = PerceptualLoss(options.perceptual_stages, options.weights_dir, options.perceptual_crop)
         if options.ever("lambda_identity"):
             self.identity = IdentityLoss(options.weights_dir)
-        bundled_mask_detector()  # not in mid-run: loading draws random numbers
+        bundled_mask_detector()  # load it now: loading draws random numbers
         losses = {"vgg16": self.perceptual, "mobilefacenet": self.identity}
         self.trained_against = tuple(name for name, loss in losses.items() if loss)
 
@@ -123,8 +122,8 @@ class Unmasker(AdversarialTask):
         )  # fmt: skip
 
     def step(self, batch, turn):
-        """The generator by the pairs' losses, the attention's supervision and the adversarial loss; the discriminator
-        on unmasked faces and on the results, of drawn and of real masks.
+        """Update the generator with the losses on pairs, the attention loss and the adversarial loss, then the
+        discriminator on unmasked faces and on the results.
 
         ``batch`` holds ``unmasked``, ``worn`` and ``masked``, N×3×R×R in [-1, 1], and the ``region`` of ``worn``,
         N×1×R×R.
@@ -143,7 +142,7 @@ class Unmasker(AdversarialTask):
             yield Update("discriminators", sum(terms.values()), terms)
 
     def _objective(self, batch, given, region):
-        """The generator's loss, its terms and what it made of ``given``."""
+        """The generator's loss, its terms and its output for ``given``."""
         c, wanted = self.options, batch["unmasked"]
         worn_there, pairs = covered(batch["masked"][: c.real_faces]), len(wanted)
         made, attention = self.nets["unmasker"](given, with_attention=True)
@@ -152,7 +151,7 @@ class Unmasker(AdversarialTask):
         loss = c.lambda_l1 * terms["L1"]
         worn = slice(
             c.bare_faces, min(c.bare_faces + c.compared_faces, pairs)
-        )  # in unmasked ones there is nothing to compare
+        )  # pairs without a mask have nothing to compare
         if c.lambda_perceptual:
             terms["perceptual"] = self.perceptual.to(made.device)(made[worn], wanted[worn], region[worn])
             loss = loss + c.lambda_perceptual * terms["perceptual"]
@@ -168,7 +167,8 @@ class Unmasker(AdversarialTask):
         return loss, terms, made
 
     def _given(self, batch):
-        """The generator's input, first unmasked faces and last really masked ones, and the region of its pairs."""
+        """The generator's input, which starts with unmasked faces and ends with really masked ones, and the
+        pairs' regions."""
         c = self.options
         bare = torch.arange(len(batch["worn"]), device=batch["worn"].device).view(-1, 1, 1, 1) < c.bare_faces
         worn = torch.where(bare, batch["unmasked"], batch["worn"])
@@ -179,9 +179,12 @@ class Unmasker(AdversarialTask):
         return torch.cat([worn, batch["masked"][: c.real_faces]]), region
 
     def _transplant(self, faces, masked, worn, region):
-        """``faces`` with the masks of ``masked``, and their regions; ``worn`` and ``region`` where there is no mask.
+        """Put the masks of ``masked`` on ``faces``.
 
-        All are aligned by their eyes, so that a mask comes to lie where a mask does.
+        All faces are aligned by their eyes, so the masks fit.
+
+        Returns:
+            Faces and regions; ``worn`` and ``region`` for faces for which ``masked`` has no mask.
         """
         alpha = mask_alone(masked)
         found = alpha.mean((1, 2, 3), keepdim=True) > LEAST
@@ -191,7 +194,8 @@ class Unmasker(AdversarialTask):
         return fitted_light(loaded, network)
 
     def samples(self, networks, batch):
-        """For each face: masked by rule, unmasked, the attention, the truth; next to them a really masked one."""
+        """For each face: masked by rule, result, attention, truth. In the second group, a really masked face
+        and its result."""
         made, attention = networks["unmasker"](batch["worn"], with_attention=True)
         where = (2 * attention[:, :1] - 1).expand(-1, 3, -1, -1)
         real = networks["unmasker"](batch["masked"])

@@ -152,7 +152,7 @@ def test_a_job_that_lives_is_adopted_and_one_that_died_goes_on(jobs, supervisor)
         assert again.last_step > 0 or done >= 400
         wait(lambda: not jobs.get(job.id).active, second)
         assert jobs.get(job.id).state == "finished", jobs.get(job.id).message
-        assert "going on from" in (folder / "log.txt").read_text()
+        assert "resuming from" in (folder / "log.txt").read_text()
         steps = [line["step"] for line in jobs.metrics(job.id)]
         assert steps == sorted(set(steps)) and steps[-1] == 400
     finally:

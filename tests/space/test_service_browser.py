@@ -204,7 +204,7 @@ def test_bring_filter_train_restart_and_reimage(page, service, packed):
     page.goto(service.app.url)
     open_tab(page, "Train")
     page.locator("#train-progress [data-state=finished]", has_text="The model is called mine").wait_for()
-    assert "going on from" in (folder / "log.txt").read_text()
+    assert "resuming from" in (folder / "log.txt").read_text()
     steps = [json.loads(line)["step"] for line in (folder / "run" / "metrics.jsonl").read_text().splitlines()]
     assert steps == sorted(set(steps)) and steps[-1] == STEPS
     card = (home.models / "mine" / "README.md").read_text()

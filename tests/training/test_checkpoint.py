@@ -100,7 +100,7 @@ def test_damage_is_found_and_the_one_before_is_taken(name, damage, write, tmp_pa
     tmp_path.rename(run / "checkpoints")
     found = checkpoint.resume_path(run, "latest", said.append)
     assert found == run / "checkpoints" / older.name
-    assert len(said) == (0 if name == "state.json" else 1) and all("passed over" in line for line in said)
+    assert len(said) == (0 if name == "state.json" else 1) and all("skipped" in line for line in said)
     (run / "checkpoints").rename(tmp_path)
 
 
@@ -131,7 +131,7 @@ def test_whole_but_none_of_ours_is_refused(write):
 
 
 def test_no_checkpoint_at_all(tmp_path, write):
-    with pytest.raises(CheckpointError, match="is no checkpoint"):
+    with pytest.raises(CheckpointError, match="is not a checkpoint"):
         checkpoint.load_checkpoint(tmp_path)
     assert checkpoint.resume_path(tmp_path / "run", "latest") is None
     path = write(1)
@@ -139,6 +139,6 @@ def test_no_checkpoint_at_all(tmp_path, write):
     run = tmp_path / "run"
     run.mkdir()
     shutil.copytree(path, run / "checkpoints" / path.name)
-    with pytest.raises(CheckpointError, match=r"no checkpoint of .* is intact"):
+    with pytest.raises(CheckpointError, match=r"all checkpoints in .* are damaged"):
         checkpoint.resume_path(run, "latest", say=lambda line: None)
     assert json.loads((path / "state.json").read_text())["files"].keys() == {*FILES} - {"state.json"}

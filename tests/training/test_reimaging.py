@@ -140,7 +140,7 @@ def test_ones_own_folder_and_column(small, here, tmp_path):
     write_folder("builtin:pixel-faces/light", tmp_path / "faces")
     own = {"source": str(tmp_path / "faces"), "max_steps": 2}
     code, text = here("classifier", small("classifier", tmp_path / "styles", attribute="hair_style", **own))
-    assert code == 0 and "none to test on" in text and "balding, bob, bun" in text
+    assert code == 0 and "no test faces" in text and "balding, bob, bun" in text
     card = (tmp_path / "styles" / "classifier" / "README.md").read_text()
     assert "No test photos" in card and str(tmp_path) not in card
     (tmp_path / "my faces").mkdir()
@@ -167,7 +167,7 @@ def test_ones_own_folder_and_column(small, here, tmp_path):
         ({"attributes": ["dark"]}, "column=value"),
         ({"batch_size": 1}, "--batch-size is 1; it must be at least 2"),
         ({"source": "builtin:nothing"}, "there is no source builtin:nothing"),
-        ({"resume": "nowhere"}, "nowhere is no checkpoint"),
+        ({"resume": "nowhere"}, "nowhere is not a checkpoint"),
     ],
 )
 def test_errors_are_one_line(changes, message, small, here, tmp_path):

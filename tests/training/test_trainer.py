@@ -159,7 +159,7 @@ def test_a_signal_stops_it_with_a_checkpoint(name, number, code, small, here, tm
     monkeypatch.setattr(task, "step", step)
     before = signal.getsignal(number)
     got, text = here(name, small(name, tmp_path / "run", max_steps=50))
-    assert got == code and "stopped at step 3; go on with --resume latest" in text
+    assert got == code and "stopped at step 3; continue with --resume latest" in text
     assert latest_checkpoint(tmp_path / "run" / "checkpoints").name == "step-00000003"
     assert read_status(tmp_path / "run")["state"] == "stopped"
     assert signal.getsignal(number) == before
@@ -261,7 +261,7 @@ def test_weights_are_checked_in_numbers_that_the_device_has(device, dtype, train
 def test_dry_run_writes_nothing(small, here, tmp_path):
     code, text = here("cyclegan", small("cyclegan", tmp_path / "run"), "--dry-run", "--holdout")
     assert code == 0
-    assert "masker: ResnetGenerator" in text and "held-out tenth left out" in text and "lambda_cycle: 10.0" in text
+    assert "masker: ResnetGenerator" in text and "without the held-out tenth" in text and "lambda_cycle: 10.0" in text
     assert not (tmp_path / "run").exists()
 
 
@@ -295,7 +295,7 @@ def test_photos_can_be_limited(name, limit, photos, trainer):
         (["--resolution", "30"], "--resolution is 30; it must be a multiple of 4 and at least 32"),
         (["--batch-size", "-1"], "--batch-size is -1; it must be at least 1."),
         (["--batch-size", "two"], "--batch-size is 'two'; it must be a whole number."),
-        (["--resume", "/nowhere"], "is no checkpoint"),
+        (["--resume", "/nowhere"], "is not a checkpoint"),
         (["--recipe", "/nowhere.yaml"], "the recipe /nowhere.yaml can't be read"),
         (["--max-steps", "0"], "--max-steps is 0"),
         (["--init-from", "EMPTY"], "neither a checkpoint nor the folder of a finished model"),
