@@ -119,9 +119,18 @@ def identity_loss(translated, original):
     return F.l1_loss(translated.float(), original.float())
 
 
-def image_loss(made, wanted):
-    """pix2pix equation 3, mean ‖y - G(x)‖₁; also SimGAN's self-regularisation (section 2.2), mean ‖G(x) - x‖₁."""
-    return F.l1_loss(made.float(), wanted.float())
+def image_loss(made, wanted, reduction="mean"):
+    """pix2pix equation 3, ‖y - G(x)‖₁; also SimGAN's self-regularisation (section 2.2), ‖G(x) - x‖₁.
+
+    Args:
+        made, wanted: N×C×H×W in [-1, 1].
+        reduction: ``"mean"`` over all values, or ``"norm"``: the sum over each image's values, then the mean over N.
+
+    Raises:
+        ConfigError: another ``reduction``.
+    """
+    values = choose("reduction", reduction, {"mean": 1, "norm": made[0].numel()})
+    return F.l1_loss(made.float(), wanted.float()) * values
 
 
 def cosine_loss(made, wanted, reduction="mean", eps=1e-8):

@@ -92,6 +92,10 @@ class LabelledPhotos:
             wanted = ", ".join(f"{key}={value}" for key, value in attributes.items())
             there = "; ".join(f"{key}: {', '.join(self.values(key)) or 'no such column'}" for key in attributes)
             raise SourceError(f"no photo of {self.spec} has {wanted} ({there}).")
+        return self.take(places)
+
+    def take(self, places):
+        """Only the photos at these places, in their order."""
         return LabelledPhotos(
             self.images[places], [self.names[n] for n in places], [self.columns[n] for n in places], self.spec
         )

@@ -1,16 +1,15 @@
-"""The attribute classifier of the re-imaging paper: a VGG-like network that chooses the model for a face.
+"""The attribute classifier of the re-imaging thesis: a VGG-like network that chooses the model for a face.
 
-Paper 3 gives a parameter table for 32×32 faces and three classes. Its total and its count of non-trainable values
-determine the layers. The latter are the running means and variances of batch norm: 1,536 = 2·768, so 768 channels are
-normalised. That is four 3×3 convolutions of 128, 128, 256 and 256 channels, pooled by two after each pair to 256×8×8.
+Derek Desentz (Wright State University, 2021), table 4, for 32×32 faces and three classes: four 3×3 convolutions of 128,
+128, 256 and 256 channels with batch norm, pooled by two after each pair to 256×8×8, and three dense layers.
 
     convolutions   3·128·9 + 128  +  128·128·9 + 128  +  128·256·9 + 256  +  256·256·9 + 256   =  1,036,416
     batch norm     gain, shift, running mean and variance: 4·768                               =      3,072
     dense          16384·2048 + 2048  +  2048·512 + 512  +  512·3 + 3                          = 34,607,107
                                                                                        total    35,646,595
 
-The paper's text says 33,646,595, a typo of one digit. The table does not show activations and dropout. Ours are ReLU
-after each norm, and dropout before the dense layers, which adds no parameters.
+Of these 35,645,059 are trained. The thesis's text prints 33,646,595 and 33,645,059, slips of one digit. Its table has
+neither activations nor dropout; ours are ReLU after each norm, and dropout before the dense layers.
 """
 
 import itertools
@@ -71,6 +70,26 @@ class AttributeClassifier(Network):
         side = self.config.resolution
         check_multiple(images, side, self.config.in_channels, at_least=side)
         return self.head(self.features(images))
+
+    @torch.inference_mode()
+    def feature_maps(self, images, convolution=0):
+        """What one of the four convolutions makes of pictures, as figures 21 and 22 of the thesis show it.
+
+        Args:
+            images: N×3×R×R in [-1, 1].
+            convolution: 0 for the first, 3 or -1 for the last.
+
+        Returns:
+            float32 N×C×H×W on the CPU: ``width`` maps of R×R from the first two, twice as many of R/2×R/2 from the
+            others.
+
+        Raises:
+            ConfigError: there is no such convolution.
+        """
+        places = [place for place, layer in enumerate(self.features) if isinstance(layer, nn.Conv2d)]
+        if not -len(places) <= convolution < len(places):
+            raise ConfigError(f"convolution is {convolution}; it must be from {-len(places)} to {len(places) - 1}.")
+        return self.features[: places[convolution] + 1](images.to(self.device, self.dtype)).float().cpu()
 
     @torch.inference_mode()
     def distribution(self, images):

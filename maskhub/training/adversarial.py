@@ -26,9 +26,9 @@ OPTIMIZERS = {"adam": torch.optim.Adam, "muon": Muon}
 class GANOptions(TrainingOptions):
     """Options that every adversarial method shares."""
 
-    unmasked: str = ""
+    unmasked: Annotated[str, STAGED] = ""
     """Source of unmasked faces: a folder, or user/dataset[/config][:split][@revision][#column] on the Hub."""
-    masked: str = ""
+    masked: Annotated[str, STAGED] = ""
     """Source of masked faces, likewise."""
     resolution: Annotated[int, Field(ge=32, multiple_of=4)] = 256
     """Side of the training crops in pixels; a multiple of 4, at least 32."""
@@ -50,6 +50,8 @@ class GANOptions(TrainingOptions):
     """Discriminator updates per step, each after the first on a new batch (5 in the WGAN-GP paper)."""
     pool_size: Count = 50
     """Size of each discriminator's pool of older fakes; 0: no pool."""
+    load_scale: Annotated[float, Field(ge=1)] = LOAD_SCALE
+    """How much larger than the resolution photos are loaded before a random crop; 1: no cropping."""
 
     @property
     def rounds(self):
@@ -122,8 +124,8 @@ class AdversarialTask(Task):
         }
 
     def dataset(self, seed, load_scale=None, **walk):
-        load_scale = load_scale or LOAD_SCALE
-        return UnpairedPhotos(self.sources, self.options.resolution, seed, load_scale=load_scale, **walk)
+        c = self.options
+        return UnpairedPhotos(self.sources, c.resolution, seed, load_scale=load_scale or c.load_scale, **walk)
 
     def learning(self, turn):
         """Whether the generators and the discriminators are updated in this turn of a step, as two booleans."""

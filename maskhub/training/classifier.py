@@ -32,6 +32,8 @@ class ClassifierOptions(LabelledOptions):
     """Training faces: builtin:pixel-faces, folders with metadata.csv, user/dataset on the Hub."""
     test_source: list[str] = Field(default_factory=list)
     """Test faces; by default the test split of the built-in faces if they are the source."""
+    validation: Count = 0
+    """Number of the source's photos, drawn by the seed, that are held out for validation curves."""
     attribute: str = "tone"
     """The column to predict."""
     labels: list[str] = Field(default_factory=list)
@@ -79,6 +81,12 @@ class Classifier(LabelledTask):
             raise ConfigError(
                 f"{self.faces.spec} has {what} of {c.attribute}: a classifier needs two or more (columns: {there})."
             )
+        if c.validation >= len(self.faces):
+            raise ConfigError(f"--validation is {c.validation}; there are only {len(self.faces)} photos.")
+        self.validation = None
+        if c.validation:
+            order = np.random.default_rng(c.seed).permutation(len(self.faces))
+            self.validation, self.faces = (self.faces.take(np.sort(part)) for part in np.split(order, [c.validation]))
         self.labels, self.targets = labels, self.faces.labels(c.attribute, labels)
         self.tests = LabelledPhotos.open(c.tests(), c.resolution) if c.tests() else None
         self.test_targets = self.tests.labels(c.attribute, labels) if self.tests else None
@@ -102,6 +110,7 @@ class Classifier(LabelledTask):
 
     def describe(self):
         tests = f"{len(self.tests):,} test faces" if self.tests else "no test faces"
+        tests += f", {len(self.validation):,} validation faces" if self.validation else ""
         labels = ", ".join(self.labels)
         yield f"source: {self.faces.spec}, {len(self.faces):,} faces, {tests}; {self.options.attribute}: {labels}"
 
@@ -109,10 +118,14 @@ class Classifier(LabelledTask):
         return {what: [name for name in names if name.startswith(what)] for what in ("accuracy", "loss")}
 
     def test(self, networks):
-        if not self.tests:
-            return {}
-        found, _ = predictions(networks["classifier"], self.tests)
-        return {"accuracy_test": float((found == self.test_targets).float().mean())}
+        figures = {}
+        for name, photos in (("test", self.tests), ("validation", self.validation)):
+            if photos:
+                found, odds = predictions(networks["classifier"], photos)
+                truth = photos.labels(self.options.attribute, self.labels)
+                figures[f"accuracy_{name}"] = float((found == truth).float().mean())
+                figures[f"loss_{name}"] = float(F.nll_loss(odds.clamp(min=1e-12).log(), truth))
+        return figures
 
     def write(self, networks, folder, card):
         networks["classifier"].save_pretrained(folder)

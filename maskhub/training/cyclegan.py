@@ -13,14 +13,15 @@ import torch
 from maskhub.errors import ConfigError
 from maskhub.losses import cycle_loss, identity_loss
 from maskhub.models.resnet import ResnetGenerator
-from maskhub.options import Count, Positive, Weight
-from maskhub.training.adversarial import AdversarialTask, PatchOptions
+from maskhub.options import Count, Positive
+from maskhub.training.adversarial import PatchOptions
+from maskhub.training.cycle import CycleOptions, CycleTask
 from maskhub.training.task import Update
 
 __all__ = ["CycleGAN", "CycleGANOptions"]
 
 
-class CycleGANOptions(PatchOptions):
+class CycleGANOptions(PatchOptions, CycleOptions):
     """Train a CycleGAN between unmasked and masked faces (Zhu et al., ICCV 2017)."""
 
     generator_width: Positive = 64
@@ -31,10 +32,6 @@ class CycleGANOptions(PatchOptions):
     """Norm of generators and discriminators."""
     upsampling: Literal["transposed", "resize"] = "transposed"
     """resize (nearest neighbour, then a convolution) avoids checkerboard artefacts."""
-    lambda_cycle: Weight = 10.0
-    """Weight of the cycle loss."""
-    lambda_identity: Weight = 0.5
-    """Weight of the identity loss, relative to lambda_cycle; 0: no identity loss."""
 
     def check(self):
         super().check()
@@ -42,7 +39,7 @@ class CycleGANOptions(PatchOptions):
             raise ConfigError("--norm batch needs a --batch-size above 1 at this resolution.")
 
 
-class CycleGAN(AdversarialTask):
+class CycleGAN(CycleTask):
     """See the module."""
 
     Options = CycleGANOptions
@@ -74,14 +71,18 @@ class CycleGAN(AdversarialTask):
             terms = {
                 "G_A": self.generator_term("D_A", fake_b),
                 "G_B": self.generator_term("D_B", fake_a),
-                "cycle_A": cycle_loss(unmasker(fake_b), real_a),
-                "cycle_B": cycle_loss(masker(fake_a), real_b),
+                "cycle_A": cycle_loss(unmasker(fake_b), real_a, c.cycle_distance),
+                "cycle_B": cycle_loss(masker(fake_a), real_b, c.cycle_distance),
             }
             loss = terms["G_A"] + terms["G_B"] + c.lambda_cycle * (terms["cycle_A"] + terms["cycle_B"])
             if c.lambda_cycle and c.lambda_identity:
                 terms["idt_A"] = identity_loss(masker(real_b), real_b)
                 terms["idt_B"] = identity_loss(unmasker(real_a), real_a)
                 loss = loss + c.lambda_cycle * c.lambda_identity * (terms["idt_A"] + terms["idt_B"])
+            if c.lambda_distance:
+                terms["distance_A"] = self.distance_term(real_a, fake_b)
+                terms["distance_B"] = self.distance_term(real_b, fake_a, back=True)
+                loss = loss + c.lambda_distance * (terms["distance_A"] + terms["distance_B"])
             yield Update("generators", loss, terms)
         if learn_discriminators:
             terms = self.discriminator_terms("D_A", real_b, self.pools["fake_B"](fake_b.detach()))

@@ -32,6 +32,8 @@ class LabelledOptions(TrainingOptions):
     """Steps between lines of metrics.jsonl."""
     workers: Annotated[Count, FREE] = 0
     """Background processes that make batches; 0 is enough, since these photos are in memory."""
+    limit_photos: Count = 0
+    """Use at most this many photos of each source, chosen by their names; 0: all."""
 
     def needs(self):
         return ("source",)
@@ -46,10 +48,13 @@ class LabelledTask(Task):
     def dataset(self, seed, load_scale=None, **walk):
         return LabelledSamples(self.faces, self.targets, seed, **walk)
 
-    def photos(self):
+    def sources_of(self, options):
+        return {}
+
+    def photos(self, options):
         return len(self.faces)
 
-    def fingerprint(self):
+    def fingerprint(self, stages):
         return self.faces.fingerprint()
 
 

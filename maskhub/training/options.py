@@ -40,7 +40,7 @@ class TrainingOptions(OptionSet):
     """Steps of the whole run."""
     epochs: Annotated[float, Field(ge=0), FREE] = 0.0
     """Length of the run in passes over the largest source, instead of max_steps; 0: use max_steps."""
-    limit_photos: Count = 0
+    limit_photos: Annotated[Count, STAGED] = 0
     """Use at most this many photos of each source, chosen by their names; 0: all."""
     learning_rate: LearningRate = 2e-4
     """Initial learning rate."""
@@ -68,6 +68,8 @@ class TrainingOptions(OptionSet):
     """Number of checkpoints to keep, the most recent ones."""
     sample_every: Annotated[Count, FREE] = 500
     """Steps between sample sheets and tests; 0: no samples, no tests."""
+    sample_at: Annotated[tuple[Positive, ...], FREE] = ()
+    """Additional steps after which to draw a sample sheet."""
     log_every: Annotated[Positive, FREE] = 10
     """Steps between lines of metrics.jsonl."""
     resume: Annotated[str | None, FREE] = None
@@ -147,7 +149,7 @@ class TrainingOptions(OptionSet):
         """The same options with epochs converted to steps.
 
         Args:
-            photos: number of photos in the largest source, or None if it is unknown.
+            photos: function from options to the number of photos in their largest source, None if it is unknown.
             samples: samples of one micro-batch over all processes.
 
         Raises:
@@ -155,13 +157,15 @@ class TrainingOptions(OptionSet):
         """
         if not self.epochs and not self._in_epochs():
             return self
-        if photos is None:
-            raise ConfigError(
-                "--epochs needs to know the number of photos, which streamed sources don't tell: use --max-steps."
-            )
 
         def steps(epochs, options):
-            return max(1, math.ceil(epochs * photos / (samples * options.rounds * options.gradient_accumulation)))
+            count = photos(options)
+            if count is None:
+                raise ConfigError(
+                    "--epochs needs to know the number of photos, which streamed sources don't tell: use --max-steps."
+                )
+            per_epoch = math.ceil(count / (samples * options.rounds * options.gradient_accumulation))
+            return max(1, round(epochs * per_epoch))
 
         stages = []
         for stage in self.stages:

@@ -1,17 +1,15 @@
-"""The small GANs of the re-imaging paper: each generator is trained on faces that share the attributes it guarantees.
+"""The small GANs of the re-imaging thesis: each generator learns from faces that share the attributes it guarantees.
 
-The paper's step has three updates with Adam:
+Derek Desentz: "Partial Facial Re-imaging Using Generative Adversarial Networks" (Wright State University, 2021),
+section 5.3. One step ("epoch" there) is one batch and three updates:
 
-    1. the discriminator on real faces, labelled ``real_label``:              loss_real
-    2. the discriminator on as many generated ones, labelled ``fake_label``:  loss_fake
-    3. the generator through the frozen discriminator, on new latents,
-       labelled ``generator_label`` (the combined model):                     loss_combined
+    1. the combined model: the generator through the frozen discriminator, label ``generator_label``:  loss_combined
+    2. the discriminator on what the generator now makes of the same random numbers, ``fake_label``:   loss_fake
+    3. the discriminator on as many real faces, ``real_label``:                                        loss_real
 
-Losses are binary cross-entropy. The accuracies are the fractions of real faces classified as real, of generated
-faces classified as generated, and of those of step 3 classified as real. Our copy of the paper does not state the
-labels: we use 0.9 (one-sided smoothing, Salimans et al., "Improved Techniques for Training GANs", NeurIPS 2016, section
-3.4), 0 and 1. Nor does it state the optimizer's settings: we use DCGAN's. The moving average of the generator is our
-addition.
+Losses are binary cross-entropy. The accuracies are the shares of generated faces classified as real (1), of generated
+ones as generated (2), and of real ones as real (3). The fakes of update 2 are made in eval mode, as Keras' ``predict``
+makes them. The thesis does not give the optimizer; ours is DCGAN's. The moving average of the weights is our addition.
 """
 
 from typing import Literal
@@ -57,7 +55,7 @@ class ReimagingOptions(LabelledOptions):
     """Channels of DCGAN's outermost layers."""
     upsampling: Literal["transposed", "resize"] = "transposed"
     """Upsampling in DCGAN's generator; resize avoids checkerboard artefacts."""
-    real_label: Share = 0.9
+    real_label: Share = 1.0
     """Target of the discriminator for real faces."""
     fake_label: Share = 0.0
     """Target of the discriminator for generated faces."""
@@ -101,27 +99,26 @@ class Reimaging(LabelledTask):
         return {name: self.adam(name, fused=True) for name in self.networks}
 
     def step(self, batch, turn):
-        """The paper's three updates; ``batch`` holds ``image``, N×3×R×R in [-1, 1]."""
+        """The thesis's three updates; ``batch`` holds ``image``, N×3×R×R in [-1, 1]."""
         c, generator, discriminator = self.options, self.nets["generator"], self.nets["discriminator"]
         faces = batch["image"]
+        latents = torch.randn(len(faces), c.latent).to(faces.device)
 
-        logits = discriminator(faces).float()
-        loss = _cross_entropy(logits, c.real_label)
-        yield Update("discriminator", loss, {"loss_real": loss, "accuracy_real": _share(logits > 0)})
+        with frozen(self.networks["discriminator"]):
+            logits = self.networks["discriminator"](generator(latents)).float()
+        loss = _cross_entropy(logits, c.generator_label)
+        yield Update("generator", loss, {"loss_combined": loss, "accuracy_combined": _share(logits > 0)})
 
         with torch.no_grad():
-            generated = generator(self._latents(faces))
+            generated = generator.eval()(latents)
+        generator.train()
         logits = discriminator(generated).float()
         loss = _cross_entropy(logits, c.fake_label)
         yield Update("discriminator", loss, {"loss_fake": loss, "accuracy_fake": _share(logits < 0)})
 
-        with frozen(self.networks["discriminator"]):
-            logits = self.networks["discriminator"](generator(self._latents(faces))).float()
-        loss = _cross_entropy(logits, c.generator_label)
-        yield Update("generator", loss, {"loss_combined": loss, "accuracy_combined": _share(logits > 0)})
-
-    def _latents(self, faces):
-        return torch.randn(len(faces), self.options.latent).to(faces.device)
+        logits = discriminator(faces).float()
+        loss = _cross_entropy(logits, c.real_label)
+        yield Update("discriminator", loss, {"loss_real": loss, "accuracy_real": _share(logits > 0)})
 
     # ---- what a run leaves ----------------------------------------------------------------------------------------
 

@@ -35,7 +35,7 @@ def capture(trainer):
         processes=trainer.accelerator.num_processes,
         method=task.name,
         seconds=trainer.seconds,
-        photos=task.fingerprint(),
+        photos=task.fingerprint(trainer.timeline.options),
         options=trainer.options.resumable(),
         optimizers={name: optimizer.state_dict()["param_groups"] for name, optimizer in optimizers.items()},
         averages={name: ema.optimization_step for name, ema in trainer.ema.items()},
@@ -97,7 +97,7 @@ def _check_same_run(trainer, path, record):
     changed = [f"{name} {then[name]!r} → {now[name]!r}" for name in now if now[name] != then[name]]
     if changed:
         raise CheckpointError(f"{path} was trained with other options: {'; '.join(changed)}.")
-    if record.photos != task.fingerprint():
+    if record.photos != task.fingerprint(trainer.timeline.options):
         raise CheckpointError(f"{path} was trained on other photos than the sources have now: start a new run.")
 
 
@@ -126,7 +126,7 @@ def init_from(trainer):
         )
     try:
         for name in known:
-            task.networks[name].load_state_dict(weights[name])
+            task.begin_with(name, weights[name])
     except RuntimeError as error:
         raise CheckpointError(f"--init-from {path} has other networks: {first_line(error)}.") from error
 

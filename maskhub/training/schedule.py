@@ -41,6 +41,11 @@ class Timeline:
             self.stages.append(Stage(first, entry["steps"], staged))
             first += entry["steps"]
 
+    @property
+    def options(self):
+        """Those of each stage."""
+        return [stage.options for stage in self.stages]
+
     def at(self, step):
         """The stage of the step after ``step`` completed ones; the last stage once all are over."""
         return next((stage for stage in self.stages if step < stage.first + stage.steps), self.stages[-1])

@@ -10,7 +10,6 @@ from typing import Annotated, Literal
 import torch
 from pydantic import Field
 
-from maskhub.data.positions import LOAD_SCALE
 from maskhub.data.two_step import WornAndMasked
 from maskhub.losses import image_loss
 from maskhub.models.simgan import SimDiscriminator, SimGenerator
@@ -40,8 +39,12 @@ class SimGANOptions(WornOptions):
     """Norm of the refiner."""
     discriminator_width: Positive = 96
     """Channels of the discriminator's first convolution."""
+    discriminator_convolutions: Annotated[int, Field(ge=5, le=32)] = 5
+    """Convolutions of the discriminator: 5, or 7 in the study's last phase."""
     lambda_image: Weight = 1.0
     """β, weight of the image loss ‖G(x) - x‖₁."""
+    image_distance: Literal["mean", "norm"] = "mean"
+    """The image loss as the mean over all values, or as the norm of each image: the sum over its values."""
     lambda_gan: Weight = 1.0
     """Weight of the adversarial loss."""
     pretrain_generator: Count = 500
@@ -71,8 +74,15 @@ class SimGAN(AdversarialTask):
 
     def __init__(self, options, rank=0):
         masker = SimGenerator(width=options.generator_width, blocks=options.blocks, norm=options.norm)
-        critic = SimDiscriminator(resolution=options.resolution, width=options.discriminator_width)
+        critic = SimDiscriminator(
+            resolution=options.resolution, width=options.discriminator_width,
+            convolutions=options.discriminator_convolutions,
+        )  # fmt: skip
         super().__init__(options, {"masker": masker}, {"D": critic}, pools=("fake_B",), rank=rank)
+
+    def begin_with(self, name, weights):
+        """Load another run's state dict; blocks and convolutions that it lacks begin as the identity."""
+        self.networks[name].load_shallower(weights)
 
     def dataset(self, seed, load_scale=None, **walk):
         c = self.options
@@ -80,7 +90,7 @@ class SimGAN(AdversarialTask):
             return super().dataset(seed, load_scale, **walk)
         return WornAndMasked(
             self.sources["unmasked"], self.sources["masked"], c.resolution, seed,
-            load_scale=load_scale or LOAD_SCALE, wearing=c.wearing(), **walk,
+            load_scale=load_scale or c.load_scale, wearing=c.wearing(), **walk,
         )  # fmt: skip
 
     def step(self, batch, turn):
@@ -91,7 +101,7 @@ class SimGAN(AdversarialTask):
         with torch.set_grad_enabled(learn_refiner):
             refined = self.nets["masker"](simulated)
         if learn_refiner:
-            terms = {"image": image_loss(refined, simulated)}
+            terms = {"image": image_loss(refined, simulated, c.image_distance)}
             loss = c.lambda_image * terms["image"]
             if c.lambda_gan:
                 terms["G"] = self.generator_term("D", refined)

@@ -14,7 +14,6 @@ optimizer's step and continues. The order of the yields is the order of the upda
 import hashlib
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
 
 import torch
 from torch.utils.data import default_collate
@@ -76,16 +75,24 @@ class Task:
     def __init__(self, options, networks, rank=0):
         self.options, self.rank = options, rank
         self.networks, self.nets = networks, dict(networks)
-        self.pools, self.progress = {}, 0.0
+        self.pools, self.progress, self._opened = {}, 0.0, {}
 
     # ---- data -----------------------------------------------------------------------------------------------------
 
-    @cached_property
+    @property
     def sources(self):
-        """Name → :class:`~maskhub.data.source.PhotoSource`."""
-        c = self.options
-        opened = {name: open_source(getattr(c, name), c.holdout) for name in c.needs()}
-        return {n: source.limited(c.limit_photos) if c.limit_photos else source for n, source in opened.items()}
+        """Name → :class:`~maskhub.data.source.PhotoSource`, those of the current stage."""
+        return self.sources_of(self.options)
+
+    def sources_of(self, options):
+        """The sources of other options; each is opened once."""
+        wanted = {name: (getattr(options, name), options.holdout, options.limit_photos) for name in options.needs()}
+        for key in wanted.values():
+            if key not in self._opened:
+                spec, holdout, limit = key
+                source = open_source(spec, holdout)
+                self._opened[key] = source.limited(limit) if limit else source
+        return {name: self._opened[key] for name, key in wanted.items()}
 
     def dataset(self, seed, load_scale=None, **walk):
         """The endless samples of a run, an ``IterableDataset`` of dicts of tensors.
@@ -108,14 +115,14 @@ class Task:
         samples = [sample for sample, _ in zip(self.dataset(0, load_scale=1.0), range(count), strict=False)]
         return default_collate(samples)
 
-    def photos(self):
-        """Number of photos in the largest source, or None if the size of a source is unknown."""
-        sizes = [source.size for source in self.sources.values()]
+    def photos(self, options):
+        """Number of photos in the largest source of some options, or None if the size of a source is unknown."""
+        sizes = [source.size for source in self.sources_of(options).values()]
         return None if None in sizes else max(sizes)
 
-    def fingerprint(self):
-        """A hash of the photos' names and order, so that a resumed run notices changes."""
-        names = repr([source.identity() for source in self.sources.values()])
+    def fingerprint(self, stages):
+        """A hash of the photos' names and order in all stages (their options), so that a resumed run notices changes."""
+        names = repr([source.identity() for options in stages for source in self.sources_of(options).values()])
         return hashlib.sha256(names.encode("utf-8", "surrogatepass")).hexdigest()
 
     # ---- learning -------------------------------------------------------------------------------------------------
@@ -177,6 +184,14 @@ class Task:
             card: text for its ``README.md``.
         """
         raise NotImplementedError
+
+    def begin_with(self, name, weights):
+        """Load another run's state dict of the network ``name``, for ``--init-from``.
+
+        Raises:
+            RuntimeError: weights of another network.
+        """
+        self.networks[name].load_state_dict(weights)
 
     def transfer(self, path):
         """State dicts by network from a finished model's folder, for ``--init-from``; empty if ``path`` is no

@@ -81,8 +81,11 @@ class Trainer:
         set_seed(options.seed)  # the same initial weights in all processes
         self.task = task_class(options, rank)
         self.task.average = self.averaged
-        self.options = options.in_steps(self.task.photos(), options.batch_size * self.accelerator.num_processes)
+        samples = options.batch_size * self.accelerator.num_processes
+        self.options = options.in_steps(self.task.photos, samples)
         self.timeline = Timeline(self.options)
+        for stage in self.timeline.options:  # a missing source is an error before the first step
+            self.task.sources_of(stage)
         set_seed(options.seed * 1000 + rank + 1)
         self.step, self.seconds, self.ema, self.stop = 0, 0.0, {}, StopSignal(self.accelerator)
         self._copies, self._fixed_batch, self._status_at = {}, None, -STATUS_EVERY
@@ -153,9 +156,12 @@ class Trainer:
     def _train(self):
         c, main = self.options, self.accelerator.is_main_process
         self.report = RunReport(self.output, self.step, c.max_steps, main, c.tensorboard)
-        batches, saved, since = self.batches(), self.step, time.perf_counter()
+        batches, reads, saved, since = None, None, self.step, time.perf_counter()
         try:
             while self.step < c.max_steps and not self.stop.agreed():
+                sources = self.task.sources_of(self.timeline.at(self.step).options)
+                if sources != reads:  # a stage may read others
+                    batches, reads = self.batches(), sources
                 self.report.add(*self.train_step(batches))
                 self.step += 1
                 self.seconds += time.perf_counter() - since
@@ -164,7 +170,8 @@ class Trainer:
                     rate = self.timeline.at(self.step - 1).learning_rate(self.step - 1)
                     self._check_finite(self.report.log(self.step, rate))
                     self._status("running")
-                if c.sample_every and (self.step % c.sample_every == 0 or last):
+                due = self.step in c.sample_at or (c.sample_every and (self.step % c.sample_every == 0 or last))
+                if due:
                     self._sample()
                 if self.step % c.checkpoint_every == 0:
                     self._save()
@@ -179,6 +186,7 @@ class Trainer:
     def batches(self):
         """The batches of this process, starting at the current step."""
         c, accelerator = self.options, self.accelerator
+        self.task.options = self.timeline.at(self.step).options
         dataset = self.task.dataset(
             c.seed,
             start=self.timeline.batches_before(self.step) * c.batch_size,
@@ -295,7 +303,7 @@ class Trainer:
     def averaged(self, name):
         """The network ``name`` in float32 and eval mode, with its moving average as weights if it has one."""
         network = self.task.networks[name]
-        if name not in self._copies:
+        if name not in self._copies or self._copies[name].config != network.config:
             with _same_random_numbers():  # a new network draws random weights
                 self._copies[name] = type(network).from_config(network.config).to(self.accelerator.device)
         copy = self._copies[name]

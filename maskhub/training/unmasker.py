@@ -117,7 +117,7 @@ class Unmasker(AdversarialTask):
         c = self.options
         return WornAndMasked(
             self.sources["unmasked"], self.sources["masked"], c.resolution, seed,
-            load_scale=load_scale or LOAD_SCALE, wearing=c.wearing(), coarse=c.coarse_faces, moved=c.moved_faces,
+            load_scale=load_scale or c.load_scale, wearing=c.wearing(), coarse=c.coarse_faces, moved=c.moved_faces,
             recoloured=c.recoloured_faces, **walk,
         )  # fmt: skip
 

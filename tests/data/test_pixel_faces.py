@@ -9,10 +9,21 @@ import pytest
 import torch
 from PIL import Image
 
+from maskhub.data.bias_faces import bias_faces
 from maskhub.data.given import GivenPairs
 from maskhub.data.labelled import LabelledPhotos, parse_attributes
 from maskhub.data.paired import WornPairs
-from maskhub.data.pixel_faces import CHOICES, SETS, Attributes, BuiltinSpec, draw, pixel_faces, write_folder
+from maskhub.data.pixel_faces import (
+    CHOICES,
+    HAIR_COLOURS,
+    SETS,
+    SKIN,
+    Attributes,
+    BuiltinSpec,
+    draw,
+    pixel_faces,
+    write_folder,
+)
 from maskhub.data.rows import open_rows
 from maskhub.data.sources import is_held_out, open_source
 from maskhub.data.unpaired import UnpairedPhotos
@@ -82,6 +93,22 @@ def test_uniform_sets_are_those_of_the_thesis():
         assert (values["hair_colour"], values["eye_colour"]) == tuple({colour} for colour in colours[tone])
     styles = {face.attributes.hair_style for face in pixel_faces("builtin:pixel-faces/uniform:all")}
     assert len(styles) == 1  # the sets have the same structures
+
+
+def test_the_faces_of_the_figures_on_bias():
+    """Their skin lies where the figure says, and nothing but the skin is mixed."""
+    by_figure = {face.figure: face for face in bias_faces()}
+    assert sorted(by_figure) == [23, 24, 25]
+    cheek = {tone: np.array(SKIN[tone][2], float) for tone in SETS}
+    for number, (first, second, share) in {23: ("light", "medium", 0.3), 24: ("medium", "dark", 0.5)}.items():
+        expected = cheek[first] + share * (cheek[second] - cheek[first])
+        pixels = by_figure[number].pixels.reshape(-1, 3)
+        assert (np.abs(pixels - expected).max(1) <= 0.5).sum() > 50
+    assert (by_figure[25].pixels == np.array(SKIN["light"][2])).all(2).sum() > 50
+    for face in bias_faces():
+        colours = {tuple(colour) for colour in face.pixels.reshape(-1, 3).tolist()}
+        assert set(HAIR_COLOURS["black" if face.figure == 25 else "fair"]) <= colours
+        assert not any((face.pixels == known.pixels).all() for known in pixel_faces("builtin:pixel-faces/uniform:all"))
 
 
 def test_varied_sets_have_a_thousand_faces_of_the_same_split():

@@ -154,6 +154,18 @@ def test_everything_learns(generator, discriminator):
     assert all(parameter.grad is not None for part in (generator, network) for parameter in part.parameters())
 
 
+def test_the_feature_maps_of_the_convolutions():
+    """Figures 21 and 22: what the first and the fourth convolution give, before norm and activation."""
+    classifier, images = AttributeClassifier(width=4, hidden=(8,)).eval(), torch.rand(2, 3, 32, 32) * 2 - 1
+    first = classifier.feature_maps(images)
+    assert torch.allclose(first, classifier.features[0](images))
+    last = classifier.feature_maps(images, -1)
+    assert (first.shape, last.shape) == ((2, 4, 32, 32), (2, 8, 16, 16))
+    assert torch.equal(last, classifier.feature_maps(images, 3))
+    with pytest.raises(ConfigError, match="convolution is 4; it must be from -4 to 3"):
+        classifier.feature_maps(images, 4)
+
+
 def test_a_distribution_has_the_labels_and_sums_to_one():
     classifier = AttributeClassifier(("a", "b"), "kind", width=4, hidden=(8,)).eval()
     for odds in classifier.distribution(torch.rand(3, 3, 32, 32) * 2 - 1):

@@ -39,7 +39,7 @@ def test_what_a_run_leaves(small, here, tmp_path):
 
 
 def test_the_papers_order_of_updates(trainer):
-    """Real, fake, combined: each with its own update, the discriminator as it is in the last."""
+    """Combined, fake, real: each with its own update, the discriminator as it is in the first."""
     one = trainer("reimaging", real_label=0.8)
     order, terms = [], []
     for update in one.task.step(next(one.batches()), 0):
@@ -49,9 +49,9 @@ def test_the_papers_order_of_updates(trainer):
         terms += update.terms
         one.optimizers[update.optimizer].step()
         one.optimizers[update.optimizer].zero_grad()
-    sides = ["discriminator", "discriminator", "generator"]
+    sides = ["generator", "discriminator", "discriminator"]
     assert order == [(side, {side}) for side in sides]
-    assert terms == [f"{what}_{on}" for on in ("real", "fake", "combined") for what in ("loss", "accuracy")]
+    assert terms == [f"{what}_{on}" for on in ("combined", "fake", "real") for what in ("loss", "accuracy")]
 
 
 def test_real_labels_are_what_the_discriminator_settles_on(trainer):
@@ -61,7 +61,7 @@ def test_real_labels_are_what_the_discriminator_settles_on(trainer):
     for group in optimizer.param_groups:
         group["lr"] = 3e-3
     for _ in range(150):
-        update = next(one.task.step(next(batches), 0))
+        *_, update = one.task.step(next(batches), 0)
         update.loss.backward()
         optimizer.step()
         optimizer.zero_grad()
