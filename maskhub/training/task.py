@@ -121,7 +121,7 @@ class Task:
         return None if None in sizes else max(sizes)
 
     def fingerprint(self, stages):
-        """A hash of the photos' names and order in all stages (their options), so that a resumed run notices changes."""
+        """A hash of the photos' names and order in all stages, so that a resumed run notices changes."""
         names = repr([source.identity() for options in stages for source in self.sources_of(options).values()])
         return hashlib.sha256(names.encode("utf-8", "surrogatepass")).hexdigest()
 
