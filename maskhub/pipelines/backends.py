@@ -1,10 +1,10 @@
-"""The ways to run a generator, and which of them is the fastest that still says the same.
+"""The backends that can run a generator, and a measurement of which is fastest with the same result.
 
     run = make_runner(network, "onnxruntime", folder="pipeline/masker")
     made = run(batch, noise)            # float32 N×3×H×W in [-1, 1], on the CPU
     name, run = fastest(network, batch, noise, folder)
 
-``torch`` is the network as it is, and the measure of the others. The others are of its weights at that moment.
+``torch`` is the network itself and the reference for the others, which hold copies of its weights.
 """
 
 import copy
@@ -24,26 +24,26 @@ from maskhub.models.network import choose
 __all__ = ["BACKENDS", "TOLERANCE", "Backends", "candidates", "fastest", "make_runner", "preferred"]
 
 BACKENDS = {
-    "torch": "the network as it is",
-    "torch-channels-last": "the same with the channels of a pixel side by side in memory",
+    "torch": "the network itself",
+    "torch-channels-last": "in the channels-last memory format",
     "torch-bf16": "in bfloat16, channels last",
     "torch-compile": "compiled by torch.compile, channels last; the first picture takes a minute",
-    "onnxruntime": "by onnxruntime on the CPU, of the folder's model.onnx or graph.onnx, or of one that is made first",
+    "onnxruntime": "by onnxruntime on the CPU, from the folder's model.onnx or graph.onnx, or from one exported first",
 }
 TOLERANCE = 1.0
-"""Mean difference from ``torch`` in 8-bit units up to which a backend gives the same result."""
+"""Largest mean difference from ``torch`` in 8-bit units that counts as the same result."""
 WORTH = 0.9
-"""A backend is taken only if it needs less than this share of ``torch``'s time: a measurement has its noise."""
+"""A backend is chosen only if it needs less than this share of ``torch``'s time, since measurements are noisy."""
 SECONDS = 2.0
-"""What the measurement may take, once a network has warmed up."""
+"""Time limit of the measurement once a network has warmed up."""
 
 
 class Backends:
-    """The runners of one pipeline, each made when it is first needed.
+    """The runners of one pipeline, each created when it is first needed.
 
     Args:
-        name: of :data:`BACKENDS`, or ``"auto"``: measured with the first batch that comes.
-        folder: of the pipeline, where exported files may lie, or None.
+        name: a name in :data:`BACKENDS`, or ``"auto"``: measured on the first batch.
+        folder: the pipeline's folder, which may contain exported files, or None.
     """
 
     def __init__(self, name="torch", folder=None):
@@ -52,10 +52,10 @@ class Backends:
         self.chosen, self._runners = {}, {}
 
     def runner(self, role, network, batch, noise):
-        """The runner of the network of this role (``"masker"`` or ``"unmasker"``).
+        """The runner of the network with this role (``"masker"`` or ``"unmasker"``).
 
         Args:
-            batch, noise: what is to be run: ``auto`` is measured with it.
+            batch, noise: the inputs to be run; ``auto`` measures with them.
         """
         key = role, id(network), str(network.device), network.dtype
         if key not in self._runners:
@@ -69,7 +69,7 @@ class Backends:
 
 
 def preferred():
-    """What the app and the command line use: ``MASKHUB_BACKEND``, or ``"auto"``."""
+    """The backend of the app and the command line: ``MASKHUB_BACKEND``, or ``"auto"``."""
     return os.environ.get("MASKHUB_BACKEND", "").strip() or "auto"
 
 
@@ -78,26 +78,27 @@ def make_runner(network, backend="torch", folder=None, resolution=256):
 
     Args:
         network: in eval mode.
-        backend: a name of :data:`BACKENDS`.
-        folder: where its ``model.onnx`` may lie.
-        resolution: side of the pictures that it will be given, for an ONNX file that must be made first.
+        backend: a name in :data:`BACKENDS`.
+        folder: may contain its ``model.onnx``.
+        resolution: side of the images it will run on, in case an ONNX file must be exported first.
 
     Returns:
-        (float32 N×3×H×W in [-1, 1], list of noise of the network's ``draw_noise``) → float32 N×3×H×W on the CPU.
+        (float32 N×3×H×W in [-1, 1], list of noise from the network's ``draw_noise``) → float32 N×3×H×W on the CPU.
 
     Raises:
-        ConfigError: no such backend, or its packages are missing. CheckpointError: the ONNX file is of other weights.
+        ConfigError: no such backend, or its packages are missing.
+        CheckpointError: the ONNX file was made from other weights.
     """
     return choose("the backend", backend, _MAKERS)(network, folder, resolution)
 
 
 @torch.inference_mode()
 def fastest(network, batch, noise, folder=None):
-    """Measure the :func:`candidates` with this very batch.
+    """Measure the :func:`candidates` on this batch.
 
     Returns:
-        the name and the runner of the fastest whose mean difference from ``torch`` is at most :data:`TOLERANCE`, if it
-        is clearly faster, else of ``"torch"``.
+        name and runner of the fastest backend whose mean difference from ``torch`` is at most :data:`TOLERANCE`, if it
+        is clearly faster, otherwise of ``"torch"``.
     """
     plain = make_runner(network)
     best, least, budget = ("torch", plain), None, SECONDS
@@ -121,7 +122,7 @@ def fastest(network, batch, noise, folder=None):
 
 
 def candidates(network, folder=None, resolution=256):
-    """The backends that ``auto`` tries, ``torch`` first: what is at hand; nothing is compiled or exported for it."""
+    """The backends that ``auto`` tries, ``torch`` first: those available without compiling or exporting."""
     names = ["torch", "torch-channels-last"]
     if network.dtype == torch.float32 and _has_bf16(network.device):
         names.append("torch-bf16")
@@ -131,7 +132,7 @@ def candidates(network, folder=None, resolution=256):
 
 
 def _seconds(run, batch, noise, budget):
-    """The least time of a few runs, and what they took together; one at least."""
+    """The shortest time of a few runs, and their total; at least one run."""
     start, times = time.perf_counter(), []
     while len(times) < 7 and (not times or time.perf_counter() - start < budget):
         begun = time.perf_counter()
@@ -151,10 +152,11 @@ def _has_bf16(device):
 
 
 def _at_hand(network, folder):
-    """The folder's exported file, or its graph with the network's weights; None where there is neither.
+    """The folder's exported file, or its graph with the network's weights; None if there is neither.
 
     Raises:
-        ConfigError: onnxruntime is missing. CheckpointError: the file can't be read, or is of another network.
+        ConfigError: onnxruntime is missing.
+        CheckpointError: the file can't be read, or belongs to another network.
     """
     for name, weights in ((FILE, True), (GRAPH, False)):
         path = folder and Path(folder) / name
@@ -162,14 +164,14 @@ def _at_hand(network, folder):
             file = OnnxFile(path, None if weights else network)
             if file.fingerprint != fingerprint(network, weights):
                 raise CheckpointError(
-                    f"{path} is of other weights than the network: run `maskhub convert --to onnx` again."
+                    f"{path} was made from other weights than the network's. Run `maskhub convert --to onnx` again."
                 )
             return file
     return None
 
 
 def _is_ready(network, folder, resolution):
-    """Whether there is an exported file that fits."""
+    """Whether there is a matching exported file."""
     try:
         file = have_onnxruntime() and _at_hand(network, folder)
     except MaskHubError:
@@ -188,7 +190,7 @@ def _torch(network, folder, resolution, memory_format=torch.contiguous_format):
 
 
 def _channels_last(network, folder, resolution):
-    # a copy: a network that trains on keeps the layout that it has
+    # a copy: the original may still be training and keeps its memory layout
     network = nn.Module.to(copy.deepcopy(network), memory_format=torch.channels_last)
     return _torch(network, folder, resolution, torch.channels_last)
 
@@ -199,7 +201,7 @@ def _bf16(network, folder, resolution):
 
 def _compiled(network, folder, resolution):
     inner = nn.Module.to(copy.deepcopy(network), memory_format=torch.channels_last)
-    # the second size of a batch compiles anew, for any size
+    # the second batch size triggers a recompilation, for any size
     forward = torch.compile(inner.forward)
 
     @torch.inference_mode()

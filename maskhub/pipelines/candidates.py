@@ -1,4 +1,4 @@
-"""Faces that a generator offers for a covered one, and which of them agrees best with what can be seen."""
+"""Generate candidate faces for a covered one, and rank them by their agreement with the visible pixels."""
 
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ class Candidate:
 
     Attributes:
         image: uint8 RGB R×R×3.
-        latents: float32, the random numbers it was made from.
+        latents: float32, the noise it was generated from.
         error: weighted root mean square difference from the visible pixels, in 8-bit units.
         model: name of the generator.
     """
@@ -31,14 +31,14 @@ class Candidate:
 
 
 def agreement_weights(region, reach=3.0):
-    """How much each visible pixel counts: most beside the covering, a quarter of that far away, nothing under it.
+    """The weight of each visible pixel: highest next to the covering, falling to a quarter far away, 0 under it.
 
     Args:
         region: bool R×R, the covered pixels.
-        reach: of the neighbourhood, in thirty-seconds of the side.
+        reach: size of the neighbourhood, in units of 1/32 of the side.
 
     Returns:
-        float32 R×R, its sum 1 (all 0 where nothing is visible).
+        float32 R×R with sum 1 (all 0 if nothing is visible).
     """
     distance = cv2.distanceTransform((~region).astype(np.uint8), cv2.DIST_L2, 3)
     weights = (~region) * (0.25 + 0.75 * np.exp(-distance / (reach * region.shape[0] / 32)))
@@ -47,14 +47,14 @@ def agreement_weights(region, reach=3.0):
 
 @torch.inference_mode()
 def best_candidates(generator, face, weights, count=256, keep=8, seed=0):
-    """Generate faces and keep those nearest to the visible pixels.
+    """Generate faces and keep those closest to the visible pixels.
 
     Args:
-        generator: N×latent normal random numbers to N×3×R×R in [-1, 1], in eval mode.
+        generator: N×latent normal noise to N×3×R×R in [-1, 1], in eval mode.
         face: uint8 R×R×3.
-        weights: of :func:`agreement_weights`.
-        count, keep: faces generated, and kept.
-        seed: of the random numbers; the first ones are the same for any ``count``.
+        weights: from :func:`agreement_weights`.
+        count, keep: number of faces generated, and kept.
+        seed: of the noise; the first candidates are the same for any ``count``.
 
     Returns:
         list of :class:`Candidate`, best first.
@@ -72,16 +72,16 @@ def best_candidates(generator, face, weights, count=256, keep=8, seed=0):
 
 
 def refined(generator, candidates, face, weights, steps=100, learning_rate=0.05, prior=0.002):
-    """Move the random numbers of candidates towards the visible pixels: latent optimisation.
+    """Optimise the noise of candidates towards the visible pixels (latent optimisation).
 
     Yeh et al.: "Semantic Image Inpainting with Deep Generative Models" (CVPR 2017), with the weighted squared
-    difference as context loss and the random numbers' own normal distribution as prior.
+    difference as context loss and the noise's normal distribution as prior.
 
     Args:
         generator, face, weights: as for :func:`best_candidates`.
         candidates: list of :class:`Candidate`.
         steps, learning_rate: of Adam.
-        prior: weight of the mean square of the random numbers.
+        prior: weight of the noise's mean square.
 
     Returns:
         list of :class:`Candidate`, best first.
@@ -104,7 +104,7 @@ def refined(generator, candidates, face, weights, steps=100, learning_rate=0.05,
 
 
 def _wanted(generator, face, weights):
-    """The face and each value's weight on the generator's device; in float32, since half rounds such weights off."""
+    """The face and the weight of each value on the generator's device; float32, since half would round weights to 0."""
     wanted = to_tensor(face).to(generator.device)
     return wanted, torch.from_numpy(weights).to(wanted) / 3
 

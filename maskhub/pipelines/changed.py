@@ -1,4 +1,4 @@
-"""What a generator changed of an aligned crop: what of it shows in the photo, and whether the crop was too small."""
+"""What a generator changed in an aligned crop: which part of it is pasted, and whether the crop was too small."""
 
 import cv2
 import numpy as np
@@ -8,20 +8,20 @@ from maskhub.faces import align
 __all__ = ["WIDER", "changed_region", "wider_for"]
 
 ATTENTIVE = 0.8
-"""Share of a crop's pixels below which what was changed counts as all that was meant to be."""
+"""If a smaller share of a crop's pixels changed, the generator is taken to change only what it means to."""
 WIDER = 1.16
-"""How many times as wide the crop is, at most, that is taken in place of one that a mask reaches out of."""
+"""Largest factor by which a crop is widened if a mask extends beyond it."""
 LOWEST, CHANGED, REACHED = 0.05, 12, 0.15
-"""A mask reaches out where, of the lowest so many of the crop's rows, this share of the pixels is changed by more than
-:data:`CHANGED` of 255."""
+"""A mask extends beyond its crop if, in this share of the rows at the bottom, at least this share of the pixels changed
+by more than :data:`CHANGED` of 255."""
 
 
 def changed_region(before, after, matrix, photo):
-    """The soft region of what a generator changed, so that what it left alone keeps the photo's own sharpness.
+    """The soft region that a generator changed, so that everything else keeps the photo's sharpness.
 
-    A generator without an attention loses something everywhere: its changes count from 6 of 255 (mean over the
-    channels, smoothed over 3 % of the side), in full from 30. One whose attention shuts hands pixels through bit for
-    bit, and what it changes, it means to: then they count from 0.5, in full from 6, smoothed over 1 %.
+    A generator without an attention changes every pixel slightly: its changes count from 6 of 255 (mean over the
+    channels, smoothed over 3 % of the side), and fully from 30. A generator with a closed attention passes pixels
+    through bit for bit, so its changes are intended: they count from 0.5, and fully from 6, smoothed over 1 %.
 
     Args:
         before, after: uint8 S×S×3, the crop and its translation.
@@ -29,7 +29,7 @@ def changed_region(before, after, matrix, photo):
         photo: H×W×3, the photo that it was cut from.
 
     Returns:
-        float32 S×S in [0, 1], exactly 0 at the crop's edges, but for those that are the photo's.
+        float32 S×S in [0, 1], exactly 0 at the crop's edges except where they are the photo's.
     """
     side = before.shape[0]
     change = cv2.transform(cv2.absdiff(after, before).astype(np.float32), np.full((1, 3), 1 / 3, np.float32))
@@ -41,14 +41,14 @@ def changed_region(before, after, matrix, photo):
 
 
 def wider_for(before, after, matrix, photo):
-    """How many times as wide a crop must be that a mask reaches out of: 1 where none does, :data:`WIDER` at most.
+    """The factor by which a crop must be widened if a mask extends beyond it: 1 if none does, at most :data:`WIDER`.
 
-    Detectors see the box of a masked face too narrow now and then: the crop then ends above the lower edge of the
-    mask, which would be cut off in a straight line. Where the photo ends there too, nothing is gained; where it ends
-    soon after, the wider crop ends with it: a generator makes little of a last row repeated.
+    Detectors sometimes report the box of a masked face too narrow. The crop then ends above the mask's lower edge and
+    would cut it off in a straight line. If the photo ends there too, a wider crop gains nothing. If the photo ends soon
+    after, the wider crop ends with it: generators handle a repeated last row poorly.
 
     Args:
-        before, after: uint8 S×S×3, the crop and what a generator, or a mask put on by rule, made of it.
+        before, after: uint8 S×S×3, the crop and its version from a generator or with a rule-based mask.
         matrix: the crop's :func:`~maskhub.faces.align.alignment`.
         photo: H×W×3, the photo that it was cut from.
     """
@@ -59,6 +59,6 @@ def wider_for(before, after, matrix, photo):
         return 1.0
     upper, lower = cv2.transform(np.array([[[side / 2, 0.0], [side / 2, side]]]), cv2.invertAffineTransform(matrix))[0]
     edges = np.where(lower > upper, (photo.shape[1], photo.shape[0]), 0)
-    # of the photo below the crop, in shares of the crop's side
+    # the part of the photo below the crop, as a share of the crop's side
     left = min((end - y) / (y - x) for x, y, end in zip(upper, lower, edges, strict=True) if x != y)
     return min(1 + left / (1 - align.EYE_HEIGHT), WIDER) if left > align.BEYOND else 1.0

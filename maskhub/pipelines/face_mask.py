@@ -1,11 +1,11 @@
-"""Put face masks on photos and take them off: detection, aligned crop, generator, and back into the photo.
+"""Put face masks on photos and remove them: detection, aligned crop, generator, and back into the photo.
 
     pipe = FaceMaskPipeline.bundled()
     masked = pipe.mask(photo)
     result = pipe.unmask([photo, other], details=True)     # .images, .regions, .faces, .crops, .translated, .boxes
-    mixed = pipe(photo, direction="auto")                  # off where a mask is worn, else on
+    mixed = pipe(photo, direction="auto")                  # removes masks where worn, adds them elsewhere
 
-Every pixel outside the returned region is the input's own, bit for bit.
+Every pixel outside the returned region is bit-identical to the input.
 """
 
 import warnings
@@ -44,7 +44,7 @@ BUNDLED = Path(__file__).parent.parent / "weights" / "light-256"
 
 
 class Settings(Configuration):
-    """What ``model_index.json`` holds of a pipeline besides its networks."""
+    """The settings in a pipeline's ``model_index.json``, besides its networks."""
 
     resolution: Whole(16, 2048) = 256
     wear: Literal["random", *STYLES] | None = None
@@ -54,17 +54,17 @@ class FaceMaskPipeline(SafeSaving, DiffusionPipeline):
     """Translates the faces of whole photos between *unmasked* and *masked*.
 
     Args:
-        masker: generator unmasked → masked (None: ``mask`` and ``cycle`` raise an error).
-        unmasker: generator masked → unmasked (None: ``unmask`` and ``cycle`` do).
-        resolution: side in pixels of the aligned crops that the generators are run on; their training resolution.
-        wear: None, or the two-step method: a rule-based mask of this style (a name of :data:`maskhub.masks.STYLES`, or
+        masker: generator unmasked → masked (without it ``mask`` and ``cycle`` raise an error).
+        unmasker: generator masked → unmasked (without it ``unmask`` and ``cycle`` raise an error).
+        resolution: side in pixels of the generators' aligned crops; their training resolution.
+        wear: None, or the two-step method: a rule-based mask of this style (a name in :data:`maskhub.masks.STYLES`, or
             ``"random"``) is put on each face before the masker makes it look real.
 
     ``from_pretrained`` takes a folder or a Hub id, ``to`` a device and a dtype, as in every diffusers pipeline.
     """
 
     model_name = "unnamed"
-    """In the provenance of its pictures: the Hub id or the folder's name that it was loaded from."""
+    """Used in the provenance of its pictures: the Hub id or the name of the folder it was loaded from."""
     _folder = None
     model_cpu_offload_seq = "masker->unmasker"
     _optional_components = ["masker", "unmasker"]  # noqa: RUF012 (diffusers reads the class attribute)
@@ -91,13 +91,14 @@ class FaceMaskPipeline(SafeSaving, DiffusionPipeline):
     def from_pretrained(cls, pretrained_model_name_or_path, *, backend="torch", **kwargs):
         """Load from a folder or a Hub id; arguments as in ``diffusers.DiffusionPipeline``, safetensors only.
 
-        Where there are weights of the fp16 variant alone, these are taken, and computed with in float32.
+        If only the fp16 variant exists, it is loaded and converted to float32.
 
         Args:
             backend: as in :meth:`use`.
 
         Raises:
-            CheckpointError: nothing there, no right to it, or not a pipeline of maskhub. ConfigError: the backend.
+            CheckpointError: nothing there, no access, or not a maskhub pipeline.
+            ConfigError: an unknown backend.
         """
         import maskhub  # noqa: F401  diffusers resolves the components' classes only in a package already imported
 
@@ -113,16 +114,16 @@ class FaceMaskPipeline(SafeSaving, DiffusionPipeline):
 
     @classmethod
     def bundled(cls, dtype=torch.float32, backend="torch"):
-        """The checkpoint that comes with the package, on the CPU; its ``README.md`` says what it can do."""
+        """The bundled checkpoint, on the CPU; its ``README.md`` describes what it can do."""
         return cls.from_pretrained(BUNDLED, variant="fp16", dtype=dtype, backend=backend)
 
     def use(self, backend="auto"):
-        """Choose how the networks are run: a name of :data:`maskhub.pipelines.backends.BACKENDS`, or ``"auto"``.
+        """Choose how the networks are run: a name in :data:`maskhub.pipelines.backends.BACKENDS`, or ``"auto"``.
 
-        ``"auto"`` measures, with the first faces that come and for a second or two, what is at hand, and takes the
-        fastest whose result is within 1/255 of ``"torch"`` in the mean; ``pipe.backends`` tells which. ``"torch"``, as
-        after loading, gives the same bits in every run. The others hold copies of the weights: choose again where
-        these have changed.
+        ``"auto"`` times the available backends on the first faces, for a second or two, and uses the fastest whose mean
+        difference from ``"torch"`` is at most 1/255; ``pipe.backends`` shows which. ``"torch"``, the default, gives
+        identical results in every run. The others hold copies of the weights: call this again after changing the
+        weights.
 
         Returns:
             the pipeline itself.
@@ -134,17 +135,18 @@ class FaceMaskPipeline(SafeSaving, DiffusionPipeline):
         return self
 
     def export_onnx(self, folder, any_size=False, weights=True):
-        """Write the pipeline to a folder with a ``model.onnx`` beside each network's weights, for ``"onnxruntime"``.
+        """Write the pipeline to a folder with a ``model.onnx`` next to each network's weights, for ``"onnxruntime"``.
 
-        The graphs are for crops of the pipeline's resolution, in batches of any length; with ``any_size`` for any H and
-        W too, where the network allows it. Without ``weights`` it is a ``graph.onnx`` of some ten kilobytes, which
-        takes those of the safetensors beside it.
+        The graphs are made for crops of the pipeline's resolution and batches of any size; with ``any_size`` for any H
+        and W too, if the network allows it. Without ``weights`` a ``graph.onnx`` of about ten kilobytes is written,
+        which uses the weights in the safetensors next to it.
 
         Returns:
-            dict: ``"masker"`` and ``"unmasker"`` → the largest difference from torch, in [-1, 1].
+            dict: ``"masker"`` and ``"unmasker"`` → largest difference from torch, in [-1, 1].
 
         Raises:
-            ConfigError: onnx and onnxscript are missing. CheckpointError: a network that can't be exported.
+            ConfigError: onnx or onnxscript is missing.
+            CheckpointError: a network that can't be exported.
         """
         networks = {"masker": self.masker, "unmasker": self.unmasker}
         options = {"any_size": any_size, "weights": weights}
@@ -159,26 +161,26 @@ class FaceMaskPipeline(SafeSaving, DiffusionPipeline):
 
     @property
     def backends(self):
-        """``"masker"`` and ``"unmasker"`` → the backend that each has been run by so far."""
+        """``"masker"`` and ``"unmasker"`` → the backend that each has used so far."""
         return dict(self._backends.chosen)
 
     def mask(self, photos, **options):
-        """Put a mask on every bare face; see :meth:`__call__`."""
+        """Put a mask on every unmasked face; see :meth:`__call__`."""
         return self(photos, direction="mask", **options)
 
     def unmask(self, photos, **options):
-        """Take the mask off every face that wears one; see :meth:`__call__`."""
+        """Remove the mask from every face that wears one; see :meth:`__call__`."""
         return self(photos, direction="unmask", **options)
 
     def provenance(self, direction):
-        """The :class:`~maskhub.provenance.Provenance` of this pipeline's pictures, which calls ``"auto"`` translate."""
+        """The :class:`~maskhub.provenance.Provenance` of this pipeline's pictures; ``"auto"`` is called translate."""
         return Provenance("translate" if direction == "auto" else direction, self.model_name)
 
     def translator(self, direction="mask", force=False):
-        """The :class:`~maskhub.pipelines.translator.Translator` of a direction (``"mask"``, ``"unmask"``, ``"auto"``).
+        """The :class:`~maskhub.pipelines.translator.Translator` for a direction (``"mask"``, ``"unmask"``, ``"auto"``).
 
         Raises:
-            ConfigError: an unknown direction, or one that the pipeline has no network for.
+            ConfigError: an unknown direction, or one the pipeline has no network for.
         """
         asked = asked_direction(direction)
         directions = list(Direction) if asked is None else [asked]
@@ -198,29 +200,30 @@ class FaceMaskPipeline(SafeSaving, DiffusionPipeline):
     ):
         """Translate the faces of one photo or of a list.
 
-        A face that needs nothing is left as it is: a bare one where masks are taken off, a masked one where they are
-        put on, as the mask detector that comes with the package sees it. ``details`` tells; without them a warning
-        does where a whole photo stayed as it was. To measure a network rather than use it, pass ``force=True``, or
-        run aligned crops through :meth:`translate_crops`, which never asks the detector.
+        Faces that need no change are left as they are: unmasked ones in unmask, masked ones in mask, as determined by
+        the bundled mask detector. ``details`` reports them; without it, a warning is issued for each photo that stays
+        unchanged for this reason. To measure a network rather than use it, pass ``force=True``, or run aligned crops
+        through :meth:`translate_crops`, which never uses the detector.
 
         Args:
             photos: a path, ``PIL.Image`` or uint8 array, or a list of them, of any size.
-            direction: ``"mask"``, ``"unmask"``, or ``"auto"``: off where a mask is worn, on everywhere else.
-            force: translate every face, whatever it wears.
-            batch_size: crops that go through the generator together.
-            on_no_face: ``"raise"``, or ``"keep"`` to hand a photo without a face back as it is.
-            details: return a :class:`FaceMaskOutput` instead of the pictures alone.
-            seed: of what is drawn at random: the rule-based mask that a two-step masker begins with, and the noise of
-                a network that takes some. Without either it changes nothing. Each photo of a list draws its own of it;
-                a list of seeds, one a photo, gives each what it would get alone.
-            provenance: the pictures carry the tag of :meth:`provenance`, which ``picture.save`` writes into the file.
+            direction: ``"mask"``, ``"unmask"``, or ``"auto"``: remove masks where worn, add them elsewhere.
+            force: translate every face, masked or not.
+            batch_size: crops per generator batch.
+            on_no_face: ``"raise"``, or ``"keep"`` to return a photo without a face unchanged.
+            details: return a :class:`FaceMaskOutput` instead of the pictures only.
+            seed: for everything random: the rule-based mask of a two-step masker, and the noise of a network that takes
+                noise. Otherwise it has no effect. Each photo in a list gets its own random numbers; with a list of
+                seeds, one per photo, each photo gets the same result as alone.
+            provenance: attach the tag of :meth:`provenance`, which ``picture.save`` writes to the file.
 
         Returns:
             ``PIL.Image`` for one photo, a list for a list; or :class:`FaceMaskOutput`.
 
         Raises:
-            PhotoError: a photo that can't be read. ConfigError: an option. NoFaceError: a photo without a face, or,
-                where masks are put on by rule first, without one that is clear enough.
+            PhotoError: a photo that can't be read.
+            ConfigError: a bad option.
+            NoFaceError: a photo without a face, or, if masks are first drawn by rule, without one that is clear enough.
         """
         translator = self.translator(direction, force)
         batch = PhotoBatch.read(photos, self.config.resolution, seed, on_no_face)
@@ -244,13 +247,13 @@ class FaceMaskPipeline(SafeSaving, DiffusionPipeline):
         seed=0,
         provenance=True,
     ):
-        """Translate there and back again: ``start="mask"`` puts masks on and takes them off, ``"unmask"`` the reverse.
+        """Translate there and back: ``start="mask"`` puts masks on and removes them again, ``"unmask"`` the reverse.
 
         Returns:
             as :meth:`__call__`; with ``details`` the output also has ``there`` and ``cycle_errors``.
 
         Raises:
-            NoFaceError: also a photo of which no face goes there, unless ``on_no_face="keep"``.
+            NoFaceError: also if no face of a photo was translated in the first step, unless ``on_no_face="keep"``.
         """
         start = Direction(start)
         translator, back = self.translator(start, force), self._way(start.inverse)
@@ -265,9 +268,9 @@ class FaceMaskPipeline(SafeSaving, DiffusionPipeline):
         return output if details else output.images[0] if batch.single else output.images
 
     def translate_crops(self, crops, direction="mask", *, batch_size=8, seed=0):
-        """Run aligned crops, uint8 R×R×3 each, through one network and nothing else; as many come back.
+        """Run aligned crops, uint8 R×R×3 each, through one network only; returns the same number of crops.
 
-        No face is looked for and no mask: what goes in goes through.
+        Neither the face detector nor the mask detector is used.
         """
         return self._run(Direction(direction), crops, [(0, seed)] * len(crops), batch_size)
 
@@ -275,7 +278,7 @@ class FaceMaskPipeline(SafeSaving, DiffusionPipeline):
         network = getattr(self, direction.role)
         if network is None:
             raise ConfigError(
-                f"this pipeline has no {direction.role}: load one that has, or pass {direction.role}=... to it."
+                f"this pipeline has no {direction.role}. Load one that does, or pass {direction.role}=... to it."
             )
         return network
 

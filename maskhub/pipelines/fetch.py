@@ -1,4 +1,4 @@
-"""A pipeline's folder, from wherever it is: here, or on the Hugging Face Hub."""
+"""Find a pipeline's folder, on this machine or on the Hugging Face Hub, and check it before loading."""
 
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,28 +12,28 @@ __all__ = ["check_index", "fetch_options", "fetch_pipeline", "load_errors", "mod
 
 
 def fetch_pipeline(name, variant=None, onnx=False, **options):
-    """The local folder of a pipeline; one on the Hub is downloaded into the cache first.
+    """The local folder of a pipeline; one on the Hub is first downloaded to the cache.
 
-    diffusers' own download refuses every pipeline whose networks come from another package, and would take the weights
-    of all variants. Only configurations and safetensors are fetched, never code or pickles.
+    diffusers' own download rejects pipelines whose networks come from another package, and would fetch the weights of
+    all variants. This fetches only configurations and safetensors, never code or pickles.
 
     Args:
         name: a folder, or ``user/name`` on the Hub.
-        variant: such as ``"fp16"``, which is also fetched where there are no others.
-        onnx: fetch the exported networks too, where there are any; their graphs alone are small and always fetched.
+        variant: such as ``"fp16"``; also fetched if it is the only one.
+        onnx: also fetch exported networks, if there are any; graphs without weights are small and always fetched.
         options: of :data:`maskhub.hub_files.HUB_OPTIONS`.
 
     Returns:
         ``pathlib.Path``.
 
     Raises:
-        CheckpointError: no such folder or repository, no right to it, or no connection.
+        CheckpointError: no such folder or repository, no access, or no connection.
     """
     folder, failed = Path(name).expanduser(), f"no pipeline could be loaded from {name}"
     if folder.is_dir():
         return folder
     if folder.is_absolute() or len(folder.parts) != 2:
-        raise CheckpointError(f"{failed}: there is no such folder, and a Hub id looks like user/name.")
+        raise CheckpointError(f"{failed}: there is no such folder, and a Hub id has the form user/name.")
     weights = [f"*.{variant}.safetensors", f"*.{variant}-*.safetensors"] if variant else ["*.safetensors"]
     weights += ["*.onnx" if onnx else "*/graph.onnx"]
     others = [] if variant else ["*.*.safetensors"]  # weights of a variant have a second dot
@@ -52,12 +52,12 @@ def check_index(folder, name, settings, components):
     Args:
         folder: of the pipeline.
         name: of its class.
-        settings: subclass of :class:`~maskhub.models.configured.Configuration` for all that isn't a component.
-        components: name of each component → whether a subclass of ``Network`` may be it.
+        settings: subclass of :class:`~maskhub.models.configured.Configuration` for everything but the components.
+        components: name of each component → whether it may be any subclass of ``Network``.
 
     Raises:
-        CheckpointError: another pipeline, components that aren't networks of maskhub for that place, settings out of
-            bounds.
+        CheckpointError: another pipeline class, components that aren't maskhub networks for that place, or settings
+            out of bounds.
     """
     import maskhub
 
@@ -73,7 +73,7 @@ def check_index(folder, name, settings, components):
         library, kind = entry if isinstance(entry, list) and len(entry) == 2 else (None, None)
         network = getattr(maskhub, kind) if library == "maskhub" and kind in maskhub.__all__ else None
         if not (isinstance(network, type) and issubclass(network, Network) and fits(network)):
-            raise CheckpointError(f"{path} names {str(kind)[:80]} for the {part}, which is no network for it.")
+            raise CheckpointError(f"{path} names {str(kind)[:80]} as the {part}, which is not a valid network for it.")
     try:
         settings(**index)
     except (ConfigError, TypeError) as error:
@@ -82,18 +82,18 @@ def check_index(folder, name, settings, components):
 
 @contextmanager
 def load_errors(source):
-    """Turn whatever the loading of a pipeline raises into one CheckpointError that names it."""
+    """Convert any error raised while loading a pipeline to one CheckpointError that names it."""
     what = f"no pipeline could be loaded from {source}"
     try:
         yield
     except CheckpointError as error:
         raise error if str(error).startswith(what) else CheckpointError(f"{what}: {error}") from error
-    except Exception as error:  # of many kinds, for as many reasons
+    except Exception as error:  # diffusers and safetensors raise errors of many types
         raise CheckpointError(f"{what}: {first_line(error)[:500]}.") from error
 
 
 def with_variant(folder, options):
-    """A ``from_pretrained``'s options; for a folder of one variant's weights alone with this one, in float32."""
+    """Options for ``from_pretrained``; if a folder only has one variant's weights, they select it, in float32."""
     names = [path.name.split(".") for path in Path(folder).rglob("*.safetensors")]
     if options.get("variant") or not names or any(len(name) < 3 for name in names):
         return options
@@ -103,12 +103,12 @@ def with_variant(folder, options):
 
 
 def fetch_options(options):
-    """Take those of :func:`fetch_pipeline` out of a ``from_pretrained``'s options, as a dict."""
+    """Pop the options of :func:`fetch_pipeline` from those of ``from_pretrained``, as a dict."""
     return {name: options.pop(name) for name in HUB_OPTIONS if name in options}
 
 
 def model_name(source):
-    """A Hub id as it is; of a folder its own name, not where it lies: that may name a person."""
+    """A Hub id unchanged; for a folder its name without the path, which may contain a person's name."""
     folder = Path(source).expanduser()
     if not folder.is_dir():
         return str(source)

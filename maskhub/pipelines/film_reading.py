@@ -1,4 +1,4 @@
-"""Reading films: what they hold, their packets on one time line, and their frames upright in ordinary colours.
+"""Read films: their properties, their packets on one continuous time line, and their frames upright in BT.709.
 
 with open_film("clip.mp4") as container:
     stream, upright = moving_pictures(container, "clip.mp4"), UprightFrames()
@@ -23,27 +23,27 @@ from maskhub.film_file import open_film
 __all__ = ["EXACT", "FilmFacts", "UprightFrames", "film_facts", "moving_pictures", "packets"]
 
 MAX_PIXELS = 8192 * 4320
-"""Of a frame."""
+"""Largest number of pixels in a frame."""
 EXACT = int(Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT)
-"""How colours are turned to RGB and back; FFmpeg's faster way makes every frame darker by 1 of 255."""
+"""Flags for the conversion to RGB and back; FFmpeg's faster default darkens every frame by 1 of 255."""
 HDR = (ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67)
 """PQ and HLG."""
 BACKWARD, FORWARD = 0.1, 10.0
-"""Seconds by which one packet may lie before or after the last of its stream; beyond, the clock has been set anew.
-The limit forward, as ffmpeg's, holds for transport and program streams alone: a screen recording may stand still."""
+"""Seconds by which a packet may precede or follow the last one of its stream; beyond that the clock was reset. As in
+ffmpeg, the forward limit only applies to transport and program streams: a screen recording may pause."""
 CLOCK, WRAP = Fraction(1, 90000), 2**33
-"""Of transport and program streams: the unit, and after how many it begins again."""
+"""Of transport and program streams: the time unit, and after how many units the clock wraps around."""
 
 
 @dataclass(frozen=True)
 class FilmFacts:
-    """What a film's file says about itself.
+    """The properties of a film's file.
 
     Attributes:
         width, height: of the upright frame, in pixels.
-        seconds: its length, 0 where unknown.
-        frames: about how many, 0 where unknown.
-        sound: whether there is any.
+        seconds: duration, 0 if unknown.
+        frames: approximate number, 0 if unknown.
+        sound: whether it has any.
         sideways: whether its frames are stored with width and height swapped.
         converted: whether its colours (HDR or BT.2020) are converted to BT.709.
     """
@@ -76,10 +76,10 @@ def film_facts(source):
 
 
 class UprightFrames:
-    """Turns decoded frames into uint8 RGB, H×W×3: upright, with colours of BT.709.
+    """Converts decoded frames to uint8 RGB, H×W×3: upright, in BT.709 colours.
 
-    HDR (PQ, HLG) is tone-mapped and BT.2020 brought into the smaller gamut by FFmpeg's colour management, whose tables
-    take some seconds at the first such frame; so one object serves a whole film.
+    HDR (PQ, HLG) is tone-mapped and BT.2020 converted to the smaller gamut by FFmpeg's colour management. Its tables
+    take some seconds at the first such frame, so use one object for a whole film.
     """
 
     def __init__(self):
@@ -93,13 +93,13 @@ class UprightFrames:
         rgb = self._reformatter.reformat(frame, format="rgb24", interpolation=EXACT, **options)
         if (
             frame.rotation not in self._orientations
-        ):  # a frame whose matrix is read lives until the garbage collector runs
+        ):  # once its matrix is read, a frame lives until the garbage collector runs
             self._orientations[frame.rotation] = _orientation(frame)
         return _applied(self._orientations[frame.rotation], rgb.to_ndarray())
 
 
 def moving_pictures(container, source):
-    """The first stream of moving pictures; a cover picture doesn't count.
+    """The first video stream; cover pictures don't count.
 
     Raises:
         VideoError: there is none, or its frames are too large.
@@ -114,7 +114,7 @@ def moving_pictures(container, source):
 
 
 def packets(container, streams, source):
-    """The packets of some streams of a film, in its order, their times on one line that never turns back.
+    """The packets of some streams in file order, with timestamps on one line that never goes back.
 
     Raises:
         VideoError: the file is damaged or cut short.
@@ -129,14 +129,15 @@ def packets(container, streams, source):
 
 
 class _Timeline:
-    """Moves packets in time where the clock of a film jumps, as at the joints of joined recordings.
+    """Shifts packets in time where a film's clock jumps, as at the joints of joined recordings.
 
-    All streams jump by the same amount, but not after the same packet: the last pictures of one recording may come
-    after the first sound of the next. So each stream keeps its shift until the newest one fits its packets better.
+    All streams jump by the same amount, but not after the same packet: the last video packets of one recording may come
+    after the first audio packets of the next. So each stream keeps its shift until the newest one fits its packets
+    better.
 
     Args:
-        broadcast: whether it is a transport or program stream: its clock has 33 bits and may begin anywhere, and a
-            long way forward is a jump too.
+        broadcast: whether it is a transport or program stream: its clock has 33 bits and may start anywhere, and a
+            large step forward is a jump too.
     """
 
     def __init__(self, broadcast):
@@ -145,7 +146,7 @@ class _Timeline:
         self.shifts, self.last, self.ends = {}, {}, {}
 
     def place(self, packet):
-        """Move one packet; those without a time, such as the last and empty one, stay as they are."""
+        """Shift one packet; packets without a time, such as the last, empty one, stay as they are."""
         base, number = packet.time_base, packet.stream_index
         start = packet.dts if packet.dts is not None else packet.pts
         if start is None or not base:
@@ -175,7 +176,7 @@ class _Timeline:
         for shift in (self.shifts[number], self.newest):
             if -BACKWARD <= seconds + shift - self.last[number] <= forward:
                 return shift
-        self.newest = max(self.ends.values()) - seconds  # it goes on where all that came before has ended
+        self.newest = max(self.ends.values()) - seconds  # continue where everything so far has ended
         return self.newest
 
 
@@ -192,10 +193,10 @@ def _beyond_bt709(frame):
 
 
 def _orientation(frame):
-    """How a frame is turned and mirrored to stand upright, by its display matrix.
+    """How a frame must be turned and mirrored to be upright, from its display matrix.
 
     Returns:
-        int 2×2 of a quarter turn or a reflection: the pixel (x, y) goes to this times (x, y), but for a shift.
+        int 2×2 of a quarter turn or a reflection: the pixel (x, y) moves to this times (x, y), plus a translation.
     """
     matrix = frame.side_data.get(Type.DISPLAYMATRIX)
     if matrix is None:
@@ -217,4 +218,4 @@ def _applied(orientation, pixels):
 
 
 _ORIENTATIONS = [np.array(turn) for i in (1, -1) for j in (1, -1) for turn in ([[i, 0], [0, j]], [[0, i], [j, 0]])]
-"""The eight ways in which a frame can stand; identity first, which a matrix without meaning (all zeros) gets."""
+"""The eight orientations of a frame; identity first, which is the result for a meaningless matrix (all zeros)."""

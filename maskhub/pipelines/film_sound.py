@@ -1,4 +1,4 @@
-"""Sound on its way from film to film: copied where the new container takes it, else encoded again."""
+"""Transfer sound from film to film: copied if the new container supports it, otherwise re-encoded."""
 
 import contextlib
 import io
@@ -13,32 +13,32 @@ from maskhub.film_file import open_film
 __all__ = ["Sound"]
 
 LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "quad", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
-"""Number of channels → the layout that encoders know it by."""
+"""Number of channels → the layout name that encoders use."""
 STEP = Fraction(1, 1000)
-"""Seconds that copied packets lie apart at least: the coarsest container counts in these."""
+"""Smallest distance in seconds of copied packets: the time unit of the coarsest container."""
 
 
 class Sound:
-    """One stream of sound of a film that is being written.
+    """One audio stream of a film that is being written.
 
     Args:
         source: ``av.AudioStream`` to read from.
         path: of its film.
         writer: ``av.container.OutputContainer``.
-        kind: its format's name.
+        kind: name of its format.
         codec: name of the encoder for sound that can't be copied.
 
     Attributes:
         copied: whether packets are copied as they are.
 
     Raises:
-        VideoError: the container takes no form of this sound.
+        VideoError: the container can't store this sound in any form.
     """
 
     def __init__(self, source, path, writer, kind, codec):
         self.source, self.writer, self.kind = source, writer, kind
         self.name = source.codec_context.name if source.codec_context else "unknown"
-        # an MP4 may hold PCM, but hardly a player plays it
+        # an MP4 may contain PCM, but hardly any player supports it
         self.copied = not (kind == "mp4" and self.name.startswith("pcm_")) and _copies(path, source.index, kind)
         if self.copied:
             self.stream = writer.add_stream_from_template(source)
@@ -46,19 +46,19 @@ class Sound:
             options = self._encoding(codec)
             self.stream = writer.add_stream(codec, **options)
         self.resampler = None
-        self.end = None  # the earliest time of what comes next: copied, in ticks; encoded, in seconds
+        self.end = None  # earliest time of the next packet: in ticks if copied, in seconds if encoded
 
     def take(self, packet):
         """Write a packet; returns how many were damaged.
 
         Raises:
-            VideoError: the container refuses it.
+            VideoError: the container rejects it.
         """
         with self._named_errors():
             return self._copy(packet) if self.copied else self._encode(packet)
 
     def finish(self):
-        """Write what the encoder still holds."""
+        """Write what is left in the encoder."""
         if not self.copied:
             with self._named_errors():
                 self._flush()
@@ -81,7 +81,7 @@ class Sound:
         except av.FFmpegError:
             return 1
         for frame in frames:
-            if self.end is not None:  # never back in time, which encoders don't take
+            if self.end is not None:  # encoders reject times that go back
                 end = math.floor(self.end / frame.time_base)
                 frame.pts = end if frame.pts is None else max(frame.pts, end)
             if frame.pts is not None:
@@ -91,7 +91,7 @@ class Sound:
 
     def _resampled(self, frame):
         given = (frame.format.name, frame.layout.name, frame.sample_rate)
-        if self.resampler is None or self.resampler[0] != given:  # some films change it half-way
+        if self.resampler is None or self.resampler[0] != given:  # some films change format midway
             self._flush()
             context = self.stream.codec_context
             self.resampler = given, av.AudioResampler(context.format, context.layout, context.sample_rate)
@@ -101,7 +101,7 @@ class Sound:
     def _flush(self):
         if self.resampler:
             for part in self.resampler[1].resample(None):
-                if part is not None:  # what passes through has nothing left
+                if part is not None:  # None: the resampler is empty
                     self.writer.mux(self.stream.encode(part))
 
     @contextlib.contextmanager
@@ -114,9 +114,9 @@ class Sound:
             raise VideoError(f"{self} can't be written: {first_line(error)}.") from error
 
     def _encoding(self, codec):
-        """Rate and layout for ``add_stream``: the source's, or the closest that the encoder takes."""
+        """Rate and layout for ``add_stream``: the source's, or the closest that the encoder supports."""
         if self.source.codec_context is None:
-            raise VideoError(f"{self} can't be decoded, nor copied into {self.kind}: leave it out of the film first.")
+            raise VideoError(f"{self} can't be decoded, nor copied into {self.kind}. Remove it from the film first.")
         given = self.source.codec_context
         rates = sorted(av.Codec(codec, "w").audio_rates or [given.sample_rate])
         rate = next((rate for rate in rates if rate >= given.sample_rate), rates[-1])
@@ -131,7 +131,7 @@ class Sound:
 
 
 def _copies(path, index, kind):
-    """Whether a container of some kind takes a stream as it is: tried in memory with its first packet."""
+    """Whether a container format accepts a stream as it is: tried in memory with its first packet."""
     with open_film(path) as reader, _tried() as worked, av.open(io.BytesIO(), "w", format=kind) as trial:
         source = reader.streams[index]
         target = trial.add_stream_from_template(source)
@@ -144,7 +144,7 @@ def _copies(path, index, kind):
 
 
 def _encodes(kind, codec, options):
-    """Whether an encoder and a container take sound in this form."""
+    """Whether an encoder and a container accept sound in this form."""
     with _tried() as worked, av.open(io.BytesIO(), "w", format=kind) as trial:
         trial.add_stream(codec, **options)
         trial.start_encoding()
@@ -153,7 +153,7 @@ def _encodes(kind, codec, options):
 
 @contextlib.contextmanager
 def _tried():
-    """A list that is empty unless the block ends without an error of FFmpeg's."""
+    """A list that is empty unless the block ends without an FFmpeg error."""
     worked = []
     with contextlib.suppress(av.FFmpegError, ValueError):
         yield worked

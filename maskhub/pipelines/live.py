@@ -1,12 +1,12 @@
-"""Masks on and off in moving pictures: faces followed, each in the same mask in every frame, without flicker.
+"""Masks on and off in video: faces are tracked, and each keeps the same mask in every frame, without flicker.
 
     translator = FrameTranslator(pipe, "mask", seed=0)
     for frame, seconds in film:                # uint8 H×W×3, time of the frame
-        made = translator(frame, seconds)      # as large; the frame itself where no face is
+        made = translator(frame, seconds)      # same size; the frame itself if there is no face
 
-What keeps it steady: the place of a face is smoothed (:mod:`maskhub.faces.track`); each face has one seed for its mask
-by rule and for the network's noise; and where the aligned face stands still, what goes into the network and what comes
-out of it are averaged over the last frames. Where it moves, nothing is held back.
+Results are stable for three reasons. The position of a face is smoothed (:mod:`maskhub.faces.track`). Each face has one
+seed for its rule-based mask and for the network's noise. Where the aligned face stands still, the network's input and
+output are averaged over the last frames; where it moves, nothing is delayed.
 """
 
 from collections import Counter
@@ -26,22 +26,22 @@ from maskhub.pipelines.translator import RuleMasker
 __all__ = ["FrameTranslator", "steadied"]
 
 MEMORY = 0.12
-"""Seconds over which a face that stands still is averaged (time constant of an exponential average)."""
+"""Time constant in seconds of the exponential average over a face that stands still."""
 LEAST_AVERAGED = 0.5
-"""However slow the frames come, this share at least of a still face stays as it was."""
+"""Smallest share of a still face that is kept from before, however low the frame rate."""
 STILL, MOVED = 4.0, 12.0
-"""Change of the face in 8-bit units, smoothed over :data:`GRAIN` of the crop's side, up to which it stands still, and
-from which nothing of what was before is kept. A camera's noise is averaged out by the smoothing."""
+"""Change of the face in 8-bit units, smoothed over :data:`GRAIN` of the crop's side, up to which it counts as still,
+and above which no previous frame is used. The smoothing averages out the camera's noise."""
 GRAIN = 0.012
 DRAW_EVERY = 3
-"""Frames from one mask by rule, with new landmarks, to the next; in between it moves with the face."""
+"""Frames between redrawing a rule-based mask with new landmarks; in between it moves with the face."""
 DECIDE_SECONDS, DECIDE_SHARE, DECIDED = 0.15, 0.3, 0.2
-"""The mask detector looks at a face this often, and this share of what it says is averaged in. A face that counted as
-masked, or as bare, is only taken for the other once the average is this far beyond the detector's threshold."""
+"""How often the mask detector runs on a face, and the weight of its result in the average. A face changes between
+masked and unmasked only once the average is this far beyond the detector's threshold."""
 SHADE = 3
-"""A mask's region times this, up to 1, is what is pasted: its shadow, of a low region, is in the picture already."""
+"""A mask's region times this, up to 1, is pasted: low values are its shadow, which is already part of the picture."""
 LEAST_SIDE, MOST_SIDE = 128, 512
-"""Side in pixels of the crops that masks are drawn on by rule: as large as the face in the frame, within these."""
+"""Bounds of the side in pixels of crops for rule-based masks, which are otherwise as large as the face in the frame."""
 
 
 class FrameTranslator:
@@ -50,19 +50,19 @@ class FrameTranslator:
     Args:
         pipe: a :class:`~maskhub.pipelines.face_mask.FaceMaskPipeline`, or a
             :class:`~maskhub.pipelines.translator.RuleMasker`.
-        direction: ``"mask"``, ``"unmask"`` or ``"auto"``: off where a mask is worn, on everywhere else.
+        direction: ``"mask"``, ``"unmask"`` or ``"auto"``: remove masks where worn, add them elsewhere.
         seed: of the masks and their fabric; face number n of the tracker has ``seed + n``.
-        force: translate every face, whatever it wears; else one that needs nothing is left as it is.
-        tracker: a :class:`~maskhub.faces.track.FaceTracker` of its own; a new one if not given.
+        force: translate every face, masked or not; otherwise faces that need no change are left as they are.
+        tracker: a :class:`~maskhub.faces.track.FaceTracker` for this film only; a new one if not given.
 
     Attributes:
         tracks: of the last frame, largest first: :class:`~maskhub.faces.track.Track`.
         faces: the :class:`~maskhub.pipelines.record.FaceRecord` of each.
-        region: float32 H×W in [0, 1] of the last frame: what was replaced; every other pixel is the frame's own.
+        region: float32 H×W in [0, 1] of the last frame: what was replaced; all other pixels are unchanged.
         outcomes: ``Counter`` of frames so far in which a face had an :class:`~maskhub.pipelines.outcomes.Outcome`.
 
     Raises:
-        ConfigError: an unknown direction, or one that the pipeline has no network for.
+        ConfigError: an unknown direction, or one the pipeline has no network for.
     """
 
     def __init__(self, pipe, direction="mask", *, seed=0, force=False, tracker=None):
@@ -73,7 +73,7 @@ class FrameTranslator:
         self.reset()
 
     def reset(self):
-        """Forget all that came before, as at the beginning of another film."""
+        """Forget everything, as at the start of another film."""
         self.tracker.reset()
         self.tracks, self.faces, self.region, self.outcomes = [], [], None, Counter()
         self._memories, self._seconds = {}, None
@@ -82,11 +82,11 @@ class FrameTranslator:
         """Translate the next frame.
 
         Args:
-            frame: uint8 RGB, H×W×3; not written to.
-            seconds: its time; a thirtieth after the frame before, if not given.
+            frame: uint8 RGB, H×W×3; not modified.
+            seconds: its time; if not given, 1/30 after the previous frame.
 
         Returns:
-            uint8 RGB, H×W×3; the frame itself where nothing was to be done.
+            uint8 RGB, H×W×3; the frame itself if nothing was changed.
         """
         before, self._seconds = self._seconds, seconds
         step = 1 / 30 if seconds is None or before is None else max(seconds - before, 1e-3)
@@ -98,7 +98,7 @@ class FrameTranslator:
         self.faces = [self._translated(frame, track, self._memories[track.number], step) for track in self.tracks]
         self.outcomes.update({face.outcome for face in self.faces})
         out, self.region = frame, np.zeros(frame.shape[:2], np.float32)
-        for face in reversed(self.faces):  # the largest last, over its neighbours
+        for face in reversed(self.faces):  # largest last, on top of its neighbours
             if face.changed:
                 out, region = face.paste(out)
                 self.region = np.maximum(self.region, region)
@@ -125,13 +125,14 @@ class FrameTranslator:
 
 
 class _Memory:
-    """What is known of one face from the frames before.
+    """The state of one face from the frames so far.
 
     Attributes:
-        side, wider: of its crops. A face keeps a wider crop, or it would leap to and fro.
-        presence, masked: the mask detector's confidence, averaged, and what follows from it.
-        crop, made, region: averages of the aligned crop, of what was made of it, and of where that shows.
-        worn: the mask by rule as it was last drawn, and its region. marks: the landmarks that it was drawn by.
+        side, wider: of its crops. A face keeps a wider crop, because switching back and forth would make it jump.
+        presence, masked: the mask detector's averaged confidence, and the resulting decision.
+        crop, made, region: averages of the aligned crop, of its translation, and of the region where that shows.
+        worn: the rule-based mask as last drawn, and its region.
+        marks: the landmarks it was drawn with.
     """
 
     def __init__(self, side):
@@ -144,12 +145,12 @@ class _Memory:
         self._filter, self._until, self._waited = OneEuro(), 0, 0.0
 
     def restart(self, face, step):
-        """Begin again with the wider crop that a face has been given."""
+        """Restart with the wider crop that a face has been given."""
         self._forget(face.wider)
         self.steady(face, step)
 
     def decide(self, face, translator, step):
-        """Set a face's direction, or its outcome where nothing is to be done; now and then the detector is asked."""
+        """Set a face's direction, or its outcome if nothing is to be done; runs the detector now and then."""
         before, self._undecided = self.masked, self._undecided - step
         if not translator.force and self._undecided <= 0:
             (presence,), self._undecided = translator.presences([face]), DECIDE_SECONDS
@@ -172,7 +173,7 @@ class _Memory:
         face.crop = face.given = _bytes(self.crop)
 
     def steady_result(self, face):
-        """Average what was made of it, and where that shows, as the crop was."""
+        """Average the translation and its region in the same way as the crop."""
         made, region = face.made.astype(np.float32), face.region.astype(np.float32)
         if self.made is not None:
             made = self.made + (made - self.made) * self._share
@@ -181,13 +182,13 @@ class _Memory:
         face.made, face.region = _bytes(made), region
 
     def dress(self, face, rule, step):
-        """Put the mask by rule on a face; it is drawn with new landmarks every few frames and moves with the crop."""
+        """Put the rule-based mask on a face; it is redrawn with new landmarks every few frames, else moves along."""
         self._until, self._waited = self._until - 1, self._waited + step
         if self._until <= 0:
             self._until = DRAW_EVERY
             self._find_landmarks(face)
             self.worn = None if self.marks is None else rule(face.crop, self.marks, face.seed)
-            # here, where the mask is of this frame and not yet faded
+            # here, where the mask belongs to this frame and is not averaged yet
             if self.worn is not None and face.widen(self.worn[0]):
                 self.restart(face, step)
                 return self.dress(face, rule, step)
@@ -200,7 +201,7 @@ class _Memory:
         return None
 
     def _find_landmarks(self, face):
-        """In the crop; the last ones stay where these are not clear."""
+        """The landmarks in the crop; the previous ones if these are unreliable."""
         found = landmarks(face.photo, face.face)
         if found.present:
             moved = moved_landmarks(found, face.matrix)
@@ -209,7 +210,7 @@ class _Memory:
 
 
 def _drawing_side(face):
-    """Side in pixels of the crop that a mask is drawn on by rule."""
+    """Side in pixels of the crop that a rule-based mask is drawn on."""
     return int(np.clip(np.ceil(align.SIDE * face.box[2] / 32) * 32, LEAST_SIDE, MOST_SIDE))
 
 
@@ -222,10 +223,10 @@ def steadied(before, now, step):
         step: seconds between them.
 
     Returns:
-        float32 S×S×3, and the share of ``now`` in it, float32 S×S×1.
+        float32 S×S×3, and the weight of ``now`` in it, float32 S×S×1.
     """
     half = max(len(now) // 2, 1)
-    # the sign stays until it is smoothed, so that noise cancels out and a movement does not
+    # smooth the signed difference, so that noise cancels out and motion does not
     change = cv2.resize(now - before, (half, half), interpolation=cv2.INTER_AREA)
     change = np.abs(cv2.GaussianBlur(change, (0, 0), max(GRAIN * half, 0.6))).max(2)
     least = min(1 - np.exp(-step / MEMORY), 1 - LEAST_AVERAGED)

@@ -1,4 +1,4 @@
-"""Pipelines and devices by the names that options give them."""
+"""Load pipelines and devices by their option values."""
 
 from maskhub.errors import ConfigError
 
@@ -6,15 +6,16 @@ __all__ = ["best_device", "load_pipeline"]
 
 
 def load_pipeline(model, device, backend="torch"):
-    """Load a pipeline as command lines name it.
+    """Load the pipeline named on a command line.
 
     Args:
         model: folder or Hub id; None for the bundled one.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
-        backend: of :meth:`FaceMaskPipeline.from_pretrained <maskhub.pipelines.face_mask.FaceMaskPipeline>`.
+        backend: as in :meth:`FaceMaskPipeline.from_pretrained <maskhub.pipelines.face_mask.FaceMaskPipeline>`.
 
     Raises:
-        CheckpointError: no such pipeline. ConfigError: no such device.
+        CheckpointError: no such pipeline.
+        ConfigError: no such device.
     """
     from diffusers.utils import logging
 
@@ -42,5 +43,5 @@ def best_device(device):
     if device == "auto":
         return there[0]
     if kind not in there or (number and not (number.isdecimal() and int(number) < counts[kind])):
-        raise ConfigError(f"there is no device {device!r} here: it must be auto or {' or '.join(there)}.")
+        raise ConfigError(f"there is no device {device!r} here. Use auto or {' or '.join(there)}.")
     return device

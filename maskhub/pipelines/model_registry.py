@@ -1,12 +1,12 @@
-"""The models that people have trained, each an ordinary pipeline folder, with what is known of it.
+"""A registry of trained models, each an ordinary pipeline folder with notes about it.
 
     models = ModelRegistry("~/maskhub/models")
     models.add("my-faces", "runs/a/pipeline", dataset="my faces", steps=2000, init_from="light")
     models.list(attributes={"tone": "dark"})
-    models.assemble()("covered.png")                    # every generator, chosen among by the classifier
+    models.assemble()("covered.png")                    # all generators; the classifier chooses among them
 
-Each model is a folder ``<root>/<name>/`` as a training run leaves it: a pipeline of one generator, or a classifier.
-``.maskhub.json`` in it has the rest. Nothing else is kept: a folder copied in by hand is a model, and any of them can
+Each model is a folder ``<root>/<name>/`` as written by a training run: a pipeline with one generator, or a classifier.
+Its ``.maskhub.json`` has the notes. There is no other state: a folder copied in by hand is a model, and every model can
 be pushed to the Hub as it is.
 """
 
@@ -29,16 +29,16 @@ FACTS = ".maskhub.json"  # hidden, so that it stays here when a model is pushed
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """A model of the registry.
+    """A model in the registry.
 
     Attributes:
-        name: of its folder.
-        path: its folder.
+        name: the folder's name.
+        path: the folder.
         kind: ``"generator"`` or ``"classifier"``.
-        attributes: what a generator guarantees, or a classifier's attribute → its labels, parted by blanks.
+        attributes: what a generator guarantees, or a classifier's attribute → its labels, separated by spaces.
         resolution: pixels.
-        facts: all else that was noted of it: dataset, steps, the model it began with, who made it, when (``created``,
-            seconds since 1970).
+        facts: all other notes: dataset, steps, the model it was initialised from, its author, and its time
+            (``created``, seconds since 1970).
     """
 
     name: str
@@ -49,7 +49,7 @@ class ModelEntry:
     facts: dict = field(default_factory=dict)
 
     def row(self):
-        """All of it as one flat dict, for a table."""
+        """Everything as one flat dict, for a table."""
         flat = asdict(self) | {"path": str(self.path)}
         return {**{key: flat[key] for key in ("name", "kind", "resolution")}, **self.attributes, **self.facts}
 
@@ -58,7 +58,7 @@ class ModelRegistry:
     """The models in a folder.
 
     Args:
-        root: made where it is missing.
+        root: created if missing.
     """
 
     def __init__(self, root):
@@ -69,7 +69,7 @@ class ModelRegistry:
             raise WriteError(f"{self.root} could not be written: {error.strerror or error}.") from error
 
     def list(self, kind=None, attributes=None, dataset=None):
-        """The models, newest first; only those of a kind, with these attributes, or trained on this dataset."""
+        """The models, newest first, filtered by kind, attributes or training dataset."""
         found = [self._entry(path) for path in self.root.iterdir() if not path.name.startswith(".")]
         found = [
             entry
@@ -85,7 +85,7 @@ class ModelRegistry:
         """One model.
 
         Raises:
-            CheckpointError: there is none of that name.
+            CheckpointError: no model of that name.
         """
         entry = self._entry(self.root / check_name(name))
         if entry is None:
@@ -93,20 +93,21 @@ class ModelRegistry:
         return entry
 
     def add(self, name, folder, **facts):
-        """Copy a run's ``pipeline/`` or ``classifier/`` into the registry; it appears there at once and whole.
+        """Copy a run's ``pipeline/`` or ``classifier/`` into the registry atomically.
 
         Raises:
-            ConfigError: an impossible name, or one that is taken. CheckpointError: ``folder`` holds no such model.
-            WriteError: no room, no permission.
+            ConfigError: an invalid name, or one that is taken.
+            CheckpointError: ``folder`` does not contain such a model.
+            WriteError: disk full or no permission.
         """
         target, folder = self.root / check_name(name), Path(folder)
         if self._entry(folder) is None:
-            raise CheckpointError(f"{folder} holds neither one re-imaging generator nor a classifier.")
+            raise CheckpointError(f"{folder} contains neither a single re-imaging generator nor a classifier.")
         text = json.dumps({"created": round(time.time()), **facts}, indent=1)
         with in_turn(self.root / ".lock"):
             sweep(self.root)
             if target.exists():
-                raise ConfigError(f"there is a model {name!r} already: choose another name.")
+                raise ConfigError(f"there is already a model {name!r}. Choose another name.")
             with written_folder(target) as temporary:
                 shutil.copytree(folder, temporary, dirs_exist_ok=True)
                 (temporary / FACTS).write_text(text + "\n", encoding="utf-8")
@@ -117,12 +118,12 @@ class ModelRegistry:
         remove_folder(self.get(name).path)
 
     def assemble(self, names=None, classifier=None, base=None):
-        """A pipeline of several generators.
+        """Build a pipeline from several generators.
 
         Args:
-            names: of the generators; all of the same resolution as the classifier or the first one if not given.
-            classifier: name of the classifier; the newest if not given, none where there is none.
-            base: a pipeline to add them to, such as :meth:`ReimagingPipeline.bundled`, in place of ``classifier``.
+            names: of the generators; by default all with the same resolution as the classifier or the first one.
+            classifier: name of the classifier; by default the newest, if there is one.
+            base: a pipeline to add them to, such as :meth:`ReimagingPipeline.bundled`, instead of ``classifier``.
 
         Raises:
             CheckpointError: no such model, or one that can't be read.
@@ -142,7 +143,7 @@ class ModelRegistry:
         return base
 
     def _entry(self, path):
-        """The model in a folder, or None where it is no such thing."""
+        """The model in a folder, or None if it does not contain one."""
         index, config = _json(path / "model_index.json"), _json(path / "config.json")
         facts = _json(path / FACTS) or {}
         if index and index.get("_class_name") == "ReimagingPipeline" and len(index.get("models") or {}) == 1:

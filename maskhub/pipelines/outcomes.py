@@ -1,4 +1,4 @@
-"""What becomes of faces, and how that is told."""
+"""What happened to each face, and how it is reported."""
 
 from collections import Counter
 from enum import StrEnum
@@ -9,34 +9,34 @@ __all__ = ["Outcome", "described", "frames_left", "tally"]
 
 
 class Outcome(StrEnum):
-    """What became of a face."""
+    """What happened to a face."""
 
     CHANGED = "changed"
     NO_MASK = "no mask worn"
     ALREADY_MASKED = "already masked"
     UNCLEAR = "not clear enough"
-    """Its landmarks can't be trusted, so that no mask can be drawn on it by rule."""
+    """Its landmarks are unreliable, so no mask can be drawn on it by rule."""
     NOT_CHOSEN = "not chosen"
-    """By the portion of faces that are to wear a mask."""
+    """Not among the portion of faces that get a mask."""
 
 
 DONE = {Direction.MASK: "put on", Direction.UNMASK: "taken off"}
 
 
 def tally(faces):
-    """Count faces by what became of them, for :func:`described`; counts of several photos can be added.
+    """Count faces by outcome, for :func:`described`; counts of several photos can be added.
 
     Args:
         faces: of :class:`~maskhub.pipelines.record.FaceRecord`.
 
     Returns:
-        ``Counter`` of ``"put on"``, ``"taken off"`` and of the outcomes of faces left as they are.
+        ``Counter`` of ``"put on"``, ``"taken off"`` and the outcomes of faces left as they are.
     """
     return Counter(DONE[face.direction] if face.changed else face.outcome for face in faces)
 
 
 def described(counts):
-    """One clause about a :func:`tally`: ``3 faces found: 2 masks taken off, 1 left as it is (no mask worn)``."""
+    """One sentence about a :func:`tally`: ``3 faces found: 2 masks taken off, 1 left as it is (no mask worn)``."""
     total = counts.total()
     if not total:
         return "no face found"
@@ -49,10 +49,10 @@ def described(counts):
 
 
 def frames_left(outcomes):
-    """What a film's :attr:`FrameTranslator.outcomes <maskhub.pipelines.live.FrameTranslator>` say of faces left alone.
+    """Describe the unchanged faces in the ``outcomes`` of a film's :class:`~maskhub.pipelines.live.FrameTranslator`.
 
     Returns:
-        a list of clauses: ``in 30 frames a face was left as it is (no mask worn)``, ``no frame was changed``.
+        list of clauses: ``in 30 frames a face was left as it is (no mask worn)``, ``no frame was changed``.
     """
     left = [why for why in Outcome if why is not Outcome.CHANGED and outcomes[why]]
     clauses = [f"in {outcomes[why]} frames a face was left as it is ({why})" for why in left]

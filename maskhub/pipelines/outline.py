@@ -1,4 +1,4 @@
-"""Outlining the part of a photo that was changed, for a person to see."""
+"""Outline the changed part of a photo, to show it to a person."""
 
 import cv2
 import numpy as np
@@ -11,16 +11,16 @@ from maskhub.provenance import mark, read_provenance
 __all__ = ["changed", "outline"]
 
 SPECK = 1e-3
-"""Contours that enclose less than this share of the largest one's area are left out."""
+"""Contours that enclose less than this share of the largest one's area are omitted."""
 
 
 def outline(image, region, *, threshold=0.5, width=None):
-    """Draw the contour of a region on a copy of a picture: a light line in a dark casing, to be seen on any ground.
+    """Draw a region's contour on a copy of a picture: a light line with a dark border, visible on any background.
 
     Args:
         image: ``PIL.Image``, RGB or RGBA.
-        region: H×W in [0, 1] of the picture's size, such as an entry of ``FaceMaskOutput.regions``.
-        threshold: the contour runs where the region passes this value.
+        region: H×W in [0, 1], of the picture's size, such as an entry of ``FaceMaskOutput.regions``.
+        threshold: the contour follows this value of the region.
         width: of the light line in pixels; by default 0.4 % of the picture's shorter side.
 
     Returns:
@@ -50,12 +50,12 @@ def outline(image, region, *, threshold=0.5, width=None):
 
 
 def changed(before, after, least=6.0):
-    """The region in which two pictures differ, for :func:`outline` where nobody kept the generator's own.
+    """The region in which two pictures differ, for :func:`outline` if the generator's region is not available.
 
     Args:
         before, after: ``PIL.Image`` of the same size.
         least: mean absolute change over the channels in 8-bit units, smoothed over 1 % of the shorter side, at which
-            the region is 0.5; what JPEG or a mere pass through a generator changes lies below 6 as a rule.
+            the region is 0.5; changes by JPEG or by a generator's reconstruction are usually below 6.
 
     Returns:
         float32 H×W in [0, 1].
@@ -65,7 +65,7 @@ def changed(before, after, least=6.0):
     """
     if before.size != after.size:
         sizes = [f"{image.width}×{image.height}" for image in (before, after)]
-        raise PhotoError(f"the photo is {sizes[0]} and what was made of it {sizes[1]}: they must be of one size.")
+        raise PhotoError(f"the photo is {sizes[0]} and the result {sizes[1]}. Both must have the same size.")
     pixels = [np.asarray(image.convert("RGB"), np.float32) for image in (before, after)]
     change = np.abs(pixels[1] - pixels[0]).mean(2)
     change = cv2.GaussianBlur(change, (0, 0), max(0.8, 0.01 * min(before.size)))
@@ -73,7 +73,7 @@ def changed(before, after, least=6.0):
 
 
 def _smoothed(points, sigma):
-    """A closed contour without the stairs of the pixel grid, in sixteenths of a pixel."""
+    """A closed contour without the steps of the pixel grid, in sixteenths of a pixel."""
     sigma = min(sigma, len(points) / 12)
     reach = int(np.ceil(3 * sigma))
     kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / max(sigma, 1e-6)) ** 2)

@@ -1,4 +1,4 @@
-"""The photos of one call of a pipeline: read together, translated together, finished one by one."""
+"""The photos of one pipeline call: read together, translated together, finished one by one."""
 
 from dataclasses import dataclass, replace
 
@@ -14,16 +14,16 @@ __all__ = ["FaceMaskOutput", "PhotoBatch"]
 
 @dataclass
 class FaceMaskOutput(BaseOutput):
-    """What became of each photo; all are lists with one entry a photo.
+    """The result for each photo; every attribute is a list with one entry per photo.
 
     Attributes:
-        images: ``PIL.Image``, of the photo's size; RGBA where the photo was.
+        images: ``PIL.Image``, of the photo's size; RGBA if the photo was.
         regions: float32 H×W in [0, 1]: the share of each pixel that was replaced; 0 is bit-identical.
-        faces: a :class:`~maskhub.pipelines.record.FaceRecord` for each face that was found, largest first; its
-            ``outcome`` says whether it was translated, and if not, why.
-        cycle_errors: for each translated face, mean |there and back - crop| in 8-bit units; ``None`` unless made by
+        faces: a :class:`~maskhub.pipelines.record.FaceRecord` per detected face, largest first; its ``outcome`` says
+            whether it was translated, and if not, why.
+        cycle_errors: for each translated face, mean |there and back - crop| in 8-bit units; ``None`` except from
             ``cycle``.
-        there: the photos half-way, as ``images``; ``None`` unless made by ``cycle``.
+        there: the intermediate photos, as ``images``; ``None`` except from ``cycle``.
     """
 
     images: list
@@ -34,26 +34,26 @@ class FaceMaskOutput(BaseOutput):
 
     @property
     def boxes(self):
-        """Of each translated face: left, top, width, height in pixels of the (upright) photo."""
+        """Left, top, width and height in pixels of the (upright) photo, for each translated face."""
         return self.each(lambda face: face.face.box)
 
     @property
     def crops(self):
-        """Of each translated face: the aligned crop, ``PIL.Image``."""
+        """The aligned crop of each translated face, ``PIL.Image``."""
         return self.each(lambda face: Image.fromarray(face.crop))
 
     @property
     def translated(self):
-        """Of each translated face: what the generator made of the crop, ``PIL.Image``."""
+        """The translated crop of each translated face, ``PIL.Image``."""
         return self.each(lambda face: Image.fromarray(face.made))
 
     @property
     def matrices(self):
-        """Of each translated face: the float64 2×3 similarity from the photo's pixels to the crop's."""
+        """The float64 2×3 similarity from the photo's pixels to the crop's, for each translated face."""
         return self.each(lambda face: face.matrix)
 
     def each(self, what):
-        """``what(face)`` of each translated face."""
+        """``what(face)`` for each translated face."""
         return [[what(face) for face in faces if face.changed] for faces in self.faces]
 
 
@@ -62,9 +62,9 @@ class PhotoBatch:
     """The photos of one call.
 
     Attributes:
-        records: a :class:`~maskhub.pipelines.record.PhotoRecord` each.
-        single: whether a photo came alone, not in a list.
-        strict: whether a photo without a face, or of which none can be translated, is an error.
+        records: one :class:`~maskhub.pipelines.record.PhotoRecord` per photo.
+        single: whether a single photo was given instead of a list.
+        strict: whether a photo without a face, or without one that can be translated, is an error.
     """
 
     records: list
@@ -73,10 +73,12 @@ class PhotoBatch:
 
     @classmethod
     def read(cls, photos, side, seed, on_no_face):
-        """Open the photos and find their faces; arguments as of a pipeline, ``side`` of the aligned crops.
+        """Open the photos and find their faces; arguments as in a pipeline call, ``side`` is the crops' resolution.
 
         Raises:
-            PhotoError: a photo that can't be read. NoFaceError: one without a face. ConfigError: an option.
+            PhotoError: a photo that can't be read.
+            NoFaceError: a photo without a face.
+            ConfigError: a bad option.
         """
         if on_no_face not in ("raise", "keep"):
             raise ConfigError(f"on_no_face is {on_no_face!r}; it must be 'raise' or 'keep'.")
@@ -96,7 +98,7 @@ class PhotoBatch:
         return [face for record in self.records for face in record.faces]
 
     def finish(self, tag):
-        """The :class:`FaceMaskOutput` of translated faces; ``tag`` as in :meth:`PhotoRecord.finish`.
+        """Build the :class:`FaceMaskOutput` of translated faces; ``tag`` as in :meth:`PhotoRecord.finish`.
 
         Raises:
             NoFaceError: a photo without a face that is clear enough.
@@ -109,14 +111,14 @@ class PhotoBatch:
         return FaceMaskOutput([image for image, _ in finished], [region for _, region in finished], faces)
 
     def unchanged(self):
-        """A clause for each photo that stayed as it was because its faces need nothing."""
+        """A clause for each photo that is unchanged because its faces need no change."""
         return [record.why_unchanged() for record in self.records if record.needs_nothing]
 
     def onward(self):
-        """The batch that goes back: what was made of each face is what is given next.
+        """The batch for the way back: the translated crops become the next input.
 
         Raises:
-            NoFaceError: a photo of which no face was translated.
+            NoFaceError: a photo without a translated face.
         """
         for record in self.records:
             if self.strict and not record.changed:
@@ -126,10 +128,10 @@ class PhotoBatch:
 
 
 def _seeds(seed, count):
-    """One seed a photo; the first one's is ``seed`` itself, so that a list of one is what the photo is alone."""
+    """One seed per photo; the first is ``seed`` itself, so that a list of one gives the same result as the photo."""
     if not isinstance(seed, (list, tuple)):
         drawn = [np.random.SeedSequence([seed, number]).generate_state(1)[0] for number in range(1, count)]
         return [seed, *map(int, drawn)][:count]
     if len(seed) != count:
-        raise ConfigError(f"there are {len(seed)} seeds for {count} photos: give one a photo, or one for all.")
+        raise ConfigError(f"there are {len(seed)} seeds for {count} photos. Give one per photo, or one for all.")
     return seed

@@ -1,7 +1,7 @@
-"""One face on its way through a pipeline, from its detection to its paste; photos, films and cameras share it.
+"""The record of one face from detection to paste, shared by photos, films and cameras.
 
-face = FaceRecord(pixels, found, side=256)      # cut out, aligned
-face.made = ...                                 # what a network made of face.given
+face = FaceRecord(pixels, found, side=256)      # cropped and aligned
+face.made = ...                                 # a network's translation of face.given
 face.region = changed_region(face.crop, face.made, face.matrix, face.photo)
 pixels, region = face.paste(pixels)
 """
@@ -27,24 +27,24 @@ __all__ = ["FaceRecord", "PhotoRecord"]
 
 @dataclass(eq=False)
 class FaceRecord:
-    """A face and all that is known of it so far.
+    """A face and everything known about it so far.
 
     Attributes:
-        photo: uint8 H×W×3, the photo or frame that it is in. Never written to.
+        photo: uint8 H×W×3, the photo or frame that contains it. Never modified.
         face: the :class:`~maskhub.faces.detect.Face`.
         side: S, the crop's side in pixels.
-        seed: its photo's; the mask by rule of face ``number`` is drawn with ``seed + number``.
+        seed: the photo's seed; the rule-based mask of face ``number`` is drawn with ``seed + number``.
         number: within its photo, largest first.
-        owner: the photo's number in its list: the faces of one photo share one sequence of noise.
-        wider: how many times the usual part of the photo its crop spans.
+        owner: the photo's index in its list: all faces of a photo share one noise sequence.
+        wider: factor by which the crop spans more of the photo than usual.
         matrix: float64 2×3, the similarity from the photo's pixels to the crop's.
         crop: uint8 S×S×3, aligned.
-        given: uint8 S×S×3, what the network is given: the crop, or the crop in a mask drawn by rule.
-        made: uint8 S×S×3, what was made of it, or None.
-        region: float32 S×S in [0, 1]: how much of ``made`` shows in the photo.
-        presence: 0 to 1, the mask detector's confidence that it wears a mask; None where it was not asked.
-        direction: in which it is translated, None until that is decided.
-        outcome: None until it is known.
+        given: uint8 S×S×3, the network's input: the crop, or the crop with a rule-based mask.
+        made: uint8 S×S×3, the translation, or None.
+        region: float32 S×S in [0, 1]: the opacity of ``made`` in the photo.
+        presence: 0 to 1, the mask detector's confidence that a mask is worn; None if the detector was not run.
+        direction: of the translation; None until decided.
+        outcome: None until known.
     """
 
     photo: np.ndarray = field(repr=False)
@@ -73,17 +73,17 @@ class FaceRecord:
 
     @property
     def pending(self):
-        """Whether nothing has become of it yet."""
+        """Whether it still has no outcome."""
         return self.outcome is None
 
     def widen(self, drawn):
-        """Take a wider crop, once, where what was drawn on this one reaches out of it.
+        """Use a wider crop, once, if what was drawn on this one extends beyond it.
 
         Args:
-            drawn: uint8 S×S×3, the crop with what a rule or a network put on it.
+            drawn: uint8 S×S×3, the crop after a rule or a network was applied.
 
         Returns:
-            whether there is a new crop, on which everything is to be done again.
+            whether the crop was replaced, so that all steps must be repeated on it.
         """
         times = wider_for(self.crop, drawn, self.matrix, self.photo) if self.wider == 1 else 1
         if times > 1:
@@ -91,13 +91,13 @@ class FaceRecord:
         return times > 1
 
     def onward(self):
-        """A copy to go on from, back into the photo: what was made of it is what is given next."""
+        """A copy for the next translation of the same photo: its translated crop is the new input."""
         other = copy(self)
         other.given, other.made, other.region, other.outcome = self.made, None, None, None
         return other
 
     def paste(self, photo):
-        """The photo with this face in it, and the float32 H×W region; see :func:`maskhub.faces.align.paste`."""
+        """The photo with this face pasted, and the float32 H×W region; see :func:`maskhub.faces.align.paste`."""
         return align.paste(photo, self.made, self.region, self.matrix)
 
     def _cut(self, wider):
@@ -110,8 +110,10 @@ class PhotoRecord:
     """A photo on its way through a pipeline.
 
     Attributes:
-        name: how messages call it.
-        pixels: uint8 RGB, H×W×3. alpha: its ``PIL.Image`` band, or None. profile: its colour profile, or None.
+        name: how messages refer to it.
+        pixels: uint8 RGB, H×W×3.
+        alpha: its alpha band as ``PIL.Image``, or None.
+        profile: its colour profile, or None.
         faces: a :class:`FaceRecord` each, largest first.
     """
 
@@ -123,7 +125,7 @@ class PhotoRecord:
 
     @classmethod
     def read(cls, source, side, *, seed=0, owner=0, name="the photo"):
-        """Open a photo and find its faces; arguments as in :func:`maskhub.faces.photo.open_photo`, and of its faces.
+        """Open a photo and find its faces; arguments as in :func:`maskhub.faces.photo.open_photo` and for its faces.
 
         Raises:
             PhotoError: it can't be read.
@@ -142,16 +144,16 @@ class PhotoRecord:
 
     @property
     def needs_nothing(self):
-        """Whether no face was translated, and some because of what it wears."""
+        """Whether no face was translated, at least one of them because it needs no change."""
         return not self.changed and any(face.outcome is not Outcome.UNCLEAR for face in self.faces)
 
     def why_unchanged(self):
-        """A clause for a photo of which no face was translated."""
+        """A clause for a photo without a translated face."""
         why = " and ".join(sorted({face.outcome for face in self.faces})) or "no face found"
         return f"{self.name} stays as it is ({why})"
 
     def require_faces(self):
-        """Raise :class:`NoFaceError` where there is no face, or none that a mask could be drawn on."""
+        """Raise :class:`NoFaceError` if there is no face, or none that a mask could be drawn on."""
         if not self.faces:
             raise NoFaceError(
                 f"no face was found in {self.name}. Use a photo in which a face is at least 30 pixels wide."
@@ -163,7 +165,7 @@ class PhotoRecord:
             )
 
     def finish(self, tag=None):
-        """Paste the translated faces, the largest last so that it lies over its neighbours.
+        """Paste the translated faces, the largest last so that it is on top of its neighbours.
 
         Args:
             tag: :class:`~maskhub.provenance.Provenance` of the picture, or None; an unchanged photo gets none.

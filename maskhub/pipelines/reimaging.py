@@ -1,13 +1,13 @@
-"""Partial re-imaging: what lies under a mask or a scarf is generated anew, all else stays as it is.
+"""Partial re-imaging: generate what is under a mask or scarf, and leave everything else unchanged.
 
     pipe = ReimagingPipeline.from_pretrained("user/model")          # or .bundled()
     output = pipe("covered.png")
     output.raw[0], output.smoothed[0], output.clipping[0], output.result[0]      # the paper's four pictures
 
-The re-imaging paper's way: the covering is found, a classifier tells which of several small generators guarantees the
-attributes of this face, that one offers faces, the one that agrees best with the visible pixels is smoothed, clipped to
-the covered pixels, and put in. A pipeline's folder holds ``classifier/`` and ``generators/<name>/``; one with a single
-generator and no classifier is what a training run leaves.
+The method of the re-imaging paper: find the covering; let a classifier choose the small generator that guarantees the
+face's attributes; generate faces, and pick the one that agrees best with the visible pixels; smooth it, clip it to the
+covered pixels, and paste it. A pipeline's folder contains ``classifier/`` and ``generators/<name>/``; a training run
+leaves one with a single generator and no classifier.
 """
 
 from dataclasses import dataclass, replace
@@ -40,11 +40,11 @@ __all__ = ["GENERATORS", "ReimagingOutput", "ReimagingPipeline", "check_name"]
 
 BUNDLED = Path(__file__).parent.parent / "weights" / "reimaging-32"
 GENERATORS = {"DenseGenerator": DenseGenerator, "DcganGenerator": DcganGenerator}
-"""The classes that a folder under ``generators`` may name."""
+"""The allowed classes of a folder under ``generators``."""
 
 
 class Settings(Configuration):
-    """What ``model_index.json`` holds of a pipeline besides its networks."""
+    """The settings in a pipeline's ``model_index.json``, besides its networks."""
 
     resolution: Whole(4, 256) = 32
     models: Annotated[dict[Label, dict[Label, Label]], Field(max_length=1000)] = Field(default_factory=dict)
@@ -52,21 +52,21 @@ class Settings(Configuration):
 
 @dataclass
 class ReimagingOutput(BaseOutput):
-    """What became of each face; all are lists with one entry a face.
+    """The result for each face; every attribute is a list with one entry per face.
 
     Attributes:
-        raw: RGB ``PIL.Image``, the generated face that is put in: of the candidates the one that ``sample`` names.
+        raw: RGB ``PIL.Image``, the generated face that is used: candidate number ``sample``.
         smoothed: the same in a few colours.
-        clipping: RGBA, the covered pixels of the face that came in, R×R; everything else is transparent.
-        result: the face with its covered pixels replaced, of the size that came in; all other pixels bit-identical.
-        faces: the face as the networks saw it, R×R.
+        clipping: RGBA, the covered pixels of the input face, R×R; everything else is transparent.
+        result: the face with its covered pixels replaced, at its original size; all other pixels bit-identical.
+        faces: the networks' input, R×R.
         regions: bool R×R, the covered pixels.
-        models: name of the generator that was taken.
-        distributions: what the classifier believes, label → probability; empty without a classifier.
-        scores: generator → how well its attributes fit, summing to 1.
+        models: name of the generator that was used.
+        distributions: the classifier's probabilities by label; empty without a classifier.
+        scores: generator → how well its attributes fit; they sum to 1.
         errors: difference of the raw face from the visible pixels, 0 to 255 (weighted root mean square).
         candidates: the generated faces that agree best with the visible pixels, best first, ``PIL.Image``.
-        candidate_errors: the same difference of each candidate.
+        candidate_errors: the same difference for each candidate.
     """
 
     raw: list
@@ -84,12 +84,12 @@ class ReimagingOutput(BaseOutput):
 
 
 class ReimagingPipeline(SafeSaving, DiffusionPipeline):
-    """Replaces what is covered in small pictures of one face.
+    """Replaces the covered pixels in small pictures of one face.
 
     Args:
-        classifier: tells the attribute by which a generator is chosen; without one, all generators are tried.
-        resolution: side in pixels that every network works at.
-        models: generator → the attributes that it guarantees, as ``model_index.json`` has them; use :meth:`add`.
+        classifier: predicts the attribute that selects a generator; without one, all generators are tried.
+        resolution: side in pixels of all networks.
+        models: generator → the attributes that it guarantees, as in ``model_index.json``; use :meth:`add`.
     """
 
     _optional_components = ["classifier"]  # noqa: RUF012 (diffusers reads the class attribute)
@@ -103,18 +103,18 @@ class ReimagingPipeline(SafeSaving, DiffusionPipeline):
         if classifier is not None:
             classifier.eval()
 
-    # ---- what it is made of ---------------------------------------------------------------------------------------
+    # ---- components -----------------------------------------------------------------------------------------------
 
     def add(self, name, generator, attributes=None):
-        """Add a generator, or put it in the place of one of that name.
+        """Add a generator, replacing any of the same name.
 
         Args:
-            name: letters, digits, ``-``, ``_`` and ``.``: it becomes a folder's.
+            name: letters, digits, ``-``, ``_`` and ``.``; also the folder's name.
             generator: :class:`~maskhub.models.dense.DenseGenerator` or ``DcganGenerator`` of the pipeline's resolution.
             attributes: what all its faces have in common, such as ``{"tone": "light"}``.
 
         Raises:
-            ConfigError: another resolution, or an impossible name.
+            ConfigError: another resolution, or an invalid name.
         """
         check_name(name)
         if generator.config.resolution != self.config.resolution:
@@ -135,7 +135,7 @@ class ReimagingPipeline(SafeSaving, DiffusionPipeline):
         """Load from a folder or a Hub id; arguments as in ``diffusers.DiffusionPipeline``, safetensors only.
 
         Raises:
-            CheckpointError: nothing there, no right to it, or not a pipeline of maskhub.
+            CheckpointError: nothing there, no access, or not a maskhub pipeline.
         """
         import maskhub  # noqa: F401  diffusers resolves the components' classes only in a package already imported
 
@@ -153,13 +153,13 @@ class ReimagingPipeline(SafeSaving, DiffusionPipeline):
                     raise CheckpointError(f"it has no generators/{name}.")
                 found = read_json(home / "config.json").get("_class_name")
                 if found not in GENERATORS:
-                    raise CheckpointError(f"generators/{name} is none of {', '.join(GENERATORS)}.")
+                    raise CheckpointError(f"generators/{name} is not one of {', '.join(GENERATORS)}.")
                 pipeline.add(name, GENERATORS[found].from_pretrained(home, **options), attributes)
         return pipeline
 
     @classmethod
     def bundled(cls, dtype=torch.float32):
-        """The networks that come with the package, for pixel faces; ``README.md`` there says what they can do."""
+        """The bundled networks, for pixel faces; their ``README.md`` describes what they can do."""
         return cls.from_pretrained(BUNDLED, variant="fp16", dtype=dtype)
 
     def save_pretrained(self, save_directory, *, variant=None, **kwargs):
@@ -175,7 +175,7 @@ class ReimagingPipeline(SafeSaving, DiffusionPipeline):
             generator.to(*args, **kwargs)
         return self
 
-    # ---- what it does ---------------------------------------------------------------------------------------------
+    # ---- re-imaging -----------------------------------------------------------------------------------------------
 
     def __call__(
         self,
@@ -194,36 +194,37 @@ class ReimagingPipeline(SafeSaving, DiffusionPipeline):
         seed=0,
         on_none="raise",
     ):
-        """Replace what is covered in one face or in each of a list.
+        """Replace the covered pixels in one face or a list of faces.
 
         Args:
             faces: a path, ``PIL.Image`` or uint8 array, or a list of them: square pictures that one face fills.
-            regions: bool R×R or H×W of each, which pixels to replace; looked for if not given.
-            covering: how they are looked for: ``"auto"``: by the known colours, or else by contrast; ``"colour"``,
+            regions: bool R×R or H×W per face, the pixels to replace; detected if not given.
+            covering: how they are detected: ``"auto"``: by the known colours, or else by contrast; ``"colour"``,
                 ``"contrast"`` (see :mod:`maskhub.masks.covering`); ``"learned"``: by the mask detector, for photos.
-            colours: the covering's own colours for ``"colour"``, N×3 in 0 to 255.
+            colours: colours of the covering for ``"colour"``, N×3 in 0 to 255.
             model: name of the generator, instead of the one whose attributes fit.
-            candidates: faces that are generated.
-            keep: how many of the best are returned.
-            sample: which of these is put in; 0 is the one that agrees best with the visible pixels.
-            refine_steps: of latent optimisation on the best; 0 only chooses among samples.
-            smooth_colours: of K-means smoothing; 0 leaves the face as generated.
-            tone: how the skin's tone is matched: see :func:`maskhub.pipelines.tone.blend`.
-            seed: of the random numbers; the same seed gives the same result.
-            on_none: ``"raise"``, or ``"keep"`` to hand a face back on which no covering is found.
+            candidates: number of faces generated.
+            keep: number of the best faces returned.
+            sample: which of these to use; 0 is the one that agrees best with the visible pixels.
+            refine_steps: steps of latent optimisation on the best; 0 only chooses among samples.
+            smooth_colours: clusters of the k-means smoothing; 0 leaves the face as generated.
+            tone: how the skin's tone is matched; see :func:`maskhub.pipelines.tone.blend`.
+            seed: of the noise; the same seed gives the same result.
+            on_none: ``"raise"``, or ``"keep"`` to return a face without a covering unchanged.
 
         Returns:
             :class:`ReimagingOutput`.
 
         Raises:
-            PhotoError: a picture that can't be read, is not square, or has no covering. ConfigError: an option.
+            PhotoError: a picture that can't be read, is not square, or has no covering.
+            ConfigError: a bad option.
         """
         if not self.generators:
-            raise ConfigError("this pipeline has no generator: load one that has, or add one.")
+            raise ConfigError("this pipeline has no generator. Load one that has, or add one.")
         if on_none not in ("raise", "keep"):
             raise ConfigError(f"on_none is {on_none!r}; it must be 'raise' or 'keep'.")
         if model is not None and model not in self.generators:
-            raise ConfigError(f"there is no generator {model!r}; there are {', '.join(self.generators)}.")
+            raise ConfigError(f"there is no generator {model!r}. Choose one of {', '.join(self.generators)}.")
         if candidates < 1 or keep < 1:
             raise ConfigError("candidates and keep must be at least 1.")
         if not 0 <= sample < min(keep, candidates):
@@ -238,7 +239,7 @@ class ReimagingPipeline(SafeSaving, DiffusionPipeline):
             face = _resized(pixels, self.config.resolution)
             region = _region(face, region, covering, colours)
             if not region.any() and on_none == "raise":
-                raise PhotoError(f"no covering was found on {what}: give its region, or its colours.")
+                raise PhotoError(f"no covering was found on {what}. Give its region, or its colours.")
             distribution, scores = self.classify(face)
             made = self._offered(face, region, model, scores, candidates, keep, refine_steps, seed)
             self._finish(output, pixels, alpha, face, region, made, sample, smooth_colours, tone, seed)
@@ -247,15 +248,15 @@ class ReimagingPipeline(SafeSaving, DiffusionPipeline):
         return output
 
     def classify(self, face):
-        """Which generator fits a face.
+        """Score the generators for a face.
 
         Args:
             face: uint8 RGB R×R×3.
 
         Returns:
-            the classifier's distribution, label → probability (empty without one), and generator → score. A generator
-            scores the probability of what it guarantees; one that says nothing of the classifier's attribute scores as
-            for any label.
+            the classifier's distribution, label → probability (empty without one), and generator → score. A generator's
+            score is the probability of the attributes it guarantees; one that guarantees nothing about the classifier's
+            attribute scores as if it fitted every label.
         """
         if self.classifier is None:
             return {}, dict.fromkeys(self.generators, 1 / len(self.generators))
@@ -270,7 +271,7 @@ class ReimagingPipeline(SafeSaving, DiffusionPipeline):
         return distribution, {n: s / total if total else 1 / len(scores) for n, s in scores.items()}
 
     def _offered(self, face, region, model, scores, count, keep, refine_steps, seed):
-        """The best candidates of the generator that fits; of all those that fit alike."""
+        """The best candidates of the generator that fits best, or of all that fit equally."""
         best = max(scores.values())
         names = [model] if model else [name for name, score in scores.items() if score >= best - 1e-6]
         weights, found = agreement_weights(region), []
@@ -303,10 +304,10 @@ class ReimagingPipeline(SafeSaving, DiffusionPipeline):
 
 
 def check_name(name):
-    """``name``, if a generator's folder may be called so.
+    """Return ``name`` if a generator's folder may have it.
 
     Raises:
-        ConfigError: it may not.
+        ConfigError: an invalid name.
     """
     good = name and len(name) <= 64 and not name.startswith(".") and all(c.isalnum() or c in "-_." for c in name)
     if not good or not name.isascii():
@@ -317,7 +318,7 @@ def check_name(name):
 def _square(photo, what):
     rgb, alpha = split_alpha(open_photo(photo))
     if rgb.width != rgb.height:
-        raise PhotoError(f"{what} is {rgb.width}×{rgb.height}: cut out a square that the face fills first.")
+        raise PhotoError(f"{what} is {rgb.width}×{rgb.height}. First crop it to a square that the face fills.")
     return np.asarray(rgb), alpha
 
 
@@ -334,13 +335,13 @@ def _region(face, region, covering, colours):
     if region is not None:
         region = np.asarray(region)
         if region.ndim != 2 or region.shape[0] != region.shape[1]:
-            raise ConfigError(f"a region is a square of truth values, not {'×'.join(map(str, region.shape))}.")
+            raise ConfigError(f"a region must be a square boolean array, not {'×'.join(map(str, region.shape))}.")
         if region.shape[0] != side:
             shrunk = Image.fromarray((region > 0).astype(np.uint8) * 255).resize((side, side), Image.Resampling.BOX)
             region = np.asarray(shrunk)
         return region > 0
     if covering == "colour" and colours is None:
-        raise ConfigError("covering='colour' wants the covering's colours.")
+        raise ConfigError("covering='colour' needs colours.")
     if covering == "learned":
         from maskhub.masks.detector import detect_mask_on_crop
 
@@ -354,7 +355,7 @@ def _region(face, region, covering, colours):
 
 
 def _put_back(pixels, result, region):
-    """The result in the picture's own size; pixels that were not replaced are the picture's own."""
+    """The result at the picture's original size; pixels that were not replaced are unchanged."""
     side = pixels.shape[0]
     if side == result.shape[0]:
         return Image.fromarray(result)

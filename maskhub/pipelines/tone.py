@@ -1,4 +1,4 @@
-"""From a generated face to the covered pixels of a real one: smoothing, and the tone of the skin around."""
+"""Blend a generated face into the covered pixels of a real one: smoothing, and matching the surrounding skin tone."""
 
 import warnings
 
@@ -11,15 +11,16 @@ __all__ = ["blend", "kmeans_colours"]
 
 
 def kmeans_colours(image, colours=12, seed=0):
-    """Replace each pixel by the mean colour of its cluster: the paper's K-means smoothing.
+    """Replace each pixel by the mean colour of its cluster: the paper's k-means smoothing.
 
     Args:
         image: uint8 RGB R×R×3.
-        colours: clusters, found in Lab, where distances are nearer to what is seen; fewer if the image has fewer.
-        seed: of the start.
+        colours: number of clusters, found in Lab, whose distances are closer to perception; fewer if the image has
+            fewer colours.
+        seed: of the initialisation.
 
     Returns:
-        uint8 R×R×3 of at most ``colours`` colours.
+        uint8 R×R×3 with at most ``colours`` colours.
     """
     from sklearn.cluster import KMeans
     from sklearn.exceptions import ConvergenceWarning
@@ -38,21 +39,21 @@ def kmeans_colours(image, colours=12, seed=0):
 
 
 def blend(face, made, region, how="palette"):
-    """Put the generated pixels under the covering into the face, in the tone of the face's own skin.
+    """Put the generated pixels under the covering into the face, matched to the tone of its skin.
 
     Args:
         face: uint8 RGB R×R×3.
-        made: uint8 R×R×3, the generated face, lying as the face does.
+        made: uint8 R×R×3, the generated face, aligned with the face.
         region: bool R×R: the covered pixels.
-        how: ``"none"``; ``"shift"``: by the middle difference between the two beside the covering, where both show
-            the same thing; ``"poisson"``: by that difference spread smoothly from the covering's edge inwards (Pérez
-            et al., "Poisson Image Editing", SIGGRAPH 2003, equation 5, boundary pixels that differ left out);
-            ``"clone"``: OpenCV's ``seamlessClone``, with every boundary pixel; ``"palette"``: as ``"poisson"``, then
-            each colour taken for the nearest one that the face itself shows, where there is one close by: exact in
-            pictures of few colours.
+        how: ``"none"``; ``"shift"``: by the median difference of the two next to the covering, where both show the
+            same thing; ``"poisson"``: by that difference interpolated smoothly from the covering's edge inwards (Pérez
+            et al., "Poisson Image Editing", SIGGRAPH 2003, equation 5, without boundary pixels that differ);
+            ``"clone"``: OpenCV's ``seamlessClone``, with every boundary pixel; ``"palette"``: like ``"poisson"``, then
+            each colour is replaced by the nearest colour of the face itself if one is close: exact in pictures with
+            few colours.
 
     Returns:
-        uint8 R×R×3; every pixel outside ``region`` is the face's own, bit for bit.
+        uint8 R×R×3; every pixel outside ``region`` is unchanged.
     """
     method = choose("the blending", how, {"none": _as_it_is, "shift": _shifted, "poisson": _poisson, "clone": _cloned,
                                           "palette": _palette})  # fmt: skip
@@ -67,7 +68,7 @@ def _as_it_is(face, made, region):
 
 
 def _beside(face, made, region, reach=2, alike=60.0):
-    """The visible pixels near the covering where face and generated face show the same thing, and their difference."""
+    """The visible pixels near the covering where both faces show the same thing, and their difference."""
     near = cv2.dilate(region.astype(np.uint8), np.ones((2 * reach + 1,) * 2, np.uint8)).astype(bool) & ~region
     difference = face.astype(np.float32) - made
     same = near & (np.linalg.norm(difference, axis=2) < alike)
@@ -84,7 +85,7 @@ def _poisson(face, made, region):
     same, difference = _beside(face, made, region, reach=1)
     if same.sum() < 4:
         return _shifted(face, made, region)
-    # the membrane: harmonic inside the region, held at the boundary's differences (Jacobi's iteration)
+    # the membrane: harmonic inside the region, fixed to the differences at the boundary (Jacobi iteration)
     known = np.where(same[..., None], difference, 0)
     spread = np.where(same[..., None], difference, np.median(difference[same], axis=0))
     inside = region | (cv2.dilate(region.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool) & ~same)
@@ -96,7 +97,7 @@ def _poisson(face, made, region):
 
 
 def _cloned(face, made, region):
-    # seamlessClone centres the mask's box on a point, wants a free border, and draws the mask in by three pixels
+    # seamlessClone centres the mask's box on a point, needs a free border, and shrinks the mask by three pixels
     framed = [cv2.copyMakeBorder(image, 6, 6, 6, 6, cv2.BORDER_REPLICATE) for image in (made, face)]
     mask = cv2.copyMakeBorder(region.astype(np.uint8) * 255, 6, 6, 6, 6, cv2.BORDER_CONSTANT)
     mask = cv2.dilate(mask, np.ones((9, 9), np.uint8))

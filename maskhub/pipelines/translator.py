@@ -1,10 +1,10 @@
-"""What to do with a face and how: by rule, by a network, or whichever way its mask asks for.
+"""Decide what each face needs and do it: by rule, by a network, or automatically by whether a mask is worn.
 
     translator = pipe.translator("auto")            # or "mask", "unmask"; RuleMasker().translator("mask")
     translator(faces)                               # a list of FaceRecord: sets .made, .region, .outcome
 
-Photos hand over all their faces at once; films (:mod:`maskhub.pipelines.live`) take the same steps face by face and
-keep what they know between frames.
+Photos pass all their faces at once. Films (:mod:`maskhub.pipelines.live`) take the same steps face by face and keep
+state between frames.
 """
 
 from collections.abc import Callable
@@ -37,19 +37,19 @@ def asked_direction(name):
 
 
 class RuleMasker:
-    """Masks drawn by rule: alone, in place of a pipeline, or as the first step of a two-step one.
+    """Masks drawn by rule: alone, instead of a pipeline, or as the first step of a two-step one.
 
     Args:
         style, colour: as in :func:`maskhub.masks.wear`.
-        worn: one of :data:`maskhub.masks.WORN`, or a function of a ``numpy.random.Generator`` that draws one.
-        portion: share of faces that get a mask, 0 to 1, drawn for each by its number.
+        worn: a name in :data:`maskhub.masks.WORN`, or a function that draws one from a ``numpy.random.Generator``.
+        portion: share of faces that get a mask, 0 to 1, drawn per face by its number.
     """
 
     def __init__(self, style="random", colour=None, worn="correctly", portion=1.0):
         self.style, self.colour, self.worn, self.portion = style, colour, worn, portion
 
     def __call__(self, crop, marks, seed):
-        """The masked crop and its region, or None for a face that wears none; ``marks`` lie in the crop."""
+        """The masked crop and its region, or None for a face that gets no mask; ``marks`` are in the crop's pixels."""
         rng = np.random.default_rng(seed)
         if rng.random() >= self.portion:
             return None
@@ -58,7 +58,7 @@ class RuleMasker:
         return made.image, made.region
 
     def dress(self, face):
-        """Draw the mask on the whole photo, for a network to go on from; sets ``face.given``, or its outcome."""
+        """Draw the mask on the whole photo, as a network's input; sets ``face.given``, or the outcome."""
         try:
             dressed = wear(face.photo, face.face, self.style, face.seed + face.number).image
         except NoFaceError:
@@ -72,10 +72,10 @@ class RuleMasker:
         """The :class:`Translator` that draws masks by this rule.
 
         Raises:
-            ConfigError: another direction than ``"mask"``.
+            ConfigError: a direction other than ``"mask"``.
         """
         if asked_direction(direction) is not Direction.MASK:
-            raise ConfigError("masks are only put on by rule; to take them off give a pipeline.")
+            raise ConfigError("rules can only put masks on. To remove masks, use a pipeline.")
         return Translator({Direction.MASK: Way(rule=self)}, Direction.MASK, force)
 
 
@@ -92,7 +92,7 @@ class Way:
     network: Callable | None = None
 
     def translate(self, faces, batch_size=8):
-        """Translate the faces of photos; the outcome of each is then known."""
+        """Translate the faces of photos and set their outcomes."""
         if self.rule:
             for face in faces:
                 self.rule.dress(face)
@@ -100,13 +100,13 @@ class Way:
         self.make(faces, batch_size)
 
     def make(self, faces, batch_size=8):
-        """Run the network on what each face was given; once more where what it made reaches out of its crop."""
+        """Run the network on each face's input, and again if the result extends beyond its crop."""
         self.run(faces, batch_size)
-        if not self.rule:  # the crop of a mask by rule fits it already
+        if not self.rule:  # the crop of a rule-based mask already fits
             self.run([face for face in faces if face.widen(face.made)], batch_size)
 
     def run(self, faces, batch_size=8):
-        """Run the network on what each face was given, in the crop that it has."""
+        """Run the network on each face's input in its current crop."""
         owners = [(face.owner, face.seed) for face in faces]
         for face, made in zip(faces, self.network([face.given for face in faces], owners, batch_size), strict=True):
             face.made = made
@@ -115,18 +115,18 @@ class Way:
 
 
 class Translator:
-    """Decides what each face needs, and does it.
+    """Decides what each face needs and does it.
 
     Args:
         ways: direction → :class:`Way`.
-        asked: the :class:`~maskhub.direction.Direction` that was asked for; None: off where a mask is worn, else on.
-        force: translate every face, even one that needs nothing: a bare one to unmask, a masked one to mask. The mask
-            detector is not asked then.
+        asked: the requested :class:`~maskhub.direction.Direction`; None: remove masks where worn, add them elsewhere.
+        force: translate every face, even one that needs no change: an unmasked one in unmask, a masked one in mask. The
+            mask detector is not run then.
     """
 
     def __init__(self, ways, asked, force=False):
         if force and asked is None:
-            raise ConfigError("force is for one direction: 'auto' never leaves a face for want of a mask.")
+            raise ConfigError("force needs a direction: 'auto' translates every face anyway.")
         self.ways, self.asked, self.force = ways, asked, force
 
     def __call__(self, faces, batch_size=8):
@@ -134,7 +134,7 @@ class Translator:
 
         Args:
             faces: list of :class:`~maskhub.pipelines.record.FaceRecord`; changed in place.
-            batch_size: crops that go through a network together.
+            batch_size: crops per network batch.
         """
         for face, presence in zip(faces, self.presences(faces), strict=True):
             face.presence = presence
@@ -143,13 +143,13 @@ class Translator:
             way.translate([face for face in faces if face.pending and face.direction is direction], batch_size)
 
     def presences(self, faces):
-        """The mask detector's confidence that each face wears a mask, 0 to 1; None for each where all are forced."""
+        """The mask detector's confidence that each face wears a mask, 0 to 1; None for each if ``force``."""
         if self.force or not faces:
             return [None] * len(faces)
         return mask_presences([(face.photo, face.face) for face in faces])
 
     def decide(self, face, masked):
-        """Set a face's direction by whether it wears a mask, and its outcome where there is nothing to be done."""
+        """Set a face's direction by whether it wears a mask, and its outcome if there is nothing to be done."""
         needed = Direction.UNMASK if masked else Direction.MASK
         face.direction = self.asked or needed
         if face.direction is not needed and not self.force:

@@ -1,14 +1,15 @@
-"""Films from file to file: every frame translated, sound and times kept.
+"""Translate films from file to file: every frame translated, sound and frame times kept.
 
     work = Film("clip.mp4", "out.mp4", FrameTranslator(pipe, "unmask"), tag=pipe.provenance("unmask"))
     for done in work:                          # frames done so far, of about work.total
         ...
-    work.report                                # what became of it
+    work.report                                # what was written
 
-Frames are read, translated and written one by one, so a film of any length takes the memory of a few. Each keeps its
-time, constant frame rate or not; a film that a phone recorded lying is turned upright; sound is copied as it is where
-the new container can hold it, else encoded anew. Titles, places and all other tags of the source are left out, and so
-are subtitles. The film is written aside and renamed at the end: whoever stops half-way leaves nothing.
+Frames are read, translated and written one by one, so memory use does not depend on the film's length. Each frame keeps
+its time, whether the frame rate is constant or not. A film that a phone recorded sideways is turned upright. Sound is
+copied if the new container supports it, otherwise re-encoded. Titles, locations and all other tags of the source are
+dropped, and so are subtitles. The film is written to a temporary file and renamed at the end, so that an interrupted
+run leaves nothing.
 """
 
 from dataclasses import dataclass
@@ -35,30 +36,31 @@ WRITTEN = {
     ".mkv": ("matroska", "libx264", "aac"),
     ".webm": ("webm", "libvpx-vp9", "libopus"),
 }
-"""Suffixes that can be written: container, codec of the pictures, and of sound that can't be copied."""
+"""Suffixes that can be written: container, video codec, and codec for sound that can't be copied."""
 VIDEO_SUFFIXES = frozenset({*WRITTEN, ".3gp", ".avi", ".flv", ".mpeg", ".mpg", ".mts", ".ts", ".wmv"})
-"""Suffixes that are taken for films; what can be read is up to FFmpeg."""
+"""Suffixes that count as films; FFmpeg decides what can be read."""
 OPTIONS = {
     "libx264": {"preset": "veryfast", "crf": "18"},
     "libvpx-vp9": {"deadline": "realtime", "cpu-used": "6", "crf": "24", "b": "0", "row-mt": "1"},
 }
 LIMITED, BT709, SPACES = 1, 1, (1, 5, 6)
-"""FFmpeg's numbers for colours from 16 to 235, for BT.709, and for it and the two kinds of BT.601."""
+"""FFmpeg's codes for colours from 16 to 235, for BT.709, and for it and the two kinds of BT.601."""
 
 
 def is_video(path):
-    """Whether a path is named as a film."""
+    """Whether a path has a film's suffix."""
     return Path(path).suffix.lower() in VIDEO_SUFFIXES
 
 
 @dataclass
 class FilmReport:
-    """What became of a film.
+    """A summary of a written film.
 
     Attributes:
-        frames: written. with_faces: of these, how many show a face that was followed.
-        damaged: packets that could not be read and were left out.
-        sound: ``"none"``, ``"copied"`` or ``"encoded anew"``.
+        frames: number written.
+        with_faces: number of these with a tracked face.
+        damaged: packets that could not be read and were skipped.
+        sound: ``"none"``, ``"copied"`` or ``"re-encoded"``.
         width, height: of the written frames; even, so an odd side has grown by one pixel.
     """
 
@@ -76,17 +78,17 @@ class Film:
     Args:
         source: the file to read.
         target: the file to write; one of :data:`WRITTEN`.
-        translator: a :class:`~maskhub.pipelines.live.FrameTranslator`, or anything that is called with a frame (uint8
-            RGB, H×W×3) and its time in seconds and answers with a frame as large.
+        translator: a :class:`~maskhub.pipelines.live.FrameTranslator`, or any callable that maps a frame (uint8 RGB,
+            H×W×3) and its time in seconds to a frame of the same size.
         tag: a :class:`~maskhub.provenance.Provenance` for the container's metadata, or None.
 
     Attributes:
-        total: about how many frames there are; 0 where unknown.
+        total: approximate number of frames; 0 if unknown.
         report: :class:`FilmReport`, complete once the iteration has ended.
 
     Raises:
-        VideoError: the source can't be read, now or half-way, or the target can't be written. ConfigError: a target of
-            another kind, or the source itself.
+        VideoError: the source can't be read, at the start or midway, or the target can't be written.
+        ConfigError: a target with another suffix, or the source itself.
     """
 
     def __init__(self, source, target, translator, tag=None):
@@ -94,13 +96,13 @@ class Film:
         if self.target.suffix.lower() not in WRITTEN:
             raise ConfigError(f"{target} can't be written: a film's suffix must be one of {', '.join(WRITTEN)}.")
         if self.target.exists() and self.target.resolve() == self.source.resolve():
-            raise ConfigError("the output is the input: choose another name, so that no film is overwritten.")
+            raise ConfigError("input and output are the same file. Choose another name for the output.")
         self.facts = film_facts(source)
         self.total, self.report = self.facts.frames, FilmReport()
 
     def __iter__(self):
         kind = WRITTEN[self.target.suffix.lower()][0]
-        # the index in front, so that a browser can begin to play while it loads
+        # index at the front, so that a browser can start to play while loading
         options = {"movflags": "+faststart"} if kind in ("mp4", "mov") else {}
         with written_file(self.target) as temporary:
             try:
@@ -112,7 +114,7 @@ class Film:
                         writer.metadata.update(self.tag.video_metadata())
                     yield from self._translate(reader, writer)
             except av.FFmpegError as error:
-                if isinstance(error, OSError):  # no room, or the like
+                if isinstance(error, OSError):  # disk full or the like
                     raise
                 raise VideoError(f"{self.target} could not be made: {first_line(error)}.") from error
             if not self.report.frames:
@@ -124,7 +126,7 @@ class Film:
         kind, _, codec = WRITTEN[self.target.suffix.lower()]
         sounds = {sound.index: Sound(sound, self.source, writer, kind, codec) for sound in reader.streams.audio}
         if sounds:
-            self.report.sound = "copied" if all(sound.copied for sound in sounds.values()) else "encoded anew"
+            self.report.sound = "copied" if all(sound.copied for sound in sounds.values()) else "re-encoded"
         upright, pictures = UprightFrames(), _Pictures(stream, self.facts, writer, self.target)
         self.report.width, self.report.height = pictures.size
         for packet in packets(reader, [stream, *reader.streams.audio], self.source):
@@ -150,13 +152,13 @@ class Film:
 
 
 class _Pictures:
-    """The stream of pictures that is written."""
+    """The video stream being written."""
 
     def __init__(self, source, facts, writer, target):
         codec = WRITTEN[target.suffix.lower()][1]
         self.rate = source.average_rate or source.guessed_rate or Fraction(25)
         self.base = source.time_base or 1 / self.rate
-        # half as many colours as pixels need even sides
+        # chroma subsampling needs even sides
         self.size = facts.width + facts.width % 2, facts.height + facts.height % 2
         self.writer, self.last = writer, None
         self.stream = writer.add_stream(codec, rate=self.rate, options=OPTIONS[codec])
@@ -173,16 +175,16 @@ class _Pictures:
         if facts.converted:
             self.space = context.colorspace = BT709
             context.color_primaries, context.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
-        elif self.space:  # as in the source, and said so; what it leaves unsaid is left so
+        elif self.space:  # same tags as the source; what it leaves unset stays unset
             context.colorspace = self.space
             context.color_primaries, context.color_trc = before.color_primaries, before.color_trc
 
     def seconds(self, frame):
-        """When a frame is shown."""
+        """The frame's presentation time."""
         return float(self._time(frame) * self.base)
 
     def _time(self, frame):
-        """In units of the stream; a frame without a time, or with one that has gone by, comes next."""
+        """The time in the stream's units; a frame without a time, or with one that has passed, follows directly."""
         if self.last is None:
             return frame.pts or 0
         if frame.pts is None:
@@ -192,7 +194,7 @@ class _Pictures:
     def write(self, pixels, frame):
         width, height = self.size
         if pixels.shape[0] - height not in (0, -1) or pixels.shape[1] - width not in (0, -1):
-            pixels = cv2.resize(pixels, self.size, interpolation=cv2.INTER_AREA)  # it changes its size half-way
+            pixels = cv2.resize(pixels, self.size, interpolation=cv2.INTER_AREA)  # the film changes its size midway
         below, right = height - pixels.shape[0], width - pixels.shape[1]
         if below or right:
             pixels = cv2.copyMakeBorder(pixels, 0, below, 0, right, cv2.BORDER_REPLICATE)

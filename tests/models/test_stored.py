@@ -241,7 +241,7 @@ COMPONENTS = [
 def test_only_networks_are_components(component, pipeline):
     loaded = set(sys.modules)
     changed(pipeline / "model_index.json", masker=component)
-    assert "which is no network for it" in refused(FaceMaskPipeline.from_pretrained, pipeline)
+    assert "which is not a valid network for it" in refused(FaceMaskPipeline.from_pretrained, pipeline)
     assert "antigravity" not in set(sys.modules) - loaded
 
 

@@ -259,7 +259,7 @@ def test_each_face_goes_its_own_way(couple, tiny_pipeline):
     assert described(left) == "2 faces found: 1 mask put on, 1 left as it is (already masked)"
     assert described(left + left) == "4 faces found: 2 masks put on, 2 left as they are (already masked)"
     assert described(tally([])) == "no face found"
-    with pytest.raises(ConfigError, match="force is for one direction"):
+    with pytest.raises(ConfigError, match="force needs a direction"):
         tiny_pipeline(couple, "auto", force=True)
 
 

@@ -72,7 +72,7 @@ def test_every_sound_arrives(case, astronaut, tmp_path):
     name, _, new_rate, wave = heard(tmp_path / f"b.{target}")
     assert name.removeprefix("lib") == becomes
     copied = becomes == heard(tmp_path / f"a.{source}")[0].removeprefix("lib")
-    assert report.sound == ("copied" if copied else "encoded anew")
+    assert report.sound == ("copied" if copied else "re-encoded")
     assert report.frames == 12 and not report.damaged
     assert has_the_tone(wave, new_rate)
     assert wave.shape[1] / new_rate == pytest.approx(12 / 25, abs=0.1)
@@ -95,7 +95,7 @@ def test_two_streams_of_sound(astronaut, tmp_path):
             for stream in copies[packet.stream] if packet.dts is not None else ():
                 packet.stream = stream
                 writer.mux(packet)
-    assert translated(tmp_path / "two.mkv", tmp_path / "out.mp4").sound == "encoded anew"
+    assert translated(tmp_path / "two.mkv", tmp_path / "out.mp4").sound == "re-encoded"
     with open_film(tmp_path / "out.mp4") as made:
         assert [stream.codec_context.name for stream in made.streams.audio] == ["aac", "aac"]
 

@@ -74,7 +74,7 @@ def test_uneven_times_stay(astronaut, tmp_path):
 
 def test_a_container_that_cannot_hold_the_sound_gets_it_encoded_anew(clip, tmp_path):
     report = done(Film(clip, tmp_path / "out.webm", unchanged))
-    assert report.sound == "encoded anew"
+    assert report.sound == "re-encoded"
     with av.open(str(tmp_path / "out.webm")) as made:
         sound = sum(frame.samples for frame in made.decode(audio=0))
     assert sound_of(tmp_path / "out.webm")[0] == "opus"
@@ -194,7 +194,7 @@ def test_whoever_stops_half_way_leaves_nothing_and_no_old_film_is_lost(clip, tmp
 def test_what_cannot_be_written_is_said_at_once(clip, tmp_path):
     with pytest.raises(ConfigError, match="suffix must be one of"):
         Film(clip, tmp_path / "out.gif", unchanged)
-    with pytest.raises(ConfigError, match="the output is the input"):
+    with pytest.raises(ConfigError, match="input and output are the same file"):
         Film(clip, clip, unchanged)
     (tmp_path / "file").touch()
     with pytest.raises(WriteError, match="could not be"):
