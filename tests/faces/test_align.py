@@ -11,7 +11,7 @@ SHIFTED = np.array([[1.0, 0, -10], [0, 1, -10]])
 
 
 def face_at(x=100.0, y=80.0, width=50.0, degrees=0.0):
-    """A face drawn from its own proportions, turned about its box's middle."""
+    """A face with given proportions, turned about the centre of its box."""
     box = (x, y, width, width * 1.3)
     middle = np.array([x + width / 2, y + width * 0.65])
     points = np.array([[0.3, 0.5], [0.7, 0.5], [0.5, 0.75], [0.35, 1.0], [0.65, 1.0]]) * width + (x, y)
@@ -106,10 +106,10 @@ def test_the_window_ends_in_exact_zeros():
 
 def test_the_window_stays_open_at_the_photos_own_edges():
     photo = np.zeros((400, 400, 3), np.uint8)
-    assert window(SHIFTED, 128, photo[:138, :138])[64:, 64:].min() == 1  # it ends where the crop does
-    assert window(SHIFTED, 128, photo[:139, :139])[64:, 64:].min() == 1  # one pixel of it is not blended with
+    assert window(SHIFTED, 128, photo[:138, :138])[64:, 64:].min() == 1  # the photo ends where the crop does
+    assert window(SHIFTED, 128, photo[:139, :139])[64:, 64:].min() == 1  # a single pixel is not enough to blend with
     assert window(SHIFTED, 128, photo[:141])[-1].max() == 0
-    assert window(SHIFTED, 128, photo[:100])[-1, 64] == 1  # the crop goes on where the photo does not
+    assert window(SHIFTED, 128, photo[:100])[-1, 64] == 1  # the crop extends beyond the photo
     assert window(SHIFTED, 128, photo[10:138, 10:138]).min() == 0  # the crop is another part of this one
     below = window(alignment(face_at(degrees=15), 128), 128, photo[:130])
     assert below[0].max() == 0

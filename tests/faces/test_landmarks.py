@@ -1,4 +1,4 @@
-"""Landmarks and pose on the astronaut's portrait: turned, mirrored, small, large, and where there is no face."""
+"""Landmarks and pose on the astronaut's portrait: turned, mirrored, small, large, and without a face."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -68,7 +68,7 @@ def test_any_roll(astronaut, upright, degrees):
 def test_wrong_eyes_are_made_up_for(astronaut, upright):
     image = np.asarray(astronaut)
     face = detect(image)[0]
-    # as where a detector takes an upside-down face for an upright one
+    # as when a detector mistakes an upside-down face for an upright one
     wrong = Face(face.box, face.points[[1, 0, 2, 4, 3]], face.score)
     found = landmarks(image, wrong)
     if found.present:

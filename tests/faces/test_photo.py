@@ -1,4 +1,4 @@
-"""Whatever a person brings is opened upright and in RGB, or refused in one line."""
+"""Any input is opened upright and in RGB, or rejected with a one-line error."""
 
 import io
 import os
@@ -35,7 +35,7 @@ def test_every_mode_becomes_rgb(picture, mode):
     out = open_photo(picture.convert("L").convert(mode) if grey else picture.convert(mode))
     assert out.size == (64, 40)
     assert out.mode == ("RGBA" if mode in ("LA", "RGBA") else "RGB")
-    if mode not in ("1", "P"):  # these hold too few colours to compare
+    if mode not in ("1", "P"):  # these formats have too few colours to compare
         reference = picture.convert("L").convert("RGB") if grey else picture
         difference = np.abs(np.asarray(out.convert("RGB"), np.int16) - np.asarray(reference, np.int16))
         assert difference.mean() < 4
@@ -80,7 +80,7 @@ def test_arrays(picture):
 
 
 def png_header(width, height):
-    """A PNG that claims a size and holds no pixels."""
+    """A PNG that declares a size but contains no pixels."""
 
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -132,7 +132,7 @@ POSTSCRIPT = b"""%!PS-Adobe-3.0 EPSF-3.0
 
 @pytest.fixture
 def tool_folder(tmp_path, monkeypatch):
-    """A PATH whose programs, Ghostscript among them, leave a file when they are started."""
+    """A PATH whose programs, including Ghostscript, create a file when started."""
     tools = tmp_path / "tools"
     tools.mkdir()
     for name in ("gs", "gswin32c", "rsvg-convert"):
@@ -181,7 +181,7 @@ def test_every_orientation_as_pillow_turns_it_and_only_once(picture, kind, orien
 
 
 def exif_with(tag, kind, count, value, orientation=6):
-    """EXIF of an orientation and one entry as given, whether it makes sense or not."""
+    """EXIF with an orientation and one given entry, valid or not."""
     entries = sorted([(0x0112, 3, 1, struct.pack("<HH", orientation, 0)), (tag, kind, count, value)])
     directory = b"".join(struct.pack("<HHI", *entry[:3]) + entry[3] for entry in entries)
     return b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", len(entries)) + directory + bytes(4)
@@ -237,7 +237,7 @@ def test_whatever_a_decoder_raises_is_a_photo_error(picture, tmp_path, monkeypat
 
 
 def text_chunks(size):
-    """A PNG's options that write ``size`` letters of each kind of text."""
+    """PNG save options that write ``size`` characters of each kind of text."""
     letters = "x" * size
     plain, packed, xmp = (PngImagePlugin.PngInfo() for _ in range(3))
     plain.add_text("prompt", letters)

@@ -14,7 +14,7 @@ WIDTH, HEIGHT = 320, 240
 
 @pytest.fixture(scope="module")
 def film(astronaut):
-    """Frames of 320×240 with the astronaut's head: moved by so many pixels a frame, grainy as from a camera."""
+    """320×240 frames with the astronaut's head, moving by a given number of pixels per frame, with camera noise."""
     photo = cv2.resize(np.asarray(astronaut), None, fx=0.9, fy=0.9, interpolation=cv2.INTER_AREA)
 
     def frames(count, across=0.0, noise=2.0, seed=0):
@@ -55,7 +55,7 @@ def test_a_face_that_moves_is_followed(film):
     points = points_of(FaceTracker(), film(30, across=2.5))
     gone = points[20:, :, 0] - points[10:20, :, 0]
     assert np.abs(gone.mean() - 25) < 0.5
-    # what it lags behind, in a face of 80 pixels
+    # its lag, for a face of 80 pixels
     direct = FaceTracker(every=1)._detect(list(film(30, across=2.5))[-1])[0].points
     assert np.linalg.norm(points[-1] - direct, axis=1).max() < 3
 
@@ -112,7 +112,7 @@ def test_time_counts(film, counted):
     assert len(searches) == 1
     tracker(frame, 0.6)  # half a second after the last search
     assert len(searches) == 2
-    (found,) = tracker(frame, 0.1)  # wound back
+    (found,) = tracker(frame, 0.1)  # time goes back
     assert len(searches) == 3 and found.new
 
 
@@ -121,7 +121,7 @@ def test_frames_without_faces_are_searched_now_and_then(counted):
     empty = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
     assert [tracker(empty) for _ in range(7)] == [[]] * 7
     assert len(searches) == 1 + 6 // tracking.EVERY_EMPTY
-    assert searches == [True] + [False] * (len(searches) - 1)  # turned eight ways it would cost too much
+    assert searches == [True] + [False] * (len(searches) - 1)  # searching all eight orientations would cost too much
     for _ in range(12):
         tracker(empty)
     assert searches.count(True) == 2
@@ -148,7 +148,7 @@ def test_a_face_does_not_turn_over_between_two_frames(film):
     tracker._detect = lambda frame, turn: [flipped]
     for frame in frames[1:3]:
         assert abs(tracker(frame)[0].face.roll - before.face.roll) < 5
-    # unless the detector is surer of it, as where it was wrong at first
+    # unless the detector is surer, as when it was wrong at first
     tracker._detect = lambda frame, turn: [replace(flipped, score=score + 2 * tracking.SURER)]
     assert abs(tracker(frames[3])[0].face.roll - before.face.roll) > 90
     tracker._detect = search

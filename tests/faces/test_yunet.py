@@ -1,4 +1,4 @@
-"""YuNet in onnxruntime finds what it finds in OpenCV."""
+"""YuNet gives the same detections in onnxruntime and OpenCV."""
 
 import cv2
 import numpy as np

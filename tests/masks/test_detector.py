@@ -1,4 +1,4 @@
-"""The bundled mask detector: right about the plain cases, regions where they belong, safe from threads."""
+"""The bundled mask detector: correct on clear cases, regions in the right place, thread-safe."""
 
 import threading
 

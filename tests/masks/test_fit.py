@@ -1,4 +1,4 @@
-"""The sheet over the face: it lies in front of the skin, unwraps to where it came from, and hides its far side."""
+"""The sheet over the face: in front of the skin, unwraps to its origin, and hides its far side."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ def head(astronaut):
 
 
 def turned(head, degrees):
-    """The same head, looking to the picture's right by more degrees."""
+    """The same head, turned further to the picture's right by some degrees."""
     angle = np.radians(degrees)
     turn = np.array([[np.cos(angle), 0, -np.sin(angle)], [0, 1, 0], [np.sin(angle), 0, np.cos(angle)]])
     return Head(head.origin, head.width, turn @ head.rotation, head.points)

@@ -1,4 +1,4 @@
-"""Blur, grain, exposure and colour are read off the photo."""
+"""Blur, grain, exposure and colour are estimated from the photo."""
 
 import cv2
 import numpy as np

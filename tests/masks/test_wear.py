@@ -1,4 +1,4 @@
-"""Masks put on the astronaut: every style, every way of wearing, turned, dark, grey and large photos."""
+"""Masks on the astronaut: every style and way of wearing; turned, dark, grey and large photos."""
 
 from dataclasses import replace
 
@@ -183,7 +183,7 @@ def test_wrong_arrays_are_errors(photo):
 
 @pytest.mark.parametrize("writeable", [True, False])
 def test_a_mask_as_wide_as_the_photo_leaves_the_photo_alone(photo, points, writeable):
-    """The changed part is then contiguous, the photo's own memory: it must be copied all the same."""
+    """The changed part is then contiguous and shares the photo's memory: it must still be copied."""
     face = photo[60:200, 195:265].copy()
     marks = replace(points, points=points.points - np.float32([195, 60, 0]))
     before = face.copy()

@@ -1,4 +1,4 @@
-"""Checkpoints of pytorch-CycleGAN-and-pix2pix become generators of ours with the same output."""
+"""Checkpoints of pytorch-CycleGAN-and-pix2pix become maskhub generators with the same output."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ from maskhub.models.convert import convert_cyclegan_generator
 
 
 class Block(nn.Module):
-    """A residual block laid out as that repository lays it out (our own writing of its layer order)."""
+    """A residual block laid out as in that repository (reimplemented from its layer order)."""
 
     def __init__(self, channels, norm, bias, dropout):
         super().__init__()
@@ -46,7 +46,7 @@ class Foreign(nn.Module):
 
 
 class Level(nn.Module):
-    """A level of a U-Net laid out as that repository lays it out: the way down, the next level, the way up."""
+    """A level of a U-Net laid out as in that repository: down layers, the next level, up layers."""
 
     def __init__(self, outside, inside, norm, inner=None, given=None, dropout=False):
         super().__init__()
@@ -95,7 +95,7 @@ NORMS = [nn.InstanceNorm2d, nn.BatchNorm2d, no_norm]
 def test_the_output_is_the_same(blocks, norm, dropout, tmp_path):
     torch.manual_seed(0)
     foreign = Foreign(8, blocks, norm, dropout)
-    foreign.train()(torch.randn(4, 3, 32, 32))  # moves the running statistics off their start
+    foreign.train()(torch.randn(4, 3, 32, 32))  # moves the running statistics off their initial values
     foreign.eval()
     torch.save(foreign.state_dict(), tmp_path / "latest_net_G_A.pth")
     ours = convert_cyclegan_generator(tmp_path / "latest_net_G_A.pth", f"resnet_{blocks}blocks")
@@ -117,7 +117,7 @@ def test_old_running_statistics_of_instance_norm_are_left_out(tmp_path):
 
 
 class Harm:
-    """Would touch a file on unpickling."""
+    """Touches a file when unpickled."""
 
     def __init__(self, path):
         self.path = path
@@ -156,7 +156,7 @@ def test_wrong_files_are_named(tmp_path):
 def test_a_unet_gives_the_same_output(depth, norm, dropout, tmp_path):
     torch.manual_seed(0)
     foreign = ForeignUnet(2, depth, norm, dropout)
-    side = 2 ** (depth + 1)  # the innermost cells are more than one, which instance norm needs
+    side = 2 ** (depth + 1)  # instance norm needs more than one innermost cell
     foreign.train()(torch.randn(2, 3, side, side))
     foreign.eval()
     torch.save(foreign.state_dict(), tmp_path / "latest_net_G.pth")
@@ -240,8 +240,8 @@ def test_the_command_refuses_in_one_line(tmp_path, capsys):
 
 @pytest.mark.parametrize("room", [*(pytest.param(room, marks=pytest.mark.slow) for room in (200, 2_000)), 400_000])
 def test_a_full_disk_is_one_line_and_leaves_what_was_there(room, tmp_path):
-    """A limit on the size of files stands for the disk: writes beyond it are short, then fail."""
-    torch.save(Foreign(8, 6).state_dict(), tmp_path / "a.pth")  # the result has 0.5 MB in float32
+    """A file size limit simulates a full disk: writes beyond it are partial, then fail."""
+    torch.save(Foreign(8, 6).state_dict(), tmp_path / "a.pth")  # the result is 0.5 MB in float32
     assert run("convert", tmp_path / "a.pth", tmp_path / "out") == 0
     before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
     code = (

@@ -1,4 +1,4 @@
-"""Networks that others trained: their figures as published, and one line where a file does not fit."""
+"""Pretrained networks: results as published, and a one-line error if a file does not fit."""
 
 from pathlib import Path
 

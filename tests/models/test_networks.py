@@ -72,7 +72,7 @@ def count(network):
     ],
 )
 def test_the_papers_sizes(kind, options, parameters):
-    with torch.device("meta"):  # no weights are drawn
+    with torch.device("meta"):  # no weights are initialised
         assert count(kind(**options)) == parameters
 
 
@@ -134,7 +134,7 @@ def test_the_light_generators_attention_shuts_altogether():
     assert torch.allclose(attention.sum(1), torch.ones(2, 32, 48))
     with torch.no_grad():
         network.out.weight[3].zero_()
-        network.out.bias[3] = -3.0  # far from the end of the sigmoid: it is the stretch that shuts it
+        network.out.bias[3] = -3.0  # far from saturation: it is the stretching that closes the attention
     assert torch.equal(network(x), x)
     with pytest.raises(ConfigError, match="multiples of 8"):
         network(torch.zeros(1, 3, 36, 36))
@@ -273,7 +273,7 @@ def test_pickles_are_never_written(tmp_path):
     ],
 )
 def test_layers_added_by_transfer_change_nothing_and_learn(kind, shallow, deep):
-    """Document 1 goes from 4 to 8 blocks, and from 5 to 7 convolutions, in the middle of its training."""
+    """Paper 1 goes from 4 to 8 blocks, and from 5 to 7 convolutions, during training."""
     torch.manual_seed(0)
     before, after = kind(**shallow), kind(**deep)
     after.load_shallower(before.state_dict())

@@ -1,4 +1,4 @@
-"""The re-imaging paper's networks: its counts to the last parameter, shapes, save and load, clear errors."""
+"""The re-imaging paper's networks: exact parameter counts, shapes, save and load, clear errors."""
 
 import json
 
@@ -33,7 +33,7 @@ DISCRIMINATORS = {
 
 
 def counts(network):
-    """Trained values, and running statistics without the batch counters, which Keras does not have."""
+    """Trainable values, and running statistics without the batch counters, which Keras does not have."""
     trained = sum(parameter.numel() for parameter in network.parameters())
     return trained, sum(b.numel() for name, b in network.named_buffers() if "running" in name)
 
@@ -67,7 +67,7 @@ def test_the_papers_layers():
     [({}, [nn.LeakyReLU, nn.BatchNorm1d]), ({"order": "norm-activation"}, [nn.BatchNorm1d, nn.LeakyReLU])],
 )
 def test_the_order_of_the_generators_layers(options, between, tmp_path):
-    """Dense, LeakyReLU, batch norm in the thesis; a config saved before there was a choice has the norm first."""
+    """Dense, LeakyReLU, batch norm in the thesis; a config saved before the option existed has the norm first."""
     generator = DenseGenerator(hidden=(8, 8), latent=4, resolution=4, **options)
     kinds = [type(layer) for layer in generator.stack]
     assert kinds == [nn.Linear, *between, nn.Linear, *between, nn.Linear, nn.Tanh]

@@ -1,4 +1,4 @@
-"""Files of networks and pipelines from elsewhere: whatever is wrong with them is one CheckpointError, soon."""
+"""Network and pipeline files from elsewhere: anything wrong with them is one CheckpointError, raised early."""
 
 import json
 import os
@@ -42,7 +42,7 @@ SMALL = {
 
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory):
-    """Class → a folder with one of its networks."""
+    """Class → folder with a network of that class."""
     folder = tmp_path_factory.mktemp("networks")
     for kind in KINDS:
         if kind.__name__ not in ("FeatureNetwork", "Network"):  # half a gigabyte
@@ -55,7 +55,7 @@ def changed(path, **values):
 
 
 def refused(load, *arguments, **options):
-    """The one line that a load is refused with."""
+    """The one-line error of a failed load."""
     with pytest.raises(CheckpointError) as caught:
         load(*arguments, **options)
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 1500
@@ -81,7 +81,7 @@ def test_every_field_of_every_network_has_bounds(kind, stored, tmp_path):
                 kind.from_pretrained(tmp_path / "net")
             except CheckpointError as error:
                 assert "\n" not in str(error)
-            else:  # within its bounds, and without weights of its own: a dropout, a resolution
+            else:  # within bounds, and with no effect on the weights: a dropout, a resolution
                 assert isinstance(value, float) or name in ("noise", "dropout", "attribute", "hidden")
 
 
@@ -109,7 +109,7 @@ def test_the_message_names_field_value_and_bounds(kind, values, message, stored,
 
 
 def test_claims_within_bounds_take_no_memory():
-    """A configuration of 77 GB, and weights of a few kilobytes: in a process that may take 3 GB."""
+    """A configuration of 77 GB with weights of a few kilobytes, in a process limited to 3 GB."""
     code = """
 import json, resource, sys, tempfile, time
 from maskhub import CheckpointError, ResnetGenerator

@@ -1,4 +1,4 @@
-"""Whatever a network is run by, it says the same; and the fastest is taken only where it does."""
+"""All backends give the same result, and the fastest is chosen only if it does."""
 
 import shutil
 
@@ -13,7 +13,7 @@ from maskhub.pipelines.backends import candidates, fastest, make_runner
 
 
 def light(noise=0.0, seed=0):
-    """A small light generator that does something, as an untrained one does not."""
+    """A small light generator with a visible effect, which an untrained one lacks."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = LightGenerator(widths=(8, 16), blocks=(1, 1), heads=2, positions=4, detail=4, noise=noise)
@@ -33,7 +33,7 @@ def pipe():
 
 @pytest.fixture(scope="module")
 def exported(pipe, tmp_path_factory):
-    """A folder of the pipeline with its networks as ONNX files, and how far these are off."""
+    """A pipeline folder with ONNX files of its networks, and their differences from torch."""
     pytest.importorskip("onnxscript")
     folder = tmp_path_factory.mktemp("exported")
     return folder, pipe.export_onnx(folder)
@@ -138,7 +138,7 @@ def test_auto_takes_the_fastest_that_says_the_same(monkeypatch, batch):
     monkeypatch.setattr(backends, "make_runner", runner)
     monkeypatch.setattr(backends, "candidates", lambda *_: list(seconds))
     monkeypatch.setattr(backends, "_seconds", lambda run, *_: (seconds[run.name], 0.0))
-    # bfloat16 is off by 12/255 here, and a twentieth is no gain
+    # bfloat16 is off by 12/255 here, and 5 % faster is not enough
     assert fastest(network, batch, [])[0] == "torch"
     seconds["torch-channels-last"] = 0.5
     assert fastest(network, batch, [])[0] == "torch-channels-last"

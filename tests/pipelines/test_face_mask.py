@@ -1,4 +1,4 @@
-"""Whole photos through the pipeline: what changes, what must not, and what it says where it can't."""
+"""Whole photos through the pipeline: what changes, what must not change, and the errors."""
 
 import numpy as np
 import pytest
@@ -163,7 +163,7 @@ def test_a_mask_that_reaches_out_of_the_crop():
     for made in (crop, inside, specks):
         assert wider_for(crop, made, matrix, photo) == 1
     assert wider_for(crop, below, matrix, photo) == WIDER
-    assert wider_for(crop, below, matrix, photo[:74]) == 1  # there is nothing below
+    assert wider_for(crop, below, matrix, photo[:74]) == 1  # the photo ends below
     assert wider_for(crop, below, matrix, photo[:76]) == pytest.approx(1 + 2 / 64 / 0.68)  # two pixels are
     turned = np.array([[0.0, 1, -10], [-1, 0, 66]])  # two pixels are, on its left
     assert wider_for(crop, below, turned, photo) == pytest.approx(1 + 2 / 64 / 0.68)
@@ -173,7 +173,7 @@ def test_a_mask_that_reaches_out_of_the_crop():
 def test_a_crop_too_small_for_what_is_changed_is_taken_wider(tiny_pipeline, astronaut, style):
     face = detect(np.asarray(astronaut))[0]
     usual, wider = alignment(face, 64), alignment(face, 64, WIDER)
-    # untrained, it changes everything; a mask by rule keeps to the face
+    # an untrained network changes everything; a rule-based mask stays on the face
     pipe = FaceMaskPipeline(masker=tiny_pipeline.masker, resolution=64, wear=style)
     output = pipe.mask(astronaut, details=True)
     assert np.array_equal(output.matrices[0][0], usual if style else wider)
@@ -200,18 +200,18 @@ def test_the_bundled_checkpoint(astronaut):
 def test_the_variant_reaches_the_networks(tiny_pipeline, tmp_path):
     tiny_pipeline.save_pretrained(tmp_path, variant="fp16")
     assert (tmp_path / "masker" / "diffusion_pytorch_model.fp16.safetensors").is_file()
-    loaded = FaceMaskPipeline.from_pretrained(tmp_path)  # the only weights there are
+    loaded = FaceMaskPipeline.from_pretrained(tmp_path)  # no other weights
     assert loaded.dtype == torch.float32
     with pytest.raises(ConfigError, match="safetensors only"):
         tiny_pipeline.save_pretrained(tmp_path, safe_serialization=False)
 
 
-# ---- faces that need nothing, and the automatic direction ------------------------------------------------------------
+# ---- faces that need no change, and the automatic direction ----------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def couple(astronaut, masked_astronaut):
-    """A bare face on the left, and a smaller one in a mask on the right."""
+    """An unmasked face on the left, and a smaller masked one on the right."""
     photo = Image.new("RGB", (760, 512))
     photo.paste(astronaut, (0, 0))
     photo.paste(masked_astronaut.crop((100, 0, 348, 250)).resize((198, 200)), (537, 100))
@@ -263,12 +263,12 @@ def test_each_face_goes_its_own_way(couple, tiny_pipeline):
         tiny_pipeline(couple, "auto", force=True)
 
 
-# ---- two steps: a mask by rule, then a network that makes it real ----------------------------------------------------
+# ---- two steps: a rule-based mask, then a network that makes it realistic --------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def two_step():
-    """A masker whose attention lets everything through: what comes out is the mask drawn on by rule."""
+    """A masker whose attention passes everything through: the result is the rule-based mask."""
     torch.manual_seed(0)
     masker = AttentionGenerator(width=4, blocks=1, contents=2, noise=(1.0, 0.2))
     with torch.no_grad():
@@ -304,7 +304,7 @@ def test_each_photo_of_a_list_draws_its_own(astronaut):
     alone = [pixels(pipe.mask(astronaut, seed=seed)) for seed in (3, 4)]
     first, second = (pixels(made) for made in pipe.mask([astronaut, astronaut], seed=3))
     assert np.array_equal(first, alone[0]) and not np.array_equal(second, first)
-    # alone and in a batch a convolution may round differently
+    # a convolution may round differently alone and in a batch
     listed = pipe.mask([astronaut, astronaut, astronaut], seed=[3, 4, 4], batch_size=2)
     for made, wanted in zip(listed, [alone[0], alone[1], alone[1]], strict=True):
         assert np.abs(pixels(made) - wanted).max() <= 1

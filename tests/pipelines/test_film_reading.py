@@ -1,4 +1,4 @@
-"""Hostile files are refused, and ordinary ones read right: orientation, colours, times, names."""
+"""Hostile files are rejected, and ordinary ones read correctly: orientation, colours, times, names."""
 
 import os
 
@@ -35,14 +35,14 @@ def mean_difference(one, other):
 
 @pytest.fixture(scope="module")
 def secret(astronaut, tmp_path_factory):
-    """A film that lies elsewhere on this machine, as MP4 and as a transport stream."""
+    """A film elsewhere on this machine, as MP4 and as a transport stream."""
     folder = tmp_path_factory.mktemp("secret")
     for name in ("secret.mp4", "secret.ts"):
         written(folder / name, film(astronaut, 3))
     return folder
 
 
-# ---- files that name other files ------------------------------------------------------------------------------------
+# ---- files that refer to other files --------------------------------------------------------------------------------
 
 PLAYLISTS = {
     "HLS": "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nfile://{folder}/secret.ts\n#EXT-X-ENDLIST\n",
@@ -71,7 +71,7 @@ def test_a_playlist_is_refused_whatever_its_name(playlist, suffix, secret, tmp_p
 
 
 def test_the_playlists_of_this_test_would_work(secret, tmp_path):
-    """FFmpeg by itself follows them, else the test above would show nothing."""
+    """By default FFmpeg follows them; otherwise the test above would prove nothing."""
     for name, playlist, folder in (("a.m3u8", "HLS", secret), ("a.mp4", "concat", "")):
         (secret / name).write_text(PLAYLISTS[playlist].replace("{folder}/", f"{folder}/" if folder else ""))
         with av.open(str(secret / name)) as container:
@@ -163,7 +163,7 @@ def test_a_display_matrix_without_a_quarter_turn_does_no_harm(matrix, astronaut,
 
 
 def joined(folder, astronaut, counts, sound, suffix="ts", **options):
-    """Recordings one after another in one file, each with a clock of its own."""
+    """Several recordings concatenated in one file, each with its own clock."""
     parts = [
         written(folder / f"{n}.{suffix}", film(astronaut, n, size=(160, 120)), sound=sound, **options) for n in counts
     ]
@@ -172,7 +172,7 @@ def joined(folder, astronaut, counts, sound, suffix="ts", **options):
 
 
 def times_of(path, kind):
-    """Of all packets, in seconds and in order of showing."""
+    """The times of all packets in seconds, in presentation order."""
     with open_film(path) as container:
         stream = next(stream for stream in container.streams if stream.type == kind)
         return sorted(float(p.pts * p.time_base) for p in container.demux(stream) if p.pts is not None)
@@ -199,7 +199,7 @@ def test_joined_recordings_go_on_where_the_clock_jumps(counts, sound, suffix, ta
 
 
 def test_a_clock_that_wraps_round(astronaut, tmp_path):
-    """Transport streams count 90,000 a second in 33 bits, and may begin anywhere in them."""
+    """Transport streams count 90,000 a second in 33 bits, and may start anywhere."""
     source = written(tmp_path / "a.ts", film(astronaut, 50), sound="aac", shift=2**33 / 90000 - 1)
     list(Film(source, tmp_path / "out.mp4", unchanged))
     times = times_of(tmp_path / "out.mp4", "video")

@@ -1,4 +1,4 @@
-"""Sound is copied where the container takes it and encoded where it doesn't, in a form that the encoder takes."""
+"""Sound is copied if the container supports it, otherwise encoded in a format that the encoder supports."""
 
 from unittest.mock import Mock
 
@@ -24,7 +24,7 @@ def translated(source, target):
 
 
 def heard(path):
-    """Codec, layout, rate, and the sound itself mixed to one channel, float 1×N."""
+    """Codec, layout, rate, and the sound mixed down to one channel, float 1×N."""
     with open_film(path) as container:
         context = container.streams.audio[0].codec_context
         resampler = av.AudioResampler("fltp", "mono")
@@ -33,13 +33,13 @@ def heard(path):
 
 
 def has_the_tone(wave, rate):
-    """Whether 440 Hz is the loudest frequency, for about as long as the film."""
+    """Whether 440 Hz is the loudest frequency, for about the length of the film."""
     spectrum = np.abs(np.fft.rfft(wave[0] * np.hanning(wave.shape[1])))
     return abs(np.argmax(spectrum) * rate / wave.shape[1] - 440) < 15
 
 
 CASES = {
-    # sound, layout, rate, container of the source, of the result: what becomes of it
+    # sound, layout, rate, source container, target container: expected result
     "a camera's AVI": ("pcm_u8", "mono", 11025, "avi", "mp4", "aac"),
     "a recorder's AVI": ("pcm_s16le", "stereo", 44100, "avi", "mp4", "aac"),
     "5.1(side) to WebM": ("ac3", "5.1(side)", 48000, "mkv", "webm", "opus"),
@@ -79,7 +79,7 @@ def test_every_sound_arrives(case, astronaut, tmp_path):
 
 
 def test_channels_without_a_layout(astronaut, tmp_path):
-    """As in WAV-like sound of old recorders: two channels, and nothing says which."""
+    """As in the WAV-like sound of old recorders: two channels without a layout."""
     source = written(tmp_path / "a.mkv", film(astronaut, 8, size=(96, 64)), sound="pcm_s16le", layout="2 channels")
     translated(source, tmp_path / "b.webm")
     assert heard(tmp_path / "b.webm")[1] == "stereo"
@@ -103,7 +103,7 @@ def test_two_streams_of_sound(astronaut, tmp_path):
 @pytest.mark.parametrize("target", ["mp4", "webm", "mkv"])
 @pytest.mark.parametrize("begins", [0.43, 0.9], ids=["an overlap", "a gap"])
 def test_overlaps_and_gaps_of_sound(begins, target, astronaut, tmp_path):
-    """Times that go back a little, or leave a hole, are written in order and not refused."""
+    """Times that step back slightly, or leave a gap, are written in order instead of rejected."""
     for name, shift in (("a.ts", 0), ("b.ts", begins)):
         written(tmp_path / name, film(astronaut, 12, size=(96, 64)), sound="mp2", shift=shift)
     (tmp_path / "c.ts").write_bytes(b"".join((tmp_path / name).read_bytes() for name in ("a.ts", "b.ts")))

@@ -1,4 +1,4 @@
-"""Half precision makes the same pictures: every way to it, every network, both directions."""
+"""Half precision gives the same pictures: every way to enable it, every network, both directions."""
 
 import copy
 
@@ -25,7 +25,7 @@ HALVES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 
 @pytest.fixture(scope="module")
 def crops(astronaut):
-    """What each direction is given: a bare face, and the same in a mask."""
+    """The input of each direction: an unmasked face, and the same face masked."""
     pixels = np.asarray(astronaut)
     matrix = align.alignment(detect(pixels)[0], 256)
     masked = wear(pixels, style="surgical", colour="blue", seed=3).image
@@ -34,7 +34,7 @@ def crops(astronaut):
 
 @pytest.fixture(scope="module")
 def full(crops):
-    """What the bundled checkpoint makes of them in float32."""
+    """The bundled checkpoint's results in float32."""
     return translated(FaceMaskPipeline.bundled(), crops)
 
 

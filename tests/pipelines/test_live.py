@@ -16,12 +16,12 @@ from maskhub.pipelines.translator import RuleMasker
 
 @pytest.fixture
 def two_step(tiny_pipeline):
-    """A pipeline that wears a mask by rule first."""
+    """A pipeline that first puts on a rule-based mask."""
     return FaceMaskPipeline(tiny_pipeline.masker, tiny_pipeline.unmasker, resolution=64, wear="surgical")
 
 
 def flicker(made, regions, across):
-    """Mean change from frame to frame, 0 to 255, of what was replaced, the camera's own move taken out."""
+    """Mean change of the replaced pixels from frame to frame, 0 to 255, compensated for the camera's motion."""
     changes = []
     for before, after, region in zip(made[5:], made[6:], regions[6:], strict=False):
         width = after.shape[1] - across
@@ -86,13 +86,13 @@ def test_each_face_keeps_its_mask_and_another_seed_gives_another(astronaut):
     translator = FrameTranslator(RuleMasker(), seed=0)
     outputs = [translator(frame) for frame in frames]
     translator(np.zeros_like(frames[0]))
-    # gone and back again: the same mask
+    # after leaving and returning: the same mask
     again = translator(frames[0])
     assert np.abs(outputs[0].astype(int) - again).mean() < 0.5
 
 
 class Narrow(FaceTracker):
-    """Sees faces too narrow, as detectors do with some masked ones."""
+    """Reports boxes too narrow, as detectors do for some masked faces."""
 
     def __call__(self, frame, seconds=None):
         return [replace(track, face=narrowed(track.face)) for track in super().__call__(frame, seconds)]
@@ -145,7 +145,7 @@ def test_the_automatic_direction_follows_a_mask_that_is_taken_off(astronaut, mas
         translator(frame)
         directions.append(translator.faces[0].direction)
     assert directions[:12] == ["unmask"] * 12 and directions[-15:] == ["mask"] * 15
-    assert directions == sorted(directions, reverse=True)  # it changes once, without wavering
+    assert directions == sorted(directions, reverse=True)  # it changes once, without flickering
     assert translator.outcomes == {"changed": 52}
 
 
@@ -156,14 +156,14 @@ def test_a_movement_is_not_held_back():
     mixed, share = steadied(before, now, 1 / 30)
     assert np.abs(mixed - now)[22:38, 22:38].max() < 0.5 and share[30, 30, 0] > 0.99
     assert 0.15 < share[5, 5, 0] < 0.35
-    # however slow the frames, noise is averaged
+    # noise is averaged at any frame rate
     assert steadied(before, before, 2.0)[1].max() == pytest.approx(0.5)
 
 
 def test_what_it_was_not_made_for_is_said(tiny_pipeline):
     with pytest.raises(ConfigError, match="must be 'mask', 'unmask' or 'auto'"):
         FrameTranslator(tiny_pipeline, "both")
-    with pytest.raises(ConfigError, match="only put on by rule"):
+    with pytest.raises(ConfigError, match="rules can only put masks on"):
         FrameTranslator(RuleMasker(), "unmask")
     with pytest.raises(ConfigError, match="has no unmasker"):
         FrameTranslator(FaceMaskPipeline(masker=tiny_pipeline.masker, resolution=64), "unmask")

@@ -1,4 +1,4 @@
-"""The outline: where the region's edge is, to be seen on any ground, and nowhere else."""
+"""The outline: on the region's edge and nowhere else, visible on any background."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def test_the_line_runs_along_the_edge_and_is_seen_on_any_ground(ground):
     drawn = np.asarray(outline(image, region)).astype(int).mean(2)
     changed = np.abs(drawn - ground) > 60
     assert np.abs(distance[changed] - 50).max() < 5
-    # every direction from the centre meets the line
+    # the line is hit in every direction from the centre
     y, x = np.nonzero(changed)
     angles = np.degrees(np.arctan2(y - 100, x - 100)).round().astype(int) % 360
     assert len(set(angles)) > 350
@@ -68,5 +68,5 @@ def test_what_was_changed_is_found_by_comparing():
     assert region[44:116, 64:136].min() > 0.5
     assert region[:36].max() < 0.5 and region[:, 145:].max() < 0.5
     assert ((region > 0.5) != inside).mean() < 0.03
-    with pytest.raises(PhotoError, match="200×160 and what was made of it 20×16"):
+    with pytest.raises(PhotoError, match="200×160 and the result 20×16"):
         changed(before, before.resize((20, 16)))

@@ -1,4 +1,4 @@
-"""Partial re-imaging: what is covered is found and replaced, all else stays, in the tone of the skin around."""
+"""Partial re-imaging: the covering is found and replaced in the tone of the surrounding skin; the rest is unchanged."""
 
 import json
 
@@ -19,7 +19,7 @@ COVERED = "builtin:pixel-faces/covered:test"
 
 
 class Album(torch.nn.Module):
-    """A generator that knows some faces by heart: the random numbers choose which."""
+    """A generator that has memorised some faces; the noise chooses one."""
 
     device, dtype = torch.device("cpu"), torch.float32
 
@@ -38,7 +38,7 @@ def tiny(seed=0, **options):
 
 
 def classifier(tone):
-    """One that is sure of a tone, whatever it sees."""
+    """A classifier that always predicts the same tone with confidence."""
     torch.manual_seed(0)
     network = AttributeClassifier(width=4, hidden=(8,))
     with torch.no_grad():
@@ -68,7 +68,7 @@ def test_bare_faces_have_none():
 
 
 def test_unknown_colours_are_found_by_contrast():
-    """The covering repainted in a colour that no list has."""
+    """The covering repainted in an unknown colour."""
     faces, overlaps = pixel_faces("builtin:pixel-faces/mask:test"), []
     for face in faces:
         pixels = face.pixels.copy()
@@ -136,7 +136,7 @@ def test_only_covered_pixels_change(how):
 
 @pytest.mark.parametrize("how", ["shift", "poisson", "palette"])
 def test_a_darker_copy_of_the_face_gets_the_faces_tone(how):
-    """The generated face is the true one, 15 levels too dark: matched, it must be nearer than as it is."""
+    """The generated face is the true one, 15 levels too dark: matching must bring it closer."""
     for face in pixel_faces("builtin:pixel-faces/mask:test")[::15]:
         true = face.uncovered().pixels
         made = (true.astype(int) - 15).clip(0, 255).astype(np.uint8)
@@ -159,7 +159,7 @@ def test_the_four_pictures(pipeline):
         result = np.asarray(output.result[number])
         assert (result == face.pixels)[~face.region].all() and (result != face.pixels)[face.region].any()
         assert (output.regions[number] == face.region).all()
-        clipping = np.asarray(output.clipping[number])  # what was covered in the test picture, and nothing else
+        clipping = np.asarray(output.clipping[number])  # the covered pixels of the test picture, and nothing else
         assert (clipping[..., 3] == 255 * face.region).all()
         assert (clipping[..., :3][face.region] == face.pixels[face.region]).all()
         assert output.raw[number].size == output.smoothed[number].size == (32, 32)
@@ -203,11 +203,11 @@ def test_the_true_face_comes_back_where_the_generator_knows_it():
 def test_a_chosen_model_and_none_that_fits(pipeline):
     face = pixel_faces(COVERED)[0].image
     assert pipeline(face, model="light", candidates=4).models == ["light"]
-    with pytest.raises(ConfigError, match="there is no generator 'green'. Choose one of light, medium, dark"):
+    with pytest.raises(ConfigError, match=r"there is no generator 'green'\. Choose one of light, medium, dark"):
         pipeline(face, model="green")
     assert pipeline.classify(np.asarray(face))[1]["dark"] > 0.9
     pipeline.add("other", tiny(7), {"hair_colour": "red"})
-    assert 0.1 < pipeline.classify(np.asarray(face))[1]["other"] < 0.4  # says nothing of the tone
+    assert 0.1 < pipeline.classify(np.asarray(face))[1]["other"] < 0.4  # guarantees no tone
 
 
 def test_without_a_classifier_all_are_tried():
@@ -249,7 +249,7 @@ def test_what_cant_be_done_is_one_line(pipeline):
     with pytest.raises(PhotoError, match="no covering was found on the face"):
         pipeline(bare)
     assert pipeline(bare, on_none="keep", candidates=4).result[0].tobytes() == bare.tobytes()
-    with pytest.raises(PhotoError, match="is 32×20. First crop it"):
+    with pytest.raises(PhotoError, match=r"is 32×20\. First crop it"):
         pipeline(bare.crop((0, 0, 32, 20)))
     for options, message in (
         ({"covering": "magic"}, "covering is 'magic'"),
@@ -276,7 +276,7 @@ def test_saved_and_loaded(pipeline, variant, tmp_path):
     (pipeline.to(torch.float16) if variant else pipeline).save_pretrained(tmp_path, variant=variant)
     again = ReimagingPipeline.from_pretrained(tmp_path, variant=variant, dtype=torch.float32)
     assert again.models == pipeline.models and sorted(again.generators) == ["dark", "light", "medium"]
-    unnamed = ReimagingPipeline.from_pretrained(tmp_path)  # the only weights there are
+    unnamed = ReimagingPipeline.from_pretrained(tmp_path)  # no other weights
     assert all(generator.dtype == torch.float32 for generator in unnamed.generators.values())
     if not variant:
         face = pixel_faces(COVERED)[0].image
@@ -319,17 +319,17 @@ def test_a_registry_of_models(tmp_path):
         models.add("dark", tmp_path / "light")
     with pytest.raises(ConfigError, match="can't be called"):
         models.add("../dark", tmp_path / "light")
-    with pytest.raises(CheckpointError, match="neither one re-imaging generator nor a classifier"):
+    with pytest.raises(CheckpointError, match="neither a single re-imaging generator nor a classifier"):
         models.add("none", tmp_path)
     with pytest.raises(CheckpointError, match="there is no model 'gone'"):
         models.get("gone")
     models.remove("dark")
     assert [entry.name for entry in models.list("generator")] == ["light"]
-    assert sorted(path.name for path in (tmp_path / "models").iterdir()) == ["light", "tones"]
+    assert sorted(path.name for path in (tmp_path / "models").glob("[!.]*")) == ["light", "tones"]  # the lock stays
 
 
 def test_drawn_faces_are_safe_from_the_pipeline(pipeline):
-    """What is drawn is cached and shared: nothing may write into it."""
+    """Drawn faces are cached and shared, so nothing may modify them."""
     face = pixel_faces(COVERED)[2]
     before = face.pixels.copy()
     pipeline(face.pixels, candidates=4)

@@ -31,7 +31,7 @@ def frames_of(path):
 
 
 def sound_of(path):
-    """Name of the sound's codec, and its packets' bytes."""
+    """Name of the audio codec, and the bytes of its packets."""
     with av.open(str(path)) as container:
         sound = container.streams.audio[0]
         return sound.codec_context.name, b"".join(bytes(packet) for packet in container.demux(sound))
@@ -44,7 +44,7 @@ def done(work):
 
 @pytest.fixture(scope="module")
 def clip(astronaut, tmp_path_factory):
-    """Twelve frames of a face at 25 a second, with sound."""
+    """Twelve frames of a face at 25 frames per second, with sound."""
     return written(tmp_path_factory.mktemp("film") / "clip.mp4", film(astronaut, 12), sound="aac")
 
 
@@ -139,7 +139,7 @@ def test_nothing_of_the_source_is_told(astronaut, tmp_path):
 
 @pytest.fixture
 def bad_films(clip, tmp_path):
-    """Name → (film that can't be translated, what is said)."""
+    """Name → (film that can't be translated, error message)."""
     (tmp_path / "text.mp4").write_text("no film")
     (tmp_path / "empty.mp4").touch()
     data = clip.read_bytes()
@@ -203,7 +203,7 @@ def test_what_cannot_be_written_is_said_at_once(clip, tmp_path):
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv"])
 def test_a_full_disk_leaves_no_film_that_is_cut_short(suffix, clip, tmp_path):
-    """A limit on the size of files stands for the disk: writes beyond it are short, then fail."""
+    """A file size limit simulates a full disk: writes beyond it are partial, then fail."""
     target = tmp_path / f"out.{suffix}"
     done(Film(clip, target, unchanged))
     size, before = target.stat().st_size, target.read_bytes()
