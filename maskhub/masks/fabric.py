@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from maskhub.masks.light import filled, rank, to_linear
+from maskhub.masks.lighting import filled, rank, to_linear
 
 __all__ = ["TILE", "Painted", "noise_tile", "paint"]
 

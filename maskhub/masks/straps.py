@@ -7,7 +7,7 @@ respirator go around the head instead. Parts behind the cheek's outline or under
 import cv2
 import numpy as np
 
-from maskhub.masks.light import LUMA
+from maskhub.masks.lighting import LUMA
 
 __all__ = ["draw_straps", "skin_like"]
 
@@ -20,20 +20,20 @@ _STEPS = np.linspace(0, 1, STEPS)
 _CHEEK = np.stack([0 * _STEPS, 0 * _STEPS, -0.55 + 0.35 * _STEPS], 1)
 
 
-def draw_straps(design, head, sheet, bare, left, top):
+def draw_straps(design, head, sheet, skin, left, top):
     """Draw the straps' cover on a rectangle of the photo.
 
     Args:
         design: :class:`~maskhub.masks.styles.Design`.
         head: :class:`~maskhub.masks.fit.Head`.
         sheet: :class:`~maskhub.masks.fit.Sheet`.
-        bare: :func:`skin_like` of a rectangle of the photo, h×w.
+        skin: :func:`skin_like` of a rectangle of the photo, h×w.
         left, top: the rectangle's corner in the photo.
 
     Returns:
         (cover, normal): float32 h×w in [0, 1], and the mean normal (3) of the visible part; None if nothing is visible.
     """
-    cover = np.zeros(bare.shape, np.uint8)
+    cover = np.zeros(skin.shape, np.uint8)
     width = WIDTHS[design.style] * (0.9 + 0.3 * design.numbers["picks"][7])
     normal_sum = np.zeros(3)
     hidden = np.zeros_like(cover)
@@ -45,8 +45,8 @@ def draw_straps(design, head, sheet, bare, left, top):
             continue
         line = points[:count, :2] - (left, top)
         # hair over the ear: the strap disappears under anything that doesn't look like skin, and soon ends
-        at = np.clip(np.rint(line), 0, (bare.shape[1] - 1, bare.shape[0] - 1)).astype(int)
-        along = bare[at[:, 1], at[:, 0]]
+        at = np.clip(np.rint(line), 0, (skin.shape[1] - 1, skin.shape[0] - 1)).astype(int)
+        along = skin[at[:, 1], at[:, 0]]
         target = cover
         if along[-4:].mean() < 0.5:
             target = hidden
@@ -59,7 +59,7 @@ def draw_straps(design, head, sheet, bare, left, top):
         normal_sum += normals[:count].sum(0)
     if not normal_sum.any():
         return None
-    cover = np.maximum(cover / np.float32(255), hidden * bare / np.float32(255))
+    cover = np.maximum(cover / np.float32(255), hidden * skin / np.float32(255))
     return cover, normal_sum / max(float(np.linalg.norm(normal_sum)), 1e-6)
 
 

@@ -10,7 +10,7 @@
 
 Earlier simulated masks, for recognition and paired training: Anwar, Raychowdhury: "Masked Face Recognition for Secure
 Authentication" (MaskTheFace), 2020; Cabani and others: "MaskedFace-Net", 2020. Here the mask is a 3-D sheet, so it
-turns with the head, and its lighting is fitted to the skin (:mod:`maskhub.masks.light`).
+turns with the head, and its lighting is fitted to the skin (:mod:`maskhub.masks.lighting`).
 """
 
 import functools
@@ -26,7 +26,7 @@ from maskhub.faces.landmarks import PRESENT, Landmarks
 from maskhub.faces.landmarks import landmarks as find_landmarks
 from maskhub.masks.fabric import paint
 from maskhub.masks.fit import Head, drape, unwrap
-from maskhub.masks.light import LUMA, filled, read_light, to_linear, to_srgb
+from maskhub.masks.lighting import LUMA, estimate_lighting, filled, to_linear, to_srgb
 from maskhub.masks.straps import draw_straps, skin_like
 from maskhub.masks.styles import design as draw_design
 
@@ -137,46 +137,46 @@ def _put_on(image, landmarks, design, rng):
     sheet = drape(head, design.tension, bulge=design.bulge)
     reach = design.side + max(design.waist, 0) + 0.025
     low, high = float(design.top.min()) - 0.03, float(design.bottom.max()) + 0.03
-    seen = unwrap(sheet, (-reach, reach), (low, high), (image.shape[1], image.shape[0]))
-    if seen is None:
+    unwrapped = unwrap(sheet, (-reach, reach), (low, high), (image.shape[1], image.shape[0]))
+    if unwrapped is None:
         return image.copy(), region
-    light = read_light(image, landmarks, head)
-    painted = paint(design, seen, head.width)
+    lighting = estimate_lighting(image, landmarks, head)
+    painted = paint(design, unwrapped, head.width)
 
     # a rectangle with room for straps and shadow
-    x0, y0, x1, y1 = _room(design, head, seen, image.shape)
+    x0, y0, x1, y1 = _room(design, head, unwrapped, image.shape)
     size = x1 - x0, y1 - y0
     inner = (
-        slice(seen.top - y0, seen.top - y0 + seen.u.shape[0]),
-        slice(seen.left - x0, seen.left - x0 + seen.u.shape[1]),
+        slice(unwrapped.top - y0, unwrapped.top - y0 + unwrapped.u.shape[0]),
+        slice(unwrapped.left - x0, unwrapped.left - x0 + unwrapped.u.shape[1]),
     )
     part = image[y0:y1, x0:x1]
 
-    fabric = _lit(painted, seen.normals, light)
+    fabric = _lit(painted, unwrapped.normals, lighting)
     alpha = np.zeros((size[1], size[0]), np.float32)
     alpha[inner] = painted.alpha
-    bare = skin_like(part, light.skin)
-    strap = draw_straps(design, head, sheet, bare, x0, y0)
+    skin = skin_like(part, lighting.skin)
+    strap = draw_straps(design, head, sheet, skin, x0, y0)
     if strap is None:
         layer = np.zeros((size[1], size[0], 3), np.float32)
         layer[inner] = fabric
         whole = alpha
     else:
         strap_cover, normal = strap
-        shade = light.on(*(np.full((1, 1), value, np.float32) for value in normal))
-        strap_colour = _toned(to_linear(design.strap[None, None] * 255), light, shade)
+        shade = lighting.on(*(np.full((1, 1), value, np.float32) for value in normal))
+        strap_colour = _toned(to_linear(design.strap[None, None] * 255), lighting, shade)
         layer = filled(alpha.shape, strap_colour[0, 0])
         layer[inner] += (fabric - layer[inner]) * _three(painted.alpha)
         whole = np.maximum(alpha, strap_cover)
 
     # blur the fabric and its cover like the photo; from here on the colours are weighted by the cover
-    sigma = max(light.blur, 0.5)
+    sigma = max(lighting.blur, 0.5)
     window = 2 * int(np.ceil(2.2 * sigma)) + 1
     layer = cv2.GaussianBlur(layer * _three(whole), (window, window), sigma)
     whole = cv2.GaussianBlur(whole, (window, window), sigma)
-    shadow = _shadow(whole, head, light) * bare
+    shadow = _shadow(whole, head, lighting) * skin
     mixed = part * _three((1 - shadow) * (1 - whole)) + layer
-    mixed += _three(_grain(size, light.grain, rng) * whole)
+    mixed += _three(_grain(size, lighting.grain, rng) * whole)
     cover = np.maximum(whole, shadow)
     cover[cover < 1 / 255] = 0
     out = image.copy()
@@ -191,44 +191,44 @@ def _three(plane):
     return cv2.merge((plane, plane, plane))
 
 
-def _room(design, head, seen, shape):
+def _room(design, head, unwrapped, shape):
     margin = int(np.ceil(MARGIN * head.width)) + 3
     height = -0.24 if design.style == "cup" else -0.12
     ears = head.to_photo(np.array([[-0.54, height, 0.1], [0.54, height, 0.1], [-0.54, 0.2, 0.1], [0.54, 0.2, 0.1]]))
-    x0 = min(seen.left - margin, int(ears[:, 0].min()) - 2)
-    y0 = min(seen.top - margin, int(ears[:, 1].min()) - 2)
-    x1 = max(seen.left + seen.u.shape[1] + margin, int(ears[:, 0].max()) + 3)
-    y1 = max(seen.top + seen.u.shape[0] + margin, int(ears[:, 1].max()) + 3)
+    x0 = min(unwrapped.left - margin, int(ears[:, 0].min()) - 2)
+    y0 = min(unwrapped.top - margin, int(ears[:, 1].min()) - 2)
+    x1 = max(unwrapped.left + unwrapped.u.shape[1] + margin, int(ears[:, 0].max()) + 3)
+    y1 = max(unwrapped.top + unwrapped.u.shape[0] + margin, int(ears[:, 1].max()) + 3)
     return max(x0, 0), max(y0, 0), min(x1, shape[1]), min(y1, shape[0])
 
 
-def _lit(painted, normals, light):
+def _lit(painted, normals, lighting):
     """The fabric's colours in the photo, float32 0 to 255."""
     slope_x = cv2.Sobel(painted.relief, cv2.CV_32F, 1, 0, scale=1 / 8)
     slope_y = cv2.Sobel(painted.relief, cv2.CV_32F, 0, 1, scale=1 / 8)
     lean = np.float32(1.2) * np.clip(-normals[..., 2], 0, 1)
-    shade = light.on(
+    shade = lighting.on(
         normals[..., 0] - np.clip(slope_x, -1, 1) * lean,
         normals[..., 1] - np.clip(slope_y, -1, 1) * lean,
         normals[..., 2],
     )
-    return _toned(painted.colour, light, shade * painted.dim)
+    return _toned(painted.colour, lighting, shade * painted.dim)
 
 
-def _toned(colour, light, shade):
+def _toned(colour, lighting, shade):
     linear = colour
-    if light.saturation < 1:
+    if lighting.saturation < 1:
         grey = linear @ LUMA
-        linear = _three(grey) + (linear - _three(grey)) * np.float32(light.saturation)
-    lit = linear * cv2.merge([shade * value for value in light.exposure])
+        linear = _three(grey) + (linear - _three(grey)) * np.float32(lighting.saturation)
+    lit = linear * cv2.merge([shade * value for value in lighting.exposure])
     return to_srgb(lit) * np.float32(255)
 
 
-def _shadow(whole, head, light):
+def _shadow(whole, head, lighting):
     """How much the mask darkens the skin around it: close along its rim, more on the side away from the light."""
     sigma = max(0.6, 0.016 * head.width)
     size = 2 * int(np.ceil(2 * sigma)) + 1
-    direction = -light.shade[1:3]
+    direction = -lighting.shade[1:3]
     reach = 0.010 * head.width
     shift = direction / max(float(np.hypot(*direction)), 0.15) * reach
     moved = cv2.warpAffine(whole, np.float64([[1, 0, shift[0]], [0, 1, shift[1]]]), (whole.shape[1], whole.shape[0]))

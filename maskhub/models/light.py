@@ -252,8 +252,8 @@ class _Attention(nn.Module):
         n, channels, height, width = x.shape
         parts = self.first(self.norm(x)).reshape(n, 3, self.heads, channels // self.heads, height * width)
         query, key, value = parts.transpose(-1, -2).unbind(1)
-        seen = F.scaled_dot_product_attention(query, key, value)
-        return x + self.last(seen.transpose(-1, -2).reshape(n, channels, height, width))
+        attended = F.scaled_dot_product_attention(query, key, value)
+        return x + self.last(attended.transpose(-1, -2).reshape(n, channels, height, width))
 
 
 def _blocks(channels, count):

@@ -7,14 +7,14 @@ import pytest
 from maskhub.faces.detect import detect
 from maskhub.faces.landmarks import landmarks
 from maskhub.masks.fit import Head
-from maskhub.masks.light import read_light, to_linear, to_srgb
+from maskhub.masks.lighting import estimate_lighting, to_linear, to_srgb
 
 
 @pytest.fixture(scope="module")
 def read(astronaut):
     image = np.asarray(astronaut)
     points = landmarks(image, detect(image)[0])
-    return lambda change=lambda image: image: read_light(change(image), points, Head.of(points))
+    return lambda change=lambda image: image: estimate_lighting(change(image), points, Head.of(points))
 
 
 def test_blur_grows_with_the_photos(read):
@@ -43,8 +43,8 @@ def test_a_grey_photo_has_no_saturation(read):
 
 
 def test_the_shade_is_about_one(read):
-    light = read()
-    front = light.on(*(np.full((1, 1), value, np.float32) for value in (0, 0, -1)))
+    lighting = read()
+    front = lighting.on(*(np.full((1, 1), value, np.float32) for value in (0, 0, -1)))
     assert 0.7 < front.item() < 1.5
 
 

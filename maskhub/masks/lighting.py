@@ -14,7 +14,7 @@ import numpy as np
 
 from maskhub.masks.fit import MEAN_FACE
 
-__all__ = ["Light", "filled", "mean_normals", "rank", "read_light", "to_linear", "to_srgb"]
+__all__ = ["Lighting", "estimate_lighting", "filled", "mean_normals", "rank", "to_linear", "to_srgb"]
 
 THUMB = 72
 """Side in pixels of the face image on which colours are measured."""
@@ -25,7 +25,7 @@ SHADE_RANGE = (0.22, 1.75)
 
 
 @dataclass(frozen=True)
-class Light:
+class Lighting:
     """The lighting on one face.
 
     Attributes:
@@ -56,7 +56,7 @@ class Light:
         return np.clip(value, *SHADE_RANGE, out=value)
 
 
-def read_light(image, landmarks, head):
+def estimate_lighting(image, landmarks, head):
     """Estimate the lighting on a face.
 
     Args:
@@ -65,7 +65,7 @@ def read_light(image, landmarks, head):
         head: its :class:`~maskhub.masks.fit.Head`.
 
     Returns:
-        :class:`Light`.
+        :class:`Lighting`.
     """
     xy = landmarks.points[:, :2]
     low, high = xy.min(0), xy.max(0)
@@ -93,7 +93,7 @@ def read_light(image, landmarks, head):
     exposure = _exposure(level, linear, xy, corner, side, image)
     grey = cv2.cvtColor(thumb, cv2.COLOR_RGB2GRAY)
     blur, grain = _sharpness(image, landmarks, head, grey)
-    return Light(
+    return Lighting(
         shade.astype(np.float32), (exposure * white).astype(np.float32), saturation, blur, grain, to_srgb(skin) * 255
     )
 
