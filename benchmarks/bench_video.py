@@ -1,4 +1,4 @@
-"""How fast faces are followed and translated in moving pictures, and how steady the result is.
+"""How fast faces are followed and translated in video, and how steady the result is.
 
     python benchmarks/bench_video.py space/examples/astronaut.jpg --frames 60 --direction mask
 

@@ -145,14 +145,14 @@ class FaceTracker:
              for j, followed in enumerate(self._followed)),
             reverse=True,
         )  # fmt: skip
-        seen, taken = {}, set()
+        matched, taken = {}, set()
         for overlap, i, j in pairs:
-            if overlap >= SAME and i not in taken and j not in seen:
-                seen[j] = found[i]
+            if overlap >= SAME and i not in taken and j not in matched:
+                matched[j] = found[i]
                 taken.add(i)
         kept = []
         for j, followed in enumerate(self._followed):
-            if followed.search_result(frame, seen.get(j), followed in lost):
+            if followed.search_result(frame, matched.get(j), followed in lost):
                 kept.append(followed)
         for i, face in enumerate(found):
             doubled = any(_overlap(face.box, followed.face.box) >= SAME for followed in kept)

@@ -1,7 +1,7 @@
 """Read films: their properties, their packets on one continuous time line, and their frames upright in BT.709.
 
 with open_film("clip.mp4") as container:
-    stream, upright = moving_pictures(container, "clip.mp4"), UprightFrames()
+    stream, upright = video_stream(container, "clip.mp4"), UprightFrames()
     for packet in packets(container, [stream], "clip.mp4"):
         for frame in packet.decode():
             pixels = upright(frame)            # uint8 RGB, H×W×3
@@ -20,7 +20,7 @@ from av.video.reformatter import ColorPrimaries, ColorTrc, Interpolation, VideoR
 from maskhub.errors import VideoError, first_line
 from maskhub.film_file import open_film
 
-__all__ = ["EXACT", "FilmFacts", "UprightFrames", "film_facts", "moving_pictures", "packets"]
+__all__ = ["EXACT", "FilmFacts", "UprightFrames", "film_facts", "packets", "video_stream"]
 
 MAX_PIXELS = 8192 * 4320
 """Largest number of pixels in a frame."""
@@ -61,10 +61,10 @@ def film_facts(source):
     """The :class:`FilmFacts` of a film.
 
     Raises:
-        VideoError: it can't be read, or has no moving pictures.
+        VideoError: it can't be read, or has no video.
     """
     with open_film(source) as container:
-        stream = moving_pictures(container, source)
+        stream = video_stream(container, source)
         seconds = container.duration / av.time_base if container.duration else 0.0
         if stream.duration:
             seconds = float(stream.duration * stream.time_base)
@@ -98,7 +98,7 @@ class UprightFrames:
         return _applied(self._orientations[frame.rotation], rgb.to_ndarray())
 
 
-def moving_pictures(container, source):
+def video_stream(container, source):
     """The first video stream; cover pictures don't count.
 
     Raises:
@@ -109,8 +109,8 @@ def moving_pictures(container, source):
             if not 0 < stream.width * stream.height <= MAX_PIXELS:
                 raise VideoError(f"{source} is {stream.width}×{stream.height}: empty or too large.")
             return stream
-    what = "only sound" if container.streams.audio else "nothing that moves"
-    raise VideoError(f"there are no moving pictures in {source}: {what}.")
+    what = "it only has sound" if container.streams.audio else "nothing in it moves"
+    raise VideoError(f"there is no video in {source}: {what}.")
 
 
 def packets(container, streams, source):

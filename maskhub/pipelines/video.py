@@ -24,7 +24,7 @@ from av.video.reformatter import ColorPrimaries, ColorTrc
 from maskhub.errors import ConfigError, VideoError, first_line
 from maskhub.files import written_file
 from maskhub.film_file import film_url, open_film
-from maskhub.pipelines.film_reading import EXACT, UprightFrames, film_facts, moving_pictures, packets
+from maskhub.pipelines.film_reading import EXACT, UprightFrames, film_facts, packets, video_stream
 from maskhub.pipelines.film_sound import Sound
 
 __all__ = ["VIDEO_SUFFIXES", "WRITTEN", "Film", "FilmReport", "is_video"]
@@ -121,7 +121,7 @@ class Film:
                 raise VideoError(f"{self.source} is damaged: not one of its frames can be read.")
 
     def _translate(self, reader, writer):
-        stream = moving_pictures(reader, self.source)
+        stream = video_stream(reader, self.source)
         stream.thread_type = "AUTO"
         kind, _, codec = WRITTEN[self.target.suffix.lower()]
         sounds = {sound.index: Sound(sound, self.source, writer, kind, codec) for sound in reader.streams.audio}

@@ -149,7 +149,7 @@ def bad_films(clip, tmp_path):
         "text.mp4": "can't be read as a film",
         "empty.mp4": "can't be read as a film",
         "cut.mp4": "can't be read as a film",
-        "song.mp4": "no moving pictures in .*: only sound",
+        "song.mp4": "no video in .*: it only has sound",
         "none.mp4": "there is no film",
     }
 
