@@ -49,12 +49,12 @@ class LabelledTask(Task):
         return LabelledSamples(self.faces, self.targets, seed, **walk)
 
     def sources_of(self, options):
-        return {}
+        return {}  # self.faces are in memory
 
-    def photos(self, options):
+    def photos(self, options=None):
         return len(self.faces)
 
-    def fingerprint(self, stages):
+    def fingerprint(self, stages=()):
         return self.faces.fingerprint()
 
 

@@ -165,7 +165,7 @@ class TrainingOptions(OptionSet):
                     "--epochs needs to know the number of photos, which streamed sources don't tell: use --max-steps."
                 )
             per_epoch = math.ceil(count / (samples * options.rounds * options.gradient_accumulation))
-            return max(1, round(epochs * per_epoch))
+            return max(1, math.ceil(epochs * per_epoch))
 
         stages = []
         for stage in self.stages:

@@ -115,14 +115,16 @@ class Task:
         samples = [sample for sample, _ in zip(self.dataset(0, load_scale=1.0), range(count), strict=False)]
         return default_collate(samples)
 
-    def photos(self, options):
-        """Number of photos in the largest source of some options, or None if the size of a source is unknown."""
-        sizes = [source.size for source in self.sources_of(options).values()]
+    def photos(self, options=None):
+        """Number of photos in the largest source (of other options), or None if the size of a source is unknown."""
+        sizes = [source.size for source in self.sources_of(options or self.options).values()]
         return None if None in sizes else max(sizes)
 
-    def fingerprint(self, stages):
+    def fingerprint(self, stages=()):
         """A hash of the photos' names and order in all stages, so that a resumed run notices changes."""
-        names = repr([source.identity() for options in stages for source in self.sources_of(options).values()])
+        names = repr(
+            [source.identity() for options in stages or [self.options] for source in self.sources_of(options).values()]
+        )
         return hashlib.sha256(names.encode("utf-8", "surrogatepass")).hexdigest()
 
     # ---- learning -------------------------------------------------------------------------------------------------

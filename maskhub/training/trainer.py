@@ -159,7 +159,8 @@ class Trainer:
         batches, reads, saved, since = None, None, self.step, time.perf_counter()
         try:
             while self.step < c.max_steps and not self.stop.agreed():
-                sources = self.task.sources_of(self.timeline.at(self.step).options)
+                self.task.options = self.timeline.at(self.step).options
+                sources = self.task.sources
                 if sources != reads:  # a stage may read others
                     batches, reads = self.batches(), sources
                 self.report.add(*self.train_step(batches))
@@ -186,7 +187,6 @@ class Trainer:
     def batches(self):
         """The batches of this process, starting at the current step."""
         c, accelerator = self.options, self.accelerator
-        self.task.options = self.timeline.at(self.step).options
         dataset = self.task.dataset(
             c.seed,
             start=self.timeline.batches_before(self.step) * c.batch_size,

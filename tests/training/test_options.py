@@ -57,8 +57,8 @@ def test_the_learning_rate_warms_up():
         ("stages: [{steps: 5, lambda_cycle: many}]", "stage 1: --lambda-cycle is 'many'; it must be a number"),
         ("stages: [{steps: 5, lambda_cycle: -1}]", "stage 1: --lambda-cycle is -1; it must be at least 0"),
         ("stages: {steps: 5}", "list of mappings"),
-        ("stages: [{steps: 5}]\nmax_steps: 6", "have 5 in all"),
-        ("generator_updates: 0\ndiscriminator_updates: 0", "neither generators nor discriminators"),
+        ("stages: [{steps: 5}]\nmax_steps: 6", "have only 5 steps"),
+        ("generator_updates: 0\ndiscriminator_updates: 0", "nothing would be trained"),
         ("diffaugment: colour", "--diffaugment is 'colour'; it must be any of color"),
     ],
 )
@@ -95,7 +95,7 @@ def test_simgan_pre_trains_before_its_stages(tmp_path):
         (SimGANOptions, {"batch_size": 1}, "--batch-size is 1; it must be at least 2"),
         (SimGANOptions, {"resolution": 40}, "a multiple of 16"),
         (Pix2PixOptions, {"masked": "", "depth": 9, "resolution": 256}, "multiple of 512"),
-        (Pix2PixOptions, {}, "--masked is not read"),
+        (Pix2PixOptions, {}, "--masked is not used"),
         (Pix2PixOptions, {"masked": "", "style": "paper"}, "--style is 'paper'"),
     ],
 )

@@ -109,7 +109,7 @@ def test_two_processes_stop_resume_and_leave_cleanly(small, start, finish, tmp_p
     code, text = finish(*command_line(options), "--resume", "latest", launcher=TWO)
     assert code == 0 and f"{stopped['step']} steps done" in text, text
     code, text = finish(*command_line(options), "--resume", "latest")
-    assert code == 2 and "a run of 2 process(es), this one has 1" in text
+    assert code == 2 and "a run with 2 process(es), this one has 1" in text
 
 
 def test_a_small_task_on_two_processes(small, finish, tmp_path):
