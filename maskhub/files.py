@@ -211,8 +211,12 @@ def written_folder(path):
 
 
 def settle_folder(path):
-    """Clean up after a killed :func:`written_folder`: restore the old folder if the new one was not renamed yet."""
+    """Clean up after a killed :func:`written_folder` or :func:`remove_folder` of this path.
+
+    The old folder is restored if the new one was not renamed yet; temporary folders of dead processes are deleted.
+    """
     path, replaced = Path(path), _replaced(path)
+    _delete_abandoned(path.parent.glob(f"{PARTIAL}*-{_digest(path)}*"))
     if replaced.exists():
         if path.exists():
             shutil.rmtree(replaced, ignore_errors=True)
@@ -244,6 +248,7 @@ def remove_folder(path):
     path = Path(path)
     temporary = _temporary(path)
     with _write_errors(path):
+        settle_folder(path)
         shutil.rmtree(temporary, ignore_errors=True)
         os.replace(path, temporary)
         sync(path.parent)
@@ -294,7 +299,11 @@ def sync(path):
 
 def sweep(folder):
     """Delete the temporary files and folders below ``folder`` whose process has ended."""
-    for path in list(Path(folder).rglob(f"{PARTIAL}*")):
+    _delete_abandoned(Path(folder).rglob(f"{PARTIAL}*"))
+
+
+def _delete_abandoned(paths):
+    for path in list(paths):
         if _abandoned(path):
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)

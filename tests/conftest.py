@@ -5,6 +5,7 @@ any test or package, and serves the whole session; each test that asks for ``hub
 """
 
 import atexit
+import gc
 import os
 import shutil
 import sys
@@ -154,11 +155,29 @@ def detector_photos(astronaut, tmp_path_factory):
     return root
 
 
+@pytest.fixture(scope="session")
+def launch():
+    """A function of further arguments that starts Debian's Chromium, headless; there is one Playwright in a process."""
+    path = shutil.which("chromium")
+    if path is None:
+        pytest.skip("no chromium here: apt-get install chromium runs the browser tests")
+    from playwright.sync_api import sync_playwright
+
+    quiet = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-quic"]
+    camera = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+    plain = ["--no-sandbox", "--disable-gpu", "--no-first-run", *quiet, *camera]
+    with sync_playwright() as playwright:
+        yield lambda *more: playwright.chromium.launch(executable_path=path, args=[*plain, *more])
+        # the driver ends when its pipe closes: a forked worker of a data loader that is not yet collected keeps it open
+        gc.collect()
+
+
 LONGEST = [
-    "space/test_service_browser", "training/test_trainer", "training/test_runs", "space/test_browser", "space/test_app",
-    "pipelines/test_face_mask", "service/test_jobs", "training/test_reimaging", "test_cli", "space/test_live_browser",
-    "pipelines/test_backends", "space/test_share", "hub/test_hub", "evaluation/test_recognition", "data/test_unpaired",
-    "training/test_adversarial", "training/test_mask_detector", "data/test_masked",
+    "space/test_service_browser", "web/test_page", "web/test_parity", "training/test_trainer", "training/test_runs",
+    "space/test_browser", "space/test_app", "pipelines/test_face_mask", "service/test_jobs", "training/test_reimaging",
+    "test_cli", "space/test_live_browser", "pipelines/test_backends", "space/test_share", "space/test_gate",
+    "space/test_guarded", "hub/test_hub", "evaluation/test_recognition", "fuzz/test_api_bodies", "crash/test_crashes",
+    "data/test_unpaired", "training/test_adversarial", "training/test_mask_detector", "data/test_masked",
 ]  # fmt: skip
 
 

@@ -1,8 +1,6 @@
 """The app as a visitor meets it: ``python app.py`` in a process of its own, with an untrained pipeline of seconds."""
 
-import gc
 import os
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -100,23 +98,6 @@ def odd_files(tmp_path_factory):
     photo.putalpha(Image.linear_gradient("L"))
     photo.save(folder / "alpha.png")
     return {path.name: path for path in sorted(folder.iterdir())}
-
-
-@pytest.fixture(scope="session")
-def launch():
-    """A function of further arguments that starts Debian's Chromium, headless; there is one Playwright in a process."""
-    path = shutil.which("chromium")
-    if path is None:
-        pytest.skip("no chromium here: apt-get install chromium runs the browser tests")
-    from playwright.sync_api import sync_playwright
-
-    quiet = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-quic"]
-    camera = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
-    plain = ["--no-sandbox", "--disable-gpu", "--no-first-run", *quiet, *camera]
-    with sync_playwright() as playwright:
-        yield lambda *more: playwright.chromium.launch(executable_path=path, args=[*plain, *more])
-        # the driver ends when its pipe closes: a forked worker of a data loader that is not yet collected keeps it open
-        gc.collect()
 
 
 @pytest.fixture(scope="session")

@@ -187,6 +187,7 @@ def test_bring_filter_train_restart_and_reimage(page, service, packed):
     record = until(lambda: next(home.jobs.glob("*/process.json"), None))
     folder, pid = record.parent, json.loads(record.read_text())["pid"]
     until(lambda: [*folder.glob("run/checkpoints/step-*/state.json")])
+    until(lambda: json.loads((folder / "run" / "status.json").read_text())["step"] >= 20)  # it may lag by a second
     os.kill(pid, signal.SIGSTOP)
     page.locator("#train-progress [data-state=running]", has_text=re.compile(rf"Step [1-9]\d* of {STEPS}")).wait_for()
     page.locator("#train-cancel").wait_for()

@@ -117,18 +117,8 @@ def camera_file(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def chromium(camera_file):
+def chromium(launch, camera_file):
     """Debian's Chromium, headless, with the film for a camera."""
-    path = shutil.which("chromium")
-    if path is None:
-        pytest.skip("no chromium here: apt-get install chromium runs the browser tests")
-    from playwright.sync_api import sync_playwright
-
-    quiet = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-quic"]
-    camera = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
-    camera.append(f"--use-file-for-fake-video-capture={camera_file}")
-    args = ["--no-sandbox", "--disable-gpu", "--no-first-run", *quiet, *camera]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=args)
-        yield browser
-        browser.close()
+    browser = launch(f"--use-file-for-fake-video-capture={camera_file}")
+    yield browser
+    browser.close()
