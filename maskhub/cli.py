@@ -1,7 +1,7 @@
 """The command line: ``maskhub mask | unmask | cycle | outline | dataset ... | evaluate ... | convert | push``.
 
-Commands read options and print results; what they do lives in the package. An error that the user can mend is one line
-on standard error and exit code 2.
+Commands read options, call the package and print results. An error that the user can fix gives one line on standard
+error and exit code 2.
 """
 
 import sys
@@ -28,7 +28,7 @@ def push(folder: Input, repo: Repo, /, private: bool = False, revision: str | No
         folder: The pipeline folder, such as RUN/pipeline.
         repo: Repository id, user/name.
         private: Make a new repository private.
-        revision: Branch to commit to; made where it is missing.
+        revision: Branch to commit to; created if it is missing.
     """
     from maskhub.hub import push_folder
 
@@ -50,23 +50,23 @@ COMMANDS = {
 }
 
 
-FAMILIES = {"dataset": "Make datasets of photos.", "evaluate": "Measure pictures and networks; reports of the figures."}
+FAMILIES = {"dataset": "Make datasets from photos.", "evaluate": "Measure pictures and networks, and make reports."}
 
 
 def main(args=None):
     """Run one command and exit with its code."""
-    for stream in (sys.stdout, sys.stderr):  # names of files may be of bytes that are no text
+    for stream in (sys.stdout, sys.stderr):  # file names may not be valid text
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     args = list(sys.argv[1:] if args is None else args)
     prog, about, family = "maskhub", "Put face masks on photos and take them off.", None
     measures = evaluate_commands(args[1] if args[:1] == ["evaluate"] and len(args) > 1 else None)
     commands = COMMANDS | {f"evaluate {name}": command for name, command in measures.items()}
-    if args and args[0] in FAMILIES:  # tyro takes a name of two words for one argument
+    if args and args[0] in FAMILIES:  # tyro would take a command name of two words as one argument
         family, args = args[0], args[1:]
         prog, about = f"maskhub {family}", FAMILIES[family]
         commands = {name.split()[1]: command for name, command in commands.items() if name.startswith(f"{family} ")}
-    # commands whose numbers and choices are all in sets of options, which check them and say it in one line
+    # commands with all numbers and choices in option sets, which report bad values in one line
     rules = registry() if family == "evaluate" or args[:1] in (["mask"], ["build"]) else None
     try:
         code = tyro.extras.subcommand_cli_from_dict(commands, prog=prog, description=about, args=args, registry=rules)
@@ -74,6 +74,6 @@ def main(args=None):
         print(f"maskhub: {error}", file=sys.stderr)
         code = 2
     except KeyboardInterrupt:
-        print("maskhub: stopped; what is done is kept.", file=sys.stderr)
+        print("maskhub: stopped; finished results are kept.", file=sys.stderr)
         code = 130
     sys.exit(code)

@@ -81,7 +81,7 @@ def test_a_folder_is_counted_by_faces(run, model, astronaut, masked_astronaut, t
     code, out, _ = run("unmask", tmp_path / "in", tmp_path / "out", "--model", model)
     assert (code, out.splitlines()) == (
         0,
-        ["2 faces found: 1 mask taken off, 1 left as it is (no mask worn)", "2 made, 0 there already, 0 failed"],
+        ["2 faces found: 1 mask taken off, 1 left as it is (no mask worn)", "2 made, 0 already there, 0 failed"],
     )
 
 
@@ -91,7 +91,7 @@ def test_a_folder_with_a_broken_photo(run, model, photo, tmp_path):
     (tmp_path / "in" / "bad.jpg").write_text("no photo")
     code, out, err = run("unmask", tmp_path / "in", tmp_path / "out", "--model", model)
     assert code == 2
-    assert "1 made, 0 there already, 1 failed" in out
+    assert "1 made, 0 already there, 1 failed" in out
     assert "failures.csv" in err
     assert (tmp_path / "out" / "good.png").exists()
 
@@ -141,14 +141,14 @@ def test_a_hundred_photos_of_which_five_are_broken(run, astronaut, tmp_path):
         (tmp_path / "in" / f"{number}.jpg").write_bytes(b"\xff\xd8 no photo")
     code, out, err = run("mask", tmp_path / "in", tmp_path / "out", "--workers", 2, "--boxes", "voc")
     assert code == 2
-    assert "95 made, 0 there already, 5 failed" in out
+    assert "95 made, 0 already there, 5 failed" in out
     assert "failures.csv" in err
     assert len(list((tmp_path / "out").glob("*.jpg"))) == 95
     assert len(list((tmp_path / "out" / "annotations").glob("*.xml"))) == 95
     rows = list(csv.DictReader((tmp_path / "out" / "failures.csv").open()))
     assert [row["file_name"] for row in rows] == [f"{number}.jpg" for number in range(95, 100)]
     code, out, _ = run("mask", tmp_path / "in", tmp_path / "out", "--workers", 2, "--boxes", "voc")
-    assert (code, "0 made, 95 there already, 5 failed" in out) == (2, True)
+    assert (code, "0 made, 95 already there, 5 failed" in out) == (2, True)
 
 
 def test_dataset_build_and_curate(run, astronaut, tmp_path, hub_user):
@@ -162,7 +162,7 @@ def test_dataset_build_and_curate(run, astronaut, tmp_path, hub_user):
     push = ["--push-to-hub", hub_user.repo("cli"), "--crops", 64, "--workers", 0]
     code, out, _ = run("dataset", "build", tmp_path / "kept", tmp_path / "pairs", *push)
     assert code == 0
-    assert "1 made, 0 there already, 0 failed" in out
+    assert "1 made, 0 already there, 0 failed" in out
     assert f"pushed to {os.environ['HF_ENDPOINT']}/datasets/{hub_user.repo('cli')}" in out
 
 
@@ -211,7 +211,7 @@ def test_convert(run, tmp_path):
         (["mask", "BLANK", "out.png"], "no face was found"),
         (["mask", "BLANK", "out.png", "--style", "nonsense"], "--style is 'nonsense'; it must be one of surgical"),
         (["mask", "BLANK", "out.png", "--portion", "2"], "--portion is 2"),
-        (["mask", "BLANK", "out.png", "--model", "MODEL", "--portion", "0.5"], "the network decides"),
+        (["mask", "BLANK", "out.png", "--model", "MODEL", "--portion", "0.5"], "can't be used with --model"),
         (["unmask", "BLANK", "out.png", "--model", "MODEL", "--device", "cuda:99"], "there is no device 'cuda:99'"),
         (["mask", "nobody/nothing", "out"], "no folder and no Hub dataset"),
         (["dataset", "build", "EMPTY", "out"], "holds no photo"),

@@ -1,1 +1,1 @@
-"""The longer commands of ``maskhub``: they read options, call the package and print results."""
+"""Commands of ``maskhub``: they read options, call the package and print results."""

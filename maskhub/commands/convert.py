@@ -1,4 +1,4 @@
-"""``maskhub convert``: foreign generators into ours, and ours into ONNX files."""
+"""``maskhub convert``: import generators of other projects, and export pipelines to ONNX."""
 
 import shutil
 from contextlib import contextmanager
@@ -20,17 +20,17 @@ def convert(
     to: Literal["maskhub", "onnx", "onnx-graph"] = "maskhub",
     any_size: bool = False,
 ) -> int:
-    """Read a foreign generator into a folder for from_pretrained, or export a pipeline's networks as ONNX files.
+    """Convert a generator of another project for from_pretrained, or export a pipeline's networks as ONNX files.
 
     Args:
         input: A checkpoint of the pytorch-CycleGAN-and-pix2pix repository, such as latest_net_G_A.pth; with --to onnx
             a pipeline's folder or Hub id.
-        output: The folder to write: config.json and safetensors, in float32 and as fp16 variant; with --to onnx the
-            pipeline again, with a model.onnx beside each network's safetensors, with --to onnx-graph a graph.onnx.
-        architecture: The checkpoint's --netG; auto finds it out.
-        to: onnx writes networks for onnxruntime, onnx-graph the graphs alone, some ten kilobytes, to which the
-            safetensors give their weights; needs the extra packages of `pip install 'maskhub[export]'`.
-        any_size: With these, graphs for any height and width, not for the pipeline's resolution alone.
+        output: The folder to write: config.json and safetensors, in float32 and as fp16 variant; with --to onnx a copy
+            of the pipeline with a model.onnx next to each network's safetensors, with --to onnx-graph a graph.onnx.
+        architecture: The checkpoint's --netG; auto detects it.
+        to: onnx writes networks for onnxruntime; onnx-graph writes only the graphs, about ten kilobytes, which take
+            their weights from the safetensors. Both need `pip install 'maskhub[export]'`.
+        any_size: With onnx and onnx-graph: accept any height and width instead of the pipeline's resolution only.
     """
     if to != "maskhub":
         from maskhub.models.export import FILE, GRAPH
@@ -55,11 +55,11 @@ def convert(
 
 @contextmanager
 def _rewritten(output):
-    """A temporary folder with what is in ``output`` so far, which takes its place as a whole or not at all."""
+    """A temporary folder with the current files of ``output``, which it replaces atomically."""
     from maskhub.files import written_folder
 
     if output.exists() and not output.is_dir():
-        raise ConfigError(f"{output} is a file: name a folder to write.")
+        raise ConfigError(f"{output} is a file: choose a folder.")
     with written_folder(output.absolute()) as folder:
         if output.exists():
             shutil.copytree(output, folder, dirs_exist_ok=True)

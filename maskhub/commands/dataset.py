@@ -1,4 +1,4 @@
-"""``maskhub dataset build | curate | draw``: datasets made of photos, and drawn ones."""
+"""``maskhub dataset build | curate | draw``: make datasets from photos, and draw faces."""
 
 import os
 import sys
@@ -17,14 +17,14 @@ Spec = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")]
 
 
 class Shards(OptionSet):
-    """What a row and a shard are, and by how many processes they are made."""
+    """Rows, shards and processes of the dataset."""
 
     crops: Annotated[int, Field(ge=32, le=2048)] | None = None
-    """Side in pixels of aligned crops, a row for each face; whole photos if not given."""
+    """Write aligned crops of this side in pixels, one row per face; default: whole photos."""
     shard_size: Positive = 1000
-    """Source rows a shard."""
+    """Source rows per shard."""
     workers: Count | None = None
-    """Processes of each rank; one a processor core if not given."""
+    """Worker processes per rank; default: one per processor core."""
 
 
 SHARDS = Shards()
@@ -41,15 +41,15 @@ def build(
 ) -> int:
     """Write pairs of unmasked and masked photos as parquet shards, for datasets.load_dataset.
 
-    Under `accelerate launch` or torchrun each process takes its share of the rows; OUTPUT is one folder for all. The
-    same command goes on where a run was broken off.
+    Under `accelerate launch` or torchrun each process takes its share of the rows; all use the same OUTPUT folder. Run
+    the same command again to continue an interrupted run.
 
     Args:
         source: A folder, or user/dataset[/config][:split][@revision][#column] on the Hub, which is streamed.
         output: Folder for the dataset.
-        wearing: Which masks, how they are worn and by how many.
-        shards: What a row and a shard are, and by how many processes they are made.
-        push_to_hub: Repository id of the dataset to upload it to, with a card.
+        wearing: Masks, and how and by how many they are worn.
+        shards: Rows, shards and processes.
+        push_to_hub: Upload the dataset with a card to this repository, user/name.
         private: Make a new repository private.
     """
     from maskhub.data.shards import build_dataset
@@ -93,25 +93,25 @@ def curate(
     workers: int | None = None,
     overwrite: bool = False,
 ) -> int:
-    """Keep the photos that are fit for training, and report why each other one is not.
+    """Select the photos that are suitable for training, and report why the others are not.
 
-    Photos are copied as they are, with their other columns; OUTPUT/report.json and report.csv say what was dropped and
-    why. Only the largest face is measured.
+    Photos are copied unchanged with their metadata; OUTPUT/report.json and report.csv list which were dropped and why.
+    Only the largest face is measured.
 
     Args:
         source: A folder, or user/dataset[/config][:split][@revision][#column] on the Hub, which is streamed.
-        output: Folder for the photos that are kept.
-        min_faces: Fewest faces of a photo.
-        max_faces: Most faces of a photo; 0 for any number.
-        min_size: Smallest width of the face in pixels.
-        min_sharpness: Smallest sharpness; see docs/data.md. 0 keeps blurred ones.
-        max_yaw: Widest turn to the side in degrees.
-        max_pitch: Widest turn up or down in degrees.
-        max_roll: Widest tilt in degrees.
-        mask: Keep only faces that seem to wear a mask, or none: a rough rule, see docs/data.md.
-        crops: Write aligned crops of this side in pixels instead of the photos.
-        workers: Processes; one a processor core if not given.
-        overwrite: Do everything again.
+        output: Folder for the selected photos.
+        min_faces: Minimum number of faces in a photo.
+        max_faces: Maximum number of faces in a photo; 0 for any number.
+        min_size: Minimum width of the face in pixels.
+        min_sharpness: Minimum sharpness; see docs/data.md. 0 keeps blurred photos.
+        max_yaw: Maximum turn to the side in degrees.
+        max_pitch: Maximum turn up or down in degrees.
+        max_roll: Maximum tilt in degrees.
+        mask: Keep only faces that seem masked, or only unmasked ones; a rough rule, see docs/data.md.
+        crops: Write aligned crops of this side in pixels instead of photos.
+        workers: Worker processes; default: one per processor core.
+        overwrite: Process all photos again.
     """
     from maskhub.data.curate import Criteria, curate_source
     from maskhub.data.workers import processors
@@ -129,11 +129,11 @@ def curate(
 
 
 def draw(source: Spec, output: Output, /) -> int:
-    """Write the built-in pixel faces as a folder: PNG files, and metadata.csv with every attribute.
+    """Write the built-in pixel faces to a folder: PNG files, and metadata.csv with all attributes.
 
     Args:
         source: builtin:pixel-faces[/light|/medium|/dark][/mask|/scarf|/covered][/uniform|/varied][:train|:test|:all].
-        output: Folder for them.
+        output: Folder to write.
     """
     from maskhub.data.pixel_faces import write_folder
 
@@ -144,5 +144,5 @@ def draw(source: Spec, output: Output, /) -> int:
 def _number(name, default):
     value = os.environ.get(name) or str(default)
     if not value.isdigit():
-        raise ConfigError(f"the environment's {name} is {value!r}; it must be a whole number.")
+        raise ConfigError(f"the environment variable {name} is {value!r}; it must be a whole number.")
     return int(value)

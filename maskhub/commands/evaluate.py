@@ -16,9 +16,7 @@ Reports = Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metava
 
 
 def commands(name=None):
-    """The commands by name. Only the measure ``name`` can be run; the others are listed without their options, which
-    would have to be imported.
-    """
+    """All commands by name. Only the measure ``name`` can be run: the options of the others are not imported."""
     measures = {key: _command(key) if key == name else _listed(question) for key, question in MEASURES.items()}
     return measures | {"report": report, "card": card}
 
@@ -41,7 +39,7 @@ def _command(name):
         return 0
 
     run.__doc__ = (
-        f"{module.Options.__doc__.strip()}\n\nArgs:\n    output: The report; thumbnails and tables go beside it."
+        f"{module.Options.__doc__.strip()}\n\nArgs:\n    output: The report; thumbnails and tables go next to it."
     )
     return run
 
@@ -57,11 +55,11 @@ def _listed(question):
 def report(
     reports: Reports, /, output: Annotated[Path, tyro.conf.arg(metavar="PAGE.html")] = Path("report.html")
 ) -> int:
-    """Make one readable page, pictures and all, of reports.
+    """Make an HTML page with tables, curves and pictures from reports.
 
     Args:
-        reports: JSON files that `maskhub evaluate` wrote.
-        output: The page, one file that needs no other.
+        reports: JSON files written by `maskhub evaluate`.
+        output: The page, a single self-contained file.
     """
     from maskhub.evaluation.page import report_page
 
@@ -76,7 +74,7 @@ def card(folder: Input, reports: Reports, /) -> int:
 
     Args:
         folder: The pipeline folder, such as RUN/pipeline; its README.md gets a model-index and a table.
-        reports: JSON files that `maskhub evaluate` wrote.
+        reports: JSON files written by `maskhub evaluate`.
     """
     from maskhub.evaluation.card import write_card
     from maskhub.evaluation.report import Report
@@ -89,4 +87,4 @@ def card(folder: Input, reports: Reports, /) -> int:
 
 def _check_reports(reports):
     if not reports:
-        raise ConfigError("give at least one report, a JSON file that `maskhub evaluate` wrote.")
+        raise ConfigError("give at least one report, a JSON file written by `maskhub evaluate`.")

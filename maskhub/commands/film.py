@@ -1,4 +1,4 @@
-"""``maskhub mask | unmask | translate`` of a film: from one file to another, with a bar."""
+"""``maskhub mask | unmask | translate`` for films, with a progress bar."""
 
 from maskhub.errors import ConfigError
 
@@ -6,7 +6,7 @@ __all__ = ["mask_by_rule", "translate_film"]
 
 
 def mask_by_rule(source, output, wearing, force, provenance):
-    """Put masks by rule on the faces of a film; ``wearing`` is a :class:`maskhub.data.masked.Wearing`."""
+    """Put rule-based masks on the faces of a film; ``wearing`` is a :class:`maskhub.data.masked.Wearing`."""
     from maskhub.pipelines.live import FrameTranslator
     from maskhub.pipelines.translator import RuleMasker
     from maskhub.provenance import RULE, Provenance
@@ -18,7 +18,7 @@ def mask_by_rule(source, output, wearing, force, provenance):
 
 
 def translate_film(direction, source, output, pipeline, seed, force, provenance):
-    """Translate the faces of a film by a pipeline."""
+    """Translate the faces of a film with a pipeline."""
     from maskhub.pipelines.live import FrameTranslator
 
     tag = pipeline.provenance(direction) if provenance else None
@@ -34,7 +34,7 @@ def _run(source, output, translator, tag):
     from maskhub.pipelines.video import Film
 
     if output.is_dir():
-        raise ConfigError(f"{output} is a folder: name the file to write, as in {output / source.name}.")
+        raise ConfigError(f"{output} is a folder: give a file name, as in {output / source.name}.")
     film = Film(source, output, translator, tag)
     with tqdm(total=film.total or None, unit="frame") as bar, closing(iter(film)) as steps:
         for _ in steps:
@@ -42,7 +42,7 @@ def _run(source, output, translator, tag):
         bar.total = film.report.frames
         bar.refresh()
     report = film.report
-    damaged = f", {report.damaged} damaged packets left out" if report.damaged else ""
+    damaged = f", {report.damaged} damaged packets skipped" if report.damaged else ""
     print(f"wrote {output}: {report.with_faces} of {report.frames} frames with a face, sound {report.sound}{damaged}")
     for clause in frames_left(translator.outcomes):
         print(clause)

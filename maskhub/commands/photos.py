@@ -1,4 +1,4 @@
-"""``maskhub mask | unmask | translate | cycle``: from photos to photos."""
+"""``maskhub mask | unmask | translate | cycle | outline``: the commands on photos."""
 
 import sys
 from pathlib import Path
@@ -19,12 +19,12 @@ ANY_MASKS = Wearing()
 
 
 class Making(OptionSet):
-    """What is written besides, and by how many processes."""
+    """Additional outputs and worker processes."""
 
     boxes: Literal["coco", "voc", "none"] = "none"
     """Boxes of faces and masks, as OUTPUT/annotations.json (coco) or OUTPUT/annotations/*.xml (voc)."""
     workers: Count | None = None
-    """Processes; one a processor core if not given."""
+    """Worker processes; default: one per processor core."""
 
 
 PLAIN = Making()
@@ -47,33 +47,33 @@ def mask(
 ) -> int:
     """Put face masks on a photo, a folder of photos, a Hub dataset, or a film.
 
-    Masks are drawn by rule, or with --model by a trained network. Results that are there already are kept, so a run
-    that was broken off goes on; what can't be done is listed in OUTPUT/failures.csv.
+    Masks are drawn by rule, or with --model by a trained network. Existing results are kept, so an interrupted run
+    continues when it is started again; photos that fail are listed in OUTPUT/failures.csv.
 
     Args:
         input: A photo, a folder, user/dataset[/config][:split][@revision][#column] on the Hub, or a film such as
             clip.mp4.
-        output: Where the result goes: a file for a photo or a film, else a folder.
-        wearing: Which masks, how they are worn and by how many; only the seed is for --model too.
-        regions: Folder for each photo's region, an 8-bit PNG: 255 under the mask, 0 where nothing changed.
-        making: What is written besides, and by how many processes.
-        model: Pipeline folder or Hub id that does it instead; of the wearing options only the seed is for it.
-        device: For --model: cpu, cuda, mps, or auto for the best there is.
-        force: Put a mask even on a face that wears one; else it is left as it is. The mask detector is not loaded then.
-        overwrite: Make results again that exist already.
-        provenance: Write into each picture's metadata that maskhub made it, in which direction and by which model.
+        output: A file for a photo or a film, else a folder.
+        wearing: Masks, and how and by how many they are worn; with --model only the seed applies.
+        regions: Folder for the regions, an 8-bit PNG per photo: 255 under the mask, 0 where nothing changed.
+        making: Additional outputs and worker processes.
+        model: Pipeline folder or Hub id of a network that puts the masks on instead.
+        device: For --model: cpu, cuda, mps, or auto for the best available.
+        force: Also put masks on faces that already wear one, without running the mask detector.
+        overwrite: Replace existing results.
+        provenance: Record maskhub, the direction and the model in the metadata of each picture.
     """
     boxes, workers = making.boxes, making.workers
     if model is not None:
         if wearing != Wearing(seed=wearing.seed) or regions or boxes != "none" or workers is not None:
             raise ConfigError(
-                "with --model the network decides: leave out style, wrongly-worn, portion, regions, boxes."
+                "style, wrongly-worn, portion, regions and boxes can't be used with --model: leave them out."
             )
         return _translate("mask", Path(input), output, model, device, force, overwrite, provenance, wearing.seed)
     source, wearing = Path(input).expanduser(), wearing.model_copy(update={"bare_only": not force})
     if _is_film(source):
         if regions or boxes != "none" or workers is not None:
-            raise ConfigError("a film has no regions, boxes or workers: leave them out.")
+            raise ConfigError("regions, boxes and workers can't be used with a film: leave them out.")
         from maskhub.commands.film import mask_by_rule
         from maskhub.data.batch import check_not_input
 
@@ -102,16 +102,16 @@ def unmask(
     overwrite: bool = False,
     provenance: bool = True,
 ) -> int:
-    """Take the mask off every face that wears one, of a photo, of a folder of photos, or of a film.
+    """Take the masks off the faces in a photo, a folder of photos, or a film.
 
     Args:
         input: A photo, a folder, or a film such as clip.mp4.
-        output: Where the result goes: a file for a photo or a film, a folder for a folder.
-        model: Pipeline folder or Hub id; the bundled checkpoint if not given.
-        device: cpu, cuda, mps, or auto for the best there is.
-        force: Translate every face, even one on which no mask is found; else it is left as it is.
-        overwrite: Make results again that exist already.
-        provenance: Write into each picture's metadata that maskhub made it, in which direction and by which model.
+        output: A file for a photo or a film, a folder for a folder.
+        model: Pipeline folder or Hub id; default: the bundled checkpoint.
+        device: cpu, cuda, mps, or auto for the best available.
+        force: Also translate faces on which no mask is detected.
+        overwrite: Replace existing results.
+        provenance: Record maskhub, the direction and the model in the metadata of each picture.
     """
     return _translate("unmask", input, output, model, device, force, overwrite, provenance)
 
@@ -126,16 +126,16 @@ def translate(
     provenance: bool = True,
     seed: int = 0,
 ) -> int:
-    """Take the mask off every face that wears one and put one on every other, of a photo, of a folder, or of a film.
+    """Take masks off masked faces and put them on unmasked ones, in a photo, a folder of photos, or a film.
 
     Args:
         input: A photo, a folder, or a film such as clip.mp4.
-        output: Where the result goes: a file for a photo or a film, a folder for a folder.
-        model: Pipeline folder or Hub id; the bundled checkpoint if not given.
-        device: cpu, cuda, mps, or auto for the best there is.
-        overwrite: Make results again that exist already.
-        provenance: Write into each picture's metadata that maskhub made it, in which direction and by which model.
-        seed: For a model that draws masks at random: the same seed gives the same ones.
+        output: A file for a photo or a film, a folder for a folder.
+        model: Pipeline folder or Hub id; default: the bundled checkpoint.
+        device: cpu, cuda, mps, or auto for the best available.
+        overwrite: Replace existing results.
+        provenance: Record maskhub, the direction and the model in the metadata of each picture.
+        seed: For a model that draws random masks: the same seed gives the same masks.
     """
     return _translate("auto", input, output, model, device, False, overwrite, provenance, seed)
 
@@ -150,16 +150,16 @@ def cycle(
     force: bool = False,
     provenance: bool = True,
 ) -> int:
-    """Translate a photo there and back: writes photo | there | back side by side and prints the cycle error.
+    """Translate a photo and back: writes photo | translation | reconstruction side by side and prints the cycle error.
 
     Args:
         input: A photo.
         output: The picture to write.
-        start: Direction of the way there.
-        model: Pipeline folder or Hub id; the bundled checkpoint if not given.
-        device: cpu, cuda, mps, or auto for the best there is.
-        force: Translate every face, even one that wears a mask already, or none.
-        provenance: Write into the picture's metadata that maskhub made it, in which direction and by which model.
+        start: Direction of the first translation.
+        model: Pipeline folder or Hub id; default: the bundled checkpoint.
+        device: cpu, cuda, mps, or auto for the best available.
+        force: Also translate faces that already wear a mask (with --start unmask: that wear none).
+        provenance: Record maskhub, the direction and the model in the metadata of the picture.
     """
     from PIL import Image
 
@@ -188,15 +188,15 @@ def outline(
     regions: Path | None = None,
     overwrite: bool = False,
 ) -> int:
-    """Draw the contour of what was changed in a photo, or in each of a folder.
+    """Draw the contour of the changed region on a photo, or on each photo of a folder.
 
     Args:
-        before: The photo as it was, or a folder of them.
-        after: What was made of it, or a folder of files of the same names; the contour is drawn on these.
+        before: The original photo, or a folder.
+        after: The result, or a folder with files of the same names; the contour is drawn on these.
         output: The picture to write, or a folder.
-        regions: Folder of 8-bit regions, as `maskhub mask --regions` writes them, or one for a photo; found by
-            comparing the pictures if not given.
-        overwrite: Make results again that exist already.
+        regions: 8-bit region of the photo, or a folder of them, as written by `maskhub mask --regions`; default: found
+            by comparing the pictures.
+        overwrite: Replace existing results.
     """
     import numpy as np
 
@@ -218,7 +218,9 @@ def outline(
             return draw(made, changed(split_alpha(open_photo(path))[0], split_alpha(made)[0]))
         cover = covers[0]
         if cover.size != made.size:
-            raise PhotoError(f"the region of {path.name} is {cover.width}×{cover.height}, the photo another size.")
+            raise PhotoError(
+                f"the region of {path.name} is {cover.width}×{cover.height}, but the photo has another size."
+            )
         return draw(made, np.asarray(cover.convert("L"), np.float32) / 255)
 
     if before.is_dir():
@@ -234,8 +236,8 @@ def outline(
 
 
 def report_line(report, output):
-    """Print what became of a folder; returns the exit code."""
-    print(f"{report.made} made, {report.kept} there already, {len(report.failures)} failed")
+    """Print the summary of a folder run; returns the exit code."""
+    print(f"{report.made} made, {report.kept} already there, {len(report.failures)} failed")
     if report.failures:
         print(f"see {output / 'failures.csv'}", file=sys.stderr)
     return 2 if report.failures else 0
@@ -264,7 +266,7 @@ def _mask_one(source, output, wearing, regions, boxes, provenance):
 def _is_film(source):
     from maskhub.faces.photo import PHOTO_SUFFIXES
 
-    if source.suffix.lower() in PHOTO_SUFFIXES or source.is_dir():  # the libraries for films are not even loaded
+    if source.suffix.lower() in PHOTO_SUFFIXES or source.is_dir():  # don't load the libraries for films
         return False
     from maskhub.pipelines.video import is_video
 
@@ -289,7 +291,7 @@ def _translate(direction, source, output, model, device, force, overwrite, prove
         raise PhotoError(f"there is no photo or folder {source}.")
     check_not_input(source, output)
     is_film, counts = _is_film(source), Counter()
-    # one photo is done before the backends are measured
+    # a single photo is not worth measuring the backends
     pipeline = load_pipeline(model, device, "torch" if source.is_file() and not is_film else preferred())
     if is_film:
         from maskhub.commands.film import translate_film
@@ -306,7 +308,7 @@ def _translate(direction, source, output, model, device, force, overwrite, prove
         print(f"wrote {output}; {described(counts)}")
         return 0
 
-    def named(path):  # by its name, so that not all wear the same mask, and a run that was broken off can go on
+    def named(path):  # depends on the name, so that masks differ between photos but not between runs
         return translated(path, seed_of(seed, path.relative_to(source).as_posix()))
 
     used = str(Path(model).resolve()) if model and Path(model).exists() else model

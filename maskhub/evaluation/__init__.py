@@ -1,1 +1,1 @@
-"""How good is it: feature networks, distances, figures of pairs, and the report of them all."""
+"""Evaluation: feature networks, distances, measures and reports."""

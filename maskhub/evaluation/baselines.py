@@ -1,4 +1,4 @@
-"""Baselines that cost nothing: the input itself, the mean face, and two inpaintings of OpenCV."""
+"""Trivial baselines: a copy of the input, the mean face, and two inpaintings of OpenCV."""
 
 import cv2
 import numpy as np
@@ -29,7 +29,7 @@ def inpaint(picture, region, method):
 
 
 class MeanFace:
-    """The mean of aligned faces, to be pasted into the region of another one.
+    """The mean of aligned faces, to paste into the region of another face.
 
     Args:
         side: of the aligned crops in pixels.
@@ -51,10 +51,10 @@ class MeanFace:
             picture: uint8 RGB, H×W×3.
             region: H×W.
             face: where the face is.
-            left_out: a picture of the same face that was added before and must not count: it is what should be found.
+            left_out: a picture of the same face that was added before and must be left out of the mean.
 
         Returns:
-            uint8 H×W×3, or None where no other face was added.
+            uint8 H×W×3, or None if no other face was added.
         """
         total, count = self._sum, self.count
         if left_out is not None:

@@ -1,4 +1,4 @@
-"""The figures of reports in a model card."""
+"""Write the figures of reports into a model card."""
 
 import re
 from pathlib import Path
@@ -12,17 +12,17 @@ HUB_METRICS = ("fid", "kid", "psnr", "ssim", "lpips")
 
 
 def write_card(folder, reports):
-    """Write the figures of reports into the ``README.md`` of a pipeline folder, in place of those of an earlier call.
+    """Write the figures of reports into the ``README.md`` of a pipeline folder, replacing those of an earlier call.
 
     Args:
-        folder: with a ``README.md``, or one is begun.
+        folder: folder of the pipeline; its ``README.md`` is created if it is missing.
         reports: list of :class:`~maskhub.evaluation.report.Report`.
 
     Returns:
-        how many figures.
+        number of figures.
 
     Raises:
-        ConfigError: no such folder, or a card whose front matter is not YAML. WriteError: it could not be written.
+        ConfigError: there is no such folder, or the card's front matter is not YAML. WriteError: it can't be written.
     """
     card = ModelCard.load(folder)
     card.set_figures([result for report in reports for result in card_results(report)])
@@ -62,7 +62,7 @@ def card_results(report):
 
 
 def _metric_type(name):
-    """A metric id of the Hub's own where there is one."""
+    """The Hub's metric id if there is one."""
     first = name.lower().split()[0]
     return first if first in HUB_METRICS else re.sub(r"\W+", "_", name.lower()).strip("_")
 

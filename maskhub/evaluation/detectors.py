@@ -1,8 +1,8 @@
-"""Face detectors of several families, to test whether a generated face is still found.
+"""Face detectors of several families, to test whether generated faces are still detected.
 
 | name | family |
 |---|---|
-| ``yunet`` | YuNet, a small convolutional network; the one that maskhub itself works with |
+| ``yunet`` | YuNet, a small convolutional network; the one that maskhub itself uses |
 | ``dlib-hog`` | dlib's gradient histograms with a linear SVM (Dalal, Triggs 2005; King 2015); extra ``[eval]`` |
 | ``dlib-cnn`` | dlib's convolutional max-margin detector (King 2015): slow on a CPU; extra ``[eval]`` |
 
@@ -19,16 +19,17 @@ from maskhub.faces.detect import FaceDetector
 __all__ = ["DETECTORS", "detector"]
 
 SIDE = 256
-"""dlib's detectors see photos whose longer side is at most this many pixels as this; they miss faces under 80."""
+"""Smaller photos are enlarged to this longer side in pixels for dlib's detectors, which miss faces under 80 pixels."""
 BORDER = 0.15
-"""Share of each side added around a photo, as :mod:`maskhub.faces.detect` does: faces that fill it are else missed."""
+"""Margin added around a photo as a fraction of its sides, as in :mod:`maskhub.faces.detect`: detectors miss faces that
+fill the photo."""
 
 
 def detector(name):
-    """A detector by its name.
+    """Load a detector by its name.
 
     Args:
-        name: of :data:`DETECTORS`.
+        name: a key of :data:`DETECTORS`.
 
     Returns:
         function: uint8 RGB H×W×3 → whether any upright face is found.

@@ -1,6 +1,6 @@
-"""A cache of face vectors: another run, say of a newer model, reads those of the same photos from a file.
+"""A cache of face vectors, so that evaluating another model on the same photos does not encode them again.
 
-Vectors are found by the photo's pixels, the face's points, the encoder and the bytes of its weights.
+The keys are hashes of the photo's pixels, the face's points, the encoder and the bytes of its weights.
 """
 
 import hashlib
@@ -16,14 +16,14 @@ import numpy as np
 __all__ = ["EmbeddingCache", "default_cache"]
 
 CHUNK = 64
-"""Faces that are encoded before their vectors are saved."""
+"""Number of faces to encode before their vectors are saved."""
 
 
 class EmbeddingCache:
-    """Vectors in one SQLite file; where it can't be used, everything still works, only slower.
+    """Vectors in one SQLite file. If it can't be used, a warning says so and all faces are encoded again.
 
     Args:
-        path: the file, made where it is missing; None keeps nothing.
+        path: the file, created if it is missing; None: no cache.
     """
 
     def __init__(self, path=None):
@@ -45,7 +45,7 @@ class EmbeddingCache:
         Args:
             encoder: :class:`~maskhub.evaluation.encoders.Encoder`.
             photos: N uint8 RGB arrays, H×W×3. faces: N :class:`~maskhub.faces.detect.Face`.
-            progress: called with a number of faces that are done.
+            progress: called with the number of faces that are newly done.
 
         Returns:
             float32 N×dimensions.
@@ -93,7 +93,7 @@ class EmbeddingCache:
 
 
 def default_cache():
-    """Where faces and vectors are kept: never in the photos' folder, which often belongs to somebody else.
+    """Folder for faces and vectors; not in the photos' folder, which may be read-only.
 
     Returns:
         ``maskhub/evaluation`` in ``XDG_CACHE_HOME`` or ``~/.cache``.
@@ -102,7 +102,7 @@ def default_cache():
 
 
 def _identity(encoder):
-    """What distinguishes an encoder from one of the same name: its settings and the bytes of its weights."""
+    """A hash of an encoder's settings and the bytes of its weights."""
     digest = hashlib.blake2b(digest_size=16)
     settings = {k: v for k, v in vars(type(encoder)).items() if isinstance(v, (int, float, str)) and k[0] != "_"}
     digest.update(repr(sorted(settings.items())).encode())

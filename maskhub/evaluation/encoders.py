@@ -1,4 +1,4 @@
-"""Face encoders: a face to a vector whose angle to another's tells whether it's the same person.
+"""Face encoders: they map a face to a vector, and the cosine of two vectors says whether they show the same person.
 
     encode = encoder("mobilefacenet")
     encode.embed(pixels) @ encode.embed(other)           # cosine, near 1 for the same person
@@ -7,10 +7,10 @@
 |---|---|---|
 | ``mobilefacenet`` | 512 | MobileFaceNet of FaceX-Zoo, trained on MS-Celeb-1M, on ArcFace's five-point crops |
 | ``dlib`` | 128 | dlib's face ResNet-29 (King, 2017), on the crops of dlib's own five points; extra ``[eval]`` |
-| ``vgg19`` | 512 | ImageNet's VGG19, relu5_2 averaged: a picture's likeness, **not a face network** |
-| ``inception`` | 2048 | the FID network: **not a face network** either; its weights are downloaded at run time |
+| ``vgg19`` | 512 | ImageNet's VGG19, relu5_2 averaged: similarity of pictures, **not a face network** |
+| ``inception`` | 2048 | the FID network, **not a face network** either; its weights are downloaded on first use |
 
-Never measure a model by an encoder that it was trained against.
+Never measure a model with an encoder that it was trained against.
 """
 
 import functools
@@ -35,13 +35,13 @@ BATCH = 32
 
 
 class Encoder:
-    """A face encoder; :func:`encoder` makes one by its name.
+    """A face encoder; :func:`encoder` loads one by its name.
 
     Attributes:
-        name: of :data:`ENCODERS`.
-        dimensions: of its vectors.
+        name: a key of :data:`ENCODERS`.
+        dimensions: length of its vectors.
         face_network: whether it was trained to tell people apart.
-        weights: path of the file that its weights came from, where there is one.
+        weights: path of its weights, if they come from a file.
     """
 
     name, dimensions, face_network, weights = "", 0, True, None
@@ -51,7 +51,7 @@ class Encoder:
         raise NotImplementedError
 
     def encode(self, crops):
-        """The network's vectors of aligned crops: list of uint8 R×R×3 → float N×dimensions, of any length."""
+        """The network's vectors for aligned crops: list of uint8 R×R×3 → float N×dimensions, not normalised."""
         raise NotImplementedError
 
     def embed(self, pixels, face=None):
@@ -62,7 +62,7 @@ class Encoder:
             face: the :class:`~maskhub.faces.detect.Face`; the photo's largest if not given.
 
         Returns:
-            float32 of length 1.
+            float32 unit vector.
 
         Raises:
             NoFaceError: no face was found.
@@ -70,9 +70,9 @@ class Encoder:
         return self.embed_many([pixels], [face])[0]
 
     def embed_many(self, photos, faces=None, unit=True):
-        """As :meth:`embed`, of a list of photos (and a list of their faces): float32 N×dimensions.
+        """As :meth:`embed` for a list of photos (and a list of their faces): float32 N×dimensions.
 
-        Without ``unit`` the vectors have the lengths that the network gives them.
+        Without ``unit`` the vectors are not normalised.
         """
         photos = list(photos)
         faces = [None] * len(photos) if faces is None else list(faces)
@@ -87,7 +87,7 @@ class Encoder:
 
 
 class MobileFaceNetEncoder(Encoder):
-    """FaceX-Zoo's MobileFaceNet; fed BGR, as it was trained."""
+    """FaceX-Zoo's MobileFaceNet; its input is BGR."""
 
     name, dimensions = "mobilefacenet", 512
 
@@ -106,10 +106,10 @@ class MobileFaceNetEncoder(Encoder):
 
 
 class VGG19Encoder(Encoder):
-    """ImageNet's VGG19 on maskhub's aligned crops: the mean of relu5_2 over all places.
+    """ImageNet's VGG19 on maskhub's aligned crops: relu5_2, averaged over all positions.
 
-    Of relu4_4, relu5_2 and relu5_4, pooled to 1, 2, 4 or 8 places a side, this told LFW's people apart best, which is
-    not well.
+    Among relu4_4, relu5_2 and relu5_4, pooled to 1, 2, 4 or 8 positions a side, this was the best on LFW, though not
+    good.
     """
 
     name, dimensions, face_network = "vgg19", 512, False
@@ -133,7 +133,7 @@ class DlibEncoder(Encoder):
     """dlib's face ResNet on dlib's own five-point chips of 150×150."""
 
     name, dimensions = "dlib", 128
-    # of the squares that dlib's own detector finds, in those of maskhub's aligned crops; median of 396 LFW faces
+    # the squares of dlib's detector, relative to maskhub's aligned crops; median of 396 LFW faces
     resolution, side, drop = 256, 0.81, 0.016
 
     def __init__(self, weights=None):
@@ -143,7 +143,7 @@ class DlibEncoder(Encoder):
         self.network = self.dlib.face_recognition_model_v1(str(self.weights))
 
     def crop(self, pixels, face):
-        # dlib's five points need an upright face, and the square that its detector would have found
+        # dlib's five points need an upright face and the square that its detector would find
         matrix = align.alignment(face, self.resolution)
         upright = align.crop(pixels, matrix, self.resolution)
         points = cv2.transform(face.points[None].astype(np.float64), matrix)[0]
@@ -157,7 +157,7 @@ class DlibEncoder(Encoder):
 
 
 class InceptionEncoder(Encoder):
-    """The FID Inception network on maskhub's aligned crops, its last average pooling; trained on ImageNet."""
+    """The FID Inception network on maskhub's aligned crops: the last average pooling. Trained on ImageNet."""
 
     name, dimensions, face_network = "inception", 2048, False
     resolution = 299
@@ -179,10 +179,10 @@ ENCODERS = {kind.name: kind for kind in (VGG19Encoder, MobileFaceNetEncoder, Dli
 
 @functools.lru_cache(maxsize=8)
 def encoder(name, weights=None):
-    """The encoder of a name, loaded once.
+    """Load an encoder by its name, once.
 
     Args:
-        name: of :data:`ENCODERS`.
+        name: a key of :data:`ENCODERS`.
         weights: file, folder or Hub id of its weights; see :func:`maskhub.models.weights.find_weights`.
 
     Returns:
@@ -197,7 +197,7 @@ def encoder(name, weights=None):
 
 
 def arcface_alignment(face):
-    """The similarity that takes a photo's pixels to ArcFace's 112×112 crop: least squares over the five points.
+    """The similarity transform from a photo's pixels to ArcFace's 112×112 crop: least squares over the five points.
 
     Returns:
         float64 2×3 matrix for ``cv2.warpAffine``.

@@ -1,4 +1,4 @@
-"""The same faces unmasked, masked, and with the mask taken off again, as pictures and as vectors of encoders."""
+"""Views of faces: unmasked, masked, and with the mask taken off again, as pictures and as vectors of encoders."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,19 +16,19 @@ from maskhub.faces.photo import open_photo, split_alpha
 __all__ = ["FaceViews", "Vectors", "encode_views"]
 
 CHUNK = 64
-"""Photos that are in memory at once."""
+"""Number of photos in memory at once."""
 
 
 class FaceViews:
-    """A folder's photos, the same masked, and the same with the mask taken off again, each with its face.
+    """The photos of a folder as they are, masked, and with the mask taken off again, each with its face.
 
     Args:
-        folder: of the photos.
-        cache: folder for found faces and landmarks.
-        pipeline: :class:`~maskhub.pipelines.face_mask.FaceMaskPipeline`, where one is needed.
+        folder: folder of the photos.
+        cache: folder that caches faces and landmarks.
+        pipeline: :class:`~maskhub.pipelines.face_mask.FaceMaskPipeline`, if one is needed.
         masks: ``"rule"`` (:mod:`maskhub.masks`), or ``"model"``: the pipeline's masker.
-        style: of masks by rule, or ``random``.
-        seed: of masks by rule.
+        style: style of rule-based masks, or ``random``.
+        seed: seed of rule-based masks.
         strip: take the masks off again.
 
     Raises:
@@ -38,7 +38,7 @@ class FaceViews:
     def __init__(self, folder, cache, pipeline=None, *, masks="rule", style="random", seed=0, strip=False):
         for needed, network in ((strip, "unmasker"), (masks == "model", "masker")):
             if needed and getattr(pipeline, network, None) is None:
-                raise ConfigError(f"there is no {network}: give a --model that has one, or leave it out.")
+                raise ConfigError(f"the model has no {network}: choose a --model that has one, or leave it out.")
         self.folder = Path(folder).expanduser()
         self.wearing, self.pipeline, self.masks, self.strip = Wearing(style=style, seed=seed), pipeline, masks, strip
         self.cache = FaceCache(Path(cache) / "faces.sqlite")
@@ -58,23 +58,23 @@ class FaceViews:
         """Pixels and face with the mask on."""
         if self.masks == "rule":
             if marks is None:
-                raise ConfigError("its landmarks can't be made out well enough for a mask.")
+                raise ConfigError("its landmarks are too uncertain to put a mask on.")
             made = self.wearing.put_on(pixels, marks, seed_of(self.wearing.seed, name), "correctly").image
         else:
             made = np.asarray(self.pipeline.mask(pixels, force=True, on_no_face="keep", seed=picture_seed(pixels)))
         faces = detect(made)
         if not faces:
-            raise ConfigError("no face is found any more once it is masked.")
+            raise ConfigError("no face was found after it was masked.")
         return made, faces[0]
 
     def stripped(self, masked):
-        """For each ``(pixels, face)``, both with the mask taken off."""
+        """Take the mask off each ``(pixels, face)`` and detect the face again."""
         photos = self.pipeline.unmask([pixels for pixels, _ in masked], force=True, on_no_face="keep")
         photos = [np.asarray(photo) for photo in photos]
         return [(photo, (detect(photo) or [face])[0]) for photo, (_, face) in zip(photos, masked, strict=True)]
 
     def pictures(self, name, strip=False):
-        """A photo, the same masked and, with ``strip``, the same with the mask taken off, drawn again."""
+        """A photo, its masked version and, with ``strip``, the version with the mask taken off, computed again."""
         pixels, _, marks = self.unmasked(name)
         masked = self.masked(name, pixels, marks)
         return [pixels, masked[0], *([self.stripped([masked])[0][0]] if strip else [])]
@@ -82,7 +82,7 @@ class FaceViews:
 
 @dataclass
 class Vectors:
-    """Name of a photo → list of vectors, one an encoder; why the others have none."""
+    """Name of a photo → list of vectors, one per encoder; and the reasons why other photos have none."""
 
     unmasked: dict = field(default_factory=dict)
     masked: dict = field(default_factory=dict)
@@ -95,7 +95,8 @@ def encode_views(views, names, masked_names, encoders, embed, progress=True):
 
     Args:
         views: :class:`FaceViews`.
-        names: of the photos. masked_names: those that are needed masked.
+        names: names of the photos.
+        masked_names: names of those that are needed masked.
         encoders: list of :class:`~maskhub.evaluation.encoders.Encoder`.
         embed: function of an encoder, N pictures and N faces → N×dimensions.
         progress: show a bar.

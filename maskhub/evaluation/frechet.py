@@ -6,9 +6,10 @@
     kernel_distance(real.sample, made.sample)
 
 The *Fréchet distance* (Dowson, Landau 1982; Heusel and others 2017) is |μ₁ − μ₂|² + tr(C₁ + C₂ − 2 (C₁C₂)^½) of two
-Gaussians. It is biased: the fewer images, the larger. The *kernel distance* (Bińkowski and others: "Demystifying MMD
-GANs", 2018) is the unbiased squared maximum mean discrepancy with the kernel (x·y / D + 1)³; equal sets may give less
-than 0. With the published Inception weights these are FID and KID, with any other network they are not.
+Gaussians. It is biased: it grows as the number of images falls. The *kernel distance* (Bińkowski and others:
+"Demystifying MMD
+GANs", 2018) is the unbiased squared maximum mean discrepancy with the kernel (x·y / D + 1)³; it may be
+below 0. They are called FID and KID only with the published Inception weights.
 """
 
 import math
@@ -30,33 +31,32 @@ __all__ = [
 ]
 
 ENOUGH = 2048
-"""Images from which a covariance of 2,048 dimensions can be regular; below, a Fréchet distance is mostly bias."""
+"""Number of images below which a covariance of 2,048 dimensions is singular and a Fréchet distance is mostly bias."""
 KEPT = 4096
 BLOCK = 512
 
 
 class FeatureStatistics:
-    """Mean and covariance of features that go by in batches, and a random sample of them.
+    """Mean and covariance of features that arrive in batches, and a random sample of them.
 
-    Memory does not grow with their number: D² numbers for the scatter, ``kept`` × D for the sample.
+    Memory is constant: D² numbers for the scatter, ``kept`` × D for the sample.
 
     Args:
         dimensions: D.
-        kept: size of the sample (a reservoir, Vitter 1985: each feature is as likely to be in it); the first ``kept``
-            are all in it.
-        seed: of the sample.
-        moments: keep mean and scatter; without, only the sample is kept.
+        kept: size of the sample (reservoir sampling, Vitter 1985: all features are equally likely to be in it).
+        seed: seed of the sample.
+        moments: keep mean and scatter; otherwise only the sample is kept.
     """
 
     def __init__(self, dimensions, kept=KEPT, seed=0, moments=True):
         self.dimensions, self.kept, self.n = dimensions, kept, 0
         self.mean = torch.zeros(dimensions, dtype=torch.float64)
         self._scatter = torch.zeros(dimensions, dimensions, dtype=torch.float64) if moments else None
-        # allocated at once: rows allocated one by one between temporary buffers would keep the heap from shrinking
+        # allocated at once: rows allocated one by one between temporary buffers would fragment the heap
         self._kept, self._rng = torch.empty(kept, dimensions), np.random.default_rng(seed)
 
     def update(self, features):
-        """Take in a batch.
+        """Add a batch.
 
         Args:
             features: N×D, array or tensor.
@@ -68,7 +68,7 @@ class FeatureStatistics:
         if batch.ndim != 2 or batch.shape[1] != self.dimensions:
             raise ConfigError(f"features must be N×{self.dimensions}, not {'×'.join(map(str, batch.shape))}.")
         if not torch.isfinite(batch).all():
-            raise ConfigError("some features are NaN or infinite: check the images that they are of.")
+            raise ConfigError("some features are NaN or infinite: check the images.")
         for number, row in enumerate(batch.to(torch.float32), self.n):
             place = number if number < self.kept else int(self._rng.integers(number + 1))
             if place < self.kept:
@@ -99,7 +99,7 @@ class FeatureStatistics:
 def frechet_distance(first, second):
     """Squared Fréchet distance of the Gaussians of two :class:`FeatureStatistics` (or ``(mean, covariance)``).
 
-    The trace of the root is that of the symmetric S C₂ S with S = C₁^½: real eigenvalues, no complex root to round off.
+    The trace of the root is computed from the symmetric S C₂ S with S = C₁^½, which has real eigenvalues.
     """
     (mean1, cov1), (mean2, cov2) = (s if isinstance(s, tuple) else (s.mean, s.covariance) for s in (first, second))
     values, vectors = torch.linalg.eigh(cov1)
@@ -111,7 +111,7 @@ def frechet_distance(first, second):
 
 
 def frechet_of_features(x, y):
-    """As :func:`frechet_distance`, of N×D and M×D features; quick where N or M is smaller than D."""
+    """As :func:`frechet_distance` for N×D and M×D features; fast if N or M is smaller than D."""
     x, y = x.to(torch.float64), y.to(torch.float64)
     if min(len(x), len(y)) < 2:
         raise ConfigError("a Fréchet distance needs at least 2 images of each set.")
@@ -125,15 +125,15 @@ def frechet_of_features(x, y):
 
 
 def frechet_interval(value, x, y, counts, resamples=20, seed=0):
-    """A 95 % interval about a Fréchet distance, by resampling the images of both sets with replacement.
+    """A 95 % interval around a Fréchet distance, by resampling the images of both sets with replacement.
 
-    A resample repeats images, which by itself makes the distance larger; so only the *spread* of the resamples is
-    taken, about the value itself. It says how much another draw of as many images would differ, nothing of the bias.
+    A resample repeats images, which by itself makes the distance larger, so only the *spread* of the resamples is used,
+    around the value itself. The interval shows the variation between samples of this size, not the bias.
 
     Args:
-        value: the distance of the whole sets.
+        value: distance of the whole sets.
         x, y: kept samples, N×D and M×D.
-        counts: numbers of images of the whole sets; the spread shrinks with their root.
+        counts: numbers of images of the whole sets; the spread shrinks with their square root.
         resamples: at least 2.
 
     Returns:
@@ -147,7 +147,7 @@ def frechet_interval(value, x, y, counts, resamples=20, seed=0):
 
 
 def _resample(features, rng):
-    """N rows drawn with replacement: their mean, and A, a row for each image drawn, AᵀA being their covariance."""
+    """Draw N rows with replacement: their mean, and a matrix A such that AᵀA is their covariance."""
     times = torch.from_numpy(np.bincount(rng.integers(0, len(features), len(features)), minlength=len(features)))
     rows, times = features[times > 0], times[times > 0].to(torch.float64)
     mean = times @ rows / len(features)
@@ -155,7 +155,8 @@ def _resample(features, rng):
 
 
 def _frechet_of_resamples(first, second):
-    """As :func:`frechet_of_features`, by the eigenvalues of A Bᵀ B Aᵀ: a third of its time, and right to about 1e-5."""
+    """As :func:`frechet_of_features`, by the eigenvalues of A Bᵀ B Aᵀ: in a third of the time, accurate to about
+    1e-5."""
     (mean1, a), (mean2, b) = first, second
     if min(len(a), len(b)) >= a.shape[1]:
         return frechet_distance((mean1, a.T @ a), (mean2, b.T @ b))
@@ -168,8 +169,8 @@ def kernel_distance(x, y, subsets=None, subset_size=1000, seed=0):
     """Unbiased squared MMD of N×D and M×D features.
 
     Args:
-        subsets: None for one estimate of all features, which is what the mean over ever more subsets comes to; a number
-            for the mean over that many random subsets, as published code does.
+        subsets: None for one estimate from all features, the limit of the mean over many subsets; a number for the mean
+            over that many random subsets, as in published code.
         subset_size: rows of a subset, at most N and M.
 
     Raises:
@@ -184,9 +185,9 @@ def kernel_distance(x, y, subsets=None, subset_size=1000, seed=0):
 
 
 def kernel_interval(x, y, resamples=200, seed=0):
-    """The value and its 95 % bootstrap interval (percentiles) of a kernel distance, images resampled in both sets.
+    """A kernel distance and its 95 % bootstrap interval (percentiles), with images of both sets resampled.
 
-    Pairs of one image with its own copy are left out, so that resampling adds no bias.
+    Pairs of an image with its copy are left out, so that resampling adds no bias.
 
     Returns:
         value, ``(low, high)``.
@@ -197,7 +198,7 @@ def kernel_interval(x, y, resamples=200, seed=0):
         torch.from_numpy(np.vstack([np.ones(len(s)), rng.multinomial(len(s), np.full(len(s), 1 / len(s)), resamples)]))
         for s in (x, y)
     ]
-    values = _mmd(x, y, *weights).numpy()  # NaN where a resample of very few came to one image alone
+    values = _mmd(x, y, *weights).numpy()  # NaN if a resample of very few images has only one distinct image
     return float(values[0]), tuple(map(float, percentile_interval(values[1:])))
 
 
@@ -209,7 +210,7 @@ def _mmd(x, y, weights_x=None, weights_y=None):
     cross = _sum(x, y, wx, wy, diagonal=True) / (wx.sum(1) * wy.sum(1))
     own = []
     for s, w in ((x, wx), (y, wy)):
-        pairs = w.sum(1).square() - w.square().sum(1)  # weights of all pairs of two different images
+        pairs = w.sum(1).square() - w.square().sum(1)  # total weight of the pairs of different images
         own.append(_sum(s, s, w, w, diagonal=False) / pairs)
     return own[0] + own[1] - 2 * cross
 

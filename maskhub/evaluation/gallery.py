@@ -13,12 +13,12 @@ SHOWN_FAILURES = 20
 
 
 class BestAndWorst:
-    """The best and the worst pictures by a score; memory does not grow with their number.
+    """The best and the worst pictures by a score, in constant memory.
 
     Args:
-        title: such as ``"made pictures by LPIPS"``.
+        title: title such as ``"made pictures by LPIPS"``.
         better: ``"high"`` or ``"low"``: which scores are good.
-        keep: how many of each end.
+        keep: number of pictures to keep at each end.
         side: height of the thumbnails in pixels; a list of pictures becomes a strip of them.
     """
 
@@ -28,7 +28,7 @@ class BestAndWorst:
         self._ends = {"Best": [], "Worst": []}
 
     def add(self, name, score, pictures):
-        """Consider one; ``pictures`` is a ``PIL.Image`` or uint8 H×W×3 array, or a list of them, left to right."""
+        """Add one; ``pictures`` is a ``PIL.Image`` or uint8 H×W×3 array, or a list of them, left to right."""
         if score is None or not math.isfinite(score):
             return
         self.count += 1
@@ -44,8 +44,8 @@ class BestAndWorst:
             del kept[self.keep :]
 
     def galleries(self):
-        """Two :class:`~maskhub.evaluation.report.Gallery`; with few pictures each shows only its own half. Pictures as
-        good as the best one are not among the worst.
+        """Two :class:`~maskhub.evaluation.report.Gallery`, best and worst; with few pictures each shows one half.
+        Pictures as good as the best one are never among the worst.
         """
         most = max(1, min(self.keep, self.count // 2))
         best, worst = ([item for _, _, item in kept[:most]] for kept in self._ends.values())
@@ -54,15 +54,15 @@ class BestAndWorst:
 
 
 class Failures(list):
-    """What could not be measured, as :class:`~maskhub.evaluation.report.Item`, the first twenty with their pictures."""
+    """Items that could not be measured, as :class:`~maskhub.evaluation.report.Item`, the first twenty with pictures."""
 
     def add(self, name, reason, picture=None):
-        """Add one; ``picture`` as in :func:`thumbnail`, where there is one."""
+        """Add one; ``picture`` as in :func:`thumbnail`, or None."""
         shown = picture is not None and sum(item.picture is not None for item in self) < SHOWN_FAILURES
         self.append(Item(str(name), reason=str(reason), picture=thumbnail(picture) if shown else None))
 
     def first(self):
-        """How the message of an error ends: with the first failure, if any."""
+        """The end of an error message: the first failure, if there is one."""
         return f": {self[0].name}: {self[0].reason}" if self else "."
 
 

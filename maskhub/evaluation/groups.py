@@ -1,4 +1,4 @@
-"""Every figure again for the people of each group, so that a gap between them shows.
+"""Figures by group, to show gaps between groups of people.
 
 grouped(rows, ["gender", "group"])             # {"gender": {"female": [0, 2], ...}, ...}
 by_group(rows, ["gender"], lambda numbers: {"": {"mean": mean_figure(scores[numbers])}}, warnings)
@@ -9,11 +9,11 @@ from maskhub.errors import ConfigError
 __all__ = ["FEW", "by_group", "check_columns", "grouped"]
 
 FEW = 30
-"""A smaller group is measured all the same, with a warning."""
+"""Smaller groups are measured with a warning."""
 
 
 def check_columns(rows, columns):
-    """Raise :class:`ConfigError` for a column that no row has; it names those that exist."""
+    """Raise :class:`ConfigError` for a column that no row has; the message lists those that exist."""
     known = list(dict.fromkeys(key for row in rows for key in row))
     for column in columns:
         if column not in known:
@@ -51,8 +51,8 @@ def by_group(rows, columns, measure, warnings):
 
     Args:
         rows, columns: as in :func:`grouped`.
-        measure: list of row numbers → rows of figures, or something empty where the group can't be measured.
-        warnings: list that sentences about small and empty groups are added to.
+        measure: list of row numbers → rows of figures, or something empty if the group can't be measured.
+        warnings: list to which warnings about small and empty groups are appended.
 
     Returns:
         column → value → what ``measure`` returned.
@@ -61,13 +61,15 @@ def by_group(rows, columns, measure, warnings):
     for column, members in grouped(rows, columns).items():
         out[column] = {}
         if not members:
-            warnings.append(f"no photo has a value in the column {column}: there are no figures by it.")
+            warnings.append(f"no photo has a value in the column {column}, so there are no figures by it.")
         for value, numbers in members.items():
             found = measure(numbers)
             if not found:
-                warnings.append(f"the group {column} = {value} can't be measured by itself: it is left out.")
+                warnings.append(f"the group {column} = {value} is too small to be measured and is left out.")
                 continue
             if len(numbers) < FEW:
-                warnings.append(f"the group {column} = {value} has only {len(numbers)} items: its figures say little.")
+                warnings.append(
+                    f"the group {column} = {value} has only {len(numbers)} items: its figures are unreliable."
+                )
             out[column][value] = found
     return out

@@ -6,10 +6,10 @@
     1,Abel_Pacheco_0001.jpg,Abel_Pacheco_0004.jpg,1
     1,Robert_Downey_Jr_0001.jpg,Tommy_Shane_Steiner_0001.jpg,0
 
-``first`` and ``second`` are paths within the folder, ``same`` is 1 or 0. ``fold``, a whole number, may be missing: the
-pairs are then dealt into five in turn. No person should be in two folds: thresholds and directions are set on the other
-folds. All other columns are the pair's metadata; so are columns of the folder's ``metadata.csv`` where both photos
-share the value.
+``first`` and ``second`` are paths within the folder, ``same`` is 1 or 0. ``fold`` is a whole number; without
+this column, pairs are assigned to five folds in turn. No person should be in two folds, since thresholds and directions
+come from the other folds. All other columns are the pair's metadata, as are columns of the folder's ``metadata.csv``
+that have the same value for both photos.
 """
 
 import csv
@@ -29,7 +29,7 @@ FOLDS = 5
 
 @dataclass(frozen=True)
 class IdentityPair:
-    """One comparison: two photos as paths within the folder, whether they show one person, the fold, the metadata."""
+    """Two photos as paths within the folder, whether they show the same person, the fold and the metadata."""
 
     first: str
     second: str
@@ -42,8 +42,8 @@ def read_pairs(folder, file=None):
     """The pairs of a folder.
 
     Args:
-        folder: of photos.
-        file: the list; ``pairs.csv`` in the folder if not given.
+        folder: folder of the photos.
+        file: list of pairs; by default ``pairs.csv`` in the folder.
 
     Returns:
         list of :class:`IdentityPair`.
@@ -86,7 +86,7 @@ def read_pairs(folder, file=None):
 
 
 def some_pairs(pairs, count, seed=0):
-    """At most ``count`` pairs, as many of each fold and kind as can be, drawn by the seed; all if ``count`` is None.
+    """Draw at most ``count`` pairs by the seed, balanced over folds and kinds; all if ``count`` is None.
 
     Raises:
         ConfigError: fewer than 4.
@@ -104,6 +104,6 @@ def some_pairs(pairs, count, seed=0):
 
 
 def _photo_columns(folder):
-    """The folder's own metadata by photo, where it has any that is not just the sub-folders' names."""
+    """The folder's metadata by photo; empty if it only has the names of sub-folders."""
     rows = open_rows(folder)
     return {} if rows.labelled else {row.name: row.columns for row in rows}

@@ -1,6 +1,6 @@
-"""Figures with 95 % intervals: how much another draw of as many photos would differ.
+"""Figures with 95 % intervals, which show how much they vary between samples of this size.
 
-They say nothing of what is wrong with the photos themselves.
+They do not include bias of the photos themselves.
 """
 
 import math
@@ -14,10 +14,10 @@ __all__ = ["bootstrap_interval", "mean_figure", "percentile_interval", "share_fi
 
 
 def wilson_interval(hits, n):
-    """The score interval of a share (Wilson: "Probable inference", 1927), right near 0 and 1 and for small n.
+    """The score interval of a share (Wilson: "Probable inference", 1927), also accurate near 0 and 1 and for small n.
 
     Returns:
-        ``(low, high)``; ``(0, 1)`` where n is 0.
+        ``(low, high)``; ``(0, 1)`` if n is 0.
     """
     if n == 0:
         return 0.0, 1.0
@@ -44,7 +44,7 @@ def bootstrap_interval(values, statistic=np.mean, resamples=1000, seed=0):
 
 
 def percentile_interval(drawn, method="linear"):
-    """The middle 95 % of a statistic's resampled values, NaN left out; of an R×… array along its first axis.
+    """The middle 95 % of resampled values along the first axis of an R×… array, ignoring NaN.
 
     Args:
         drawn: values of R resamples.
@@ -54,12 +54,13 @@ def percentile_interval(drawn, method="linear"):
 
 
 def share_figure(hits, n, **details):
-    """A share as a :class:`~maskhub.evaluation.report.Figure` with its Wilson interval; no value where n is 0."""
+    """A share as a :class:`~maskhub.evaluation.report.Figure` with its Wilson interval; without a value if n is 0."""
     hits, n = int(hits), int(n)
     return Figure(hits / n if n else None, wilson_interval(hits, n), n, **details)
 
 
 def mean_figure(values, **details):
-    """A mean as a :class:`~maskhub.evaluation.report.Figure` with its bootstrap interval; no value of none."""
+    """A mean as a :class:`~maskhub.evaluation.report.Figure` with its bootstrap interval; without a value if there
+    are no numbers."""
     values = np.asarray(values, np.float64)
     return Figure(float(np.mean(values)) if len(values) else None, bootstrap_interval(values), len(values), **details)

@@ -1,4 +1,4 @@
-"""What the options of several measures have in common."""
+"""Options shared by several measures."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -22,7 +22,7 @@ __all__ = [
 
 
 def _split(names):
-    """The names of a list with commas; a list of names as it is. Repeated names count once."""
+    """Split a comma-separated list of names; lists stay as they are. Repeated names count once."""
     names = names.split(",") if isinstance(names, str) else names
     return tuple(dict.fromkeys(name.strip() for name in names if name.strip()))
 
@@ -38,37 +38,37 @@ Names = Annotated[
         str_from_instance=lambda names: [",".join(names)],
     ),
 ]
-"""Several names, with commas on the command line."""
+"""Several names, comma-separated on the command line."""
 Source = Annotated[str, tyro.conf.arg(metavar="SOURCE")]
 """A folder, or ``user/dataset[/config][:split][@revision][#column]``."""
 OptionalSource = Annotated[str | None, tyro.conf.arg(metavar="SOURCE")]
 Folder = Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")]
 Model = Annotated[str | None, tyro.conf.arg(metavar="FOLDER|USER/NAME")]
-"""A pipeline or a place of weights: a folder, or a repository on the Hub."""
+"""A pipeline or weights: a folder, or a repository on the Hub."""
 Way = Literal["mask", "unmask"]
 
 
 class MeasureOptions(OptionSet):
-    """What every measure takes."""
+    """Options of all measures."""
 
     groups: Names = ()
-    """Metadata columns such as gender,group: figures are also given for each of their values."""
+    """Metadata columns such as gender,group, for whose values figures are also given."""
 
 
 class ModelOptions(MeasureOptions):
-    """What measures that run a pipeline take."""
+    """Options of measures that run a pipeline."""
 
     device: str = "auto"
     """cpu, cuda, mps, or auto for the best available."""
 
 
 class PhotoOptions(ModelOptions):
-    """What measures on sources of photos take."""
+    """Options of measures on sources of photos."""
 
     held_out: bool = False
-    """Only the tenth of each source that is never trained on."""
+    """Measure only the held-out tenth of each source, which --holdout excludes from training."""
     limit: Positive | None = None
-    """At most so many photos of each source."""
+    """Measure at most this many photos of each source."""
 
     @property
     def chosen(self):
@@ -77,5 +77,5 @@ class PhotoOptions(ModelOptions):
 
     @property
     def split(self):
-        """What a report calls the part of the photos that was measured."""
+        """Name of the measured part of the photos, for the report."""
         return "held-out" if self.held_out else "all"

@@ -1,4 +1,4 @@
-"""Reports as one readable HTML page of tables, curves and thumbnails: one file that needs no other and no network."""
+"""Reports as a self-contained HTML page with tables, curves and thumbnails."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ PARTS = {"_inside": "inside the region", "_outside": "outside the region"}
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of figures. ``columns`` maps names to figures with their units; the title says the names' ``suffix``."""
+    """Rows of figures. ``columns`` maps names to figures with their units; the title replaces the names' ``suffix``."""
 
     title: str
     suffix: str
@@ -33,9 +33,9 @@ def report_page(paths, output, title="What maskhub measured"):
     """Write the page.
 
     Args:
-        paths: of JSON reports, with their thumbnails next to them.
-        output: the HTML file.
-        title: of the page.
+        paths: JSON reports, with their thumbnails next to them.
+        output: HTML file to write.
+        title: title of the page.
 
     Returns:
         the text of the page.
@@ -69,7 +69,7 @@ def _heading(report, path):
 
 
 def _tables(rows):
-    """Named rows as tables: one, or three where figures are of the whole picture, inside and outside."""
+    """Named rows as tables: one, or three if there are figures for the whole picture, inside and outside."""
     rows = {name: figures for name, figures in rows.items() if name}
     columns = {name: figure for figures in reversed(rows.values()) for name, figure in figures.items()}
     columns = {name: columns[name] for figures in rows.values() for name in figures}
@@ -84,7 +84,7 @@ def _tables(rows):
 
 
 def _group_tables(values):
-    """The values of a column, each with all its rows."""
+    """The rows of all values of a column."""
     return _tables(
         {
             f"{value} · {row}" if row else value: figures

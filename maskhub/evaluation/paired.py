@@ -1,4 +1,4 @@
-"""Pairs of pictures: an input, and what it should become.
+"""Pairs of pictures: an input and its true result.
 
 for pair in WornPictures(PictureSet("photos", held_out=True), "unmask"):
     pair.input, pair.truth, pair.region
@@ -19,20 +19,20 @@ from maskhub.faces.photo import open_photo, split_alpha
 __all__ = ["MADE", "MatchedPictures", "Pair", "WornPictures", "same_size"]
 
 MADE = "made"
-"""What a pipeline made, among a pair's pictures."""
+"""Key of the generated picture among the pictures of a pair."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One picture in its two states.
+    """A picture with and without a mask.
 
     Attributes:
-        name: its file's.
-        input: uint8 RGB, H×W×3, what is translated.
-        truth: the same, what it should become.
-        region: float32 H×W in [0, 1], 1 where a mask covers the face; None where it is not known.
-        columns: the source's.
-        made: what became of it, if that exists already.
+        name: name of its file.
+        input: uint8 RGB, H×W×3, to be translated.
+        truth: uint8 RGB, H×W×3, the true result.
+        region: float32 H×W in [0, 1], 1 where a mask covers the face; None if it is unknown.
+        columns: columns of the source.
+        made: the generated picture, if it exists already.
     """
 
     name: str
@@ -44,12 +44,12 @@ class Pair:
 
 
 class WornPictures:
-    """Pairs of unmasked photos and the same photos with a mask put on by rule, the same ones each time.
+    """Pairs of unmasked photos and the same photos with rule-based masks, the same masks each time.
 
     Args:
         pictures: :class:`~maskhub.evaluation.sets.PictureSet` of unmasked photos.
-        direction: ``"unmask"`` takes the masked ones for inputs, ``"mask"`` for truths.
-        seed: of the masks.
+        direction: with ``"unmask"`` the masked photos are the inputs, with ``"mask"`` the truths.
+        seed: seed of the masks.
     """
 
     def __init__(self, pictures, direction="unmask", seed=0):
@@ -74,15 +74,15 @@ class WornPictures:
 
 
 class MatchedPictures:
-    """Pairs from folders whose files have the same names, whatever their suffixes.
+    """Pairs from folders with the same file names, whatever their suffixes.
 
     Args:
-        inputs: :class:`~maskhub.evaluation.sets.PictureSet` of the inputs; its order and columns count.
+        inputs: :class:`~maskhub.evaluation.sets.PictureSet` of the inputs, which sets order and columns.
         truths, regions, made: folders; ``regions`` of 8-bit pictures, 255 where covered; the last two may be None.
         direction: from the inputs to the truths.
 
     Raises:
-        SourceError: no such folder, or none of its names is an input's.
+        SourceError: a folder is missing, or has no file with the name of an input.
     """
 
     def __init__(self, inputs, truths, regions=None, made=None, direction="unmask"):
@@ -117,7 +117,7 @@ class MatchedPictures:
             yield Pair(picture.name, picture.pixels, arrays["truth"], cover, picture.columns, arrays.get(MADE))
         self.failures = Failures([*self.inputs.failures, *failures])
         if not count:
-            pair = f"no picture of {self.inputs.spec} has its pair in {self.folders['truth']}"
+            pair = f"no picture of {self.inputs.spec} has a pair in {self.folders['truth']}"
             raise SourceError(f"{pair}{self.failures.first()}")
 
     def describe(self):
@@ -130,7 +130,7 @@ class MatchedPictures:
 
 
 def same_size(what, array, like):
-    """Refuse a picture that does not have the size of another with a :class:`ConfigError`."""
+    """Raise :class:`ConfigError` if two pictures differ in size."""
     if array.shape[:2] != like.shape[:2]:
         raise ConfigError(
             f"the {what} is {array.shape[1]}×{array.shape[0]}, the input {like.shape[1]}×{like.shape[0]}."

@@ -1,4 +1,4 @@
-"""Curves as the page draws them: places of ticks and lines in an SVG's own units."""
+"""Layout of curves for the page: ticks and lines in SVG units."""
 
 import math
 
@@ -7,12 +7,12 @@ from maskhub.evaluation.words import number
 __all__ = ["drawings"]
 
 COLOURS = 6
-"""That the page's style declares, as ``--c1`` and so on."""
+"""Number of colours in the page's style, ``--c1`` and so on."""
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 640, 300, 56, 624, 14, 256
 
 
 def drawings(curves):
-    """For each curve that has a point, a dict for the template: the curve, ticks as ``(text, place)``, and lines."""
+    """A dict for the template for each curve with points: the curve, ticks as ``(text, place)``, and lines."""
     return [drawing for drawing in map(_draw, curves) if drawing]
 
 
@@ -44,7 +44,7 @@ def _draw(curve):
 
 
 def _axis(values):
-    """Round ends and about five round ticks between them."""
+    """Round axis limits and about five round ticks between them."""
     low, high = min(values), max(values)
     if low > 0 and low < 0.5 * high:
         low = 0.0

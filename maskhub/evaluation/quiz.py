@@ -1,8 +1,8 @@
-"""A round of the survey: 22 pictures of faces, half of them real, half made by a pipeline, mixed by a seed.
+"""A round of the survey: 22 pictures of faces, half real and half generated, shuffled by a seed.
 
-What is asked must not be given away by what is shown. So where a source has masked and unmasked faces, both kinds are
-shown real and made: masks put on and masks really worn, masks taken off and faces that never wore one. Where it has
-one kind alone, the made ones have been there and back again. Real and made go through the same crop and file format.
+Nothing but the translation itself may give a picture away. If a source has masked and unmasked faces, there are real
+and generated pictures of both kinds. If it has only one kind, the generated pictures are round trips. All pictures go
+through the same crop and file format.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ DIRECTIONS = (*Direction, "cycle")
 SIDE = 256
 """Side of every picture in pixels."""
 LEAST_FACE = 48
-"""Narrower faces would be told by their blur."""
+"""Minimum width of a face in pixels; smaller ones would be recognised by their blur."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,10 @@ class Question:
 
     Attributes:
         picture: ``PIL.Image``, 256×256.
-        real: whether it is a photo as it was taken (cut out and scaled, no more).
-        direction: one of :data:`DIRECTIONS` for a made one, empty for a real one.
+        real: whether it is an unchanged photo (only cropped and scaled).
+        direction: one of :data:`DIRECTIONS` for a generated picture, empty for a real one.
         masked: whether it shows a mask, or should.
-        key: names the picture by its pixels.
+        key: hash of its pixels.
     """
 
     picture: Image.Image
@@ -54,10 +54,10 @@ class Quiz:
     """A round.
 
     Attributes:
-        questions: :class:`Question`, in the order in which they are asked.
-        photos: how many different photos they come from; fewer than questions means that some come back, mirrored,
-            turned and in other light.
-        kinds: ``("masked", "unmasked")``, or the one that the source has.
+        questions: list of :class:`Question`, in the order in which they are asked.
+        photos: number of different photos they come from; if it is less than the number of questions, some photos are
+            used again, mirrored, rotated and with changed brightness.
+        kinds: ``("masked", "unmasked")``, or the only kind that the source has.
     """
 
     questions: list
@@ -69,9 +69,9 @@ def draw_quiz(photos, pipe, seed, count=PICTURES):
     """Draw a round.
 
     Args:
-        photos: iterable of ``PIL.Image``, in an order that depends on the seed; no more than needed are taken.
+        photos: iterable of ``PIL.Image``, in an order that depends on the seed; only as many as needed are read.
         pipe: a :class:`~maskhub.pipelines.face_mask.FaceMaskPipeline`.
-        seed: fixes which picture is made, and the order.
+        seed: seed of the choice of generated pictures and of the order.
         count: number of pictures, even.
 
     Returns:
@@ -79,17 +79,17 @@ def draw_quiz(photos, pipe, seed, count=PICTURES):
 
     Raises:
         SourceError: no photo shows a face that is large enough.
-        ConfigError: ``count``, or a pipeline with which nothing can be made of these photos.
+        ConfigError: a bad ``count``, or the pipeline lacks a generator.
     """
     if count < 4 or count % 2:
-        raise ConfigError(f"a round of {count} pictures can't be: give an even number from 4.")
+        raise ConfigError(f"a round can't have {count} pictures: give an even number of at least 4.")
     rng = np.random.default_rng(seed)
     pools = _pools(photos, count)
     half = count // 2
     both = pipe.masker is not None and pipe.unmasker is not None
     if min(map(len, pools.values())) >= max(2, half // 2) and both:
         kinds = ("masked", "unmasked")
-        # as many of each kind real as made, so that the kind says nothing
+        # the same number of real and generated pictures of each kind, so that the kind gives nothing away
         plan = [("masked", "", half - half // 2), ("unmasked", "", half // 2)]
         plan += [("unmasked", "mask", half - half // 2), ("masked", "unmask", half // 2)]
     elif both:
@@ -114,7 +114,7 @@ def _pools(photos, count):
         tried += 1
         pixels = np.asarray(split_alpha(photo)[0])
         digest = hashlib.blake2b(np.ascontiguousarray(pixels)).digest()
-        if digest in known:  # a small source starts again
+        if digest in known:  # a small source repeats
             continue
         known.add(digest)
         faces = [face for face in detect(pixels)[:1] if min(face.box[2:]) >= LEAST_FACE]
@@ -132,17 +132,17 @@ def _pools(photos, count):
 def _endless(pool, rng):
     """``(number, crop)`` of each in turn, and then again and again, varied."""
     yield from enumerate(pool)
-    while pool:  # each time from the crop itself, or it would get closer and closer
+    while pool:  # always vary the original crop, or it would be zoomed more and more
         yield from ((number, _varied(crop, rng)) for number, crop in enumerate(pool))
 
 
 def _made(drawn, pipe, kind, direction, number, used):
-    """So many questions of one kind and direction; crops on which the pipeline finds no face are passed over."""
+    """``count`` questions of one kind and direction; crops on which the pipeline finds no face are skipped."""
     questions, tries = [], 0
     while len(questions) < number:
         tries += 1
         if tries > 5 * number + 20:
-            raise SourceError("too few faces of the quiz can be translated: give it larger, clearer photos.")
+            raise SourceError("too few faces of the quiz can be translated: use larger, clearer photos.")
         place, crop = next(drawn)
         picture = Image.fromarray(crop)
         try:
@@ -161,7 +161,7 @@ def _made(drawn, pipe, kind, direction, number, used):
 
 
 def _varied(crop, rng):
-    """The same face mirrored, turned, closer or in other light: what real photos of one person differ by."""
+    """Vary a face as photos of one person vary: mirror, rotate, zoom, and change the brightness."""
     matrix = cv2.getRotationMatrix2D((SIDE / 2, SIDE / 2), rng.uniform(-7, 7), rng.uniform(1.0, 1.12))
     turned = cv2.warpAffine(crop, matrix, (SIDE, SIDE), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
     image = Image.fromarray(turned)

@@ -1,11 +1,11 @@
-"""What a measure found, as one structure; JSON file, page, terminal and model card are its views.
+"""Reports of measures. JSON file, page, terminal and model card are made from the same structure.
 
     report = Report("pairs", {"made": {"psnr": Figure(21.5, (20, 23), 40, unit="dB", better="high")}}, n=40)
     report.save("pairs.json")
     Report.load("pairs.json") == report
 
 The JSON file has the same fields. Thumbnails are next to it in ``<name>-pictures/``, values of single items in
-``<name>.csv``. Figures without a row stand at the top level of ``figures``.
+``<name>.csv``. Figures without a row are at the top level of ``figures``.
 """
 
 import base64
@@ -33,7 +33,7 @@ _OLD_NAMES = {
         "masked before": "mask_detected_before",
     }
 }
-"""Names of figures in reports of maskhub 0.1.0, by measure."""
+"""Old names of figures in reports of maskhub 0.1.0, by measure."""
 
 
 @dataclass(frozen=True)
@@ -41,14 +41,14 @@ class Figure:
     """One number.
 
     Attributes:
-        value: None where it could not be measured.
-        interval: the ends of its 95 % interval.
-        n: number of items that it was measured on.
-        unit: such as ``"dB"``.
-        better: which values are better; empty where neither is.
-        title: what it may be called in place of its name, such as ``"FID"``.
-        network: that it was measured with.
-        detail: for pages and files, not for model cards.
+        value: None if it could not be measured.
+        interval: bounds of its 95 % interval.
+        n: number of items it was measured on.
+        unit: unit such as ``"dB"``.
+        better: whether high or low values are better; empty if neither.
+        title: title shown instead of its name, such as ``"FID"``.
+        network: network it was measured with.
+        detail: shown on pages and in files, but not in model cards.
     """
 
     value: float | None
@@ -70,7 +70,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Item:
-    """A photo in a gallery, or one that could not be measured: its score or the reason, and a JPEG thumbnail."""
+    """A photo in a gallery with its score, or one that could not be measured with the reason; and a JPEG thumbnail."""
 
     name: str
     score: float | None = None
@@ -79,7 +79,7 @@ class Item:
 
     @property
     def data_url(self):
-        """The thumbnail for an ``<img>``; empty without one."""
+        """The thumbnail as source of an ``<img>``; empty without one."""
         return f"data:image/jpeg;base64,{base64.b64encode(self.picture).decode()}" if self.picture else ""
 
 
@@ -93,7 +93,7 @@ class Gallery:
 
 @dataclass(frozen=True)
 class Curve:
-    """Lines over two axes: ``x`` and ``y`` are their titles, ``lines`` maps names to lists of ``[x, y]``."""
+    """A line plot: ``x`` and ``y`` are the titles of the axes, ``lines`` maps names to lists of ``[x, y]``."""
 
     title: str
     x: str
@@ -103,22 +103,22 @@ class Curve:
 
 @dataclass
 class Report:
-    """Everything that one run of a measure found.
+    """The results of one run of a measure.
 
     Attributes:
         measure: its name in :data:`maskhub.evaluation.measures.MEASURES`.
-        rows: row → name → :class:`Figure`; the row ``""`` holds figures that need no table.
-        n: number of items measured; None in some reports of maskhub 0.1.0.
-        photos: what they are from.
-        about: what the figures mean, a sentence or two.
-        settings: whatever a repetition needs.
+        rows: row → name → :class:`Figure`; the row ``""`` has the figures without a row.
+        n: number of measured items; None in some reports of maskhub 0.1.0.
+        photos: source of the photos.
+        about: what the figures mean, in one or two sentences.
+        settings: the settings needed to repeat the measurement.
         groups: column → value → rows, as ``rows``.
-        baselines: rows that are not the model's.
-        warnings: sentences on what spoils the figures.
+        baselines: rows that are not of the model.
+        warnings: reasons why figures may be unreliable.
         curves, galleries: lists of :class:`Curve` and :class:`Gallery`.
-        failures: an :class:`Item` for everything that could not be measured.
+        failures: an :class:`Item` for each item that could not be measured.
         table: a dict for each item, saved as CSV; not read back.
-        version: of maskhub.
+        version: version of maskhub.
     """
 
     measure: str
@@ -151,7 +151,7 @@ class Report:
         return [(row, name, figure) for row, figures in self.rows.items() for name, figure in figures.items()]
 
     def save(self, path):
-        """Write the JSON file, its thumbnails and its table, in place of an earlier report's.
+        """Write the JSON file, thumbnails and table, replacing those of an earlier report.
 
         Raises:
             WriteError: it could not be written.
@@ -189,7 +189,7 @@ class Report:
 
     @classmethod
     def load(cls, path):
-        """Read a report, also one of maskhub 0.1.0.
+        """Read a report of this version or of maskhub 0.1.0.
 
         Raises:
             SourceError: no such file, or not a report.
@@ -249,13 +249,13 @@ def _rows_from_json(data):
 
 def _item(data, folder):
     picture, path = None, folder / data.get("picture", "")
-    if path.resolve().is_relative_to(folder.resolve()) and path.is_file():  # copied without them, it is still a report
+    if path.resolve().is_relative_to(folder.resolve()) and path.is_file():  # may be copied without pictures
         picture = path.read_bytes()
     return Item(data["name"], data.get("score"), data.get("reason", ""), picture)
 
 
 def _upgraded(data):
-    """A report of maskhub 0.1.0 as this version writes it."""
+    """Convert a report of maskhub 0.1.0 to this version."""
     renamed, settings = _OLD_NAMES.get(data["measure"], {}), data["settings"]
 
     def figures(old):
@@ -281,7 +281,7 @@ def _upgraded(data):
 
 
 def _plain(value):
-    """JSON has neither infinity nor NaN, nor numpy's numbers."""
+    """Convert values for JSON, which has no infinity, NaN or numpy numbers."""
     if isinstance(value, dict):
         return {str(key): _plain(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):

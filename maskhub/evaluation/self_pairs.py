@@ -1,15 +1,16 @@
-"""Table 3 of the first paper: each photo against itself masked by the model, and against the other ones masked.
+"""Table 3 of the first paper: each photo is compared with itself masked by the model and with all others masked.
 
 The protocol of Mumford ("CycleGAN, SimGAN and face recognition", Stanford, 2021), as written: with encodings e of N
 photos and of the same photos masked, ``same`` are the N cosines of face i and mask i, ``different`` the N² − N of face
 i and mask j. Three approaches:
 
-* baseline: the encodings as they are;
-* bias projection: f = mean of e_mask − e_face over all N photos, normalised; the part along f is taken out of both;
+* baseline: the unchanged encodings;
+* bias projection: f = mean of e_mask − e_face over all N photos, normalised; the component along f is removed from
+both;
 * strip: the model's unmasker takes the mask off before the picture is encoded.
 
 Its columns are the *difference in σ*, Δ / √(σ_same² + σ_different²), and the *error*, Φ(−Δ / (σ_same + σ_different)).
-A photo meets itself here, so all figures are better than those of two photos of a person.
+Each photo is compared with itself, so all figures are better than with two photos of a person.
 """
 
 from dataclasses import dataclass, field
@@ -33,8 +34,8 @@ __all__ = ["Photos", "measure_self_pairs"]
 APPROACHES = {"baseline": "baseline", "projection": "bias projection", "strip": "unmasker strip"}
 FEW = 30
 ABOUT = (
-    "Whether a photo is told from other people's once it is masked (table 3 of Mumford, 2021): each photo is compared "
-    "with itself masked and with the others masked."
+    "Whether a masked photo can be told from those of other people (table 3 of Mumford, 2021): each photo is compared "
+    "with itself masked and with all others masked."
 )
 
 
@@ -69,21 +70,22 @@ def measure_self_pairs(
         photos: :class:`Photos`.
         encoders: list of :class:`~maskhub.evaluation.encoders.Encoder`.
         pipeline: :class:`~maskhub.pipelines.face_mask.FaceMaskPipeline` with the needed generators.
-        approaches: of :data:`APPROACHES`.
-        masks, style, seed: as of :class:`~maskhub.evaluation.face_views.FaceViews`; the seed is the bootstrap's too.
+        approaches: keys of :data:`APPROACHES`.
+        masks, style, seed: as for :class:`~maskhub.evaluation.face_views.FaceViews`; the bootstrap also uses the seed.
         groups: metadata columns.
-        resamples: of the bootstrap, which draws photos.
-        cache, progress: folder for found faces, by default in ``~/.cache``; whether to show a bar.
+        resamples: number of bootstrap resamples of the photos.
+        cache: folder that caches faces, by default in ``~/.cache``.
+        progress: whether to show a progress bar.
 
     Returns:
         :class:`~maskhub.evaluation.report.Report`.
 
     Raises:
-        ConfigError: an option, a generator that the pipeline does not have, or fewer than 3 photos to measure.
+        ConfigError: a bad option, a generator is missing, or there are fewer than 3 photos to measure.
     """
     for name in approaches:
         if name not in APPROACHES:
-            raise ConfigError(f"the approach is {name!r}: with table-3 they are {', '.join(APPROACHES)}.")
+            raise ConfigError(f"the approach is {name!r}; with table-3 it must be one of {', '.join(APPROACHES)}.")
     check_columns(photos.columns.values(), groups)
     cache, strip = default_cache() if cache is None else cache, "strip" in approaches
     views = FaceViews(photos.folder, cache, pipeline, masks=masks, style=style, seed=seed, strip=strip)
@@ -124,14 +126,14 @@ def measure_self_pairs(
 def _encode(views, names, encoders, progress):
     """Names of the photos that can be measured, and the vectors."""
 
-    def embed(encoder, pixels, faces):  # the bias is a mean of encodings at their own lengths, which no cache keeps
+    def embed(encoder, pixels, faces):  # the bias is a mean of unnormalised encodings, which the cache does not have
         return encoder.embed_many(pixels, faces, unit=False)
 
     vectors = encode_views(views, names, set(names), encoders, embed, progress)
     kept = [name for name in names if name in vectors.masked]
     if len(kept) < 3:
         why = next((f"; {name}: {reason}" for name, reason in vectors.failures.items()), ".")
-        raise ConfigError(f"of {len(names)} photos only {len(kept)} can be measured, at least 3 are needed{why}")
+        raise ConfigError(f"only {len(kept)} of {len(names)} photos can be measured, but at least 3 are needed{why}")
     return kept, vectors
 
 
@@ -147,10 +149,10 @@ def _cosines(vectors, place, approach, names):
 
 
 def _figures(cosines, resamples, seed):
-    """The row of a table, with intervals from photos drawn with replacement; no photo meets its own copy as another."""
+    """A row of the table, with intervals by resampling photos; a photo and its copy do not count as different."""
     n = len(cosines)
     drawn = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), resamples)
-    drawn = drawn[(drawn > 0).sum(1) > 1]  # one photo alone has no other to meet
+    drawn = drawn[(drawn > 0).sum(1) > 1]  # a resample with a single distinct photo has no different pairs
     moments = zip(*_moments(cosines, np.vstack([np.ones(n), drawn])), strict=True)
     rule, *again = [GaussianRule.of(*values) for values in moments]
     figures = {
@@ -169,7 +171,7 @@ def _figures(cosines, resamples, seed):
 def _moments(cosines, weights):
     """Mean and σ of same and of different cosines, for each row of weights of photos (R×N)."""
     pairs = weights.sum(1) ** 2 - (weights**2).sum(1)
-    middle, out = np.diag(cosines).mean(), []  # squares are taken about it, so that nearly equal ones do not cancel
+    middle, out = np.diag(cosines).mean(), []  # subtracted before squaring, against cancellation
     for count, total in (
         (weights.sum(1), lambda c: weights @ np.diag(c)),
         (pairs, lambda c: ((weights @ c) * weights).sum(1) - (weights**2) @ np.diag(c)),
@@ -183,16 +185,16 @@ def _moments(cosines, weights):
 def _warnings(kept, vectors, encoders, approaches):
     out = []
     if vectors.failures:
-        out.append(f"{len(vectors.failures)} photos are left out in all rows: see the failures.")
+        out.append(f"{len(vectors.failures)} photos are left out of all rows: see the failures.")
     if len(kept) < FEW:
-        out.append(f"only {len(kept)} photos were measured: the figures say little.")
+        out.append(f"only {len(kept)} photos were measured: the figures are unreliable.")
     out += [
         f"{encoder.name} is not a face network: it was trained to tell things apart, not people."
         for encoder in encoders
         if not encoder.face_network
     ]
     if "projection" in approaches:
-        out.append("as in the paper, the mask's bias is found on the photos that it is measured on.")
+        out.append("as in the paper, the bias is estimated on the photos that are measured.")
     return out
 
 

@@ -1,4 +1,4 @@
-"""Sets of pictures as measures read them: one after the other, with names and columns; unreadable ones are listed."""
+"""Sets of pictures for measures, streamed with names and columns; unreadable pictures are listed."""
 
 import itertools
 import re
@@ -24,10 +24,10 @@ class Picture:
     """One picture of a set.
 
     Attributes:
-        name: its file's, as in the source.
+        name: name of its file in the source.
         pixels: uint8 RGB, H×W×3.
-        columns: the source's other columns.
-        held_out: whether it is of the tenth that is never trained on.
+        columns: other columns of the source.
+        held_out: whether it belongs to the held-out tenth.
     """
 
     name: str
@@ -37,9 +37,9 @@ class Picture:
 
 
 def picture_seed(picture):
-    """A seed for what a pipeline draws at random, the picture's own and the same each time.
+    """A seed for a pipeline's random numbers, derived from the picture.
 
-    With one seed for all, a two-step masker would put the same mask on every face of a set.
+    With a common seed, a two-step masker would put the same mask on every face of a set.
 
     Args:
         picture: ``PIL.Image`` or array.
@@ -48,31 +48,32 @@ def picture_seed(picture):
 
 
 def translator(pipeline, direction):
-    """``PIL.Image`` → ``PIL.Image`` by a pipeline, every face of it, with a seed of each picture's own."""
+    """``PIL.Image`` → ``PIL.Image`` with a pipeline on all faces, seeded by the picture."""
     return lambda photo: pipeline(photo, direction, force=True, seed=picture_seed(photo))
 
 
 def batches(pictures):
-    """Lists of :data:`BATCH` pictures, the last one shorter: so many are in memory at once."""
+    """Lists of :data:`BATCH` pictures, to limit the number in memory; the last one may be shorter."""
     pictures = iter(pictures)
     while part := list(itertools.islice(pictures, BATCH)):
         yield part
 
 
 class PictureSet:
-    """The pictures of a source, streamed, again and again in the same order.
+    """The pictures of a source, streamed; each iteration has the same order.
 
     Args:
         spec: a folder, or ``user/dataset[/config][:split][@revision][#column]``.
-        held_out: only the tenth that is never trained on (:func:`~maskhub.data.sources.is_held_out`).
-        limit: at most so many pictures; None for all.
-        translate: ``PIL.Image`` → ``PIL.Image``, such as a pipeline with its direction; where it raises a
+        held_out: only the held-out tenth (:func:`~maskhub.data.sources.is_held_out`).
+        limit: maximum number of pictures; None for all.
+        translate: ``PIL.Image`` → ``PIL.Image``, such as a pipeline in one direction; if it raises a
             :class:`MaskHubError`, the picture counts as failed.
-        title: of the progress bar; None for none.
+        title: title of the progress bar; None for none.
 
     Attributes:
-        failures: :class:`~maskhub.evaluation.gallery.Failures` of the last pass: what could not be read or translated.
-        total: pictures looked at in the last pass.
+        failures: :class:`~maskhub.evaluation.gallery.Failures` of the last pass: pictures that could not be read or
+            translated.
+        total: number of pictures in the last pass.
 
     Raises:
         SourceError: no such source, or no picture in it. ConfigError: a limit below 1.
@@ -93,8 +94,8 @@ class PictureSet:
             name = re.sub(r"^\d{8}-", "", row.name) if streamed else row.name
             if self.held_out and name == row.name and streamed:
                 raise SourceError(
-                    f"the dataset {self.spec} does not keep its photos' file names, so the held-out tenth is not "
-                    "known: measure a split that was left out of training instead of --held-out."
+                    f"the dataset {self.spec} does not store the file names of its photos, so the held-out tenth is "
+                    "unknown: measure a split that was left out of training instead of --held-out."
                 )
             out = is_held_out(name)
             if self.held_out and not out:

@@ -1,7 +1,7 @@
-"""How alike two pictures of the same face are: PSNR, SSIM and LPIPS, over the whole picture or by weights.
+"""Similarity of two pictures of the same face: PSNR, SSIM and LPIPS, over the whole picture or weighted.
 
-Weights are float H×W, such as a region for its inside; a figure by weights is the weighted mean of the figure's map,
-for PSNR that of the squared error. Without weights each is as published.
+Weights are float H×W, for example a region. A weighted figure uses the weighted mean of its spatial map; for PSNR, of
+the squared error. Without weights, each figure is as published.
 """
 
 import cv2
@@ -17,8 +17,8 @@ __all__ = ["LPIPS_FILE", "MOST_PSNR", "Lpips", "change", "psnr", "ssim", "weight
 
 LPIPS_FILE = "vgg16_lpips.safetensors"
 MOST_PSNR = 100.0
-"""Decibels that stand for equal pictures, whose PSNR is infinite; one level in one channel of one pixel of 256×256 are
-101 dB."""
+"""Decibels for equal pictures, whose PSNR is infinite. A difference of one level in one channel of one pixel of 256×256
+is 101 dB."""
 
 
 def psnr(made, truth, weights=None):
@@ -32,7 +32,7 @@ def psnr(made, truth, weights=None):
 
 def ssim(made, truth, weights=None):
     """Structural similarity (Wang and others, 2004) of uint8 H×W×3 pictures, at most 1: 11×11 Gaussian window of σ 1.5,
-    mean over the channels; windows that reach over the edge are left out, unless there are weights.
+    mean over the channels; without weights, windows that extend beyond the edge are left out.
     """
     made, truth = _checked(made, truth)
     if min(made.shape[:2]) < 11:
@@ -54,8 +54,8 @@ class Lpips:
     """Learned Perceptual Image Patch Similarity (Zhang and others, 2018), v0.1 with VGG16: 0 for equal pictures.
 
     Args:
-        path: of ``vgg16_lpips.safetensors``.
-        device: of torch.
+        path: path of ``vgg16_lpips.safetensors``.
+        device: torch device.
 
     Raises:
         CheckpointError: no such file, or other weights.
@@ -69,7 +69,8 @@ class Lpips:
 
     @torch.inference_mode()
     def layers(self, picture):
-        """What :meth:`__call__` compares: unit features of a uint8 H×W×3 picture of at least 16 pixels a side."""
+        """The normalised features of a uint8 H×W×3 picture of at least 16 pixels a side, which :meth:`__call__`
+        compares."""
         if min(picture.shape[:2]) < 16:
             raise ConfigError(f"LPIPS needs at least 16 pixels a side, not {picture.shape[1]}×{picture.shape[0]}.")
         x = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].to(self.device, torch.float32) / 255
@@ -91,7 +92,7 @@ class Lpips:
 
 
 def change(made, original, weights):
-    """Mean absolute change in 8-bit units where the weights are."""
+    """Weighted mean absolute change in 8-bit units."""
     made, original = _checked(made, original)
     return weighted(np.abs(made - original).mean(2), weights)
 

@@ -1,11 +1,11 @@
-"""The survey: what people took for real, in one SQLite file, and how often each model fooled them.
+"""The survey: which pictures people took for real, in an SQLite file, and how often each model deceived them.
 
     survey = Survey()                                      # MASKHUB_HOME, by default ~/.local/share/maskhub
     survey.record(visit, seed, quiz, said, model, photos)
     survey.figures()                                       # share fooled with its interval, by model and direction
 
-As in the two-step method's study of real and made faces. The intervals treat answers as independent, and those of one
-person are not: with few visitors the truth is less sure than they say.
+It follows the two-step method's study of real and generated faces. The intervals treat answers as independent, although
+those of one person are not, so they are too narrow with few visitors.
 """
 
 import sqlite3
@@ -32,7 +32,7 @@ _TABLE = """CREATE TABLE IF NOT EXISTS answers (
 def default_path():
     """``survey.sqlite`` in :func:`~maskhub.home.home_folder`.
 
-    A Space keeps it over restarts where MASKHUB_HOME names a folder of its storage bucket, such as ``/data``.
+    On a Space it survives restarts if MASKHUB_HOME is a folder of the storage bucket, such as ``/data``.
     """
     return home_folder() / "survey.sqlite"
 
@@ -40,24 +40,24 @@ def default_path():
 class Survey:
     """The answers of all visitors; several processes may use one file at once.
 
-    Nothing is kept of a visitor but answers, their time to the hour, and a random number that holds a round together.
+    It stores only answers, their time to the hour, and a random id per round; nothing about the visitor.
 
     Args:
-        path: the file, made at the first answer; :func:`default_path` by default.
+        path: the file, created at the first answer; :func:`default_path` by default.
     """
 
     def __init__(self, path=None):
         self.path = Path(path) if path else default_path()
 
     def record(self, visit, seed, questions, said_real, model, photos):
-        """Keep the answers of one whole round; a round that is kept already changes nothing.
+        """Store the answers of a complete round; storing a round again changes nothing.
 
         Args:
-            visit: random text that nobody else's round has.
-            seed: of the round.
+            visit: random id of the round.
+            seed: seed of the round.
             questions: :class:`~maskhub.evaluation.quiz.Question`, or anything with its ``key``, ``real``, ``masked``
                 and ``direction``.
-            said_real: for each, whether it was taken for real.
+            said_real: for each question, whether the visitor took it for real.
             model, photos: names of the pipeline and of the source of photos.
 
         Raises:
@@ -79,13 +79,13 @@ class Survey:
                     marks = ", ".join("?" * len(COLUMNS))
                     connection.executemany(f"INSERT OR IGNORE INTO answers VALUES ({marks})", rows)
         except (OSError, sqlite3.Error) as error:
-            raise ConfigError(f"the answers could not be kept in {self.path}: {error}. Set MASKHUB_HOME.") from error
+            raise ConfigError(f"the answers could not be stored in {self.path}: {error}. Set MASKHUB_HOME.") from error
 
     def rows(self):
-        """All answers, dicts of :data:`COLUMNS`, a round after the other; none where nobody has answered.
+        """All answers as dicts of :data:`COLUMNS`, sorted by round; empty if nobody has answered.
 
         Raises:
-            SourceError: the file is no survey.
+            SourceError: the file is not a survey.
         """
         if not self.path.exists():
             return []
@@ -101,10 +101,10 @@ class Survey:
         return [dict(zip(COLUMNS, row, strict=True)) for row in found]
 
     def figures(self, rows=None):
-        """What people took for what.
+        """The figures of the survey.
 
         Args:
-            rows: of :meth:`rows`; all if not given.
+            rows: rows from :meth:`rows`; by default all.
 
         Returns:
             name → :class:`~maskhub.evaluation.report.Figure`: ``fooled`` (share of generated pictures taken for real)

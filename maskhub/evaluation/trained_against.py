@@ -1,4 +1,4 @@
-"""Which encoders a model was trained against: a figure by one of these would only repeat its training loss."""
+"""Encoders that a model was trained against; figures measured with them would only repeat its training loss."""
 
 import json
 import re
@@ -18,13 +18,13 @@ _MEASURED = re.compile(r"^#+ [^\n]*(?:measured|figures|results|evaluation).*?(?=
 
 
 def trained_against(folder, encoders):
-    """The encoders that a pipeline's card or configurations name as part of its training.
+    """The encoders that a pipeline's card or configuration names as part of its training.
 
     That is a ``trained_against`` entry (a name or a list) of the card's front matter or of any JSON file, and each line
     of the card that names an encoder along with a loss or a weight λ, outside of sections of figures and results.
 
     Args:
-        folder: of the pipeline, or the folder of a Hub snapshot.
+        folder: folder of the pipeline, or of a Hub snapshot.
         encoders: names to look for.
 
     Returns:
@@ -44,7 +44,7 @@ def trained_against(folder, encoders):
 
 
 def refuse_trained_against(model, encoders):
-    """Refuse to measure a model by an encoder that it was trained against.
+    """Refuse to measure a model with an encoder that it was trained against.
 
     Args:
         model: folder or Hub id of the pipeline; None for the bundled one.
@@ -58,13 +58,13 @@ def refuse_trained_against(model, encoders):
         names = " and ".join(sorted(found))
         left = ", ".join(name for name in encoders if name not in found)
         raise ConfigError(
-            f"the model was trained against {names}, as its card says: a figure by it would only repeat the training "
-            f"loss. Take other encoders{f', as in --encoders {left}' if left else ''}."
+            f"the model was trained against {names}, as its card says: the figures would only repeat the training "
+            f"loss. Use other encoders{f', as in --encoders {left}' if left else ''}."
         )
 
 
 def _folder(model):
-    """The folder with the model's card, which is not fetched along with the networks of a Hub model."""
+    """The folder with the model's card, which is downloaded separately from the networks of a Hub model."""
     if model is None:
         return BUNDLED
     folder = fetch_pipeline(model)

@@ -1,6 +1,6 @@
-"""Is it the same person? The statistics of scores of same and of different faces, and taking a mask's bias out.
+"""Face verification: statistics of the scores of same and different faces, and removal of a mask's bias.
 
-Scores are cosines of two faces' vectors; a pair is accepted as the same person above a threshold.
+Scores are cosines of two faces' vectors; a pair is accepted as the same person if its score is above a threshold.
 """
 
 import math
@@ -31,13 +31,14 @@ HIGH, LOW, DETAIL = {"better": "high"}, {"better": "low"}, {"detail": True}
 
 
 class GaussianRule(NamedTuple):
-    """Same and different faces' scores as two Gaussians, the threshold as many σ from one mean as from the other.
+    """Two Gaussians for the scores of same and different faces, with a threshold at the same number of σ from both
+    means.
 
     Attributes:
-        same_mean, same_std, different_mean, different_std: of the scores; σ with n − 1.
-        separation: (μ_same − μ_different) / (σ_same + σ_different): the threshold's distance from both means, in σ.
+        same_mean, same_std, different_mean, different_std: means and σ (with n − 1) of the scores.
+        separation: (μ_same − μ_different) / (σ_same + σ_different): distance of the threshold from both means, in σ.
         threshold: μ_different + separation · σ_different = μ_same − separation · σ_same.
-        error: Φ(−separation): the share of each Gaussian on the wrong side.
+        error: Φ(−separation), the share of each Gaussian on the wrong side of the threshold.
         difference: (μ_same − μ_different) / √(σ_same² + σ_different²): the "difference in σ" of Mumford, 2021, table 3.
     """
 
@@ -75,16 +76,16 @@ def gaussian_rule(same, different):
 
 
 def equal_error_rate(same, different):
-    """The rate at which as many same pairs are refused as different ones accepted; nothing is assumed of the scores.
+    """The rate at which the shares of refused same pairs and accepted different pairs are equal.
 
-    Between the two thresholds where the rates cross, both are taken to run in straight lines.
+    Between the two thresholds around the crossing, both rates are interpolated linearly.
 
     Raises:
-        ConfigError: no score of a kind.
+        ConfigError: there are no scores of one kind.
     """
     same, different = _checked(same, different, 1)
     same, different = np.sort(same), np.sort(different)
-    # accepted from each score on, and never
+    # every score as threshold, and one above all
     thresholds = np.append(np.unique(np.concatenate([same, different])), math.inf)
     refused = np.searchsorted(same, thresholds) / len(same)
     accepted = 1 - np.searchsorted(different, thresholds) / len(different)
@@ -97,7 +98,7 @@ def equal_error_rate(same, different):
 
 
 def far_threshold(different, far):
-    """The threshold above which at most the share ``far`` of different faces' scores is."""
+    """The threshold that at most a share ``far`` of the scores of different faces exceeds."""
     descending = np.sort(np.asarray(different, np.float64))[::-1]
     if not len(descending):
         raise ConfigError("a threshold needs at least one score of different faces.")
@@ -107,13 +108,13 @@ def far_threshold(different, far):
 def fold_thresholds(scores, same, folds, far):
     """The threshold of each fold, set on the different faces of all *other* folds (LFW's protocol).
 
-    With one fold alone it is set on that fold itself.
+    With a single fold it is set on that fold.
 
     Args:
         scores: N. same: N bool. folds: N whole numbers.
 
     Returns:
-        N thresholds, each pair's own.
+        N thresholds, one per pair.
     """
     out = np.empty(len(scores))
     for fold in np.unique(folds):
@@ -123,13 +124,13 @@ def fold_thresholds(scores, same, folds, far):
 
 
 def verification_figures(scores, same, folds, within=None, resamples=500, seed=0):
-    """All figures of one row of the table.
+    """The figures of a table row.
 
     Args:
         scores: N cosines. same: N bool, whether the pair shows one person. folds: N whole numbers.
-        within: numbers of the pairs to measure, such as a group's; thresholds still come from all pairs, so that a gap
-            between groups shows.
-        resamples: of the bootstrap, which draws pairs within each fold and kind, as though they were independent.
+        within: indices of the pairs to measure, such as those of a group; thresholds still come from all pairs, to show
+            gaps between groups.
+        resamples: number of bootstrap resamples of pairs within each fold and kind, treated as independent.
 
     Returns:
         name → :class:`~maskhub.evaluation.report.Figure`.
@@ -152,7 +153,7 @@ def verification_figures(scores, same, folds, within=None, resamples=500, seed=0
     for _ in range(resamples):
         again = np.concatenate([s[rng.integers(0, len(s), len(s))] for s in strata if len(s)])
         drawn.append(_rates(scores, same, folds, again, fixed))
-    # "nearest", not a mean of two: without spread a separation is infinite
+    # "nearest", not an interpolation: without spread a separation is infinite
     ends = percentile_interval(drawn, "nearest").T if drawn else [None] * len(value)
     pairs, hits, misses = len(chosen), int(same[chosen].sum()), int((~same[chosen]).sum())
     names = [("separation σ", pairs, HIGH), ("Gaussian error", pairs, LOW), ("equal-error rate", pairs, LOW)]
@@ -170,15 +171,15 @@ def verification_figures(scores, same, folds, within=None, resamples=500, seed=0
 
 
 def mask_directions(unmasked, masked, count=1):
-    """The directions in which putting a mask on moves a face's vector.
+    """The directions in which a mask shifts a face's vector.
 
-    The first is the mean shift, mean(masked − unmasked) at length 1; further ones are the principal components of what
-    is left of the shifts, as the bias subspace of Bolukbasi and others ("Man is to Computer Programmer as Woman is to
-    Homemaker?", NeurIPS 2016) is found from pairs that differ in one thing.
+    The first is the mean shift, mean(masked − unmasked), normalised; further ones are the principal components of the
+    remaining shifts, as the bias subspace of Bolukbasi and others ("Man is to Computer Programmer as Woman is to
+    Homemaker?", NeurIPS 2016) is computed from pairs that differ in one aspect.
 
     Args:
         unmasked, masked: N×D vectors of the same faces without and with a mask.
-        count: of directions, at most N.
+        count: number of directions, at most N.
 
     Returns:
         count×D, orthonormal.
@@ -199,9 +200,9 @@ def mask_directions(unmasked, masked, count=1):
 
 
 def project_out(vectors, directions):
-    """Vectors without their part along ``directions``, at length 1 again: v − (v Bᵀ) B.
+    """Remove the component along ``directions`` and normalise: v − (v Bᵀ) B.
 
-    Both sides of a comparison must be treated so.
+    Apply it to both sides of a comparison.
     """
     vectors = np.asarray(vectors, np.float64)
     left = vectors - (vectors @ directions.T) @ directions
@@ -223,7 +224,7 @@ def _checked(same, different, least):
     same, different = np.asarray(same, np.float64), np.asarray(different, np.float64)
     for name, scores in (("same", same), ("different", different)):
         if len(scores) < least:
-            raise ConfigError(f"there are {len(scores)} pairs of {name} faces; at least {least} are needed.")
+            raise ConfigError(f"there are {len(scores)} pairs of {name} faces, but at least {least} are needed.")
         if not np.isfinite(scores).all():
             raise ConfigError(f"some scores of {name} faces are NaN or infinite.")
     return same, different

@@ -1,10 +1,10 @@
-"""Numbers and names of figures as people read them, and a report as the terminal shows it."""
+"""Format the numbers and names of figures, and reports for the terminal."""
 
 __all__ = ["number", "report_text", "words"]
 
 
 def number(value):
-    """A number with three or four figures and thousands in groups; – for None."""
+    """A number with three or four digits and grouped thousands; – for None."""
     if value is None:
         return "–"
     if value == 0 or (isinstance(value, int) and abs(value) < 1e7):
@@ -25,7 +25,7 @@ def words(key):
 
 
 def report_text(report):
-    """The figures of a report and of its groups, a line each."""
+    """The figures of a report and its groups, one per line."""
     lines = _lines(report.rows, "")
     for column, values in report.groups.items():
         for value, rows in values.items():

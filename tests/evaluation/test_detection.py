@@ -88,7 +88,7 @@ def test_bad_input_is_one_line(folder, tmp_path, tiny_pipeline, monkeypatch):
         measure_detection({"unmasked": PictureSet(folder)}, {})
     with pytest.raises(ConfigError, match=r"no metadata column 'age' to group by: there are group"):
         measure_detection({"unmasked": PictureSet(folder)}, find, groups=["age"])
-    with pytest.raises(ConfigError, match="can translate none of these photos"):
+    with pytest.raises(ConfigError, match="can't translate any of these photos"):
         measure_detection({"generated": PictureSet(folder)}, find, tiny_pipeline)
     (tmp_path / "one.png").write_bytes(b"no picture")
     with pytest.raises(ConfigError, match="no photo of the unmasked source could be read"):

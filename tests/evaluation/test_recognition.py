@@ -97,14 +97,14 @@ def test_a_photo_without_a_face_leaves_every_row(folder, tmp_path):
     found = measure(blank, tmp_path, approaches=["baseline"])
     assert [item.name for item in found.failures] == ["ann_2.png", "bob_1.png"]
     assert "no face was found" in found.failures[0].reason
-    assert found.warnings[0].startswith("3 of 8 pairs are left out in all rows")
+    assert found.warnings[0].startswith("3 of 8 pairs are left out of all rows")
     assert {figures["separation σ"].n for figures in found.rows.values()} == {5}
 
 
 def test_what_an_approach_needs(folder, tmp_path, tiny_pipeline):
-    with pytest.raises(ConfigError, match="there is no unmasker: give a --model"):
+    with pytest.raises(ConfigError, match="the model has no unmasker: choose a --model"):
         measure(folder, tmp_path)
-    with pytest.raises(ConfigError, match="the approach is 'magic': approaches are baseline, projection, strip, p"):
+    with pytest.raises(ConfigError, match="the approach is 'magic'; it must be one of baseline, projection, strip, p"):
         measure(folder, tmp_path, approaches=["magic"])
     with pytest.raises(ConfigError, match="no face encoder 'eyes'"):
         measure_options(Options(folder=folder, encoders="eyes"))

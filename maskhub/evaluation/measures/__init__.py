@@ -1,4 +1,4 @@
-"""The measures: each is one file here, with its ``Options`` and ``measure(options) -> Report``, and one line below."""
+"""The measures. Each is a file here with its ``Options`` and ``measure(options) -> Report``, and a line below."""
 
 import importlib
 
@@ -6,13 +6,13 @@ __all__ = ["MEASURES", "load"]
 
 MEASURES = {
     "quality": "Are generated pictures, as a set, like real ones? Fréchet and kernel distance.",
-    "pairs": "How near does each generated picture come to the true one? PSNR, SSIM, LPIPS, identity.",
-    "recognition": "Are people still told apart, masked and with the mask taken off?",
+    "pairs": "How close is each generated picture to the true one? PSNR, SSIM, LPIPS, identity.",
+    "recognition": "Can people still be recognised, masked and with the mask taken off?",
     "detection": "Do face detectors still find a face?",
-    "cycle": "What is lost there and back?",
-    "masks": "Is there a mask where one should be, and none where none should be?",
-    "mask-detector": "How often is the mask detector itself right?",
-    "survey": "What do people take for real?",
+    "cycle": "How well does a face survive the round trip?",
+    "masks": "Do results have a mask where they should, and none where they shouldn't?",
+    "mask-detector": "How accurate is the mask detector itself?",
+    "survey": "Which pictures do people take for real?",
 }
 """Name → the question that it answers."""
 

@@ -1,7 +1,7 @@
-"""The error there and back: how far a face masked and unmasked again (or the reverse) is from itself.
+"""The cycle error: how much a face changes when it is masked and unmasked again, or the reverse.
 
 It is the mean absolute change of the aligned crop in 8-bit units, background included, as
-:meth:`~maskhub.pipelines.face_mask.FaceMaskPipeline.cycle` gives it. A small error does not prove a good mask: a
+:meth:`~maskhub.pipelines.face_mask.FaceMaskPipeline.cycle` returns it. A small error does not prove a good mask: a
 generator that changes nothing has none, and CycleGANs hide the face in the mask (Chu, Zhmoginov, Sandler: "CycleGAN, a
 Master of Steganography", 2017).
 """
@@ -20,18 +20,18 @@ from maskhub.pipelines.load import load_pipeline
 __all__ = ["Options", "measure", "measure_cycle"]
 
 WAYS = {"unmasked": ("mask", "unmasked → masked → unmasked"), "masked": ("unmask", "masked → unmasked → masked")}
-ABOUT = "What is lost on the way there and back, 0 to 255. A low error is not good by itself: doing nothing has none."
+ABOUT = "Change of a face after a round trip, 0 to 255. A low error is not good by itself: doing nothing has none."
 
 
 class Options(PhotoOptions):
-    """Measure a pipeline's error there and back, 0 to 255; that of each face goes to a CSV file next to the report."""
+    """Measure a pipeline's cycle error, 0 to 255; the errors of single faces go to a CSV file next to the report."""
 
     unmasked: OptionalSource = None
     """Folder or Hub dataset to mask and unmask again."""
     masked: OptionalSource = None
     """Folder or Hub dataset to unmask and mask again."""
     model: Model = None
-    """Pipeline folder or Hub id; the bundled checkpoint if not given."""
+    """Pipeline folder or Hub id; default: the bundled checkpoint."""
 
 
 def measure(options):
@@ -66,7 +66,7 @@ def measure_cycle(pipeline, pictures, *, groups=()):
     """
     missing = [name for name in ("masker", "unmasker") if getattr(pipeline, name) is None]
     if missing:
-        raise ConfigError(f"there and back needs both generators; this pipeline has no {missing[0]}.")
+        raise ConfigError(f"the cycle error needs both generators; this pipeline has no {missing[0]}.")
     check_columns([dict.fromkeys(source.columns) for source in pictures.values()], groups)
     faces, failures, galleries = [], Failures(), []
     for name, source in pictures.items():

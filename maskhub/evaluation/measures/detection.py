@@ -1,8 +1,7 @@
-"""The share of pictures in which face detectors find a face: generated ones, unmasked and masked photos.
+"""The share of pictures in which face detectors find a face, for generated pictures, unmasked and masked photos.
 
-A photo counts as found where a detector finds any upright face in it. What a pipeline makes is counted only where the
-pipeline itself found a face to translate, so compare its share with that of the *same* source photos, which is given
-too: ``unmasked, of those`` and ``masked, of those``.
+A photo counts if a detector finds any upright face in it. Results of a pipeline exist only for photos in which it found
+a face to translate, so compare them with the same photos before: ``unmasked, of those`` and ``masked, of those``.
 """
 
 import numpy as np
@@ -21,12 +20,12 @@ from maskhub.pipelines.load import load_pipeline
 __all__ = ["Options", "measure", "measure_detection"]
 
 MADE = {"unmasked": ("mask", "masked by the model"), "masked": ("unmask", "unmasked by the model")}
-"""Of each source: the direction in which a pipeline translates it, and what the result is called."""
+"""Source → the direction in which a pipeline translates it, and the name of the result."""
 ABOUT = "The share of pictures in which face detectors find a face. Higher is better."
 
 
 class Options(PhotoOptions):
-    """Count the photos in which face detectors find a face: generated, unmasked and masked ones."""
+    """Measure the share of generated, unmasked and masked photos in which face detectors find a face."""
 
     unmasked: OptionalSource = None
     """Folder or Hub dataset of unmasked faces."""
@@ -35,12 +34,12 @@ class Options(PhotoOptions):
     generated: OptionalSource = None
     """Folder or Hub dataset of generated photos."""
     model: Model = None
-    """Pipeline folder or Hub id: what its masker makes of the unmasked photos and its unmasker of the masked ones is
-    measured too."""
+    """Pipeline folder or Hub id: also measure the results of its masker on the unmasked photos and of its unmasker on
+    the masked ones."""
     bundled: bool = False
-    """As --model, with the checkpoint that comes with maskhub."""
+    """Like --model, with the bundled checkpoint."""
     detectors: Names = ("yunet", "dlib-hog")
-    """Of yunet, dlib-hog, dlib-cnn."""
+    """Detectors: yunet, dlib-hog, dlib-cnn."""
 
 
 def measure(options):
@@ -69,15 +68,15 @@ def measure_detection(pictures, detectors, pipeline=None, *, groups=()):
     Args:
         pictures: ``unmasked``, ``masked`` or ``generated`` → :class:`~maskhub.evaluation.sets.PictureSet`.
         detectors: name → function of :func:`maskhub.evaluation.detectors.detector`.
-        pipeline: :class:`~maskhub.pipelines.face_mask.FaceMaskPipeline`: what it makes of ``unmasked`` and ``masked``
-            is counted too, where it has the generator.
+        pipeline: :class:`~maskhub.pipelines.face_mask.FaceMaskPipeline`: its results on ``unmasked`` and ``masked`` are
+            counted too, for the generators it has.
         groups: metadata columns.
 
     Returns:
         :class:`~maskhub.evaluation.report.Report`.
 
     Raises:
-        ConfigError: no detector, an unknown column, no readable photo, or a pipeline that can translate no source.
+        ConfigError: no detector, an unknown column, no readable photo, or a pipeline that can't translate any source.
     """
     if not detectors:
         raise ConfigError("nothing to count: give at least one detector.")
@@ -114,17 +113,19 @@ def measure_detection(pictures, detectors, pipeline=None, *, groups=()):
 
 
 def _able(pictures, pipeline):
-    """Sources that the pipeline can translate → direction, and what the result is called."""
+    """Source that the pipeline can translate → direction and name of the result."""
     if pipeline is None:
         return {}
     able = {name: MADE[name] for name in pictures if name in MADE and getattr(pipeline, Direction(MADE[name][0]).role)}
     if not able:
-        raise ConfigError("the pipeline can translate none of these photos: give --unmasked for a masker, or --masked.")
+        raise ConfigError(
+            "the pipeline can't translate any of these photos: give --unmasked for a masker, or --masked."
+        )
     return able
 
 
 class _Table:
-    """What each detector found in each photo of each set."""
+    """The detections of each detector in each photo of each set."""
 
     def __init__(self, detectors):
         self.detectors, self.rows, self.names, self._galleries = detectors, [], [], {}
@@ -138,7 +139,7 @@ class _Table:
         self.rows.append((picture.columns, name, found))
 
     def translate(self, name, pictures, found, pipeline, direction, made_name, failures):
-        """Add what a pipeline makes of pictures, and the same pictures as they were."""
+        """Add a pipeline's results on pictures, and the same pictures before translation."""
         title = f"{made_name}, by the share of detectors that find it"
         gallery = self._galleries.setdefault(name, BestAndWorst(title, "high"))
         pixels = [picture.pixels for picture in pictures]

@@ -1,8 +1,7 @@
-"""How often the mask detector is right: on unmasked and masked photos, roughened ones, decoys, and masks by rule.
+"""Accuracy of the mask detector on unmasked and masked photos, degraded photos, decoys, and rule-based masks.
 
-The largest face of each photo is found and aligned as the app does. On unmasked photos masks are also put on by rule,
-in each way of wearing them, so that the detector's region can be compared with the true one (IoU, intersection over
-union).
+The largest face of each photo is detected and aligned as in the app. On unmasked photos, rule-based masks are also put
+on, in each way of wearing them, to compare the detector's region with the true one (IoU, intersection over union).
 """
 
 from typing import Annotated
@@ -32,23 +31,23 @@ from maskhub.models.mask_detector import MaskDetector
 __all__ = ["Options", "measure", "measure_mask_detector"]
 
 LEAST_REGION = 0.03
-"""Share of the crop below which a mask put on by rule is not counted: it fell outside."""
+"""Rule-based masks that cover less than this share of the crop are not counted: they are outside of it."""
 FEW = 100
 ABOUT = (
-    "How often the mask detector is right: on photos as they are, roughened (tone, blur, noise, JPEG), with something "
-    "in front, with a dark or smeared lower face, and on masks put on by rule."
+    "Accuracy of the mask detector on unchanged photos, degraded photos (tone, blur, noise, JPEG), with something "
+    "in front, with a dark or smeared lower face, and on rule-based masks."
 )
 
 
 class Options(PhotoOptions):
-    """Measure how often the mask detector is right, and how well its regions fit."""
+    """Measure the accuracy of the mask detector and of its regions."""
 
     unmasked: OptionalSource = None
     """Folder or Hub dataset of unmasked faces."""
     masked: OptionalSource = None
     """Folder or Hub dataset of people who wear masks."""
     detector: Annotated[str | None, tyro.conf.arg(metavar="FOLDER|USER/NAME")] = None
-    """Another mask detector than the package's."""
+    """Mask detector; default: the bundled one."""
 
 
 def measure(options):
@@ -109,7 +108,7 @@ def measure_mask_detector(pictures, network, *, groups=()):
             raise ConfigError(f"no face was found in any photo of {source.spec}{failures.first()}")
     warnings, specs = [], {name: source.spec for name, source in pictures.items()}
     if len(faces) < FEW:
-        warnings.append(f"only {len(faces)} faces were measured: read the intervals.")
+        warnings.append(f"only {len(faces)} faces were measured: mind the intervals.")
     return Report(
         "mask-detector",
         _rows(faces),
@@ -125,7 +124,7 @@ def measure_mask_detector(pictures, network, *, groups=()):
 
 
 def _on_photo(name, crop, number, network):
-    """Whether the detector is right about a crop and about altered ones; ``(figure, row)`` → value."""
+    """Whether the detector is right about a crop and altered versions of it; ``(figure, row)`` → value."""
 
     def right(image):
         return (detect_mask_on_crop(image, network).presence >= MASKED) == (name == "masked")
@@ -143,7 +142,7 @@ def _on_photo(name, crop, number, network):
 
 
 def _by_rule(crop, marks, number, network):
-    """The same on masks put on by rule, with the overlap of the regions, and on a decoy where such a mask would be."""
+    """The same for rule-based masks, with the overlap of the regions, and for a decoy at the place of such a mask."""
     values = {}
     for way, worn in enumerate(WORN):
         made = Wearing().put_on(crop, marks, 1000 * number + way, worn)

@@ -1,7 +1,8 @@
-"""Mask success: the share of results in which the mask detector finds a mask, or finds none.
+"""Mask success: the share of results in which the mask detector finds a mask or none.
 
-Of a folder of results, or of what a pipeline makes of photos; then success is a result that the detector takes for the
-other class than the photo it was made from. The detector and its errors: ``maskhub/weights/mask-detector/README.md``.
+It is measured on a folder of results, or on a pipeline's results; in this case, success means that the detector assigns
+the result to the other class than the photo before. For the detector and its errors, see
+``maskhub/weights/mask-detector/README.md``.
 """
 
 import numpy as np
@@ -23,20 +24,20 @@ __all__ = ["Options", "measure", "measure_masks"]
 
 FEW = 100
 ABOUT = (
-    "In how many faces the mask detector finds a mask. It says that something looks like a mask, or that nothing does, "
-    "not that it looks good."
+    "The share of faces in which the mask detector finds a mask. It says whether something looks like a mask, "
+    "not whether it looks good."
 )
 
 
 class Options(PhotoOptions):
-    """Ask the mask detector: the share of faces with a mask and without, or how often a model succeeds."""
+    """Measure the share of faces with and without a mask by the mask detector, or how often a model succeeds."""
 
     photos: Source
     """A folder, or user/dataset[/config][:split][@revision][#column]; with --direction the photos to translate."""
     direction: Way | None = None
-    """Put masks on the photos or take them off first; without it the photos are measured as they are."""
+    """First put masks on or take them off; by default the photos are measured as they are."""
     model: Model = None
-    """Pipeline folder or Hub id for --direction; the bundled checkpoint if not given."""
+    """Pipeline folder or Hub id for --direction; default: the bundled checkpoint."""
 
 
 def measure(options):
@@ -61,17 +62,17 @@ def measure_masks(pictures, pipeline=None, direction=None, *, groups=(), network
 
     Args:
         pictures: :class:`~maskhub.evaluation.sets.PictureSet` of results, or with ``pipeline`` of its inputs.
-        pipeline: a :class:`~maskhub.pipelines.face_mask.FaceMaskPipeline` that the photos go through first. Its result
-            is measured where the face was found *before*, so that a face spoilt beyond detection counts too.
+        pipeline: a :class:`~maskhub.pipelines.face_mask.FaceMaskPipeline` that translates the photos first. Its result
+            is measured where the face was found *before*, so that faces that can no longer be detected count too.
         direction: ``"mask"`` or ``"unmask"``, of the pipeline.
         groups: metadata columns.
-        network: another :class:`~maskhub.models.mask_detector.MaskDetector` than the package's.
+        network: :class:`~maskhub.models.mask_detector.MaskDetector`; by default the bundled one.
 
     Returns:
         :class:`~maskhub.evaluation.report.Report`: ``mask_detected`` and ``no_mask_detected``, shares of the faces, and
         ``mask_presence``, the detector's mean; with a pipeline also ``mask_detected_before`` and ``success``: of the
-        photos taken for unmasked (for ``unmask``: masked) before, the share that is taken for the other now. Photos
-        without a face are no part of any share; they are listed as failures.
+        photos classified as unmasked (for ``unmask``: masked) before, the share that is classified as the other
+        afterwards. Photos without a face are not counted; they are listed as failures.
 
     Raises:
         ConfigError: a pipeline without a direction or the reverse, an unknown column, or no face in any photo.
@@ -80,7 +81,7 @@ def measure_masks(pictures, pipeline=None, direction=None, *, groups=(), network
         raise ConfigError("a pipeline and a direction belong together: give both or neither.")
     check_columns([dict.fromkeys(pictures.columns)], groups)
     network = network or bundled_mask_detector()
-    # what the results should show decides which end of the gallery is best; a mixed folder is shown by presence alone
+    # the direction decides which end of the gallery is best; without one, it is a mask's presence
     gallery = BestAndWorst("results by the mask detector's presence", "low" if direction == "unmask" else "high")
     translate = translator(pipeline, direction) if pipeline is not None else None
     rows, now, before, failures = [], [], [], Failures()
@@ -101,9 +102,9 @@ def measure_masks(pictures, pipeline=None, direction=None, *, groups=(), network
     now, before, warnings = np.array(now), np.array(before), []
     groups = by_group(rows, groups, lambda numbers: {"": _figures(now[numbers], before[numbers], direction)}, warnings)
     if len(rows) < FEW:
-        warnings.append(f"only {len(rows)} faces were measured: read the intervals.")
+        warnings.append(f"only {len(rows)} faces were measured: mind the intervals.")
     if failures:
-        warnings.append(f"{len(failures)} of {pictures.total} photos are no part of the shares; see the failures.")
+        warnings.append(f"{len(failures)} of {pictures.total} photos are not counted: see the failures.")
     return Report(
         "masks",
         {"": _figures(now, before, direction)},
@@ -128,7 +129,7 @@ def _settings(pictures, direction, network):
 
 
 def _crops(pixels, translate, side):
-    """The largest face's crop of a photo, and the same crop of what a pipeline makes of it."""
+    """The crop of the largest face of a photo, and the same crop of the pipeline's result."""
     faces = detect(pixels)
     if not faces:
         raise NoFaceError("no face was found.")

@@ -1,9 +1,9 @@
-"""How near a generated picture comes to the true one, compared with baselines that cost nothing.
+"""Similarity of generated pictures to the true ones, compared with trivial baselines.
 
-Every figure is the mean over the pairs of the whole picture, of the region's *inside* (weighted by the region, LPIPS by
-its spatial map) and of its *outside* (where the region is 0). ``identity`` is the cosine between the faces' embeddings,
-``non_mask_change`` the mean change of the input outside the region, in 8-bit units. ``frechet`` is no mean: it is the
-distance of the generated pictures as a set from the true ones.
+Every figure is a mean over the pairs, for the whole picture, the *inside* of the region (weighted by the region; for
+LPIPS of its spatial map) and the *outside* (where the region is 0). ``identity`` is the cosine between the faces'
+embeddings, ``non_mask_change`` the mean change of the input outside the region, in 8-bit units. ``frechet`` is not a
+mean, but the distance between the sets of generated and true pictures.
 """
 
 import math
@@ -45,52 +45,53 @@ KINDS = {
 }
 MEASURES = ("psnr", "ssim", "lpips", "identity", "frechet")
 ABOUT = (
-    "How near generated pictures come to the true ones. PSNR, SSIM and identity: higher is better; LPIPS, Fréchet "
+    "How close generated pictures are to the true ones. PSNR, SSIM and identity: higher is better; LPIPS, Fréchet "
     "distance and non-mask change: lower."
 )
 FEW = 30
 
 
 class Options(PhotoOptions):
-    """PSNR, SSIM, LPIPS and identity of generated pictures against the true ones, with baselines.
+    """Compare generated pictures with the true ones by PSNR, SSIM, LPIPS and identity, with baselines.
 
-    Either --photos of unmasked faces, which get masks by rule, or --input and --truth, whose files have the same names.
-    The generated pictures are made by a pipeline, or are in --generated.
+    Give either --photos of unmasked faces, which get rule-based masks, or --input and --truth, folders with the same
+    file names. A pipeline makes the generated pictures, unless they are in --generated.
     """
 
     photos: OptionalSource = None
     """A folder, or user/dataset[/config][:split][@revision][#column] on the Hub, of unmasked faces."""
     input: OptionalSource = None
-    """Likewise, of the inputs."""
+    """Source of the inputs, in the same form."""
     truth: Folder = None
-    """Folder of what they should become."""
+    """Folder of the true pictures."""
     regions: Folder = None
     """Folder of 8-bit pictures, 255 where a mask covers the face, for the figures of inside and outside."""
     generated: Folder = None
-    """Folder of what was made of --input; a pipeline makes it if not given."""
+    """Folder of the generated pictures; by default a pipeline makes them from --input."""
     model: Model = None
-    """Pipeline folder or Hub id; the bundled checkpoint if not given."""
+    """Pipeline folder or Hub id; default: the bundled checkpoint."""
     direction: Way = "unmask"
-    """What the pipeline does; with --photos also which of masked and unmasked is input and which truth."""
+    """Direction of the pipeline; with --photos it also sets whether the masked or the unmasked photos are the
+    inputs."""
     measures: Names = ("psnr", "ssim", "lpips", "identity")
-    """Which of psnr, ssim, lpips, identity and frechet. All but the first two need weights."""
+    """Any of psnr, ssim, lpips, identity and frechet. All but the first two need weights."""
     encoder: str = "mobilefacenet"
     """Face encoder of the identity; never one that the network was trained against."""
     network: str = "efficientnet-lite0"
     """Feature network of frechet, as in `maskhub evaluate quality`."""
     weights_dir: Model = None
-    """Where vgg16_lpips.safetensors and the encoder's weights are; MASKHUB_WEIGHTS if not given."""
+    """Folder or Hub repository with vgg16_lpips.safetensors and the encoder's weights; default: MASKHUB_WEIGHTS."""
     baselines: bool = True
-    """Measure the copied input, the mean face and OpenCV's inpaintings too."""
+    """Also measure the copied input, the mean face and OpenCV's inpaintings."""
     seed: Count = 0
-    """Of the masks on --photos."""
+    """Seed of the masks on --photos."""
 
 
 def measure(options):
     """The :class:`~maskhub.evaluation.report.Report` of :class:`Options`.
 
     Raises:
-        ConfigError: options that do not fit together, an encoder that the model was trained against, and as
+        ConfigError: contradictory options, an encoder that the model was trained against, and as
             :func:`measure_pairs`. SourceError: a source can't be read. CheckpointError: weights are missing.
     """
     wanted, device = options.measures, best_device(options.device)
@@ -99,7 +100,7 @@ def measure(options):
     if (options.photos is None) == (options.input is None) or (options.input is None) != (options.truth is None):
         raise ConfigError("give either --photos, or --input with --truth.")
     if options.photos is not None and (options.regions or options.generated):
-        raise ConfigError("--regions and --generated belong to --input: with --photos both are made here.")
+        raise ConfigError("--regions and --generated can't be used with --photos: they belong to --input.")
     places = options.weights_dir
     tools = {
         "lpips": Lpips(find_weights(LPIPS_FILE, places), device) if "lpips" in wanted else None,
@@ -128,19 +129,19 @@ def measure_pairs(
     pairs, translate=None, *, lpips=None, encoder=None, network=None, baselines=True, groups=(),
     measures=("psnr", "ssim"),
 ):  # fmt: skip
-    """Measure what was made of the inputs of pairs, and the baselines, over the same pairs.
+    """Measure generated pictures and baselines on the same pairs.
 
     Args:
         pairs: :class:`~maskhub.evaluation.paired.WornPictures` or
-            :class:`~maskhub.evaluation.paired.MatchedPictures`; read twice where the mean face is wanted.
-        translate: ``PIL.Image`` → ``PIL.Image`` of the same size, where the pairs do not hold what was made.
+            :class:`~maskhub.evaluation.paired.MatchedPictures`; read twice if the mean face is measured.
+        translate: ``PIL.Image`` → ``PIL.Image`` of the same size, if the pairs have no generated pictures.
         lpips: :class:`~maskhub.evaluation.similarity.Lpips`, or None to leave it out.
         encoder: of :func:`~maskhub.evaluation.encoders.encoder`, or None to leave the identity out. Never one that the
             network was trained against.
         network: :class:`~maskhub.evaluation.features.FeatureExtractor` of the Fréchet distance, or None: without it.
-        baselines: measure them too; from unmasked to masked, where nothing can be filled in, only the copied input.
-        groups: columns by whose values the generated pictures' figures are also given.
-        measures: of ``psnr`` and ``ssim``, which need no weights.
+        baselines: also measure baselines; from unmasked to masked, only the copied input.
+        groups: columns for whose values the figures of generated pictures are also given.
+        measures: ``psnr`` and ``ssim``, which need no weights.
 
     Raises:
         ConfigError: nothing could be measured, or an unknown column.
@@ -186,7 +187,7 @@ def measure_pairs(
 
 @dataclass
 class _Found:
-    """What was measured so far: for each method a dict of values a pair."""
+    """The results so far: for each method a dict of values per pair."""
 
     score: str
     features: object
@@ -212,18 +213,18 @@ class _Found:
     def warnings(self):
         n, out = len(self.pairs), []
         if self.failures:
-            out.append(f"{len(self.failures)} pairs could not be measured and are in no figure; they are listed.")
+            out.append(f"{len(self.failures)} pairs could not be measured and are left out; they are listed.")
         if self.without_region:
             out.append(f"{self.without_region} of {n} pairs have no region, so they have no inside or outside.")
         if len(self.sizes) > 1:
             out.append(f"the pictures are of {len(self.sizes)} sizes; each was measured as it is.")
         if n < FEW:
-            out.append(f"only {n} pairs were measured: the figures say little.")
+            out.append(f"only {n} pairs were measured: the figures are unreliable.")
         return out
 
 
 class _PairMeasures:
-    """The figures of any picture against one pair's truth; what they share is computed once."""
+    """The figures of pictures against the truth of one pair, whose features are computed once."""
 
     def __init__(self, pair, face, lpips, encoder, measures):
         self.measures, self.pair, self.face, self.lpips, self.encoder = measures, pair, face, lpips, encoder
@@ -241,7 +242,7 @@ class _PairMeasures:
             found = self.lpips(self.lpips.layers(picture), self.truth_layers, list(self.parts.values()))
             out |= {"lpips" + part: value for part, value in zip(self.parts, found, strict=True)}
         if self.truth_vector is not None:
-            # the truth's own points: a made face stands where the true one does, and may not be found
+            # the points of the true face: a generated face has the same place, but may not be detected
             out["identity"] = float(self.encoder.embed(picture, self.face) @ self.truth_vector)
         if "_outside" in self.parts:
             out["non_mask_change"] = change(picture, self.pair.input, self.parts["_outside"])
@@ -249,7 +250,7 @@ class _PairMeasures:
 
 
 class _Features:
-    """A feature network's statistics of every method's pictures."""
+    """Feature statistics of the pictures of all methods."""
 
     def __init__(self, network):
         self.network, self.statistics = network, {}
@@ -262,7 +263,7 @@ class _Features:
         self.statistics[name].update(self.network(np.ascontiguousarray(picture.transpose(2, 0, 1))[None]))
 
     def figures(self, name):
-        """The distance of a method's pictures from the truths, where there are at least two of both."""
+        """The distance of a method's pictures from the truths, if there are at least two of both."""
         ours, truth = self.statistics.get(name), self.statistics.get(TRUTH)
         if ours is None or min(ours.n, truth.n) < 2:
             return {}

@@ -1,4 +1,4 @@
-"""How alike two sets of pictures are: Fréchet and kernel distance, whole and by group, with all that qualifies them."""
+"""Similarity of two sets of pictures: Fréchet and kernel distance, in total and by group, with warnings."""
 
 from collections import Counter, defaultdict
 from typing import Annotated
@@ -34,44 +34,43 @@ MOST_GROUPS = 60
 CURVE = (64, 128, 256, 512, 1024, 2048, 4096)
 NAMES = {"frechet": "FID", "kernel": "KID"}
 ABOUT = (
-    "How alike generated and real pictures are as sets. Lower is better; compare only figures of the same network and "
-    "the same number of pictures."
+    "Distance between the sets of generated and real pictures. Lower is better; only compare figures of the same "
+    "network and the same number of pictures."
 )
 
 
 class Options(PhotoOptions):
-    """Fréchet and kernel distance between real and generated pictures.
+    """Measure the Fréchet and kernel distance between real and generated pictures.
 
-    The generated ones are a source of their own, or what a pipeline makes of --input. docs/evaluate.md says what the
-    figures mean and when not to trust them.
+    The generated pictures are --generated, or the results of a pipeline on --input. docs/evaluate.md explains the
+    figures and their limits.
     """
 
     real: Source
     """A folder, or user/dataset[/config][:split][@revision][#column] on the Hub."""
     generated: OptionalSource = None
-    """Likewise, of the pictures to measure."""
+    """Source of the pictures to measure, in the same form."""
     input: OptionalSource = None
-    """Likewise, of the photos that the pipeline translates instead."""
+    """Source of photos that the pipeline translates instead."""
     model: Model = None
-    """Pipeline folder or Hub id for --input; the bundled checkpoint if not given."""
+    """Pipeline folder or Hub id for --input; default: the bundled checkpoint."""
     direction: Way = "mask"
-    """What the pipeline does to --input."""
+    """Direction in which the pipeline translates --input."""
     network: str = "efficientnet-lite0"
-    """efficientnet-lite0, inception (whose distances alone are called FID and KID), vgg16, vgg19, or a folder or Hub id
-    of a FeatureNetwork."""
+    """efficientnet-lite0, inception (for FID and KID), vgg16, vgg19, or a folder or Hub id of a FeatureNetwork."""
     weights_dir: Model = None
-    """Where the weights of inception, vgg16 or vgg19 are; the environment's MASKHUB_WEIGHTS if not given."""
+    """Folder or Hub repository with the weights of inception, vgg16 or vgg19; default: MASKHUB_WEIGHTS."""
     batch_size: Positive = 16
-    """Pictures that go through the network together."""
+    """Pictures per batch."""
     resamples: Annotated[int, Field(ge=2)] = 20
-    """For the interval of the Fréchet distance."""
+    """Resamples for the interval of the Fréchet distance."""
 
 
 def measure(options):
     """The :class:`~maskhub.evaluation.report.Report` of :class:`Options`.
 
     Raises:
-        ConfigError: options that do not fit together, and as :func:`measure_quality`. SourceError: a source can't be
+        ConfigError: contradictory options, and as :func:`measure_quality`. SourceError: a source can't be
             read. CheckpointError: a pipeline or weights are missing.
     """
     if (options.generated is None) == (options.input is None):
@@ -99,12 +98,12 @@ def measure_quality(real, generated, network, *, groups=(), batch_size=16, kept=
     Args:
         real, generated: :class:`~maskhub.evaluation.sets.PictureSet` s.
         network: :class:`~maskhub.evaluation.features.FeatureExtractor`.
-        groups: columns of both sets by whose values figures are also given; ``split`` is added by itself where
-            pictures of both its halves are there.
-        batch_size: pictures that go through the network together.
-        kept: features kept of each set, for intervals, kernel distance and groups; memory grows with this alone.
-        resamples: of the Fréchet distance's interval.
-        seed: of everything that is drawn.
+        groups: columns of both sets for whose values figures are also given; ``split`` is added automatically if there
+            are pictures of both parts.
+        batch_size: pictures per batch.
+        kept: features kept of each set for intervals, kernel distance and groups; only this affects memory.
+        resamples: resamples for the interval of the Fréchet distance.
+        seed: seed of all random numbers.
 
     Returns:
         :class:`~maskhub.evaluation.report.Report`.
@@ -168,7 +167,7 @@ def _settings(first, second, network):
 
 
 class _Side:
-    """What one pass over a set collects."""
+    """Statistics collected in one pass over a set."""
 
     def __init__(self, kind, pictures, network, columns, batch_size, kept, seed, others=None, gallery=None):
         self.kind, self.spec = kind, pictures.spec
@@ -191,7 +190,9 @@ class _Side:
                     if value not in (None, ""):
                         self.groups[column, str(value)].update(features[number : number + 1])
                 if len(self.groups) > MOST_GROUPS:
-                    raise ConfigError(f"{', '.join(columns)} have more than {MOST_GROUPS} values: no groups of people.")
+                    raise ConfigError(
+                        f"{', '.join(columns)} have more than {MOST_GROUPS} values: choose other columns."
+                    )
                 if scores is not None:
                     gallery.add(picture.name, float(scores[number]), picture.pixels)
             batch.clear()
@@ -221,7 +222,7 @@ class _Side:
 
     @property
     def resolution(self):
-        """Width×height where all have one, else the range."""
+        """Width×height if all are equal, else the range."""
         if len(self.sizes) == 1:
             return "{}×{}".format(*next(iter(self.sizes)))
         smallest, largest = (pick(self.sizes, key=lambda size: size[0] * size[1]) for pick in (min, max))
@@ -256,8 +257,8 @@ def _differences(first, second):
 
 
 def _group_figures(column, first, second, network, seed):
-    """Figures of each value of a column, and warnings. Fréchet distances at the same number of pictures, so that they
-    can be compared; kernel distances, which have no bias, with all.
+    """Figures of each value of a column, and warnings. Fréchet distances use the same number of pictures, so that they
+    can be compared; kernel distances, which are unbiased, use all.
     """
     values, warnings, pairs = {}, [], {}
     names = sorted({value for side in (first, second) for key, value in side.groups if key == column})
@@ -285,7 +286,7 @@ def _group_figures(column, first, second, network, seed):
         }
     if least < ENOUGH:
         warnings.append(
-            f"Fréchet distances by {column} are of {least} pictures a set each: compare them with each other alone."
+            f"Fréchet distances by {column} use {least} pictures of each set: compare them only with each other."
         )
     return values, warnings
 
@@ -302,7 +303,7 @@ def _curve(x, y, network, seed):
 
 
 def _scores(features, others):
-    """Mean distance of each feature to its nearest among the kept real ones, as a share of a typical length."""
+    """Distance of each feature to the nearest kept real one, relative to a typical length."""
     distances = torch.cdist(features, others)
     nearest = distances.topk(min(NEIGHBOURS, len(others)), largest=False).values.mean(1)
     return nearest / others.norm(dim=1).mean().clamp(min=1e-12)

@@ -1,22 +1,22 @@
-"""Does a mask hide who someone is, and does taking it off help? Verification on pairs of photos.
+"""Face verification on pairs of photos: does a mask hide who someone is, and does taking it off help?
 
 In each pair the second photo wears a mask. For each encoder there are five rows:
 
-* ``unmasked–unmasked``: no mask at all, the best that the encoder can do;
-* ``masked–unmasked, baseline``: the mask as it is;
-* ``masked–unmasked, bias projection``: the part of both vectors along the mask's mean shift is taken out
+* ``unmasked–unmasked``: no mask, the best the encoder can do;
+* ``masked–unmasked, baseline``: with the mask;
+* ``masked–unmasked, bias projection``: the component of both vectors along the mask's mean shift is removed
   (:func:`~maskhub.evaluation.verification.mask_directions`). The shift is that from unmasked to masked vectors of the
-  second photos of all *other* folds, none of which is in the fold that is measured;
-* ``stripped–unmasked, unmasker strip``: a pipeline's unmasker takes the mask off first. It is told nothing else: the
-  face is detected again, in the masked photo to take the mask off, in the result to encode it;
-* ``masked and stripped–unmasked, pooled``: the mean of the masked photo's vector and the stripped one's, at length 1:
-  what is made up counts half, what is visible is never lost. So Masi and others pool a photo with views synthesised
-  from it ("Do We Really Need to Collect Millions of Faces for Effective Face Recognition?", ECCV 2016, section 4).
+  second photos of all *other* folds, none of which is in the measured fold;
+* ``stripped–unmasked, unmasker strip``: a pipeline's unmasker takes the mask off first. The face
+  is detected again, both in the masked photo and in the result;
+* ``masked and stripped–unmasked, pooled``: the mean of the vectors of the masked and the stripped photo, normalised:
+  the invented part counts half, and nothing visible is lost. Masi et al. pool a photo with synthesised views like this
+  ("Do We Really Need to Collect Millions of Faces for Effective Face Recognition?", ECCV 2016, section 4).
 
-A photo without a face, on which no mask can be put or whose face is no longer found with the mask on, leaves the
-comparison in *all* rows, and is listed: all rows are of the same pairs.
+A photo without a face, on which no mask can be put, or whose face is not found with the mask on, is removed from *all*
+rows and listed, so all rows have the same pairs.
 
-The protocol of table 3 of the first paper, in which each photo meets itself masked, is in
+The protocol of table 3 of the first paper, in which each photo is compared with itself masked, is in
 :mod:`maskhub.evaluation.self_pairs`.
 """
 
@@ -52,54 +52,53 @@ ROWS = {
 }
 APPROACHES = ("baseline", "projection", "strip", "pooled")
 STRIPPED = {"strip", "pooled"}
-"""Those that need an unmasker."""
-ABOUT = "Whether people are still told apart with a mask on, and with the mask taken off again."
+"""Approaches that need an unmasker."""
+ABOUT = "Whether people can still be recognised with a mask on, and with the mask taken off again."
 
 
 DEFAULTS = {
     "pairs": {"encoders": ("vgg19", "mobilefacenet", "dlib"), "approaches": APPROACHES, "masks": "rule"},
     "table-3": {"encoders": ("inception", "vgg19"), "approaches": APPROACHES[:3], "masks": "model"},
 }
-"""What each protocol takes where an option is not given."""
+"""Defaults of each protocol."""
 
 
 class Options(ModelOptions):
     """Verify people on photos: unmasked, masked, with the mask's bias projected out, with the mask taken off.
 
-    By listed pairs of photos, or as in table 3 of Mumford, 2021: each photo against itself masked by the model and
-    against the other ones masked. Faces and vectors of pairs are kept in a cache, so that the next model costs only
-    its own part.
+    Compares listed pairs of photos, or, as in table 3 of Mumford, 2021, each photo with itself masked by the model and
+    with all others masked. Faces and vectors of pairs are cached, so another model on the same pairs takes less time.
     """
 
     folder: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="FOLDER")]]
-    """Of the photos; for pairs with pairs.csv: fold,first,second,same (see docs/evaluate.md)."""
+    """Folder of the photos; for pairs with pairs.csv: fold,first,second,same (see docs/evaluate.md)."""
     protocol: Literal["pairs", "table-3"] = "pairs"
-    """Which comparison."""
+    """Listed pairs, or the protocol of table 3."""
     held_out: bool = False
-    """With --protocol table-3, only the tenth of the photos that is never trained on."""
+    """With --protocol table-3: only the held-out tenth of the photos."""
     pairs: Annotated[Path | None, tyro.conf.arg(metavar="FILE.csv")] = None
-    """Another list of pairs."""
+    """List of pairs; default: pairs.csv in the folder."""
     count: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
-    """At most so many pairs, as many of each fold and kind, or with table-3 photos; all if not given."""
+    """Maximum number of pairs, balanced over folds and kinds, or of photos with table-3; default: all."""
     encoders: Names = ()
-    """Of vgg19, mobilefacenet, dlib (the default for pairs), inception (with vgg19 the default for table-3); never one
-    that the model was trained against."""
+    """Any of vgg19, mobilefacenet, dlib (default for pairs) and inception (with vgg19 the default for table-3); never
+    one that the model was trained against."""
     approaches: Names = ()
-    """Of baseline, projection, strip and, for pairs, pooled (masked and stripped together); all if not given."""
+    """Any of baseline, projection, strip and, for pairs, pooled (masked and stripped together); default: all."""
     model: Model = None
-    """Pipeline folder or Hub id, whose unmasker strips; the bundled checkpoint if not given."""
+    """Pipeline folder or Hub id with the unmasker; default: the bundled checkpoint."""
     masks: Literal["rule", "model"] | None = None
-    """Who puts masks on: our rules (the default for pairs), or the pipeline's masker (for table-3)."""
+    """Put masks on by rule (default for pairs) or with the pipeline's masker (default for table-3)."""
     style: str = "random"
-    """Of masks by rule: surgical, kn95, cup, cloth, patterned, neoprene, or random."""
+    """Style of rule-based masks: surgical, kn95, cup, cloth, patterned, neoprene, or random."""
     directions: Positive = 1
-    """How many directions the projection takes out."""
+    """Number of directions that the projection removes."""
     resamples: Count = 500
-    """Of the bootstrap intervals."""
+    """Resamples for the bootstrap intervals."""
     seed: Count = 0
-    """Of masks, bootstrap and the choice of pairs."""
+    """Seed of masks, bootstrap and the choice of pairs."""
     weights_dir: Model = None
-    """Where the encoders' weights are; the environment's MASKHUB_WEIGHTS if not given."""
+    """Folder or Hub repository with the encoders' weights; default: MASKHUB_WEIGHTS."""
 
 
 def measure(options):
@@ -201,7 +200,7 @@ def _settings(folder, pairs, same, folds, encoders):
 def _check_approaches(approaches):
     unknown = [name for name in approaches if name not in APPROACHES]
     if unknown:
-        raise ConfigError(f"the approach is {unknown[0]!r}: approaches are {', '.join(APPROACHES)}.")
+        raise ConfigError(f"the approach is {unknown[0]!r}; it must be one of {', '.join(APPROACHES)}.")
 
 
 def _encode(views, pairs, encoders, folder, progress):
@@ -216,8 +215,8 @@ def _check_counts(pairs, same, vectors):
     if min(same.sum(), (~same).sum()) < 2:
         why = next((f"; {name}: {reason}" for name, reason in vectors.failures.items()), ".")
         raise ConfigError(
-            f"of {len(pairs)} pairs only {same.sum()} of the same and {(~same).sum()} of different people can be "
-            f"measured, at least 2 of each are needed{why}"
+            f"only {same.sum()} pairs of the same and {(~same).sum()} of different people out of {len(pairs)} can be "
+            f"measured, but at least 2 of each are needed{why}"
         )
 
 
@@ -245,7 +244,7 @@ def _scores(vectors, place, approach, pairs, folds, directions):
 def _warnings(pairs, kept, folds, encoders, approaches):
     out = []
     if len(kept) < len(pairs):
-        out.append(f"{len(pairs) - len(kept)} of {len(pairs)} pairs are left out in all rows: see the failures.")
+        out.append(f"{len(pairs) - len(kept)} of {len(pairs)} pairs are left out of all rows: see the failures.")
     different = sum(not pair.same for pair in kept)
     others = different * (1 - 1 / max(len(np.unique(folds)), 2))
     for far in FARS:
@@ -263,7 +262,7 @@ def _warnings(pairs, kept, folds, encoders, approaches):
 
 
 def _curve(encoder, scores, same):
-    """True accepts against false accepts, thresholds from all pairs."""
+    """True accepts over false accepts, for thresholds from all pairs."""
     lines = {}
     for name, row in scores.items():
         if name.startswith(f"{encoder}: "):
@@ -277,7 +276,7 @@ def _curve(encoder, scores, same):
 
 
 def _galleries(views, pairs, scores, same, encoders, approaches):
-    """Pairs of one person by their score, drawn again: photo, masked, and stripped."""
+    """Pairs of one person by their score, with the pictures computed again: photo, masked, and stripped."""
     approach, encoder = approaches[-1], next((e for e in encoders if e.face_network), encoders[0])
     row = scores[f"{encoder.name}: {ROWS[approach]}"]
     gallery = BestAndWorst(f"pairs of one person by cosine of {encoder.name}, {ROWS[approach]}", "high")

@@ -1,4 +1,4 @@
-"""How often visitors of the app's Quiz tab took generated pictures for real."""
+"""How often visitors of the Quiz tab took generated pictures for real."""
 
 from pathlib import Path
 from typing import Annotated
@@ -14,17 +14,17 @@ from maskhub.evaluation.survey import Survey
 __all__ = ["Options", "measure"]
 
 FEW = 20
-ABOUT = "What visitors took for real: fooled is the share of generated pictures that they did."
+ABOUT = "What visitors took for real; fooled is the share of generated pictures that they took for real."
 
 
 class Options(MeasureOptions):
-    """Show how often visitors of the app's Quiz tab took generated pictures for real; every answer goes to a CSV file.
+    """Measure how often visitors of the Quiz tab took generated pictures for real; all answers go to a CSV file.
 
     Figures are by model and direction; --groups takes photos, model, direction or masked.
     """
 
     database: Annotated[Path | None, tyro.conf.arg(metavar="FILE.sqlite")] = None
-    """The answers; survey.sqlite in MASKHUB_HOME (~/.local/share/maskhub) if not given."""
+    """File of the answers; default: survey.sqlite in MASKHUB_HOME (~/.local/share/maskhub)."""
 
 
 def measure(options):
@@ -39,9 +39,9 @@ def measure(options):
         raise SourceError(f"there are no answers in {survey.path} yet.")
     figures = survey.figures(rows)
     rounds = int(figures["rounds"].value)
-    warnings = ["The intervals treat answers as independent; those of one visitor are not."]
+    warnings = ["The intervals treat answers as independent, although those of one visitor are not."]
     if rounds < FEW:
-        warnings.append(f"only {rounds} rounds were played: the figures say little.")
+        warnings.append(f"only {rounds} rounds were played: the figures are unreliable.")
     photos = sorted({row["photos"] for row in rows})
     return Report(
         "survey",
