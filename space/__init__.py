@@ -4,7 +4,7 @@ import os
 
 from space.proxies import without_proxies
 
-# gradio asks the network for its newest version otherwise
+# otherwise gradio checks for a new version on the network
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 with without_proxies():
     import gradio  # noqa: F401

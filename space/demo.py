@@ -1,4 +1,4 @@
-"""The app, put together from its tabs. A new tab is a new file in ``space/tabs`` and its name in :data:`TABS`."""
+"""The app with all its tabs. To add a tab, add a file to ``space/tabs`` and its name to :data:`TABS`."""
 
 import os
 import signal
@@ -24,20 +24,20 @@ TABS = (translate, wear, webcam, video, cycle, dataset, train, reimage, quiz)
 MAX_FILE_SIZE = "20mb"
 
 HEAD = """# maskhub
-Face masks put on and taken off by neural networks that learnt from photos."""
+Put face masks on photos and take them off, with neural networks."""
 
-FOOT = """**Limits.** A face without its mask is an invention that fits the rest, never the person's own, and no
-evidence of what anyone looks like. Small, turned or covered faces may be missed.
+FOOT = """**Limits.** What appears under a mask is invented: it is not the person's real face, and no evidence of what
+anyone looks like. Small, turned or covered faces may be missed.
 
-**Privacy.** Photos are worked on here alone, used for nothing else, and deleted within the hour; but what you bring in
-the *Dataset* tab stays, for all to see, until you delete it.
+**Privacy.** Photos are only processed here, used for nothing else, and deleted within an hour. But pictures that you
+upload in the *Dataset* tab stay visible to everyone until you delete them.
 
 Example: the astronaut Eileen Collins, NASA, public domain."""
 
 THEME = gr.themes.Soft(
     primary_hue="teal", secondary_hue="teal", neutral_hue="slate", font=Font("sans-serif"), font_mono=Font("monospace")
 ).set(
-    # dark enough for white letters, and subdued text that can still be read (WCAG AA)
+    # enough contrast for white text and subdued text (WCAG AA)
     button_primary_background_fill="*primary_700",
     button_primary_background_fill_hover="*primary_800",
     button_primary_background_fill_dark="*primary_700",
@@ -62,18 +62,18 @@ def build(pipe):
                 with gr.Tab(tab.TITLE, id=tab.TITLE.lower()):
                     tab.build(pipe)
         gr.Markdown(FOOT, elem_id="foot")
-    # the model is the bottleneck, and one photo already keeps every core busy
+    # one photo already keeps all cores busy
     return demo.queue(default_concurrency_limit=1, max_size=32, api_open=False)
 
 
 def launch(demo, bounds=None):
-    """Begin to serve the app where ``GRADIO_SERVER_NAME`` and ``GRADIO_SERVER_PORT`` say; on a Space, for everyone.
+    """Start to serve the app at ``GRADIO_SERVER_NAME`` and ``GRADIO_SERVER_PORT``; on a Space, for everyone.
 
     Args:
         demo: ``gr.Blocks``. bounds: :class:`~space.gate.Bounds` of what visitors may send.
 
     Raises:
-        ConfigError: the port is not one, or taken; or the page can't be reached from this machine itself.
+        ConfigError: the port is invalid or taken, or the page can't be reached from this machine.
     """
     port = os.environ.get("GRADIO_SERVER_PORT")
     if port and not (port.isdecimal() and 0 < int(port) < 2**16):
@@ -87,17 +87,17 @@ def launch(demo, bounds=None):
     except OSError as error:
         place = f"{host}, port {port or '7860 and the next hundred'}"
         raise ConfigError(
-            f"the app can't be served on {place}: it is taken, or no address of this machine. "
+            f"the app can't be served on {place}: the port is taken, or the address is not of this machine. "
             "Set GRADIO_SERVER_PORT or GRADIO_SERVER_NAME."
         ) from error
-    except ImportError as error:  # httpx, of a proxy that it can't use
+    except ImportError as error:  # from httpx, for a proxy that it can't use
         raise ConfigError(f"the app can't be shared: {first_line(error)}.") from error
     except ValueError as error:
         if "localhost is not accessible" not in str(error):
             raise ConfigError(f"the app can't be served: {first_line(error)}.") from error
         raise ConfigError(
-            f"the app does not answer at {demo.local_url}: a proxy or firewall stands in between, or this machine is "
-            "too busy just now. Try again."
+            f"the app does not answer at {demo.local_url}: a proxy or firewall may block it, or this machine is "
+            "too busy. Try again."
         ) from error
     print(f"maskhub is at {demo.local_url}", flush=True)
 
@@ -110,14 +110,14 @@ def _serve(demo, host, port, gate):
         css_paths=Path(__file__).parent / "style.css",
         footer_links=["api"],
         max_file_size=MAX_FILE_SIZE,
-        # a history of runs in the browser would keep the photos
+        # no history of runs in the browser, which would keep photos
         run_history=False,
         enable_monitoring=False,
         ssr_mode=False,
         pwa=False,
         quiet=True,
         prevent_thread_lock=True,
-        # pages whose state is kept: each takes half a megabyte
+        # number of pages whose state is kept, half a megabyte each
         state_session_capacity=500,
         app_kwargs={"middleware": [gate]},
     )
@@ -125,7 +125,7 @@ def _serve(demo, host, port, gate):
 
 def main():
     """Start the app; returns the exit code."""
-    # a plain `kill` and a Space's stop clean up as Ctrl-C does
+    # `kill` and stopping the Space clean up like Ctrl-C
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with temporary.photo_folder() as folder:

@@ -1,7 +1,7 @@
 """Upload the app to a Hugging Face Space: ``python -m space.deploy USER/NAME [--static] [--private] [--token TOKEN]``.
 
 The Space gets ``app.py``, ``requirements.txt``, ``maskhub/`` with its weights and ``space/``, as one commit, and
-``space/README.md`` as its card. The same command again brings a Space up to date: what is gone here goes there too.
+``space/README.md`` as its card. Run it again to update a Space: files that are gone here are deleted there.
 With ``--static`` it gets the site of ``web/dist``, which runs in the visitor's browser (docs/web.md).
 """
 
@@ -27,7 +27,7 @@ SITE = ROOT / "web" / "dist"
 
 
 def files():
-    """Path in the Space → file here, of all that the Space needs."""
+    """Path in the Space → local file, for all files of the app."""
     found = {name: ROOT / name for name in FILES if (ROOT / name).is_file()}
     for folder in FOLDERS:
         for path in sorted((ROOT / folder).rglob("*")):
@@ -38,7 +38,7 @@ def files():
 
 
 def static_files():
-    """Path in the Space → file here, of the site that runs in the visitor's browser.
+    """Path in the Space → local file, for the site that runs in the visitor's browser.
 
     Raises:
         ConfigError: it has not been built.
@@ -49,12 +49,12 @@ def static_files():
 
 
 def deploy(repo_id, *, static=False, token=None, private=None):
-    """Make the Space where there is none, and bring it up to date in one commit.
+    """Create the Space if it is missing, and update it in one commit.
 
     Args:
         repo_id: the Space, ``user/name``.
         static: upload the site of ``web/dist`` instead of the app.
-        token: one with write access; the one of ``hf auth login`` or ``HF_TOKEN`` by default.
+        token: token with write access; by default that of ``hf auth login`` or ``HF_TOKEN``.
         private: make a new Space private.
 
     Returns:
@@ -88,12 +88,12 @@ def _command(
     token: str | None = None,
     private: bool = False,
 ):
-    """Upload the app to a Hugging Face Space, making it where there is none.
+    """Upload the app to a Hugging Face Space, which is created if it is missing.
 
     Args:
         repo_id: The Space.
         static: The site of web/dist, which runs in the visitor's browser, instead of the app.
-        token: One with write access; that of `hf auth login` or HF_TOKEN if not given.
+        token: Token with write access; default: that of `hf auth login` or HF_TOKEN.
         private: Make a new Space private.
     """
     print(f"deployed to {deploy(repo_id, static=static, token=token, private=private or None)}")

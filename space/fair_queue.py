@@ -1,4 +1,4 @@
-"""A queue in which no visitor takes all places, and those who waited longest for a turn come first."""
+"""A fair queue: no visitor can fill it, and whoever has waited longest comes first."""
 
 import time
 
@@ -9,20 +9,20 @@ from space.gate import visitor
 __all__ = ["PLACES", "FairQueue"]
 
 PLACES = 8
-"""Events of one visitor that may wait, of the queue's 32. Whoever sits at this machine may fill all of them."""
+"""Maximum number of waiting events per visitor, of the queue's 32. The user of this machine may use all."""
 FORGET = 1000
-"""Visitors whose last turn is remembered."""
+"""Number of visitors whose last turn is remembered."""
 
 
 class FairQueue(Queue):
-    """gradio's queue, fair between visitors as :func:`space.gate.visitor` tells them apart."""
+    """gradio's queue, made fair between visitors (see :func:`space.gate.visitor`)."""
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self._turns = {}
 
     async def push(self, body, request, username):
-        """Add an event, or say why not; as in gradio."""
+        """Add an event, or return why not, as in gradio."""
         who = visitor(request.scope)
         waiting = [
             visitor(event.request.scope)
@@ -30,11 +30,11 @@ class FairQueue(Queue):
             for event in each.queue
         ]
         if who and waiting.count(who) >= PLACES:
-            return False, f"You have {PLACES} jobs waiting here: let one of them end first.", "queue_full"
+            return False, f"You already have {PLACES} jobs waiting: wait until one of them ends.", "queue_full"
         return await super().push(body, request, username)
 
     def get_events(self):
-        """The next event to run: of the visitor whose last turn is the longest ago, in the order of arrival."""
+        """The next event to run: the oldest one of the visitor whose last turn was longest ago."""
         for each in self.event_queue_per_concurrency_id.values():
             if len(each.queue) > 1:
                 each.queue.sort(key=lambda event: self._turns.get(visitor(event.request.scope), 0.0))

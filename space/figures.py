@@ -1,4 +1,4 @@
-"""Small pictures shown large: pixel by pixel, on a checkerboard where they are transparent."""
+"""Show small pictures enlarged with sharp pixels, on a checkerboard where they are transparent."""
 
 import base64
 import html
@@ -9,11 +9,11 @@ from PIL import Image
 __all__ = ["figures", "magnified"]
 
 SMALL = 128
-"""Side in pixels up to which a picture is shown with its pixels as squares."""
+"""Pictures up to this side are shown with sharp pixels."""
 
 
 def magnified(image, side=256):
-    """A picture for a gallery: a small one with each pixel as a square, a large one scaled down."""
+    """A picture for a gallery: small ones enlarged with sharp pixels, large ones scaled down."""
     if max(image.size) < SMALL:
         factor = max(1, side // max(image.size))
         return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
@@ -23,13 +23,13 @@ def magnified(image, side=256):
 
 
 def figures(steps, elem_class="steps"):
-    """Pictures side by side with a title and a line each.
+    """Pictures side by side, each with a title and a line of text.
 
     Args:
         steps: list of (``PIL.Image``, title, line).
 
     Returns:
-        HTML; the pictures are in it as PNG.
+        HTML with the pictures embedded as PNG.
     """
     parts = []
     for image, title, line in steps:

@@ -1,7 +1,7 @@
-"""What each HTTP request passes before gradio handles it: whose Host may be served, how much one visitor may send.
+"""Checks of every HTTP request before gradio handles it: allowed hosts, and limits on what a visitor may send.
 
-gradio reads JSON of any size into memory and keeps any number of uploads; what it raises for fields that it does not
-expect ends in tracebacks. Here each has a bound and one line.
+gradio reads JSON of any size into memory, keeps any number of uploads, and answers unexpected fields with tracebacks.
+Here all of them have limits and one-line errors.
 """
 
 import ipaddress
@@ -24,17 +24,17 @@ __all__ = ["KEEP", "Bounds", "Gate", "allowed_hosts", "host_name", "visitor"]
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 MB = 2**20
 KEEP = 3600
-"""Seconds for which uploads count: by then they are deleted."""
+"""Seconds for which uploads count; they are deleted by then."""
 TOO_LARGE = "exceeded maximum allowed size"
-"""gradio answers 413 to upload errors that say so, and deletes what it has written of them."""
+"""gradio answers 413 to upload errors with this text, and deletes partial files."""
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """How much may be sent; in bytes."""
+    """Limits on what may be sent; sizes in bytes."""
 
     body: int = 4 * MB
-    """JSON of one request; a camera's frame is the largest, about 1 MB."""
+    """JSON of one request; the largest are camera frames of about 1 MB."""
     upload: int = 200 * MB
     """All files of one upload."""
     visitor: int = 500 * MB
@@ -42,19 +42,19 @@ class Bounds:
     total: int = 4000 * MB
     """Uploads of all visitors within an hour."""
     free: int = 200 * MB
-    """What uploads leave free of the disk."""
+    """Disk space that uploads leave free."""
     least: int = MB // 16
-    """What even the smallest upload counts: files take room and names."""
+    """Minimum size that an upload counts for."""
     requests: int = 200
-    """Requests of one visitor at the same time; a page holds two open."""
+    """Concurrent requests of one visitor; a page keeps two open."""
 
 
 def allowed_hosts(server_name, share=False):
     """The Host names that an app answers to, or None for all.
 
-    A page on the Internet can make its own name point to 127.0.0.1 (DNS rebinding) and then use a local app in the name
-    of whoever opened it; its requests still carry the page's name as Host. An app that is served to a network, shared,
-    or on a Space is open to everyone anyway. ``MASKHUB_HOSTS`` adds names, for a reverse proxy that keeps them; ``*``
+    A web page can make its domain point to 127.0.0.1 (DNS rebinding) and use a local app on behalf of its visitor; but
+    its requests still have the page's domain as Host. An app that is served to a network, shared, or on a Space is open
+    to everyone anyway. ``MASKHUB_HOSTS`` adds names, for a reverse proxy that keeps them; ``*``
     allows all.
     """
     added = [name.strip().lower() for name in os.environ.get("MASKHUB_HOSTS", "").split(",") if name.strip()]
@@ -73,10 +73,10 @@ def host_name(host):
 
 
 def visitor(scope):
-    """Who sent a request, as far as can be told: an IPv4 address, or the /64 of an IPv6 address; "" for this machine.
+    """The sender of a request: an IPv4 address, or the /64 of an IPv6 address; "" for this machine.
 
-    A Space's proxies append the address that they saw to X-Forwarded-For, so the last public one is the visitor's, and
-    what a visitor puts before it does not count. Elsewhere uvicorn has already replaced a trusted proxy's address.
+    A Space's proxies append the sender's address to X-Forwarded-For, so the last public one is the visitor's, whatever
+    the visitor puts before it. Elsewhere uvicorn has already replaced a trusted proxy's address.
     """
     client = scope.get("client")
     candidates = [client[0]] if client else []
@@ -99,8 +99,8 @@ class Gate:
     """ASGI middleware.
 
     Args:
-        app: gradio's.
-        hosts: from :func:`allowed_hosts`.
+        app: gradio's app.
+        hosts: hosts from :func:`allowed_hosts`.
         bounds: :class:`Bounds`.
     """
 
@@ -126,14 +126,14 @@ class Gate:
                 del self.open[who]
 
     def _refusal(self, scope, who):
-        """Status and text where a request is not let in, else None."""
+        """Status and text if a request is refused, else None."""
         headers, path = Headers(scope=scope), scope["path"]
         if self.hosts is not None:
             host, origin = headers.get("host"), headers.get("origin")
             if host_name(host) not in self.hosts:
                 return 403, "This app is served under another name. Set MASKHUB_HOSTS to allow this one."
             if origin and host_name(origin.partition("://")[2]) not in self.hosts:
-                return 403, "Pages of other sites may not use this app."
+                return 403, "Other sites may not use this app."
         if path.partition("file=")[2].lower().startswith(("http:", "https:")):
             return 403, "This app fetches no files from elsewhere."
         if self.open[who] >= self.bounds.requests:
@@ -142,7 +142,7 @@ class Gate:
         if length.isdecimal() and int(length) > (self.bounds.upload if _is_upload(path) else self.bounds.body):
             return 413, f"This request {TOO_LARGE}."
         if _is_upload(path) and self.uploads.room(who) <= 0:
-            return 413, "Too much was uploaded here within the last hour. Try again later."
+            return 413, "Too much was uploaded within the last hour. Try again later."
         return None
 
     async def _passed(self, scope, receive, send, who):
@@ -156,7 +156,7 @@ class Gate:
 
         async def sent(message):
             nonlocal begun
-            # where gradio would call a body that was cut off here malformed
+            # gradio would call the truncated body malformed
             if message["type"] == "http.response.start" and budget.exceeded and not begun:
                 message = message | {"status": 413}
             begun = True
@@ -164,7 +164,7 @@ class Gate:
 
         try:
             await self.app(scope, received, sent)
-        except Exception as error:  # gradio raises KeyError and the like for fields that it does not expect
+        except Exception as error:  # gradio raises KeyError and others for unexpected fields
             if begun:
                 raise
             print(f"maskhub: {scope['path']}: {type(error).__name__}: {first_line(error)}", file=sys.stderr, flush=True)
@@ -172,7 +172,7 @@ class Gate:
 
 
 class _Budget:
-    """Bytes that one request may still send; ``count`` is told of each part."""
+    """Remaining bytes of one request; ``count`` is called with the size of each part."""
 
     def __init__(self, left, count=None):
         self.left, self.count, self.exceeded = left, count, False
@@ -187,13 +187,13 @@ class _Budget:
 
 
 class _Uploads:
-    """What has been uploaded within the last hour, by whom."""
+    """Uploads of the last hour by visitor."""
 
     def __init__(self, bounds):
         self.bounds, self.entries, self.sums = bounds, deque(), Counter()
 
     def room(self, who):
-        """Bytes that a visitor may upload now."""
+        """Bytes that a visitor may still upload."""
         while self.entries and self.entries[0][0] < time.monotonic() - KEEP:
             _, other, size = self.entries.popleft()
             self.sums[other] -= size
@@ -203,7 +203,7 @@ class _Uploads:
         return min(self.bounds.visitor - self.sums[who], self.bounds.total - self.sums.total(), free)
 
     def begin(self, who):
-        """A :class:`_Budget` for one more upload of a visitor."""
+        """A :class:`_Budget` for an upload of a visitor."""
         left = min(self.bounds.upload, self.room(who))
         entry = [time.monotonic(), who, 0]
         self.entries.append(entry)

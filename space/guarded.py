@@ -1,7 +1,7 @@
-"""A ``gr.Blocks`` for visitors nobody trusts: only files that they uploaded themselves, and a time limit on every job.
+"""A ``gr.Blocks`` for untrusted visitors: handlers only get uploaded files, and every job has a time limit.
 
 gradio runs every event of every endpoint (queued or not, named or not, streamed or not) through ``process_api`` and
-``preprocess_data``. So the checks are here once, and no component has to remember them.
+``preprocess_data``. So all checks are made here, not in the components.
 """
 
 import asyncio
@@ -22,9 +22,9 @@ from space.photos import words
 __all__ = ["TIME_LIMITS", "GuardedBlocks", "own_file", "own_files"]
 
 TIME_LIMITS = {"model": 180, "reimage": 300, "uploads": 900, "video": 1800, "share": 1800, "webcam": 30, None: 60}
-"""Seconds that one job may take, by its ``concurrency_id``; None is for all others. A camera's job is one frame."""
+"""Time limits of a job in seconds by ``concurrency_id``; None: all others. A camera's job is one frame."""
 MAX_DEPTH = 32
-"""Levels of lists and objects in a request; the app's own requests have four."""
+"""Maximum nesting of lists and objects in a request; the app's requests have four levels."""
 NOT_UPLOADED = "This file was not uploaded here. Upload it first."
 
 
@@ -38,7 +38,7 @@ class GuardedBlocks(gr.Blocks):
     def __init__(self, *args, time_limits=TIME_LIMITS, **kwargs):
         super().__init__(*args, **kwargs)
         self.time_limits = time_limits
-        self._deadlines = weakref.WeakKeyDictionary()  # of generators: the limit covers all of their steps
+        self._deadlines = weakref.WeakKeyDictionary()  # for generators the limit covers all steps
 
     def queue(self, *args, **kwargs):
         """As in gradio, with a :class:`~space.fair_queue.FairQueue`."""
@@ -55,14 +55,14 @@ class GuardedBlocks(gr.Blocks):
         return self
 
     async def preprocess_data(self, block_fn, inputs, state, explicit_call=False):
-        """Turn a request's JSON into what handlers get; whatever is wrong with it is one line for its sender."""
+        """Convert a request's JSON for the handlers; bad requests get a one-line error."""
         try:
             values = await super().preprocess_data(block_fn, own_files(inputs), state, explicit_call)
             return [_fitting(block, value) for block, value in zip(block_fn.inputs, values, strict=True)]
         except gr.Error as error:
             error.print_exception = False
             raise
-        except Exception as error:  # gradio and pydantic raise many kinds, and their texts name paths
+        except Exception as error:  # gradio and pydantic raise many kinds of errors, whose texts name paths
             raise gr.Error(
                 "This request does not fit the endpoint: see its API page.", print_exception=False
             ) from error
@@ -70,8 +70,8 @@ class GuardedBlocks(gr.Blocks):
     async def process_api(self, block_fn, inputs, state=None, request=None, iterator=None, **kwargs):
         """Run one job, or the next step of one.
 
-        A Python thread can't be ended. A job that exceeds its limit is abandoned: its visitor is told, its place in the
-        queue and in the thread pool goes to others, and its thread runs on alone.
+        Python can't kill threads. A job that exceeds its limit is abandoned: the visitor gets an error, its place in
+        the queue and in the thread pool is freed, and its thread keeps running.
         """
         loop = asyncio.get_running_loop()
         limit = self.time_limits.get(block_fn.concurrency_id, self.time_limits[None])
@@ -81,12 +81,12 @@ class GuardedBlocks(gr.Blocks):
         try:
             done, _ = await asyncio.wait({job}, timeout=max(0, deadline - loop.time()))
         except asyncio.CancelledError:
-            # the thread's step ends first, as it does in gradio itself
+            # the thread finishes its step first, as in gradio
             done, _ = await asyncio.wait({job}, timeout=max(0, deadline - loop.time()))
             if not done:
                 self._abandon(job, block_fn, limit)
             elif not job.cancelled():
-                job.exception()  # looked at, so that asyncio does not complain
+                job.exception()  # retrieved, so that asyncio does not complain
             raise
         if not done:
             self._abandon(job, block_fn, limit)
@@ -95,11 +95,11 @@ class GuardedBlocks(gr.Blocks):
             output = job.result()
         except gr.Error:
             raise
-        except MaskHubError as error:  # where a handler has no line for it
+        except MaskHubError as error:  # not handled by the handler
             raise gr.Error(words(error), print_exception=False) from error
-        except Exception as error:  # a fault of ours, or of gradio's own handlers, which trust what they get
+        except Exception as error:  # a bug, or one of gradio's handlers, which trust their input
             _note(f"{_name(block_fn)} failed: {type(error).__name__}: {first_line(error)} ({_place(error)})")
-            raise gr.Error("Something went wrong here. It has been noted.", print_exception=False) from error
+            raise gr.Error("Something went wrong. The error has been logged.", print_exception=False) from error
         if output.get("iterator") is not None:
             self._deadlines[output["iterator"]] = deadline
         return output
@@ -122,7 +122,7 @@ def _name(block_fn):
 
 
 def _place(error):
-    """The last three calls on the way to an error."""
+    """The last three frames of an error's traceback."""
     frames = traceback.extract_tb(error.__traceback__)[-3:]
     return ", ".join(f"{'/'.join(Path(frame.filename).parts[-2:])}:{frame.lineno}" for frame in frames)
 
@@ -132,10 +132,10 @@ def _note(text):
 
 
 def _fitting(block, value):
-    """A value that its component could have sent: gradio hands on JSON of any other type.
+    """Check that a component could have sent a value: gradio passes on JSON of any type.
 
     Raises:
-        TypeError: it could not.
+        TypeError: the component does not send such values.
     """
     if isinstance(block, gr.Textbox):
         value = "" if value is None else value
@@ -158,13 +158,13 @@ def _fitting(block, value):
 
 
 def own_files(data):
-    """A request's JSON with every path in it resolved and checked.
+    """A request's JSON with all paths resolved and checked.
 
     A file is an object with a ``path``, at any depth. Its ``url`` is dropped unless it holds the file itself
     (``data:``, a camera's frame), so that nothing fetches it.
 
     Raises:
-        gr.Error: a path that is not an uploaded file, whether it exists or not; or a request nested too deeply.
+        gr.Error: a path is not an uploaded file, whether it exists or not; or the request is nested too deeply.
     """
     return _checked(data, 0)
 
@@ -199,6 +199,6 @@ def own_file(path):
         resolved = Path(path).resolve()
         if resolved.is_relative_to(folder) and stat.S_ISREG(resolved.lstat().st_mode):
             return str(resolved)
-    except (OSError, ValueError, TypeError, RuntimeError):  # too long, a null byte, no text, a loop of links
+    except (OSError, ValueError, TypeError, RuntimeError):  # too long, null bytes, not text, loops of links
         pass
     raise PhotoError(NOT_UPLOADED)

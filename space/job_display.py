@@ -1,4 +1,4 @@
-"""What the Train tab shows of jobs and models: plots, bars, tables and lists."""
+"""Plots, progress bars, tables and lists of the Train tab."""
 
 import html
 import time
@@ -11,7 +11,7 @@ from space import photos, rooms
 
 __all__ = ["card", "image_update", "job_choices", "legend", "outcome", "plot", "progress", "series"]
 
-STATES = {"queued": "waits its turn", "running": "training", "finished": "done", "failed": "failed",
+STATES = {"queued": "waiting", "running": "training", "finished": "done", "failed": "failed",
           "cancelled": "cancelled"}  # fmt: skip
 MEANS = {"real": "real faces", "fake": "generated faces", "combined": "generator through discriminator"}
 SERIES = {"real": "#2a78d6", "fake": "#e34948", "combined": "#3f9b46"}
@@ -76,7 +76,7 @@ def _ago(seconds):
 def progress(job, now, jobs):
     """Bar and figures of a job."""
     said = {
-        "queued": f"Waits its turn: {sum(j.active and j.created < job.created for j in jobs)} before it.",
+        "queued": f"Waiting: {sum(j.active and j.created < job.created for j in jobs)} jobs before it.",
         "running": f"Step {now.step:,} of {now.total:,}" if now.step else "Starting …",
         "finished": f"Done: {now.total:,} steps. The model is called {job.model}.",
         "failed": f"Failed at step {now.step:,}: {job.message}",
@@ -84,13 +84,13 @@ def progress(job, now, jobs):
     }[job.state]
     if job.state == "running":
         if job.cancel:
-            said = "Ending with the step at hand …"
+            said = "Stopping after this step …"
         elif now.line:
             names = ("loss_real", "loss_fake", "loss_combined")
             figures = " · ".join(f"{name[5:]} {now.line[name]:.2f}" for name in names if name in now.line)
             said += f" · {now.line['images_per_second']:,.0f} images/s · losses: {figures}"
         if job.attempts > 1 or job.last_step:
-            said += f" · interrupted at step {job.last_step:,}, gone on from the last checkpoint"
+            said += f" · interrupted at step {job.last_step:,}, resumed from the last checkpoint"
     if job.webhook_problem:
         said += f" ({job.webhook_problem}.)"
     kind = "problem" if job.state == "failed" else "done"
@@ -98,18 +98,18 @@ def progress(job, now, jobs):
 
 
 def outcome(job):
-    """What became of a job, for a notice."""
+    """The outcome of a job, for a notification."""
     words = {"finished": f"The model {job.name} is done.", "failed": f"Training {job.name} failed: {job.message}"}
     return words.get(job.state, f"Training {job.name} was cancelled.")
 
 
 def card(entry):
-    """What is known of a model, as a table."""
+    """Facts about a model, as a table."""
     facts = entry.facts
     made = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(facts["created"])) if "created" in facts else ""
     rows = {
         "Guarantees": rooms.words(entry.attributes),
-        "Learnt from": facts.get("dataset", ""),
+        "Trained on": facts.get("dataset", ""),
         "Started from": facts.get("init_from", ""),
         "Steps": f"{facts['steps']:,}" if "steps" in facts else "",
         "Pixels": str(entry.resolution),

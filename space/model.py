@@ -1,6 +1,6 @@
-"""The model that the app runs: ``MASKHUB_MODEL`` (a folder or a Hub id), or the checkpoint that comes with maskhub.
+"""The app's model: ``MASKHUB_MODEL`` (a folder or a Hub id), or the bundled checkpoint.
 
-``MASKHUB_BACKEND`` says how it is run (see :mod:`maskhub.pipelines.backends`); the fastest way if it is not set.
+``MASKHUB_BACKEND`` sets the backend (see :mod:`maskhub.pipelines.backends`); the default is the fastest one.
 """
 
 import os
@@ -17,10 +17,10 @@ __all__ = ["load"]
 
 
 def load():
-    """The pipeline, on the GPU where there is one.
+    """The pipeline, on the GPU if there is one.
 
     Raises:
-        CheckpointError: ``MASKHUB_MODEL`` names no pipeline, or no checkpoint came with this copy of maskhub.
+        CheckpointError: ``MASKHUB_MODEL`` is not a pipeline, or this copy of maskhub has no bundled checkpoint.
     """
     name = os.environ.get("MASKHUB_MODEL", "").strip()
     diffusers.utils.logging.disable_progress_bar()
@@ -34,7 +34,7 @@ def load():
 
 def _from(name):
     weights = {path.name for path in Path(name).glob("*/*.safetensors")}
-    # a folder may hold the half-precision weights alone, as the bundled one does
+    # a folder may only have half-precision weights, like the bundled one
     half = weights and all(weight.endswith(".fp16.safetensors") for weight in weights)
     return FaceMaskPipeline.from_pretrained(
         name, backend=preferred(), **({"variant": "fp16", "dtype": torch.float32} if half else {})

@@ -1,4 +1,4 @@
-"""Photos on their way into the app and out of it: the input, the friendly word, the PNG to look at and to keep."""
+"""Input and output of photos: components, messages, and the PNG to view and download."""
 
 import html
 import tempfile
@@ -36,9 +36,9 @@ ORIENTATION = 274
 
 
 class PhotoInput(gr.Image):
-    """An image input that hands over the file itself.
+    """An image input that passes on the file itself.
 
-    ``gr.Image`` opens the file first, and answers one that it can't read with "Error" and nothing else.
+    ``gr.Image`` opens the file first, and only says "Error" if it can't read it.
     """
 
     is_template = True  # in the browser it is a plain Image
@@ -63,7 +63,7 @@ def photo_input(elem_id, height):
 
 
 def before_and_after(elem_id):
-    """The slider between a photo and what was made of it."""
+    """The slider between a photo and its result."""
     return gr.ImageSlider(
         label="Before and after",
         type="filepath",
@@ -81,23 +81,23 @@ def examples(image):
 
 
 def watch(image, note, results, cleared, seen, line="model"):
-    """At each new photo clear the old results, and say at once when it can't be read.
+    """For each new photo, clear the old results and report at once if it can't be read.
 
-    A button pressed at once may be heard before the photo that it is about: browsers have several connections, and the
-    one that comes first is served first. So ``seen`` keeps whose results are on show, and those are left alone.
+    A button that is pressed immediately may arrive before the event of its photo, since browsers use several
+    connections. So ``seen`` has the photos whose results are shown, and these are not cleared.
 
     Args:
-        image: from :func:`photo_input`.
+        image: input from :func:`photo_input`.
         note: the :func:`line` for problems.
         results: components to clear.
-        cleared: what clears them.
-        seen: ``gr.State(())``: the files that the results are of, which the buttons' events tell by :func:`about`.
-        line: ``concurrency_id`` of the buttons' events, so that none of them comes between.
+        cleared: values that clear them.
+        seen: ``gr.State(())`` with the files of the shown results, which the buttons' events set by :func:`about`.
+        line: ``concurrency_id`` of the buttons' events, so that none of them runs in between.
     """
 
     def changed(path, seen):
         if path is None:
-            # the note may say why the photo is gone
+            # the note may explain why the photo was cleared
             return gr.skip(), gr.skip(), *cleared, ()
         try:
             shown = viewable(path, read(path))
@@ -112,7 +112,7 @@ def watch(image, note, results, cleared, seen, line="model"):
 
 
 def about(show):
-    """``show(path, …)`` as ``(path, seen, …)``, with ``seen`` for :func:`watch` at the end of what it returns."""
+    """Wrap ``show(path, …)`` as ``(path, seen, …)``, which also returns ``seen`` for :func:`watch`."""
 
     def shown(path, seen, *options):
         return *show(path, *options), seen if path in seen else (path,)
@@ -121,13 +121,13 @@ def about(show):
 
 
 def read(path):
-    """The photo of an upload as ``open_photo`` gives it.
+    """Open an uploaded photo like ``open_photo``.
 
     Raises:
-        PhotoError: there is none, or it is not one; in words for a visitor.
+        PhotoError: there is no upload, or it is not a photo; worded for visitors.
     """
     if not path:
-        raise PhotoError("There is no photo yet: upload one, take one, or pick the example.")
+        raise PhotoError("There is no photo yet: upload one, take one, or choose the example.")
     try:
         return open_photo(path)
     except PhotoError as error:
@@ -135,23 +135,23 @@ def read(path):
 
 
 def words(error):
-    """What an error of maskhub's says, as a sentence."""
+    """The message of a maskhub error as a sentence."""
     text = str(error)
     return text[:1].upper() + text[1:]
 
 
 def line(elem_id):
-    """Room for one line of text, none where it is empty: from :func:`done` or :func:`problem`."""
+    """A line of text from :func:`done` or :func:`problem`, which takes no space when it is empty."""
     return gr.HTML(elem_id=elem_id, elem_classes="line")
 
 
 def done(text):
-    """What was done, for a :func:`line`."""
+    """A success message for a :func:`line`."""
     return f'<p class="done" role="status">{html.escape(text)}</p>'
 
 
 def bar(share, label):
-    """How much is done, 0 to 1, as a bar; ``label`` tells screen readers of what."""
+    """A progress bar, 0 to 1; ``label`` is for screen readers."""
     return (
         f'<div class="bar" role="progressbar" aria-valuenow="{100 * share:.0f}" aria-valuemin="0" aria-valuemax="100" '
         f'aria-label="{html.escape(label)}"><span style="width: {100 * share:.1f}%"></span></div>'
@@ -159,12 +159,12 @@ def bar(share, label):
 
 
 def problem(error):
-    """Why it can't be done, for a :func:`line`; screen readers announce it."""
+    """An error message for a :func:`line`; screen readers announce it."""
     return f'<p class="problem" role="alert">{html.escape(words(error))}</p>'
 
 
 def scroll_to(result, problem):
-    """JavaScript that brings a result into view, as on a phone it lies further down, unless there was a problem."""
+    """JavaScript that scrolls to a result, which may be out of view on a phone, unless there was a problem."""
     return (
         f"() => {{ if (!document.querySelector('#{problem} .problem')) document.querySelector('#{result}')"
         ".scrollIntoView({ behavior: 'smooth', block: 'nearest' }) }"
@@ -172,7 +172,7 @@ def scroll_to(result, problem):
 
 
 def viewable(path, photo):
-    """A file that a browser shows as ``photo`` is: the upload itself where it will do, else a PNG."""
+    """A file that browsers display like ``photo``: the upload itself if possible, else a PNG."""
     with open_image(path) as image:
         turned = image.format != "JPEG" and image.getexif().get(ORIENTATION, 1) != 1
         moves = getattr(image, "is_animated", False)
@@ -182,13 +182,13 @@ def viewable(path, photo):
 
 
 def save_png(image, path, suffix=None, like=None):
-    """Write a PNG named after the upload, where gradio's cleaning finds it; its provenance goes in, its place does not.
+    """Write a PNG named after the upload, where gradio deletes it later, with provenance but without location.
 
     Args:
-        image: what to write.
-        path: of the upload.
-        suffix: what is added to its name.
-        like: the photo whose colour profile holds for ``image`` too (``image`` itself by default).
+        image: image to write.
+        path: path of the upload.
+        suffix: suffix of the file name.
+        like: photo whose colour profile also applies to ``image`` (``image`` itself by default).
 
     Returns:
         the path.
@@ -200,8 +200,8 @@ def save_png(image, path, suffix=None, like=None):
     target = Path(tempfile.mkdtemp(dir=get_upload_folder())) / f"{name}.png"
     options = save_options(image, "PNG")
     try:
-        # level 1 takes a quarter of the default's time for a few per cent more bytes
+        # level 1 takes a quarter of the time for a few per cent more bytes
         image.save(target, compress_level=1, icc_profile=rgb_profile(like or image), **options)
-    except OSError as error:  # deleted within the hour: nothing to flush
-        raise WriteError("there is no room for the result here just now. Try again later.") from error
+    except OSError as error:  # no fsync: it is deleted within an hour
+        raise WriteError("there is no room for the result at the moment. Try again later.") from error
     return str(target)

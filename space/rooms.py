@@ -1,4 +1,4 @@
-"""What the tabs for people's own data share: the folder of it, the visitor's key, and lists that stay fresh."""
+"""Shared code of the tabs for visitors' data: the home folder, the visitor's key, and lists that stay up to date."""
 
 import functools
 
@@ -21,7 +21,7 @@ KEY = """() => {
   return key;
 }"""
 quiet = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
-"""Of events that are done at once and no business of scripts."""
+"""Arguments of events that are fast and not part of the API."""
 
 
 @functools.cache
@@ -35,14 +35,14 @@ def jobs():
 
 
 def supervise():
-    """Begin to look after the jobs; returns the :class:`~maskhub.service.supervisor.Supervisor`."""
+    """Start to run the jobs; returns the :class:`~maskhub.service.supervisor.Supervisor`."""
     return Supervisor(jobs()).start()
 
 
 def key_box():
-    """A hidden box for the visitor's key: random, kept by the browser, whose hash is noted with what they bring.
+    """A hidden box for the visitor's key: random, stored by the browser; its hash is stored with their data.
 
-    It is no password: whoever uses the same browser has it too.
+    It is not a password: everyone who uses the same browser has it.
     """
     key = gr.Textbox(visible=False, label="key")
     key.filled = Context.root_block.load(None, None, key, js=KEY, api_visibility="private")
@@ -50,16 +50,16 @@ def key_box():
 
 
 def on_show(key, fn, inputs, outputs):
-    """Call ``fn`` once the page is there, and whenever the tab that is being built is opened."""
+    """Call ``fn`` when the page is loaded, and whenever the current tab is opened."""
     key.filled.then(fn, inputs, outputs, **quiet)
     Context.block.select(fn, inputs, outputs, **quiet)
 
 
 def offered(choices, before, fallback):
-    """An update of a dropdown's choices that leaves alone what is chosen, or about to be, where it is still there.
+    """Update a dropdown's choices, and keep the chosen value if it still exists.
 
     Returns:
-        the update, and what is chosen then.
+        the update, and the chosen value.
     """
     if before in [value for _, value in choices]:
         return gr.update(choices=choices), before
@@ -72,7 +72,7 @@ def mine(facts, key):
 
 
 def dataset_choices(key=""):
-    """Datasets for a dropdown: names as people read them, what they brought themselves marked."""
+    """Datasets for a dropdown, with the visitor's marked as theirs."""
     brought = [
         (f"{entry.name} ({sum(entry.counts.values())}{', yours' if mine(entry.facts, key) else ''})", entry.name)
         for entry in jobs().datasets.list()
@@ -81,7 +81,7 @@ def dataset_choices(key=""):
 
 
 def model_choices(key=""):
-    """The generators of the registry for a dropdown, with what they guarantee."""
+    """The generators of the registry for a dropdown, with their attributes."""
     return [
         (f"{entry.name} – {words(entry.attributes)}{' (yours)' if mine(entry.facts, key) else ''}", entry.name)
         for entry in jobs().models.list("generator")
@@ -89,5 +89,5 @@ def model_choices(key=""):
 
 
 def words(attributes):
-    """Attributes as people read them."""
+    """Attributes as text."""
     return ", ".join(f"{key} {value}" for key, value in attributes.items()) or "no attributes"

@@ -1,4 +1,4 @@
-"""A dataset or a model on its way to the Hugging Face Hub, for whoever signed in or has a token."""
+"""Push a dataset or model to the Hugging Face Hub, for visitors who signed in or have a token."""
 
 import os
 
@@ -20,9 +20,9 @@ AT_HOME = {
 
 
 def own_token():
-    """The token of whoever runs the app, where nobody else can reach it: at home; else None.
+    """The token of the person who runs the app, if nobody else can reach the app; else None.
 
-    A Space's own token is never lent to visitors, nor is that of an app that others in the network see.
+    Visitors of a Space, or of an app that is served to a network, can't use its token.
     """
     alone = os.environ.get("GRADIO_SERVER_NAME", "") in LOCAL and os.environ.get("GRADIO_SHARE", "").lower() != "true"
     return get_token() if alone and "SPACE_ID" not in os.environ else None
@@ -38,8 +38,8 @@ def share(kind, chosen, folder):
 
     Args:
         kind: ``"dataset"`` or ``"model"``.
-        chosen: the component whose value names what is shared.
-        folder: its value → the folder; raises MaskHubError.
+        chosen: component whose value is the name to share.
+        folder: function from this name to the folder; may raise MaskHubError.
     """
     known = "the one you signed in with" if signing_in() else "the one logged in here" if own_token() else ""
     with gr.Accordion("Share on the Hugging Face Hub", open=False, elem_id=f"{kind}-share"):
@@ -53,7 +53,7 @@ def share(kind, chosen, folder):
         private = gr.Checkbox(True, label="Make a new repository private", container=False)
         push = gr.Button(f"Push the {kind}", elem_id=f"{kind}-push")
         result = photos.line(f"{kind}-pushed")
-        note = f"A token is used for this one upload and kept nowhere. From your own machine: {AT_HOME[kind]}."
+        note = f"A token is used for this upload only and not stored. From your own machine: {AT_HOME[kind]}."
         gr.Markdown(note, elem_classes="note")
 
     def send(chosen, repo, typed, private, signed_in: gr.OAuthToken | None):
@@ -63,7 +63,7 @@ def share(kind, chosen, folder):
                 first = "sign in, or give" if signing_in() else "give"
                 raise ConfigError(f"{first} a token with write access, from https://huggingface.co/settings/tokens.")
             if not repo.strip():
-                raise ConfigError("name the repository, as in user/name.")
+                raise ConfigError("name the repository, such as user/name.")
             url = push_folder(folder(chosen), repo.strip(), repo_type=kind, private=private or None, token=token)
         except MaskHubError as error:
             return photos.problem(error), ""

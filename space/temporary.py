@@ -1,6 +1,6 @@
-"""Where visitors' photos are while they are worked on: a folder of this process, emptied of what is old.
+"""The temporary folder for visitors' photos, from which old files are deleted.
 
-gradio deletes what it has a note of. A killed process has no notes, and an upload that breaks off is in none.
+gradio deletes files that it has a record of. A killed process loses its records, and interrupted uploads have none.
 """
 
 import os
@@ -16,19 +16,19 @@ __all__ = ["CLEAN_EVERY", "KEEP", "clean", "keep_clean", "photo_folder"]
 
 PREFIX = "maskhub-app-"
 CLEAN_EVERY, KEEP = 600, 3000
-"""Seconds between two rounds that delete photos, and the age from which they are: gone within the hour."""
+"""Seconds between two clean-ups, and the age at which photos are deleted, so that all are gone within an hour."""
 
 
 @contextmanager
 def photo_folder():
-    """Make the folder that gradio keeps files in, and delete what killed processes of the app left behind."""
+    """Create the folder for gradio's files, and delete those that killed processes of the app left behind."""
     with process_folder(tempfile.gettempdir(), PREFIX) as folder:
         os.environ["GRADIO_TEMP_DIR"] = str(folder)
         yield folder
 
 
 def keep_clean(demo, folder):
-    """Delete old photos of a running app from time to time, in the background."""
+    """Delete old photos of a running app periodically in the background."""
 
     def run():
         while True:
@@ -39,15 +39,17 @@ def keep_clean(demo, folder):
 
 
 def clean(demo, folder, now=None):
-    """Delete the files in ``folder`` that are older than :data:`KEEP`, except those of the app itself (examples).
+    """Delete the files in ``folder`` that are older than :data:`KEEP`, except the app's examples.
 
     Args:
-        demo: ``gr.Blocks``. folder: of its files. now: seconds since 1970.
+        demo: ``gr.Blocks``.
+        folder: folder of its files.
+        now: seconds since 1970.
     """
     now = now or time.time()
     kept = {str(path) for block in demo.blocks.values() for path in getattr(block, "keep_in_cache", ())}
-    for path in sorted(Path(folder).rglob("*"), reverse=True):  # what is within a folder comes before it
-        with suppress(OSError):  # deleted meanwhile, or a folder that is not empty
+    for path in sorted(Path(folder).rglob("*"), reverse=True):  # files before their folders
+        with suppress(OSError):  # already deleted, or a folder that is not empty
             if now - path.lstat().st_mtime <= KEEP or str(path) in kept:
                 continue
             if path.is_dir() and not path.is_symlink():

@@ -1,1 +1,1 @@
-"""What people bring and train: their datasets, jobs and models in one folder; no web page needed."""
+"""Users' datasets, training jobs and models in one folder, independent of the web app."""

@@ -1,10 +1,10 @@
-"""The datasets that people have brought, each an imagefolder of two splits, beside the built-in faces.
+"""Uploaded datasets, each an imagefolder with two splits, and the built-in faces.
 
     datasets = Datasets(Home())
     datasets.names()                                            # ["builtin:pixel-faces", ..., "my-faces"]
     datasets.faces("my-faces", "test", {"tone": "light"})       # [Face(...), ...]
 
-``load_dataset("imagefolder", data_dir="MASKHUB_HOME/datasets/my-faces")`` reads them as well.
+``load_dataset("imagefolder", data_dir="MASKHUB_HOME/datasets/my-faces")`` can read them too.
 """
 
 import csv
@@ -33,10 +33,10 @@ BUILT_IN = {
     "builtin:pixel-faces/medium": "Pixel faces, medium (built in)",
     "builtin:pixel-faces/dark": "Pixel faces, dark (built in)",
 }
-"""Spec → what people read."""
-FACTS = ".maskhub.json"  # hidden, so that it stays here when a dataset is pushed
+"""Spec → display name."""
+FACTS = ".maskhub.json"  # hidden, so that it is not pushed with the dataset
 MANY = 40
-"""Values of a column from which on it is no attribute but a name, such as an id."""
+"""A column with this many values or more is an id, not an attribute."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,11 @@ class Face:
     """One picture of a dataset.
 
     Attributes:
-        name: of its file. dataset, split: where it is. columns: what is known of it, text by column.
-        drawn: the built-in face, or None. path: its file, or None.
+        name: name of its file.
+        dataset, split: where it belongs.
+        columns: its metadata, text by column.
+        drawn: the built-in face, or None.
+        path: its file, or None.
     """
 
     name: str
@@ -67,7 +70,7 @@ class Face:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A dataset that someone brought: its name, folder, photos by split, and what else was noted."""
+    """An uploaded dataset: its name, folder, photos by split, and other facts."""
 
     name: str
     folder: Path
@@ -88,22 +91,22 @@ class Datasets:
     def __init__(self, home):
         self.home = home
 
-    # ---- to look at -----------------------------------------------------------------------------------------------
+    # ---- reading ------------------------------------------------------------------------------------------------
 
     def list(self):
-        """What people brought, newest first, as :class:`Dataset`."""
+        """Uploaded datasets, newest first, as :class:`Dataset`."""
         found = [self._entry(path) for path in self.home.datasets.iterdir() if path.is_dir() and path.name[0] != "."]
         return sorted(found, key=lambda entry: (-entry.facts.get("created", 0), entry.name))
 
     def names(self):
-        """The built-in specs and the names of what people brought."""
+        """The built-in specs and the names of uploaded datasets."""
         return [*BUILT_IN, *(entry.name for entry in self.list())]
 
     def get(self, name):
-        """One that someone brought.
+        """An uploaded dataset.
 
         Raises:
-            SourceError: there is none of that name. ConfigError: no name at all.
+            SourceError: there is none with this name. ConfigError: the name is invalid.
         """
         path = self.home.datasets / check_dataset_name(name)
         if not path.is_dir():
@@ -111,7 +114,7 @@ class Datasets:
         return self._entry(path)
 
     def source(self, name, split="train"):
-        """The spec that training scripts read a split by.
+        """The spec of a split for the training scripts.
 
         Raises:
             SourceError: no such dataset, or no picture in that split.
@@ -129,7 +132,7 @@ class Datasets:
 
         Args:
             name, split: None for all.
-            attributes: column → its value, or a list of values that will do.
+            attributes: column → value, or a list of accepted values.
 
         Raises:
             SourceError: no such dataset.
@@ -156,7 +159,7 @@ class Datasets:
             return []
         try:
             rows = FolderRows(folder)
-        except SourceError:  # nothing in it
+        except SourceError:  # it is empty
             return []
         return [
             Face(row.name, name, split, {k: str(v) for k, v in row.columns.items() if v not in (None, "")},
@@ -168,44 +171,44 @@ class Datasets:
         counts = {split: len(list((path / split).glob("*.png"))) for split in SPLITS}
         return Dataset(path.name, path, counts, read_json(path / FACTS) or {})
 
-    # ---- to change ------------------------------------------------------------------------------------------------
+    # ---- writing --------------------------------------------------------------------------------------------------
 
     def check_owner(self, name, key):
-        """Whether pictures may be added by the holder of ``key``: a new dataset, or one of their own.
+        """Check that the holder of ``key`` may add pictures: to a new dataset, or one they own.
 
         Returns:
             the :class:`Dataset`, or None for a new one.
 
         Raises:
-            ConfigError: an impossible name. OwnerError: it is somebody else's.
+            ConfigError: an invalid name. OwnerError: it belongs to somebody else.
         """
         if not (self.home.datasets / check_dataset_name(name)).is_dir():
             return None
         dataset = self.get(name)
         if not dataset.belongs_to(key):
-            raise OwnerError(f"the dataset {dataset.name} was brought by somebody else: choose another name.")
+            raise OwnerError(f"the dataset {dataset.name} belongs to somebody else: choose another name.")
         return dataset
 
     def take(self, name, staged, key):
         """Move pictures into a dataset, all of them or none.
 
         Args:
-            name: of the dataset; made where it is missing.
-            staged: split → list of (PNG file, wished file name, columns).
-            key: of who brings them.
+            name: name of the dataset, which is created if it is missing.
+            staged: split → list of (PNG file, desired file name, columns).
+            key: key of the uploader.
 
         Returns:
             how many.
 
         Raises:
-            ConfigError: an impossible name, or a dataset that a job is reading. OwnerError: it is somebody else's.
-            WriteError: no room. The dataset is as it was.
+            ConfigError: an invalid name, or a job is using the dataset. OwnerError: it belongs to somebody else.
+            WriteError: it can't be written; the dataset stays unchanged.
         """
         name = check_dataset_name(name)
         with self.home.lock():
             there = self.check_owner(name, key)
             if there and self._jobs_on(name, ("running",)):
-                raise ConfigError(f"a job is training on {name} just now: add to it when that is done, or cancel it.")
+                raise ConfigError(f"a job is training on {name}: wait until it is done, or cancel it.")
             facts = there.facts if there else {"owner": owner_of(key), "created": round(time.time())}
             with written_folder(self.home.datasets / name) as folder:
                 if there:
@@ -213,13 +216,13 @@ class Datasets:
                 for split, pictures in staged.items():
                     if pictures:
                         self._add(folder / split, self._brought(name, split) if there else [], pictures)
-                # the name tells settle() where a folder belongs that was found between two renames
+                # from the name, settle() knows where the folder belongs if a process dies between two renames
                 write_json(folder / FACTS, facts | {"name": name})
                 write_file(folder / "README.md", _card(replace(self._entry(folder), name=name)))
         return sum(map(len, staged.values()))
 
     def _add(self, folder, faces, pictures):
-        """Move pictures into the folder of a split that has these faces already."""
+        """Add pictures to the folder of a split."""
         folder.mkdir(exist_ok=True)
         known = {face.name: face.columns for face in faces}
         for path, wished, columns in pictures:
@@ -229,30 +232,30 @@ class Datasets:
         write_file(folder / "metadata.csv", _table(known))
 
     def settle(self):
-        """Finish what killed processes left: replaced datasets return, half-written and half-deleted ones go."""
+        """Clean up after killed processes: restore replaced datasets, delete half-written and half-deleted ones."""
         with self.home.lock():
             hidden = [read_json(folder / FACTS) or {} for folder in self.home.datasets.glob(".*")]
             for name in {*(facts["name"] for facts in hidden if "name" in facts), *(d.name for d in self.list())}:
-                with suppress(ConfigError):  # a folder copied in by hand, of a name that the app itself never gives
+                with suppress(ConfigError):  # a folder copied by hand, with a name that the app does not allow
                     settle_folder(self.home.datasets / check_dataset_name(name))
             sweep(self.home.root)
 
     def remove(self, name, key):
-        """Delete a dataset of one's own.
+        """Delete a dataset that belongs to the holder of ``key``.
 
         Raises:
-            SourceError: there is none. OwnerError: it is somebody else's. ConfigError: a job needs it.
+            SourceError: there is none. OwnerError: it belongs to somebody else. ConfigError: a job needs it.
         """
         with self.home.lock():
             dataset = self.get(name)
             if not dataset.belongs_to(key):
-                raise OwnerError(f"the dataset {name} was brought by somebody else, or from another browser.")
+                raise OwnerError(f"the dataset {name} was uploaded by somebody else, or from another browser.")
             if self._jobs_on(dataset.name, ("running", "queued")):
                 raise ConfigError(f"a job needs {name}: cancel it first.")
             remove_folder(dataset.folder)
 
     def bytes(self):
-        """What all datasets fill of the disk."""
+        """Disk space used by all datasets, in bytes."""
         return sum(path.stat().st_size for path in self.home.datasets.rglob("*") if path.is_file())
 
     def _jobs_on(self, name, states):
@@ -261,7 +264,7 @@ class Datasets:
 
 
 def attribute_choices(faces):
-    """``["column=value", ...]`` of what a list of :class:`Face` has, without columns that only name each face."""
+    """``["column=value", ...]`` of a list of :class:`Face`, without columns that are ids."""
     values = {}
     for face in faces:
         for key, value in face.columns.items():
@@ -284,7 +287,7 @@ def _free(name, taken):
 
 
 def _link(source, target):
-    """A second name for a file that nobody changes, or a copy where the disk knows no links."""
+    """Hard-link a file that is never modified, or copy it if the disk has no links."""
     if Path(source).suffix == ".png":
         with suppress(OSError):
             os.link(source, target)
@@ -311,6 +314,6 @@ tags: [maskhub, faces]
 ---
 # {dataset.name}
 
-Pictures of faces brought to maskhub's app: {splits}. `metadata.csv` has what is known of each. They were decoded and
-written anew as PNG, at most 512 pixels a side, without the camera's tags.
+Pictures of faces uploaded to maskhub's app: {splits}. `metadata.csv` has their attributes. They were re-encoded as PNG
+of at most 512 pixels a side, without camera metadata.
 """

@@ -1,12 +1,12 @@
-"""The folder that all of it lies in, and what keeps several processes and visitors out of each other's way.
+"""The folder for all data of the service, with locks between processes and keys of owners.
 
     MASKHUB_HOME/
         datasets/<name>/{train,test}/      ordinary imagefolders, each with metadata.csv
         models/<name>/                     ordinary pipeline folders
         jobs/<id>/                         job.json, log.txt and the run's own folder
 
-Whoever brings or trains something holds a key, which a browser keeps; on disk is only its hash. Only the holder of that
-key may change or delete it through the app.
+Whoever uploads or trains something has a key, stored by the browser; only its hash is stored on disk. In the app, only
+the holder of the key can change or delete it.
 """
 
 import hashlib
@@ -26,18 +26,18 @@ from maskhub.home import home_folder
 __all__ = ["Home", "OwnerError", "check_dataset_name", "held", "owner_of", "process_folder", "read_json", "write_json"]
 
 WAIT = 30
-"""Seconds that one writer waits for another."""
+"""Seconds that a writer waits for another one."""
 
 
 class OwnerError(ConfigError):
-    """Something that belongs to somebody else."""
+    """It belongs to somebody else."""
 
 
 class Home:
-    """The folder and its rooms.
+    """The folder and its subfolders.
 
     Args:
-        root: made where it is missing; :func:`~maskhub.home.home_folder` by default.
+        root: created if it is missing; :func:`~maskhub.home.home_folder` by default.
 
     Raises:
         ConfigError: it can't be written.
@@ -70,7 +70,7 @@ class Home:
 
     @contextmanager
     def lock(self):
-        """Be the only one who writes, of all threads and processes that use this folder.
+        """Lock the folder for writing, against all other threads and processes.
 
         Raises:
             ConfigError: another writer takes too long. WriteError: the folder can't be written.
@@ -80,10 +80,10 @@ class Home:
 
 
 def check_dataset_name(name):
-    """``name``, without blanks around it, if a dataset may be called so.
+    """Check the name of a dataset; returns it without surrounding blanks.
 
     Raises:
-        ConfigError: it may not.
+        ConfigError: it is not allowed.
     """
     name = (name or "").strip()
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name) or name.endswith("."):
@@ -95,12 +95,12 @@ def check_dataset_name(name):
 
 
 def owner_of(key):
-    """What is kept of a visitor's key, or "" where there is none."""
+    """The stored hash of a visitor's key, or "" if there is none."""
     return hashlib.sha256(f"maskhub {key}".encode()).hexdigest()[:32] if key else ""
 
 
 def read_json(path):
-    """A JSON object, or None where there is none that can be read."""
+    """Read a JSON object; None if there is none or it is broken."""
     try:
         value = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -109,7 +109,7 @@ def read_json(path):
 
 
 def write_json(path, record):
-    """Write a JSON object whole or not at all."""
+    """Write a JSON object atomically."""
     write_file(path, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
 
 
@@ -127,15 +127,16 @@ def held(path):
 
 @contextmanager
 def process_folder(parent, prefix):
-    """A new folder that is deleted at the end of the block, or by the next call where its process was killed.
+    """A new folder that is deleted at the end of the block, or by the next call if its process was killed.
 
-    A lock file beside the folder, held as long as it lives, tells the living from the dead.
+    A lock file next to the folder shows whether its process is alive.
 
     Args:
-        parent: where it is made. prefix: of its name.
+        parent: folder in which it is created.
+        prefix: prefix of its name.
 
     Raises:
-        WriteError: it can't be made.
+        WriteError: it can't be created.
     """
     parent = Path(parent)
     _sweep_dead(parent, prefix)
@@ -159,7 +160,7 @@ def _locked(path, wait):
         with _write_errors(path):
             lock.acquire()
     except Timeout as error:
-        raise ConfigError("too much is being written just now: try again in a minute.") from error
+        raise ConfigError("other uploads are being written: try again in a minute.") from error
     try:
         yield
     finally:
@@ -170,7 +171,7 @@ def _locked(path, wait):
 def _write_errors(path):
     try:
         yield
-    except Timeout:  # an OSError of its own kind
+    except Timeout:  # a subclass of OSError
         raise
     except OSError as error:
         raise WriteError(f"{path} could not be written: {error.strerror or error}.") from error
@@ -178,7 +179,7 @@ def _write_errors(path):
 
 def _sweep_dead(parent, prefix):
     for folder in parent.glob(f"{prefix}*"):
-        with suppress(OSError):  # somebody else's, or gone meanwhile
+        with suppress(OSError):  # of another user, or already deleted
             if folder.is_dir() and not folder.is_symlink() and not held(_lock_of(folder)):
                 shutil.rmtree(folder, ignore_errors=True)
                 _lock_of(folder).unlink(missing_ok=True)

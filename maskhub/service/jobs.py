@@ -1,12 +1,12 @@
-"""Training jobs: what was asked for, how far it is, and how to put an end to it.
+"""Training jobs: submit, follow and cancel them.
 
     jobs = Jobs(Home())
     job = jobs.submit(Request("my-faces", attributes={"tone": "light"}, max_steps=500), key=key)
     jobs.progress(job.id)           # Progress(step=120, total=500, losses={...}, ...)
     jobs.cancel(job.id, key)
 
-Here jobs are only written down; :mod:`maskhub.service.supervisor` runs them, one at a time, and a finished one becomes
-a model of the registry.
+This module only stores jobs; :mod:`maskhub.service.supervisor` runs them, one at a time, and adds finished models to
+the registry.
 """
 
 import os
@@ -32,25 +32,27 @@ __all__ = ["ACTIVE", "Job", "Jobs", "Progress", "Request", "max_steps"]
 
 ACTIVE = ("queued", "running")
 WAITING, OWN = 20, 3
-"""Jobs that may be active, of all and of one key."""
+"""Maximum number of active jobs, in total and per key."""
 FEWEST = 8
-"""Pictures that a training needs."""
+"""Minimum number of training pictures."""
 
 
 def max_steps():
-    """``MASKHUB_MAX_STEPS``, the most steps of one job; 20,000 by default."""
+    """``MASKHUB_MAX_STEPS``, the maximum steps of a job; 20,000 by default."""
     text = os.environ.get("MASKHUB_MAX_STEPS", "")
     return int(text) if text.isdecimal() and int(text) else 20_000
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be trained.
+    """A request to train a model.
 
     Attributes:
-        dataset: a name, or a built-in spec. attributes: of the pictures to learn, which the model then guarantees.
-        name: of the model; made up if empty. init_from: a model to begin with; it also says what network it is.
-        webhook: address that is told when it is done.
+        dataset: name of a dataset, or a built-in spec.
+        attributes: attributes of the training pictures, which the model then guarantees.
+        name: name of the model; chosen automatically if empty.
+        init_from: model to start from, which also sets the architecture.
+        webhook: URL to call at the end.
         others: options of ``train_scripts/train_reimaging.py``.
     """
 
@@ -69,12 +71,15 @@ class Request:
 
 @dataclass(frozen=True)
 class Job:
-    """A job as ``job.json`` has it.
+    """A job as in ``job.json``.
 
     Attributes:
         state: queued, running, finished, failed or cancelled.
-        created, ended: seconds since 1970. message: why it failed. model: the name of what came of it.
-        cancel: somebody wants it to end. attempts, last_step: of starting it; a fresh step sets the count back.
+        created, ended: seconds since 1970.
+        message: why it failed.
+        model: name of the resulting model.
+        cancel: whether it is being cancelled.
+        attempts, last_step: number of starts since the last new step, and that step.
     """
 
     id: str
@@ -105,7 +110,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a job is: steps, its newest losses and speed, and its pictures so far (paths, or None)."""
+    """The progress of a job: steps, newest losses and speed, and sample pictures (paths, or None)."""
 
     step: int
     total: int
@@ -128,7 +133,7 @@ class Jobs:
     def __init__(self, home):
         self.home, self.datasets, self.models = home, Datasets(home), ModelRegistry(home.models)
 
-    # ---- to look at -----------------------------------------------------------------------------------------------
+    # ---- reading ------------------------------------------------------------------------------------------------
 
     def list(self):
         """All jobs, newest first."""
@@ -139,7 +144,7 @@ class Jobs:
         """One job.
 
         Raises:
-            ConfigError: there is none of that id.
+            ConfigError: there is none with this id.
         """
         job = self._read(self.home.jobs / id) if id and id.isalnum() else None
         if job is None:
@@ -147,7 +152,7 @@ class Jobs:
         return job
 
     def progress(self, id):
-        """How far a job is, as :class:`Progress`."""
+        """The progress of a job, as :class:`Progress`."""
         job, run = self.get(id), self.folder(id) / "run"
         lines, status = read_metrics(run), read_status(run) or {}
         samples = sorted((run / "samples").glob("step-*.png"))
@@ -168,20 +173,20 @@ class Jobs:
     def folder(self, id):
         return self.home.jobs / id
 
-    # ---- to change ------------------------------------------------------------------------------------------------
+    # ---- writing --------------------------------------------------------------------------------------------------
 
     def submit(self, request, key=""):
-        """Write a job down; the supervisor starts it when its turn comes.
+        """Store a job; the supervisor starts it when it is next.
 
         Args:
             request: :class:`Request`.
-            key: of who asks for it.
+            key: key of the requester.
 
         Returns:
             the :class:`Job`.
 
         Raises:
-            MaskHubError: no such dataset, too few pictures, an impossible option or name, or too many jobs.
+            MaskHubError: no such dataset, too few pictures, an invalid option or name, or too many jobs.
         """
         request = replace(request, webhook=check_webhook(request.webhook))
         source = self.datasets.source(request.dataset)
@@ -189,12 +194,12 @@ class Jobs:
         attributes = parse_attributes([f"{key}={value}" for key, value in request.attributes.items()])
         count = len(self.datasets.faces(request.dataset, "train", attributes))
         if count < FEWEST:
-            raise ConfigError(f"only {count} training pictures are so; a model needs {FEWEST} or more to learn from.")
+            raise ConfigError(f"only {count} training pictures match; a model needs at least {FEWEST}.")
         with self.home.lock():
             jobs = [job for job in self.list() if job.active]
             if len(jobs) >= WAITING or sum(job.belongs_to(key) for job in jobs) >= OWN:
                 raise ConfigError(
-                    f"too many jobs wait already ({len(jobs)} here, at most {OWN} of one person): wait for one to end."
+                    f"too many jobs are waiting ({len(jobs)} in total, at most {OWN} per person): wait until one ends."
                 )
             name = self._name(request, attributes, {job.name for job in jobs})
             job = Job(
@@ -212,10 +217,10 @@ class Jobs:
         return job
 
     def cancel(self, id, key):
-        """End a job of one's own: one that waits at once, one that runs with the step at hand.
+        """Cancel a job of the holder of ``key``: a waiting one at once, a running one after the current step.
 
         Raises:
-            ConfigError: no such job. OwnerError: it is somebody else's.
+            ConfigError: no such job. OwnerError: it belongs to somebody else.
         """
         with self.home.lock():
             job = self._own(id, key)
@@ -225,28 +230,28 @@ class Jobs:
                 self.write(replace(job, cancel=True))
 
     def remove(self, id, key):
-        """Delete a job of one's own that is over; the model that came of it stays.
+        """Delete an ended job of the holder of ``key``; its model is kept.
 
         Raises:
-            ConfigError: no such job, or it is not over. OwnerError: it is somebody else's.
+            ConfigError: no such job, or it has not ended. OwnerError: it belongs to somebody else.
         """
         with self.home.lock():
             if self._own(id, key).active:
-                raise ConfigError("this job is not over: cancel it first.")
+                raise ConfigError("this job has not ended: cancel it first.")
             remove_folder(self.folder(id))
 
     def remove_model(self, name, key):
-        """Delete a model of one's own.
+        """Delete a model of the holder of ``key``.
 
         Raises:
-            MaskHubError: no such model, somebody else's, or one that a job begins with.
+            MaskHubError: no such model, it belongs to somebody else, or a job starts from it.
         """
         with self.home.lock():
             entry = self.models.get(name)
             if not key or entry.facts.get("owner") != owner_of(key):
                 raise OwnerError(f"the model {name} was trained by somebody else, or from another browser.")
             if any(job.active and job.init_from == name for job in self.list()):
-                raise ConfigError(f"a job begins with {name}: cancel it first.")
+                raise ConfigError(f"a job starts from {name}: cancel it first.")
             self.models.remove(name)
 
     def write(self, job):
@@ -254,7 +259,7 @@ class Jobs:
         write_json(self.folder(job.id) / "job.json", asdict(job))
         return job
 
-    # ---- pieces ---------------------------------------------------------------------------------------------------
+    # ---- helpers --------------------------------------------------------------------------------------------------
 
     def _read(self, path):
         record = read_json(path / "job.json") if path.name[0] != "." else None
@@ -290,7 +295,7 @@ class Jobs:
             "sample_every": max(10, steps // 10),
             "checkpoint_every": max(10, min(200, steps // 10)),
             "keep_checkpoints": 1,
-            # a mean over a quarter of a short run, so that it does not show the networks of the start
+            # averages over a quarter of a short run, so that it forgets the initial weights
             "ema_decay": round(min(0.999, 1 - 4 / max(8, steps)), 6),
         }
         if request.init_from:
@@ -299,12 +304,12 @@ class Jobs:
         return options
 
     def _network_of(self, name):
-        """The options that make the network of a model of the registry, so that its weights fit."""
+        """The architecture options of a model of the registry, so that its weights fit."""
         entry = self.models.get(name)
         configs = sorted(entry.path.glob("generators/*/config.json"))
         config = read_json(configs[0]) if len(configs) == 1 else None
         if config is None:
-            raise ConfigError(f"{name} is no generator to begin with.")
+            raise ConfigError(f"{name} is not a generator, so training can't start from it.")
         own = {"resolution": config["resolution"], "latent": config["latent"]}
         if config["_class_name"] == "DenseGenerator":
             return own | {"architecture": "dense", "hidden": list(config["hidden"])}
@@ -317,7 +322,7 @@ class Jobs:
         if request.name.strip():
             name = check_name(request.name.strip())
             if taken(name):
-                raise ConfigError(f"there is a model {name!r} already, or a job for one: choose another name.")
+                raise ConfigError(f"there is already a model {name!r}, or a job for one: choose another name.")
             return name
         home = request.dataset.split("/")[-1].replace(":", "-") if request.dataset in BUILT_IN else request.dataset
         words = "-".join([home, *attributes.values()])
@@ -327,5 +332,5 @@ class Jobs:
 
 
 def why(error):
-    """An error's one line, for a job's record."""
+    """An error in one line, for a job's record."""
     return str(error) if isinstance(error, MaskHubError) else f"{type(error).__name__}: {error}"

@@ -1,10 +1,10 @@
-"""Runs the jobs of a home, one at a time, and goes on with them after whatever happened.
+"""Runs the jobs of a home, one at a time, and resumes them after restarts and crashes.
 
     Supervisor(Jobs(Home())).start()
 
-A job is a process of its own group and of low priority, which outlives the app. Whoever starts up next finds out by the
-job's lock whether the process still lives: then it is adopted; else the job goes on from its last checkpoint. However
-many apps share a home, one of them supervises; where it ends another takes over.
+A job is a process in a separate group with low priority, which survives the app. The next supervisor checks the job's
+lock: if the process is alive, it is adopted; otherwise the job resumes from its last checkpoint. If several apps share
+a home, only one of them supervises; when it ends, another one takes over.
 """
 
 import os
@@ -31,15 +31,15 @@ from maskhub.training.status import read_status
 __all__ = ["Supervisor"]
 
 EVERY = 0.5
-"""Seconds between two looks at the jobs."""
+"""Seconds between two checks of the jobs."""
 PATIENCE = 20
-"""Seconds from the wish to end a job to its end by force."""
+"""Seconds between asking a job to end and killing it."""
 ATTEMPTS = 3
-"""Starts of a job without a single new step after which it has failed."""
+"""Number of starts without a new step after which a job fails."""
 
 
 def max_hours():
-    """``MASKHUB_MAX_HOURS``, after which one job makes room for the next; 2 by default."""
+    """``MASKHUB_MAX_HOURS``, the maximum time of a job; 2 by default."""
     try:
         hours = float(os.environ.get("MASKHUB_MAX_HOURS") or 2)
     except ValueError:
@@ -61,10 +61,10 @@ class Supervisor:
         self._lock = FileLock(jobs.home.root / ".supervisor", timeout=0, thread_local=False)
 
     def start(self):
-        """Look after the jobs in a background thread.
+        """Run the jobs in a background thread.
 
         Raises:
-            ConfigError: another process has been writing to the home for too long.
+            ConfigError: another process keeps the home locked for too long.
         """
         self.jobs.datasets.settle()
         self._thread = threading.Thread(target=self._run, name="maskhub-supervisor", daemon=True)
@@ -72,7 +72,7 @@ class Supervisor:
         return self
 
     def stop(self):
-        """Look after them no longer; jobs go on."""
+        """Stop supervising; running jobs continue."""
         self._stop.set()
         if self._thread:
             self._thread.join(PATIENCE)
@@ -83,14 +83,14 @@ class Supervisor:
         while not self._stop.is_set():
             try:
                 self.tick()
-            except Exception as error:  # whatever it is, the next look may go well
+            except Exception as error:  # the next check may succeed
                 if said != why(error):
                     said = why(error)
-                    print(f"maskhub: looking after the jobs: {said}", file=sys.stderr, flush=True)
+                    print(f"maskhub: supervising jobs: {said}", file=sys.stderr, flush=True)
             self._stop.wait(EVERY)
 
     def tick(self):
-        """One look at all jobs: notice what has ended, go on with what broke off, start what waits."""
+        """Check all jobs once: notice ended ones, resume interrupted ones, start waiting ones."""
         try:
             if not self._lock.is_locked:
                 self._lock.acquire()
@@ -106,7 +106,7 @@ class Supervisor:
             self._launch(waiting[0].id)
 
     def _look_after(self, job):
-        """What became of a running job; returns whether it still is one."""
+        """Check a running job; returns whether it is still running."""
         folder = self.jobs.folder(job.id)
         if self._alive(job, folder):
             if job.cancel or self._hours(folder) > max_hours():
@@ -134,7 +134,7 @@ class Supervisor:
         return (child is not None and child.poll() is None) or held(folder / LOCK)
 
     def _launch(self, id, step=0):
-        """Start a job's process, the first time or again; returns whether one was started."""
+        """Start or restart a job's process; returns whether it was started."""
         with self.jobs.home.lock():
             job, folder = self.jobs.get(id), self.jobs.folder(id)
             if not job.active:
@@ -149,7 +149,7 @@ class Supervisor:
         return False
 
     def _end_process(self, job, folder):
-        """Ask a job's process to end, and make it end where it does not listen."""
+        """Ask a job's process to end, and kill it if it doesn't."""
         patient = time.monotonic() - self._ending.setdefault(job.id, time.monotonic()) < PATIENCE
         process = _process(folder)
         if process is not None:
@@ -160,12 +160,12 @@ class Supervisor:
         return (time.time() - (read_json(folder / PROCESS) or {}).get("since", time.time())) / 3600
 
     def _publish(self, job):
-        """Make a model of a finished job."""
+        """Publish the model of a finished job."""
         folder, models = self.jobs.folder(job.id), self.jobs.models
         run = folder / "run"
         try:
             there = (models.root / job.name).is_dir()
-            if not there or models.get(job.name).facts.get("job") != job.id:  # not published before a restart
+            if not there or models.get(job.name).facts.get("job") != job.id:  # not yet published before a restart
                 newest = sorted((run / "samples").glob("step-*.png"))[-1:]
                 pictures = {"samples.png": newest, "curves.png": [run / "curves.png"]}
                 for name, found in pictures.items():
@@ -185,7 +185,7 @@ class Supervisor:
     def _ended(self, id, state, message="", model=""):
         self._ending.pop(id, None)
         with self.jobs.home.lock():
-            # where things lie here is nobody's business
+            # don't publish local paths
             message = message.replace(f"{self.jobs.home.root}{os.sep}", "")
             job = replace(self.jobs.get(id), state=state, message=message, model=model, ended=time.time())
             self.jobs.write(job)
@@ -204,10 +204,10 @@ def _start(folder):
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [
         str(Path(maskhub.__file__).parents[1]), os.environ.get("PYTHONPATH", "")
     ]))}  # fmt: skip
-    # small networks: more threads wait for each other
+    # small networks: more threads are slower
     environment = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive", "TQDM_DISABLE": "1"} | environment
     for secret in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
-        environment.pop(secret, None)  # nothing that strangers ask for needs it
+        environment.pop(secret, None)  # jobs of visitors don't need it
     with open(folder / "log.txt", "ab") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "maskhub.service.worker", str(folder)],
@@ -226,10 +226,10 @@ def _process(folder):
 
 
 def _last_words(folder):
-    """Why a job failed, as its log says."""
+    """Why a job failed, from its log."""
     try:
         lines = (folder / "log.txt").read_text(encoding="utf-8", errors="replace").strip().splitlines()
     except OSError:
         lines = []
     errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-    return (errors or lines or ["it left no word."])[-1][:400]
+    return (errors or lines or ["its log is empty."])[-1][:400]

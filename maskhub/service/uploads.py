@@ -1,11 +1,11 @@
-"""Files that strangers bring, as pictures of a dataset: every one decoded and written anew, none trusted.
+"""Add untrusted uploads to a dataset: all pictures are decoded and re-encoded.
 
     report = receive(Home(), ["faces.zip", "one.jpg"], "my-faces", "train", attributes={"tone": "light"}, key=key)
-    report.added, report.refused        # 12, [("notes.txt", "notes.txt is no picture ..."), ...]
+    report.added, report.refused        # 12, [("notes.txt", "it is not a picture ..."), ...]
 
-What is refused is named with its reason, and never ends the rest. A zip is read entry by entry and never unpacked: no
-entry decides where anything is written. ``metadata.csv`` or ``metadata.jsonl`` in it (or among loose files) gives each
-picture its columns by ``file_name``; folders called ``train`` and ``test`` in it are the splits.
+Refused files are listed with the reason, and the others are added. A zip is read entry by entry and never unpacked, so
+entries can't decide where files are written. ``metadata.csv`` or ``metadata.jsonl`` in it (or among the files) has the
+columns of each picture by ``file_name``; folders named ``train`` and ``test`` in it are the splits.
 """
 
 import csv
@@ -38,37 +38,37 @@ MB = 2**20
 
 @dataclass(frozen=True)
 class Limits:
-    """How much may be brought; sizes in bytes."""
+    """Limits of uploads; sizes in bytes."""
 
     file: int = 20 * MB
-    """One picture, packed or not; of a zip, the file itself."""
+    """A picture, packed or not, or a zip file."""
     unpacked: int = 200 * MB
-    """All that a zip says it holds."""
+    """Total unpacked size of a zip, as it declares."""
     ratio: int = 200
-    """Unpacked to packed size of an entry above 1 MB: beyond, it is a bomb."""
+    """Maximum ratio of unpacked to packed size of an entry above 1 MB; beyond, it is a zip bomb."""
     files: int = 2000
     """Files of an upload, or entries of a zip."""
     pixels: int = 40_000_000
-    """Of one picture."""
+    """Pixels of a picture."""
     side: int = 512
-    """Larger pictures are scaled down to it."""
+    """Larger pictures are scaled down to this side."""
     dataset: int = 5000
     """Pictures of a dataset."""
     total: int = 2000 * MB
     """All datasets together."""
     columns: int = 40
     cell: int = 100
-    """Columns of the metadata, and letters of one value."""
+    """Columns of the metadata, and characters of a value."""
     line: int = 2**16
     text: int = 4 * MB
-    """Letters of one line of metadata, and of all metadata of an upload: as objects they take twenty times as much."""
+    """Characters of a line of metadata, and of all metadata of an upload; in memory they take twenty times as much."""
     directory: int = MB
-    """The table of contents of a zip."""
+    """Size of a zip's table of contents."""
 
 
 @dataclass
 class Report:
-    """What became of an upload: how many pictures were added to which split, and what was refused and why."""
+    """The result of an upload: the number of pictures added to each split, and the refused files with reasons."""
 
     added: dict = field(default_factory=lambda: dict.fromkeys(SPLITS, 0))
     refused: list = field(default_factory=list)
@@ -83,19 +83,19 @@ def receive(home, files, dataset, split="train", attributes=None, key="", limits
 
     Args:
         home: a :class:`~maskhub.service.home.Home`.
-        files: paths of pictures, zips and metadata files; their names count, not where they lie.
-        dataset: its name; made where it is missing, if a picture is good.
-        split: ``"train"`` or ``"test"``, for pictures whose zip does not say it itself.
-        attributes: columns that all of them get, under what the metadata says of each.
-        key: of who brings them.
+        files: paths of pictures, zips and metadata files.
+        dataset: name of the dataset, which is created if it is missing and a picture is accepted.
+        split: ``"train"`` or ``"test"``, for pictures whose zip does not set it.
+        attributes: columns of all pictures; metadata of single pictures overrides them.
+        key: key of the uploader.
         limits: :class:`Limits`.
 
     Returns:
         :class:`Report`.
 
     Raises:
-        ConfigError: an impossible name, split or attribute, too many files, or no room. OwnerError: the dataset is
-            somebody else's. WriteError: the disk is full. In all of these cases nothing was added.
+        ConfigError: an invalid name, split or attribute, too many files, or no space left. OwnerError: the dataset
+            belongs to somebody else. WriteError: the disk is full. In all these cases nothing is added.
     """
     limits, datasets, name = limits or Limits(), Datasets(home), check_dataset_name(dataset)
     if split not in SPLITS:
@@ -103,10 +103,10 @@ def receive(home, files, dataset, split="train", attributes=None, key="", limits
     if not files:
         raise ConfigError("there is no file yet: choose pictures or a zip.")
     if len(files) > limits.files:
-        raise ConfigError(f"these are {len(files):,} files; at most {limits.files:,} can be brought at once.")
+        raise ConfigError(f"these are {len(files):,} files; at most {limits.files:,} can be uploaded at once.")
     there = datasets.check_owner(name, key)
     if datasets.bytes() > limits.total:
-        raise ConfigError("there is no more room for pictures here: delete a dataset first.")
+        raise ConfigError("there is no more room for pictures: delete a dataset first.")
     upload = _Upload(limits, split, _columns(attributes or {}, limits, "an attribute"))
     upload.room = limits.dataset - (sum(there.counts.values()) if there else 0)
     # on the disk of the datasets, so that files can be moved
@@ -149,8 +149,8 @@ class _Upload:
                 archive = zipfile.ZipFile(file)
             except MaskHubError:
                 raise
-            except Exception as error:  # fields that lie lead to errors of many kinds
-                raise PhotoError(f"{path.name} is no zip that can be read ({first_line(error)[:200]}).") from error
+            except Exception as error:  # bad fields lead to many kinds of errors
+                raise PhotoError(f"{path.name} can't be read as a zip ({first_line(error)[:200]}).") from error
             file.most = None
             with archive:
                 self._entries(path.name, archive)
@@ -158,11 +158,11 @@ class _Upload:
     def _entries(self, name, archive):
         entries = [entry for entry in archive.infolist() if not entry.is_dir() and not _noise(entry.filename)]
         if len(entries) > self.limits.files:
-            raise PhotoError(f"{name} holds {len(entries):,} files; at most {self.limits.files:,} are taken.")
+            raise PhotoError(f"{name} holds {len(entries):,} files; at most {self.limits.files:,} are allowed.")
         total = sum(entry.file_size for entry in entries)
         if total > self.limits.unpacked:
             raise PhotoError(
-                f"{name} would unpack to {total / MB:,.0f} MB; at most {self.limits.unpacked // MB} MB are taken."
+                f"{name} would unpack to {total / MB:,.0f} MB; at most {self.limits.unpacked // MB} MB are allowed."
             )
         good, tables = [], {}
         for entry in entries:
@@ -179,7 +179,7 @@ class _Upload:
         for entry in good:
             with self._refusing(entry.filename):
                 place = PurePosixPath(entry.filename)
-                # as imagefolder does: folders are labels where nothing else says what the pictures are
+                # as in imagefolder: without metadata, folders are labels
                 label = {"label": place.parent.name} if not tables and len(folders) > 1 else {}
                 label = label if place.parent.name in folders else {}
                 columns = tables.get(str(place), _columns(label, self.limits, "a folder"))
@@ -190,10 +190,10 @@ class _Upload:
         name, kind = entry.filename, stat.S_IFMT(entry.external_attr >> 16)
         parts = PurePosixPath(name.replace("\\", "/")).parts
         if name.startswith(("/", "\\")) or ".." in parts or re.match(r"[A-Za-z]:", name) or "\0" in entry.orig_filename:
-            raise PhotoError("its name points out of the zip.")
+            raise PhotoError("its name points outside the zip.")
         if kind not in (0, stat.S_IFREG):
-            what = "a link" if kind == stat.S_IFLNK else "no plain file"
-            raise PhotoError(f"it is {what}: only pictures are taken.")
+            what = "a link" if kind == stat.S_IFLNK else "not a regular file"
+            raise PhotoError(f"it is {what}: only pictures are allowed.")
         if entry.flag_bits & 1:
             raise PhotoError("it is encrypted: pack the zip without a password.")
         self._size(name, entry.file_size)
@@ -203,7 +203,7 @@ class _Upload:
             )
 
     def _read(self, archive, entry):
-        # what a header says may be a lie: never more than the limit is unpacked
+        # the header may lie, so never unpack more than the limit
         with archive.open(entry) as file:
             data = file.read(self.limits.file + 1)
         self._size(entry.filename, len(data))
@@ -214,14 +214,14 @@ class _Upload:
     def _picture(self, name, data, columns, split):
         suffix = PurePosixPath(name.lower()).suffix
         if suffix in ARCHIVES:
-            raise PhotoError("it is an archive: archives in archives are not opened.")
+            raise PhotoError("it is an archive: nested archives are not opened.")
         if suffix not in PHOTO_SUFFIXES:
-            raise PhotoError(f"it is no picture by its name ({', '.join(sorted(PHOTO_SUFFIXES))} are).")
+            raise PhotoError(f"its name is not that of a picture ({', '.join(sorted(PHOTO_SUFFIXES))}).")
         if sum(map(len, self.staged.values())) >= self.room:
             raise PhotoError(f"the dataset is full: it holds at most {self.limits.dataset:,} pictures.")
         image = _decoded(data, self.limits)
         columns = self.attributes | columns
-        # a face's own column says it as well as a folder does
+        # a column can set the split like a folder
         split = columns["split"] if columns.get("split") in SPLITS else split
         encoded = io.BytesIO()
         image.save(encoded, "PNG")
@@ -241,7 +241,7 @@ class _Upload:
                 if "file_name" not in row:
                     raise PhotoError("it has no column file_name.")
                 file_name = str(PurePosixPath(str(row.pop("file_name")).replace("\\", "/")))
-                # values beyond the last column have no name
+                # skip values beyond the last column
                 tables[file_name] = _columns({k: v for k, v in row.items() if k is not None}, self.limits, "a column")
         except (ValueError, csv.Error, TypeError, AttributeError, RecursionError) as error:
             raise PhotoError(f"it can't be read as metadata ({first_line(error)[:200]}).") from error
@@ -254,31 +254,33 @@ class _Upload:
         while line := file.readline(self.limits.line + 1):
             self.text += len(line)
             if len(line) > self.limits.line:
-                raise PhotoError(f"a line of it is longer than {self.limits.line // 1024} KB.")
+                raise PhotoError(f"it has a line longer than {self.limits.line // 1024} KB.")
             if self.text > self.limits.text:
-                raise PhotoError(f"it is too long: at most {self.limits.text // MB} MB of metadata are taken at once.")
+                raise PhotoError(
+                    f"it is too long: at most {self.limits.text // MB} MB of metadata are allowed at once."
+                )
             yield line
 
     def _size(self, name, size):
         if size > self.limits.file:
-            raise PhotoError(f"it is {size / MB:,.0f} MB large; at most {self.limits.file // MB} MB are taken.")
+            raise PhotoError(f"it is {size / MB:,.0f} MB large; at most {self.limits.file // MB} MB are allowed.")
 
     @contextmanager
     def _refusing(self, name):
         try:
             yield
-        except WriteError:  # no room: the other files fare no better
+        except WriteError:  # no space: the other files would fail too
             raise
         except MaskHubError as error:
             self.report.refused.append((_shown(name), str(error)))
-        except Exception as error:  # zlib.error, lzma.LZMAError, struct.error, ...: decoders raise whatever they like
+        except Exception as error:  # decoders raise all kinds of errors: zlib.error, lzma.LZMAError, struct.error, ...
             self.report.refused.append((_shown(name), f"it is damaged ({first_line(error)[:200]})."))
 
 
 class _ZipSource(io.FileIO):
-    """A zip's file that reads no more than ``most`` bytes at once, while that is set.
+    """The file of a zip, which refuses to read more than ``most`` bytes at once while it is set.
 
-    ``zipfile`` reads a table of contents whole and makes an object of each entry: 20 MB of it are a gigabyte.
+    ``zipfile`` reads the whole table of contents and creates an object per entry: 20 MB of it become a gigabyte.
     """
 
     def __init__(self, path, most):
@@ -293,14 +295,14 @@ class _ZipSource(io.FileIO):
 
 
 def _decoded(data, limits):
-    """The picture in some bytes, RGB, at most ``limits.side`` a side, whatever its name says."""
+    """Decode a picture, whatever its name: RGB, at most ``limits.side`` a side."""
     try:
         with open_image(io.BytesIO(data)) as image:
             width, height = image.size
     except Image.DecompressionBombError as error:
         raise PhotoError(f"it has more than {limits.pixels // 1_000_000} megapixels.") from error
-    except Exception as error:  # decoders of broken files raise whatever they like
-        raise PhotoError("it is not a picture that can be read (JPEG, PNG, WebP, BMP, TIFF or GIF).") from error
+    except Exception as error:  # decoders of broken files raise all kinds of errors
+        raise PhotoError("it is not a picture, or a broken one (JPEG, PNG, WebP, BMP, TIFF or GIF).") from error
     if width * height > limits.pixels:
         raise PhotoError(f"it is {width}×{height}: more than {limits.pixels // 1_000_000} megapixels.")
     file = io.BytesIO(data)
@@ -308,7 +310,7 @@ def _decoded(data, limits):
     image = split_alpha(open_photo(file))[0]
     if max(image.size) > limits.side:
         image.thumbnail((limits.side, limits.side), Image.Resampling.LANCZOS)
-    clean = Image.new("RGB", image.size)  # nothing but the pixels
+    clean = Image.new("RGB", image.size)  # only the pixels
     clean.paste(image)
     return clean
 
@@ -316,31 +318,31 @@ def _decoded(data, limits):
 def _columns(row, limits, what):
     columns = {}
     if len(row) > limits.columns:
-        raise ConfigError(f"the metadata has {len(row)} columns; at most {limits.columns} are taken.")
+        raise ConfigError(f"the metadata has {len(row)} columns; at most {limits.columns} are allowed.")
     for key, value in row.items():
         key, value = str(key).strip(), "" if value is None else str(value).strip()
         if not re.fullmatch(r"[^\W\d][\w -]{0,39}", key) or key == "file_name":
             raise ConfigError(f"{what} can't be called {key[:40]!r}: use up to 40 letters, digits, '-' and '_'.")
         if len(value) > limits.cell or any(unicodedata.category(letter) == "Cc" for letter in value):
-            raise ConfigError(f"the value of {key} is longer than {limits.cell} letters, or not plain text.")
+            raise ConfigError(f"the value of {key} is longer than {limits.cell} characters, or not plain text.")
         if value:
             columns[key] = value
     return columns
 
 
 def _file_name(name):
-    """The last part of a name, harmless, as ``.png``."""
+    """A safe file name from the last part of a path, with ``.png``."""
     stem = unicodedata.normalize("NFKC", PurePosixPath(name.replace("\\", "/")).stem)
     return (re.sub(r"[^\w-]+", "_", stem).strip("_")[:60] or "picture") + ".png"
 
 
 def _shown(name):
-    """A name that can be shown: no control letters, not endless."""
+    """A name to show: without control characters, and shortened."""
     clean = "".join(letter if letter.isprintable() else "?" for letter in str(name))
     return clean if len(clean) <= 80 else f"{clean[:40]}…{clean[-38:]}"
 
 
 def _noise(name):
-    """What packing programs add."""
+    """Files that packing programs add."""
     parts = PurePosixPath(name).parts
     return "__MACOSX" in parts or (bool(parts) and parts[-1] in (".DS_Store", "Thumbs.db", "desktop.ini"))

@@ -1,8 +1,8 @@
-"""A word to another computer when a job is done: one JSON POST to an address that a visitor gave.
+"""Webhooks: a JSON POST to a visitor's URL at the end of a job.
 
-Strangers choose the address, so that it must not reach what only this machine can: only http and https, only public
-addresses, the very address that was looked up (no second look-up that could answer otherwise), no redirects, seconds
-of patience. What goes wrong is noted and stops nothing.
+The URL is untrusted and must not reach private networks: only http and https, only public addresses, exactly the
+address that was checked (no second DNS look-up, which could differ), no redirects, short timeouts. Errors are recorded
+and stop nothing.
 """
 
 import ipaddress
@@ -18,21 +18,21 @@ __all__ = ["check_webhook", "is_public", "post"]
 TIMEOUT = 5.0
 """Seconds for each step of a request."""
 PRIVATE = "MASKHUB_WEBHOOK_PRIVATE"
-"""Set to 1 where webhooks may go to this machine and its network: at home, not on a public Space."""
+"""Set to 1 to allow webhooks to this machine and its network; not on a public Space."""
 
 
 RELAY = ipaddress.ip_network("192.88.99.0/24")  # 6to4, RFC 7526
 UNICAST = ipaddress.ip_network("2000::/3")
 SPECIAL = [ipaddress.ip_network(text) for text in ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20")]
-"""What IANA lists within 2000::/3: protocol assignments with Teredo, documentation, 6to4. Python's ``is_global`` lacks
-some of them before 3.12.4."""
+"""IANA's special blocks within 2000::/3: protocol assignments with Teredo, documentation, 6to4. Python's ``is_global``
+lacks some of them before 3.12.4."""
 
 
 def check_webhook(address):
-    """``address``, if it may be a webhook's; "" for none.
+    """Check the URL of a webhook and return it; "" for none.
 
     Raises:
-        ConfigError: it may not.
+        ConfigError: it is not allowed.
     """
     address = (address or "").strip()
     if not address:
@@ -40,9 +40,9 @@ def check_webhook(address):
     try:
         url = httpx.URL(address)
     except (httpx.InvalidURL, ValueError) as error:
-        raise ConfigError(f"the webhook {address!r} is no address.") from error
+        raise ConfigError(f"the webhook {address!r} is not a URL.") from error
     if url.scheme not in ("http", "https") or not url.host or url.userinfo or len(address) > 500:
-        raise ConfigError("a webhook is an address such as https://example.org/hook, without a password in it.")
+        raise ConfigError("a webhook must be an address such as https://example.org/hook, without a password.")
     _public_address(url)
     return address
 
@@ -51,12 +51,12 @@ def post(address, record):
     """Send ``record`` as JSON.
 
     Returns:
-        what went wrong, "" if nothing did.
+        the error, or "" if there was none.
     """
     try:
         url = httpx.URL(address)
         place = _public_address(url)
-        # to the address that was checked, under the name that was meant
+        # connect to the checked address, with the original host name
         there = url.copy_with(host=place)
         names = {"headers": {"Host": url.netloc.decode()}, "extensions": {"sni_hostname": url.host}}
         with (
@@ -66,7 +66,7 @@ def post(address, record):
             if answer.status_code >= 300:
                 return f"the webhook answered {answer.status_code}"
     except (httpx.HTTPError, httpx.InvalidURL, ConfigError, OSError, ValueError) as error:
-        return f"the webhook could not be told: {first_line(error)}"
+        return f"the webhook could not be called: {first_line(error)}"
     return ""
 
 
@@ -75,19 +75,19 @@ def _public_address(url):
         port = url.port or (443 if url.scheme == "https" else 80)
         found = {entry[4][0] for entry in socket.getaddrinfo(url.host, port, type=socket.SOCK_STREAM)}
     except (OSError, UnicodeError) as error:
-        raise ConfigError(f"the webhook's computer {url.host} can't be found.") from error
+        raise ConfigError(f"the webhook's host {url.host} can't be found.") from error
     allowed = os.environ.get(PRIVATE) == "1"
     addresses = sorted(found, key=lambda text: ":" in text)
     if not allowed and not all(is_public(text) for text in addresses):
-        raise ConfigError(f"the webhook's computer {url.host} is not a public one.")
+        raise ConfigError(f"the webhook's host {url.host} is not a public one.")
     return addresses[0]
 
 
 def is_public(text):
-    """Whether an IP address belongs to one computer on the public Internet.
+    """Whether an IP address is a public unicast address.
 
-    IPv6 addresses count only within the global unicast block, without its special-purpose parts. So nothing that holds
-    an IPv4 address (mapped, compatible, NAT64, 6to4, Teredo) leads back into a private network.
+    IPv6 addresses must be in the global unicast block, outside its special-purpose parts, so that no address that
+    embeds an IPv4 address (mapped, compatible, NAT64, 6to4, Teredo) leads into a private network.
     """
     address = ipaddress.ip_address(text.split("%")[0])
     if address.version == 4:

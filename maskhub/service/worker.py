@@ -1,7 +1,7 @@
-"""One training job in a process of its own: ``python -m maskhub.service.worker JOB``, which only the supervisor starts.
+"""One training job in a separate process, ``python -m maskhub.service.worker JOB``, started by the supervisor.
 
-The process holds the job's lock as long as it lives. So nobody has to guess from a number whether it does, and a job
-that is started twice, by two apps or around a restart, runs once: the second process ends at once.
+The process holds the job's lock as long as it lives, so others can tell whether it is alive without relying on process
+ids. If a job is started twice, by two apps or around a restart, the second process exits at once.
 """
 
 import os
@@ -17,13 +17,13 @@ __all__ = ["LOCK", "PROCESS", "TAKEN", "main"]
 
 LOCK, PROCESS, EXIT = "lock", "process.json", "exit.json"
 TAKEN = 3
-"""Exit code where another process has the job."""
+"""Exit code if another process runs the job."""
 
 
 def main(folder):
-    """Train what ``recipe.yaml`` of a job's folder says, or go on with it; returns the exit code."""
+    """Train or resume the job described by ``recipe.yaml`` in its folder; returns the exit code."""
     folder = Path(folder)
-    lock = FileLock(folder / LOCK, timeout=2)  # longer than a look whether it is held takes
+    lock = FileLock(folder / LOCK, timeout=2)  # longer than a check of whether it is held takes
     try:
         with lock:
             return _train(folder)
@@ -37,7 +37,7 @@ def _train(folder):
     process = psutil.Process()
     write_json(folder / PROCESS, {"pid": process.pid, "started": process.create_time(), "since": time.time()})
     if hasattr(os, "nice"):
-        os.nice(5)  # whoever looks at the app comes first
+        os.nice(5)  # the app has priority
     from maskhub.training.launch import launch
     from maskhub.training.reimaging import Reimaging
 

@@ -1,1 +1,1 @@
-"""One tab a file. Each has a ``TITLE`` and a ``build(pipe)`` that is called inside its ``gr.Tab``."""
+"""One file per tab. Each has a ``TITLE`` and a ``build(pipe)``, which is called within its ``gr.Tab``."""

@@ -1,4 +1,4 @@
-"""A photo there and back again, and how far what comes back is from what was sent."""
+"""Translate a photo and back, and show how much it changed."""
 
 from functools import partial
 from types import SimpleNamespace
@@ -14,10 +14,10 @@ TITLE = "Cycle"
 STARTS = [("Mask on → off", "mask"), ("Mask off → on", "unmask")]
 LABELS = {"mask": ("Mask put on", "And taken off again"), "unmask": ("Mask taken off", "And put on again")}
 MEANING = (
-    (4, "hardly a difference to be seen"),
+    (4, "hardly any difference"),
     (10, "close, with small differences"),
-    (20, "alike, with differences that are easy to see"),
-    (float("inf"), "much of the face was lost on the way"),
+    (20, "similar, with visible differences"),
+    (float("inf"), "much of the face was lost"),
 )
 CLEARED = ("", None, None)
 """Status line and pictures without a result."""
@@ -31,21 +31,21 @@ def build(pipe):
 def layout():
     """Place the components; returns them by name."""
     here = SimpleNamespace()
-    gr.Markdown("Send a face there and back, and see how much of it survives: that is what CycleGAN learns from.")
+    gr.Markdown("Translate a face and back, and see how much of it survives. CycleGAN learns from this difference.")
     with gr.Row(equal_height=False):
         with gr.Column(scale=1, min_width=300):
             here.photo = photos.photo_input("cycle-photo", height=360)
             here.start = gr.Radio(STARTS, value="mask", show_label=False, container=False, elem_id="cycle-start")
-            here.run = gr.Button("There and back", variant="primary", elem_id="cycle")
+            here.run = gr.Button("Round trip", variant="primary", elem_id="cycle")
             here.problem = photos.line("cycle-problem")
             photos.examples(here.photo)
         with gr.Column(scale=2, min_width=300):
             with gr.Row():
-                here.there, here.back = _picture("There", "cycle-there"), _picture("And back", "cycle-back")
+                here.there, here.back = _picture("Translated", "cycle-there"), _picture("And back", "cycle-back")
             here.status = photos.line("cycle-status")
             gr.Markdown(
-                "The *cycle error* is the mean difference between the face that was sent and the one that came back, "
-                "in steps of 8-bit colour from 0 to 255. A small one does not say that the picture half-way is good.",
+                "The *cycle error* is the mean difference between the original face and the one that comes back, "
+                "in 8-bit colour from 0 to 255. A small error does not mean that the picture in between is good.",
                 elem_classes="note",
             )
     here.error, here.seen = gr.Number(visible=False, label="error"), gr.State(())
@@ -69,13 +69,13 @@ def wire(here, pipe):
         [here.there, here.back, here.error],
         concurrency_id="model",
         api_name="cycle",
-        api_description="Translate there and back. The error is the mean change of the faces, from 0 to 255.",
+        api_description="Translate a photo and back. The error is the mean change of the faces, from 0 to 255.",
     )
     photos.watch(here.photo, here.problem, results, CLEARED, here.seen)
 
 
 def show(pipe, path, start):
-    """Send an upload there and back: a problem, or the status line and both pictures."""
+    """Translate an upload and back: a problem, or the status line and both pictures."""
     try:
         there, back, errors = _cycle(pipe, path, start)
     except MaskHubError as error:
@@ -86,7 +86,7 @@ def show(pipe, path, start):
 
 
 def cycled(pipe, photo, start="mask"):
-    """The API's answer: both files and the error."""
+    """The API's result: both files and the error."""
     try:
         there, back, errors = _cycle(pipe, photo, start)
     except MaskHubError as error:
@@ -95,7 +95,7 @@ def cycled(pipe, photo, start="mask"):
 
 
 def _cycle(pipe, path, start):
-    """The files there and back, and each face's error."""
+    """The files of both translations, and the error of each face."""
     image = photos.read(path)
     output = pipe.cycle(image, start, details=True)
     there = photos.save_png(output.there[0], path, "there", like=image)

@@ -1,4 +1,4 @@
-"""One's own pictures of faces: brought as files or zip, looked through by split, model and attribute."""
+"""Visitors' pictures of faces: upload them as files or zip, and browse them by split, model and attribute."""
 
 import html
 from types import SimpleNamespace
@@ -20,13 +20,13 @@ PAGE = 60
 LIMITS = Limits()
 SPLIT_CHOICES = [("Training", "train"), ("Test", "test")]
 FILES = ["image", ".zip", ".csv", ".jsonl"]
-ABOUT = """What you bring is **seen by everyone** who uses this app, and stays until you delete it here, from this
-browser. Bring only pictures that you may show. They are decoded and kept as PNG of at most 512 pixels a side, without
-place, time or camera."""
-HOW = f"""**What can be brought.** JPEG, PNG, WebP, BMP, TIFF and GIF, loose or in a zip, up to
-{LIMITS.file // 2**20} MB a file, {LIMITS.unpacked // 2**20} MB unpacked and {LIMITS.files:,} pictures at once. A
-`metadata.csv` with a column `file_name` gives each picture its attributes; folders called `train` and `test` in a zip
-are the splits. What is refused is listed with its reason, all else is taken."""
+ABOUT = """What you upload here can be **seen by everyone** who uses this app, until you delete it here, from this
+browser. Only upload pictures that you may publish. They are stored as PNG of at most 512 pixels a side, without
+location, time or camera."""
+HOW = f"""**Formats.** JPEG, PNG, WebP, BMP, TIFF and GIF, as files or in a zip, up to
+{LIMITS.file // 2**20} MB per file, {LIMITS.unpacked // 2**20} MB unpacked and {LIMITS.files:,} pictures at once. A
+`metadata.csv` with a column `file_name` sets the attributes of each picture; folders named `train` and `test` in a zip
+are the splits. Files that are refused are listed with the reason, all others are added."""
 
 
 def build(pipe):
@@ -37,7 +37,7 @@ def build(pipe):
 def layout():
     """Place the components; returns them by name."""
     here = SimpleNamespace()
-    gr.Markdown("Bring faces of your own, look through all that is here, then train on them in the next tab.")
+    gr.Markdown("Upload pictures of faces, browse all datasets, then train on them in the next tab.")
     here.key, here.page = rooms.key_box(), gr.State(0)
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=300):
@@ -49,21 +49,21 @@ def layout():
 
 
 def _form(here):
-    """Where pictures are brought."""
+    """The upload form."""
     here.files = gr.File(
-        file_count="multiple", file_types=FILES, label="Pictures, or a zip of them", height=170,
+        file_count="multiple", file_types=FILES, label="Pictures, or a zip file", height=170,
         elem_id="dataset-files",
     )  # fmt: skip
     with gr.Row(elem_classes="pair"):
         here.name = gr.Textbox(
-            label="Into the dataset", placeholder="my-faces", max_lines=1, elem_id="dataset-name", min_width=120
+            label="Add to dataset", placeholder="my-faces", max_lines=1, elem_id="dataset-name", min_width=120
         )
         here.split = gr.Dropdown(SPLIT_CHOICES, value="train", label="As", elem_id="dataset-as", min_width=110)
     here.attributes = gr.Textbox(
         label="Attributes of all of them", placeholder="tone=light, hair=red", max_lines=1,
         elem_id="dataset-attributes",
     )  # fmt: skip
-    here.bring = gr.Button("Bring them", variant="primary", elem_id="dataset-bring")
+    here.bring = gr.Button("Upload", variant="primary", elem_id="dataset-bring")
     here.problem, here.status = photos.line("dataset-problem"), photos.line("dataset-status")
     here.refused = gr.HTML(elem_id="dataset-refused", elem_classes="line")
     gr.Markdown(ABOUT, elem_classes="note")
@@ -71,7 +71,7 @@ def _form(here):
 
 
 def _browser(here):
-    """Where all pictures are looked through."""
+    """The browser of all pictures."""
     with gr.Row(elem_classes="pair"):
         here.dataset = gr.Dropdown(
             rooms.dataset_choices(), value="builtin:pixel-faces", label="Dataset", elem_id="browse-dataset",
@@ -121,7 +121,7 @@ def wire(here):
 
 
 def look(dataset, part, model, wanted, page):
-    """One page of the pictures that the filters leave: gallery, count, both buttons and the page."""
+    """One page of the filtered pictures: gallery, count, both buttons and the page."""
     faces = _faces(dataset, part, model, wanted)
     pages = max(1, -(-len(faces) // PAGE))
     page = min(max(0, page), pages - 1)
@@ -129,7 +129,7 @@ def look(dataset, part, model, wanted, page):
     for face in here:
         try:
             pictures.append((magnified(face.image), _caption(face)))
-        except MaskHubError:  # deleted this very moment
+        except MaskHubError:  # just deleted
             continue
     place = f", {page * PAGE + 1}–{page * PAGE + len(here)}" if pages > 1 else ""
     text = f"{len(faces):,} {'picture' if len(faces) == 1 else 'pictures'}{place}"
@@ -140,7 +140,7 @@ def look(dataset, part, model, wanted, page):
 
 
 def offer(dataset, part, model, wanted, key):
-    """The choices as they are now, and what can be done with the chosen dataset."""
+    """The current choices, and the actions for the chosen dataset."""
     datasets, dataset = rooms.offered(rooms.dataset_choices(key), dataset, "builtin:pixel-faces")
     models, model = rooms.offered([("Any", ""), *rooms.model_choices(key)], model, "")
     there = attribute_choices(_faces(dataset, part, model, []))
@@ -149,24 +149,24 @@ def offer(dataset, part, model, wanted, key):
 
 
 def take(files, name, split, attributes, key):
-    """Bring files into a dataset: problem, status, what was refused, the emptied input and the dataset to look at."""
+    """Add files to a dataset: problem, status, refused files, the cleared input and the dataset to show."""
     try:
         given = parse_attributes([part for part in attributes.split(",") if part.strip()])
         report = receive(rooms.jobs().home, files or [], name, split, given, key)
     except MaskHubError as error:
         return photos.problem(error), "", "", gr.skip(), gr.skip()
     if not report.count:
-        nothing = photos.problem(SourceError("none of this could be taken: see below."))
+        nothing = photos.problem(SourceError("no picture could be added: see below."))
         return nothing, "", _refused(report.refused), None, gr.skip()
     added = " and ".join(f"{n} {word}" for word, n in zip(("training", "test"), report.added.values(), strict=True))
-    said = photos.done(f"Brought into {name.strip()}: {added} pictures.")
+    said = photos.done(f"Added to {name.strip()}: {added} pictures.")
     chosen = gr.update(value=name.strip(), choices=rooms.dataset_choices(key))
     return "", said, _refused(report.refused), None, chosen
 
 
 def remove(dataset, key):
-    """Delete a dataset of one's own: problem, status, and the dataset to look at then."""
-    if not dataset:  # thought better of it
+    """Delete a dataset of the visitor: problem, status, and the dataset to show next."""
+    if not dataset:  # not confirmed
         return gr.skip(), gr.skip(), gr.skip()
     try:
         rooms.jobs().datasets.remove(dataset, key)
@@ -176,7 +176,7 @@ def remove(dataset, key):
 
 
 def _faces(dataset, part, model, wanted):
-    """The faces that the filters leave; none of a dataset that is gone."""
+    """The filtered faces; none if the dataset is gone."""
     try:
         attributes = {}
         for text in wanted or []:
@@ -204,7 +204,7 @@ def _refused(refused):
         return ""
     items = "".join(f"<li><b>{html.escape(name)}</b>: {html.escape(why)}</li>" for name, why in refused[:50])
     more = f"<li>and {len(refused) - 50:,} more</li>" if len(refused) > 50 else ""
-    return f'<div class="refused"><p>Not taken: {len(refused):,}</p><ul>{items}{more}</ul></div>'
+    return f'<div class="refused"><p>Refused: {len(refused):,}</p><ul>{items}{more}</ul></div>'
 
 
 def _folder(name):

@@ -1,4 +1,4 @@
-"""Real or made? 22 pictures of faces, one after the other; what visitors take for real is the survey."""
+"""Real or generated? Visitors classify 22 pictures of faces; their answers are the survey."""
 
 import os
 import secrets
@@ -17,17 +17,17 @@ from space import photos
 __all__ = ["TITLE", "build"]
 
 TITLE = "Quiz"
-MADE = {"mask": "mask put on", "unmask": "mask taken off", "cycle": "there and back"}
+MADE = {"mask": "mask put on", "unmask": "mask taken off", "cycle": "round trip"}
 BUILT_IN = "built-in"
 SMALL = (
-    "**This is a try-out, not a survey.** There {photos} here, shown again and again in other light and turned, so "
-    "that you may learn by heart. Whoever runs this app can give it a folder of face photos, or a dataset on the Hub: "
-    "`MASKHUB_QUIZ=folder python app.py`. At least 22 photos make a fair round; unmasked and masked faces, 11 of each, "
-    "make one of masks put on and taken off."
+    "**This is a try-out, not a survey.** There {photos} here, shown repeatedly with changed brightness and rotation, "
+    "so you may recognise them. To use a folder of face photos or a dataset on the Hub, start the app with "
+    "`MASKHUB_QUIZ=folder python app.py`. A fair round needs at least 22 photos; with 11 unmasked and 11 masked faces "
+    "it tests masks put on and taken off."
 )
 ONE_KIND = (
-    "The photos here show {kind} faces only. So the made ones went there and back again: the network changed them "
-    "to the other kind, then back."
+    "The photos here show {kind} faces only, so the generated ones are round trips: the network translated them "
+    "to the other kind and back."
 )
 
 
@@ -40,8 +40,8 @@ def layout():
     """Place the components; returns them by name."""
     here = SimpleNamespace()
     gr.Markdown(
-        f"Can you tell? {PICTURES} pictures, half of them photos, half made by the neural network. Answers are counted "
-        "without a name: how many are fooled says how good the network is."
+        f"Can you tell? {PICTURES} pictures, half of them photos, half made by the neural network. Answers are stored "
+        "anonymously; the share of wrong ones shows how good the network is."
     )
     with gr.Row(equal_height=False):
         with gr.Column(min_width=300):
@@ -73,7 +73,7 @@ def layout():
                 elem_id="quiz-answers",
             )
             here.crowd = gr.Markdown(elem_id="quiz-crowd")
-    # what is real stays on the server; forgotten no later than the files that it names
+    # the solution stays on the server, and is deleted no later than its files
     here.playing = gr.State(time_to_live=3000)
     return here
 
@@ -92,7 +92,7 @@ def wire(here, pipe):
 
 
 def begin(pipe):
-    """Draw a round, and show its first picture."""
+    """Start a round and show its first picture."""
     seed = secrets.randbelow(2**31)
     try:
         name, pictures = _photos(seed)
@@ -114,9 +114,9 @@ def begin(pipe):
 
 
 def answer(said, playing):
-    """Note one answer, and show the next picture or the outcome."""
+    """Record an answer, and show the next picture or the outcome."""
     if playing is None:
-        over = photos.problem("this round is over: begin a new one.")
+        over = photos.problem("this round is over: start a new one.")
         return None, None, *_buttons(False), over, gr.skip(), gr.skip(), ""
     questions = playing["questions"]
     playing = playing | {"said": [*playing["said"], said]}
@@ -129,14 +129,14 @@ def answer(said, playing):
 
 
 def _end(playing):
-    """The visitor's score, the pictures with what they were, and what all visitors said."""
+    """The visitor's score, the pictures with their solution, and the results of all visitors."""
     questions, said = playing["questions"], playing["said"]
     survey, trouble = Survey(), ""
     try:
         survey.record(playing["visit"], playing["seed"], questions, said, _model(), playing["photos"])
         crowd = _crowd(survey.figures())
     except MaskHubError:
-        crowd, trouble = "", " Your answers could not be kept."
+        crowd, trouble = "", " Your answers could not be stored."
     right = sum(q.real == answer for q, answer in zip(questions, said, strict=True))
     fooled = sum(not q.real and answer for q, answer in zip(questions, said, strict=True))
     made = sum(not q.real for q in questions)
@@ -149,7 +149,7 @@ def _end(playing):
 
 
 def _crowd(figures):
-    """A table of what all visitors said so far."""
+    """A table of the results of all visitors so far."""
     rounds = int(figures.pop("rounds").value)
     lines = [
         f"**All visitors so far** ({rounds} round{'s' if rounds != 1 else ''})",
@@ -168,7 +168,7 @@ def _crowd(figures):
 
 
 def _photos(seed):
-    """The name of the photos that ``MASKHUB_QUIZ`` names, or of the examples, and their pictures in a seed's order."""
+    """The photos of ``MASKHUB_QUIZ`` or the examples: their name, and the pictures in an order set by the seed."""
     spec = os.environ.get("MASKHUB_QUIZ", "").strip()
     if spec:
         pictures = (picture for _, picture in open_source(spec).walk(range(8 * PICTURES), seed))
@@ -190,7 +190,7 @@ def _buttons(asking, again=False):
 
 
 class _Asked:
-    """A question without its pixels: the file has them."""
+    """A question without its pixels, which are in a file."""
 
     def __init__(self, real, direction, masked, key, path):
         self.real, self.direction, self.masked, self.key, self.path = real, direction, masked, key, path

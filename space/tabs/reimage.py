@@ -1,4 +1,4 @@
-"""A covered face, and the four steps to what may lie under the covering: raw, smoothed, clipping, result."""
+"""Re-image a covered face and show the four steps: raw, smoothed, clipping, result."""
 
 import functools
 import threading
@@ -24,24 +24,24 @@ SHOWN = 75
 WHERE = [
     ("Find it by colour", "auto"),
     ("Find it by contrast", "contrast"),
-    ("The mask detector finds it (photos)", "learned"),
+    ("Mask detector (photos)", "learned"),
     ("The lower half of the face", "lower"),
 ]
-ABOUT = """The covering is found; a classifier tells which generator guarantees the attributes of this face; that one
-makes faces, and the one that agrees best with all that is visible is smoothed (K-means), cut to the covered pixels,
-put in, and matched to the skin's tone. Every other pixel stays. **What appears is invented**: it is no evidence of what
-anyone looks like. An uploaded face is not kept."""
+ABOUT = """The covering is detected, and a classifier chooses the generator for the attributes of the face. The
+generator makes many faces; the one that best matches the visible part is smoothed (K-means), cut to the covered pixels,
+inserted, and adapted to the skin tone. All other pixels stay unchanged. **What appears is invented**: it is no evidence
+of what anyone looks like. Uploaded faces are not stored."""
 
 
 def build(pipe):
-    """The tab; it has models of its own."""
+    """The tab; it uses separate models."""
     wire(layout())
 
 
 def layout():
     """Place the components; returns them by name."""
     here = SimpleNamespace()
-    gr.Markdown("Pick a covered face, and see step by step what a generator puts under the covering.")
+    gr.Markdown("Choose a covered face, and see step by step how a generator fills in what is covered.")
     here.key = rooms.key_box()
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=300):
@@ -55,7 +55,7 @@ def layout():
             here.status = photos.line("reimage-status")
             hidden = {"visible": False, "show_heading": False, "min_width": 200}
             with gr.Row(equal_height=False):
-                here.distribution = gr.Label(label="What the classifier sees", elem_id="reimage-distribution", **hidden)
+                here.distribution = gr.Label(label="Classifier", elem_id="reimage-distribution", **hidden)
                 here.fit = gr.Label(label="How well each model fits", elem_id="reimage-fit", **hidden)
             here.download = gr.DownloadButton("Download PNG", visible=False, elem_id="reimage-download")
     here.picked = gr.State(None)  # dataset, file name
@@ -73,14 +73,14 @@ def _choices_of_face(here):
     )  # fmt: skip
     with gr.Accordion("Or upload a face", open=False, elem_id="reimage-upload"):
         here.photo = photos.photo_input("reimage-photo", height=240)
-        gr.Markdown("A square that the face fills; of others the middle is taken.", elem_classes="note")
+        gr.Markdown("Use a square picture filled by the face; others are cropped to the centre.", elem_classes="note")
 
 
 def _choices_of_model(here):
     here.model = gr.Dropdown([], label="Model", elem_id="reimage-model")
     here.where = gr.Dropdown(WHERE, value="auto", label="Covering", elem_id="reimage-where")
     with gr.Accordion("More options", open=False):
-        here.count = gr.Slider(16, 2048, value=512, step=16, label="Faces to choose among")
+        here.count = gr.Slider(16, 2048, value=512, step=16, label="Generated faces to choose from")
         here.refine = gr.Slider(0, 200, value=0, step=10, label="Steps of latent optimisation")
         here.colours = gr.Slider(0, 32, value=16, step=1, label="Colours of the smoothing (0: none)")
 
@@ -102,7 +102,7 @@ def wire(here):
 
 
 def offer(source, model, key):
-    """The test sets and the models as they are now."""
+    """The current test sets and models."""
     sources = [("Pixel faces, covered", COVERED)]
     sources += [(entry.name, entry.name) for entry in rooms.jobs().datasets.list() if entry.counts["test"]]
     models = _choices(key)
@@ -111,7 +111,7 @@ def offer(source, model, key):
 
 
 def show_faces(source):
-    """The gallery of a test set, with none of its faces picked."""
+    """The gallery of a test set, without a selection."""
     pictures = []
     for face in _test_faces(source):
         try:
@@ -129,7 +129,7 @@ def pick(source, event: gr.SelectData):
 
 
 def reimage(path, picked, model, where, count, refine, colours):
-    """Re-image a face: problem, steps, status, the two distributions and the download."""
+    """Re-image a face: problem, steps, status, both distributions and the download."""
     start, hidden = time.perf_counter(), gr.update(visible=False)
     try:
         face, name = _face(picked, path)
@@ -137,11 +137,11 @@ def reimage(path, picked, model, where, count, refine, colours):
     except MaskHubError as error:
         return photos.problem(error), _nothing(), "", hidden, hidden, hidden
     said = f"By {readable.get(done.models[0], done.models[0])}, {time.perf_counter() - start:.1f} s."
-    said += "" if done.distributions[0] or model != CLASSIFIER else " No classifier here: every model was tried."
+    said += "" if done.distributions[0] or model != CLASSIFIER else " There is no classifier, so all models were tried."
     odds, scores = done.distributions[0], done.scores[0]
     return (
         "", figures(_steps(face, done, int(count), int(colours))),
-        photos.done(said + " What lay under the covering is invented."),
+        photos.done(said + " What was covered is invented."),
         gr.update(value=odds or None, visible=bool(odds)),
         gr.update(value={readable.get(k, k): v for k, v in scores.items()}, visible=len(scores) > 1),
         gr.update(value=photos.save_png(done.result[0], name, "re-imaged"), visible=True),
@@ -157,14 +157,14 @@ def _steps(face, done, count, colours):
             f"{done.regions[0].mean():.0%} of it is replaced",
         ),
         (done.raw[0], "1 Raw", f"the best of {count:,}, off by {done.errors[0]:.0f} of 255"),
-        (done.smoothed[0], "2 Smoothed", f"{colours} colours" if colours else "left as it is"),
+        (done.smoothed[0], "2 Smoothed", f"{colours} colours" if colours else "not smoothed"),
         (done.clipping[0], "3 Clipping", "what covers the face"),
-        (done.result[0], "4 Result", "in the tone of the skin around"),
+        (done.result[0], "4 Result", "adapted to the skin tone"),
     ]
 
 
 def _choices(key):
-    """The models for a dropdown: the classifier's choice first, then the bundled ones and those of the registry."""
+    """The models for a dropdown: the classifier's choice, the bundled models and those of the registry."""
     brought = [(label, name) for label, name in rooms.model_choices(key)]
     bundled = [
         (f"{name} – {rooms.words(attributes)} (built in)", f"bundled/{name}") for name, attributes in _bundled_models()
@@ -199,7 +199,7 @@ def _generator(name):
 
 
 def _pipeline(model):
-    """A pipeline that a face can be handed to, and its generators' names as people read them."""
+    """The pipeline for a face, and the display names of its generators."""
     bundled = _bundled() if (BUNDLED / "model_index.json").is_file() else None
     if model and model.startswith("bundled/") and bundled:
         wanted = model.removeprefix("bundled/")
@@ -212,7 +212,7 @@ def _pipeline(model):
         return made, model, {}
     names = [entry.name for entry in rooms.jobs().models.list("generator")]
     if bundled is None and not names:
-        raise CheckpointError("there is no model yet: train one in the tab before.")
+        raise CheckpointError("there is no model yet: train one in the Train tab.")
     resolution = bundled.config.resolution if bundled else _generator(names[0])[1]
     made, readable = ReimagingPipeline(classifier=bundled and bundled.classifier, resolution=resolution), {}
     for name in names:
@@ -246,15 +246,15 @@ def _test_faces(source):
 
 
 def _face(picked, path):
-    """The face that was chosen, a square RGB picture, and its file name."""
+    """The chosen face, a square RGB picture, and its file name."""
     if path:
         return _square(photos.read(path)), path
     if picked is None:
-        raise PhotoError("pick a face first, or upload one.")
+        raise PhotoError("choose a face first, or upload one.")
     source, name = picked
     face = next((face for face in _test_faces(source) if face.name == name), None)
     if face is None:
-        raise PhotoError("this face is here no more: pick another one.")
+        raise PhotoError("this face has been deleted: choose another one.")
     return _square(face.image), name
 
 
@@ -266,4 +266,4 @@ def _square(photo):
 
 
 def _nothing():
-    return '<div class="steps empty"><p>Pick a face: the four steps appear here.</p></div>'
+    return '<div class="steps empty"><p>Choose a face: the four steps appear here.</p></div>'

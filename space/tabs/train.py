@@ -1,4 +1,4 @@
-"""A generator trained on a dataset: launched in the background, watched, ended; and the models that came of it."""
+"""Train a generator on a dataset in the background: start, watch and cancel jobs; and the list of models."""
 
 import html
 from types import SimpleNamespace
@@ -15,10 +15,10 @@ from space.share import share
 __all__ = ["TITLE", "build"]
 
 TITLE = "Train"
-ABOUT = """Jobs run one at a time, others wait their turn. You may close this page: they go on, also over a restart of
-the app. What is trained is **seen and tried by everyone** here. A generator guarantees the attributes that all its
-training pictures share, so choose few, and what stays visible above a mask is best: skin tone, hair."""
-NEW = ("A new one", "")
+ABOUT = """Jobs run one at a time, the others wait. You may close this page: jobs keep running, even if the app
+restarts. Trained models can be **seen and used by everyone** here. A generator guarantees the attributes that all its
+training pictures share, so choose only a few, preferably ones that stay visible above a mask: skin tone, hair."""
+NEW = ("A new model", "")
 NOTIFY = """async (wanted) => {
   if (!wanted) return [false, ''];
   const here = 'Notification' in window;
@@ -26,16 +26,16 @@ NOTIFY = """async (wanted) => {
   return [may, may ? '' : here ? 'refused' : 'unknown'];
 }"""
 REFUSED = {
-    "unknown": "this browser shows no notices: give a webhook under More options.",
-    "refused": "this browser does not let the page show notices: allow them in its settings, or give a webhook under "
-    "More options. Within huggingface.co a Space may not ask: open it in a tab of its own.",
+    "unknown": "this browser does not support notifications: set a webhook under More options.",
+    "refused": "this browser does not let the page show notifications: allow them in its settings, or set a webhook "
+    "under More options. Within huggingface.co a Space can't ask for permission: open it in a separate tab.",
 }
 TELL = """(text, wanted) => {
   if (!text || !wanted || !('Notification' in window) || Notification.permission !== 'granted') return;
   try {
     new Notification('maskhub', { body: text.slice(text.indexOf('|') + 1), tag: text });
   } catch (error) {
-    console.info('no notices here but those of the page', error);  // Chromium on Android
+    console.info('only notifications within the page', error);  // Chromium on Android
   }
 }"""
 
@@ -58,7 +58,7 @@ def layout():
             _form(here)
         with gr.Column(scale=3, min_width=300):
             _job(here)
-    gr.Markdown("### Models\nWhat has been trained here, by anyone; try them in the next tab.")
+    gr.Markdown("### Models\nAll models that were trained here; try them in the next tab.")
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=300):
             here.model = gr.Dropdown([], label="Model", elem_id="model")
@@ -67,29 +67,29 @@ def layout():
             share("model", here.model, lambda name: rooms.jobs().models.get(name or "-").path)
         with gr.Column(scale=3, min_width=300):
             here.sheet = gr.Image(
-                label="Faces that it makes", format="png", interactive=False, visible=False, buttons=["fullscreen"],
+                label="Generated faces", format="png", interactive=False, visible=False, buttons=["fullscreen"],
                 elem_id="model-sheet", elem_classes="faces",
             )  # fmt: skip
     here.timer = gr.Timer(1.5, active=False)
-    # seen: job → the state that this page has shown; "" → the step that it has shown
+    # seen: job → state that this page has shown; "" → step that it has shown
     here.seen, here.notice = gr.State({}), gr.Textbox(visible="hidden", elem_id="train-notice", label="notice")
-    here.refused = gr.Textbox(visible=False, label="why there are no notices")
+    here.refused = gr.Textbox(visible=False, label="why there are no notifications")
     return here
 
 
 def _form(here):
-    """What is trained on what."""
+    """The form of a new job."""
     here.dataset = gr.Dropdown(
-        rooms.dataset_choices(), value="builtin:pixel-faces", label="Learn from", elem_id="train-dataset"
+        rooms.dataset_choices(), value="builtin:pixel-faces", label="Train on", elem_id="train-dataset"
     )
     here.attributes = gr.Dropdown(
-        [], multiselect=True, label="Only faces with (what it then guarantees)", elem_id="train-attributes"
+        [], multiselect=True, label="Only faces with (guaranteed attributes)", elem_id="train-attributes"
     )
     here.count = gr.HTML(elem_id="train-count", elem_classes="count")
     with gr.Row(elem_classes="pair"):
         here.start = gr.Dropdown([NEW], value="", label="Start from", elem_id="train-start", min_width=120)
         here.name = gr.Textbox(
-            label="Call it", placeholder="a name is made up", max_lines=1, elem_id="train-name", min_width=120
+            label="Model name", placeholder="chosen automatically", max_lines=1, elem_id="train-name", min_width=120
         )
     here.steps = gr.Slider(
         50, min(10_000, max_steps()), value=min(1000, max_steps()), step=50, label="Steps", elem_id="train-steps"
@@ -103,11 +103,11 @@ def _form(here):
             here.rate = gr.Number(2e-4, label="Learning rate", min_width=110)
             here.seed = gr.Number(0, precision=0, label="Seed", minimum=0, min_width=80)
         here.webhook = gr.Textbox(
-            label="Webhook, told when it is done (JSON POST)", placeholder="https://example.org/hook",
+            label="Webhook for the end of the job (JSON POST)", placeholder="https://example.org/hook",
             max_lines=1, elem_id="train-webhook",
         )  # fmt: skip
     here.notify = gr.Checkbox(
-        False, label="Tell me in this browser when it is done", container=False, elem_id="train-notify"
+        False, label="Notify me in this browser when it is done", container=False, elem_id="train-notify"
     )
     here.launch = gr.Button("Train", variant="primary", elem_id="train")
     here.problem = photos.line("train-problem")
@@ -115,7 +115,7 @@ def _form(here):
 
 
 def _job(here):
-    """One job as it goes on."""
+    """The progress of a job."""
     here.job = gr.Dropdown([], label="Job", elem_id="train-job", allow_custom_value=False)
     here.progress = gr.HTML(elem_id="train-progress", elem_classes="line")
     gr.HTML(job_display.legend())
@@ -123,7 +123,7 @@ def _job(here):
         here.accuracy = job_display.plot("Accuracy", "train-accuracy", [0, 1])
         here.loss = job_display.plot("Loss", "train-loss", [0, None])
     here.samples = gr.Image(
-        label="What it makes so far", format="png", interactive=False, buttons=["fullscreen"], visible=False,
+        label="Current samples", format="png", interactive=False, buttons=["fullscreen"], visible=False,
         elem_id="train-samples", elem_classes="faces",
     )  # fmt: skip
     with gr.Row(elem_classes="pair"):
@@ -132,7 +132,7 @@ def _job(here):
 
 
 def wire_form(here):
-    """The form: its choices stay fresh, and it launches jobs."""
+    """The form: keep its choices up to date, and start jobs."""
     offered, asked = _offer(here)
     rooms.on_show(here.key, offer, asked, offered)
     for component in (here.dataset, here.attributes):
@@ -150,7 +150,7 @@ def wire_form(here):
 
 
 def wire_jobs(here):
-    """The job that is watched, and the notices of those that end."""
+    """The watched job, and notifications of jobs that end."""
     watched, seen_anew = _watched(here), (look, *_watched(here))
     rooms.on_show(here.key, *seen_anew)
     here.timer.tick(watch, *watched, trigger_mode="once", **rooms.quiet)
@@ -158,14 +158,14 @@ def wire_jobs(here):
     for button, act in ((here.cancel, cancel), (here.forget, forget)):
         button.click(act, [here.job, here.key], here.problem, **rooms.quiet).then(*seen_anew, **rooms.quiet)
     here.notice.change(None, [here.notice, here.notify], None, js=TELL, api_visibility="private")
-    # through the queue, without which nothing pops up
+    # through the queue: gradio shows notifications only for queued events
     told = here.notice.change(toast, here.notice, None, show_progress="hidden", api_visibility="private")
     offered, asked = _offer(here)
     told.then(present, *_presented(here), **rooms.quiet).then(offer, asked, offered, **rooms.quiet)
 
 
 def wire_models(here):
-    """The models that came of jobs."""
+    """The trained models."""
     presented = _presented(here)
     rooms.on_show(here.key, present, *presented)
     here.model.input(present, *presented, **rooms.quiet)
@@ -192,7 +192,7 @@ def _presented(here):
 
 
 def offer(dataset, attributes, start, key):
-    """The choices of the form as they are now, and how many pictures fit."""
+    """The current choices of the form, and the number of matching pictures."""
     datasets, dataset = rooms.offered(rooms.dataset_choices(key), dataset, "builtin:pixel-faces")
     models, _ = rooms.offered([NEW, *rooms.model_choices(key)], start, "")
     try:
@@ -209,7 +209,7 @@ def offer(dataset, attributes, start, key):
 
 
 def begin(dataset, attributes, start, name, steps, architecture, resolution, batch, rate, seed, webhook, key):
-    """Launch a job: a problem, the job to watch, the emptied name and the timer."""
+    """Start a job: a problem, the job to watch, the cleared name and the timer."""
     try:
         numbers = {"batch_size": int(batch or 0), "learning_rate": float(rate or 0), "seed": int(seed or 0)}
         request = Request(
@@ -223,17 +223,17 @@ def begin(dataset, attributes, start, name, steps, architecture, resolution, bat
 
 
 def why_no_notices(why):
-    """Why the browser shows no notices, for the form's problem line."""
+    """Why the browser shows no notifications, for the form's problem line."""
     return photos.problem(ConfigError(REFUSED[why])) if why in REFUSED else ""
 
 
 def look(id, key, seen):
-    """All of a job, or of the newest one, whatever this page has shown before."""
+    """Everything about a job, by default the newest, whatever this page has already shown."""
     return watch(id or next((entry.id for entry in rooms.jobs().list()), None), key, seen | {"": None})
 
 
 def watch(id, key, seen):
-    """A job as it is now; plots and pictures only where they are new."""
+    """The current state of a job; plots and pictures only if they are new."""
     everything = {entry.id: entry for entry in rooms.jobs().list()}
     entry, choices = everything.get(id), job_display.job_choices(key)
     states = {other.id: other.state for other in everything.values()}
@@ -273,18 +273,18 @@ def _pictures(id, now, known):
 
 
 def cancel(id, key):
-    """End a job; why that can't be, for the problem line."""
+    """Cancel a job; returns the problem line."""
     return _problem_of(rooms.jobs().cancel, id, key)
 
 
 def forget(id, key):
-    """Delete a job that is over; why that can't be, for the problem line."""
+    """Delete a job that has ended; returns the problem line."""
     return _problem_of(rooms.jobs().remove, id, key)
 
 
 def drop_model(name, key):
-    """Delete a model; why that can't be, for the problem line."""
-    return _problem_of(rooms.jobs().remove_model, name, key) if name else gr.skip()  # thought better of it
+    """Delete a model; returns the problem line."""
+    return _problem_of(rooms.jobs().remove_model, name, key) if name else gr.skip()  # not confirmed
 
 
 def _problem_of(act, name, key):
@@ -309,6 +309,6 @@ def present(name, key):
 
 
 def toast(text):
-    """Pop up a notice until somebody has seen it."""
+    """Show a notification until the visitor closes it."""
     if text:
         gr.Info(html.escape(text.split("|", 1)[-1]), duration=None, title="maskhub")

@@ -1,4 +1,4 @@
-"""Put a mask on every face of a photo, or take it off, and compare before and after."""
+"""Put masks on the faces of a photo or take them off, and compare before and after."""
 
 import time
 from functools import partial
@@ -19,7 +19,7 @@ TITLE = "Translate"
 SUFFIX = {"mask": "masked", "unmask": "unmasked", "auto": "translated"}
 ABOUT = {
     "mask": "Put a mask on every face of a photo.",
-    "unmask": "Take the mask off every face of a photo. What lay under it is invented.",
+    "unmask": "Take the masks off the faces of a photo. What appears under them is invented.",
 }
 CLEARED = ("", None, gr.update(value=None, interactive=False), None)
 """Status line, slider, download and result without a result."""
@@ -33,25 +33,25 @@ def build(pipe):
 def layout():
     """Place the components; returns them by name."""
     here = SimpleNamespace()
-    gr.Markdown("Put a face mask on everyone in a photo, or take the masks off. All else in the photo stays as it is.")
+    gr.Markdown("Put a face mask on everyone in a photo, or take the masks off. The rest of the photo stays unchanged.")
     with gr.Row(equal_height=False):
         with gr.Column(min_width=300):
             here.photo = photos.photo_input("translate-photo", height=400)
             with gr.Row(elem_classes="pair"):
                 here.mask = gr.Button("Put a mask on", variant="primary", elem_id="mask", min_width=120)
                 here.unmask = gr.Button("Take it off", variant="primary", elem_id="unmask", min_width=120)
-            here.auto = gr.Button("Automatic: off where one is worn, else on", elem_id="automatic")
+            here.auto = gr.Button("Automatic: take masks off, put them on unmasked faces", elem_id="automatic")
             here.problem = photos.line("translate-problem")
             photos.examples(here.photo)
         with gr.Column(min_width=300):
             here.slider = photos.before_and_after("translate-result")
             here.status = photos.line("translate-status")
             with gr.Row(equal_height=True, elem_classes="pair"):
-                here.outlined = gr.Checkbox(label="Outline change", elem_id="outline", min_width=120, container=False)
+                here.outlined = gr.Checkbox(label="Outline changes", elem_id="outline", min_width=120, container=False)
                 here.download = gr.DownloadButton(
                     "Download PNG", interactive=False, elem_id="translate-download", min_width=120
                 )
-    # forgotten no later than the files that it names
+    # deleted no later than its files
     here.result, here.seen = gr.State(time_to_live=3000), gr.State(())
     return here
 
@@ -102,15 +102,15 @@ def show(pipe, direction, path, outlined):
     }
     text = f"{described(tally(faces))}. {seconds:.1f} s."
     if any(face.changed and face.direction == "unmask" for face in faces):
-        text += " What lay under the mask is invented."
+        text += " What appears under a mask is invented."
     left, _, width, _ = faces[0].face.box
-    # the line through the middle of the largest face, so that the change shows
+    # slider at the middle of the largest face, so that the change is visible
     slider = gr.update(value=pair(result, outlined), slider_position=100 * (left + width / 2) / image.width)
     return "", photos.done(text), slider, gr.update(value=result["after"], interactive=True), result
 
 
 def translated(pipe, direction, photo):
-    """The API's answer: the file of the translated photo."""
+    """The API's result: the file of the translated photo."""
     try:
         image = photos.read(photo)
         return photos.save_png(pipe(image, direction), photo, SUFFIX[direction], like=image)

@@ -1,4 +1,4 @@
-"""A short film in which everyone gets a mask, or loses it; its sound is kept."""
+"""Put masks on everyone in a short film, or take them off; the sound is kept."""
 
 import tempfile
 import time
@@ -22,13 +22,13 @@ TITLE = "Video"
 WAYS = [("Put masks on", "mask"), ("Take masks off", "unmask")]
 SAID = {"mask": "Masks put on", "unmask": "Masks taken off"}
 MOST_SECONDS, MOST_SIDE, MOST_RATE = 30, 1920, 60
-"""Limits of a film: its length, the longer side of its frame in pixels, and its frames a second."""
+"""Limits of a film: length, longer side of the frame in pixels, and frames per second."""
 TELL_EVERY = 0.5
-"""Seconds from one word on the progress to the next."""
+"""Seconds between two updates of the progress."""
 
-ABOUT = f"""A film of at most {MOST_SECONDS} seconds, {MOST_SIDE} pixels and 20 MB (MP4, MOV, WebM, MKV, ...). One film
-at a time is worked on. The result says in its metadata that maskhub made it; faces without masks are **invented**, no
-evidence of what anyone looks like, and not to be passed off as real. Films are deleted within the hour."""
+ABOUT = f"""A film of at most {MOST_SECONDS} seconds, {MOST_SIDE} pixels and 20 MB (MP4, MOV, WebM, MKV, ...). Films are
+processed one at a time. The metadata of the result says that maskhub made it. Unmasked faces are **invented**: they are
+no evidence of what anyone looks like, and must not be passed off as real. Films are deleted within an hour."""
 
 
 def build(pipe):
@@ -54,7 +54,7 @@ def layout():
             here.problem = photos.line("video-problem")
         with gr.Column(min_width=300):
             here.result = gr.Video(
-                interactive=False, label="What became of it", height=360, buttons=["download"], elem_id="video-result"
+                interactive=False, label="Result", height=360, buttons=["download"], elem_id="video-result"
             )
             here.status = photos.line("video-status")
             gr.Markdown(ABOUT, elem_classes="note")
@@ -74,7 +74,7 @@ def wire(here, pipe):
         api_visibility="private",
     )
     working.then(None, js=photos.scroll_to("video-result", "video-problem"), api_visibility="private")
-    # said once it has come true: a frame told of after that would leave Begin shut
+    # sent last: a progress update after it would leave Begin disabled
     here.cancel.click(None, None, None, cancels=working, queue=False, api_visibility="private").then(
         lambda: ("", photos.done("Cancelled."), None, *_buttons(False)), None, outputs, queue=False,
         api_visibility="private",
@@ -83,14 +83,14 @@ def wire(here, pipe):
 
 
 def show(pipe, path, way):
-    """Work on a film: a problem, the status line, the result and the buttons, again and again until it is done."""
+    """Translate a film; yields a problem, the status line, the result and the buttons until it is done."""
     yield "", _bar(0, 0), None, *_buttons(True)
     start = told = time.perf_counter()
     try:
         if not path:
             raise VideoError("There is no film yet: upload one.")
         check(path)
-        # within a folder that the app cleans
+        # in a folder that the app cleans up
         target = Path(tempfile.mkdtemp(dir=get_upload_folder())) / f"{Path(path).stem[:80]}-{way}ed.mp4"
         translator = FrameTranslator(pipe, way)
         work = Film(path, target, translator, pipe.provenance(way))
@@ -99,7 +99,7 @@ def show(pipe, path, way):
                 told = time.perf_counter()
                 yield "", _bar(done, work.total, told - start), None, *_buttons(True)
     except MaskHubError as error:
-        # the visitor knows the film by its own name
+        # visitors know the film by its original name
         error = VideoError(str(error).replace(str(path), f"“{Path(path or '').name}”"))
         yield photos.problem(error), "", None, *_buttons(False)
         return
@@ -108,21 +108,21 @@ def show(pipe, path, way):
 
 
 def check(path):
-    """Raise VideoError where a film is over the limits, in words for a visitor."""
+    """Raise VideoError if a film exceeds the limits, worded for visitors."""
     facts = film_facts(path)
     rate = facts.frames / facts.seconds if facts.seconds else 0.0
     if facts.seconds > MOST_SECONDS + 0.5:
-        raise VideoError(f"This film lasts {facts.seconds:.0f} seconds: cut it to {MOST_SECONDS} at most.")
+        raise VideoError(f"This film lasts {facts.seconds:.0f} seconds: cut it to {MOST_SECONDS} or less.")
     if max(facts.width, facts.height) > MOST_SIDE:
-        raise VideoError(f"This film is {facts.width}×{facts.height}: scale it to {MOST_SIDE} pixels a side at most.")
+        raise VideoError(f"This film is {facts.width}×{facts.height}: scale it to {MOST_SIDE} pixels a side or less.")
     if rate > MOST_RATE + 1 or facts.frames > MOST_SECONDS * MOST_RATE:
-        raise VideoError(f"This film has {rate:.0f} frames a second: {MOST_RATE} is the most.")
+        raise VideoError(f"This film has {rate:.0f} frames a second: at most {MOST_RATE} are allowed.")
 
 
 def _bar(done, total, seconds=0.0):
     share = min(done / total, 1) if total else 0
     rest = f", about {seconds / done * max(total - done, 0):.0f} s to go" if done and total else ""
-    said = f"Frame {done} of {total or 'how many is unknown'}{rest}" if done else "Beginning ..."
+    said = f"Frame {done} of {total or 'an unknown number'}{rest}" if done else "Beginning ..."
     return photos.bar(share, "Progress") + photos.done(said)
 
 
@@ -131,7 +131,7 @@ def _said(way, report, outcomes, seconds):
     text += f" ({report.frames / seconds:.1f} frames/s)."
     text += "".join(f" {clause[0].upper()}{clause[1:]}." for clause in frames_left(outcomes))
     if way == "unmask" and outcomes[Outcome.CHANGED]:
-        text += " What lay under the masks is invented."
+        text += " What appears under masks is invented."
     return text
 
 

@@ -1,4 +1,4 @@
-"""A mask drawn by rule on every face of a photo, in a style, colour and way of wearing that the visitor picks."""
+"""Put rule-based masks on the faces of a photo, in a chosen style, colour and way of wearing."""
 
 import time
 from types import SimpleNamespace
@@ -31,7 +31,7 @@ WORN_CHOICES = [("Correctly", "correctly"), *((name.replace("-", " ").capitalize
 WHO_CHOICES = [("Everyone", True), ("The largest face", False)]
 API_OPTIONS = {"style": "random", "colour": "random", "worn": "correctly"}
 TINT = np.array([214, 0, 147], np.float32)
-"""The colour of the region's overlay: one that neither skin nor masks have."""
+"""Colour of the region's overlay, unlike skin and masks."""
 CLEARED = ("", None, gr.update(value=None, interactive=False), None)
 """Status line, slider, download and result without a result."""
 
@@ -46,9 +46,7 @@ def build(pipe):
 def layout():
     """Place the components; returns them by name."""
     here = SimpleNamespace()
-    gr.Markdown(
-        "Put a mask on by rule, not by a neural network: pick what is worn. All else in the photo stays as it is."
-    )
+    gr.Markdown("Put on masks drawn by rule, without a neural network. The rest of the photo stays unchanged.")
     with gr.Row(equal_height=False):
         with gr.Column(min_width=300):
             here.photo = photos.photo_input("wear-photo", height=320)
@@ -100,7 +98,7 @@ def wire(here):
 
 
 def wire_api(here):
-    """What scripts call; they name any colour at once, where the dropdown knows those of its style alone."""
+    """The API endpoint; it accepts any colour, while the dropdown only has those of the chosen style."""
     names = [gr.Textbox(value, visible=False, label=label) for label, value in API_OPTIONS.items()]
     everyone = gr.Checkbox(True, visible=False, label="everyone")
     seed = gr.Number(0, visible=False, precision=0, label="seed")
@@ -112,7 +110,7 @@ def wire_api(here):
         [picture, region, gr.JSON(visible=False, label="faces")],
         concurrency_id="model",
         api_name="wear",
-        api_description="Put a mask on by rule: the masked photo, its region (255 where covered) and each face's box.",
+        api_description="Put on masks by rule: the masked photo, its region (255 where covered) and each face's box.",
     )
 
 
@@ -126,7 +124,7 @@ def show(path, style, colour, worn, everyone, seed, overlay):
     seconds = time.perf_counter() - start
     region = photos.save_png(region_image(masked.region), path, "region")
     result = {"before": photos.viewable(path, image), "after": after, "region": region}
-    # the line through the one face that is masked, or before the first of several
+    # slider at the only masked face, or before the first of several
     boxes = [face["box"] for face in masked.faces if face["mask_box"]]
     line = boxes[0][0] + boxes[0][2] / 2 if len(boxes) == 1 else min(box[0] for box in boxes)
     line = max(0, min(100, 100 * line / image.width))
@@ -136,7 +134,7 @@ def show(path, style, colour, worn, everyone, seed, overlay):
 
 
 def worn_files(photo, style="random", colour="random", worn="correctly", everyone=True, seed=0):
-    """The API's answer: the masked photo, the region and the record of each face."""
+    """The API's result: the masked photo, the region and the record of each face."""
     try:
         _, after, masked = _masked(photo, style, colour, worn, everyone, seed)
     except MaskHubError as error:
@@ -162,7 +160,7 @@ def _colours(style):
 
 
 def _said(faces):
-    """What is worn, in words."""
+    """The masks in words."""
     masked = [face for face in faces if face["mask_box"]]
     count = f"{len(masked)} of {len(faces)} faces" if len(faces) > 1 else "One face"
     kinds = {

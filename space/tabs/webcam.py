@@ -1,4 +1,4 @@
-"""A mask on or off before the camera, frame by frame, with the frame rate."""
+"""Put masks on or take them off in front of the camera, frame by frame, with the frame rate."""
 
 import base64
 import binascii
@@ -24,22 +24,22 @@ __all__ = ["TITLE", "build"]
 TITLE = "Webcam"
 WAYS = [("Mask on", "mask"), ("Mask off", "unmask"), ("Original", "original")]
 WIDTH, HEIGHT = 640, 480
-"""The largest frame; a camera that sends larger ones is scaled down."""
+"""Maximum size of a frame; larger ones are scaled down."""
 TURN = 60
-"""Seconds of work after which the camera stops, so that the next visitor gets a turn."""
+"""Seconds of work after which the camera stops, to give the next visitor a turn."""
 EVERY = 0.05
-"""Seconds from one frame that the browser sends to the next; those that come while one is worked on are left out."""
+"""Seconds between frames that the browser sends; frames that arrive during work on another one are dropped."""
 QUALITY = 85
 LAST, OFF = 20, 5
-"""Frames over which the rate is measured, and seconds without any after which the camera was off."""
+"""Frames over which the rate is measured, and seconds without frames after which the camera counts as off."""
 
-ABOUT = f"""Choose a way, start the camera, look. Frames are sent to this app, translated and sent back; none is kept.
-One visitor at a time has {TURN} seconds, others wait. The face without a mask is **invented**: it is not what lies
-under the mask, and not to be used to pass for someone else."""
+ABOUT = f"""Choose a direction and start the camera. Frames are sent to this app, translated and sent back; none is
+stored. One visitor at a time has {TURN} seconds, the others wait. Unmasked faces are **invented**: they do not show
+what is under the mask, and must not be used to impersonate someone."""
 
 
 class CameraInput(gr.Image):
-    """A camera whose frames arrive undecoded: gradio would let Pillow try every decoder that it has."""
+    """A camera whose frames arrive undecoded: gradio would let Pillow try all its decoders."""
 
     is_template = True  # in the browser it is a plain Image
 
@@ -63,7 +63,7 @@ def decoded(frame):
 
 
 class LiveImage(gr.Image):
-    """A picture that goes to the browser within the answer: a stream of files would fill the disk, and keep faces."""
+    """A picture that is embedded in the response: a stream of files would fill the disk and store faces."""
 
     is_template = True  # in the browser it is a plain Image
 
@@ -76,7 +76,7 @@ class LiveImage(gr.Image):
 
 
 class Session:
-    """What one visitor's camera has seen: a translator for the way that is chosen, and when frames were done."""
+    """The session of one camera: a translator for the chosen direction, and the times of the frames."""
 
     def __init__(self, pipe):
         self.pipe, self.way, self.translator = pipe, None, None
@@ -102,14 +102,14 @@ class Session:
         self.works.append(end - start)
         work = 1000 * sum(self.works) / len(self.works)
         rate = (len(self.ends) - 1) / (end - self.ends[0]) if len(self.ends) > 1 else 0.0
-        return frame, f"{rate:.1f} frames/s · {work:.0f} ms of work a frame{seen}"
+        return frame, f"{rate:.1f} frames/s · {work:.0f} ms of work per frame{seen}"
 
-    def __deepcopy__(self, memo):  # gradio copies a state's first value; the networks are everyone's
+    def __deepcopy__(self, memo):  # gradio copies a state's initial value; the networks are shared
         return Session(self.pipe)
 
 
 def fitted(frame):
-    """A frame scaled down to at most 640×480, its proportions kept."""
+    """Scale a frame down to at most 640×480, keeping its proportions."""
     scale = min(1.0, WIDTH / frame.shape[1], HEIGHT / frame.shape[0])
     if scale == 1:
         return frame
@@ -125,7 +125,7 @@ def build(pipe):
 def layout():
     """Place the components; returns them by name."""
     here = SimpleNamespace()
-    gr.Markdown("Put a mask on before your camera, or take it off, live.")
+    gr.Markdown("Put a mask on in front of your camera, or take it off, live.")
     with gr.Row(equal_height=False):
         with gr.Column(min_width=300):
             here.way = gr.Radio(WAYS, value="mask", show_label=False, container=False, elem_id="webcam-way")
@@ -144,7 +144,7 @@ def layout():
             here.problem = photos.line("webcam-problem")
         with gr.Column(min_width=300):
             here.result = LiveImage(
-                label="What becomes of it",
+                label="Result",
                 type="numpy",
                 interactive=False,
                 height=360,
@@ -173,7 +173,7 @@ def wire(here, pipe):
 
 
 def step(pipe, frame, way, session):
-    """Work on one frame: a problem, the picture, the rate and the session."""
+    """Translate one frame: a problem, the picture, the rate and the session."""
     if frame is None:
         return gr.skip(), gr.skip(), gr.skip(), session
     session = session or Session(pipe)

@@ -255,4 +255,4 @@ def test_the_command_line_masks_and_unmasks_films(clip, tmp_path, tiny_pipeline,
         assert stop.value.code == 2 and "a film has no regions" in capsys.readouterr().err
     with pytest.raises(SystemExit) as stop:
         main(["mask", str(clip), str(tmp_path)])
-    assert stop.value.code == 2 and "is a folder: name the file" in capsys.readouterr().err
+    assert stop.value.code == 2 and "is a folder: give a file name" in capsys.readouterr().err

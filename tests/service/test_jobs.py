@@ -223,7 +223,7 @@ def test_a_dataset_in_use_stays_as_it_is(jobs, tmp_path):
         receive(jobs.home, files, "faces", key="me")
     jobs.models.remove("small")
     jobs.models.add("small", jobs.home.root / "made", owner=owner_of("me"))
-    with pytest.raises(MaskHubError, match="a job begins with small"):
+    with pytest.raises(MaskHubError, match="a job starts from small"):
         jobs.remove_model("small", "me")
 
 
@@ -236,7 +236,7 @@ def test_a_dataset_in_use_stays_as_it_is(jobs, tmp_path):
         ({"attributes": {"tone": "green"}}, "only 0 training pictures"),
         ({"init_from": "nowhere"}, "no model 'nowhere'"),
         ({"name": "../../x"}, "can't be called"),
-        ({"name": "small"}, "a model 'small' already"),
+        ({"name": "small"}, "already a model 'small'"),
         ({"resolution": 4096, "init_from": ""}, "resolution must be"),
         ({"learning_rate": 0.0}, "learning rate"),
         ({"webhook": "file:///etc/passwd"}, "an address such as"),
@@ -306,7 +306,7 @@ def test_webhooks_follow_nobody_and_failures_are_only_noted(hook):
     address, told = hook
     assert post(f"{address}/ok", {"a": 1}) == "" and told == [{"a": 1}]
     assert "answered 302" in post(f"{address}/away", {})
-    assert "could not be told" in post("http://127.0.0.1:9/", {})
+    assert "could not be called" in post("http://127.0.0.1:9/", {})
     assert check_webhook("") == "" and check_webhook(f" {address} ") == address
 
 

@@ -174,18 +174,18 @@ def test_the_example_goes_there_and_back(visit, pipe, masked_file):
     open_tab(here.page, "Cycle")
     here.page.locator("button.gallery-item:visible").click()
     here.shown("cycle")
-    here.page.get_by_role("button", name="There and back").click()
+    here.page.get_by_role("button", name="Round trip").click()
     expected = pipe.cycle(ASTRONAUT, details=True)
     assert here.said("cycle-status").startswith(f"Cycle error {expected.cycle_errors[0][0]:.1f} of 255: ")
     assert np.array_equal(numbers(here.picture("#cycle-there img")), numbers(expected.there[0]))
     assert np.array_equal(numbers(here.picture("#cycle-back img")), numbers(expected.images[0]))
 
     here.page.get_by_label("Mask off → on").check()
-    here.page.get_by_role("button", name="There and back").click()
+    here.page.get_by_role("button", name="Round trip").click()
     assert "stays as it is (no mask worn)" in here.said("cycle-problem")
     here.upload(masked_file, "cycle")
     here.shown("cycle")
-    here.page.get_by_role("button", name="There and back").click()
+    here.page.get_by_role("button", name="Round trip").click()
     here.page.get_by_text("And put on again").wait_for()
 
 
@@ -261,7 +261,7 @@ def test_the_quiz_is_played_to_its_end(visit, viewport):
         here.page.click("#quiz-real")
     here.page.get_by_text("11 of 22 right; 11 of 11 made ones fooled you.").wait_for()
     here.page.locator("#quiz-answers button.thumbnail-lg >> nth=21").wait_for()
-    assert here.page.locator("#quiz-crowd tr", has_text="there and back").count() == 1
+    assert here.page.locator("#quiz-crowd tr", has_text="round trip").count() == 1
     assert here.fits()
     here.page.get_by_role("button", name="Again").click()
     here.page.get_by_text("Picture 1 of 22").wait_for()

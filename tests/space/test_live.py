@@ -54,7 +54,7 @@ def test_a_film_over_the_limits_is_refused_in_words(astronaut, tmp_path, monkeyp
         video.check(clip)
     monkeypatch.setattr(video, "MOST_SIDE", 1920)
     monkeypatch.setattr(video, "MOST_RATE", 10)
-    with pytest.raises(VideoError, match="25 frames a second: 10 is the most"):
+    with pytest.raises(VideoError, match="25 frames a second: at most 10 are"):
         video.check(clip)
     with pytest.raises(VideoError, match=r"lasts 40 seconds: cut it to 30"):
         video.check(written(tmp_path / "long.mp4", film(astronaut, 2), [0, 39_960], rate=25))

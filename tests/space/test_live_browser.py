@@ -36,14 +36,14 @@ def test_a_mask_goes_on_before_the_camera(before_camera):
     here.page.click("#webcam-camera [title='grant webcam access']")
     button = here.page.locator("#webcam-camera .button-wrap button").first
     button.click()
-    here.page.get_by_text(re.compile(r"\d frames/s · \d+ ms of work a frame · 1 face")).wait_for()
+    here.page.get_by_text(re.compile(r"\d frames/s · \d+ ms of work per frame · 1 face")).wait_for()
     picture = here.page.locator("#webcam-result img")
     # nothing is written: the picture is in its address
     assert picture.get_attribute("src").startswith("data:image/jpeg;base64,")
     assert picture.evaluate("img => [img.naturalWidth, img.naturalHeight]") == [320, 240]
     assert here.fits()
     here.page.get_by_label("Original").click()
-    here.page.get_by_text(re.compile(r"work a frame$")).wait_for()
+    here.page.get_by_text(re.compile(r"work per frame$")).wait_for()
     button.click()
 
 

@@ -39,7 +39,7 @@ def test_a_round_on_a_bare_machine(place, tiny_pipeline):
     assert outcome[0] is None and "11 of 22 right; 11 of 11 made ones fooled you." in outcome[5]
     captions = [caption for _, caption in outcome[7]["value"]]
     assert captions.count("✓ Real") == 11 and captions.count("✗ Made") == 11
-    assert "(1 round)" in outcome[8] and "| fooled by bundled, there and back | 100 % | 74 to 100 | 11 |" in outcome[8]
+    assert "(1 round)" in outcome[8] and "| fooled by bundled, round trip | 100 % | 74 to 100 | 11 |" in outcome[8]
     rows = Survey().rows()
     assert len(rows) == 22 and {(row["photos"], row["model"]) for row in rows} == {("built-in", "bundled")}
 
@@ -64,5 +64,5 @@ def test_answers_that_cannot_be_kept_spoil_nothing(place, tiny_pipeline, monkeyp
     (place / "home").write_text("in the way")
     playing = quiz.begin(tiny_pipeline)[0]
     outcome = answered(playing, PICTURES, False)
-    assert "11 of 22 right; 0 of 11 made ones fooled you. Your answers could not be kept." in outcome[5]
+    assert "11 of 22 right; 0 of 11 made ones fooled you. Your answers could not be stored." in outcome[5]
     assert len(outcome[7]["value"]) == 22 and outcome[8] == ""

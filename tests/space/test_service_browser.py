@@ -160,7 +160,7 @@ def test_bring_filter_train_restart_and_reimage(page, service, packed):
     page.fill("#dataset-name input, #dataset-name textarea", "my-faces")
     page.locator("#dataset-files a[href*='faces.zip']").wait_for()  # it has arrived
     page.click("#dataset-bring")
-    page.locator("#dataset-status", has_text="Brought into my-faces: 100 training and 25 test pictures.").wait_for()
+    page.locator("#dataset-status", has_text="Added to my-faces: 100 training and 25 test pictures.").wait_for()
     assert "notes.png: it is not a picture" in page.locator("#dataset-refused").inner_text()
     page.locator("#browse-count", has_text="125 pictures").wait_for()
 
@@ -358,5 +358,5 @@ def test_someone_else_sees_it_and_cannot_delete_it(page):
     page.locator("#model-about", has_text="tone light").wait_for()
     assert not page.locator("#model-delete").is_visible()
     page.check("#train-notify input")  # which this browser has not been allowed
-    page.locator("#train-problem", has_text="does not let the page show notices").wait_for()
+    page.locator("#train-problem", has_text="does not let the page show notifications").wait_for()
     assert not page.is_checked("#train-notify input")
