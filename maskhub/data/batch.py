@@ -1,4 +1,4 @@
-"""Many photos, one result each: a folder is worked through file by file, and one bad file never ends it."""
+"""Process folders photo by photo; a bad file never ends a run."""
 
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -31,7 +31,8 @@ __all__ = [
 
 @dataclass
 class BatchReport:
-    """What became of a folder: files made now, found already made, and failed (``(file, reason)``)."""
+    """The result of a folder run: numbers of files made and kept from earlier runs, and failures as ``(file,
+    reason)``."""
 
     made: int = 0
     kept: int = 0
@@ -39,17 +40,17 @@ class BatchReport:
 
 
 def process_folder(source, output, work, *, options=None, compared=None, overwrite=False, progress=True):
-    """Run ``work`` over every photo of a folder and its sub-folders, keeping their names and places.
+    """Run ``work`` on every photo of a folder and its sub-folders, keeping their names and paths.
 
-    What is done is noted in ``output/.maskhub``, and a run that was broken off goes on there.
+    Finished photos are recorded in ``output/.maskhub``, so an interrupted run continues where it stopped.
 
     Args:
         source: folder of photos.
-        output: folder for the results; ``failures.csv`` there lists what could not be done (and is absent if nothing).
-        work: path → ``PIL.Image``; whatever it raises is listed, and the other photos are done.
-        options: dict of all that the results depend on besides the photos, such as the model.
+        output: folder for the results; ``failures.csv`` there lists failed photos, if there are any.
+        work: path → ``PIL.Image``; errors are listed, and the other photos are processed.
+        options: dict of everything else that the results depend on, such as the model.
         compared: path → paths of other files that its result depends on, or None.
-        overwrite: make everything again.
+        overwrite: process all photos again.
         progress: show a bar.
 
     Returns:
@@ -82,37 +83,37 @@ def process_folder(source, output, work, *, options=None, compared=None, overwri
 
 @contextmanager
 def working_folder(output, by, options, overwrite, *more):
-    """Hold an output folder for a run, without what killed runs left, and yield its journal.
+    """Lock an output folder for a run, clean up after killed runs, and yield its journal.
 
     Args:
         output: the folder.
-        by: what holds it, for :func:`~maskhub.hold.hold`.
+        by: name of the run, for :func:`~maskhub.hold.hold`.
         options, overwrite: for :class:`~maskhub.data.journal.Journal`.
-        more: other folders that this run alone writes to.
+        more: other folders that only this run writes to.
     """
     with hold(output, by):
         for folder in (output, *more):
             sweep(folder)
         with Journal(output, options, overwrite) as journal:
             yield journal
-        for folder in (output, *more):  # a killed run's workers may have finished a photo meanwhile
+        for folder in (output, *more):  # workers of a killed run may have finished a photo meanwhile
             sweep(folder)
 
 
 def run_batch(rows, journal, work, places, *, workers=0, compared=None, progress=True):
-    """Do what a journal does not have yet of a source's photos.
+    """Process the photos of a source that are not yet in a journal.
 
     Args:
         rows: :class:`~maskhub.data.rows.FolderRows` or :class:`~maskhub.data.rows.HubRows`.
         journal: :class:`~maskhub.data.journal.Journal`.
-        work: ``work(row, paths)`` → record, and a dict of path → bytes for those of ``paths`` that are to be written.
-        places: name → paths of all files that a photo's result may have.
-        workers: processes; 0 works in this one.
+        work: ``work(row, paths)`` → record, and a dict of path → bytes for those of ``paths`` to write.
+        places: name → paths of all files that the result of a photo may have.
+        workers: worker processes; 0: work in this process.
         compared: path → paths of other files that a photo's result depends on, or None.
         progress: show a bar.
 
     Returns:
-        :class:`BatchReport`, and the rows (without their photos) in their order.
+        :class:`BatchReport`, and the rows (without their photos) in order.
 
     Raises:
         ConfigError: the journal is of other photos.
@@ -122,13 +123,13 @@ def run_batch(rows, journal, work, places, *, workers=0, compared=None, progress
     def is_done(row):
         try:
             return journal.is_done(row.name, row.digest, places(row.name))
-        except PhotoError:  # it can't be read any more: its job says so
+        except PhotoError:  # it can no longer be read: its job reports that
             return False
 
     def with_others(row):
         return replace(row, compared=tuple(map(str, compared(Path(row.photo))))) if compared else row
 
-    if rows.folder is not None:  # before anything is made: a mixture is refused, not begun
+    if rows.folder is not None:  # refuse mixed results before anything is written
         done = {row.name for row in map(with_others, rows) if is_done(row)}
         journal.check_names(rows.names)
 
@@ -156,7 +157,7 @@ def run_batch(rows, journal, work, places, *, workers=0, compared=None, progress
 
 
 def _prepared(work, job):
-    """Digest and record of one photo, and its files, written but not yet in their places."""
+    """Digest and record of one photo, and its files, which are written but not yet renamed."""
     row, paths = job
     digest = row.digest()
     record, contents = work(row, paths)
@@ -171,10 +172,10 @@ def _prepared(work, job):
 
 
 def check_not_input(source, *outputs):
-    """Refuse to write over the input.
+    """Refuse to overwrite the input.
 
     Raises:
-        ConfigError: an output is the very file or folder of the input.
+        ConfigError: an output is a file or folder of the input.
     """
     source = Path(source)
     for output in map(Path, outputs):
@@ -186,10 +187,10 @@ def check_not_input(source, *outputs):
 
 
 def check_free(output, names):
-    """Refuse to write over files that no journal in ``output`` speaks of.
+    """Refuse to overwrite files in ``output`` if it has no journal.
 
     Raises:
-        ConfigError: names one of them.
+        ConfigError: there are such files; the message names one.
     """
     if Journal.exists(output) or not Path(output).is_dir():
         return

@@ -1,6 +1,6 @@
-"""Boxes of faces and masks in the two formats that detectors are trained from: COCO (JSON) and Pascal VOC (XML).
+"""Boxes of faces and masks in the formats COCO (JSON) and Pascal VOC (XML), to train detectors.
 
-Boxes are in pixels of the upright photo that was written, cut at its edges.
+Boxes are in pixels of the written, upright photo, clipped to its edges.
 """
 
 import xml.etree.ElementTree as ET
@@ -8,7 +8,7 @@ import xml.etree.ElementTree as ET
 __all__ = ["CATEGORIES", "coco", "voc"]
 
 CATEGORIES = ("masked face", "unmasked face", "wrongly worn", "mask")
-"""The classes: a face with its mask worn correctly, without one, with one worn wrongly; and the mask itself."""
+"""The classes: faces with a correctly worn mask, without a mask, with a wrongly worn mask; and masks."""
 
 WORN_CATEGORIES = {"unmasked": "unmasked face", "correctly": "masked face", "already masked": "masked face"}
 
@@ -20,8 +20,8 @@ def coco(photos):
         photos: name → record of :func:`maskhub.data.masked_files.mask_photo`.
 
     Returns:
-        dict for ``json.dump``; images and annotations are numbered from 1 by name. Each annotation has
-        ``attributes`` beside what COCO knows: style, colour, worn, and the face's number in its photo.
+        dict for ``json.dump``; images and annotations are numbered from 1 by name. Each annotation also
+        has ``attributes``, which are not part of COCO: style, colour, worn, and the number of the face in its photo.
     """
     images, annotations = [], []
     for number, (name, record) in enumerate(sorted(photos.items()), 1):
@@ -43,7 +43,7 @@ def coco(photos):
 
 
 def voc(name, record):
-    """The Pascal VOC annotation of one photo, as XML text; corners are whole pixels counted from 1, as VOC's are."""
+    """The Pascal VOC annotation of one photo, as XML text; corners are whole pixels counted from 1, as in VOC."""
     root = ET.Element("annotation")
     folder, _, file_name = name.rpartition("/")
     ET.SubElement(root, "folder").text = folder
@@ -70,7 +70,7 @@ def voc(name, record):
 
 
 def _objects(record):
-    """Category, box within the photo and attributes of each face, and of each mask."""
+    """Category, box within the photo and attributes of each face and each mask."""
     for number, face in enumerate(record["faces"]):
         worn = face["worn"]
         category = WORN_CATEGORIES.get(worn, "wrongly worn")

@@ -1,4 +1,4 @@
-"""The card of a paired dataset: what is in it, how it was made, whose terms it carries, and what it can't do."""
+"""The card of a paired dataset: contents, origin, licence and limits."""
 
 import re
 
@@ -14,20 +14,20 @@ USAGE = f"""from datasets import load_dataset
 pairs = load_dataset("{THIS_REPOSITORY}", split="train", streaming=True)
 pair = next(iter(pairs))    # pair["unmasked"], pair["masked"], pair["region"]"""
 LIMITS = """\
-Faces that the detector misses, and those too covered or turned too far for landmarks, have no mask: the set leans to
-clear, frontal faces. Rule-made masks are more regular than worn ones; what is learnt from them should be tested on
-photos of people who wear masks."""
+Faces that are not detected, or too covered or turned for landmarks, have no mask, so the data set is biased towards
+clear, frontal faces. Rule-based masks are more regular than real ones; test models trained on them on photos of people
+who wear masks."""
 LICENCE = """\
-The photos carry the terms of their source, and so do these pairs: look there first. Faces are personal data; who
-shares them needs the right to."""
+These pairs are subject to the terms of the source of the photos: check them first. Faces are personal data, and you
+need the right to share them."""
 COLUMNS = {
     "file_name": "the photo's name in the source",
-    "face": "the face's number in its photo, largest first",
+    "face": "number of the face in its photo, largest first",
     "unmasked": "the photo, upright",
-    "masked": "the same with masks, PNG: every pixel at which `region` is 0 equals the unmasked one's",
-    "region": "8-bit PNG, 255 where mask or strap covers the photo, lower where it is soft or only casts its shadow",
+    "masked": "the same with masks, PNG: equal to the unmasked photo where `region` is 0",
+    "region": "8-bit PNG, 255 where mask or strap covers the photo, lower at soft edges and in shadows",
     "boxes": "left, top, width, height in pixels of each face, largest first",
-    "landmarks": "478 × (x, y, depth) in pixels of each face, as in MediaPipe's face mesh; empty if not looked for",
+    "landmarks": "478 × (x, y, depth) in pixels of each face, as in MediaPipe's face mesh; empty if not detected",
     "style": "of each face's mask; empty for a face without one",
     "colour": "of each face's mask",
     "worn": "`correctly`, `nose-out`, `chin-out`, `nose-and-mouth-out` or `unmasked`",
@@ -39,10 +39,10 @@ def dataset_card(folder, options, features, notes):
     """The card as text of a ``README.md``.
 
     Args:
-        folder: of the dataset, for its size.
-        options: of :func:`maskhub.data.shards.build_dataset`; ``source`` is None for a folder.
+        folder: folder of the dataset, for its size.
+        options: options of :func:`maskhub.data.shards.build_dataset`; ``source`` is None for a folder.
         features: ``datasets.Features``.
-        notes: of each shard: ``rows`` and ``failures``.
+        notes: ``rows`` and ``failures`` of each shard.
 
     Returns:
         Markdown with the Hub's YAML front matter; :data:`~maskhub.cards.THIS_REPOSITORY` stands for its id.
@@ -51,8 +51,10 @@ def dataset_card(folder, options, features, notes):
     failed = sum(len(note["failures"]) for note in notes)
     size = sum(path.stat().st_size for path in (folder / "data").glob("*.parquet"))
     source = options["source"]
-    origin = "/".join(re.split("[@#:]", source)[0].split("/")[:2]) if source else None  # without a configuration
-    pictures = f"aligned crops of {options['crops']} pixels, one a masked face" if options["crops"] else "whole photos"
+    origin = "/".join(re.split("[@#:]", source)[0].split("/")[:2]) if source else None  # without options
+    pictures = "whole photos"
+    if options["crops"]:
+        pictures = f"aligned crops of {options['crops']} pixels, one per masked face"
     style = f"a random one of {', '.join(STYLES)}" if options["style"] == "random" else options["style"]
     link = f"[{source}](https://huggingface.co/datasets/{origin})" if source else "a folder of photos"
     columns = [(f"`{name}`", COLUMNS.get(name, "of the source")) for name in features]

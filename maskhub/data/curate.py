@@ -1,7 +1,7 @@
-"""Choosing the photos that are fit for training, with the reason for each that is not.
+"""Select the photos that are suitable for training, with reasons for those that are not.
 
-The criteria are those by which the CycleGAN study of face masks and the two-step method cleaned their photos by hand:
-one face, large enough, frontal enough, sharp, and masked or not as its domain wants it.
+The CycleGAN study of face masks and the two-step method cleaned their photos by hand with these criteria: one face,
+large enough, frontal enough, sharp, and masked or unmasked according to the domain.
 """
 
 import json
@@ -33,19 +33,19 @@ __all__ = ["MEASURES", "Criteria", "CurateReport", "curate_source", "measure", "
 
 MEASURES = ("faces", "size", "sharpness", "presence", "yaw", "pitch", "roll", "mask_presence")
 SIDE = 128
-"""Side of the aligned crop on which sharpness is measured and the mask is judged."""
+"""Side of the aligned crop for measuring sharpness and detecting the mask."""
 
 
 @dataclass(frozen=True)
 class Criteria:
-    """What a photo must be like; the largest face is the one that is measured.
+    """Criteria for photos; only the largest face is measured.
 
     Args:
         min_faces, max_faces: number of faces; ``max_faces`` 0 stands for any.
         min_size: width of the face's box in pixels.
         min_sharpness: see :func:`sharpness`.
-        max_yaw, max_pitch, max_roll: degrees. A face without trusted landmarks is dropped, unless ``mask`` is
-            ``"masked"``: under a mask they often can't be found, and only the roll is known then.
+        max_yaw, max_pitch, max_roll: degrees. A face without reliable landmarks is dropped, unless ``mask`` is
+            ``"masked"``: under a mask they often can't be detected, and then only the roll is known.
         mask: ``"masked"``, ``"unmasked"`` or ``"any"``, by :mod:`maskhub.masks.detector`.
 
     Raises:
@@ -65,15 +65,13 @@ class Criteria:
         if self.mask not in ("any", "masked", "unmasked"):
             raise ConfigError(f"mask is {self.mask!r}; it must be any, masked or unmasked.")
         if self.min_faces < 1 or (self.max_faces and self.max_faces < self.min_faces):
-            raise ConfigError(
-                f"the number of faces from {self.min_faces} to {self.max_faces} can't be: give 1 or more."
-            )
+            raise ConfigError(f"no number of faces is from {self.min_faces} to {self.max_faces}: give a range from 1.")
         for name, value in asdict(self).items():
             if name != "mask" and value < 0:
                 raise ConfigError(f"{name} is {value}; it must be 0 or more.")
 
     def reasons(self, measured):
-        """Why a photo with these measures is dropped, in the order of :data:`MEASURES`; empty where it is kept."""
+        """Reasons to drop a photo with these measures, in the order of :data:`MEASURES`; empty if it is kept."""
         if measured["faces"] == 0:
             return ["no face"]
         reasons = []
@@ -97,11 +95,11 @@ class Criteria:
 
 @dataclass
 class CurateReport(BatchReport):
-    """What became of a source; ``made`` photos were looked at now, ``kept`` had been before.
+    """The result of a run: ``made`` photos were measured now, ``kept`` ones in an earlier run.
 
     Attributes:
-        kept_photos: photos that fulfil the criteria.
-        dropped: first reason → photos.
+        kept_photos: number of photos that meet the criteria.
+        dropped: first reason → number of photos.
     """
 
     kept_photos: int = 0
@@ -109,14 +107,14 @@ class CurateReport(BatchReport):
 
 
 def measure(pixels):
-    """The measures of a photo's largest face.
+    """Measure the largest face of a photo.
 
     Args:
         pixels: uint8 RGB, H×W×3.
 
     Returns:
-        dict of :data:`MEASURES` (all but ``faces`` None where there is no face, yaw and pitch None where its landmarks
-        can't be trusted), and the :class:`~maskhub.faces.detect.Face`, or None.
+        dict of :data:`MEASURES` (all but ``faces`` None if there is no face, yaw and pitch None if its landmarks are
+        unreliable), and the :class:`~maskhub.faces.detect.Face`, or None.
     """
     faces = detect(pixels)
     measured = dict.fromkeys(MEASURES) | {"faces": len(faces)}
@@ -132,9 +130,9 @@ def measure(pixels):
 
 
 def sharpness(crop):
-    """Sharpness of an aligned crop: the variance of its Laplacian over its own variance, in per cent.
+    """Sharpness of an aligned crop: the variance of its Laplacian divided by its variance, in per cent.
 
-    Over its own variance, so that a dull or dark photo is not taken for a blurred one. A sharp 256-pixel face has 0.9
+    The division keeps dull or dark photos from counting as blurred. A sharp 256-pixel face has 0.9
     to 4, one blurred by a standard deviation of 2 pixels 0.4 to 1.4, by 4 pixels below 0.5.
     """
     grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY).astype(np.float32)
@@ -143,19 +141,19 @@ def sharpness(crop):
 
 
 def curate_source(spec, output, criteria=None, *, crops=None, workers=0, overwrite=False, progress=True):
-    """Copy the photos of a source that fulfil the criteria, and report why the others don't.
+    """Copy the photos of a source that meet the criteria, and report why the others don't.
 
     ``output/report.csv`` has a row for each photo with its measures and all reasons, ``report.json`` the criteria and
-    how many were dropped for which first reason, ``failures.csv`` what could not be read; the other columns of the
-    photos that are kept go to ``metadata.csv``, with their measures. A broken-off run goes on where it stopped.
+    the number of dropped photos by first reason, ``failures.csv`` unreadable photos; ``metadata.csv`` has the other
+    columns of the selected photos and their measures. An interrupted run continues where it stopped.
 
     Args:
         spec: a folder, or ``user/dataset[/config][:split][@revision][#column]``, which is streamed.
         output: folder.
         criteria: :class:`Criteria`.
-        crops: side in pixels of aligned crops (PNG) to write instead of the photos, as training wants them; or None.
-        workers: processes; 0 works in this one.
-        overwrite: do everything again, and delete the photos of an earlier run that this one does not keep.
+        crops: side in pixels of aligned crops (PNG) to write instead of photos, as training uses them; or None.
+        workers: worker processes; 0: work in this process.
+        overwrite: process all photos again, and delete photos of an earlier run that are no longer selected.
         progress: show a bar.
 
     Returns:
@@ -169,7 +167,7 @@ def curate_source(spec, output, criteria=None, *, crops=None, workers=0, overwri
     check_main_guard()
     criteria, output = criteria or Criteria(), Path(output)
     if crops is not None and not 32 <= crops <= 2048:
-        raise ConfigError(f"the crops' side is {crops}; it must lie between 32 and 2048 pixels.")
+        raise ConfigError(f"the side of the crops is {crops}; it must be from 32 to 2048 pixels.")
     check_not_input(Path(spec).expanduser(), output)
     rows = open_rows(spec, [output])
     if output.is_dir() and not overwrite and not Journal.exists(output) and list_files(output):
@@ -181,7 +179,7 @@ def curate_source(spec, output, criteria=None, *, crops=None, workers=0, overwri
         "mask_by": "judge",
     }
     targets, taken = {}, set()
-    for name in rows.names if rows.folder else ():  # the crops of x.jpg and x.png would have the same name
+    for name in rows.names if rows.folder else ():  # crops of x.jpg and x.png would have the same name
         targets[name] = free_name(_crop_name(name, crops), taken)
         taken.add(targets[name])
 
@@ -221,7 +219,7 @@ def _curate_job(criteria, crops, row, paths):
 
 
 def _write_reports(output, criteria, measured, names, report):
-    """The reports on photos that were measured: a list of row, result's name and record."""
+    """Write the reports on measured photos, a list of row, name of the result and record."""
     kept = [(row, target, record) for row, target, record in measured if not record["reasons"]]
     report.kept_photos = len(kept)
     report.dropped = dict(Counter(record["reasons"][0] for *_, record in measured if record["reasons"]))

@@ -1,10 +1,10 @@
-"""What a mask detector must not take for a mask, drawn on aligned crops: hands, hair, scarves, blobs, smeared mouths.
+"""Decoys for the mask detector, drawn on aligned crops: hands, hair, scarves, blobs, smeared mouths.
 
     image, cover = occlude(image, rng)      # something in front of the face, masked or not
-    image = decoy(image, region, rng)       # a bare lower face that is dark, bearded, tinted or smeared
+    image = decoy(image, region, rng)       # an unmasked lower face that is dark, bearded, tinted or smeared
 
-A mask detector that is to measure generators must not be trained on any generator's results: it would learn their
-fingerprint instead of masks. Smears and blurs drawn by rule stand for what goes wrong in theirs.
+The mask detector measures generators, so it must not be trained on results of any generator: it would learn their
+fingerprint instead of masks. Rule-based smears and blurs imitate their artefacts.
 """
 
 import cv2
@@ -17,11 +17,11 @@ def occlude(image, rng):
     """Put a hand, strands of hair, a scarf below the chin or coloured blobs in front of a face.
 
     Args:
-        image: uint8 RGB aligned crop, S×S×3; not written to.
+        image: uint8 RGB aligned crop, S×S×3; not modified.
         rng: ``numpy.random.Generator``.
 
     Returns:
-        the new image, and float32 S×S in [0, 1]: how much of each pixel lies under what was put there.
+        the new image, and the alpha of the occlusion, float32 S×S in [0, 1].
     """
     side = image.shape[0]
     draw = (_hand, _hair, _scarf, _blobs)[rng.choice(4, p=(0.35, 0.2, 0.2, 0.25))]
@@ -32,11 +32,11 @@ def occlude(image, rng):
 
 
 def decoy(image, region, rng):
-    """Darken, tint, roughen (a beard) or smear the bare lower face, with soft edges.
+    """Darken, tint, roughen (a beard) or smear the unmasked lower face, with soft edges.
 
     Args:
-        image: uint8 RGB aligned crop of a bare face, S×S×3; not written to.
-        region: float32 S×S, where a mask would lie; empty for none, and then the image comes back as it is.
+        image: uint8 RGB aligned crop of an unmasked face, S×S×3; not modified.
+        region: float32 S×S, where a mask would be; if it is empty, the image is returned unchanged.
         rng: ``numpy.random.Generator``.
 
     Returns:
@@ -49,7 +49,7 @@ def decoy(image, region, rng):
     soft = soft[..., None] * np.float32(rng.uniform(0.6, 1.0))
     picture = image.astype(np.float32)
     kind = rng.choice(4, p=(0.28, 0.27, 0.37, 0.08))
-    if kind == 0:  # a shadow or a dirty tint: the face's own pixels still show
+    if kind == 0:  # a shadow or a dirty tint: the face is still visible
         other = picture * rng.uniform(0.35, 0.9) * rng.uniform(0.88, 1.12, 3).astype(np.float32)
     elif kind == 1:  # a beard: dark, and rough
         rough = cv2.GaussianBlur(rng.standard_normal((side, side)).astype(np.float32), (0, 0), 0.7, sigmaY=1.3)
@@ -62,7 +62,7 @@ def decoy(image, region, rng):
         sigma = rng.uniform(0.02, 0.08) * side
         other = cv2.GaussianBlur(picture, (0, 0), sigma, sigmaY=sigma * rng.uniform(0.5, 2))
         other += cv2.GaussianBlur(rng.normal(0, 1, picture.shape).astype(np.float32), (0, 0), 2) * rng.uniform(0, 25)
-    else:  # skin where the mouth should be
+    else:  # skin instead of the mouth
         other = _skin(image)[None, None] * rng.uniform(0.8, 1.1) + (picture - cv2.GaussianBlur(picture, (0, 0), 3))
         light = cv2.GaussianBlur(picture, (0, 0), 0.15 * side).mean(2, keepdims=True)
         other = other * (light / max(float(light.mean()), 1.0))
@@ -78,7 +78,7 @@ def _skin(image):
 
 
 def _hand(image, side, rng):
-    """A palm and fingers of the face's own colour, from an edge to somewhere on the face."""
+    """A palm and fingers in the colour of the face, from an edge to somewhere on the face."""
     cover = np.zeros((side, side), np.float32)
     tip = rng.uniform((0.2, 0.3), (0.8, 0.85)) * side
     start = np.array([rng.choice([-0.1, 1.1]) if rng.random() < 0.6 else rng.uniform(0, 1), rng.uniform(0.7, 1.15)])
@@ -102,7 +102,7 @@ def _hand(image, side, rng):
 
 
 def _hair(image, side, rng):
-    """Strands from the top down, over the cheeks more than over the nose."""
+    """Strands of hair from the top, more over the cheeks than over the nose."""
     cover = np.zeros((side, side), np.float32)
     tone = np.float32(rng.uniform(10, 200) * np.array([1, rng.uniform(0.75, 0.95), rng.uniform(0.5, 0.85)]))
     colour = np.tile(tone, (side, side, 1))
@@ -140,13 +140,13 @@ def _blobs(image, side, rng):
         else:
             box = cv2.boxPoints((tuple(map(float, middle)), tuple(map(float, 2 * size)), angle))
             cv2.fillPoly(cover, [np.rint(box * 8).astype(np.int32)], 1.0, cv2.LINE_AA, 3)
-    if rng.random() < 0.3:  # a bar into the picture
+    if rng.random() < 0.3:  # a bar from the edge
         _line(cover, rng.uniform((-0.1, 0.5), (1.1, 1.1)) * side, rng.uniform(0.2, 0.8, 2) * side, 0.04 * side, 1.0)
     return cover, colour
 
 
 def _cloth(side, rng):
-    """A colour with soft folds, stripes now and then."""
+    """A colour with soft folds, and sometimes stripes."""
     colour = np.tile(rng.uniform(15, 245, 3).astype(np.float32), (side, side, 1))
     if rng.random() < 0.3:
         ys, xs = np.mgrid[:side, :side].astype(np.float32) / side

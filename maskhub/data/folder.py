@@ -1,6 +1,6 @@
-"""The files below a folder, under names that every format can hold.
+"""List the files below a folder, with names that every format can store.
 
-Linked folders are followed, each folder once, so that links in a circle end. Hidden files and folders are left out.
+Links to folders are followed, each folder once, so that circular links end. Hidden files and folders are skipped.
 """
 
 import hashlib
@@ -17,8 +17,8 @@ def list_files(folder, leave_out=()):
     """The visible files of a folder and its sub-folders.
 
     Args:
-        folder: where to look.
-        leave_out: folders within it that are not part of it, such as the one that results go to.
+        folder: folder to list.
+        leave_out: folders within it to skip, such as the output folder.
 
     Returns:
         dict of name → ``Path``, sorted by path. Names are relative to ``folder``, with slashes; bytes that are not
@@ -27,7 +27,7 @@ def list_files(folder, leave_out=()):
     folder = Path(folder)
     away = {Path(os.path.realpath(path)) for path in leave_out}
     done, paths, waiting = set(), [], [folder]
-    while waiting:  # real folders go before links to them
+    while waiting:  # real folders before links to them
         for root, folders, files in os.walk(waiting.pop(0), onerror=_left_out):
             real = Path(os.path.realpath(root))
             if real in done or away & {real, *real.parents}:

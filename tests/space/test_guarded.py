@@ -198,7 +198,7 @@ def test_a_stuck_job_is_given_up_and_the_next_one_runs(stuck, kind):
 
 def test_a_fault_is_one_line_for_the_visitor_and_one_in_the_log(stuck, capfd):
     index = {entry["api_name"]: entry["id"] for entry in endpoints(stuck)[0]}
-    assert send(stuck, index["fault"], [])["output"]["error"] == "Something went wrong here. The error has been logged."
+    assert send(stuck, index["fault"], [])["output"]["error"] == "Something went wrong. The error has been logged."
     assert send(stuck, index["work"], [])["success"]
     printed = capfd.readouterr().err
     assert "maskhub: fault failed: ZeroDivisionError: division by zero (" in printed and "test_guarded.py:" in printed
