@@ -27,7 +27,7 @@ from tflite_graph import tflite_to_onnx  # noqa: E402
 
 from maskhub import __version__  # noqa: E402
 from maskhub.faces import detect, mesh, yunet  # noqa: E402
-from maskhub.masks import fabric, fit, light, straps, styles  # noqa: E402
+from maskhub.masks import fabric, fit, lighting, straps, styles  # noqa: E402
 from maskhub.masks.detector import bundled_mask_detector  # noqa: E402
 from maskhub.masks.wear import grain_tile  # noqa: E402
 from maskhub.pipelines.face_mask import FaceMaskPipeline  # noqa: E402
@@ -181,7 +181,7 @@ def rule_numbers():
         picks, size = rng.random(8).tolist(), rng.normal(0, 1, 4).clip(-2, 2).tolist()
         height, pattern = rng.random(), int(rng.integers(1 << 31))
         draws.append([*picks, *size, height, pattern, *rng.integers(0, fabric.TILE, 2).tolist()])
-    normals, use = light.mean_normals()
+    normals, use = lighting.mean_normals()
     lips = {
         f"{count}-{variant}": np.random.default_rng(variant).normal(0, 0.018, count).tolist()
         for count in (2, 3, 4)

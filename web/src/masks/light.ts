@@ -1,4 +1,4 @@
-/** The light on a face, read off its skin, so that a mask can be lit like it; as `maskhub.masks.light`. */
+/** The light on a face, read off its skin, so that a mask can be lit like it; as `maskhub.masks.lighting`. */
 
 import type { Head } from "./fit";
 import type { Tables } from "./tables";
