@@ -71,7 +71,7 @@ def test_a_mask_by_rule_does_not_go_over_a_mask(run, astronaut, masked_astronaut
 
     masked_astronaut.save(tmp_path / "masked.png")
     code, _, err = run("mask", tmp_path / "masked.png", tmp_path / "never.png")
-    assert (code, "wears a mask already; --force" in err, (tmp_path / "never.png").exists()) == (2, True, False)
+    assert (code, "already wear a mask; --force" in err, (tmp_path / "never.png").exists()) == (2, True, False)
 
 
 def test_a_folder_is_counted_by_faces(run, model, astronaut, masked_astronaut, tmp_path):

@@ -1,4 +1,4 @@
-"""Training pairs that someone else made: two sources with the same faces in the same order."""
+"""Existing training pairs: two sources with the same faces in the same order."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ __all__ = ["GivenPairs"]
 
 
 class GivenPairs(PositionDataset):
-    """Endless pairs ``{"unmasked": 3×R×R, "masked": 3×R×R}``, cut and mirrored alike.
+    """Endless pairs ``{"unmasked": 3×R×R, "masked": 3×R×R}``, with the same crop and mirroring.
 
     Args:
         unmasked, masked: sources of :func:`maskhub.data.sources.open_source`: folders whose photos have the same names,
@@ -27,7 +27,7 @@ class GivenPairs(PositionDataset):
         self.sources = {"unmasked": unmasked, "masked": masked}
 
     def __iter__(self):
-        # one seed for both: the same permutation, the same rows
+        # the same seed gives the same permutation and rows
         walks = [source.walk(self.positions(), self.seed) for source in self.sources.values()]
         for (position, unmasked), (_, masked) in zip(*walks, strict=True):
             yield {
@@ -46,4 +46,4 @@ def _check_pairs(unmasked, masked):
     if not isinstance(here, list):
         raise SourceError(f"{unmasked.spec} and {masked.spec} are not columns of the same dataset. {how}")
     alone = ", ".join(sorted(set(here) ^ set(there))[:3]) or "names that differ only in their suffix"
-    raise SourceError(f"not every photo of {unmasked.spec} and {masked.spec} has its pair: {alone}. {how}")
+    raise SourceError(f"some photos of {unmasked.spec} and {masked.spec} have no pair: {alone}. {how}")

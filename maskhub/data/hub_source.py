@@ -1,4 +1,4 @@
-"""Data sets that are streamed: from the Hub, or from a folder of parquet shards."""
+"""Streamed datasets: from the Hub, or from a folder of parquet shards."""
 
 import atexit
 import io
@@ -19,7 +19,7 @@ from maskhub.hub_errors import hub_errors
 __all__ = ["BuiltSource", "HubSource", "has_shards", "holds_pictures"]
 
 _READING = weakref.WeakSet()
-"""Half-read shards: pyarrow complains about those that are still open when the interpreter ends."""
+"""Partly read shards, to close at exit: pyarrow complains about those that are still open."""
 
 
 @atexit.register
@@ -29,23 +29,23 @@ def _stop_reading():
 
 
 class HubSource(PhotoSource):
-    """A dataset on the Hub, streamed: nothing is downloaded before it is needed, nothing is kept on disk.
+    """A streamed dataset on the Hub: downloaded on demand, and not stored on disk.
 
-    Each pass takes the shards in an order drawn anew, the rows of ``mixed`` shards in turns, and shuffles them within
-    blocks of ``block`` rows, which are held undecoded in memory. Images may lie in the rows (parquet, webdataset) or in
-    files of their own (imagefolder), which are fetched one by one.
+    Each pass shuffles the shards, interleaves the rows of ``mixed`` shards, and shuffles them within blocks of
+    ``block`` rows, which are kept undecoded in memory. Images may be in the rows (parquet, webdataset) or in separate
+    files (imagefolder), which are fetched one by one.
 
-    A walk that starts late, or takes only a share, still reads the rows that it passes over (of whole passes only the
-    first, and no files of their own), so each process and worker streams the rows for itself.
+    To start later, or to read only a share, skipped rows still have to be read (but only one whole pass, and no
+    separate files), so each process and worker streams all rows.
 
     Args:
         dataset: ``user/name``.
-        split, revision: of the dataset.
-        column: the image column; may be left out where there is one.
+        split, revision: split and revision of the dataset.
+        column: image column; optional if there is only one.
         holdout: leave out the photos of :func:`~maskhub.data.folder.is_held_out`.
-        block: rows.
-        mixed: shards.
-        config: of the dataset; may be left out where there is one.
+        block: number of rows per block.
+        mixed: number of interleaved shards.
+        config: configuration of the dataset; optional if there is only one.
 
     Raises:
         SourceError: no such dataset, split or revision, no right to it, no network, or no single image column.
@@ -60,15 +60,15 @@ class HubSource(PhotoSource):
         self.spec += f":{split}" + (f"@{revision}" if revision else "") + (f"#{column}" if column else "")
         rows = self.open_stream()
         self.column = self._image_column(rows, column)
-        # undecoded first: datasets has set up its own decoding threads, which only `decode` takes out again
+        # only `decode` removes the decoding threads that datasets has set up
         self._rows = rows.decode(False).select_columns([self.column])
-        self._pass = None  # photos of a pass, known once one has been read
+        self._pass = None  # photos per pass, known after the first one
 
     def identity(self):
         return self.dataset, self.config, self.split, self.revision
 
     def _reader_options(self):
-        """What ``datasets.load_dataset`` is told besides."""
+        """Further arguments of ``datasets.load_dataset``."""
         return {}
 
     def open_stream(self):
@@ -102,7 +102,7 @@ class HubSource(PhotoSource):
             except (EmptyDatasetError, DataFilesNotFoundError) as error:
                 raise SourceError(f"{what} holds no photo.") from error
             except ValueError as error:
-                if "config" in str(error).lower():  # none was named, or one that there is not
+                if "config" in str(error).lower():  # missing or unknown configuration
                     raise SourceError(self._configs(error)) from error
                 raise SourceError(f"{what} can't be streamed: {first_line(error)}") from error
 
@@ -131,7 +131,7 @@ class HubSource(PhotoSource):
         return column or images[0]
 
     def errors(self):
-        """A context that turns what reading raises into :class:`SourceError`."""
+        """A context that converts errors of reading to :class:`SourceError`."""
         return hub_errors(f"streaming {self.spec}", SourceError)
 
     def walk(self, positions, seed):
@@ -140,9 +140,9 @@ class HubSource(PhotoSource):
         position = next(positions, None)
         epoch = 0
         while position is not None:
-            if self._pass:  # whole passes are stepped over without reading
+            if self._pass:  # whole passes are skipped without reading
                 epoch = position // self._pass
-            start = epoch * (self._pass or 0)  # position of the pass's first row
+            start = epoch * (self._pass or 0)  # position of the first row of the pass
             for block in self._blocks(seed, epoch):
                 order = np.random.default_rng((seed, epoch, start)).permutation(len(block))
                 while position is not None and position < start + len(block):
@@ -157,7 +157,7 @@ class HubSource(PhotoSource):
                 raise SourceError(f"the dataset {self.spec} holds no photo{rest}.")
 
     def _blocks(self, seed, epoch):
-        """Lists of ``block`` undecoded images, the last one shorter."""
+        """Lists of ``block`` undecoded images; the last one may be shorter."""
         block = []
         for cell in self._cells(np.random.default_rng((seed, epoch)).permutation(self._rows.num_shards)):
             if cell is None or (self.holdout and is_held_out(self._file_name(cell))):
@@ -170,15 +170,15 @@ class HubSource(PhotoSource):
             yield block
 
     def _cells(self, order):
-        """The rows of the shards, ``mixed`` at a time in turns."""
+        """The rows of the shards, interleaved over ``mixed`` shards."""
         waiting = map(self._shard, order)
         reading = deque(itertools.islice(waiting, self.mixed))
         while reading:
             shard = reading.popleft()
             with self.errors():
                 try:
-                    cell = next(shard, self)  # self stands for the end: a cell may be None
-                except ValueError as error:  # pyarrow's word for a broken file
+                    cell = next(shard, self)  # self marks the end, since a cell may be None
+                except ValueError as error:  # pyarrow's error for a broken file
                     what = f"a file of the dataset {self.spec} is damaged"
                     raise SourceError(f"{what}: {first_line(error)}.") from error
             if cell is not self:
@@ -188,7 +188,7 @@ class HubSource(PhotoSource):
                 reading.extend(itertools.islice(waiting, 1))
 
     def _shard(self, index):
-        # `iter` and not a plain loop, which would hand each worker of a DataLoader another share of the rows
+        # `iter`, since a plain loop would give each worker of a DataLoader a different share of the rows
         batches = self._rows.shard(self._rows.num_shards, int(index)).iter(batch_size=32)
         cells = (picture_cell(cell) for batch in batches for cell in batch[self.column])
         _READING.add(batches)
@@ -197,15 +197,15 @@ class HubSource(PhotoSource):
     def _file_name(self, cell):
         if not cell.get("path"):
             raise SourceError(
-                f"the dataset {self.spec} does not keep its photos' file names, so the held-out tenth is not known: "
-                "train without --holdout, or on a split that leaves it out."
+                f"the dataset {self.spec} does not store the file names of its photos, so the held-out tenth is "
+                "unknown: train without --holdout, or on a split that leaves it out."
             )
         return cell["path"].split("::")[0]  # zip://photo.png::hf://datasets/...
 
     def _first_good(self, block, order, place, seed, epoch):
-        """The photo at a place of a block, or the next that can be read: the same one wherever the walk began."""
+        """The photo at a position of a block, or the next one that can be read, independent of the start."""
         turns = (block[order[(place + step) % len(block)]] for step in range(len(block)))
-        rest = itertools.chain.from_iterable(self._blocks(seed, epoch))  # where a whole block is broken
+        rest = itertools.chain.from_iterable(self._blocks(seed, epoch))  # in case a whole block is broken
         for cell in itertools.chain(turns, rest):
             data = self.photo_bytes(cell)
             try:
@@ -215,7 +215,7 @@ class HubSource(PhotoSource):
         raise SourceError(f"no photo of {self.spec} can be read.")
 
     def photo_bytes(self, cell):
-        """The file of a cell of :func:`picture_cell`, fetched where it does not lie in the row.
+        """The file of a cell of :func:`picture_cell`, fetched if it is not in the row.
 
         Raises:
             SourceError: it can't be fetched.
@@ -252,12 +252,12 @@ def has_shards(folder):
 
 
 class BuiltSource(HubSource):
-    """A column of a folder of parquet shards, such as ``maskhub dataset build`` makes; read as a Hub dataset is.
+    """A column of a folder of parquet shards, such as those of ``maskhub dataset build``; read like a Hub dataset.
 
-    Pages with a checksum, as ``maskhub dataset build`` writes them, are checked as they are read.
+    Checksums of pages, which ``maskhub dataset build`` writes, are verified.
 
     Args:
-        folder, column, holdout: as there.
+        folder, column, holdout: as for :class:`HubSource`.
 
     Raises:
         SourceError: no shard in the folder, or no single image column.

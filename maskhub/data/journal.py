@@ -1,7 +1,7 @@
-"""What is done already: one line a photo, so that a run that stopped goes on where it was.
+"""The journal of finished photos, with which an interrupted run continues where it stopped.
 
-A photo counts as done if its own content is still what it was and every file that was made of it is there in its full
-size. Files and lines are flushed to the disk together, about once a second: a line is never there before its files.
+A photo counts as done if its content is unchanged and all its results exist with their full size. Files and lines are
+flushed to disk together, about once a second, a line never before its files.
 """
 
 import json
@@ -17,12 +17,12 @@ __all__ = ["Journal"]
 
 NAME = f"{HIDDEN}/journal.jsonl"
 INTERVAL = 1.0
-"""Seconds between two flushes: one flush of many files costs little more than that of one."""
+"""Seconds between two flushes; flushing many files takes little longer than flushing one."""
 
 
 @dataclass(frozen=True)
 class _Entry:
-    source: str | None  # digest of the photo; None: made by an earlier run that this one replaces
+    source: str | None  # digest of the photo; None: result of an earlier run that this one replaces
     files: dict  # path, relative to the folder → size in bytes
     record: dict
 
@@ -31,9 +31,9 @@ class Journal:
     """The finished photos of ``folder/.maskhub/journal.jsonl``; use it as a context manager.
 
     Args:
-        folder: of the results.
-        options: what the results depend on; a journal with others is refused, so that no folder holds a mixture.
-        overwrite: make everything again; results of the earlier run that this one does not make are deleted at the end.
+        folder: folder of the results.
+        options: options that the results depend on; a journal with other options is refused, to prevent mixed results.
+        overwrite: process everything again; old results that this run does not make are deleted at the end.
 
     Raises:
         ConfigError: the folder's results were made with other options or of other photos, or the journal is damaged.
@@ -49,7 +49,7 @@ class Journal:
         elif found is not None and found != options:
             changed = sorted(key for key in options | found if options.get(key) != found.get(key))
             raise ConfigError(
-                f"{folder} holds results of another {', '.join(changed)}: choose another folder, or overwrite it."
+                f"{folder} holds results with a different {', '.join(changed)}: choose another folder, or overwrite it."
             )
         if found is None or overwrite:
             lines = [options, *([name, None, entry.files, {}] for name, entry in self._entries.items())]
@@ -85,11 +85,11 @@ class Journal:
 
         Args:
             name: of the photo.
-            digest: function that returns the digest of its content; called only if all its files are there.
-            expected: paths of the files that are made of it. A photo of which nothing was made counts as done too.
+            digest: function that returns the digest of its content; only called if all its files exist.
+            expected: paths of its results. A photo without results counts as done too.
 
         Raises:
-            ConfigError: it was done, but with another content.
+            ConfigError: it was done with different content.
         """
         entry = self._entries.get(name)
         if entry is None or entry.source is None or not self._whole(entry):
@@ -98,14 +98,14 @@ class Journal:
             return False
         if digest() != entry.source:
             raise self._other_source(name)
-        self._confirmed = True  # nothing is committed before one photo was found to be the same
+        self._confirmed = True  # commit nothing before one photo is known to be the same
         return True
 
     def check_names(self, names):
-        """Say which photos the source has, all of which went through :meth:`is_done`.
+        """Check the names of all photos of the source, after :meth:`is_done` was called for each.
 
         Raises:
-            ConfigError: results are there of a photo that the source does not have.
+            ConfigError: there are results of a photo that the source does not have.
         """
         for name in sorted(self._entries.keys() - set(names)):
             entry = self._entries[name]
@@ -114,19 +114,19 @@ class Journal:
         self._confirmed = True
 
     def add(self, name, digest, record, files):
-        """Note a finished photo.
+        """Record a finished photo.
 
         Args:
-            name, digest: of the photo.
+            name, digest: name and digest of the photo.
             record: dict for :attr:`records`.
-            files: :class:`~maskhub.files.Prepared` files of its result, which are committed together with the note.
+            files: :class:`~maskhub.files.Prepared` files of its result, which are committed together with the line.
         """
         self._pending.append((name, _Entry(digest, {self._inside(f.path): f.size for f in files}, record), files))
         if self._confirmed and time.monotonic() - self._flushed >= INTERVAL:
             self._flush()
 
     def finish(self, names):
-        """Commit everything at the end of a run over these photos, and delete what it replaces.
+        """Commit everything at the end of a run on these photos, and delete the results it replaces.
 
         Raises:
             ConfigError: as :meth:`check_names`.
@@ -167,13 +167,13 @@ class Journal:
 
     def _other_source(self, name):
         return ConfigError(
-            f"{self.folder} holds the result of another {name} than this source's: "
+            f"{self.folder} holds the result of a different {name} than that of this source: "
             "choose another folder, or overwrite it."
         )
 
 
 def _read(path, lenient=False):
-    """Options and entries of a journal up to the first line that is cut short, and the size of what was read."""
+    """Options and entries of a journal up to the first truncated line, and the number of bytes read."""
     try:
         lines = path.read_bytes().split(b"\n")[:-1]
     except FileNotFoundError:
@@ -191,7 +191,7 @@ def _read(path, lenient=False):
                 entries[name] = _Entry(source, dict(files), dict(record))
         except (ValueError, TypeError):
             if number == 0 and len(lines) > 1 and not lenient:
-                raise ConfigError(f"{path} is damaged: delete {path.parent}, and the run starts again.") from None
+                raise ConfigError(f"{path} is damaged: delete {path.parent} to start again.") from None
             break
         size += len(line) + 1
     return options, entries, size

@@ -1,4 +1,4 @@
-"""Small photos in memory with all that is known of them, to train on, to look through and to filter.
+"""Small labelled photos in memory, to train on, browse and filter.
 
 faces = LabelledPhotos.open("builtin:pixel-faces")
 faces.where({"tone": "light"}).images        # uint8 N×32×32×3
@@ -23,7 +23,7 @@ from maskhub.tensors import to_tensor
 __all__ = ["LabelledPhotos", "parse_attributes"]
 
 MAX_BYTES = 2**31
-"""What the pixels of a source may fill of the memory."""
+"""Maximum memory for the pixels of a source."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class LabelledPhotos:
     Attributes:
         images: uint8 N×R×R×3.
         names: file names.
-        columns: a dict of each photo's other columns; values are strings.
-        spec: where they are from.
+        columns: a dict of the other columns of each photo; values are strings.
+        spec: spec of their sources.
     """
 
     images: np.ndarray
@@ -49,12 +49,12 @@ class LabelledPhotos:
         Args:
             specs: a folder (with ``metadata.csv``, or sub-folders as labels), ``user/dataset:split`` on the Hub, or
                 ``builtin:pixel-faces``; or a list of them.
-            resolution: R in pixels; the centred square of each photo is scaled to it.
+            resolution: R in pixels; the centre square of each photo is scaled to it.
             holdout: leave out the photos of :func:`~maskhub.data.sources.is_held_out`.
-            limit: keep only so many photos of each source, chosen by their names; 0: all.
+            limit: keep at most this many photos of each source, chosen by their names; 0: all.
 
         Raises:
-            SourceError: no such source, no photo in it that can be read, or more than the memory should hold.
+            SourceError: no such source, no readable photo in it, or too many photos for the memory.
         """
         specs = [specs] if isinstance(specs, str) else list(specs)
         images, names, columns = [], [], []
@@ -64,9 +64,7 @@ class LabelledPhotos:
                 if holdout and is_held_out(name):
                     continue
                 if len(images) * 3 * resolution**2 > MAX_BYTES:
-                    raise SourceError(
-                        f"{spec} has over {len(images):,} photos: too many for this training, which keeps all."
-                    )
+                    raise SourceError(f"{spec} has over {len(images):,} photos: too many to keep in memory.")
                 images.append(_square(photo, resolution))
                 names.append(name)
                 columns.append(known)
@@ -82,10 +80,10 @@ class LabelledPhotos:
         return len(self.names)
 
     def where(self, attributes):
-        """Only the photos whose columns have these values.
+        """The photos whose columns have these values.
 
         Raises:
-            SourceError: there is none; the message names the values that there are.
+            SourceError: there are none; the message lists the existing values.
         """
         places = [n for n, known in enumerate(self.columns) if all(known.get(k) == v for k, v in attributes.items())]
         if not places:
@@ -95,17 +93,17 @@ class LabelledPhotos:
         return self.take(places)
 
     def take(self, places):
-        """Only the photos at these places, in their order."""
+        """The photos at these indices, in this order."""
         return LabelledPhotos(
             self.images[places], [self.names[n] for n in places], [self.columns[n] for n in places], self.spec
         )
 
     def values(self, column):
-        """The values of a column that occur, sorted."""
+        """The distinct values of a column, sorted."""
         return sorted({known[column] for known in self.columns if known.get(column) not in (None, "")})
 
     def fingerprint(self):
-        """A hash of all pixels in their order, by which a resumed run knows its photos."""
+        """A hash of all pixels in order, with which a resumed run checks its photos."""
         return hashlib.blake2b(np.ascontiguousarray(self.images), digest_size=16).hexdigest()
 
     def tensor(self, places=slice(None)):
@@ -116,7 +114,7 @@ class LabelledPhotos:
         """The index in ``values`` of each photo's value, int64 N.
 
         Raises:
-            SourceError: a photo has another value, or none.
+            SourceError: a photo has another value or none.
         """
         index = {value: number for number, value in enumerate(values)}
         for name, known in zip(self.names, self.columns, strict=True):
@@ -130,11 +128,11 @@ def parse_attributes(texts):
     """``["tone=light", "eyes=round"]`` as a dict.
 
     Raises:
-        ConfigError: a text that is not of that form.
+        ConfigError: a text is not of this form.
     """
     for text in texts:
         if text.count("=") != 1 or not all(part.strip() for part in text.split("=")):
-            raise ConfigError(f"an attribute is given as column=value, such as tone=light, not {text!r}.")
+            raise ConfigError(f"an attribute must be column=value, such as tone=light, not {text!r}.")
     return {key.strip(): value.strip() for key, value in (text.split("=") for text in texts)}
 
 
@@ -156,7 +154,7 @@ def _square(photo, resolution):
     side = min(photo.size)
     if photo.size != (resolution, resolution):
         left, top = (photo.width - side) // 2, (photo.height - side) // 2
-        # pixel art that was magnified comes back to its very pixels
+        # restores the exact pixels of magnified pixel art
         exact = side % resolution == 0 and _magnified(np.asarray(photo), side // resolution)
         how = Image.Resampling.NEAREST if exact else Image.Resampling.BICUBIC
         photo = photo.resize((resolution, resolution), how, box=(left, top, left + side, top + side))

@@ -1,11 +1,11 @@
-"""Training samples of the mask detector: crops with and without masks, and what is known of each.
+"""Training samples of the mask detector: crops with and without masks, and their labels.
 
     data = MaskDetectionCrops(open_source("unmasked"), open_source("masked"), resolution=128, seed=0, batch_size=8)
     batches = mask_detection_batches(data, workers=1)   # {"images", "plain": 4N×3×R×R, "region": 4N×1×R×R, ...}
 
-Really masked and unmasked photos come from other collections, and a detector would soon tell these by light, blur and
-JPEG instead of by masks. So each sample has four crops, two of each class, and in these a collection says nothing about
-the class.
+Really masked and unmasked photos come from different collections, which a detector could tell apart by lighting, blur
+and JPEG instead of by masks. So each sample has four crops, two of each class, in which the collection says nothing
+about the class.
 """
 
 import cv2
@@ -22,33 +22,33 @@ from maskhub.tensors import to_pixels, to_tensor
 __all__ = ["CROPS", "MaskDetectionCrops", "mask_detection_batches", "roughen"]
 
 CROPS = 4
-"""Crops a sample."""
+"""Crops per sample."""
 WRONGLY_WORN = 0.3
 EYES = 0.34
-"""The height of an aligned crop below which a mask lies, noses' bridges included: the lower lids'."""
+"""Height in an aligned crop below which masks are, including the bridge of the nose: that of the lower eyelids."""
 VISIBLE = 0.03
-"""The share of the crop that a mask must cover to count; whether a mere edge of one is a mask is left open."""
+"""Share of the crop that a mask must cover to count; for smaller ones the class is undecided."""
 
 
 class MaskDetectionCrops(PositionDataset):
     """Endless samples of four aligned crops.
 
-    1. a face of ``unmasked`` in a rule-made mask, worn wrongly or dyed now and then: masked, region known;
-    2. the same face bare, every other time with a decoy (:mod:`maskhub.data.decoys`): unmasked, region empty;
-    3. a face of ``masked``, or (every third time) its lower half under the upper half of the bare one: masked, region
-       unknown;
-    4. the upper half of the face of ``masked`` over the lower half of the bare one, or (every third time) the bare one
-       once more: unmasked, region empty.
+    1. a face of ``unmasked`` with a rule-based mask, sometimes worn wrongly or recoloured: masked, region known;
+    2. the same face unmasked, every other time with a decoy (:mod:`maskhub.data.decoys`): unmasked, region empty;
+    3. a face of ``masked``, or (every third time) its lower half under the upper half of the unmasked one: masked,
+       region unknown;
+    4. the upper half of the face of ``masked`` over the lower half of the unmasked one, or (every third time) the
+       unmasked one again: unmasked, region empty.
 
-    Hands, hair, scarves and blobs lie in front of some of all but the third. Every crop is moved, turned and scaled a
-    little, as detection is not exact, and then :func:`roughen`-ed.
+    Hands, hair, scarves and blobs cover some of all but the third. Every crop is slightly shifted, rotated and scaled,
+    since detection is not exact, and then passed through :func:`roughen`.
 
     Each sample is a dict of float32 tensors: ``images`` 4×3×R×R in [-1, 1]; ``plain`` the same before roughening;
-    ``presence`` 4, 1 for masked, 0.5 where the crop shows a mere edge of the mask; ``region`` 4×1×R×R in [0, 1],
+    ``presence`` 4, 1 for masked, 0.5 if the crop only shows an edge of the mask; ``region`` 4×1×R×R in [0, 1],
     shadows not counted; ``known`` 4, 1 where the region is known.
 
     Args:
-        unmasked: source of photos with unmasked faces; their faces are looked for.
+        unmasked: source of photos with unmasked faces, which are detected.
         masked: source of aligned crops of masked faces, as ``maskhub dataset curate --crops`` makes them.
         resolution, seed, start, rank, world, batch_size, cache: as in :class:`~maskhub.data.paired.WornPairs`.
     """
@@ -65,7 +65,7 @@ class MaskDetectionCrops(PositionDataset):
 
     def _sample(self, pair, photo, rng):
         bare, worn = (to_pixels(pair[name]) for name in ("unmasked", "masked"))
-        # full shadow counts for nothing, full cover for all
+        # full shadow counts as 0, full cover as 1
         region = ((pair["region"][0].numpy() - SHADOW) / (1 - SHADOW)).clip(0, 1)
         empty = np.zeros_like(region)
         visible = 1 if (region > 0.5).mean() >= VISIBLE else 0.5
@@ -98,7 +98,7 @@ def mask_detection_batches(dataset, workers=0, pin_memory=False):
 
 
 def roughen(image, rng):
-    """What cameras and files do to a crop: tone, colour, blur, noise, fewer pixels, JPEG; each now and then.
+    """Degrade a crop as cameras and files do: tone, colour, blur, noise, low resolution, JPEG; each at random.
 
     Args:
         image: uint8 RGB, S×S×3; not written to.
@@ -137,7 +137,7 @@ def roughen(image, rng):
 
 
 def _dyed(image, region, rng):
-    """The mask in another colour: rules know some dozens, people wear all."""
+    """Recolour the mask, since the rules only have some dozen colours."""
     dye = rng.uniform(0.25, 1.0, 3)
     dye *= rng.uniform(0.7, 1.2) / dye.mean()
     dyed = image * (1 + (dye.astype(np.float32) - 1) * region[..., None])
@@ -145,10 +145,10 @@ def _dyed(image, region, rng):
 
 
 def _joined(upper, lower, rng, highest=0.42):
-    """The upper part of one aligned crop over the lower part of another, in the lower one's light.
+    """Put the upper part of one aligned crop over the lower part of another, adapted to its lighting.
 
     Args:
-        highest: where the seam may lie at most, as a share of the height; at least least through the lower lids.
+        highest: upper limit of the seam, as a share of the height; the lower limit is at the lower eyelids.
     """
     side = upper.shape[0]
     seam = rng.uniform(EYES - 0.01, highest + 0.01) * side
@@ -161,7 +161,7 @@ def _joined(upper, lower, rng, highest=0.42):
 
 
 def _moved(image, region, rng):
-    """Turned, scaled and shifted a little, both alike."""
+    """Slightly rotate, scale and shift both in the same way."""
     side = image.shape[0]
     matrix = cv2.getRotationMatrix2D((side / 2, side / 2), rng.normal(0, 5), rng.uniform(0.86, 1.12))
     matrix[:, 2] += rng.normal(0, 0.03, 2) * side
@@ -170,7 +170,7 @@ def _moved(image, region, rng):
 
 
 def _square(photo, side, rng):
-    """The middle square of a ``PIL.Image`` at ``side``, mirrored every other time."""
+    """The centre square of a ``PIL.Image`` at ``side``, mirrored with probability 0.5."""
     least = min(photo.size)
     left, top = (photo.width - least) // 2, (photo.height - least) // 2
     pixels = np.asarray(photo)[top : top + least, left : left + least]

@@ -1,9 +1,9 @@
-"""Rule-made masks on the faces of a photo, and who wears what.
+"""Put rule-based masks on the faces of a photo.
 
     masked = mask_faces(pixels, Wearing(style="surgical", wrongly_worn=0.2, seed=1), name="photo.jpg")
 
-What a face wears is drawn from a hash of the seed, the photo's name and the face's number, never from an order: any
-number of workers, and a run that was broken off and begun again, give the same bytes.
+The mask of a face depends on a hash of the seed, the photo's name and the face's number, not on the order, so results
+are the same for any number of workers and after interruptions.
 """
 
 import hashlib
@@ -26,14 +26,14 @@ from maskhub.options import Count, OptionSet, Share
 __all__ = ["MaskOptions", "Masked", "Wearing", "mask_faces", "region_image", "seed_of"]
 
 REACH = 1.6
-"""How much of the photo about a face the mask may use: this many sizes of the face's box to each side of its middle."""
+"""Part of the photo around a face for the mask: this many times the face's box to each side of its centre."""
 
 
 class MaskOptions(OptionSet):
-    """Which masks are put on: options that ``maskhub mask``, ``maskhub dataset build`` and training share.
+    """Style of masks: the options shared by ``maskhub mask``, ``maskhub dataset build`` and training.
 
     Raises:
-        ConfigError: a bad value, or a colour that the style does not come in.
+        ConfigError: a bad value, or a colour that the style does not have.
     """
 
     style: Literal[*STYLES, "random"] = "random"
@@ -53,25 +53,25 @@ class MaskOptions(OptionSet):
 
 
 class Wearing(MaskOptions):
-    """Who wears what."""
+    """Masks, and how and by how many faces they are worn."""
 
     portion: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Share of a photo's faces that get a mask; at least one does."""
+    """Share of the faces in a photo that get a mask, at least one."""
     seed: Count = 0
-    """The same seed gives the same masks, whatever the number of workers."""
+    """Seed of the masks, independent of the number of workers."""
     worn: Annotated[Literal[*WORN] | None, tyro.conf.Suppress] = None
     """How every mask is worn; None: by wrongly_worn."""
     bare_only: Annotated[bool, tyro.conf.Suppress] = False
-    """Leave a face alone that wears a mask already, as the mask detector sees it. ``maskhub mask`` sets this; it loads
+    """Skip faces that already wear a mask according to the mask detector. ``maskhub mask`` sets this; it loads
     torch and the detector into every process, which takes seconds and 300 MB."""
 
     def way(self, rng):
-        """How one mask is worn: a name of :data:`maskhub.masks.WORN`, drawn from a ``numpy.random.Generator``."""
+        """Draw how a mask is worn, a name of :data:`maskhub.masks.WORN`, from a ``numpy.random.Generator``."""
         wrong = rng.random() < self.wrongly_worn
         return self.worn or (WORN[rng.integers(1, len(WORN))] if wrong else WORN[0])
 
     def put_on(self, image, marks, seed, worn):
-        """:func:`maskhub.masks.wear` in this style and colour, on landmarks that are known."""
+        """:func:`maskhub.masks.wear` in this style and colour, with given landmarks."""
         colour = None if self.colour == "random" else self.colour
         return wear(image, style=self.style, seed=seed, colour=colour, worn=worn, landmarks=marks)
 
@@ -82,11 +82,11 @@ class Masked:
 
     Attributes:
         image: uint8 RGB, H×W×3.
-        region: float32 H×W in [0, 1]; where it is 0, every pixel is the photo's own.
+        region: float32 H×W in [0, 1]; where it is 0, the photo is unchanged.
         faces: a dict for each face, largest first: ``box`` (left, top, width, height), ``score``, ``worn`` (one of
-            :data:`maskhub.masks.WORN`, ``"unmasked"``, or ``"already masked"`` for a face left alone for that),
-            ``style``, ``colour`` (empty for a face that was given no mask), ``mask_box`` (or None), and ``pose`` (yaw,
-            pitch, roll in degrees) and ``presence`` where the face was looked at for landmarks, else None. Pixels and
+            :data:`maskhub.masks.WORN`, ``"unmasked"``, or ``"already masked"`` for a skipped face),
+            ``style``, ``colour`` (empty for a face without a new mask), ``mask_box`` (or None), and ``pose`` (yaw,
+            pitch, roll in degrees) and ``presence`` if its landmarks were detected, else None. Pixels and
             degrees are rounded to hundredths.
         landmarks: the :class:`~maskhub.faces.landmarks.Landmarks` of each face, or None, in the same order.
         found: the :class:`~maskhub.faces.detect.Face` of each.
@@ -100,7 +100,7 @@ class Masked:
 
 
 def seed_of(*what):
-    """A whole number of 63 bits that depends on nothing but ``what``."""
+    """A hash of ``what`` as an integer of 63 bits."""
     text = "\0".join(map(str, what))
     return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()) >> 1
 
@@ -111,14 +111,14 @@ def mask_faces(pixels, wearing, name, largest=False):
     Args:
         pixels: uint8 RGB, H×W×3.
         wearing: :class:`Wearing`.
-        name: of the photo; what is drawn depends on it.
-        largest: mask the largest face alone.
+        name: name of the photo, which the masks depend on.
+        largest: only mask the largest face.
 
     Returns:
         :class:`Masked`.
 
     Raises:
-        NoFaceError: no face was found, none whose landmarks can be trusted, or none that wears no mask yet.
+        NoFaceError: no face was found, or none with reliable landmarks, or all wear a mask already.
     """
     found = detect(pixels)
     if not found:
@@ -140,22 +140,22 @@ def mask_faces(pixels, wearing, name, largest=False):
         if len(chosen) == wanted:
             break
     if not chosen and worn_already:
-        raise NoFaceError("every face that is clear enough wears a mask already; --force puts another one on.")
+        raise NoFaceError("all faces that are clear enough already wear a mask; --force puts another one on.")
     if not chosen:
         best = max(mark.presence for mark in marks if mark)
-        raise NoFaceError(f"a face was found, but can't be made out well enough for a mask (presence {best:.2f}).")
+        raise NoFaceError(f"a face was found, but its landmarks are too uncertain for a mask (presence {best:.2f}).")
     image, region = pixels.copy(), np.zeros(pixels.shape[:2], np.float32)
     faces = [_face(face, mark) for face, mark in zip(found, marks, strict=True)]
     for number in worn_already:
         faces[number]["worn"] = "already masked"
-    for number in sorted(chosen, reverse=True):  # a nearer face, the larger as a rule, may hide part of another
+    for number in sorted(chosen, reverse=True):  # the larger face is usually nearer, and may hide part of another one
         rng = np.random.default_rng(seed_of(wearing.seed, name, number, "worn"))
         worn = wearing.way(rng)
         seed = seed_of(wearing.seed, name, number, "mask")
         made, cover, (x0, y0) = _wear(image, found[number], marks[number], wearing, seed, worn)
         part = np.s_[y0 : y0 + cover.shape[0], x0 : x0 + cover.shape[1]]
         image[part], region[part] = made.image, np.maximum(region[part], cover)
-        # a shadow is no mask: at half cover and more
+        # a shadow is not a mask: only half cover and more
         ys, xs = np.nonzero(cover > 0.5)
         box = [int(xs.min()) + x0, int(ys.min()) + y0, int(np.ptp(xs)) + 1, int(np.ptp(ys)) + 1] if len(xs) else None
         faces[number] |= {"worn": made.worn, "style": made.style, "colour": made.colour, "mask_box": box}
@@ -163,7 +163,8 @@ def mask_faces(pixels, wearing, name, largest=False):
 
 
 def _wear(image, face, mark, wearing, seed, worn):
-    """Wear a mask within the part of the photo about the face, so that a crowd costs no more than its faces."""
+    """Put on a mask within a part of the photo around the face, so that time does not grow with the size of the
+    photo."""
     left, top, width, height = face.box
     reach = REACH * max(width, height)
     x0, y0 = max(int(left + width / 2 - reach), 0), max(int(top + height / 2 - reach), 0)
@@ -187,5 +188,5 @@ def _face(face, mark):
 
 
 def region_image(region):
-    """A region as 8-bit ``PIL.Image``: rounded up, so that 0 still says that the pixel is the photo's own."""
+    """A region as 8-bit ``PIL.Image``: rounded up, so that 0 still means an unchanged pixel."""
     return Image.fromarray(np.ceil(region * 255).astype(np.uint8))

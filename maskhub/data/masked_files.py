@@ -1,4 +1,4 @@
-"""Rule-made masks on photo files, folders and Hub datasets.
+"""Put rule-based masks on photo files, folders and Hub datasets.
 
 mask_source("photos", "masked", Wearing(style="surgical", wrongly_worn=0.2, seed=1), workers=4)
 """
@@ -26,7 +26,8 @@ from maskhub.provenance import RULE, Provenance, mark
 __all__ = ["ADDED", "mask_photo", "mask_source"]
 
 ADDED = ("mask_style", "mask_colour", "worn", "faces", "masked_faces")
-"""Columns that are added to the metadata. The first three hold an entry a masked face, largest first, parted by ";"."""
+"""Columns added to the metadata. The first three have an entry for each masked face, largest first, separated by
+";"."""
 BOXES = ("none", "coco", "voc")
 
 
@@ -37,16 +38,16 @@ def mask_photo(source, target, wearing, name, region=None, provenance=True):
         source: what ``open_photo`` takes.
         target: file to write, in the format of its suffix.
         wearing: :class:`Wearing`.
-        name: of the photo; what is drawn depends on it.
+        name: name of the photo, which the masks depend on.
         region: PNG to write the region to, or None.
-        provenance: write into the file where it comes from.
+        provenance: write the provenance into the file.
 
     Returns:
         record for boxes and metadata: ``width``, ``height`` and ``faces`` of :class:`Masked`.
 
     Raises:
-        ConfigError: a file to write is the source, or both are the same. PhotoError: it can't be read or encoded.
-        NoFaceError: no face. WriteError: no room, no permission.
+        ConfigError: an output is the source, or both outputs are the same. PhotoError: it can't be read or encoded.
+        NoFaceError: no face. WriteError: it can't be written.
     """
     places = [Path(target), *([Path(region)] if region is not None else [])]
     if isinstance(source, (str, Path)):
@@ -59,7 +60,7 @@ def mask_photo(source, target, wearing, name, region=None, provenance=True):
 
 
 def _masked(source, places, wearing, name, provenance):
-    """The record of a masked photo, and the files for it and its region: path → bytes."""
+    """The record of a masked photo, and the files of the photo and its region: path → bytes."""
     photo = open_photo(source)
     rgb, alpha = split_alpha(photo)
     masked = mask_faces(np.asarray(rgb), wearing, name)
@@ -86,20 +87,21 @@ def mask_source(
 ):
     """Put masks on all photos of a folder or a Hub dataset; the result is an imagefolder.
 
-    Sub-folders, names and formats stay (a GIF becomes PNG), and so do labels, the other columns of ``metadata.csv`` or
-    ``metadata.jsonl`` and all other files; :data:`ADDED` columns are added. What is done is noted in
-    ``output/.maskhub``, and a run that was broken off goes on there.
+    Sub-folders, names and formats are kept (a GIF becomes PNG), as are labels, the other columns of ``metadata.csv`` or
+    ``metadata.jsonl`` and all other files; :data:`ADDED` columns are added. Finished photos are recorded in
+    ``output/.maskhub``, so an interrupted run continues where it stopped.
 
     Args:
         spec: a folder, or ``user/dataset[/config][:split][@revision][#column]``, which is streamed.
-        output: folder for the results; ``failures.csv`` there lists what could not be done.
+        output: folder for the results; ``failures.csv`` there lists failed photos.
         wearing: :class:`Wearing`.
-        workers: processes; 0 works in this one. With 1 or more, a photo that crashes its process is listed too.
+        workers: worker processes; 0: work in this process. With 1 or more, photos that crash their process are
+            listed too.
         regions: folder for 8-bit PNG regions of the same names, or None; must lie outside ``output``.
         boxes: ``"coco"`` (``annotations.json``), ``"voc"`` (``annotations/<name>.xml``) or ``"none"``.
-        overwrite: make everything again, and delete the results of an earlier run that this one does not make.
+        overwrite: process everything again, and delete old results that this run does not make.
         progress: show a bar.
-        provenance: write into each file where it comes from.
+        provenance: write the provenance into each file.
 
     Returns:
         :class:`~maskhub.data.batch.BatchReport`.
@@ -148,7 +150,8 @@ def _mask_job(output, wearing, provenance, row, paths):
 
 
 def _region_name(target, targets):
-    """A region's path: the photo's with the suffix .png, put after its own where that is another photo's."""
+    """The path of a region: the photo's with the suffix .png, appended to its own suffix if another photo has that
+    name."""
     name = PurePosixPath(target).with_suffix(".png").as_posix()
     return name if name == target or name not in targets else f"{target}.png"
 
@@ -161,12 +164,13 @@ def _check_places(spec, output, regions):
         inside = {output.resolve(), source.resolve()} & {regions.resolve(), *regions.resolve().parents}
         if inside and (source.is_dir() or output.resolve() in inside):
             raise ConfigError(
-                "the regions' folder lies within the photos', where a loader takes regions for photos: put it beside."
+                "the folder for regions is within the folder of photos, where loaders would read regions as photos: "
+                "choose one outside."
             )
 
 
 def _metadata(done, rows, columns, from_folder):
-    """One metadata file where each of the source's was, of the same kind, or ``metadata.csv`` at the top."""
+    """Write a metadata file of the same kind for each one of the source, or ``metadata.csv`` at the top."""
     names = metadata_names(columns, from_folder)
     added_names = list(free_names(ADDED, names.values()).values())
     homes = {}
@@ -191,7 +195,7 @@ def _boxes(done, boxes):
 
 
 def _copy_others(rows, output):
-    own = {"failures.csv", "annotations.json"}  # of an earlier result that is masked again
+    own = {"failures.csv", "annotations.json"}  # files of an earlier result that is masked again
     copies = []
     for name, source in rows.others.items() if rows.folder else ():
         target = output / name

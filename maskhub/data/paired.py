@@ -1,10 +1,9 @@
-"""Paired training samples made on the fly: each photo's face, and the same face with a random mask on.
+"""Paired training samples made on the fly: the face of each photo without and with a random mask.
 
     data = WornPairs(open_source("photos"), resolution=128, seed=0, batch_size=4)
     batches = endless_batches(data, workers=2)     # {"unmasked", "masked": N×3×R×R, "region": N×1×R×R}
 
-Finding faces and landmarks takes longer than all the rest, and is the same each time a photo comes by: it is done once
-and kept in a cache.
+Detecting faces and landmarks takes the most time, so it is done once and cached.
 """
 
 import hashlib
@@ -30,36 +29,38 @@ from maskhub.tensors import to_tensor
 __all__ = ["FaceCache", "WornPairs", "cache_folder"]
 
 TRIES = 20
-"""How many other photos are tried in the place of one without a face."""
+"""Number of other photos to try instead of one without a face."""
 STEP = 7919
-"""Positions from one try to the next."""
+"""Positions between two tries."""
 COARSEST = 0.25
-"""The fewest pixels of a coarse sample's side, in shares of it."""
+"""Minimum resolution of coarse samples, as a fraction of the side."""
 
 
 class WornPairs(PositionDataset):
     """Endless pairs ``{"unmasked": 3×R×R, "masked": 3×R×R, "region": 1×R×R}``.
 
-    The pictures are float32 in [-1, 1], aligned as :mod:`maskhub.faces.align` does, cut and mirrored alike; the region
+    The pictures are float32 in [-1, 1], aligned by :mod:`maskhub.faces.align`, with the same crop and mirroring;
+    the region
     is float32 in [0, 1], and where it is 0 both pictures are the same.
 
-    A photo without a clear face is replaced by another one of a folder; of a streamed dataset, where another would have
-    to be read first, it comes unmasked with an empty region. Curate such a dataset first. The built-in pixel faces wear
-    coverings of their own, drawn with them.
+    A photo without a clear face is replaced by another one of its folder; in a streamed dataset, which has no random
+    access, it stays unmasked with an empty region, so curate such datasets first. The built-in pixel faces are drawn
+    with their coverings.
 
     Args:
         source: of :func:`maskhub.data.sources.open_source`.
         resolution, seed, walk: as in :class:`~maskhub.data.positions.PositionDataset`; the seed fixes the masks too.
-        wearing: :class:`~maskhub.data.masked.Wearing`: style and how often worn wrongly (its seed and portion don't
-            matter: the largest face of each photo is taken).
-        cache: file of the :class:`FaceCache`; by default :func:`cache_folder` says where.
-        coarse: share of the samples that have only as many pixels, enlarged, as a small face in a large photo.
+        wearing: :class:`~maskhub.data.masked.Wearing`: style and how often worn wrongly (seed and portion are not
+            used: the largest face of each photo is masked).
+        cache: file of the :class:`FaceCache`; by default in :func:`cache_folder`.
+        coarse: share of the samples that are reduced to a low resolution and enlarged, like small faces in large
+            photos.
     """
 
     def __init__(self, source, resolution, seed, *, wearing=None, cache=None, coarse=0.0, **walk):
         super().__init__(resolution, seed, **walk)
         self.source, self.wearing, self.coarse = source, wearing or Wearing(), coarse
-        # a fork of this process would wait for ever for the threads of OpenCV that it does not have
+        # a fork of this process would wait forever for OpenCV's threads, which it does not have
         cv2.setNumThreads(1)
         self.cache = FaceCache(cache or cache_folder(source) / "faces.sqlite")
 
@@ -70,7 +71,7 @@ class WornPairs(PositionDataset):
     def _sample(self, position, photo):
         rng = np.random.default_rng((self.seed, 2, position))
         loaded = max(self.resolution, round(self.resolution * self.load_scale))
-        if self.source.draws_pairs:  # drawn faces, which are known with and without their covering
+        if self.source.draws_pairs:  # drawn faces, with and without their covering
             pair = self.source.pair(position, self.seed)
             before, after, region = (
                 cv2.resize(picture, (loaded, loaded), interpolation=cv2.INTER_NEAREST) for picture in pair
@@ -113,26 +114,26 @@ class WornPairs(PositionDataset):
 
 
 def cache_folder(source):
-    """Where what is found in a source's photos is kept.
+    """Folder for the face cache of a source.
 
     Returns:
-        ``.maskhub`` in a source's own folder, where that may be written to, else
+        ``.maskhub`` in the source's folder if that is writable, else
         ``~/.cache/maskhub`` (or ``XDG_CACHE_HOME``).
     """
     folder = source.folder
-    # root may write anywhere: a folder that nobody has the right to write to is to be left alone all the same
+    # root can write anywhere, but should not write to read-only folders either
     if folder is not None and os.access(folder, os.W_OK) and Path(folder).stat().st_mode & 0o222:
         return Path(folder) / HIDDEN
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "maskhub"
 
 
 class FaceCache:
-    """The largest face and its landmarks of each photo, in one SQLite file, found by the photo's pixels.
+    """A cache of the largest face of each photo and its landmarks in an SQLite file; the key is a hash of the pixels.
 
-    Several processes may use one file at once. Where it can't be written to, everything still works, only slower.
+    Several processes can use a file at once. If it can't be used, faces are detected again each time.
 
     Args:
-        path: the file; made where it is missing.
+        path: the file, created if it is missing.
     """
 
     def __init__(self, path):
@@ -140,14 +141,14 @@ class FaceCache:
         self._connections = {}
 
     def look(self, pixels):
-        """What is known of a photo, or is found out now.
+        """The face of a photo, from the cache or detected now.
 
         Args:
             pixels: uint8 RGB, H×W×3.
 
         Returns:
-            :class:`~maskhub.faces.detect.Face` and :class:`~maskhub.faces.landmarks.Landmarks`, or None where there is
-            no face with trusted landmarks.
+            :class:`~maskhub.faces.detect.Face` and :class:`~maskhub.faces.landmarks.Landmarks`, or None if there is
+            no face with reliable landmarks.
         """
         key = hashlib.blake2b(np.ascontiguousarray(pixels), digest_size=16, key=str(pixels.shape).encode()).digest()
         connection = self._connection()
@@ -158,7 +159,7 @@ class FaceCache:
                     return _unpacked(row[0])
         found = _find(pixels)
         if connection is not None:
-            # another process may hold the file for longer than the timeout: then this face is found once more
+            # another process may lock the file for longer than the timeout: then this face is detected again
             with suppress(sqlite3.Error), connection:
                 connection.execute("INSERT OR IGNORE INTO faces VALUES (?, ?)", (key, _packed(found)))
         return found
@@ -171,7 +172,7 @@ class FaceCache:
         return {"path": self.path, "_connections": {}}
 
     def _connection(self):
-        """This process's own: SQLite's can't be taken over a fork."""
+        """The connection of this process; SQLite's can't be used after a fork."""
         process = os.getpid()
         if process not in self._connections:
             self._connections = {process: self._opened()}
@@ -186,7 +187,7 @@ class FaceCache:
             connection.execute("CREATE TABLE IF NOT EXISTS faces (photo BLOB PRIMARY KEY, found BLOB) WITHOUT ROWID")
             return connection
         except (OSError, sqlite3.Error) as error:
-            warnings.warn(f"faces are looked for anew each time: {self.path} can't be used ({error})", stacklevel=2)
+            warnings.warn(f"faces are detected again each time: {self.path} can't be used ({error})", stacklevel=2)
             return None
 
     def close(self):
@@ -225,7 +226,7 @@ def _unpacked(data):
 
 
 def _squared(pixels, side):
-    """The middle square at ``side``×``side``."""
+    """The centre square at ``side``×``side``."""
     height, width = pixels.shape[:2]
     least = min(height, width)
     top, left = (height - least) // 2, (width - least) // 2
@@ -234,6 +235,6 @@ def _squared(pixels, side):
 
 
 def _coarsened(picture, side):
-    """As it comes out where ``align.crop`` enlarges a face that is ``side`` pixels wide in its photo."""
+    """Reduce to ``side`` pixels and enlarge again, as ``align.crop`` does with small faces."""
     small = cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)
     return cv2.resize(small, picture.shape[1::-1], interpolation=cv2.INTER_LINEAR)

@@ -1,4 +1,4 @@
-"""Training data that is walked by position, and its batches."""
+"""Training data that is read by position, and its batches."""
 
 import itertools
 
@@ -12,17 +12,17 @@ LOAD_SCALE = 286 / 256
 
 
 class PositionDataset(IterableDataset):
-    """Endless samples, each of which depends on the seed and its position in the whole sequence alone.
+    """Endless samples, each of which depends only on the seed and its position in the sequence.
 
-    So the samples are the same with any number of workers and from any start: no state has to be saved.
+    So the samples are the same for any number of workers and any start, and no state has to be saved.
 
     Args:
         resolution: R in pixels.
-        seed: fixes order, crops and mirroring.
-        start: position of this process's first sample, in samples of this process.
-        rank, world: this process's share of the sequence.
+        seed: seed of order, crops and mirroring.
+        start: position of the first sample, in samples of this process.
+        rank, world: rank of this process and number of processes.
         batch_size: samples that a worker takes in a row, so that batches do not depend on the number of workers.
-        load_scale: a photo is loaded at this times R, and a random R×R square cut out.
+        load_scale: photos are loaded at this times R, then a random R×R square is cropped.
     """
 
     def __init__(self, resolution, seed, start=0, rank=0, world=1, batch_size=1, load_scale=LOAD_SCALE):
@@ -46,6 +46,6 @@ def endless_batches(dataset, workers=0, pin_memory=False):
         dataset.batch_size,
         num_workers=workers,
         pin_memory=pin_memory,
-        generator=torch.Generator(),  # else starting workers would draw from torch's own random numbers
+        generator=torch.Generator(),  # otherwise starting workers would use torch's global random state
     )
     return iter(loader)

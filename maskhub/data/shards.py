@@ -192,9 +192,11 @@ def claim(output, options):
             return
     changed = sorted(key for key in options | before if options.get(key) != before.get(key))
     if changed == ["photos"]:
-        raise ConfigError(f"{output} holds a data set of other photos than this folder has now: choose another folder.")
+        raise ConfigError(f"{output} holds a data set of other photos than this folder now has: choose another folder.")
     if changed:
-        raise ConfigError(f"{output} holds a data set made with another {', '.join(changed)}: choose another folder.")
+        raise ConfigError(
+            f"{output} holds a data set made with a different {', '.join(changed)}: choose another folder."
+        )
 
 
 def _lock(output):

@@ -1,4 +1,4 @@
-"""What every source of training photos can do; see :mod:`maskhub.data.sources` for the kinds."""
+"""Base class of the sources of training photos; see :mod:`maskhub.data.sources` for the kinds."""
 
 from maskhub.errors import SourceError
 
@@ -6,14 +6,14 @@ __all__ = ["PhotoSource"]
 
 
 class PhotoSource:
-    """Photos that are walked by position: the endless sequence of samples 0, 1, 2, ... that one seed defines.
+    """Photos that are read by position, in an endless sequence of samples 0, 1, 2, ... defined by a seed.
 
     Attributes:
-        spec: the text that names it.
-        size: photos of one pass; None where only reading tells.
-        folder: the folder that its photos lie in, or None.
-        dataset: its id on the Hub, or None.
-        draws_pairs: whether :meth:`pair` knows each photo with and without its mask.
+        spec: spec of the source.
+        size: number of photos in a pass; None if it is unknown.
+        folder: folder of its photos, or None.
+        dataset: id on the Hub, or None.
+        draws_pairs: whether :meth:`pair` gives each photo with and without its mask.
     """
 
     spec: str
@@ -25,7 +25,7 @@ class PhotoSource:
     def walk(self, positions, seed):
         """Yield ``(position, photo)`` for ascending sample positions; photos are RGB ``PIL.Image``.
 
-        A photo that can't be read is named in a warning and replaced by the next one that can.
+        A photo that can't be read is reported in a warning and replaced by the next readable one.
 
         Raises:
             SourceError: no photo can be read.
@@ -37,7 +37,7 @@ class PhotoSource:
         raise NotImplementedError
 
     def identity(self):
-        """What two sources have in common if one seed walks them through the same faces, and nothing else has."""
+        """A value that is equal for two sources exactly if a seed gives the same order of faces in both."""
         raise NotImplementedError
 
     def limited(self, count):

@@ -1,13 +1,13 @@
-"""Sources of photos: one spec string for a folder, a Hub dataset or our own drawn faces.
+"""Sources of photos: a spec is a folder, a Hub dataset or the built-in drawn faces.
 
     faces/                                              a folder, flat or with sub-folders (imagefolder)
     pairs/#masked                                       a column of a folder of parquet shards (maskhub dataset build)
     user/dataset[/config][:split][@revision][#column]   a dataset on the Hub, streamed
     builtin:pixel-faces[/...][:split]                   drawn faces, see maskhub.data.pixel_faces
 
-All are walked by *position*: the endless sequence of samples 0, 1, 2, ... that one seed defines, a new order each
-pass. Whoever needs a share (a process, a worker) or a later start (a resumed run) walks only those positions, so that
-no state has to be saved and no sample is lost or seen twice.
+All are read by *position*: a seed defines an endless sequence of samples 0, 1, 2, ..., shuffled in each pass. A
+process, a worker or a resumed run only reads its positions, so no state has to be saved and no sample is lost or
+repeated.
 """
 
 import re
@@ -67,7 +67,7 @@ class FolderSource(PhotoSource):
     """The photos of a folder and its sub-folders, sorted by path.
 
     Args:
-        folder: where they lie.
+        folder: folder of the photos.
         holdout: leave out the photos of :func:`is_held_out`.
 
     Raises:

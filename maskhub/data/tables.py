@@ -1,8 +1,8 @@
-"""Tables of metadata: CSV and JSON lines, read whatever they hold, written so that a spreadsheet runs nothing.
+"""Metadata tables as CSV and JSON lines, written so that spreadsheets do not run formulas in them.
 
 A text that begins with ``=``, ``+``, ``-``, ``@``, a tab or a new line is a formula to a spreadsheet, and a
-formula can start programs. In CSV such a cell gets an apostrophe before it, and such a file name ``./`` (every loader
-finds the same file); numbers stay as they are. JSON lines are written as they are: nothing opens them as a spreadsheet.
+formula can start programs. In CSV such a cell gets an apostrophe in front, and such a file name ``./`` (loaders find
+the same file); numbers are unchanged. JSON lines are not changed, since they are not opened as spreadsheets.
 """
 
 import csv
@@ -20,14 +20,14 @@ METADATA = ("metadata.csv", "metadata.jsonl")
 FILE_NAME = "file_name"
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
-csv.field_size_limit(2**31 - 1)  # Python's 131,072 letters are less than the boxes of a crowd
+csv.field_size_limit(2**31 - 1)  # Python's limit of 131,072 characters is too low for the boxes of a crowd
 
 
 def read_table(path):
     """The rows of a metadata file as dicts; cells of CSV are text.
 
     Raises:
-        SourceError: it can't be read, or it is not such a table.
+        SourceError: it can't be read, or it is not a table.
     """
     try:
         if path.suffix == ".csv":
@@ -52,7 +52,7 @@ def table_text(rows, suffix):
 
 
 def metadata_names(columns, from_folder):
-    """The names that a source's columns get in an imagefolder's table: dict of old → new.
+    """Names for a source's columns in an imagefolder's table: dict of old → new.
 
     ``file_name`` is the table's own, ``image`` the loader's, and ``*_file_name`` names a further picture, which only a
     folder that was loaded as an imagefolder before has.
@@ -74,7 +74,7 @@ def csv_text(columns, rows):
 
 
 def plain_text(value):
-    """A text without halves of characters, which JSON may hold and UTF-8 may not."""
+    """A text without lone surrogates, which are allowed in JSON but not in UTF-8."""
     return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
 
 

@@ -1,4 +1,4 @@
-"""Samples of the two-step method: faces with a mask drawn on by rule, and unrelated really masked faces."""
+"""Samples of the two-step method: faces with a rule-based mask, and unrelated really masked faces."""
 
 import cv2
 import numpy as np
@@ -12,23 +12,23 @@ from maskhub.data.unpaired import UnpairedPhotos
 __all__ = ["WornAndMasked"]
 
 WIDER = (0.93, 1.18)
-"""Between which a moved sample's crop is so many times as wide: detectors differ by as much, and a mask that reaches
-out of the crop has the pipeline cut a wider one."""
+"""Range of the crop width of moved samples, relative to the exact one: detectors differ this much, and the pipeline
+uses a wider crop for masks that extend beyond it."""
 TURNED = 0.07
-"""Up to how many radians it is turned, either way."""
+"""Maximum rotation in radians, either way."""
 SHIFTED = 0.03
-"""Up to how much of the side it is shifted, either way."""
+"""Maximum shift as a fraction of the side, either way."""
 EXPOSURE, BALANCE, CONTRAST = 0.15, 0.04, 0.12
-"""Standard deviations of the logarithms of a recoloured sample's brightness, of each channel's beside it and of its
+"""Standard deviations of the logarithms of a recoloured sample's exposure, of the gain of each channel, and of its
 contrast."""
 
 
 class WornAndMasked(PositionDataset):
     """Endless samples of the two domains.
 
-    Each is a dict of float32 tensors: ``worn``, a face with a mask by rule, 3×R×R in [-1, 1]; of it the ``region``,
-    1×R×R in [0, 1], the ``distance`` of each pixel from the region in shares of the image's side, 1×R×R, and
-    ``unmasked``, the face itself; and ``masked``, another face that really wears a mask, 3×R×R.
+    Each is a dict of float32 tensors: ``worn``, a face with a rule-based mask, 3×R×R in [-1, 1]; its ``region``,
+    1×R×R in [0, 1]; the ``distance`` of each pixel from the region as a fraction of the image's side, 1×R×R;
+    ``unmasked``, the face without the mask; and ``masked``, another face that really wears a mask, 3×R×R.
 
     Args:
         unmasked, masked: sources of :func:`maskhub.data.sources.open_source`; the masked photos are aligned crops.
@@ -36,8 +36,8 @@ class WornAndMasked(PositionDataset):
         wearing: :class:`~maskhub.data.masked.Wearing`.
         cache: file of the :class:`~maskhub.data.paired.FaceCache`.
         coarse: as in :class:`~maskhub.data.paired.WornPairs`.
-        moved: share of the samples that are not aligned as well as can be; all their pictures are moved alike.
-        recoloured: share of the faces, and of the really masked ones, whose colours are changed.
+        moved: share of the samples that are aligned less exactly; all pictures of a sample are moved in the same way.
+        recoloured: share of all faces whose colours are changed.
     """
 
     def __init__(
@@ -77,14 +77,14 @@ class WornAndMasked(PositionDataset):
 
 
 def moved_alike(pictures, rng):
-    """Pictures of one size through one similarity, drawn as :data:`WIDER`, :data:`TURNED` and :data:`SHIFTED` say.
+    """Apply a random similarity transform to pictures, within :data:`WIDER`, :data:`TURNED` and :data:`SHIFTED`.
 
     Args:
         pictures: dict of float32 C×R×R in [-1, 1]; beyond their edges the border pixels are repeated.
         rng: ``numpy.random.Generator``.
 
     Returns:
-        the same dict of the moved ones.
+        the same dict with the moved pictures.
     """
     wider, turned = rng.uniform(*WIDER), rng.uniform(-TURNED, TURNED)
     x, y = rng.uniform(-2 * SHIFTED, 2 * SHIFTED, 2)
@@ -97,14 +97,14 @@ def moved_alike(pictures, rng):
 
 
 def recoloured_alike(pictures, rng):
-    """Pictures in another light and by another camera: :data:`EXPOSURE`, :data:`BALANCE` and :data:`CONTRAST`.
+    """Randomly change exposure, white balance and contrast by :data:`EXPOSURE`, :data:`BALANCE` and :data:`CONTRAST`.
 
     Args:
         pictures: dict of float32 3×R×R in [-1, 1].
         rng: ``numpy.random.Generator``.
 
     Returns:
-        the same dict of the recoloured ones; pixels that were equal still are.
+        the same dict with the recoloured pictures; equal pixels stay equal.
     """
     gain = np.exp(rng.normal(0, EXPOSURE) + rng.normal(0, BALANCE, 3))
     contrast = np.exp(rng.normal(0, CONTRAST))
@@ -113,13 +113,13 @@ def recoloured_alike(pictures, rng):
 
 
 def distance_from(region):
-    """Each pixel's distance from a region, in shares of the image's side.
+    """The distance of each pixel from a region, as a fraction of the image's side.
 
     Args:
         region: float 1×R×R in [0, 1]; from 0.5 on a pixel belongs to it.
 
     Returns:
-        float32 1×R×R; 1 everywhere where there is no region at all.
+        float32 1×R×R; 1 everywhere if the region is empty.
     """
     outside = (region[0].numpy() < 0.5).astype(np.uint8)
     if outside.all():

@@ -1,8 +1,8 @@
-"""Jobs spread over processes, so that one that kills its process costs that job alone.
+"""Run jobs in worker processes; a job that kills its process does not affect the others.
 
-A folder of a hundred thousand photos has one that is too large for the memory. ``multiprocessing.Pool`` waits for ever
-for a worker that the system killed; ``concurrent.futures`` and joblib's loky give up all jobs then, and do not say
-which one it was, nor whether its process was killed, crashed or could not even start.
+A photo may be too large for the memory. ``multiprocessing.Pool`` waits forever for a worker that the system killed;
+``concurrent.futures`` and joblib's loky give up all jobs, and do not tell which job it was, or whether its process was
+killed, crashed or could not start.
 """
 
 import multiprocessing
@@ -16,21 +16,21 @@ from maskhub.errors import ConfigError, MaskHubError
 __all__ = ["check_main_guard", "processors", "run_jobs"]
 
 TRIES = 2
-"""How often a job is begun whose process ends under it: the first time another may have taken the memory."""
+"""Number of attempts for a job whose process dies: the first time, another process may have used the memory."""
 
 
 UNGUARDED = 87
-"""Exit code of a worker that a script without a guard made run the script again."""
+"""Exit code of a worker that would run an unguarded script again."""
 READY = "ready"
 
 
 def check_main_guard():
-    """End a worker process that is about to run its parent's script again; call it before anything is written.
+    """Exit a worker process that is about to run its parent's script again; call it before anything is written.
 
-    A worker imports the script that started it. Where the script works at import, so would each worker.
+    A worker imports the script that started it. If the script does its work at import, each worker would do it too.
     """
     if getattr(multiprocessing.current_process(), "_inheriting", False):
-        os._exit(UNGUARDED)  # silently: the parent says it once
+        os._exit(UNGUARDED)  # silently: the parent reports it once
 
 
 def processors():
@@ -44,7 +44,7 @@ def run_jobs(work, jobs, workers=0):
     Args:
         work: function of a module (or a ``functools.partial`` of one), so that another process can import it.
         jobs: iterable, read only as fast as the jobs are done.
-        workers: processes; 0 works in this one, where a crash ends everything.
+        workers: worker processes; 0: work in this process, where a crash ends everything.
 
     Yields:
         ``(job, result, None)``, or ``(job, None, reason)`` where it failed, as they are done, in no fixed order.
@@ -60,7 +60,7 @@ def run_jobs(work, jobs, workers=0):
             yield job, *_answer(work, job)
         return
     jobs, again = iter(jobs), []
-    # a fork would copy the locks of OpenCV's threads in whatever state they are
+    # a fork would copy the locks of OpenCV's threads in their current state
     context = multiprocessing.get_context("spawn")
     crew = []
     try:
@@ -118,16 +118,16 @@ class _Worker:
 
     def begin(self, job, tries):
         self.job, self.tries = job, tries
-        with suppress(OSError):  # it died idle: reading from it says so
+        with suppress(OSError):  # it died idle: reading from it reports that
             self.pipe.send(job)
 
     def refuse_start(self):
-        """Raise for a process that ended before it could begin: the next would too."""
+        """Raise if a process ended before it could start, since the next one would too."""
         how = self.end()
         if self.process.exitcode == UNGUARDED:
             raise ConfigError(
                 "this script starts worker processes, which import it: "
-                'put what it does under `if __name__ == "__main__":`, or set workers=0.'
+                'put its code under `if __name__ == "__main__":`, or set workers=0.'
             )
         if self.process.exitcode > 0:
             raise ConfigError(f"a worker process {how} before it could start (its error is above): set workers=0.")
@@ -147,9 +147,9 @@ class _Worker:
 def _serve(pipe, work):
     import cv2
 
-    # one process a core: threads of their own would only get in each other's way
+    # one process per core: more threads would only slow each other down
     cv2.setNumThreads(1)
-    os.environ["OMP_NUM_THREADS"] = "1"  # torch reads it where a job loads it
+    os.environ["OMP_NUM_THREADS"] = "1"  # for jobs that load torch
     # Ctrl-C reaches the whole group; the parent ends the others between two photos
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     pipe.send(READY)
@@ -168,13 +168,13 @@ def _answer(work, job):
         return work(job), None
     except MaskHubError as error:
         return None, str(error)
-    except Exception as error:  # whatever one photo does, the others go on
+    except Exception as error:  # an error in one photo must not end the others
         return None, f"unexpected {type(error).__name__}: {' '.join(str(error).split())}"
 
 
 @contextmanager
 def _no_interrupt():
-    """Processes started within ignore Ctrl-C from their first moment."""
+    """Processes started within the block ignore Ctrl-C from the start."""
     try:
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     except ValueError:  # not the main thread

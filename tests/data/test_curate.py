@@ -75,7 +75,7 @@ def test_it_goes_on_and_makes_crops(folder, tmp_path):
     again = curate_source(folder, out, Criteria(max_faces=0, min_size=0, min_sharpness=0), crops=96, progress=False)
     assert (again.made, again.kept) == (1, 6)
     assert (out / "two.png").exists()
-    with pytest.raises(ConfigError, match="another crops"):
+    with pytest.raises(ConfigError, match="a different crops"):
         curate_source(folder, out, Criteria(max_faces=0, min_size=0, min_sharpness=0), progress=False)
 
 

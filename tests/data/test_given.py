@@ -44,7 +44,7 @@ def test_pairs_stay_pairs_through_cut_and_mirror(twins):
 
 def test_a_face_without_its_pair_is_named(twins):
     (twins / "masked" / "3.png").unlink()
-    with pytest.raises(SourceError, match="has its pair: 3"):
+    with pytest.raises(SourceError, match="have no pair: 3"):
         GivenPairs(*sources(twins), 32, seed=0)
 
 

@@ -32,7 +32,7 @@ def test_another_folder_with_the_same_names_is_refused(tmp_path):
         os.utime(path, (1, 1))  # neither size nor time tells them apart
     run(a, tmp_path / "out")
     before = {path.name: path.read_bytes() for path in (tmp_path / "out").glob("*.bmp")}
-    with pytest.raises(ConfigError, match=r"holds the result of another 1\.bmp"):
+    with pytest.raises(ConfigError, match=r"holds the result of a different 1\.bmp"):
         run(b, tmp_path / "out")
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").glob("*.bmp")} == before
     assert run(a, tmp_path / "out").kept == 2
@@ -43,7 +43,7 @@ def test_results_of_photos_that_are_gone_are_refused(tmp_path):
     a = photos(tmp_path / "a", {"1.png": "red", "2.png": "green"})
     run(a, tmp_path / "out")
     (a / "2.png").unlink()
-    with pytest.raises(ConfigError, match=r"another 2\.png"):
+    with pytest.raises(ConfigError, match=r"a different 2\.png"):
         run(a, tmp_path / "out")
     (tmp_path / "out" / "2.png").unlink()  # whoever wants to go on takes the result away too
     assert run(a, tmp_path / "out").kept == 1
@@ -61,7 +61,7 @@ def test_a_photo_that_is_added_is_done_and_nothing_else(tmp_path):
 def test_other_options_are_refused(tmp_path, options):
     a = photos(tmp_path / "a", {"1.png": "red"})
     run(a, tmp_path / "out", options={"model": "a"})
-    with pytest.raises(ConfigError, match="holds results of another"):
+    with pytest.raises(ConfigError, match="holds results with a different"):
         run(a, tmp_path / "out", options=options)
 
 
@@ -128,7 +128,7 @@ def test_a_stream_of_other_photos_commits_nothing(tmp_path):
         first.add("1", "digest b", {}, [])
         first.finish(["0", "1"])
     size = (tmp_path / journals.NAME).stat().st_size
-    with pytest.raises(ConfigError, match="another 1"), Journal(tmp_path, {}) as second:
+    with pytest.raises(ConfigError, match="a different 1"), Journal(tmp_path, {}) as second:
         second.add("2", "digest c", {}, [])  # one that failed before, read ahead of the others
         second.is_done("1", lambda: "digest x", [])
     assert (tmp_path / journals.NAME).stat().st_size == size

@@ -207,7 +207,7 @@ def test_killed_and_begun_again(folder, result, tmp_path):
 
 
 def test_other_options_or_files_in_the_way(folder, result, tmp_path):
-    with pytest.raises(ConfigError, match="another seed"):
+    with pytest.raises(ConfigError, match="a different seed"):
         mask_source(folder, result[0] / "o", Wearing(seed=4), regions=result[0] / "r", progress=False)
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "000.png").write_text("mine")
@@ -215,7 +215,7 @@ def test_other_options_or_files_in_the_way(folder, result, tmp_path):
         mask_source(folder, tmp_path, progress=False)
     with pytest.raises(ConfigError, match="the output folder is the input"):
         mask_source(folder, folder, progress=False)
-    with pytest.raises(ConfigError, match="put it beside"):
+    with pytest.raises(ConfigError, match="choose one outside"):
         mask_source(folder, tmp_path / "o", regions=tmp_path / "o" / "regions", progress=False)
     for options in ({"style": "none"}, {"wrongly_worn": 1.1}, {"portion": 0}, {"seed": -1}):
         with pytest.raises(ConfigError):

@@ -174,7 +174,7 @@ def test_pairs_worn_and_given_come_from_it():
             changed = (pair["unmasked"] != pair["masked"]).any(0)
             assert 0.05 < changed.float().mean() < 0.4
             assert not (changed & (pair["region"][0] == 0)).any() if "region" in pair else True
-    with pytest.raises(SourceError, match="has its pair: light-000"):
+    with pytest.raises(SourceError, match="have no pair: light-000"):
         GivenPairs(unmasked, open_source("builtin:pixel-faces/dark/mask"), 32, seed=0)
 
 

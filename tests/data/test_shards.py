@@ -129,7 +129,7 @@ def test_crops(folder, tmp_path):
 
 
 def test_options_are_held_to(folder, built, tmp_path):
-    with pytest.raises(ConfigError, match="another seed"):
+    with pytest.raises(ConfigError, match="a different seed"):
         build_dataset(folder, built[0], Wearing(seed=2), shard_size=4, progress=False)
     with pytest.raises(ConfigError, match="rank is 2 of 2"):
         build_dataset(folder, tmp_path, rank=2, world=2)

@@ -174,7 +174,7 @@ def test_matched_folders_and_what_has_no_match(heads, tmp_path):
     assert "psnr_inside" not in bare.rows[MADE] and "no region" in " ".join(bare.warnings)
     (tmp_path / "other").mkdir()
     Image.new("RGB", (128, 128)).save(tmp_path / "other" / "else.png")
-    with pytest.raises(SourceError, match=r"no picture of .* has its pair"):
+    with pytest.raises(SourceError, match=r"no picture of .* has a pair"):
         measure_pairs(MatchedPictures(PictureSet(heads), tmp_path / "other"), lambda photo: photo)
 
 
