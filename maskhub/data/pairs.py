@@ -1,4 +1,4 @@
-"""The rows of a paired data set: a photo or crop without and with its mask, the region, and all that is known of it."""
+"""Rows of a paired dataset: a photo or crop without and with its mask, the region, and metadata."""
 
 import io
 
@@ -108,7 +108,7 @@ def _images(pictures, name):
 
 
 def _original(row, photo):
-    """The photo's own bytes where they show just these pixels and tell nothing about its place and camera."""
+    """The photo's original bytes, if they have the same pixels and no location or camera metadata."""
     with open_image(row.open()) as image:
         plain = image.format in ("JPEG", "PNG") and image.mode == "RGB" and photo.mode == "RGB"
         if not plain or image.info.get("exif") or getattr(image, "is_animated", False):
@@ -123,7 +123,7 @@ def _png(image):
 
 
 def _moved_face(face, found, matrix):
-    """The face's record with its box and the roll that is left in the crop."""
+    """The face's record with its box and roll within the crop."""
     left, top, width, height = found.box
     corners = np.array([[[left, top], [left + width, top], [left + width, top + height], [left, top + height]]])
     moved = cv2.transform(corners.astype(np.float64), matrix)[0]

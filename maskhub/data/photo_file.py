@@ -1,4 +1,4 @@
-"""Pictures as files: encoded in memory, written whole or not at all."""
+"""Write pictures: encoded in memory, written atomically."""
 
 import io
 from pathlib import Path, PurePosixPath
@@ -23,7 +23,7 @@ _FORMATS = {
 
 
 def save_photo(image, path):
-    """Write a picture whole or not at all, as :func:`encode_photo` makes it.
+    """Write a picture atomically, encoded by :func:`encode_photo`.
 
     Raises:
         PhotoError: an unknown suffix, or a picture that its format can't hold. WriteError: no room, no permission.
@@ -34,7 +34,7 @@ def save_photo(image, path):
 def encode_photo(image, path):
     """A picture as the bytes of a file, in the format of a path's suffix (JPEG at quality 95, no chroma subsampling).
 
-    Its colour profile and its :mod:`~maskhub.provenance` go along, other metadata do not.
+    Colour profile and :mod:`~maskhub.provenance` are kept, other metadata are not.
 
     Raises:
         PhotoError: an unknown suffix, or a picture that the format can't hold.
@@ -61,7 +61,7 @@ def result_path(path):
 
 
 def result_names(names):
-    """The result's name for each photo's: :func:`result_path`, or with both suffixes where two would meet."""
+    """The name of each photo's result: :func:`result_path`, or with both suffixes if two would be equal."""
     targets, taken = {}, set()
     for name in sorted(names, key=lambda name: (result_path(name).as_posix() != name, name)):
         target = result_path(name).as_posix()

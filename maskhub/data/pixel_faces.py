@@ -1,4 +1,4 @@
-"""Pixel faces: our own small data set, drawn by code, on which everything can be tried with no download.
+"""Pixel faces: a small built-in dataset, drawn by code, to try everything without a download.
 
     builtin:pixel-faces[/SET][/mask|/scarf|/covered][/uniform|/varied][:train|:test|:all]
 
@@ -75,13 +75,13 @@ SHIRTS = {"brick": "b04a3c 843329", "navy": "36466f 252f50", "forest": "47764f 2
 BACKGROUNDS = {"cream": "f4ead5", "sand": "e6d3ae", "rose": "f2d8d8", "mist": "dde2da"}
 
 UNIFORM = {"hair_style": "short", "shirt": "navy", "background": "cream"}
-"""What all faces of the ``uniform`` sets share."""
+"""Attributes shared by all faces of the ``uniform`` sets."""
 UNIFORM_COLOURS = {
     "light": {"hair_colour": "fair", "eye_colour": "blue"},
     "medium": {"hair_colour": "black", "eye_colour": "black"},
     "dark": {"hair_colour": "black", "eye_colour": "black"},
 }
-"""What all faces of one ``uniform`` set share."""
+"""Attributes shared by all faces of one ``uniform`` set."""
 
 CHOICES = {
     "tone": SETS,
@@ -95,15 +95,15 @@ CHOICES = {
     "background": tuple(BACKGROUNDS),
     "covering": ("none", *COVERINGS),
 }
-"""What each attribute may be."""
+"""Values of each attribute."""
 
 
 @dataclass(frozen=True)
 class Attributes:
-    """What a pixel face looks like; each one of :data:`CHOICES`.
+    """The attributes of a pixel face, with values from :data:`CHOICES`.
 
     Raises:
-        ConfigError: an attribute that is none of them.
+        ConfigError: an attribute has another value.
     """
 
     tone: str
@@ -147,7 +147,7 @@ class PixelFace:
 
     @property
     def pixels(self):
-        """uint8 32×32×3, to be read only."""
+        """uint8 32×32×3, read-only."""
         return draw(self.attributes)[0]
 
     @property
@@ -162,7 +162,7 @@ class PixelFace:
 
     @property
     def columns(self):
-        """The attributes and the split as a dict, what ``metadata.csv`` has of each face."""
+        """The attributes and the split as a dict, as in ``metadata.csv``."""
         return asdict(self.attributes) | {"split": self.split}
 
     def uncovered(self):
@@ -177,10 +177,10 @@ class PixelFace:
 
 @dataclass(frozen=True)
 class BuiltinSpec:
-    """A spec of pixel faces, taken apart.
+    """A parsed spec of pixel faces.
 
     Attributes:
-        sets: which of :data:`SETS`.
+        sets: some of :data:`SETS`.
         covering: ``"none"``, ``"mask"``, ``"scarf"``, or ``"covered"`` (some of each).
         uniform, varied: see the module.
         split: ``"train"``, ``"test"`` or ``"all"``.
@@ -194,10 +194,10 @@ class BuiltinSpec:
 
     @classmethod
     def parse(cls, spec):
-        """Take a spec apart.
+        """Parse a spec.
 
         Raises:
-            SourceError: not of the form that the module's docstring shows.
+            SourceError: it does not have the form in the module's docstring.
         """
         match = re.fullmatch(rf"{NAME}((?:/[\w-]+)*)(?::(\w+))?", spec)
         words = match[1].split("/")[1:] if match else []
@@ -248,7 +248,7 @@ def _face(wanted, tone, types, split, version):
         chosen |= UNIFORM | UNIFORM_COLOURS[tone]
     else:
         free = {key: CHOICES[key] for key in ("hair_colour", "hair_style", "eye_colour", "shirt", "background")}
-        free["eye_colour"] = free["eye_colour"][:-1]  # black came later, and the faces drawn before it stay the same
+        free["eye_colour"] = free["eye_colour"][:-1]  # black was added later; older faces must not change
         chosen |= {key: pick(key, choices) for key, choices in free.items()}
     face = PixelFace(name, Attributes(tone, **chosen), split)
     if wanted.covering == "none":
@@ -262,7 +262,7 @@ def draw(attributes):
     """Draw one face.
 
     Returns:
-        uint8 32×32×3, and bool 32×32, where it is covered; both to be read only.
+        uint8 32×32×3, and bool 32×32, where it is covered; both read-only.
     """
     a = attributes
     layers = [BACK_HAIR[a.hair_style]] if a.hair_style in BACK_HAIR else []
@@ -325,7 +325,7 @@ def _palette(a):
 class PixelSource(PhotoSource):
     """The faces of a spec as a source of photos.
 
-    Its faces can be had in pairs too, since each is known with and without its covering.
+    It also gives pairs, since each face can be drawn with and without its covering.
 
     Args:
         spec: ``builtin:pixel-faces`` with its options.

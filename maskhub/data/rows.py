@@ -1,6 +1,6 @@
 """The rows of a source in their own order: each photo with its name and all its other columns.
 
-Where training draws photos at random (:mod:`maskhub.data.sources`), building a dataset takes each row once.
+Training draws photos at random (:mod:`maskhub.data.sources`), while building a dataset takes each row once.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ __all__ = ["FolderRows", "HubRows", "Row", "open_rows"]
 _INTEGER = re.compile(r"-?(0|[1-9]\d{0,17})")
 _NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?")
 OWN_NAME = 150
-"""Bytes of a photo's own name that are kept in the name of a Hub row: file systems take 255 in all."""
+"""Bytes of a photo's name that are kept in the name of a Hub row; file systems allow 255 in total."""
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,12 @@ class Row:
     """One row of a source.
 
     Attributes:
-        index: its number, from 0.
-        name: of its photo: the path within the folder; for the Hub its number and the photo's own name.
-        photo: what ``open_photo`` takes once it is passed through :func:`Row.open`.
+        index: index of the row, from 0.
+        name: name of its photo: the path within the folder; on the Hub, the index and the photo's name.
+        photo: the photo, which :func:`Row.open` prepares for ``open_photo``.
         columns: the other columns by name.
-        home: path of the metadata file that the row comes from, within the folder.
-        compared: paths of other files whose content counts as the photo's own.
+        home: path of the row's metadata file within the folder.
+        compared: paths of other files whose content belongs to the photo's digest.
     """
 
     index: int
@@ -68,7 +68,7 @@ class Row:
             return file.read()
 
     def digest(self):
-        """A hash of the photo's bytes, by which a later run knows it again.
+        """A hash of the photo's bytes, with which a later run detects changes.
 
         Raises:
             PhotoError: it can't be read.
@@ -87,10 +87,10 @@ def open_rows(spec, leave_out=()):
 
     Args:
         spec: a folder, or ``user/dataset[/config][:split][@revision][#column]``.
-        leave_out: folders within it that are no part of it, such as the one that results go to.
+        leave_out: folders within it to skip, such as the output folder.
 
     Returns:
-        :class:`FolderRows` or :class:`HubRows`; both are iterable, again and again in the same order.
+        :class:`FolderRows` or :class:`HubRows`; both can be iterated repeatedly, in the same order.
 
     Raises:
         SourceError: no such folder or dataset, or no photo in it.
@@ -101,11 +101,11 @@ def open_rows(spec, leave_out=()):
     source = open_source(str(spec))
     if isinstance(source, PixelSource):
         raise SourceError(
-            f"{spec} is drawn at 32 pixels, where no face detector sees it: there is nothing to mask, curate or pair. "
-            "`maskhub dataset draw` writes it as a folder; training takes it as it is."
+            f"{spec} is drawn at 32 pixels, too small for face detectors, so it can't be masked, curated or paired. "
+            "`maskhub dataset draw` writes it as a folder; training can use it directly."
         )
     if not isinstance(source, HubSource):
-        raise SourceError(f"{spec} is no folder of photos and no dataset on the Hub.")
+        raise SourceError(f"{spec} is neither a folder of photos nor a dataset on the Hub.")
     return HubRows(source)
 
 
@@ -113,7 +113,7 @@ class FolderRows:
     """The photos of a folder and its sub-folders, sorted by path, with the columns of its imagefolder metadata.
 
     Attributes:
-        folder: where it lies.
+        folder: the folder.
         columns: names of the other columns, in the order of the metadata files.
         others: files that are neither photos nor metadata: name → path.
     """
@@ -148,12 +148,12 @@ class FolderRows:
             yield Row(index, name, str(self._paths[name]), columns, home)
 
     def kind_of(self, column):
-        """The narrowest of int64, float64 and string that holds a column: CSV itself knows text alone."""
+        """The narrowest of int64, float64 and string for a column, since CSV only has text."""
         values = [table.rows[key].get(column) for table in self._tables.values() for key in table.rows]
         values = [value for value in values if value not in (None, "")]
         if not values or any(isinstance(value, (dict, list, bool)) for value in values):
             return "string"
-        # what would read back otherwise, such as 007, is a name and no number
+        # values that don't survive the conversion, such as 007, are text
         if all(_INTEGER.fullmatch(str(value)) for value in values):
             return "int64"
         if all(_NUMBER.fullmatch(str(value)) for value in values):
@@ -161,7 +161,7 @@ class FolderRows:
         return "string"
 
     def typed(self, columns):
-        """A row's columns as :meth:`kind_of` says."""
+        """A row's columns converted by :meth:`kind_of`."""
         casts = {"int64": int, "float64": float, "string": _text}
         if self._kinds is None:
             self._kinds = {column: casts[self.kind_of(column)] for column in self.columns}
@@ -185,7 +185,7 @@ class FolderRows:
 class HubRows:
     """The rows of a streamed dataset in their stored order; iterating raises ``SourceError`` if there is none.
 
-    Photos are named by their number and their own name, since a dataset may hold one name twice.
+    Photos are named by index and name, since names in a dataset may repeat.
     """
 
     folder = None
@@ -195,7 +195,7 @@ class HubRows:
         from datasets import Audio, Image, Video
 
         self.source, self.spec = source, source.spec
-        # undecoded: a row that is skipped costs no more than its bytes
+        # undecoded, so that skipped rows are cheap
         self._rows = source.open_stream().decode(False)
         self.features = dict(self._rows.features)
         media = {name for name, kind in self.features.items() if isinstance(kind, (Audio, Image, Video))}
@@ -213,7 +213,7 @@ class HubRows:
                     if index == 0:
                         raise SourceError(f"the dataset {self.spec} holds no photo.") from None
                     return
-                except ValueError as error:  # pyarrow's word for a broken file
+                except ValueError as error:  # pyarrow's error for a broken file
                     raise SourceError(f"a file of the dataset {self.spec} is damaged: {error}") from error
                 cell = picture_cell(row[self.source.column])
                 photo = self.source.photo_bytes(cell) if cell else b""
@@ -221,13 +221,13 @@ class HubRows:
                 yield Row(index, name, photo, {key: self._plain(key, row[key]) for key in self.columns})
 
     def _plain(self, key, value):
-        """Class labels by their names: a number says nothing once its list of names is gone."""
+        """Convert class labels to their names, since the numbers are meaningless without the list of names."""
         names = getattr(self.features[key], "names", None)
         return names[value] if names and isinstance(value, int) and value >= 0 else plain_text(value)
 
 
 def _own_name(cell, photo):
-    """What follows a row's number in its name: the photo's own name, or a suffix by its content."""
+    """The part of a row's name after its index: the photo's name, or a suffix by its content."""
     own = PurePosixPath((cell.get("path") or "").split("::")[0].replace("\\", "/")).name
     suffix = PurePosixPath(own).suffix
     if not is_photo(own):
@@ -247,7 +247,7 @@ class _Table:
 
 
 def _read_metadata(path):
-    """The table of an imagefolder's metadata file, or None where it names no files."""
+    """The table of an imagefolder's metadata file, or None if it has no file names."""
     rows = read_table(path)
     if not rows or "file_name" not in rows[0]:
         return None
@@ -268,10 +268,10 @@ def _hash(data=b""):
 
 
 def _regular(path):
-    """Open a file that is neither a device nor a pipe, which may never end."""
+    """Open a regular file; devices and pipes may never end."""
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
-            raise PhotoError(f"{path} is no photo: it is not a regular file.")
+            raise PhotoError(f"{path} is not a photo: it is not a regular file.")
         return open(path, "rb")
     except FileNotFoundError as error:
         raise PhotoError(f"there is no file {path}.") from error

@@ -1,7 +1,7 @@
-"""One parquet shard: written whole or not at all, with hashes that tell when a byte of it has changed.
+"""Parquet shards, written atomically, with hashes that detect changed bytes.
 
-Each page carries a checksum that readers may verify, as :class:`~maskhub.data.hub_source.BuiltSource` does. The file's
-own metadata hold a note: how many rows, what failed, the hash of the photos, and the hash of all data in the file.
+Each page has a checksum that readers can verify, as :class:`~maskhub.data.hub_source.BuiltSource` does. The file's
+metadata contain a note: number of rows, failures, the hash of the photos, and the hash of all data in the file.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from maskhub.files import written_file
 __all__ = ["SourceDigest", "open_shard", "read_note", "shard_path"]
 
 GROUP = 32
-"""Rows of a row group: what a reader holds in memory at once, and this writer too."""
+"""Rows per row group, the unit that readers and this writer keep in memory."""
 NOTE = b"maskhub"
 """Key of the note in the parquet file's metadata."""
 TAIL = 8
@@ -24,18 +24,18 @@ TAIL = 8
 
 
 def shard_path(output, rank, number):
-    """Where a shard lies."""
+    """Path of a shard."""
     return Path(output) / "data" / f"train-{rank:04d}-{number:06d}.parquet"
 
 
 class SourceDigest:
-    """The hash of a shard's source rows: their names and contents, in their order."""
+    """The hash of the names and contents of a shard's source rows, in order."""
 
     def __init__(self):
         self._hash = hashlib.blake2b(digest_size=16)
 
     def add(self, row, digest=None):
-        """Add a row, whose digest may be known already."""
+        """Add a row; ``digest`` is its digest if it is already known."""
         if digest is None:
             try:
                 digest = row.digest()
@@ -49,13 +49,13 @@ class SourceDigest:
 
 @contextmanager
 def open_shard(path, features):
-    """Write a shard; it is there once the block ends without an error.
+    """Write a shard; it gets its final name when the block ends without an error.
 
     Yields:
         :class:`_Writer`.
 
     Raises:
-        WriteError: no room, no permission. PhotoError: a column changes its type.
+        WriteError: it can't be written. PhotoError: a column changes its type.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -78,8 +78,8 @@ class _Writer:
     """The rows of an open shard.
 
     Attributes:
-        rows: how many were added.
-        failures: list of ``(name, reason)``, to be noted in the file.
+        rows: number of added rows.
+        failures: list of ``(name, reason)``, to store in the file.
         source: :class:`SourceDigest` of the photos.
     """
 
@@ -102,7 +102,7 @@ class _Writer:
 
 
 class _HashedFile(io.RawIOBase):
-    """A file that is written from its start to its end, and the hash of what was written."""
+    """A file that is written sequentially, and the hash of its content."""
 
     def __init__(self, path):
         self._file = open(path, "wb", buffering=0)  # noqa: SIM115 (closed by close)
@@ -128,14 +128,14 @@ class _HashedFile(io.RawIOBase):
 
 
 def read_note(path, features=None):
-    """The note of a shard whose data are what was written, or None where there is no such shard.
+    """Verify a shard and return its note, or None if there is no such shard.
 
     Args:
-        path: of the shard.
-        features: ``datasets.Features`` that it must have; None only reads the note, and checks nothing.
+        path: path of the shard.
+        features: ``datasets.Features`` that it must have; None: only read the note, without verification.
 
     Raises:
-        ConfigError: another file, or one that has changed.
+        ConfigError: it is another file, or it has changed.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -159,7 +159,7 @@ def read_note(path, features=None):
 
 
 def _hash_of_data(path):
-    """The SHA-256 of all that comes before the footer."""
+    """The SHA-256 of everything before the footer."""
     sha256 = hashlib.sha256()
     with open(path, "rb") as file:
         end = file.seek(-TAIL, io.SEEK_END)

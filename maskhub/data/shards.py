@@ -1,10 +1,10 @@
-"""Paired data sets at scale: a source is streamed, masks are put on, and pairs are written as parquet shards.
+"""Build paired datasets at scale: stream a source, put masks on, and write pairs as parquet shards.
 
     build_dataset("photos", "pairs", Wearing(seed=1), workers=4)
     datasets.load_dataset("pairs", split="train")[0]["masked"]
 
-Row i of the source belongs to rank i mod world. A rank's rows go into shards of a fixed number of source rows, whose
-names hold rank and number; see :mod:`maskhub.data.shard_file` for what a shard says of itself.
+Row i of the source belongs to rank i mod world. A rank's rows go into shards of a fixed number of source rows, with
+rank and number in their names; see :mod:`maskhub.data.shard_file` for the metadata of a shard.
 """
 
 import hashlib
@@ -33,10 +33,10 @@ __all__ = ["BuildReport", "build_dataset"]
 
 @dataclass
 class BuildReport(BatchReport):
-    """What became of a data set; ``made`` and ``kept`` count its rows.
+    """The result of a build; ``made`` and ``kept`` count rows.
 
     Attributes:
-        last: whether this rank found the data set whole and is the one to push it.
+        last: whether this rank completed the dataset and has to push it.
         features: ``datasets.Features`` of the shards.
     """
 
@@ -51,12 +51,12 @@ def build_dataset(
 
     Args:
         spec: a folder, or ``user/dataset[/config][:split][@revision][#column]``, which is streamed.
-        output: folder; one for all ranks. ``failures.csv`` there lists what could not be done.
+        output: folder, the same for all ranks. ``failures.csv`` there lists failed photos.
         wearing: :class:`~maskhub.data.masked.Wearing`.
-        crops: side in pixels of aligned crops, a row for each masked face; None keeps photos whole, a row for each.
-        shard_size: source rows a shard.
-        workers: processes of this rank; 0 works in this one.
-        rank, world: this process's share, as ``accelerate launch`` and ``torchrun`` set them.
+        crops: side in pixels of aligned crops, with a row per masked face; None: whole photos, with a row per photo.
+        shard_size: source rows per shard.
+        workers: worker processes of this rank; 0: work in this process.
+        rank, world: rank and number of processes, as set by ``accelerate launch`` and ``torchrun``.
         progress: show a bar.
 
     Returns:
@@ -64,7 +64,8 @@ def build_dataset(
 
     Raises:
         SourceError: no such source, or no photo in it.
-        ConfigError: an option out of its bounds, or ``output`` holds damaged shards or other options' or photos'.
+        ConfigError: an option is out of range, or ``output`` has damaged shards, or shards made with other
+            options or photos.
         WriteError: another run holds ``output``, or a shard can't be written.
     """
     check_main_guard()
@@ -107,7 +108,7 @@ class _Build:
     world: int
 
     def write(self, work, workers, progress):
-        """Make the shards that are missing, and check those that are there."""
+        """Make missing shards, and verify existing ones."""
         order, numbers = deque(), set()
         total = (len(self.rows) - self.rank + self.world - 1) // self.world if self.rows.folder else None
         with tqdm(total=total, unit="photo", mininterval=0.5, disable=not progress, position=self.rank) as bar:
@@ -124,7 +125,7 @@ class _Build:
         return row.index // self.world // self.shard_size
 
     def _todo(self, order, numbers, bar):
-        """The rows of the shards that are missing; the others' are compared with what those shards were made of."""
+        """The rows of missing shards; the rows of existing ones are compared with what they were made from."""
         own = (row for row in self.rows if row.index % self.world == self.rank)
         for number, rows in groupby(own, self._shard_of):
             numbers.add(number)
@@ -161,7 +162,7 @@ class _Build:
 
 
 def _in_order(answers, order, bar):
-    """Answers in the order of their rows, whatever order they come in."""
+    """Sort results into the order of their rows."""
     waiting = {}
     for row, result, reason in answers:
         waiting[row.index] = result, reason
@@ -172,7 +173,7 @@ def _in_order(answers, order, bar):
 
 
 def claim(output, options):
-    """Note the options of this data set, or compare them with those of an earlier run and of the other ranks.
+    """Store the options of this dataset, or compare them with those of an earlier run and of other ranks.
 
     Raises:
         ConfigError: they differ, or the note is damaged.
@@ -208,11 +209,11 @@ def _done_path(output, rank):
 
 
 def _finish(output, options, rank, was_done, report):
-    """Mark this rank as done and gather what failed; the last rank to come here finds the data set whole."""
+    """Mark this rank as done and collect failures; the last rank to finish completes the dataset."""
     with _lock(output):
         write_file(_done_path(output, rank), f"{report.made + report.kept}\n")
         whole = all(_done_path(output, other).exists() for other in range(options["world"]))
-        # where all is done already, and the run is only repeated to push, rank 0 does it
+        # if everything was already done and the run is only repeated to push, rank 0 does it
         report.last = whole and (rank == 0 if was_done else True)
         notes = [read_note(path) for path in sorted((output / "data").glob("train-*.parquet"))]
         write_failures(output, sorted((name, reason) for note in notes for name, reason in note["failures"]))

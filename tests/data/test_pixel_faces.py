@@ -184,7 +184,7 @@ def test_masking_and_curating_say_why_not(command, tmp_path):
     from maskhub.data.masked import Wearing
     from maskhub.data.shards import build_dataset
 
-    with pytest.raises(SourceError, match="no face detector sees it"):
+    with pytest.raises(SourceError, match="too small for face detectors"):
         if command == "curate":
             curate_source("builtin:pixel-faces", tmp_path / "out")
         else:

@@ -78,7 +78,7 @@ def test_outline(run, heads, tmp_path):
     assert touched[55:65, 45:85].any() and not touched[75:85, 55:75].any() and not touched[:45].any()
     Image.new("RGB", (20, 20)).save(tmp_path / "after" / "1.png")
     code, out, err = run("outline", heads / "1.png", tmp_path / "after" / "1.png", tmp_path / "o.png")
-    assert code == 2 and "must be of one size" in err
+    assert code == 2 and "must have the same size" in err
 
 
 @pytest.mark.parametrize(
