@@ -53,6 +53,14 @@ def one_thread():
     torch.set_num_threads(1)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def no_accelerator_left():
+    """accelerate keeps the precision of a process's first run: the next file of tests begins without it."""
+    yield
+    if "accelerate.state" in sys.modules:
+        sys.modules["accelerate.state"].AcceleratorState._reset_state(reset_partial_state=True)
+
+
 @pytest.fixture(scope="session")
 def astronaut():
     """The example photo, RGB ``PIL.Image`` of 512×512 with one face."""

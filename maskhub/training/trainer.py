@@ -77,6 +77,14 @@ class Trainer:
         if self.accelerator.device.type == "cuda":
             torch.set_float32_matmul_precision("high")
             torch.backends.cudnn.benchmark = True
+        try:
+            self._set_up(task_class, options)
+        except BaseException:
+            if self.accelerator.num_processes == 1:  # several processes are ended by their launcher
+                self.close()
+            raise
+
+    def _set_up(self, task_class, options):
         rank = self.accelerator.process_index
         set_seed(options.seed)  # the same initial weights in all processes
         self.task = task_class(options, rank)

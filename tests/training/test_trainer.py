@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from maskhub.cards import ModelCard
 from maskhub.data.unpaired import UnpairedPhotos
-from maskhub.errors import CheckpointError, DivergenceError
+from maskhub.errors import CheckpointError, DivergenceError, SourceError
 from maskhub.hold import hold
 from maskhub.models.dense import DenseGenerator
 from maskhub.training.checkpoint import latest_checkpoint
@@ -369,3 +369,12 @@ def test_a_new_method_is_one_class(drawn, tmp_path):
     assert [line["step"] for line in read_metrics(tmp_path / "whole")] == [10, 20, 30, 40]
     again = run("again", max_steps=40, resume=str(tmp_path / "whole" / "checkpoints" / "step-00000020"))
     assert same_weights(whole, again)
+
+
+def test_a_run_that_cannot_start_leaves_the_next_one_its_precision(small, tmp_path):
+    options = task_of("cyclegan").Options(**small("cyclegan", tmp_path / "run"))
+    with pytest.raises(SourceError):
+        Trainer(task_of("cyclegan"), options.replaced(unmasked=str(tmp_path / "nowhere"), mixed_precision="no"))
+    trainer = Trainer(task_of("cyclegan"), options.replaced(mixed_precision="bf16"))
+    assert trainer.accelerator.mixed_precision == "bf16"
+    trainer.close()
