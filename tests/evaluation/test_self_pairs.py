@@ -114,7 +114,7 @@ def test_what_cannot_be_measured(heads, pipeline, tmp_path):
         Photos.of(heads, count=2)
     report = measure_self_pairs(Photos.of(heads, count=3), [Places()], pipeline, groups=["group"], **options)
     assert report.n == 3 and report.groups == {"group": {}}
-    assert any("group = a can't be measured" in line for line in report.warnings)
+    assert any("group = a is too small to be measured" in line for line in report.warnings)
     pipeline.masker = None
     with pytest.raises(ConfigError, match="the model has no masker"):
         measure_self_pairs(Photos.of(heads), [Places()], pipeline, **options)

@@ -20,7 +20,7 @@ from events import CLIENT, endpoints, join, outcome, send, upload
 from maskhub import FaceMaskPipeline, ResnetGenerator
 
 ROUNDS = [
-    pytest.param(200, id="200"),
+    pytest.param(60, id="60"),
     pytest.param(2000, id="2000", marks=[pytest.mark.slow, pytest.mark.timeout(1800)]),
 ]
 MEMORY = 400 * 2**20

@@ -22,7 +22,7 @@ from maskhub.service.home import owner_of
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
-STEPS = 200
+STEPS = 80
 ME = "the key of this browser"
 
 
