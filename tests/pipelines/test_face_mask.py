@@ -179,7 +179,8 @@ def test_a_crop_too_small_for_what_is_changed_is_taken_wider(tiny_pipeline, astr
     assert np.array_equal(output.matrices[0][0], usual if style else wider)
     assert (output.regions[0] > 0).sum() > 0
     again = pipe.mask([astronaut.resize((300, 300)), astronaut], details=True, seed=[1, 0])
-    assert np.array_equal(pixels(again.images[1]), pixels(output.images[0]))
+    # two faces go through the network together, which rounds differently from one alone on some processors
+    assert np.abs(pixels(again.images[1]) - pixels(output.images[0])).max() <= 2
 
 
 def test_the_bundled_checkpoint(astronaut):
