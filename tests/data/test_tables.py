@@ -1,4 +1,4 @@
-"""Metadata tables: any cell comes back, none is a formula, and what is no table is one line."""
+"""Metadata tables: every cell is read back, no cell is a formula, and a broken table gives a one-line error."""
 
 import csv
 import io
