@@ -12,7 +12,7 @@ import base64
 import json
 import math
 import re
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Literal
 
@@ -93,12 +93,20 @@ class Gallery:
 
 @dataclass(frozen=True)
 class Curve:
-    """A line plot: ``x`` and ``y`` are the titles of the axes, ``lines`` maps names to lists of ``[x, y]``."""
+    """A plot.
+
+    Attributes:
+        title: title of the plot.
+        x, y: titles of the axes.
+        lines: name → list of ``[x, y]``.
+        bars: names of the lines that are drawn as bars; x and y are then whole numbers.
+    """
 
     title: str
     x: str
     y: str
     lines: dict
+    bars: list = field(default_factory=list)
 
 
 @dataclass
@@ -139,7 +147,7 @@ class Report:
     def __post_init__(self):
         self.settings = _plain(self.settings)
         self.warnings = list(dict.fromkeys(self.warnings))
-        self.curves = [Curve(c.title, c.x, c.y, _plain(c.lines)) for c in self.curves]
+        self.curves = [replace(c, lines=_plain(c.lines)) for c in self.curves]
 
     @property
     def title(self):

@@ -3,22 +3,26 @@
     survey = Survey()                                      # MASKHUB_HOME, by default ~/.local/share/maskhub
     survey.record(visit, seed, quiz, said, model, photos)
     survey.figures()                                       # share fooled with its interval, by model and direction
+    survey.scores().curve()                                # how many rounds had each score, and the mean
 
-It follows the two-step method's study of real and generated faces. The intervals treat answers as independent, although
-those of one person are not, so they are too narrow with few visitors.
+It follows the survey of the CycleGAN study: 22 pictures a round, and the distribution of the scores as in its figure 12.
+The intervals of shares treat answers as independent, although those of one person are not, so they are too narrow with
+few visitors.
 """
 
 import sqlite3
+from collections import Counter
 from contextlib import closing
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from maskhub.errors import ConfigError, SourceError
-from maskhub.evaluation.intervals import share_figure
-from maskhub.evaluation.report import Figure
+from maskhub.evaluation.intervals import mean_figure, share_figure
+from maskhub.evaluation.report import Curve, Figure
 from maskhub.home import home_folder
 
-__all__ = ["COLUMNS", "Survey", "default_path"]
+__all__ = ["COLUMNS", "Scores", "Survey", "default_path"]
 
 COLUMNS = (
     "visit", "number", "picture", "real", "masked", "direction", "model", "photos", "seed", "said_real", "answered",
@@ -35,6 +39,31 @@ def default_path():
     On a Space it survives restarts if MASKHUB_HOME is a folder of the storage bucket, such as ``/data``.
     """
     return home_folder() / "survey.sqlite"
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How many answers of each round were right.
+
+    Attributes:
+        questions: number of questions of a round.
+        counts: the number of rounds with 0, 1, … ``questions`` right answers.
+        mean: the mean score as a :class:`~maskhub.evaluation.report.Figure`; n is the number of rounds.
+    """
+
+    questions: int
+    counts: tuple
+    mean: Figure
+
+    def curve(self, own=None):
+        """The distribution as bars with the mean, and ``own``, the score of one visitor, as upright lines."""
+        top = max(self.counts, default=0)
+        lines = {"rounds": [[score, count] for score, count in enumerate(self.counts)]}
+        if self.mean.value is not None:
+            lines[f"mean {self.mean.value:.2f}"] = [[self.mean.value, 0], [self.mean.value, top]]
+        if own is not None:
+            lines[f"yours, {own}"] = [[own, 0], [own, top]]
+        return Curve("Scores of all rounds", f"right answers of {self.questions}", "rounds", lines, ["rounds"])
 
 
 class Survey:
@@ -120,6 +149,16 @@ class Survey:
         out["real doubted"] = _share(real, lambda row: not row["said_real"])
         out["right"] = _share(rows, lambda row: row["said_real"] == row["real"])
         return out | {"rounds": Figure(len({row["visit"] for row in rows}), detail=True)}
+
+    def scores(self, rows=None):
+        """The :class:`Scores` of all rounds, or of ``rows``; shorter rounds than the longest are left out."""
+        rows = self.rows() if rows is None else rows
+        asked = Counter(row["visit"] for row in rows)
+        right = Counter(row["visit"] for row in rows if row["said_real"] == row["real"])
+        questions = max(asked.values(), default=0)
+        scores = [right[visit] for visit, count in asked.items() if count == questions]
+        counts = Counter(scores)
+        return Scores(questions, tuple(counts[score] for score in range(questions + 1)), mean_figure(scores))
 
 
 def _share(rows, hit, **details):

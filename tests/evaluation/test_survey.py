@@ -10,8 +10,9 @@ import pytest
 from maskhub.errors import ConfigError, SourceError
 from maskhub.evaluation.intervals import wilson_interval
 from maskhub.evaluation.measures.survey import Options, measure
+from maskhub.evaluation.page import curve_html
 from maskhub.evaluation.report import Figure, Report
-from maskhub.evaluation.survey import COLUMNS, Survey, default_path
+from maskhub.evaluation.survey import COLUMNS, Scores, Survey, default_path
 
 QUESTIONS = [
     SimpleNamespace(key=f"{number:02d}", real=not direction, masked=False, direction=direction)
@@ -37,6 +38,26 @@ def test_the_shares_are_counted_with_their_intervals(tmp_path):
     report = measure(Options(database=survey.path, groups="model"))
     assert report.rows[""]["rounds"].value == 3 and report.n == 18
     assert report.groups["model"]["a"][""]["fooled by a, mask"] == figures["fooled by a, mask"]
+
+
+def test_the_distribution_of_the_scores(tmp_path):
+    survey = Survey(tmp_path / "s.sqlite")
+    assert survey.scores() == Scores(0, (0,), Figure(None, None, 0)) and survey.scores().curve().lines["rounds"] == [
+        [0, 0]
+    ]
+    real = [question.real for question in QUESTIONS]
+    play(survey, "all", real)
+    play(survey, "also all", real)
+    play(survey, "half", [True] * 6)
+    scores = survey.scores()
+    assert scores.counts == (0, 0, 0, 1, 0, 0, 2) and scores.questions == 6
+    assert scores.mean.value == 5 and scores.mean.n == 3 and scores.mean.interval[0] < 5
+    report = measure(Options(database=survey.path))
+    assert report.rows[""]["score"] == scores.mean and report.curves == [scores.curve()]
+    curve = scores.curve(own=4)
+    assert curve.bars == ["rounds"] and curve.lines["mean 5.00"] == [[5, 0], [5, 2]] and "yours, 4" in curve.lines
+    shown = curve_html(curve)
+    assert shown.count("<rect") == 2 and shown.count("<polyline") == 2 and "<title>6: 2</title>" in shown
 
 
 def test_a_round_counts_once_and_whole(tmp_path):

@@ -14,7 +14,10 @@ from maskhub.evaluation.survey import Survey
 __all__ = ["Options", "measure"]
 
 FEW = 20
-ABOUT = "What visitors took for real; fooled is the share of generated pictures that they took for real."
+ABOUT = (
+    "What visitors took for real; fooled is the share of generated pictures that they took for real, the score the "
+    "number of right answers in a round."
+)
 
 
 class Options(MeasureOptions):
@@ -37,7 +40,8 @@ def measure(options):
     rows = survey.rows()
     if not rows:
         raise SourceError(f"there are no answers in {survey.path} yet.")
-    figures = survey.figures(rows)
+    figures, scores = survey.figures(rows), survey.scores(rows)
+    figures["score"] = scores.mean
     rounds = int(figures["rounds"].value)
     warnings = ["The intervals treat answers as independent, although those of one visitor are not."]
     if rounds < FEW:
@@ -52,5 +56,6 @@ def measure(options):
         {"photos": photos, "interval": "Wilson 95 %"},
         by_group(rows, options.groups, lambda numbers: {"": survey.figures([rows[n] for n in numbers])}, warnings),
         warnings=warnings,
+        curves=[scores.curve()],
         table=rows,
     )
