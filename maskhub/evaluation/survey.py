@@ -5,7 +5,7 @@
     survey.figures()                                       # share fooled with its interval, by model and direction
     survey.scores().curve()                                # how many rounds had each score, and the mean
 
-It follows the survey of the CycleGAN study: 22 pictures a round, and the distribution of the scores as in its figure 12.
+It follows the survey of the CycleGAN study: 22 pictures a round, and the distribution of scores as in its figure 12.
 The intervals of shares treat answers as independent, although those of one person are not, so they are too narrow with
 few visitors.
 """
