@@ -15,25 +15,15 @@ RADIUS = 5
 
 
 def inpaint(picture, region, method):
-    """Fill the region from its surroundings.
+    """Fill a picture (uint8 H×W×3) from its surroundings wherever the region (H×W) is above 0.
 
-    Args:
-        picture: uint8 RGB, H×W×3.
-        region: H×W; every pixel above 0 is filled.
-        method: ``cv2.INPAINT_TELEA`` (Telea, 2004) or ``cv2.INPAINT_NS`` (Bertalmio and others, 2001).
-
-    Returns:
-        uint8 H×W×3.
+    ``method`` is ``cv2.INPAINT_TELEA`` (Telea, 2004) or ``cv2.INPAINT_NS`` (Bertalmio and others, 2001).
     """
     return cv2.inpaint(picture, (region > 0).astype(np.uint8), RADIUS, method)
 
 
 class MeanFace:
-    """The mean of aligned faces, to paste into the region of another face.
-
-    Args:
-        side: of the aligned crops in pixels.
-    """
+    """The mean of aligned faces (crops of ``side`` pixels), to paste into the region of another face."""
 
     def __init__(self, side=256):
         self.side, self.count = side, 0
@@ -45,16 +35,9 @@ class MeanFace:
         self.count += 1
 
     def fill(self, picture, region, face, left_out=None):
-        """The picture with the mean face wherever the region is above 0.
+        """The picture (uint8 H×W×3) with the mean face wherever the region (H×W) is above 0; None without another face.
 
-        Args:
-            picture: uint8 RGB, H×W×3.
-            region: H×W.
-            face: where the face is.
-            left_out: a picture of the same face that was added before and must be left out of the mean.
-
-        Returns:
-            uint8 H×W×3, or None if no other face was added.
+        ``left_out`` is a picture of the same face that was added before and must not count.
         """
         total, count = self._sum, self.count
         if left_out is not None:

@@ -12,14 +12,8 @@ HUB_METRICS = ("fid", "kid", "psnr", "ssim", "lpips")
 
 
 def write_card(folder, reports):
-    """Write the figures of reports into the ``README.md`` of a pipeline folder, replacing those of an earlier call.
-
-    Args:
-        folder: folder of the pipeline; its ``README.md`` is created if it is missing.
-        reports: list of :class:`~maskhub.evaluation.report.Report`.
-
-    Returns:
-        number of figures.
+    """Write the figures of reports into a pipeline folder's ``README.md``, replacing earlier ones; returns their
+    number.
 
     Raises:
         ConfigError: there is no such folder, or the card's front matter is not YAML. WriteError: it can't be written.

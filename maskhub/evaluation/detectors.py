@@ -26,13 +26,7 @@ fill the photo."""
 
 
 def detector(name):
-    """Load a detector by its name.
-
-    Args:
-        name: a key of :data:`DETECTORS`.
-
-    Returns:
-        function: uint8 RGB H×W×3 → whether any upright face is found.
+    """Load a detector of :data:`DETECTORS`: a function of a uint8 RGB H×W×3 picture → whether it finds an upright face.
 
     Raises:
         ConfigError: an unknown name. CheckpointError: dlib is missing.

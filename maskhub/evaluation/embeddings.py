@@ -40,16 +40,8 @@ class EmbeddingCache:
             self._connection = None
 
     def embed_many(self, encoder, photos, faces, progress=None):
-        """As ``encoder.embed_many(photos, faces)``.
-
-        Args:
-            encoder: :class:`~maskhub.evaluation.encoders.Encoder`.
-            photos: N uint8 RGB arrays, H×W×3. faces: N :class:`~maskhub.faces.detect.Face`.
-            progress: called with the number of faces that are newly done.
-
-        Returns:
-            float32 N×dimensions.
-        """
+        """As ``encoder.embed_many(photos, faces)``; ``progress`` is called with each number of faces that are newly
+        done."""
         if encoder not in self._identities:
             self._identities[encoder] = _identity(encoder)
         own = self._identities[encoder]
@@ -93,11 +85,8 @@ class EmbeddingCache:
 
 
 def default_cache():
-    """Folder for faces and vectors; not in the photos' folder, which may be read-only.
-
-    Returns:
-        ``maskhub/evaluation`` in ``XDG_CACHE_HOME`` or ``~/.cache``.
-    """
+    """Folder for faces and vectors: ``maskhub/evaluation`` in ``XDG_CACHE_HOME`` or ``~/.cache``. The photos' own
+    folder may be read-only."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "maskhub" / "evaluation"
 
 

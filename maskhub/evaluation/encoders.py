@@ -55,14 +55,7 @@ class Encoder:
         raise NotImplementedError
 
     def embed(self, pixels, face=None):
-        """The vector of one face.
-
-        Args:
-            pixels: uint8 RGB, H×W×3.
-            face: the :class:`~maskhub.faces.detect.Face`; the photo's largest if not given.
-
-        Returns:
-            float32 unit vector.
+        """The unit vector (float32) of a face in a uint8 RGB H×W×3 photo, by default the largest one.
 
         Raises:
             NoFaceError: no face was found.
@@ -70,10 +63,7 @@ class Encoder:
         return self.embed_many([pixels], [face])[0]
 
     def embed_many(self, photos, faces=None, unit=True):
-        """As :meth:`embed` for a list of photos (and a list of their faces): float32 N×dimensions.
-
-        Without ``unit`` the vectors are not normalised.
-        """
+        """As :meth:`embed` for lists of photos and faces: float32 N×dimensions, normalised only with ``unit``."""
         photos = list(photos)
         faces = [None] * len(photos) if faces is None else list(faces)
         out = np.empty((len(photos), self.dimensions), np.float32)
@@ -179,14 +169,7 @@ ENCODERS = {kind.name: kind for kind in (VGG19Encoder, MobileFaceNetEncoder, Dli
 
 @functools.lru_cache(maxsize=8)
 def encoder(name, weights=None):
-    """Load an encoder by its name, once.
-
-    Args:
-        name: a key of :data:`ENCODERS`.
-        weights: file, folder or Hub id of its weights; see :func:`maskhub.models.weights.find_weights`.
-
-    Returns:
-        :class:`Encoder`.
+    """Load the :class:`Encoder` of a name, once; ``weights`` as in :func:`~maskhub.models.weights.find_weights`.
 
     Raises:
         ConfigError: an unknown name. CheckpointError: its weights, or dlib, are missing.
@@ -197,11 +180,8 @@ def encoder(name, weights=None):
 
 
 def arcface_alignment(face):
-    """The similarity transform from a photo's pixels to ArcFace's 112×112 crop: least squares over the five points.
-
-    Returns:
-        float64 2×3 matrix for ``cv2.warpAffine``.
-    """
+    """The similarity transform (float64 2×3) from a photo's pixels to ArcFace's 112×112 crop: least squares over the
+    points."""
     source, target = (points.astype(np.float64) @ (1, 1j) for points in (face.points, ARCFACE_POINTS))
     spread = source - source.mean()
     turn = np.vdot(spread, target - target.mean()) / max(np.vdot(spread, spread).real, 1e-12)

@@ -9,11 +9,12 @@ from tqdm import tqdm
 from maskhub.data.masked import Wearing, seed_of
 from maskhub.data.paired import FaceCache
 from maskhub.errors import ConfigError, MaskHubError
+from maskhub.evaluation.report import Item
 from maskhub.evaluation.sets import picture_seed
 from maskhub.faces.detect import detect
 from maskhub.faces.photo import open_photo, split_alpha
 
-__all__ = ["FaceViews", "Vectors", "encode_views"]
+__all__ = ["FaceViews", "Vectors", "encode_views", "not_for_faces"]
 
 CHUNK = 64
 """Number of photos in memory at once."""
@@ -89,17 +90,32 @@ class Vectors:
     stripped: dict = field(default_factory=dict)
     failures: dict = field(default_factory=dict)
 
+    def items(self):
+        """The failures for a report."""
+        return [Item(name, reason=reason) for name, reason in sorted(self.failures.items())]
+
+    def first_failure(self):
+        """The end of an error message."""
+        return next((f"; {name}: {reason}" for name, reason in self.failures.items()), ".")
+
+
+def not_for_faces(encoders):
+    """A warning for each encoder that was not trained on faces."""
+    return [
+        f"{encoder.name} is not a face network: it was trained to tell things apart, not people."
+        for encoder in encoders
+        if not encoder.face_network
+    ]
+
 
 def encode_views(views, names, masked_names, encoders, embed, progress=True):
     """Encode the views of photos.
 
     Args:
         views: :class:`FaceViews`.
-        names: names of the photos.
-        masked_names: names of those that are needed masked.
+        names, masked_names: names of the photos, and of those that are also needed masked.
         encoders: list of :class:`~maskhub.evaluation.encoders.Encoder`.
         embed: function of an encoder, N pictures and N faces → N×dimensions.
-        progress: show a bar.
 
     Returns:
         :class:`Vectors`.

@@ -29,9 +29,8 @@ class FeatureExtractor:
     """A feature network with the details that its figures depend on.
 
     Attributes:
-        name: name shown with its figures.
-        dimensions: D.
-        resize: description of how images are resized for the network.
+        name, dimensions: shown with its figures.
+        resize: how images are resized for the network.
         published: whether these are the weights of the published FID and KID.
     """
 
@@ -47,13 +46,7 @@ class FeatureExtractor:
 
     @torch.inference_mode()
     def __call__(self, images):
-        """Features of a batch.
-
-        Args:
-            images: uint8 N×3×H×W RGB, array or tensor.
-
-        Returns:
-            float32 N×D tensor on the CPU.
+        """Features of a batch (uint8 N×3×H×W RGB, array or tensor) as a float32 N×D tensor on the CPU.
 
         Raises:
             ConfigError: another type or shape; features that are not finite.
@@ -77,17 +70,13 @@ class FeatureExtractor:
 
 
 def feature_network(name="efficientnet-lite0", weights=None, device="cpu"):
-    """Load a feature network.
+    """Load a feature network as :class:`FeatureExtractor`.
 
     Args:
-        name: ``"efficientnet-lite0"`` (ImageNet, from its package), ``"inception"`` (the published FID weights,
-            looked for at ``weights`` and else downloaded), ``"vgg16"`` or ``"vgg19"`` (from ``weights``), or a folder
-            or Hub id of a saved :class:`~maskhub.models.features.FeatureNetwork`.
+        name: ``"efficientnet-lite0"`` (ImageNet, from its package), ``"inception"`` (the published FID weights, looked
+            for at ``weights`` and else downloaded), ``"vgg16"`` or ``"vgg19"`` (from ``weights``), or a folder or Hub
+            id of a saved :class:`~maskhub.models.features.FeatureNetwork`.
         weights: where weights are, see :func:`~maskhub.models.weights.find_weights`.
-        device: of torch.
-
-    Returns:
-        :class:`FeatureExtractor`.
 
     Raises:
         ConfigError: no such name, or its package is not installed. CheckpointError: weights are missing or don't fit.

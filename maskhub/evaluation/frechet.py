@@ -37,15 +37,10 @@ BLOCK = 512
 
 
 class FeatureStatistics:
-    """Mean and covariance of features that arrive in batches, and a random sample of them.
+    """Mean and covariance of D-dimensional features that arrive in batches, and a random sample of ``kept`` of them.
 
-    Memory is constant: D² numbers for the scatter, ``kept`` × D for the sample.
-
-    Args:
-        dimensions: D.
-        kept: size of the sample (reservoir sampling, Vitter 1985: all features are equally likely to be in it).
-        seed: seed of the sample.
-        moments: keep mean and scatter; otherwise only the sample is kept.
+    All features are equally likely to be in the sample (reservoir sampling, Vitter 1985). Without ``moments`` only the
+    sample is kept. Memory is constant: D² numbers for the scatter, ``kept`` × D for the sample.
     """
 
     def __init__(self, dimensions, kept=KEPT, seed=0, moments=True):
@@ -56,10 +51,7 @@ class FeatureStatistics:
         self._kept, self._rng = torch.empty(kept, dimensions), np.random.default_rng(seed)
 
     def update(self, features):
-        """Add a batch.
-
-        Args:
-            features: N×D, array or tensor.
+        """Add a batch, N×D.
 
         Raises:
             ConfigError: another D, or values that are not finite.
@@ -125,7 +117,8 @@ def frechet_of_features(x, y):
 
 
 def frechet_interval(value, x, y, counts, resamples=20, seed=0):
-    """A 95 % interval around a Fréchet distance, by resampling the images of both sets with replacement.
+    """A 95 % interval ``(low, high)`` around a Fréchet distance, by resampling the images of both sets with
+    replacement.
 
     A resample repeats images, which by itself makes the distance larger, so only the *spread* of the resamples is used,
     around the value itself. The interval shows the variation between samples of this size, not the bias.
@@ -135,9 +128,6 @@ def frechet_interval(value, x, y, counts, resamples=20, seed=0):
         x, y: kept samples, N×D and M×D.
         counts: numbers of images of the whole sets; the spread shrinks with their square root.
         resamples: at least 2.
-
-    Returns:
-        ``(low, high)``.
     """
     rng = np.random.default_rng(seed)
     x, y = x.to(torch.float64), y.to(torch.float64)
@@ -166,12 +156,8 @@ def _frechet_of_resamples(first, second):
 
 
 def kernel_distance(x, y, subsets=None, subset_size=1000, seed=0):
-    """Unbiased squared MMD of N×D and M×D features.
-
-    Args:
-        subsets: None for one estimate from all features, the limit of the mean over many subsets; a number for the mean
-            over that many random subsets, as in published code.
-        subset_size: rows of a subset, at most N and M.
+    """Unbiased squared MMD of N×D and M×D features, from all of them or, as in published code, as the mean over
+    ``subsets`` random subsets of at most ``subset_size`` rows.
 
     Raises:
         ConfigError: fewer than 2 rows.
@@ -185,13 +171,8 @@ def kernel_distance(x, y, subsets=None, subset_size=1000, seed=0):
 
 
 def kernel_interval(x, y, resamples=200, seed=0):
-    """A kernel distance and its 95 % bootstrap interval (percentiles), with images of both sets resampled.
-
-    Pairs of an image with its copy are left out, so that resampling adds no bias.
-
-    Returns:
-        value, ``(low, high)``.
-    """
+    """A kernel distance and its 95 % bootstrap interval (percentiles), with images of both sets resampled: value,
+    ``(low, high)``. Pairs of an image with its copy are left out, so that resampling adds no bias."""
     _at_least_two(x, y)
     rng = np.random.default_rng(seed)
     weights = [

@@ -3,6 +3,7 @@
 import io
 import math
 
+import numpy as np
 from PIL import Image
 
 from maskhub.evaluation.report import Gallery, Item
@@ -13,13 +14,11 @@ SHOWN_FAILURES = 20
 
 
 class BestAndWorst:
-    """The best and the worst pictures by a score, in constant memory.
+    """The ``keep`` best and worst pictures by a score, in constant memory, as thumbnails ``side`` pixels high.
 
     Args:
-        title: title such as ``"made pictures by LPIPS"``.
+        title: such as ``"made pictures by LPIPS"``.
         better: ``"high"`` or ``"low"``: which scores are good.
-        keep: number of pictures to keep at each end.
-        side: height of the thumbnails in pixels; a list of pictures becomes a strip of them.
     """
 
     def __init__(self, title, better="low", keep=20, side=128):
@@ -42,6 +41,12 @@ class BestAndWorst:
             kept.append((key, self.count, item))
             kept.sort(key=lambda entry: entry[:2])
             del kept[self.keep :]
+
+    def add_ends(self, names, scores, pictures):
+        """Add the best and worst of several: ``pictures(number)`` is called only for those."""
+        order = np.argsort(scores, kind="stable")
+        for number in dict.fromkeys([*order[: self.keep], *order[-self.keep :]]):
+            self.add(names[number], float(scores[number]), pictures(number))
 
     def galleries(self):
         """Two :class:`~maskhub.evaluation.report.Gallery`, best and worst; with few pictures each shows one half.

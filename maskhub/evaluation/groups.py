@@ -22,14 +22,7 @@ def check_columns(rows, columns):
 
 
 def grouped(rows, columns):
-    """Which rows belong to which group.
-
-    Args:
-        rows: a dict of metadata for each item; a row without a value belongs to no group of that column.
-        columns: names.
-
-    Returns:
-        column → value (as text) → list of row numbers, values sorted.
+    """Column → value (as text, sorted) → numbers of the rows, dicts of metadata; rows without a value are in no group.
 
     Raises:
         ConfigError: a column that no row has.
@@ -47,15 +40,12 @@ def grouped(rows, columns):
 
 
 def by_group(rows, columns, measure, warnings):
-    """Figures of each group.
+    """Figures of each group: column → value → what ``measure`` returned.
 
     Args:
         rows, columns: as in :func:`grouped`.
         measure: list of row numbers → rows of figures, or something empty if the group can't be measured.
         warnings: list to which warnings about small and empty groups are appended.
-
-    Returns:
-        column → value → what ``measure`` returned.
     """
     out = {}
     for column, members in grouped(rows, columns).items():

@@ -39,14 +39,7 @@ class IdentityPair:
 
 
 def read_pairs(folder, file=None):
-    """The pairs of a folder.
-
-    Args:
-        folder: folder of the photos.
-        file: list of pairs; by default ``pairs.csv`` in the folder.
-
-    Returns:
-        list of :class:`IdentityPair`.
+    """The :class:`IdentityPair` s of a folder, listed in ``file`` or its ``pairs.csv``.
 
     Raises:
         SourceError: the list is missing, lacks a column, or has a line with a wrong value or a photo that isn't there.

@@ -14,11 +14,8 @@ __all__ = ["bootstrap_interval", "mean_figure", "percentile_interval", "share_fi
 
 
 def wilson_interval(hits, n):
-    """The score interval of a share (Wilson: "Probable inference", 1927), also accurate near 0 and 1 and for small n.
-
-    Returns:
-        ``(low, high)``; ``(0, 1)`` if n is 0.
-    """
+    """The score interval of a share (Wilson: "Probable inference", 1927), also accurate near 0 and 1 and for small n;
+    ``(0, 1)`` if n is 0."""
     if n == 0:
         return 0.0, 1.0
     interval = stats.binomtest(hits, n).proportion_ci(method="wilson")
@@ -26,15 +23,8 @@ def wilson_interval(hits, n):
 
 
 def bootstrap_interval(values, statistic=np.mean, resamples=1000, seed=0):
-    """The percentile bootstrap (Efron, 1979) of a statistic of independent numbers.
-
-    Args:
-        values: N numbers.
-        statistic: function of an array and an ``axis``.
-
-    Returns:
-        ``(low, high)``; NaN twice for fewer than 2 values.
-    """
+    """The percentile bootstrap (Efron, 1979) of a statistic, a function of an array and an ``axis``, of independent
+    numbers; NaN twice for fewer than 2."""
     if len(values) < 2:
         return math.nan, math.nan
     found = stats.bootstrap(
@@ -44,12 +34,8 @@ def bootstrap_interval(values, statistic=np.mean, resamples=1000, seed=0):
 
 
 def percentile_interval(drawn, method="linear"):
-    """The middle 95 % of resampled values along the first axis of an R×… array, ignoring NaN.
-
-    Args:
-        drawn: values of R resamples.
-        method: of ``numpy.percentile``.
-    """
+    """The middle 95 % of resampled values along the first axis of an R×… array, ignoring NaN; ``method`` as in
+    ``numpy.percentile``."""
     return np.nanpercentile(drawn, [2.5, 97.5], axis=0, method=method)
 
 

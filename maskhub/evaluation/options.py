@@ -6,7 +6,9 @@ from typing import Annotated, Literal
 import tyro
 from pydantic import BeforeValidator
 
-from maskhub.options import OptionSet, Positive
+from maskhub.errors import ConfigError
+from maskhub.evaluation.sets import PictureSet
+from maskhub.options import OptionSet, Positive, flag
 
 __all__ = [
     "Folder",
@@ -15,9 +17,9 @@ __all__ = [
     "Names",
     "OptionalSource",
     "PhotoOptions",
+    "SideOptions",
     "Source",
     "Way",
-    "_split",
 ]
 
 
@@ -70,12 +72,32 @@ class PhotoOptions(ModelOptions):
     limit: Positive | None = None
     """Measure at most this many photos of each source."""
 
-    @property
-    def chosen(self):
-        """Arguments of :class:`~maskhub.evaluation.sets.PictureSet`."""
-        return {"held_out": self.held_out, "limit": self.limit}
+    def pictures(self, spec, title, translate=None):
+        """The :class:`~maskhub.evaluation.sets.PictureSet` of a source, with a progress bar of this title."""
+        return PictureSet(spec, held_out=self.held_out, limit=self.limit, translate=translate, title=title)
 
     @property
-    def split(self):
-        """Name of the measured part of the photos, for the report."""
-        return "held-out" if self.held_out else "all"
+    def settings(self):
+        """The measured part of the photos, for the report."""
+        return {"split": "held-out" if self.held_out else "all", "limit": self.limit}
+
+
+class SideOptions(PhotoOptions):
+    """Options of measures that take unmasked and masked photos, at least one of them."""
+
+    unmasked: OptionalSource = None
+    """Folder or Hub dataset of unmasked faces."""
+    masked: OptionalSource = None
+    """Folder or Hub dataset of masked faces."""
+
+    def sides(self, *others):
+        """Name → :class:`~maskhub.evaluation.sets.PictureSet` of ``unmasked``, ``masked`` and other given sources.
+
+        Raises:
+            ConfigError: none is given.
+        """
+        names = ("unmasked", "masked", *others)
+        specs = {name: getattr(self, name) for name in names if getattr(self, name)}
+        if not specs:
+            raise ConfigError(f"nothing to measure: give {' or '.join(map(flag, names))}.")
+        return {name: self.pictures(spec, name) for name, spec in specs.items()}

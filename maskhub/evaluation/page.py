@@ -30,15 +30,7 @@ class Table:
 
 
 def report_page(paths, output, title="What maskhub measured"):
-    """Write the page.
-
-    Args:
-        paths: JSON reports, with their thumbnails next to them.
-        output: HTML file to write.
-        title: title of the page.
-
-    Returns:
-        the text of the page.
+    """Write the page of JSON reports, whose thumbnails are next to them; returns its text.
 
     Raises:
         SourceError: a report that can't be read. ConfigError: no report. WriteError: the page could not be written.

@@ -44,12 +44,11 @@ class Pair:
 
 
 class WornPictures:
-    """Pairs of unmasked photos and the same photos with rule-based masks, the same masks each time.
+    """Pairs of unmasked photos (a :class:`~maskhub.evaluation.sets.PictureSet`) and the same photos with rule-based
+    masks.
 
-    Args:
-        pictures: :class:`~maskhub.evaluation.sets.PictureSet` of unmasked photos.
-        direction: with ``"unmask"`` the masked photos are the inputs, with ``"mask"`` the truths.
-        seed: seed of the masks.
+    The seed fixes the masks. With the direction ``"unmask"`` the masked photos are the inputs, with ``"mask"`` the
+    truths.
     """
 
     def __init__(self, pictures, direction="unmask", seed=0):

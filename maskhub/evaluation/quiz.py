@@ -32,10 +32,9 @@ LEAST_FACE = 48
 
 @dataclass(frozen=True)
 class Question:
-    """One picture.
+    """One picture, 256×256.
 
     Attributes:
-        picture: ``PIL.Image``, 256×256.
         real: whether it is an unchanged photo (only cropped and scaled).
         direction: one of :data:`DIRECTIONS` for a generated picture, empty for a real one.
         masked: whether it shows a mask, or should.
@@ -66,16 +65,12 @@ class Quiz:
 
 
 def draw_quiz(photos, pipe, seed, count=PICTURES):
-    """Draw a round.
+    """Draw a round of ``count`` pictures, an even number.
 
     Args:
         photos: iterable of ``PIL.Image``, in an order that depends on the seed; only as many as needed are read.
         pipe: a :class:`~maskhub.pipelines.face_mask.FaceMaskPipeline`.
         seed: seed of the choice of generated pictures and of the order.
-        count: number of pictures, even.
-
-    Returns:
-        :class:`Quiz`.
 
     Raises:
         SourceError: no photo shows a face that is large enough.

@@ -22,11 +22,11 @@ from maskhub.data.rows import open_rows
 from maskhub.data.sources import is_held_out
 from maskhub.errors import ConfigError
 from maskhub.evaluation.embeddings import default_cache
-from maskhub.evaluation.face_views import FaceViews, encode_views
+from maskhub.evaluation.face_views import FaceViews, encode_views, not_for_faces
 from maskhub.evaluation.gallery import BestAndWorst
 from maskhub.evaluation.groups import by_group, check_columns
 from maskhub.evaluation.intervals import percentile_interval
-from maskhub.evaluation.report import Curve, Figure, Item, Report
+from maskhub.evaluation.report import Curve, Figure, Report
 from maskhub.evaluation.verification import GaussianRule, mask_directions
 
 __all__ = ["Photos", "measure_self_pairs"]
@@ -64,21 +64,12 @@ def measure_self_pairs(
     photos, encoders, pipeline, *, approaches=tuple(APPROACHES), masks="model", style="random", groups=(),
     resamples=500, seed=0, cache=None, progress=True,
 ):  # fmt: skip
-    """Measure the table.
+    """Measure the table; arguments as of :func:`~maskhub.evaluation.measures.recognition.measure_recognition`.
 
     Args:
         photos: :class:`Photos`.
-        encoders: list of :class:`~maskhub.evaluation.encoders.Encoder`.
-        pipeline: :class:`~maskhub.pipelines.face_mask.FaceMaskPipeline` with the needed generators.
         approaches: keys of :data:`APPROACHES`.
-        masks, style, seed: as for :class:`~maskhub.evaluation.face_views.FaceViews`; the bootstrap also uses the seed.
         groups: metadata columns.
-        resamples: number of bootstrap resamples of the photos.
-        cache: folder that caches faces, by default in ``~/.cache``.
-        progress: whether to show a progress bar.
-
-    Returns:
-        :class:`~maskhub.evaluation.report.Report`.
 
     Raises:
         ConfigError: a bad option, a generator is missing, or there are fewer than 3 photos to measure.
@@ -119,7 +110,7 @@ def measure_self_pairs(
         warnings,
         [_curve(encoder.name, cosines) for encoder in encoders],
         _galleries(views, kept, cosines, strip),
-        [Item(name, reason=reason) for name, reason in sorted(vectors.failures.items())],
+        vectors.items(),
     )  # fmt: skip
 
 
@@ -132,8 +123,8 @@ def _encode(views, names, encoders, progress):
     vectors = encode_views(views, names, set(names), encoders, embed, progress)
     kept = [name for name in names if name in vectors.masked]
     if len(kept) < 3:
-        why = next((f"; {name}: {reason}" for name, reason in vectors.failures.items()), ".")
-        raise ConfigError(f"only {len(kept)} of {len(names)} photos can be measured, but at least 3 are needed{why}")
+        few = f"only {len(kept)} of {len(names)} photos can be measured, but at least 3 are needed"
+        raise ConfigError(few + vectors.first_failure())
     return kept, vectors
 
 
@@ -188,11 +179,7 @@ def _warnings(kept, vectors, encoders, approaches):
         out.append(f"{len(vectors.failures)} photos are left out of all rows: see the failures.")
     if len(kept) < FEW:
         out.append(f"only {len(kept)} photos were measured: the figures are unreliable.")
-    out += [
-        f"{encoder.name} is not a face network: it was trained to tell things apart, not people."
-        for encoder in encoders
-        if not encoder.face_network
-    ]
+    out += not_for_faces(encoders)
     if "projection" in approaches:
         out.append("as in the paper, the bias is estimated on the photos that are measured.")
     return out
@@ -213,8 +200,6 @@ def _curve(encoder, cosines):
 def _galleries(views, names, cosines, strip):
     """Photos by their cosine with themselves masked, in the last row."""
     title, matrix = list(cosines.items())[-1]
-    gallery, own = BestAndWorst(f"photos by cosine with themselves, {title}", "high"), np.diag(matrix)
-    order = np.argsort(own, kind="stable")
-    for number in dict.fromkeys([*order[: gallery.keep], *order[-gallery.keep :]]):
-        gallery.add(names[number], float(own[number]), views.pictures(names[number], strip))
+    gallery = BestAndWorst(f"photos by cosine with themselves, {title}", "high")
+    gallery.add_ends(names, np.diag(matrix), lambda number: views.pictures(names[number], strip))
     return gallery.galleries()

@@ -21,14 +21,7 @@ BATCH = 16
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture of a set.
-
-    Attributes:
-        name: name of its file in the source.
-        pixels: uint8 RGB, H×W×3.
-        columns: other columns of the source.
-        held_out: whether it belongs to the held-out tenth.
-    """
+    """One picture of a set: uint8 RGB H×W×3, with the other columns, and whether it is in the held-out tenth."""
 
     name: str
     pixels: np.ndarray
@@ -37,13 +30,8 @@ class Picture:
 
 
 def picture_seed(picture):
-    """A seed for a pipeline's random numbers, derived from the picture.
-
-    With a common seed, a two-step masker would put the same mask on every face of a set.
-
-    Args:
-        picture: ``PIL.Image`` or array.
-    """
+    """A seed for a pipeline's random numbers, derived from a ``PIL.Image`` or array: with a common seed, a two-step
+    masker would put the same mask on every face of a set."""
     return zlib.crc32(np.ascontiguousarray(picture))
 
 
@@ -71,8 +59,7 @@ class PictureSet:
         title: title of the progress bar; None for none.
 
     Attributes:
-        failures: :class:`~maskhub.evaluation.gallery.Failures` of the last pass: pictures that could not be read or
-            translated.
+        failures: :class:`~maskhub.evaluation.gallery.Failures` of the last pass: pictures not read or not translated.
         total: number of pictures in the last pass.
 
     Raises:

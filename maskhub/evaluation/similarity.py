@@ -53,12 +53,8 @@ def ssim(made, truth, weights=None):
 class Lpips:
     """Learned Perceptual Image Patch Similarity (Zhang and others, 2018), v0.1 with VGG16: 0 for equal pictures.
 
-    Args:
-        path: path of ``vgg16_lpips.safetensors``.
-        device: torch device.
-
     Raises:
-        CheckpointError: no such file, or other weights.
+        CheckpointError: no ``vgg16_lpips.safetensors`` at ``path``, or other weights.
     """
 
     def __init__(self, path, device="cpu"):

@@ -82,8 +82,7 @@ class Survey:
         """Store the answers of a complete round; storing a round again changes nothing.
 
         Args:
-            visit: random id of the round.
-            seed: seed of the round.
+            visit, seed: random id and seed of the round.
             questions: :class:`~maskhub.evaluation.quiz.Question`, or anything with its ``key``, ``real``, ``masked``
                 and ``direction``.
             said_real: for each question, whether the visitor took it for real.
@@ -130,15 +129,11 @@ class Survey:
         return [dict(zip(COLUMNS, row, strict=True)) for row in found]
 
     def figures(self, rows=None):
-        """The figures of the survey.
+        """The figures of rows from :meth:`rows`, by default all, as name → :class:`~maskhub.evaluation.report.Figure`.
 
-        Args:
-            rows: rows from :meth:`rows`; by default all.
-
-        Returns:
-            name → :class:`~maskhub.evaluation.report.Figure`: ``fooled`` (share of generated pictures taken for real)
-            over all and for each ``model, direction``; ``real doubted`` (share of real ones taken for generated);
-            ``right`` (share of answers); ``rounds``, their number.
+        ``fooled`` is the share of generated pictures taken for real, over all and for each ``model, direction``; ``real
+        doubted`` the share of real ones taken for generated; ``right`` the share of right answers; ``rounds`` their
+        number.
         """
         rows = self.rows() if rows is None else rows
         made, real = [row for row in rows if not row["real"]], [row for row in rows if row["real"]]

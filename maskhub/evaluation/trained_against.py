@@ -18,17 +18,11 @@ _MEASURED = re.compile(r"^#+ [^\n]*(?:measured|figures|results|evaluation).*?(?=
 
 
 def trained_against(folder, encoders):
-    """The encoders that a pipeline's card or configuration names as part of its training.
+    """The set of those encoders that a pipeline's card or configuration names as part of its training.
 
-    That is a ``trained_against`` entry (a name or a list) of the card's front matter or of any JSON file, and each line
-    of the card that names an encoder along with a loss or a weight λ, outside of sections of figures and results.
-
-    Args:
-        folder: folder of the pipeline, or of a Hub snapshot.
-        encoders: names to look for.
-
-    Returns:
-        set of names.
+    That is a ``trained_against`` entry (a name or a list) of the card's front matter or of any JSON file in the folder,
+    and each line of the card that names an encoder along with a loss or a weight λ, outside of sections of figures and
+    results.
     """
     folder, named = Path(folder), set()
     for path in folder.rglob("*.json"):
@@ -44,11 +38,7 @@ def trained_against(folder, encoders):
 
 
 def refuse_trained_against(model, encoders):
-    """Refuse to measure a model with an encoder that it was trained against.
-
-    Args:
-        model: folder or Hub id of the pipeline; None for the bundled one.
-        encoders: names.
+    """Refuse to measure a model (folder or Hub id; None: the bundled one) with an encoder that it was trained against.
 
     Raises:
         ConfigError: the model's card or configuration names one of them. CheckpointError: the card can't be fetched.

@@ -66,11 +66,7 @@ class GaussianRule(NamedTuple):
 
 
 def gaussian_rule(same, different):
-    """The :class:`GaussianRule` of two lists of scores.
-
-    Raises:
-        ConfigError: fewer than 2 scores of a kind.
-    """
+    """The :class:`GaussianRule` of two lists of scores; :class:`ConfigError` for fewer than 2 of a kind."""
     same, different = _checked(same, different, 2)
     return GaussianRule.of(same.mean(), same.std(ddof=1), different.mean(), different.std(ddof=1))
 
@@ -78,10 +74,8 @@ def gaussian_rule(same, different):
 def equal_error_rate(same, different):
     """The rate at which the shares of refused same pairs and accepted different pairs are equal.
 
-    Between the two thresholds around the crossing, both rates are interpolated linearly.
-
-    Raises:
-        ConfigError: there are no scores of one kind.
+    Between the two thresholds around the crossing, both rates are interpolated linearly. :class:`ConfigError` without
+    scores of one kind.
     """
     same, different = _checked(same, different, 1)
     same, different = np.sort(same), np.sort(different)
@@ -106,15 +100,9 @@ def far_threshold(different, far):
 
 
 def fold_thresholds(scores, same, folds, far):
-    """The threshold of each fold, set on the different faces of all *other* folds (LFW's protocol).
+    """The threshold of each of N pairs, set on the different faces of all *other* folds (LFW's protocol).
 
-    With a single fold it is set on that fold.
-
-    Args:
-        scores: N. same: N bool. folds: N whole numbers.
-
-    Returns:
-        N thresholds, one per pair.
+    With a single fold it is set on that fold. ``scores``, ``same`` (bool) and ``folds`` (whole numbers) have length N.
     """
     out = np.empty(len(scores))
     for fold in np.unique(folds):
@@ -171,7 +159,7 @@ def verification_figures(scores, same, folds, within=None, resamples=500, seed=0
 
 
 def mask_directions(unmasked, masked, count=1):
-    """The directions in which a mask shifts a face's vector.
+    """The directions in which a mask shifts a face's vector, orthonormal, count×D.
 
     The first is the mean shift, mean(masked − unmasked), normalised; further ones are the principal components of the
     remaining shifts, as the bias subspace of Bolukbasi and others ("Man is to Computer Programmer as Woman is to
@@ -179,13 +167,7 @@ def mask_directions(unmasked, masked, count=1):
 
     Args:
         unmasked, masked: N×D vectors of the same faces without and with a mask.
-        count: number of directions, at most N.
-
-    Returns:
-        count×D, orthonormal.
-
-    Raises:
-        ConfigError: no faces, or more directions than faces.
+        count: number of directions, at most N; else :class:`ConfigError`.
     """
     shifts = np.asarray(masked, np.float64) - np.asarray(unmasked, np.float64)
     if not 1 <= count <= len(shifts):
@@ -200,10 +182,7 @@ def mask_directions(unmasked, masked, count=1):
 
 
 def project_out(vectors, directions):
-    """Remove the component along ``directions`` and normalise: v − (v Bᵀ) B.
-
-    Apply it to both sides of a comparison.
-    """
+    """Remove the component along ``directions`` and normalise: v − (v Bᵀ) B. Apply it to both sides of a comparison."""
     vectors = np.asarray(vectors, np.float64)
     left = vectors - (vectors @ directions.T) @ directions
     return left / np.maximum(np.linalg.norm(left, axis=1, keepdims=True), 1e-12)

@@ -1,4 +1,8 @@
-"""The measures. Each is a file here with its ``Options`` and ``measure(options) -> Report``, and a line below."""
+"""The measures. Each is a file here with its ``Options`` and ``measure(options) -> Report``, and a line below.
+
+``measure`` raises a ConfigError for options that contradict each other or a set that can't be measured, a SourceError
+if photos can't be read, and a CheckpointError if a pipeline or weights are missing.
+"""
 
 import importlib
 

@@ -12,9 +12,9 @@ from maskhub.errors import ConfigError
 from maskhub.evaluation.gallery import BestAndWorst, Failures
 from maskhub.evaluation.groups import by_group, check_columns
 from maskhub.evaluation.intervals import mean_figure
-from maskhub.evaluation.options import Model, OptionalSource, PhotoOptions
+from maskhub.evaluation.options import Model, SideOptions
 from maskhub.evaluation.report import Figure, Report
-from maskhub.evaluation.sets import PictureSet, batches, picture_seed
+from maskhub.evaluation.sets import batches, picture_seed
 from maskhub.pipelines.load import load_pipeline
 
 __all__ = ["Options", "measure", "measure_cycle"]
@@ -23,29 +23,18 @@ WAYS = {"unmasked": ("mask", "unmasked → masked → unmasked"), "masked": ("un
 ABOUT = "Change of a face after a round trip, 0 to 255. A low error is not good by itself: doing nothing has none."
 
 
-class Options(PhotoOptions):
+class Options(SideOptions):
     """Measure a pipeline's cycle error, 0 to 255; the errors of single faces go to a CSV file next to the report."""
 
-    unmasked: OptionalSource = None
-    """Folder or Hub dataset to mask and unmask again."""
-    masked: OptionalSource = None
-    """Folder or Hub dataset to unmask and mask again."""
     model: Model = None
     """Pipeline folder or Hub id; default: the bundled checkpoint."""
 
 
 def measure(options):
-    """The :class:`~maskhub.evaluation.report.Report` of :class:`Options`.
-
-    Raises:
-        ConfigError: as :func:`measure_cycle`. SourceError: a source can't be read. CheckpointError: no such pipeline.
-    """
-    sources = {name: getattr(options, name) for name in WAYS if getattr(options, name)}
-    if not sources:
-        raise ConfigError("nothing to measure: give --unmasked, --masked or both.")
-    pictures = {name: PictureSet(spec, title=name, **options.chosen) for name, spec in sources.items()}
+    """The :class:`~maskhub.evaluation.report.Report` of :class:`Options`."""
+    pictures = options.sides()
     report = measure_cycle(load_pipeline(options.model, options.device), pictures, groups=options.groups)
-    report.settings |= {"split": options.split, "limit": options.limit, "model": options.model or "bundled"}
+    report.settings |= options.settings | {"model": options.model or "bundled"}
     return report
 
 
@@ -59,7 +48,7 @@ def measure_cycle(pipeline, pictures, *, groups=()):
 
     Returns:
         :class:`~maskhub.evaluation.report.Report` with a table of ``direction``, ``photo``, ``face`` (its number),
-        ``error`` and the photo's columns for each face.
+            ``error`` and the photo's columns for each face.
 
     Raises:
         ConfigError: a generator is missing, an unknown column, or no face in a source.
@@ -97,11 +86,7 @@ def measure_cycle(pipeline, pictures, *, groups=()):
         len(faces),
         ", ".join(specs.values()),
         ABOUT,
-        {
-            **specs,
-            "resolution": pipeline.config.resolution,
-            "interval": "95 %, percentiles of a bootstrap over faces",
-        },
+        specs | {"resolution": pipeline.config.resolution, "interval": "95 %, percentiles of a bootstrap over faces"},
         by_group(faces, groups, lambda numbers: _rows([faces[n] for n in numbers]), warnings),
         warnings=warnings,
         galleries=galleries,

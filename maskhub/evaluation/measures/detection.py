@@ -12,9 +12,9 @@ from maskhub.evaluation.detectors import detector
 from maskhub.evaluation.gallery import BestAndWorst, Failures
 from maskhub.evaluation.groups import by_group, check_columns
 from maskhub.evaluation.intervals import share_figure
-from maskhub.evaluation.options import Model, Names, OptionalSource, PhotoOptions
+from maskhub.evaluation.options import Model, Names, OptionalSource, SideOptions
 from maskhub.evaluation.report import Report
-from maskhub.evaluation.sets import PictureSet, batches, picture_seed
+from maskhub.evaluation.sets import batches, picture_seed
 from maskhub.pipelines.load import load_pipeline
 
 __all__ = ["Options", "measure", "measure_detection"]
@@ -24,13 +24,9 @@ MADE = {"unmasked": ("mask", "masked by the model"), "masked": ("unmask", "unmas
 ABOUT = "The share of pictures in which face detectors find a face. Higher is better."
 
 
-class Options(PhotoOptions):
+class Options(SideOptions):
     """Measure the share of generated, unmasked and masked photos in which face detectors find a face."""
 
-    unmasked: OptionalSource = None
-    """Folder or Hub dataset of unmasked faces."""
-    masked: OptionalSource = None
-    """Folder or Hub dataset of masked faces."""
     generated: OptionalSource = None
     """Folder or Hub dataset of generated photos."""
     model: Model = None
@@ -43,22 +39,13 @@ class Options(PhotoOptions):
 
 
 def measure(options):
-    """The :class:`~maskhub.evaluation.report.Report` of :class:`Options`.
-
-    Raises:
-        ConfigError: an unknown detector, and as :func:`measure_detection`. SourceError: a source can't be read.
-        CheckpointError: dlib or the pipeline is missing.
-    """
-    sources = {name: getattr(options, name) for name in ("unmasked", "masked", "generated") if getattr(options, name)}
-    if not sources:
-        raise ConfigError("nothing to measure: give --unmasked, --masked or --generated.")
-    pictures = {name: PictureSet(spec, title=name, **options.chosen) for name, spec in sources.items()}
+    """The :class:`~maskhub.evaluation.report.Report` of :class:`Options`."""
+    pictures = options.sides("generated")
     finders = {name: detector(name) for name in options.detectors}
     wanted = options.model or options.bundled
     pipeline = load_pipeline(options.model, options.device) if wanted else None
     report = measure_detection(pictures, finders, pipeline, groups=options.groups)
-    report.settings |= {"split": options.split, "limit": options.limit}
-    report.settings |= {"model": options.model or "bundled"} if wanted else {}
+    report.settings |= options.settings | ({"model": options.model or "bundled"} if wanted else {})
     return report
 
 
@@ -71,9 +58,6 @@ def measure_detection(pictures, detectors, pipeline=None, *, groups=()):
         pipeline: :class:`~maskhub.pipelines.face_mask.FaceMaskPipeline`: its results on ``unmasked`` and ``masked`` are
             counted too, for the generators it has.
         groups: metadata columns.
-
-    Returns:
-        :class:`~maskhub.evaluation.report.Report`.
 
     Raises:
         ConfigError: no detector, an unknown column, no readable photo, or a pipeline that can't translate any source.

@@ -17,9 +17,8 @@ from maskhub.errors import ConfigError
 from maskhub.evaluation.gallery import BestAndWorst, Failures
 from maskhub.evaluation.groups import by_group, check_columns
 from maskhub.evaluation.intervals import mean_figure, share_figure
-from maskhub.evaluation.options import OptionalSource, PhotoOptions
+from maskhub.evaluation.options import SideOptions
 from maskhub.evaluation.report import Figure, Report
-from maskhub.evaluation.sets import PictureSet
 from maskhub.faces import align
 from maskhub.faces.detect import detect
 from maskhub.faces.landmarks import landmarks, moved_landmarks
@@ -39,44 +38,25 @@ ABOUT = (
 )
 
 
-class Options(PhotoOptions):
+class Options(SideOptions):
     """Measure the accuracy of the mask detector and of its regions."""
 
-    unmasked: OptionalSource = None
-    """Folder or Hub dataset of unmasked faces."""
-    masked: OptionalSource = None
-    """Folder or Hub dataset of people who wear masks."""
     detector: Annotated[str | None, tyro.conf.arg(metavar="FOLDER|USER/NAME")] = None
     """Mask detector; default: the bundled one."""
 
 
 def measure(options):
-    """The :class:`~maskhub.evaluation.report.Report` of :class:`Options`.
-
-    Raises:
-        ConfigError: as :func:`measure_mask_detector`. SourceError: a source can't be read.
-        CheckpointError: no such detector.
-    """
-    sources = {name: getattr(options, name) for name in ("unmasked", "masked") if getattr(options, name)}
-    if not sources:
-        raise ConfigError("nothing to measure: give --unmasked, --masked or both.")
-    pictures = {name: PictureSet(spec, title=name, **options.chosen) for name, spec in sources.items()}
+    """The :class:`~maskhub.evaluation.report.Report` of :class:`Options`."""
+    pictures = options.sides()
     network = MaskDetector.from_pretrained(options.detector).eval() if options.detector else bundled_mask_detector()
     report = measure_mask_detector(pictures, network, groups=options.groups)
-    report.settings |= {"split": options.split, "limit": options.limit, "mask_detector": options.detector or "bundled"}
+    report.settings |= options.settings | {"mask_detector": options.detector or "bundled"}
     return report
 
 
 def measure_mask_detector(pictures, network, *, groups=()):
-    """Measure a detector.
-
-    Args:
-        pictures: ``unmasked`` and/or ``masked`` → :class:`~maskhub.evaluation.sets.PictureSet`.
-        network: :class:`~maskhub.models.mask_detector.MaskDetector`.
-        groups: metadata columns.
-
-    Returns:
-        :class:`~maskhub.evaluation.report.Report`.
+    """Measure a :class:`~maskhub.models.mask_detector.MaskDetector` on ``pictures``: ``unmasked`` and/or ``masked`` →
+    :class:`~maskhub.evaluation.sets.PictureSet`; ``groups`` are metadata columns.
 
     Raises:
         ConfigError: no face in a source, or an unknown column.

@@ -14,7 +14,7 @@ from maskhub.evaluation.groups import by_group, check_columns
 from maskhub.evaluation.intervals import mean_figure, share_figure
 from maskhub.evaluation.options import Model, PhotoOptions, Source, Way
 from maskhub.evaluation.report import Report
-from maskhub.evaluation.sets import PictureSet, translator
+from maskhub.evaluation.sets import translator
 from maskhub.faces import align
 from maskhub.faces.detect import detect
 from maskhub.masks.detector import MASKED, bundled_mask_detector, detect_mask_on_crop
@@ -41,19 +41,13 @@ class Options(PhotoOptions):
 
 
 def measure(options):
-    """The :class:`~maskhub.evaluation.report.Report` of :class:`Options`.
-
-    Raises:
-        ConfigError: a model without a direction, and as :func:`measure_masks`. SourceError: the source can't be read.
-        CheckpointError: no such pipeline.
-    """
+    """The :class:`~maskhub.evaluation.report.Report` of :class:`Options`."""
     if options.model and not options.direction:
         raise ConfigError("--model needs --direction mask or unmask.")
-    pictures = PictureSet(options.photos, title="masks", **options.chosen)
+    pictures = options.pictures(options.photos, "masks")
     pipeline = load_pipeline(options.model, options.device) if options.direction else None
     report = measure_masks(pictures, pipeline, options.direction, groups=options.groups)
-    report.settings |= {"split": options.split, "limit": options.limit}
-    report.settings |= {"model": options.model or "bundled"} if pipeline else {}
+    report.settings |= options.settings | ({"model": options.model or "bundled"} if pipeline else {})
     return report
 
 
@@ -111,21 +105,17 @@ def measure_masks(pictures, pipeline=None, direction=None, *, groups=(), network
         len(rows),
         pictures.spec,
         ABOUT,
-        _settings(pictures, direction, network),
+        {
+            "photos": pictures.spec,
+            "mask_detector": {"name": "mask-detector", "threshold": MASKED, "resolution": network.config.resolution},
+            "direction": direction,
+            "interval": "Wilson 95 % of shares, bootstrap 95 % of the mean",
+        },
         groups,
         warnings=warnings,
         galleries=gallery.galleries(),
         failures=failures,
     )
-
-
-def _settings(pictures, direction, network):
-    return {
-        "photos": pictures.spec,
-        "mask_detector": {"name": "mask-detector", "threshold": MASKED, "resolution": network.config.resolution},
-        "direction": direction,
-        "interval": "Wilson 95 % of shares, bootstrap 95 % of the mean",
-    }
 
 
 def _crops(pixels, translate, side):

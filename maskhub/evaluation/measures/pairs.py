@@ -24,7 +24,7 @@ from maskhub.evaluation.intervals import mean_figure
 from maskhub.evaluation.options import Folder, Model, Names, OptionalSource, PhotoOptions, Way
 from maskhub.evaluation.paired import MADE, MatchedPictures, WornPictures, same_size
 from maskhub.evaluation.report import Curve, Figure, Report
-from maskhub.evaluation.sets import PictureSet, translator
+from maskhub.evaluation.sets import translator
 from maskhub.evaluation.similarity import LPIPS_FILE, Lpips, change, psnr, ssim
 from maskhub.evaluation.trained_against import refuse_trained_against
 from maskhub.faces.detect import detect
@@ -88,12 +88,7 @@ class Options(PhotoOptions):
 
 
 def measure(options):
-    """The :class:`~maskhub.evaluation.report.Report` of :class:`Options`.
-
-    Raises:
-        ConfigError: contradictory options, an encoder that the model was trained against, and as
-            :func:`measure_pairs`. SourceError: a source can't be read. CheckpointError: weights are missing.
-    """
+    """The :class:`~maskhub.evaluation.report.Report` of :class:`Options`."""
     wanted, device = options.measures, best_device(options.device)
     if not {*wanted} <= {*MEASURES} or not wanted:
         raise ConfigError(f"the measures are {','.join(wanted)!r}; they must be of {', '.join(MEASURES)}.")
@@ -107,12 +102,12 @@ def measure(options):
         "encoder": find_encoder(options.encoder, places) if "identity" in wanted else None,
         "network": feature_network(options.network, places, device) if "frechet" in wanted else None,
     }
-    pictures = PictureSet(options.photos or options.input, title="pairs", **options.chosen)
+    pictures = options.pictures(options.photos or options.input, "pairs")
     if options.photos is not None:
         pairs = WornPictures(pictures, options.direction, options.seed)
     else:
         pairs = MatchedPictures(pictures, options.truth, options.regions, options.generated, options.direction)
-    translate, settings = None, {"direction": options.direction, "split": options.split}
+    translate, settings = None, {"direction": options.direction, "split": options.settings["split"]}
     if options.generated is None:
         if tools["encoder"] is not None:
             refuse_trained_against(options.model, [options.encoder])

@@ -21,7 +21,7 @@ from maskhub.evaluation.frechet import (
 from maskhub.evaluation.gallery import BestAndWorst
 from maskhub.evaluation.options import Model, OptionalSource, PhotoOptions, Source, Way
 from maskhub.evaluation.report import Curve, Figure, Report
-from maskhub.evaluation.sets import PictureSet, translator
+from maskhub.evaluation.sets import translator
 from maskhub.options import Positive
 from maskhub.pipelines.load import best_device, load_pipeline
 
@@ -67,23 +67,17 @@ class Options(PhotoOptions):
 
 
 def measure(options):
-    """The :class:`~maskhub.evaluation.report.Report` of :class:`Options`.
-
-    Raises:
-        ConfigError: contradictory options, and as :func:`measure_quality`. SourceError: a source can't be
-            read. CheckpointError: a pipeline or weights are missing.
-    """
+    """The :class:`~maskhub.evaluation.report.Report` of :class:`Options`."""
     if (options.generated is None) == (options.input is None):
         raise ConfigError("give either --generated, or --input for a pipeline to translate.")
     if options.generated is not None and options.model is not None:
         raise ConfigError("--model translates --input: leave out --generated.")
-    real = PictureSet(options.real, title="real", **options.chosen)
-    translate, settings = None, {"split": options.split}
+    real = options.pictures(options.real, "real")
+    translate, settings = None, {"split": options.settings["split"]}
     if options.input is not None:
         translate = translator(load_pipeline(options.model, options.device), options.direction)
         settings |= {"model": options.model or "bundled", "direction": options.direction}
-    source = options.generated or options.input
-    generated = PictureSet(source, title="generated", translate=translate, **options.chosen)
+    generated = options.pictures(options.generated or options.input, "generated", translate)
     network = feature_network(options.network, options.weights_dir, best_device(options.device))
     report = measure_quality(
         real, generated, network, groups=options.groups, batch_size=options.batch_size, resamples=options.resamples
@@ -102,11 +96,7 @@ def measure_quality(real, generated, network, *, groups=(), batch_size=16, kept=
             are pictures of both parts.
         batch_size: pictures per batch.
         kept: features kept of each set for intervals, kernel distance and groups; only this affects memory.
-        resamples: resamples for the interval of the Fréchet distance.
-        seed: seed of all random numbers.
-
-    Returns:
-        :class:`~maskhub.evaluation.report.Report`.
+        resamples, seed: of the interval of the Fréchet distance, and of all random numbers.
 
     Raises:
         ConfigError: a set of fewer than two pictures, or a column that one of the sets does not have.

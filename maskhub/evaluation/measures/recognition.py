@@ -29,12 +29,12 @@ import tyro
 from maskhub.errors import ConfigError
 from maskhub.evaluation.embeddings import EmbeddingCache, default_cache
 from maskhub.evaluation.encoders import encoder as find_encoder
-from maskhub.evaluation.face_views import FaceViews, encode_views
+from maskhub.evaluation.face_views import FaceViews, encode_views, not_for_faces
 from maskhub.evaluation.gallery import BestAndWorst
 from maskhub.evaluation.groups import by_group, check_columns
 from maskhub.evaluation.identity_pairs import read_pairs, some_pairs
 from maskhub.evaluation.options import Model, ModelOptions, Names
-from maskhub.evaluation.report import Curve, Item, Report
+from maskhub.evaluation.report import Curve, Report
 from maskhub.evaluation.self_pairs import Photos, measure_self_pairs
 from maskhub.evaluation.trained_against import refuse_trained_against
 from maskhub.evaluation.verification import FARS, mask_directions, project_out, verification_figures
@@ -102,12 +102,7 @@ class Options(ModelOptions):
 
 
 def measure(options):
-    """The :class:`~maskhub.evaluation.report.Report` of :class:`Options`.
-
-    Raises:
-        ConfigError: an unknown encoder, one that the model was trained against, and as :func:`measure_recognition`.
-        SourceError: the pairs can't be read. CheckpointError: weights are missing.
-    """
+    """The :class:`~maskhub.evaluation.report.Report` of :class:`Options`."""
     defaults = DEFAULTS[options.protocol]
     chosen = {name: getattr(options, name) or value for name, value in defaults.items()}
     encoders = [find_encoder(name, options.weights_dir) for name in chosen["encoders"]]
@@ -135,15 +130,14 @@ def measure_recognition(
     """Measure listed pairs.
 
     Args:
-        folder: of the photos.
-        pairs: list of :class:`~maskhub.evaluation.identity_pairs.IdentityPair`.
+        folder, pairs: of the photos; list of :class:`~maskhub.evaluation.identity_pairs.IdentityPair`.
         encoders: list of :class:`~maskhub.evaluation.encoders.Encoder`.
         pipeline: :class:`~maskhub.pipelines.face_mask.FaceMaskPipeline`; ``strip`` and ``pooled`` need its unmasker.
         approaches: of :data:`APPROACHES`.
-        masks, style, seed: as of :class:`~maskhub.evaluation.face_views.FaceViews`; the seed is the bootstrap's too.
-        directions: how many the projection takes out.
+        masks, style, seed: as of :class:`~maskhub.evaluation.face_views.FaceViews`; the bootstrap also uses the seed.
+        directions: number of directions that the projection removes.
         groups: columns of the pairs.
-        resamples: of the bootstrap.
+        resamples: number of bootstrap resamples.
         cache, progress: folder for faces and vectors, by default in ``~/.cache``; whether to show a bar.
 
     Raises:
@@ -184,7 +178,7 @@ def measure_recognition(
         warnings,
         [_curve(encoder.name, scores, same) for encoder in encoders],
         _galleries(views, kept, scores, same, encoders, approaches),
-        [Item(name, reason=reason) for name, reason in sorted(vectors.failures.items())],
+        vectors.items(),
     )  # fmt: skip
 
 
@@ -213,10 +207,9 @@ def _encode(views, pairs, encoders, folder, progress):
 
 def _check_counts(pairs, same, vectors):
     if min(same.sum(), (~same).sum()) < 2:
-        why = next((f"; {name}: {reason}" for name, reason in vectors.failures.items()), ".")
         raise ConfigError(
             f"only {same.sum()} pairs of the same and {(~same).sum()} of different people out of {len(pairs)} can be "
-            f"measured, but at least 2 of each are needed{why}"
+            f"measured, but at least 2 of each are needed{vectors.first_failure()}"
         )
 
 
@@ -253,9 +246,7 @@ def _warnings(pairs, kept, folds, encoders, approaches):
                 f"a false-accept rate of {100 * far:g} % is {others * far:.1f} of the different pairs that its "
                 "threshold is set on: it hangs on single pairs."
             )
-    for encoder in encoders:
-        if not encoder.face_network:
-            out.append(f"{encoder.name} is not a face network: it was trained to tell things apart, not people.")
+    out += not_for_faces(encoders)
     if "projection" in approaches and len(np.unique(folds)) < 2:
         out.append("all pairs are of one fold: thresholds are set on the pairs that they are measured on.")
     return out
@@ -280,9 +271,11 @@ def _galleries(views, pairs, scores, same, encoders, approaches):
     approach, encoder = approaches[-1], next((e for e in encoders if e.face_network), encoders[0])
     row = scores[f"{encoder.name}: {ROWS[approach]}"]
     gallery = BestAndWorst(f"pairs of one person by cosine of {encoder.name}, {ROWS[approach]}", "high")
-    order = [number for number in np.argsort(row, kind="stable") if same[number]]
-    for number in dict.fromkeys([*order[: gallery.keep], *order[-gallery.keep :]]):
+    pairs = [pair for pair in pairs if pair.same]
+
+    def pictures(number):
         pair = pairs[number]
-        pictures = [views.unmasked(pair.first)[0], *views.pictures(pair.second, approach in STRIPPED)]
-        gallery.add(f"{pair.first} | {pair.second}", float(row[number]), pictures)
+        return [views.unmasked(pair.first)[0], *views.pictures(pair.second, approach in STRIPPED)]
+
+    gallery.add_ends([f"{pair.first} | {pair.second}" for pair in pairs], row[same], pictures)
     return gallery.galleries()

@@ -31,11 +31,7 @@ class Options(MeasureOptions):
 
 
 def measure(options):
-    """The :class:`~maskhub.evaluation.report.Report` of :class:`Options`, with all answers as its table.
-
-    Raises:
-        SourceError: nobody has answered yet, or the file is not a survey. ConfigError: an unknown column.
-    """
+    """The :class:`~maskhub.evaluation.report.Report` of :class:`Options`."""
     survey = Survey(options.database)
     rows = survey.rows()
     if not rows:
