@@ -95,14 +95,10 @@ class PatchOptions(GANOptions):
 
 
 class AdversarialTask(Task):
-    """Base of the adversarial methods.
+    """Base of the adversarial methods; ``generators`` and ``discriminators`` are dicts of name → network.
 
-    Args:
-        options: options of the method.
-        generators, discriminators: dicts of name → network. Generators that go into the pipeline are named ``masker``
-            and ``unmasker``.
-        pools: names of the image pools.
-        rank: rank of this process; every process has separate pools.
+    Generators that go into the pipeline are named ``masker`` and ``unmasker``. ``pools`` are the names of the image
+    pools; every process (``rank``) has separate ones.
     """
 
     def __init__(self, options, generators, discriminators, pools=(), rank=0):
@@ -132,11 +128,9 @@ class AdversarialTask(Task):
         return turn < self.options.generator_updates, turn < self.options.discriminator_updates
 
     def generator_term(self, name, fake, condition=None):
-        """The generator's adversarial loss with discriminator ``name``, whose weights get no gradients.
+        """The generator's adversarial loss on a ``fake`` with discriminator ``name``, whose weights get no gradients.
 
-        Args:
-            fake: N×C×R×R.
-            condition: the image that a conditional discriminator also gets, N×C×R×R.
+        A conditional discriminator also gets the image ``condition``. Both are N×C×R×R.
         """
         discriminator = self.networks[name]  # not through DDP, which would expect gradients for it
         with frozen(discriminator):
@@ -200,14 +194,12 @@ class AdversarialTask(Task):
 
 
 class ImagePool:
-    """A buffer of older fakes of one generator, so that the discriminator trains on a history of them.
+    """A buffer of ``size`` older fakes of one generator, so that the discriminator trains on a history of them; 0: no
+    buffer.
 
     Shrivastava et al.: "Learning from Simulated and Unsupervised Images through Adversarial Training" (SimGAN, CVPR
-    2017), section 2.3; CycleGAN keeps 50 images and swaps with probability 0.5.
-
-    Args:
-        size: number of images kept; 0: every batch passes through unchanged.
-        seed: seed of the pool's random generator, which nothing else uses.
+    2017), section 2.3; CycleGAN keeps 50 images and swaps with probability 0.5. The seed is that of the pool's own
+    random generator.
     """
 
     def __init__(self, size=50, seed=0):

@@ -10,16 +10,11 @@ for research only (as CelebA and Labeled Faces in the Wild are), so are the weig
 
 
 def training_card(trainer):
-    """The model card of a run: the task's card plus a section on the training.
+    """The :class:`~maskhub.cards.ModelCard` of a :class:`~maskhub.training.trainer.Trainer`'s run: the task's card plus
+    a section on the training.
 
-    Folders are named without their path, which is private. The licence is "other", since maskhub doesn't know the
-    terms of the photos.
-
-    Args:
-        trainer: a :class:`~maskhub.training.trainer.Trainer`.
-
-    Returns:
-        :class:`~maskhub.cards.ModelCard`.
+    Folders are named without their path, which is private. The licence is "other", since maskhub doesn't know the terms
+    of the photos.
     """
     options, task = trainer.options, trainer.task
     card = task.card()

@@ -38,15 +38,13 @@ class Record(BaseModel):
     """What ``state.json`` holds.
 
     Attributes:
-        step: completed steps.
+        step, seconds: completed steps, and the time that they took.
         written: number of this checkpoint in the order of writing, from 1.
         processes: number of processes that wrote it.
         method: name of the task.
-        seconds: training time so far.
         photos: fingerprint of the photos.
         options: the options that a resumed run must share.
-        optimizers: param groups by optimizer name.
-        averages: steps of each moving average.
+        optimizers, averages: param groups by optimizer, and steps of each moving average.
         scaler: state of the fp16 loss scaler, or None.
         versions: versions of maskhub and torch.
         files: name → SHA-256.
@@ -190,14 +188,9 @@ def latest_checkpoint(folder):
 
 
 def load_checkpoint(path, process=0):
-    """Read a checkpoint and verify all its files.
+    """Read a checkpoint and verify all its files: ``(record, shared, own)`` as given to :func:`write_checkpoint`.
 
-    Args:
-        path: folder of the checkpoint.
-        process: index of the process whose tensors to return.
-
-    Returns:
-        ``(record, shared, own)`` as given to :func:`write_checkpoint`; ``own`` is None if the run had fewer processes.
+    ``own`` is that of the process with this index, None if the run had fewer processes.
 
     Raises:
         CheckpointError: ``path`` is not a checkpoint, or a damaged one.
@@ -213,11 +206,7 @@ def load_checkpoint(path, process=0):
 
 
 def load_networks(path):
-    """The state dicts of a checkpoint's networks, by name.
-
-    Raises:
-        CheckpointError: as :func:`load_checkpoint`.
-    """
+    """The state dicts of a checkpoint's networks, by name; errors as of :func:`load_checkpoint`."""
     record = _read_record(Path(path))
     return _load(Path(path), "networks.safetensors", record.files.get("networks.safetensors"))
 

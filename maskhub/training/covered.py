@@ -10,14 +10,8 @@ __all__ = ["covered", "mask_alone", "widened"]
 
 @torch.no_grad()
 def covered(faces):
-    """The mask detector's regions.
-
-    Args:
-        faces: N×3×R×R in [-1, 1], aligned.
-
-    Returns:
-        float32 N×1×R×R in [0, 1]; 0 for faces on which it finds no mask.
-    """
+    """The mask detector's regions in aligned ``faces``, N×3×R×R in [-1, 1], as float32 N×1×R×R in [0, 1]; 0 for faces
+    on which it finds no mask."""
     if not len(faces):
         return faces[:, :1].float()
     network = bundled_mask_detector().to(faces.device)

@@ -1,4 +1,4 @@
-"""What keeps a translation from inventing another picture: the cycle, the identity, and the distance constraint."""
+"""Losses that keep a translation close to its input: the cycle, the identity, and the distance constraint."""
 
 from typing import Literal
 
@@ -13,7 +13,7 @@ from maskhub.training.adversarial import AdversarialTask, GANOptions
 __all__ = ["CycleOptions", "CycleTask"]
 
 MEASURED = 200
-"""Photos of each domain from which mean and deviation of the distances are taken."""
+"""Photos of each domain on which the mean and deviation of the distances are measured."""
 MEASURED_AT_ONCE = 8
 DISTANCES = {"pairs": pair_distances, "halves": half_distances}
 
@@ -24,13 +24,13 @@ class CycleOptions(GANOptions):
     lambda_cycle: Weight = 10.0
     """Weight of the cycle loss."""
     cycle_distance: Literal["l1", "l2", "log"] = "l1"
-    """Distance of a picture and what comes back of it: absolute, squared, or the cross-entropy of brightnesses."""
+    """Distance of a picture and its reconstruction: absolute, squared, or the cross-entropy of brightnesses."""
     lambda_identity: Weight = 0.5
-    """Weight of the identity loss, as a share of lambda_cycle; 0 leaves it out."""
+    """Weight of the identity loss, as a share of lambda_cycle; 0: no identity loss."""
     lambda_distance: Weight = 0.0
-    """Weight of the distance constraint (Benaim and Wolf, NeurIPS 2017), in place of the cycle or beside it."""
+    """Weight of the distance constraint (Benaim and Wolf, NeurIPS 2017), which can replace the cycle loss."""
     distance: Literal["pairs", "halves"] = "pairs"
-    """Distances that it keeps: those of the pictures of a batch, or of each picture's left and right halves."""
+    """Distances that must be preserved: between the pictures of a batch, or between each picture's two halves."""
 
     def check(self):
         super().check()
@@ -39,11 +39,8 @@ class CycleOptions(GANOptions):
 
 
 class CycleTask(AdversarialTask):
-    """Base of the methods that learn from unpaired photos: their objective beside the adversarial terms.
-
-    Attributes:
-        domains: names of the samples' pictures of the source and the target domain.
-    """
+    """Base of the methods that learn from unpaired photos; ``domains`` names the samples' pictures of source and target
+    domain."""
 
     domains = ("unmasked", "masked")
 
@@ -52,13 +49,10 @@ class CycleTask(AdversarialTask):
         self._measured = {}
 
     def distance_term(self, given, made, back=False):
-        """The distance constraint of ``given`` pictures of the source domain and what was ``made`` of them.
+        """The distance constraint of pictures N×3×R×R and their translations; with ``back``, from the target to the
+        source domain.
 
-        Mean and deviation of the distances in each domain are those of the first photos of the current stage.
-
-        Args:
-            given, made: N×3×R×R.
-            back: whether the pictures go from the target domain to the source domain.
+        The distances' mean and deviation in each domain are those of the first photos of the current stage.
         """
         kind = self.options.distance
         before, after = self._moments(kind)[:: -1 if back else 1]

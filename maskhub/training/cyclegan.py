@@ -1,9 +1,8 @@
 """CycleGAN: two generators, two discriminators, and the cycle that ties unpaired domains together.
 
 Zhu, Park, Isola, Efros: "Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial Networks" (ICCV 2017).
-In the paper's letters, A is *unmasked* and B is *masked*: G_A = masker, G_B = unmasker; D_A sees the
-results of G_A (domain B), D_B those of G_B (domain A). Losses are named as in the authors' code, so that curves can be
-compared.
+In the paper's letters, A is *unmasked* and B is *masked*: G_A = masker, G_B = unmasker; D_A gets the results of G_A
+(domain B), D_B those of G_B (domain A). Losses are named as in the authors' code, so that curves can be compared.
 """
 
 from typing import Literal
@@ -57,8 +56,8 @@ class CycleGAN(CycleTask):
         super().__init__(c, generators, discriminators, pools=("fake_B", "fake_A"), rank=rank)
 
     def step(self, batch, turn):
-        """Update the generators by equation 3 with section 5.2's identity loss, then the discriminators on
-        pools of fakes.
+        """Update the generators by equation 3 with section 5.2's identity loss, then the discriminators on pools of
+        fakes.
 
         ``batch`` holds ``unmasked`` and ``masked``, each N×3×R×R in [-1, 1].
         """

@@ -13,11 +13,7 @@ __all__ = ["POLICIES", "check_policies", "diff_augment", "policies"]
 
 
 def policies(text):
-    """The functions named in a list such as ``"color,translation,cutout"``.
-
-    Raises:
-        ConfigError: an unknown name.
-    """
+    """The functions named in a list such as ``"color,translation,cutout"``; :class:`ConfigError` for an unknown name."""
     names = [name.strip() for name in text.split(",") if name.strip()]
     unknown = [name for name in names if name not in POLICIES]
     if unknown:
@@ -26,25 +22,16 @@ def policies(text):
 
 
 def check_policies(text):
-    """Return ``text`` if all its policies exist.
-
-    Raises:
-        ConfigError: as :func:`policies`.
-    """
+    """Return ``text`` if :func:`policies` accepts it."""
     policies(text)
     return text
 
 
 def diff_augment(images, chosen):
-    """Augment each image of a batch with different random parameters.
+    """Augment each image of a batch by functions of :func:`policies`, with different random parameters.
 
-    Args:
-        images: N×3k×H×W in [-1, 1]; k pictures that belong together (as for a conditional discriminator) get the
-            same augmentation.
-        chosen: functions from :func:`policies`.
-
-    Returns:
-        N×3k×H×W; colours may leave [-1, 1].
+    The batch is N×3k×H×W in [-1, 1]; k pictures that belong together (as for a conditional discriminator) are augmented
+    alike. Colours may leave [-1, 1].
     """
     for augment in chosen:
         images = augment(images)

@@ -17,8 +17,7 @@ def launch(task_class, description=None, args=None):
 
     Args:
         task_class: a subclass of :class:`~maskhub.training.task.Task`.
-        description: text for ``--help``.
-        args: list of arguments; by default those of the command line.
+        description, args: text for ``--help``, and the arguments; by default those of the command line.
 
     Raises:
         SystemExit: with code 2 after an error that the user can fix, printed in one line; 130 or 143 after a signal.

@@ -37,15 +37,8 @@ class LightOptions(PatchOptions):
 
 
 def fitted_light(loaded, network):
-    """Adapt a light generator of another run to the architecture of this one.
-
-    Args:
-        loaded: generator of the other run.
-        network: generator of this run.
-
-    Returns:
-        ``loaded``, grown if ``network`` has twice the fold, deepened if it has other residual blocks.
-    """
+    """A light generator of another run, adapted to the architecture of this run's ``network``: grown if that has twice
+    the fold, deepened if it has other residual blocks."""
     if not isinstance(network, LightGenerator):
         return loaded
     ours, theirs = network.config, loaded.config

@@ -154,15 +154,12 @@ class MaskDetection(Task):
 
 
 def mask_detector_losses(presence, region, batch, taught=None):
-    """The terms of the loss, by name.
+    """The terms of the loss as float32 scalars: ``presence``, ``region`` and, with ``taught``, ``consistency``.
 
     Args:
         presence, region: logits, N and N×1×H×W.
         batch: ``presence``, ``region`` and ``known`` of :class:`~maskhub.data.mask_detection.MaskDetectionCrops`.
         taught: the teacher's probabilities N×1×H×W, or None.
-
-    Returns:
-        dict of float32 scalars: ``presence``, ``region`` and, where ``taught`` is given, ``consistency``.
     """
     presence, region, known = presence.float(), region.float(), batch["known"].float()
     target = batch["region"]

@@ -18,13 +18,9 @@ ADAM_RMS = 0.2
 
 
 class Muon(torch.optim.Optimizer):
-    """Orthogonalised momentum for kernels (two or more dimensions), Adam for gains and biases.
+    """Nesterov momentum, orthogonalised, for kernels (two or more dimensions); Adam for gains and biases.
 
-    Args:
-        parameters: parameters to optimize.
-        lr: learning rate for both kinds, as for Adam.
-        momentum: Nesterov momentum for the kernels.
-        betas, eps: as for Adam.
+    ``lr`` is the learning rate for both, as for Adam; ``betas`` and ``eps`` are Adam's.
     """
 
     def __init__(self, parameters, lr=1e-3, momentum=0.95, betas=(0.9, 0.999), eps=1e-8):

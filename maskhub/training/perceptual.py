@@ -24,12 +24,8 @@ class PerceptualLoss(nn.Module):
 
     Args:
         stages: number of VGG16's five stages to compare; the first three have most of the cost.
-        crop: side in pixels of a random square within the region's bounding box to compare; 0: all rows of the
-            region.
-        weights: file, folder or Hub id with ``vgg16_lpips.safetensors``.
-
-    Raises:
-        CheckpointError: no such weights.
+        crop: side in pixels of a random square within the region's bounding box to compare; 0: the region's rows.
+        weights: file, folder or Hub id with ``vgg16_lpips.safetensors``; :class:`CheckpointError` without it.
     """
 
     def __init__(self, stages=3, weights=None, crop=0):
@@ -41,12 +37,7 @@ class PerceptualLoss(nn.Module):
             self.register_buffer(f"head{stage}", tensors[f"lin{stage}.weight"])
 
     def forward(self, made, wanted, region):
-        """Mean distance within the region.
-
-        Args:
-            made, wanted: N×3×H×W in [-1, 1].
-            region: N×1×H×W in [0, 1]; rows outside it in all pictures are skipped.
-        """
+        """Mean distance of two batches, N×3×H×W in [-1, 1], within the region, N×1×H×W in [0, 1]."""
         if not region.any():
             return made.sum() * 0.0
         rows, columns = (_span(region.amax((0, 1, over)), self.crop) for over in (3, 2))
@@ -91,10 +82,7 @@ class IdentityLoss(nn.Module):
 
     Args:
         jitter: largest shift, as a fraction of the side, and largest rotation in radians.
-        weights: file, folder or Hub id with ``mobilefacenet.safetensors``.
-
-    Raises:
-        CheckpointError: no such weights.
+        weights: file, folder or Hub id with ``mobilefacenet.safetensors``; :class:`CheckpointError` without it.
     """
 
     # place of the template in the aligned crop, as fractions of its side: least-squares fit to the points of 80 faces

@@ -31,15 +31,7 @@ NOT_SHOWN = ("step", "learning_rate", "images_per_second", "peak_memory_mb")
 
 
 class JsonLines:
-    """A file with one JSON object per line and step.
-
-    Args:
-        path: path of the file.
-        first_step: step at which the run starts or resumes; lines of later steps are dropped.
-
-    Raises:
-        WriteError: the file can't be written.
-    """
+    """A file with one JSON object per line and step; when a run resumes, lines after ``first_step`` are dropped."""
 
     def __init__(self, path, first_step):
         self.path = Path(path)
@@ -50,11 +42,7 @@ class JsonLines:
             write_file(self.path, "".join(json.dumps(line) + "\n" for line in lines))
 
     def write(self, line):
-        """Append a line.
-
-        Raises:
-            WriteError: the line can't be written.
-        """
+        """Append a line; :class:`WriteError` if it can't be written."""
         try:
             with open(self.path, "ab") as file:
                 append_line(file, json.dumps(line).encode())
@@ -144,13 +132,9 @@ def magnification(side):
 
 
 def sample_sheet(groups):
-    """Arrange columns of photos side by side, small photos magnified.
+    """Arrange columns of photos side by side in an RGB ``PIL.Image``, small photos magnified.
 
-    Args:
-        groups: list of groups, each a list of columns, each column N×3×R×R in [-1, 1]; gaps separate the groups.
-
-    Returns:
-        RGB ``PIL.Image``.
+    ``groups`` is a list of groups, separated by gaps, each a list of columns, each column N×3×R×R in [-1, 1].
     """
     zoom, parts = magnification(groups[0][0].shape[3]), []
     for group in groups:
@@ -165,15 +149,9 @@ def sample_sheet(groups):
 def timeline_sheet(folder, columns, side):
     """Draw ``timeline.png``: how the results on the sample sheets of a folder changed over the run.
 
-    It shows each group's second column, the results on fixed photos, at up to ten steps from first to last.
-
-    Args:
-        folder: folder with the ``step-N.png`` of :func:`sample_sheet`; sheets of another layout are skipped.
-        columns: number of columns of each group.
-        side: side of one photo in pixels.
-
-    Raises:
-        WriteError: it can't be written.
+    It shows each group's second column, the results on fixed photos, at up to ten steps from first to last. ``columns``
+    are the numbers of columns of each group, ``side`` is that of one photo in pixels; ``step-N.png`` of another layout
+    are skipped.
     """
     side *= magnification(side)
     width = sum(columns) * side + GAP * (len(columns) - 1)
@@ -198,15 +176,9 @@ def timeline_sheet(folder, columns, side):
 
 
 def write_curves(output, panels, stage_starts=()):
-    """Plot the metrics of ``metrics.jsonl`` and ``tests.jsonl`` over the steps, as ``curves.png``.
+    """Plot the metrics of a run's ``metrics.jsonl`` and ``tests.jsonl`` over the steps, as ``curves.png``.
 
-    Args:
-        output: the run's folder.
-        panels: function from the names of all metrics to the panels, a dict of title → names.
-        stage_starts: steps at which a new stage begins, drawn as vertical lines.
-
-    Raises:
-        WriteError: it can't be written.
+    ``panels`` maps the names of all metrics to a dict of title → names; ``stage_starts`` are drawn as vertical lines.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure  # not pyplot, which keeps all figures and is not thread-safe

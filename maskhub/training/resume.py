@@ -12,11 +12,8 @@ __all__ = ["capture", "faster_precision", "init_from", "restore"]
 
 
 def capture(trainer):
-    """Everything that decides the next step of a :class:`~maskhub.training.trainer.Trainer`.
-
-    Returns:
-        ``(shared, own, record)`` for :func:`~maskhub.training.checkpoint.write_checkpoint`.
-    """
+    """Everything that decides the next step of a :class:`~maskhub.training.trainer.Trainer`: ``(shared, own, record)``
+    for :func:`~maskhub.training.checkpoint.write_checkpoint`."""
     task, scaler = trainer.task, trainer.accelerator.scaler
     optimizers = {name: optimizer.optimizer for name, optimizer in trainer.optimizers.items()}
     shared = {
@@ -49,8 +46,7 @@ def restore(trainer):
     """Restore a prepared trainer from the checkpoint that its option ``resume`` names; without one it starts at step 0.
 
     Raises:
-        CheckpointError: there is no such checkpoint, it is of another run, or ``output`` holds a run that would be
-            overwritten.
+        CheckpointError: no such checkpoint, one of another run, or ``output`` holds a run that would be overwritten.
     """
     options, task, device = trainer.options, trainer.task, trainer.accelerator.device
     path = checkpoint.resume_path(trainer.output, options.resume, trainer.accelerator.print)
@@ -102,14 +98,12 @@ def _check_same_run(trainer, path, record):
 
 
 def init_from(trainer):
-    """Load the initial weights from ``--init-from``, a checkpoint or a finished model.
+    """Load the initial weights from ``--init-from``, a checkpoint or a finished model, unless a run is resumed.
 
-    Does nothing when a run is resumed. Networks that are missing there keep their random weights, so a method can start
-    with the generator of another one.
+    Networks that are missing there keep their random weights, so a method can start with the generator of another one.
 
     Raises:
-        CheckpointError: the path is neither a checkpoint nor a finished model, or has none of the method's networks, or
-            networks of other sizes.
+        CheckpointError: the path is neither, or has none of the method's networks, or networks of other sizes.
     """
     task, options = trainer.task, trainer.options
     resumed = options.resume == "latest" and checkpoint.latest_checkpoint(trainer.output / "checkpoints")

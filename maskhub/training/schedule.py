@@ -1,7 +1,4 @@
-"""Stages and learning rate of a run as functions of the step.
-
-They have no state that checkpoints would have to save.
-"""
+"""Stages and learning rate of a run as functions of the step, so that checkpoints need not save them."""
 
 import math
 from dataclasses import dataclass
@@ -27,11 +24,7 @@ class Stage:
 
 
 class Timeline:
-    """The stages of a run.
-
-    Args:
-        options: options of the run, a :class:`~maskhub.training.options.TrainingOptions`.
-    """
+    """The stages of a run with these :class:`~maskhub.training.options.TrainingOptions`."""
 
     def __init__(self, options):
         self.stages, first = [], 0
@@ -60,16 +53,11 @@ class Timeline:
 
 
 def learning_rate_factor(schedule, step, max_steps):
-    """The learning-rate factor of the step after ``step`` completed ones.
+    """The learning-rate factor, in (0, 1], of the step after ``step`` completed ones of a run or stage of
+    ``max_steps``.
 
-    Args:
-        schedule: ``"linear"``: 1 for the first half, then linear decay to 0 (CycleGAN's 100 + 100 epochs);
-            ``"cosine"``: (1 + cos(π t)) / 2 from the first step; ``"constant"``: 1.
-        step: completed optimizer steps of the run, or of its stage.
-        max_steps: steps of the whole run, or of the stage.
-
-    Returns:
-        float in (0, 1].
+    ``"linear"``: 1 for the first half, then linear decay to 0 (CycleGAN's 100 + 100 epochs); ``"cosine"``: (1 + cos(π
+    t)) / 2 from the first step; ``"constant"``: 1.
     """
     done = step / max_steps
     return choose(

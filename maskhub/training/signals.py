@@ -10,14 +10,8 @@ __all__ = ["StopSignal"]
 
 
 class StopSignal:
-    """Remembers a signal that asks the run to stop.
-
-    Args:
-        accelerator: accelerator of the run; a signal to any of its processes stops all of them after the same step.
-
-    Attributes:
-        received: number of the signal, or None.
-    """
+    """Remembers a signal that asks the run to stop as ``received``; a signal to any of the accelerator's processes
+    stops all of them after the same step."""
 
     EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}  # noqa: RUF012
 

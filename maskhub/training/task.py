@@ -95,14 +95,11 @@ class Task:
         return {name: self._opened[key] for name, key in wanted.items()}
 
     def dataset(self, seed, load_scale=None, **walk):
-        """The endless samples of a run, an ``IterableDataset`` of dicts of tensors.
+        """The endless samples of a run, an ``IterableDataset`` of dicts of tensors, all random numbers by the seed.
 
-        Args:
-            seed: seed of all random numbers.
-            load_scale: photos are loaded this much larger than the resolution before the random crop; None: the task's
-                default.
-            walk: ``start``, ``rank``, ``world``, ``batch_size`` of
-                :class:`~maskhub.data.positions.PositionDataset`.
+        Photos are loaded ``load_scale`` times larger than the resolution before the random crop; None: the task's
+        default. ``walk`` is ``start``, ``rank``, ``world``, ``batch_size`` of
+        :class:`~maskhub.data.positions.PositionDataset`.
         """
         raise NotImplementedError
 
@@ -140,11 +137,9 @@ class Task:
         return kind(parameters, lr=self.options.learning_rate, betas=betas, **settings)
 
     def step(self, batch, turn):
-        """One step on one micro-batch: a generator function that yields updates, each an :class:`Update`.
+        """One step on one micro-batch on the device: a generator function that yields :class:`Update` s.
 
-        Args:
-            batch: batch of the dataset's samples, on the device.
-            turn: index of the round within the step, from 0 to ``options.rounds`` − 1.
+        ``turn`` is the index of the round within the step, from 0 to ``options.rounds`` − 1.
         """
         raise NotImplementedError
 
@@ -167,9 +162,7 @@ class Task:
     def samples(self, networks, batch):
         """The sample sheet: groups of columns, each N×3×R×R in [-1, 1]; the second column of a group shows results.
 
-        Args:
-            networks: dict of name → network of the result, in float32 and eval mode.
-            batch: the batch from :meth:`fixed_batch`.
+        ``networks`` are those of the result, in float32 and eval mode, ``batch`` is that of :meth:`fixed_batch`.
         """
         return []
 
@@ -178,21 +171,14 @@ class Task:
         return {}
 
     def write(self, networks, folder, card):
-        """Write the finished model.
+        """Write the finished model to an empty folder, with ``card`` as its ``README.md``.
 
-        Args:
-            networks: dict of name → network, in float32 and eval mode, with the moving averages as weights.
-            folder: an empty folder.
-            card: text for its ``README.md``.
+        ``networks`` are in float32 and eval mode, with the moving averages as weights.
         """
         raise NotImplementedError
 
     def begin_with(self, name, weights):
-        """Load another run's state dict of the network ``name``, for ``--init-from``.
-
-        Raises:
-            RuntimeError: weights of another network.
-        """
+        """Load another run's state dict of network ``name``, for ``--init-from``; RuntimeError if it does not fit."""
         self.networks[name].load_state_dict(weights)
 
     def transfer(self, path):

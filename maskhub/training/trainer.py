@@ -48,15 +48,10 @@ RECORD = "training.json"
 
 
 class Trainer:
-    """Trains a task.
-
-    Args:
-        task_class: a subclass of :class:`~maskhub.training.task.Task`.
-        options: an instance of its ``Options``.
+    """Trains a task: ``task_class`` with an instance of its ``Options``.
 
     Attributes:
-        task: the task's instance.
-        options: the resolved options.
+        task, options: the task's instance, and the resolved options.
         step: number of completed steps.
 
     Raises:

@@ -149,9 +149,8 @@ class Unmasker(AdversarialTask):
         weight = region + OUTSIDE * (1 - region)
         terms = {"L1": ((made[:pairs] - wanted).float().abs().mean(1, keepdim=True) * weight).sum() / weight.sum()}
         loss = c.lambda_l1 * terms["L1"]
-        worn = slice(
-            c.bare_faces, min(c.bare_faces + c.compared_faces, pairs)
-        )  # pairs without a mask have nothing to compare
+        # pairs without a mask have nothing to compare
+        worn = slice(c.bare_faces, min(c.bare_faces + c.compared_faces, pairs))
         if c.lambda_perceptual:
             terms["perceptual"] = self.perceptual.to(made.device)(made[worn], wanted[worn], region[worn])
             loss = loss + c.lambda_perceptual * terms["perceptual"]
@@ -179,12 +178,9 @@ class Unmasker(AdversarialTask):
         return torch.cat([worn, batch["masked"][: c.real_faces]]), region
 
     def _transplant(self, faces, masked, worn, region):
-        """Put the masks of ``masked`` on ``faces``.
+        """Put the masks of ``masked`` on ``faces``; all are aligned by their eyes, so the masks fit.
 
-        All faces are aligned by their eyes, so the masks fit.
-
-        Returns:
-            Faces and regions; ``worn`` and ``region`` for faces for which ``masked`` has no mask.
+        Returns faces and regions: ``worn`` and ``region`` unchanged where ``masked`` has no mask.
         """
         alpha = mask_alone(masked)
         found = alpha.mean((1, 2, 3), keepdim=True) > LEAST

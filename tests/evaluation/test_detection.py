@@ -82,7 +82,7 @@ def test_bad_input_is_one_line(folder, tmp_path, tiny_pipeline, monkeypatch):
     find = {"yunet": detector("yunet")}
     with pytest.raises(ConfigError, match="no face detector 'haar': choose yunet, dlib-hog, dlib-cnn"):
         detector("haar")
-    with pytest.raises(ConfigError, match="give --unmasked, --masked or --generated"):
+    with pytest.raises(ConfigError, match="give --unmasked or --masked or --generated"):
         measure(Options())
     with pytest.raises(ConfigError, match="at least one detector"):
         measure_detection({"unmasked": PictureSet(folder)}, {})
