@@ -52,11 +52,8 @@ class Backends:
         self.chosen, self._runners = {}, {}
 
     def runner(self, role, network, batch, noise):
-        """The runner of the network with this role (``"masker"`` or ``"unmasker"``).
-
-        Args:
-            batch, noise: the inputs to be run; ``auto`` measures with them.
-        """
+        """The runner of the network with this role (``"masker"`` or ``"unmasker"``); ``auto`` measures with these
+        inputs."""
         key = role, id(network), str(network.device), network.dtype
         if key not in self._runners:
             folder = self.folder and Path(self.folder) / role
@@ -74,13 +71,12 @@ def preferred():
 
 
 def make_runner(network, backend="torch", folder=None, resolution=256):
-    """A function that runs a generator.
+    """A function that runs a generator in eval mode.
 
     Args:
-        network: in eval mode.
         backend: a name in :data:`BACKENDS`.
-        folder: may contain its ``model.onnx``.
-        resolution: side of the images it will run on, in case an ONNX file must be exported first.
+        folder, resolution: folder of its exported file, if any, and side of the images it will run on, in case it must
+            be exported first.
 
     Returns:
         (float32 N×3×H×W in [-1, 1], list of noise from the network's ``draw_noise``) → float32 N×3×H×W on the CPU.
@@ -94,11 +90,10 @@ def make_runner(network, backend="torch", folder=None, resolution=256):
 
 @torch.inference_mode()
 def fastest(network, batch, noise, folder=None):
-    """Measure the :func:`candidates` on this batch.
+    """Measure the :func:`candidates` on this batch: name and runner of the fastest backend.
 
-    Returns:
-        name and runner of the fastest backend whose mean difference from ``torch`` is at most :data:`TOLERANCE`, if it
-        is clearly faster, otherwise of ``"torch"``.
+    Its mean difference from ``torch`` is at most :data:`TOLERANCE`; one that is not clearly faster gives way to
+    ``torch``.
     """
     plain = make_runner(network)
     best, least, budget = ("torch", plain), None, SECONDS

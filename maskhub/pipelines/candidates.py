@@ -31,14 +31,8 @@ class Candidate:
 
 
 def agreement_weights(region, reach=3.0):
-    """The weight of each visible pixel: highest next to the covering, falling to a quarter far away, 0 under it.
-
-    Args:
-        region: bool R×R, the covered pixels.
-        reach: size of the neighbourhood, in units of 1/32 of the side.
-
-    Returns:
-        float32 R×R with sum 1 (all 0 if nothing is visible).
+    """The weight of each visible pixel (float32 R×R with sum 1): highest next to the covered ``region`` (bool R×R),
+    falling to a quarter far away, 0 under it. ``reach`` is the size of the neighbourhood, in units of 1/32 of the side.
     """
     distance = cv2.distanceTransform((~region).astype(np.uint8), cv2.DIST_L2, 3)
     weights = (~region) * (0.25 + 0.75 * np.exp(-distance / (reach * region.shape[0] / 32)))
@@ -47,17 +41,13 @@ def agreement_weights(region, reach=3.0):
 
 @torch.inference_mode()
 def best_candidates(generator, face, weights, count=256, keep=8, seed=0):
-    """Generate faces and keep those closest to the visible pixels.
+    """Generate faces and keep those closest to the visible pixels, as :class:`Candidate` s, best first.
 
     Args:
         generator: N×latent normal noise to N×3×R×R in [-1, 1], in eval mode.
-        face: uint8 R×R×3.
-        weights: from :func:`agreement_weights`.
+        face, weights: uint8 R×R×3, and its :func:`agreement_weights`.
         count, keep: number of faces generated, and kept.
         seed: of the noise; the first candidates are the same for any ``count``.
-
-    Returns:
-        list of :class:`Candidate`, best first.
     """
     latents = torch.randn(count, generator.config.latent, generator=torch.Generator().manual_seed(seed))
     wanted, weigh = _wanted(generator, face, weights)
@@ -72,19 +62,11 @@ def best_candidates(generator, face, weights, count=256, keep=8, seed=0):
 
 
 def refined(generator, candidates, face, weights, steps=100, learning_rate=0.05, prior=0.002):
-    """Optimise the noise of candidates towards the visible pixels (latent optimisation).
+    """Optimise the noise of candidates towards the visible pixels (latent optimisation); the new candidates, best
+    first.
 
     Yeh et al.: "Semantic Image Inpainting with Deep Generative Models" (CVPR 2017), with the weighted squared
-    difference as context loss and the noise's normal distribution as prior.
-
-    Args:
-        generator, face, weights: as for :func:`best_candidates`.
-        candidates: list of :class:`Candidate`.
-        steps, learning_rate: of Adam.
-        prior: weight of the noise's mean square.
-
-    Returns:
-        list of :class:`Candidate`, best first.
+    difference as context loss and the noise's normal distribution, of weight ``prior``, as prior; by Adam.
     """
     wanted, weigh = _wanted(generator, face, weights)
     with torch.inference_mode(False), torch.enable_grad():

@@ -25,8 +25,7 @@ def changed_region(before, after, matrix, photo):
 
     Args:
         before, after: uint8 S×S×3, the crop and its translation.
-        matrix: the crop's :func:`~maskhub.faces.align.alignment`.
-        photo: H×W×3, the photo that it was cut from.
+        matrix, photo: the crop's :func:`~maskhub.faces.align.alignment`, and the photo (H×W×3) that it was cut from.
 
     Returns:
         float32 S×S in [0, 1], exactly 0 at the crop's edges except where they are the photo's.
@@ -45,12 +44,8 @@ def wider_for(before, after, matrix, photo):
 
     Detectors sometimes report the box of a masked face too narrow. The crop then ends above the mask's lower edge and
     would cut it off in a straight line. If the photo ends there too, a wider crop gains nothing. If the photo ends soon
-    after, the wider crop ends with it: generators handle a repeated last row poorly.
-
-    Args:
-        before, after: uint8 S×S×3, the crop and its version from a generator or with a rule-based mask.
-        matrix: the crop's :func:`~maskhub.faces.align.alignment`.
-        photo: H×W×3, the photo that it was cut from.
+    after, the wider crop ends with it: generators handle a repeated last row poorly. Arguments as of
+    :func:`changed_region`.
     """
     side = len(before)
     rows = slice(-max(round(LOWEST * side), 1), None)

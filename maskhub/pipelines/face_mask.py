@@ -54,8 +54,8 @@ class FaceMaskPipeline(SafeSaving, DiffusionPipeline):
     """Translates the faces of whole photos between *unmasked* and *masked*.
 
     Args:
-        masker: generator unmasked → masked (without it ``mask`` and ``cycle`` raise an error).
-        unmasker: generator masked → unmasked (without it ``unmask`` and ``cycle`` raise an error).
+        masker, unmasker: generators unmasked → masked and the reverse; without one, the methods that need it raise an
+            error.
         resolution: side in pixels of the generators' aligned crops; their training resolution.
         wear: None, or the two-step method: a rule-based mask of this style (a name in :data:`maskhub.masks.STYLES`, or
             ``"random"``) is put on each face before the masker makes it look real.
@@ -89,16 +89,13 @@ class FaceMaskPipeline(SafeSaving, DiffusionPipeline):
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, *, backend="torch", **kwargs):
-        """Load from a folder or a Hub id; arguments as in ``diffusers.DiffusionPipeline``, safetensors only.
+        """Load from a folder or a Hub id; arguments as in ``diffusers.DiffusionPipeline``, safetensors only, and of
+        :meth:`use`.
 
         If only the fp16 variant exists, it is loaded and converted to float32.
 
-        Args:
-            backend: as in :meth:`use`.
-
         Raises:
-            CheckpointError: nothing there, no access, or not a maskhub pipeline.
-            ConfigError: an unknown backend.
+            CheckpointError: nothing there, no access, or not a maskhub pipeline. ConfigError: an unknown backend.
         """
         import maskhub  # noqa: F401  diffusers resolves the components' classes only in a package already imported
 
@@ -119,14 +116,12 @@ class FaceMaskPipeline(SafeSaving, DiffusionPipeline):
 
     def use(self, backend="auto"):
         """Choose how the networks are run: a name in :data:`maskhub.pipelines.backends.BACKENDS`, or ``"auto"``.
+        Returns itself.
 
         ``"auto"`` times the available backends on the first faces, for a second or two, and uses the fastest whose mean
         difference from ``"torch"`` is at most 1/255; ``pipe.backends`` shows which. ``"torch"``, the default, gives
         identical results in every run. The others hold copies of the weights: call this again after changing the
         weights.
-
-        Returns:
-            the pipeline itself.
 
         Raises:
             ConfigError: no such backend.
@@ -145,8 +140,7 @@ class FaceMaskPipeline(SafeSaving, DiffusionPipeline):
             dict: ``"masker"`` and ``"unmasker"`` → largest difference from torch, in [-1, 1].
 
         Raises:
-            ConfigError: onnx or onnxscript is missing.
-            CheckpointError: a network that can't be exported.
+            ConfigError: onnx or onnxscript is missing. CheckpointError: a network that can't be exported.
         """
         networks = {"masker": self.masker, "unmasker": self.unmasker}
         options = {"any_size": any_size, "weights": weights}
@@ -187,17 +181,9 @@ class FaceMaskPipeline(SafeSaving, DiffusionPipeline):
         return Translator({direction: self._way(direction) for direction in directions}, asked, force)
 
     def __call__(
-        self,
-        photos,
-        direction="mask",
-        *,
-        force=False,
-        batch_size=8,
-        on_no_face="raise",
-        details=False,
-        seed=0,
+        self, photos, direction="mask", *, force=False, batch_size=8, on_no_face="raise", details=False, seed=0,
         provenance=True,
-    ):
+    ):  # fmt: skip
         """Translate the faces of one photo or of a list.
 
         Faces that need no change are left as they are: unmasked ones in unmask, masked ones in mask, as determined by
@@ -236,24 +222,13 @@ class FaceMaskPipeline(SafeSaving, DiffusionPipeline):
         return output.images[0] if batch.single else output.images
 
     def cycle(
-        self,
-        photos,
-        start="mask",
-        *,
-        force=False,
-        batch_size=8,
-        on_no_face="raise",
-        details=False,
-        seed=0,
+        self, photos, start="mask", *, force=False, batch_size=8, on_no_face="raise", details=False, seed=0,
         provenance=True,
-    ):
+    ):  # fmt: skip
         """Translate there and back: ``start="mask"`` puts masks on and removes them again, ``"unmask"`` the reverse.
 
-        Returns:
-            as :meth:`__call__`; with ``details`` the output also has ``there`` and ``cycle_errors``.
-
-        Raises:
-            NoFaceError: also if no face of a photo was translated in the first step, unless ``on_no_face="keep"``.
+        As :meth:`__call__`; with ``details`` the output also has ``there`` and ``cycle_errors``. A photo of which no
+        face was translated in the first step is an error too, unless ``on_no_face="keep"``.
         """
         start = Direction(start)
         translator, back = self.translator(start, force), self._way(start.inverse)

@@ -23,9 +23,6 @@ def fetch_pipeline(name, variant=None, onnx=False, **options):
         onnx: also fetch exported networks, if there are any; graphs without weights are small and always fetched.
         options: of :data:`maskhub.hub_files.HUB_OPTIONS`.
 
-    Returns:
-        ``pathlib.Path``.
-
     Raises:
         CheckpointError: no such folder or repository, no access, or no connection.
     """
@@ -50,14 +47,13 @@ def check_index(folder, name, settings, components):
     """Check ``model_index.json`` before diffusers imports and calls what it names.
 
     Args:
-        folder: of the pipeline.
-        name: of its class.
+        folder, name: of the pipeline and of its class.
         settings: subclass of :class:`~maskhub.models.configured.Configuration` for everything but the components.
         components: name of each component → whether it may be any subclass of ``Network``.
 
     Raises:
-        CheckpointError: another pipeline class, components that aren't maskhub networks for that place, or settings
-            out of bounds.
+        CheckpointError: another pipeline class, components that aren't maskhub networks for that place, or settings out
+            of bounds.
     """
     import maskhub
 

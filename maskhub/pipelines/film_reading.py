@@ -41,8 +41,7 @@ class FilmFacts:
 
     Attributes:
         width, height: of the upright frame, in pixels.
-        seconds: duration, 0 if unknown.
-        frames: approximate number, 0 if unknown.
+        seconds, frames: duration and approximate number, 0 if unknown.
         sound: whether it has any.
         sideways: whether its frames are stored with width and height swapped.
         converted: whether its colours (HDR or BT.2020) are converted to BT.709.
@@ -58,11 +57,7 @@ class FilmFacts:
 
 
 def film_facts(source):
-    """The :class:`FilmFacts` of a film.
-
-    Raises:
-        VideoError: it can't be read, or has no video.
-    """
+    """The :class:`FilmFacts` of a film; :class:`VideoError` if it can't be read, or has no video."""
     with open_film(source) as container:
         stream = video_stream(container, source)
         seconds = container.duration / av.time_base if container.duration else 0.0
@@ -91,9 +86,8 @@ class UprightFrames:
         if _beyond_bt709(frame):
             options = {"dst_color_trc": ColorTrc.BT709, "dst_color_primaries": ColorPrimaries.BT709}
         rgb = self._reformatter.reformat(frame, format="rgb24", interpolation=EXACT, **options)
-        if (
-            frame.rotation not in self._orientations
-        ):  # once its matrix is read, a frame lives until the garbage collector runs
+        # once its matrix is read, a frame lives until the garbage collector runs
+        if frame.rotation not in self._orientations:
             self._orientations[frame.rotation] = _orientation(frame)
         return _applied(self._orientations[frame.rotation], rgb.to_ndarray())
 
@@ -114,11 +108,8 @@ def video_stream(container, source):
 
 
 def packets(container, streams, source):
-    """The packets of some streams in file order, with timestamps on one line that never goes back.
-
-    Raises:
-        VideoError: the file is damaged or cut short.
-    """
+    """The packets of some streams in file order, with timestamps on one line that never goes back; :class:`VideoError`
+    if the file is damaged or cut short."""
     timeline = _Timeline(broadcast=bool(container.format.flags & av.format.Flags.ts_discont.value))
     try:
         for packet in container.demux(streams):
@@ -193,11 +184,8 @@ def _beyond_bt709(frame):
 
 
 def _orientation(frame):
-    """How a frame must be turned and mirrored to be upright, from its display matrix.
-
-    Returns:
-        int 2×2 of a quarter turn or a reflection: the pixel (x, y) moves to this times (x, y), plus a translation.
-    """
+    """How a frame must be turned and mirrored to be upright, from its display matrix: int 2×2 of a quarter turn or a
+    reflection. The pixel (x, y) moves to this times (x, y), plus a translation."""
     matrix = frame.side_data.get(Type.DISPLAYMATRIX)
     if matrix is None:
         return np.eye(2, dtype=int)

@@ -19,17 +19,12 @@ STEP = Fraction(1, 1000)
 
 
 class Sound:
-    """One audio stream of a film that is being written.
+    """One audio stream of a film that is being written; ``copied`` says whether its packets are copied as they are.
 
     Args:
-        source: ``av.AudioStream`` to read from.
-        path: of its film.
-        writer: ``av.container.OutputContainer``.
-        kind: name of its format.
+        source, path: ``av.AudioStream`` to read from, and its film.
+        writer, kind: ``av.container.OutputContainer``, and the name of its format.
         codec: name of the encoder for sound that can't be copied.
-
-    Attributes:
-        copied: whether packets are copied as they are.
 
     Raises:
         VideoError: the container can't store this sound in any form.
@@ -49,11 +44,7 @@ class Sound:
         self.end = None  # earliest time of the next packet: in ticks if copied, in seconds if encoded
 
     def take(self, packet):
-        """Write a packet; returns how many were damaged.
-
-        Raises:
-            VideoError: the container rejects it.
-        """
+        """Write a packet; returns how many were damaged. :class:`VideoError` if the container rejects it."""
         with self._named_errors():
             return self._copy(packet) if self.copied else self._encode(packet)
 

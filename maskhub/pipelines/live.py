@@ -79,14 +79,9 @@ class FrameTranslator:
         self._memories, self._seconds = {}, None
 
     def __call__(self, frame, seconds=None):
-        """Translate the next frame.
+        """Translate the next frame (uint8 RGB H×W×3, not modified); returns the frame itself if nothing was changed.
 
-        Args:
-            frame: uint8 RGB, H×W×3; not modified.
-            seconds: its time; if not given, 1/30 after the previous frame.
-
-        Returns:
-            uint8 RGB, H×W×3; the frame itself if nothing was changed.
+        ``seconds`` is its time; if not given, 1/30 after the previous frame.
         """
         before, self._seconds = self._seconds, seconds
         step = 1 / 30 if seconds is None or before is None else max(seconds - before, 1e-3)
@@ -215,15 +210,10 @@ def _drawing_side(face):
 
 
 def steadied(before, now, step):
-    """Average two pictures of a face where it stands still.
+    """Average two pictures of a face, float32 S×S×3 from 0 to 255, where it stands still.
 
-    Args:
-        before: float32 S×S×3, 0 to 255: the average so far.
-        now: float32 S×S×3, the newest.
-        step: seconds between them.
-
-    Returns:
-        float32 S×S×3, and the weight of ``now`` in it, float32 S×S×1.
+    ``before`` is the average so far, ``now`` the newest picture, ``step`` seconds later. Returns the new average and
+    the weight of ``now`` in it, float32 S×S×1.
     """
     half = max(len(now) // 2, 1)
     # smooth the signed difference, so that noise cancels out and motion does not

@@ -6,16 +6,15 @@ __all__ = ["best_device", "load_pipeline"]
 
 
 def load_pipeline(model, device, backend="torch"):
-    """Load the pipeline named on a command line.
+    """Load the pipeline named on a command line; None is the bundled one.
 
     Args:
-        model: folder or Hub id; None for the bundled one.
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+        model: folder or Hub id.
+        device: as in :func:`best_device`.
         backend: as in :meth:`FaceMaskPipeline.from_pretrained <maskhub.pipelines.face_mask.FaceMaskPipeline>`.
 
     Raises:
-        CheckpointError: no such pipeline.
-        ConfigError: no such device.
+        CheckpointError: no such pipeline. ConfigError: no such device.
     """
     from diffusers.utils import logging
 
@@ -30,7 +29,7 @@ def load_pipeline(model, device, backend="torch"):
 
 
 def best_device(device):
-    """The device of a ``--device`` option: ``auto`` is the best one available.
+    """The device of a ``--device`` option: ``cpu``, ``cuda``, ``cuda:1``, ``mps``, or ``auto``: the best one available.
 
     Raises:
         ConfigError: this machine has no such device.

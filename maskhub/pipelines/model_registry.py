@@ -32,8 +32,7 @@ class ModelEntry:
     """A model in the registry.
 
     Attributes:
-        name: the folder's name.
-        path: the folder.
+        name, path: the folder's name, and the folder.
         kind: ``"generator"`` or ``"classifier"``.
         attributes: what a generator guarantees, or a classifier's attribute → its labels, separated by spaces.
         resolution: pixels.
@@ -55,11 +54,7 @@ class ModelEntry:
 
 
 class ModelRegistry:
-    """The models in a folder.
-
-    Args:
-        root: created if missing.
-    """
+    """The models in a folder, which is created if missing."""
 
     def __init__(self, root):
         self.root = Path(root).expanduser()
@@ -82,11 +77,7 @@ class ModelRegistry:
         return sorted(found, key=lambda entry: (-entry.facts.get("created", 0), entry.name))
 
     def get(self, name):
-        """One model.
-
-        Raises:
-            CheckpointError: no model of that name.
-        """
+        """One model; :class:`CheckpointError` if there is none of that name."""
         entry = self._entry(self.root / check_name(name))
         if entry is None:
             raise CheckpointError(f"there is no model {name!r}; there are {', '.join(e.name for e in self.list())}.")

@@ -24,14 +24,8 @@ DONE = {Direction.MASK: "put on", Direction.UNMASK: "taken off"}
 
 
 def tally(faces):
-    """Count faces by outcome, for :func:`described`; counts of several photos can be added.
-
-    Args:
-        faces: of :class:`~maskhub.pipelines.record.FaceRecord`.
-
-    Returns:
-        ``Counter`` of ``"put on"``, ``"taken off"`` and the outcomes of faces left as they are.
-    """
+    """Count :class:`~maskhub.pipelines.record.FaceRecord` s for :func:`described`: ``"put on"``, ``"taken off"``, and
+    the outcomes of faces left as they are. Counts of several photos can be added."""
     return Counter(DONE[face.direction] if face.changed else face.outcome for face in faces)
 
 
@@ -49,11 +43,8 @@ def described(counts):
 
 
 def frames_left(outcomes):
-    """Describe the unchanged faces in the ``outcomes`` of a film's :class:`~maskhub.pipelines.live.FrameTranslator`.
-
-    Returns:
-        list of clauses: ``in 30 frames a face was left as it is (no mask worn)``, ``no frame was changed``.
-    """
+    """Describe the unchanged faces in the ``outcomes`` of a film's :class:`~maskhub.pipelines.live.FrameTranslator`, as
+    a list of clauses: ``in 30 frames a face was left as it is (no mask worn)``, ``no frame was changed``."""
     left = [why for why in Outcome if why is not Outcome.CHANGED and outcomes[why]]
     clauses = [f"in {outcomes[why]} frames a face was left as it is ({why})" for why in left]
     return clauses + ([] if outcomes[Outcome.CHANGED] else ["no frame was changed"])

@@ -18,13 +18,9 @@ def outline(image, region, *, threshold=0.5, width=None):
     """Draw a region's contour on a copy of a picture: a light line with a dark border, visible on any background.
 
     Args:
-        image: ``PIL.Image``, RGB or RGBA.
-        region: H×W in [0, 1], of the picture's size, such as an entry of ``FaceMaskOutput.regions``.
+        image, region: RGB or RGBA ``PIL.Image``, and H×W in [0, 1], such as an entry of ``FaceMaskOutput.regions``.
         threshold: the contour follows this value of the region.
         width: of the light line in pixels; by default 0.4 % of the picture's shorter side.
-
-    Returns:
-        ``PIL.Image`` of the same size and mode.
     """
     if region.shape != (image.height, image.width):
         raise ValueError(
@@ -50,18 +46,12 @@ def outline(image, region, *, threshold=0.5, width=None):
 
 
 def changed(before, after, least=6.0):
-    """The region in which two pictures differ, for :func:`outline` if the generator's region is not available.
+    """The region, float32 H×W in [0, 1], in which two ``PIL.Image`` of one size differ, for :func:`outline` if the
+    generator's region is not available.
 
-    Args:
-        before, after: ``PIL.Image`` of the same size.
-        least: mean absolute change over the channels in 8-bit units, smoothed over 1 % of the shorter side, at which
-            the region is 0.5; changes by JPEG or by a generator's reconstruction are usually below 6.
-
-    Returns:
-        float32 H×W in [0, 1].
-
-    Raises:
-        PhotoError: the pictures differ in size.
+    It is 0.5 at a mean absolute change of ``least`` over the channels, in 8-bit units, smoothed over 1 % of the shorter
+    side; changes by JPEG or by a generator's reconstruction are usually below 6. :class:`PhotoError` if the sizes
+    differ.
     """
     if before.size != after.size:
         sizes = [f"{image.width}×{image.height}" for image in (before, after)]

@@ -59,12 +59,10 @@ class FaceMaskOutput(BaseOutput):
 
 @dataclass
 class PhotoBatch:
-    """The photos of one call.
+    """The photos of one call, each a :class:`~maskhub.pipelines.record.PhotoRecord`.
 
-    Attributes:
-        records: one :class:`~maskhub.pipelines.record.PhotoRecord` per photo.
-        single: whether a single photo was given instead of a list.
-        strict: whether a photo without a face, or without one that can be translated, is an error.
+    ``single``: a single photo was given instead of a list. ``strict``: a photo without a face, or without one that can
+    be translated, is an error.
     """
 
     records: list
@@ -76,9 +74,7 @@ class PhotoBatch:
         """Open the photos and find their faces; arguments as in a pipeline call, ``side`` is the crops' resolution.
 
         Raises:
-            PhotoError: a photo that can't be read.
-            NoFaceError: a photo without a face.
-            ConfigError: a bad option.
+            PhotoError: a photo that can't be read, or (NoFaceError) without a face. ConfigError: a bad option.
         """
         if on_no_face not in ("raise", "keep"):
             raise ConfigError(f"on_no_face is {on_no_face!r}; it must be 'raise' or 'keep'.")
@@ -99,10 +95,7 @@ class PhotoBatch:
 
     def finish(self, tag):
         """Build the :class:`FaceMaskOutput` of translated faces; ``tag`` as in :meth:`PhotoRecord.finish`.
-
-        Raises:
-            NoFaceError: a photo without a face that is clear enough.
-        """
+        :class:`NoFaceError` for a photo without a face that is clear enough."""
         if self.strict:
             for record in self.records:
                 record.require_faces()
@@ -115,11 +108,8 @@ class PhotoBatch:
         return [record.why_unchanged() for record in self.records if record.needs_nothing]
 
     def onward(self):
-        """The batch for the way back: the translated crops become the next input.
-
-        Raises:
-            NoFaceError: a photo without a translated face.
-        """
+        """The batch for the way back: the translated crops become the next input. :class:`NoFaceError` for a photo
+        without one."""
         for record in self.records:
             if self.strict and not record.changed:
                 raise NoFaceError(f"{record.why_unchanged()}.")

@@ -77,14 +77,8 @@ class FaceRecord:
         return self.outcome is None
 
     def widen(self, drawn):
-        """Use a wider crop, once, if what was drawn on this one extends beyond it.
-
-        Args:
-            drawn: uint8 S×S×3, the crop after a rule or a network was applied.
-
-        Returns:
-            whether the crop was replaced, so that all steps must be repeated on it.
-        """
+        """Use a wider crop, once, if what was ``drawn`` on this one (uint8 S×S×3, by a rule or a network) extends
+        beyond it. Returns whether the crop was replaced, so that all steps must be repeated on it."""
         times = wider_for(self.crop, drawn, self.matrix, self.photo) if self.wider == 1 else 1
         if times > 1:
             self._cut(times)
@@ -111,8 +105,7 @@ class PhotoRecord:
 
     Attributes:
         name: how messages refer to it.
-        pixels: uint8 RGB, H×W×3.
-        alpha: its alpha band as ``PIL.Image``, or None.
+        pixels, alpha: uint8 RGB H×W×3, and its alpha band as ``PIL.Image``, or None.
         profile: its colour profile, or None.
         faces: a :class:`FaceRecord` each, largest first.
     """
@@ -125,11 +118,7 @@ class PhotoRecord:
 
     @classmethod
     def read(cls, source, side, *, seed=0, owner=0, name="the photo"):
-        """Open a photo and find its faces; arguments as in :func:`maskhub.faces.photo.open_photo` and for its faces.
-
-        Raises:
-            PhotoError: it can't be read.
-        """
+        """Open a photo and find its faces; arguments as of :func:`~maskhub.faces.photo.open_photo` and of its faces."""
         opened = open_photo(source)
         rgb, alpha = split_alpha(opened)
         pixels = np.asarray(rgb)
@@ -165,13 +154,10 @@ class PhotoRecord:
             )
 
     def finish(self, tag=None):
-        """Paste the translated faces, the largest last so that it is on top of its neighbours.
+        """Paste the translated faces, the largest last so that it is on top: the ``PIL.Image`` and its float32 H×W
+        region.
 
-        Args:
-            tag: :class:`~maskhub.provenance.Provenance` of the picture, or None; an unchanged photo gets none.
-
-        Returns:
-            the ``PIL.Image`` and its float32 H×W region.
+        The picture gets ``tag``, a :class:`~maskhub.provenance.Provenance` or None; an unchanged photo gets none.
         """
         pixels, region = self.pixels, np.zeros(self.pixels.shape[:2], np.float32)
         for face in reversed(self.changed):

@@ -178,22 +178,9 @@ class ReimagingPipeline(SafeSaving, DiffusionPipeline):
     # ---- re-imaging -----------------------------------------------------------------------------------------------
 
     def __call__(
-        self,
-        faces,
-        regions=None,
-        *,
-        covering="auto",
-        colours=None,
-        model=None,
-        candidates=512,
-        keep=8,
-        sample=0,
-        refine_steps=0,
-        smooth_colours=16,
-        tone="palette",
-        seed=0,
-        on_none="raise",
-    ):
+        self, faces, regions=None, *, covering="auto", colours=None, model=None, candidates=512, keep=8, sample=0,
+        refine_steps=0, smooth_colours=16, tone="palette", seed=0, on_none="raise",
+    ):  # fmt: skip
         """Replace the covered pixels in one face or a list of faces.
 
         Args:
@@ -219,16 +206,7 @@ class ReimagingPipeline(SafeSaving, DiffusionPipeline):
             PhotoError: a picture that can't be read, is not square, or has no covering.
             ConfigError: a bad option.
         """
-        if not self.generators:
-            raise ConfigError("this pipeline has no generator. Load one that has, or add one.")
-        if on_none not in ("raise", "keep"):
-            raise ConfigError(f"on_none is {on_none!r}; it must be 'raise' or 'keep'.")
-        if model is not None and model not in self.generators:
-            raise ConfigError(f"there is no generator {model!r}. Choose one of {', '.join(self.generators)}.")
-        if candidates < 1 or keep < 1:
-            raise ConfigError("candidates and keep must be at least 1.")
-        if not 0 <= sample < min(keep, candidates):
-            raise ConfigError(f"sample is {sample}; it must be from 0 to {min(keep, candidates) - 1}.")
+        self._check(model, candidates, keep, sample, on_none)
         single = not isinstance(faces, (list, tuple))
         faces = [faces] if single else faces
         regions = [None] * len(faces) if regions is None else [regions] if single else regions
@@ -247,16 +225,24 @@ class ReimagingPipeline(SafeSaving, DiffusionPipeline):
             output.scores.append(scores)
         return output
 
+    def _check(self, model, candidates, keep, sample, on_none):
+        if not self.generators:
+            raise ConfigError("this pipeline has no generator. Load one that has, or add one.")
+        if on_none not in ("raise", "keep"):
+            raise ConfigError(f"on_none is {on_none!r}; it must be 'raise' or 'keep'.")
+        if model is not None and model not in self.generators:
+            raise ConfigError(f"there is no generator {model!r}. Choose one of {', '.join(self.generators)}.")
+        if candidates < 1 or keep < 1:
+            raise ConfigError("candidates and keep must be at least 1.")
+        if not 0 <= sample < min(keep, candidates):
+            raise ConfigError(f"sample is {sample}; it must be from 0 to {min(keep, candidates) - 1}.")
+
     def classify(self, face):
-        """Score the generators for a face.
+        """Score the generators for a face, uint8 RGB R×R×3.
 
-        Args:
-            face: uint8 RGB R×R×3.
-
-        Returns:
-            the classifier's distribution, label → probability (empty without one), and generator → score. A generator's
-            score is the probability of the attributes it guarantees; one that guarantees nothing about the classifier's
-            attribute scores as if it fitted every label.
+        Returns the classifier's distribution, label → probability (empty without one), and generator → score: the
+        probability of the attributes it guarantees. One that guarantees nothing about the classifier's attribute scores
+        as if it fitted every label.
         """
         if self.classifier is None:
             return {}, dict.fromkeys(self.generators, 1 / len(self.generators))
@@ -304,11 +290,7 @@ class ReimagingPipeline(SafeSaving, DiffusionPipeline):
 
 
 def check_name(name):
-    """Return ``name`` if a generator's folder may have it.
-
-    Raises:
-        ConfigError: an invalid name.
-    """
+    """Return ``name`` if a generator's folder may have it; else :class:`ConfigError`."""
     good = name and len(name) <= 64 and not name.startswith(".") and all(c.isalnum() or c in "-_." for c in name)
     if not good or not name.isascii():
         raise ConfigError(f"a model can't be called {name!r}: use up to 64 letters, digits, '-', '_' and '.'.")

@@ -11,16 +11,10 @@ __all__ = ["blend", "kmeans_colours"]
 
 
 def kmeans_colours(image, colours=12, seed=0):
-    """Replace each pixel by the mean colour of its cluster: the paper's k-means smoothing.
+    """Replace each pixel of a uint8 RGB R×R×3 image by the mean colour of its cluster: the paper's k-means smoothing.
 
-    Args:
-        image: uint8 RGB R×R×3.
-        colours: number of clusters, found in Lab, whose distances are closer to perception; fewer if the image has
-            fewer colours.
-        seed: of the initialisation.
-
-    Returns:
-        uint8 R×R×3 with at most ``colours`` colours.
+    The clusters are found in Lab, whose distances are closer to perception; there are fewer if the image has fewer
+    colours.
     """
     from sklearn.cluster import KMeans
     from sklearn.exceptions import ConvergenceWarning

@@ -24,11 +24,8 @@ __all__ = ["RuleMasker", "Translator", "Way", "asked_direction"]
 
 
 def asked_direction(name):
-    """The :class:`~maskhub.direction.Direction` of ``"mask"`` or ``"unmask"``; None for ``"auto"``.
-
-    Raises:
-        ConfigError: another name.
-    """
+    """The :class:`~maskhub.direction.Direction` of ``"mask"`` or ``"unmask"``; None for ``"auto"``; else
+    :class:`ConfigError`."""
     if name == "auto":
         return None
     if name not in list(Direction):
@@ -69,11 +66,8 @@ class RuleMasker:
             face.given = align.crop(dressed, face.matrix, face.side)
 
     def translator(self, direction="mask", force=False):
-        """The :class:`Translator` that draws masks by this rule.
-
-        Raises:
-            ConfigError: a direction other than ``"mask"``.
-        """
+        """The :class:`Translator` that draws masks by this rule; :class:`ConfigError` for a direction other than
+        ``"mask"``."""
         if asked_direction(direction) is not Direction.MASK:
             raise ConfigError("rules can only put masks on. To remove masks, use a pipeline.")
         return Translator({Direction.MASK: Way(rule=self)}, Direction.MASK, force)
@@ -120,8 +114,7 @@ class Translator:
     Args:
         ways: direction → :class:`Way`.
         asked: the requested :class:`~maskhub.direction.Direction`; None: remove masks where worn, add them elsewhere.
-        force: translate every face, even one that needs no change: an unmasked one in unmask, a masked one in mask. The
-            mask detector is not run then.
+        force: translate every face, even one that needs no change, without running the mask detector.
     """
 
     def __init__(self, ways, asked, force=False):
@@ -130,12 +123,8 @@ class Translator:
         self.ways, self.asked, self.force = ways, asked, force
 
     def __call__(self, faces, batch_size=8):
-        """Translate faces of photos.
-
-        Args:
-            faces: list of :class:`~maskhub.pipelines.record.FaceRecord`; changed in place.
-            batch_size: crops per network batch.
-        """
+        """Translate :class:`~maskhub.pipelines.record.FaceRecord` s of photos in place, ``batch_size`` crops per
+        network batch."""
         for face, presence in zip(faces, self.presences(faces), strict=True):
             face.presence = presence
             self.decide(face, masked=not self.force and presence >= MASKED)

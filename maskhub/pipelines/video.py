@@ -54,15 +54,9 @@ def is_video(path):
 
 @dataclass
 class FilmReport:
-    """A summary of a written film.
-
-    Attributes:
-        frames: number written.
-        with_faces: number of these with a tracked face.
-        damaged: packets that could not be read and were skipped.
-        sound: ``"none"``, ``"copied"`` or ``"re-encoded"``.
-        width, height: of the written frames; even, so an odd side has grown by one pixel.
-    """
+    """A summary of a written film: number of frames and of those with a tracked face, damaged packets that were
+    skipped, and sound: ``"none"``, ``"copied"`` or ``"re-encoded"``. The sides are even, so an odd one has grown by one
+    pixel."""
 
     frames: int = 0
     with_faces: int = 0

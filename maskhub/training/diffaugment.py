@@ -13,7 +13,7 @@ __all__ = ["POLICIES", "check_policies", "diff_augment", "policies"]
 
 
 def policies(text):
-    """The functions named in a list such as ``"color,translation,cutout"``; :class:`ConfigError` for an unknown name."""
+    """The functions named in a list such as ``"color,translation,cutout"``; :class:`ConfigError` for another name."""
     names = [name.strip() for name in text.split(",") if name.strip()]
     unknown = [name for name in names if name not in POLICIES]
     if unknown:
