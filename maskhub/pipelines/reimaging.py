@@ -36,9 +36,11 @@ from maskhub.pipelines.tone import blend, kmeans_colours
 from maskhub.provenance import Provenance, mark
 from maskhub.tensors import to_tensor
 
-__all__ = ["GENERATORS", "ReimagingOutput", "ReimagingPipeline", "check_name"]
+__all__ = ["BUNDLED", "GENERATORS", "THESIS", "ReimagingOutput", "ReimagingPipeline", "check_name", "load_classifier"]
 
 BUNDLED = Path(__file__).parent.parent / "weights" / "reimaging-32"
+THESIS = "thesis"
+"""Name of the bundled classifier that was trained as in the thesis, on sets that share hair and eyes."""
 GENERATORS = {"DenseGenerator": DenseGenerator, "DcganGenerator": DcganGenerator}
 """The allowed classes of a folder under ``generators``."""
 
@@ -287,6 +289,26 @@ class ReimagingPipeline(SafeSaving, DiffusionPipeline):
         output.errors.append(chosen.error)
         output.candidates.append([Image.fromarray(candidate.image) for candidate in made])
         output.candidate_errors.append([candidate.error for candidate in made])
+
+
+def load_classifier(name=None):
+    """Load a classifier, in eval mode.
+
+    Args:
+        name: a folder or Hub id of a re-imaging pipeline, the folder of a classifier, :data:`THESIS`, or None for the
+            bundled pipeline's.
+
+    Raises:
+        CheckpointError: nothing there, or a pipeline without a classifier.
+    """
+    if name == THESIS:
+        return AttributeClassifier.from_pretrained(BUNDLED / "thesis-classifier", variant="fp16").float().eval()
+    if name and (Path(name) / "config.json").is_file():
+        return AttributeClassifier.from_pretrained(name).eval()
+    pipeline = ReimagingPipeline.from_pretrained(name) if name else ReimagingPipeline.bundled()
+    if pipeline.classifier is None:
+        raise CheckpointError(f"{name} has no classifier.")
+    return pipeline.classifier
 
 
 def check_name(name):

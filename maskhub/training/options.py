@@ -70,6 +70,8 @@ class TrainingOptions(OptionSet):
     """Steps between sample sheets and tests; 0: no samples, no tests."""
     sample_at: Annotated[tuple[Positive, ...], FREE] = ()
     """Additional steps after which to draw a sample sheet."""
+    sample_shares: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], FREE] = ()
+    """Additional sample sheets after these shares of the run, such as 0.05 0.5 1."""
     log_every: Annotated[Positive, FREE] = 10
     """Steps between lines of metrics.jsonl."""
     resume: Annotated[str | None, FREE] = None
@@ -99,6 +101,11 @@ class TrainingOptions(OptionSet):
         steps = [stage.get("steps") for stage in stages]
         whole = {"max_steps": sum(steps)} if all(type(count) is int and count > 0 for count in steps) else {}
         return {**whole, **values, "stages": stages}
+
+    @property
+    def sheets(self):
+        """The steps of the additional sample sheets."""
+        return {*self.sample_at, *(max(1, round(share * self.max_steps)) for share in self.sample_shares)}
 
     def needs(self):
         """Names of the options that hold the required sources."""

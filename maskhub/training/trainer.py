@@ -174,7 +174,7 @@ class Trainer:
                     rate = self.timeline.at(self.step - 1).learning_rate(self.step - 1)
                     self._check_finite(self.report.log(self.step, rate))
                     self._status("running")
-                due = self.step in c.sample_at or (c.sample_every and (self.step % c.sample_every == 0 or last))
+                due = self.step in c.sheets or (c.sample_every and (self.step % c.sample_every == 0 or last))
                 if due:
                     self._sample()
                 if self.step % c.checkpoint_every == 0:

@@ -57,6 +57,7 @@ def options(heads, tiny_pipeline, tmp_path, monkeypatch):
         "cycle": {"unmasked": heads, "model": model, "groups": "group"},
         "masks": {"photos": heads, "model": model, "direction": "mask", "groups": "group"},
         "mask-detector": {"unmasked": heads, "groups": "group"},
+        "classifier": {"photos": "builtin:pixel-faces/light/dark:test", "groups": "tone"},
         "survey": {"database": database, "groups": "direction"},
     }  # fmt: skip
 

@@ -24,7 +24,11 @@ def recipe(name, options_class, **given):
     options = read_recipe(RECIPES / f"{name}.yaml", options_class)
     options = options.replaced(output="run", **given)
     options.check()
-    return options, options.in_steps(lambda stage: stage.limit_photos, options.batch_size).timeline()
+    return options, in_steps(options).timeline()
+
+
+def in_steps(options):
+    return options.in_steps(lambda stage: stage.limit_photos, options.batch_size)
 
 
 def text_of(name):
@@ -130,7 +134,9 @@ def test_document_4(row):
     assert (c.batch_size, c.norm, c.lr_schedule, c.gan_loss) == (row["batch"], row["norm"], row["policy"], row["loss"])
     assert (c.limit_photos, c.epochs) == (paper["train"], paper["epochs"])
     assert (c.blocks, c.resolution, c.discriminator_layers) == (paper["blocks"][256], 256, 3)
-    assert timeline == [{"steps": paper["epochs"] * math.ceil(paper["train"] / row["batch"])}]
+    per_epoch = math.ceil(paper["train"] / row["batch"])
+    assert timeline == [{"steps": paper["epochs"] * per_epoch}]
+    assert sorted(in_steps(c).sheets) == [epoch * per_epoch for epoch in paper["pictures at"]]
 
 
 def test_document_5s_timeline():

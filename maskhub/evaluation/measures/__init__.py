@@ -16,6 +16,7 @@ MEASURES = {
     "cycle": "How well does a face survive the round trip?",
     "masks": "Do results have a mask where they should, and none where they shouldn't?",
     "mask-detector": "How accurate is the mask detector itself?",
+    "classifier": "Does the classifier choose the right generator, and what misleads it?",
     "survey": "Which pictures do people take for real?",
 }
 """Name → the question that it answers."""
