@@ -129,15 +129,18 @@ def curate(
 
 
 def draw(source: Spec, output: Output, /) -> int:
-    """Write the built-in pixel faces to a folder: PNG files, and metadata.csv with all attributes.
+    """Write one of the built-in sets of faces to a folder, with all attributes in metadata.csv.
 
     Args:
-        source: builtin:pixel-faces[/light|/medium|/dark][/mask|/scarf|/covered][/uniform|/varied][:train|:test|:all].
+        source: builtin:portraits[/masked][:train|:test|:all], or
+            builtin:pixel-faces[/light|/medium|/dark][/mask|/scarf|/covered][/uniform|/varied][:train|:test|:all].
         output: Folder to write.
     """
     from maskhub.data.pixel_faces import write_folder
+    from maskhub.data.portraits import are_portraits, write_portraits
 
-    print(f"{write_folder(source, output)} faces drawn to {output}")
+    write = write_portraits if are_portraits(source) else write_folder
+    print(f"{write(source, output)} faces written to {output}")
     return 0
 
 

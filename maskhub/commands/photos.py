@@ -51,8 +51,8 @@ def mask(
     continues when it is started again; photos that fail are listed in OUTPUT/failures.csv.
 
     Args:
-        input: A photo, a folder, user/dataset[/config][:split][@revision][#column] on the Hub, or a film such as
-            clip.mp4.
+        input: A photo, a folder, user/dataset[/config][:split][@revision][#column] on the Hub, builtin:portraits, or a
+            film such as clip.mp4.
         output: A file for a photo or a film, else a folder.
         wearing: Masks, and how and by how many they are worn; with --model only the seed applies.
         regions: Folder for the regions, an 8-bit PNG per photo: 255 under the mask, 0 where nothing changed.
@@ -81,7 +81,11 @@ def mask(
         return mask_by_rule(source, output, wearing, force, provenance)
     if source.is_file():
         return _mask_one(source, output, wearing, regions, boxes, provenance)
-    if not source.exists() and (input.count("/") not in (1, 2) or source.suffix.lower() in _suffixes()):
+    if (
+        not source.exists()
+        and not input.startswith("builtin:")
+        and (input.count("/") not in (1, 2) or source.suffix.lower() in _suffixes())
+    ):
         raise PhotoError(f"there is no photo or folder {input}.")
     from maskhub.data.masked_files import mask_source
     from maskhub.data.workers import processors
@@ -105,7 +109,7 @@ def unmask(
     """Take the masks off the faces in a photo, a folder of photos, or a film.
 
     Args:
-        input: A photo, a folder, or a film such as clip.mp4.
+        input: A photo, a folder, builtin:portraits[/masked], or a film such as clip.mp4.
         output: A file for a photo or a film, a folder for a folder.
         model: Pipeline folder or Hub id; default: the bundled checkpoint.
         device: cpu, cuda, mps, or auto for the best available.
@@ -129,7 +133,7 @@ def translate(
     """Take masks off masked faces and put them on unmasked ones, in a photo, a folder of photos, or a film.
 
     Args:
-        input: A photo, a folder, or a film such as clip.mp4.
+        input: A photo, a folder, builtin:portraits[/masked], or a film such as clip.mp4.
         output: A file for a photo or a film, a folder for a folder.
         model: Pipeline folder or Hub id; default: the bundled checkpoint.
         device: cpu, cuda, mps, or auto for the best available.
@@ -284,9 +288,13 @@ def _translate(direction, source, output, model, device, force, overwrite, prove
 
     from maskhub.data.batch import check_not_input, process_folder, save_photo
     from maskhub.data.masked import seed_of
+    from maskhub.data.portraits import FOLDER, are_portraits, masked_portrait, portraits
     from maskhub.pipelines.backends import preferred
     from maskhub.pipelines.outcomes import described, tally
 
+    spec, worn = source, False
+    if are_portraits(spec):
+        source, worn = FOLDER, portraits(spec)[0].masked
     if not source.exists():
         raise PhotoError(f"there is no photo or folder {source}.")
     check_not_input(source, output)
@@ -309,11 +317,12 @@ def _translate(direction, source, output, model, device, force, overwrite, prove
         return 0
 
     def named(path):  # depends on the name, so that masks differ between photos but not between runs
-        return translated(path, seed_of(seed, path.relative_to(source).as_posix()))
+        photo = masked_portrait(path.name) if worn else path
+        return translated(photo, seed_of(seed, path.relative_to(source).as_posix()))
 
     used = str(Path(model).resolve()) if model and Path(model).exists() else model
     options = {"direction": direction, "model": used, "seed": seed, "force": force, "provenance": provenance}
-    report = process_folder(source, output, named, options=options, overwrite=overwrite)
+    report = process_folder(spec, output, named, options=options, overwrite=overwrite)
     if report.made:
         print(described(counts))
     return report_line(report, output)

@@ -9,7 +9,8 @@ from tqdm import tqdm
 
 from maskhub.data.journal import Journal
 from maskhub.data.photo_file import encode_photo, result_names, result_path, save_photo
-from maskhub.data.rows import FolderRows
+from maskhub.data.portraits import are_portraits
+from maskhub.data.rows import open_rows
 from maskhub.data.tables import csv_text
 from maskhub.data.workers import run_jobs
 from maskhub.errors import ConfigError, PhotoError, SourceError
@@ -45,7 +46,7 @@ def process_folder(source, output, work, *, options=None, compared=None, overwri
     Finished photos are recorded in ``output/.maskhub``, so an interrupted run continues where it stopped.
 
     Args:
-        source: folder of photos.
+        source: folder of photos, or ``builtin:portraits`` with its options.
         output: folder for the results; ``failures.csv`` there lists failed photos, if there are any.
         work: path → ``PIL.Image``; errors are listed, and the other photos are processed.
         options: dict of everything else that the results depend on, such as the model.
@@ -61,11 +62,11 @@ def process_folder(source, output, work, *, options=None, compared=None, overwri
         ConfigError: ``output`` is ``source``, or holds other files, or results of other options or photos.
         WriteError: another run holds ``output``, or it can't be written to.
     """
-    source, output = Path(source), Path(output)
-    if not source.is_dir():
+    output = Path(output)
+    if not are_portraits(source) and not Path(source).is_dir():
         raise SourceError(f"there is no folder {source}.")
     check_not_input(source, output)
-    rows = FolderRows(source, [output])
+    rows = open_rows(source, [output])
     targets = result_names(rows.names)
 
     def made(row, paths):

@@ -15,6 +15,7 @@ from PIL import Image
 
 from maskhub.data.folder import chosen_few, is_held_out
 from maskhub.data.pixel_faces import pixel_faces
+from maskhub.data.portraits import are_portraits
 from maskhub.data.rows import open_rows
 from maskhub.errors import ConfigError, PhotoError, SourceError
 from maskhub.faces.photo import open_photo, split_alpha
@@ -48,7 +49,7 @@ class LabelledPhotos:
 
         Args:
             specs: a folder (with ``metadata.csv``, or sub-folders as labels), ``user/dataset:split`` on the Hub, or
-                ``builtin:pixel-faces``; or a list of them.
+                ``builtin:pixel-faces`` or ``builtin:portraits``; or a list of them.
             resolution: R in pixels; the centre square of each photo is scaled to it.
             holdout: leave out the photos of :func:`~maskhub.data.sources.is_held_out`.
             limit: keep at most this many photos of each source, chosen by their names; 0: all.
@@ -138,7 +139,7 @@ def parse_attributes(texts):
 
 def _read(spec):
     """``(name, RGB photo, columns)`` of each photo that can be read."""
-    if spec.startswith("builtin:"):
+    if spec.startswith("builtin:") and not are_portraits(spec):
         yield from ((face.name, face.image, face.columns) for face in pixel_faces(spec))
         return
     for row in open_rows(spec):

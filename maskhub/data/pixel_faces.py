@@ -209,7 +209,7 @@ class BuiltinSpec:
         if not match or others or len(coverings) > 1 or len(ways) > 1 or split not in ("train", "test", "all"):
             raise SourceError(
                 f"there is no source {spec}: built in are {NAME}[/light|/medium|/dark][/mask|/scarf|/covered]"
-                "[/uniform|/varied][:train|:test|:all]."
+                "[/uniform|/varied][:train|:test|:all] and builtin:portraits[/masked][:train|:test|:all]."
             )
         return cls(sets or SETS, (coverings or ["none"])[0], "uniform" in ways, "varied" in ways, split)
 

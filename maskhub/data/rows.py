@@ -15,12 +15,14 @@ from pathlib import Path, PurePosixPath
 
 from maskhub.data.folder import is_photo, list_files, no_photo
 from maskhub.data.hub_source import holds_pictures, picture_cell
+from maskhub.data.photo_file import encode_photo
 from maskhub.data.pixel_faces import PixelSource
+from maskhub.data.portraits import FOLDER, are_portraits, masked_portrait, portraits
 from maskhub.data.sources import HubSource, open_source
 from maskhub.data.tables import METADATA, plain_text, read_table
 from maskhub.errors import PhotoError, SourceError
 
-__all__ = ["FolderRows", "HubRows", "Row", "open_rows"]
+__all__ = ["FolderRows", "HubRows", "PortraitRows", "Row", "open_rows"]
 
 _INTEGER = re.compile(r"-?(0|[1-9]\d{0,17})")
 _NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?")
@@ -86,11 +88,13 @@ def open_rows(spec, leave_out=()):
     """The rows of a source.
 
     Args:
-        spec: a folder, or ``user/dataset[/config][:split][@revision][#column]``.
+        spec: a folder, ``user/dataset[/config][:split][@revision][#column]``, or ``builtin:portraits`` with its
+            options.
         leave_out: folders within it to skip, such as the output folder.
 
     Returns:
-        :class:`FolderRows` or :class:`HubRows`; both can be iterated repeatedly, in the same order.
+        :class:`FolderRows`, :class:`PortraitRows` or :class:`HubRows`; all can be iterated repeatedly, in the same
+        order.
 
     Raises:
         SourceError: no such folder or dataset, or no photo in it.
@@ -98,6 +102,8 @@ def open_rows(spec, leave_out=()):
     folder = Path(spec).expanduser()
     if folder.is_dir():
         return FolderRows(folder, leave_out)
+    if are_portraits(spec):
+        return PortraitRows(spec)
     source = open_source(str(spec))
     if isinstance(source, PixelSource):
         raise SourceError(
@@ -180,6 +186,36 @@ class FolderRows:
                     table = self._tables[home]
                     return table.rows.get(str(PurePosixPath(name).relative_to(parent)), table.empty()), home
         return {}, METADATA[0]
+
+
+class PortraitRows(FolderRows):
+    """The built-in portraits of a spec, as :class:`FolderRows`."""
+
+    def __init__(self, spec):
+        super().__init__(FOLDER)
+        self._portraits = {portrait.name: portrait for portrait in portraits(spec)}
+        self.names = [name for name in self.names if name in self._portraits]
+        self.columns = [*self.columns, "mask"]
+        self.others.pop("pairs.csv")
+
+    def __iter__(self):
+        for index, (name, portrait) in enumerate(self._portraits.items()):
+            kind = _MaskedRow if portrait.masked else Row
+            yield kind(index, name, str(portrait.path), portrait.columns)
+
+
+@dataclass(frozen=True)
+class _MaskedRow(Row):
+    """A portrait whose mask is drawn when it is opened."""
+
+    def open(self):
+        return masked_portrait(self.name)
+
+    def read(self):
+        return encode_photo(self.open(), self.name)
+
+    def digest(self):
+        return f"{super().digest()}-masked"
 
 
 class HubRows:

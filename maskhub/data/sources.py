@@ -1,8 +1,9 @@
-"""Sources of photos: a spec is a folder, a Hub dataset or the built-in drawn faces.
+"""Sources of photos: a spec is a folder, a Hub dataset or one of the built-in sets.
 
     faces/                                              a folder, flat or with sub-folders (imagefolder)
     pairs/#masked                                       a column of a folder of parquet shards (maskhub dataset build)
     user/dataset[/config][:split][@revision][#column]   a dataset on the Hub, streamed
+    builtin:portraits[/masked][:split]                  161 photos, see maskhub.data.portraits
     builtin:pixel-faces[/...][:split]                   drawn faces, see maskhub.data.pixel_faces
 
 All are read by *position*: a seed defines an endless sequence of samples 0, 1, 2, ..., shuffled in each pass. A
@@ -20,11 +21,12 @@ import numpy as np
 from maskhub.data.folder import chosen_few, is_held_out, is_photo, list_files, no_photo
 from maskhub.data.hub_source import BuiltSource, HubSource, has_shards
 from maskhub.data.pixel_faces import PixelSource
+from maskhub.data.portraits import FOLDER, are_portraits, portraits
 from maskhub.data.source import PhotoSource
 from maskhub.errors import PhotoError, SourceError
 from maskhub.faces.photo import open_photo, split_alpha
 
-__all__ = ["BuiltSource", "FolderSource", "HubSource", "is_held_out", "open_source"]
+__all__ = ["BuiltSource", "FolderSource", "HubSource", "PortraitSource", "is_held_out", "open_source"]
 
 _HUB_SPEC = re.compile(
     r"(?P<id>[\w-][\w.-]*/[\w-][\w.-]*)(?:/(?P<config>[\w.-]+))?(?::(?P<split>[\w.-]+))?(?:@(?P<revision>[^#\s]+))?(?:#(?P<column>.+))?"
@@ -36,7 +38,7 @@ def open_source(spec, holdout=False):
 
     Args:
         spec: a folder, ``folder#column``, ``user/dataset[/config][:split][@revision][#column]``, or
-            ``builtin:pixel-faces`` with its options.
+            ``builtin:portraits`` or ``builtin:pixel-faces`` with their options.
         holdout: leave out the photos of :func:`is_held_out`.
 
     Raises:
@@ -44,6 +46,8 @@ def open_source(spec, holdout=False):
     """
     if not spec:
         raise SourceError("a source is empty: give a folder of photos or a Hub dataset such as user/dataset:train.")
+    if are_portraits(spec):
+        return PortraitSource(spec, holdout)
     if spec.startswith("builtin:"):
         return PixelSource(spec, is_held_out if holdout else None)
     folder = Path(spec).expanduser()
@@ -57,7 +61,7 @@ def open_source(spec, holdout=False):
         what = "is a file, not a folder" if folder.exists() else "is neither a folder here nor user/dataset on the Hub"
         raise SourceError(
             f"the source {spec} {what}. Give a folder of photos, user/dataset[/config][:split][@revision][#column] "
-            "or builtin:pixel-faces."
+            "or builtin:portraits."
         )
     split = match["split"] or "train"
     return HubSource(match["id"], split, match["revision"], match["column"], holdout, config=match["config"])
@@ -104,7 +108,34 @@ class FolderSource(PhotoSource):
     def _first_good(self, order, place):
         for step in range(len(order)):
             try:
-                return split_alpha(open_photo(self.paths[order[(place + step) % len(order)]]))[0]
+                return self._open(order[(place + step) % len(order)])
             except PhotoError as error:
                 warnings.warn(f"left out of training: {error}", stacklevel=2)
         raise SourceError(f"no photo of {self.spec} can be read.")
+
+    def _open(self, place):
+        return split_alpha(open_photo(self.paths[place]))[0]
+
+
+class PortraitSource(FolderSource):
+    """The built-in portraits of a spec as a source of photos.
+
+    Args:
+        spec: ``builtin:portraits`` with its options.
+        holdout: leave out the photos of :func:`is_held_out`.
+
+    Raises:
+        SourceError: no such spec, or no photo is left.
+    """
+
+    def __init__(self, spec, holdout=False):
+        chosen = {portrait.name: portrait for portrait in portraits(spec)}
+        super().__init__(FOLDER, holdout)
+        self.names = [name for name in self.names if name in chosen]
+        self.paths = [chosen[name] for name in self.names]
+        self.spec, self.folder, self.size = spec, None, len(self.names)
+        if not self.names:
+            raise SourceError(f"{spec} without the held-out tenth holds no photo.")
+
+    def _open(self, place):
+        return self.paths[place].image

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from maskhub.data.pixel_faces import PixelFace, pixel_faces
+from maskhub.data.portraits import Portrait, are_portraits, portraits
 from maskhub.data.rows import FolderRows
 from maskhub.errors import ConfigError, SourceError
 from maskhub.faces.photo import open_photo, split_alpha
@@ -27,6 +28,8 @@ __all__ = ["BUILT_IN", "SPLITS", "Dataset", "Datasets", "Face", "attribute_choic
 
 SPLITS = ("train", "test")
 BUILT_IN = {
+    "builtin:portraits": "Portraits (built in)",
+    "builtin:portraits/masked": "Portraits, masked (built in)",
     "builtin:pixel-faces": "Pixel faces (built in)",
     "builtin:pixel-faces/covered": "Pixel faces, covered (built in)",
     "builtin:pixel-faces/light": "Pixel faces, light (built in)",
@@ -55,7 +58,7 @@ class Face:
     dataset: str
     split: str
     columns: dict
-    drawn: PixelFace | None = None
+    drawn: PixelFace | Portrait | None = None
     path: Path | None = None
 
     @property
@@ -120,7 +123,7 @@ class Datasets:
             SourceError: no such dataset, or no picture in that split.
         """
         if name.startswith("builtin:"):
-            pixel_faces(f"{name}:{split}")
+            _built_in(name, split)
             return f"{name}:{split}"
         dataset = self.get(name)
         if not dataset.counts[split]:
@@ -150,7 +153,7 @@ class Datasets:
     def _drawn(self, spec, split):
         return [
             Face(face.name, spec, split, {k: v for k, v in face.columns.items() if v and k != "split"}, drawn=face)
-            for face in pixel_faces(f"{spec}:{split}")
+            for face in _built_in(spec, split)
         ]
 
     def _brought(self, name, split):
@@ -276,6 +279,10 @@ def attribute_choices(faces):
         for value in sorted(found)
         if "=" not in key + value
     ]
+
+
+def _built_in(name, split):
+    return (portraits if are_portraits(name) else pixel_faces)(f"{name}:{split}")
 
 
 def _free(name, taken):

@@ -14,6 +14,7 @@ from pydantic import Field
 from torch.nn import functional as F
 
 from maskhub.data.labelled import LabelledPhotos
+from maskhub.data.portraits import are_portraits
 from maskhub.errors import ConfigError
 from maskhub.files import write_file
 from maskhub.models.classifier import AttributeClassifier
@@ -29,7 +30,7 @@ class ClassifierOptions(LabelledOptions):
     """Train the classifier that chooses a generator (the re-imaging paper)."""
 
     source: list[str] = Field(default_factory=lambda: ["builtin:pixel-faces", "builtin:pixel-faces/covered"])
-    """Training faces: builtin:pixel-faces, folders with metadata.csv, user/dataset on the Hub."""
+    """Training faces: builtin:pixel-faces, builtin:portraits, folders with metadata.csv, user/dataset on the Hub."""
     test_source: list[str] = Field(default_factory=list)
     """Test faces; by default the test split of the built-in faces if they are the source."""
     validation: Count = 0
@@ -61,7 +62,10 @@ class ClassifierOptions(LabelledOptions):
         """The sources of the test faces."""
         if self.test_source:
             return self.test_source
-        return [f"{spec.split(':train')[0]}:test" for spec in self.source if spec.startswith("builtin:")]
+        specs = [spec for spec in self.source if spec.startswith("builtin:")]
+        if not self.holdout:  # the test photos of the portraits are apart only from :train
+            specs = [spec for spec in specs if not are_portraits(spec) or spec.endswith(":train")]
+        return [f"{spec.split(':train')[0]}:test" for spec in specs]
 
 
 class Classifier(LabelledTask):

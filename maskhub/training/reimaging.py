@@ -36,7 +36,7 @@ class ReimagingOptions(LabelledOptions):
     """Train a generator of small faces that all share some attributes (the re-imaging paper)."""
 
     source: str = "builtin:pixel-faces"
-    """Faces: builtin:pixel-faces, a folder with metadata.csv, or user/dataset on the Hub."""
+    """Faces: builtin:pixel-faces, builtin:portraits, a folder with metadata.csv, or user/dataset on the Hub."""
     attributes: list[str] = Field(default_factory=list)
     """Train only on faces with these column=value pairs, such as tone=light; the generator then guarantees them."""
     name: str = ""

@@ -26,6 +26,8 @@ from typing import Annotated, Literal
 import numpy as np
 import tyro
 
+from maskhub.data.portraits import FOLDER, are_portraits
+from maskhub.data.portraits import NAME as PORTRAITS
 from maskhub.errors import ConfigError
 from maskhub.evaluation.embeddings import EmbeddingCache, default_cache
 from maskhub.evaluation.encoders import encoder as find_encoder
@@ -71,7 +73,8 @@ class Options(ModelOptions):
     """
 
     folder: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="FOLDER")]]
-    """Folder of the photos; for pairs with pairs.csv: fold,first,second,same (see docs/evaluate.md)."""
+    """Folder of the photos, or builtin:portraits; for pairs with pairs.csv: fold,first,second,same (see
+    docs/evaluate.md)."""
     protocol: Literal["pairs", "table-3"] = "pairs"
     """Listed pairs, or the protocol of table 3."""
     held_out: bool = False
@@ -112,15 +115,24 @@ def measure(options):
         pipeline = load_pipeline(options.model, options.device)
     names = ("style", "groups", "resamples", "seed")
     arguments = chosen | {name: getattr(options, name) for name in names} | {"encoders": encoders}
+    folder = _folder(options.folder)
     if options.protocol == "table-3":
-        photos = Photos.of(options.folder, options.held_out, options.count)
+        photos = Photos.of(folder, options.held_out, options.count)
         report = measure_self_pairs(photos, pipeline=pipeline, **arguments)
     else:
-        pairs = some_pairs(read_pairs(options.folder, options.pairs), options.count, options.seed)
+        pairs = some_pairs(read_pairs(folder, options.pairs), options.count, options.seed)
         arguments["directions"] = options.directions
-        report = measure_recognition(options.folder, pairs, pipeline=pipeline, **arguments)
+        report = measure_recognition(folder, pairs, pipeline=pipeline, **arguments)
     report.settings |= {"model": options.model or "bundled"} if pipeline is not None else {}
     return report
+
+
+def _folder(spec):
+    if not are_portraits(spec):
+        return spec
+    if str(spec) != PORTRAITS:
+        raise ConfigError(f"{spec} can't be verified: give {PORTRAITS}, on which the measure puts the masks itself.")
+    return FOLDER
 
 
 def measure_recognition(
