@@ -17,15 +17,10 @@ BEYOND = 0.01
 
 
 def alignment(face, resolution, wider=1.0):
-    """The similarity transform from the photo's pixels to those of the aligned crop.
+    """The similarity transform (float64 2×3) from a photo's pixels to those of a face's aligned crop of ``resolution``
+    pixels.
 
-    Args:
-        face: a :class:`~maskhub.faces.detect.Face`.
-        resolution: the crop's side in pixels.
-        wider: factor by which the crop spans more of the photo than usual; the eyes stay in their usual place.
-
-    Returns:
-        float64 2×3 matrix for ``cv2.warpAffine`` and ``cv2.transform``.
+    ``wider`` is the factor by which the crop spans more of the photo than usual; the eyes stay in their usual place.
     """
     eyes = face.points[:2].astype(np.float64)
     right_to_left = eyes[1] - eyes[0]
@@ -44,16 +39,8 @@ def alignment(face, resolution, wider=1.0):
 
 
 def crop(image, matrix, resolution):
-    """Cut the aligned crop out of a photo; beyond the photo's edges its border pixels are repeated.
-
-    Args:
-        image: uint8 RGB, H×W×3.
-        matrix: from :func:`alignment` for the same resolution.
-        resolution: the crop's side in pixels.
-
-    Returns:
-        uint8 RGB, resolution×resolution×3.
-    """
+    """Cut the aligned crop, uint8 RGB resolution×resolution×3, out of a photo; beyond the photo's edges its border
+    pixels are repeated. ``matrix`` is :func:`alignment` for the same resolution."""
     # warpAffine only interpolates: much larger faces are warped at a whole multiple, then averaged down
     shrink = 1 / np.sqrt(abs(np.linalg.det(matrix[:, :2])))
     multiple = int(np.clip(np.ceil(shrink - 0.25), 1, 16))
@@ -66,16 +53,10 @@ def crop(image, matrix, resolution):
 
 
 def paste(photo, changed, region, matrix):
-    """Blend a changed crop back into its photo through a soft region.
+    """Blend a changed crop (uint8 S×S×3) back into its photo through a soft ``region`` (float32 S×S in [0, 1]).
 
-    Args:
-        photo: uint8 RGB, H×W×3; not modified.
-        changed: uint8 RGB crop, S×S×3.
-        region: float32 S×S in [0, 1]: the crop's opacity.
-        matrix: the crop's :func:`alignment`.
-
-    Returns:
-        the new uint8 photo and its float32 H×W region. Where the region is 0 the photo is unchanged.
+    Returns the new uint8 photo and its float32 H×W region. Where that is 0 the photo is unchanged; ``photo`` is not
+    modified.
     """
     height, width = photo.shape[:2]
     # warpAffine only interpolates: a crop finer than the photo is averaged down first
@@ -106,19 +87,11 @@ def paste(photo, changed, region, matrix):
 
 
 def window(matrix, resolution, photo, border=0.06):
-    """The opacity of each of a crop's pixels in the photo, so that the crop's edges do not show.
+    """The opacity of each of a crop's pixels in the photo, float32 resolution×resolution, so that the crop's edges do
+    not show.
 
-    It falls smoothly to exactly 0 towards the crop's edges, but only where the photo continues beyond them: at the
-    photo's edges there is nothing to blend with.
-
-    Args:
-        matrix: the crop's :func:`alignment`.
-        resolution: the crop's side in pixels.
-        photo: H×W×3, the photo that it was cut from.
-        border: share of the side over which the opacity falls.
-
-    Returns:
-        float32 resolution×resolution in [0, 1].
+    It falls smoothly to exactly 0 over a share ``border`` of the side towards the crop's edges, but only where the
+    photo continues beyond them: at the photo's edges there is nothing to blend with.
     """
     side, out = resolution, BEYOND * resolution
     along = np.arange(-1.0, side + 1)

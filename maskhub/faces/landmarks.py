@@ -68,16 +68,11 @@ class Landmarks:
 
 
 def landmarks(image, face, passes=1):
-    """Find the landmarks of a detected face. Thread-safe.
+    """Find the :class:`Landmarks` of a detected face in a photo, uint8 RGB H×W×3. Thread-safe.
 
-    Args:
-        image: uint8 RGB, H×W×3.
-        face: the :class:`~maskhub.faces.detect.Face`.
-        passes: 2 runs the network again on a crop set by the first landmarks: slightly more accurate, twice the time.
-
-    Returns:
-        :class:`Landmarks`. If the upright crop shows no face, a wider and a closer crop and three quarter turns are
-        tried, and the result of highest presence is kept. Its ``presence`` may still be low: no error is raised.
+    If the upright crop shows no face, a wider and a closer crop and three quarter turns are tried, and the result of
+    highest presence is kept. Its ``presence`` may still be low: no error is raised. Two ``passes`` run the network
+    again on a crop set by the first landmarks: slightly more accurate, twice the time.
     """
     left, top, width, height = face.box
     angle = np.radians(face.roll)
@@ -108,12 +103,8 @@ def landmarks(image, face, passes=1):
 
 
 def moved_landmarks(marks, matrix):
-    """Convert landmarks to the pixels of an aligned crop.
-
-    Args:
-        marks: :class:`Landmarks` in the photo's pixels.
-        matrix: the crop's :func:`maskhub.faces.align.alignment`.
-    """
+    """Convert :class:`Landmarks` in a photo's pixels to those of an aligned crop with this
+    :func:`~maskhub.faces.align.alignment`."""
     scale = np.sqrt(abs(np.linalg.det(matrix[:, :2])))
     flat = cv2.transform(marks.points[None, :, :2].astype(np.float64), matrix)[0]
     points = np.column_stack([flat, marks.points[:, 2] * scale]).astype(np.float32)

@@ -84,11 +84,7 @@ def split_alpha(photo):
 
 
 def rgb_profile(image):
-    """A picture's colour profile, if it is one for RGB: a CMYK or grey profile does not apply after conversion.
-
-    Returns:
-        bytes, or None.
-    """
+    """A picture's colour profile (bytes) if it is one for RGB, else None: others do not apply after conversion."""
     profile = image.info.get("icc_profile")
     return profile if profile and profile[16:20] == b"RGB " else None
 

@@ -26,15 +26,10 @@ class OneEuro:
         self.value = self._raw = self._speed = None
 
     def __call__(self, value, seconds, size=1.0):
-        """Filter one value.
+        """Filter N points of D coordinates, float N×D, ``seconds`` (above 0) after the previous ones; the first are
+        unchanged.
 
-        Args:
-            value: float array N×D, N points of D coordinates.
-            seconds: time since the previous value, above 0; ignored for the first one.
-            size: unit of length for the speed, in the coordinates' unit.
-
-        Returns:
-            float64 N×D; the value itself the first time.
+        ``size`` is the unit of length for the speed.
         """
         value = np.asarray(value, np.float64)
         if self.value is None:

@@ -99,14 +99,9 @@ class FaceTracker:
         self._unturned = 0
 
     def __call__(self, frame, seconds=None):
-        """Find or track the faces of the next frame.
+        """Find or track the faces of the next frame, uint8 RGB H×W×3, as a list of :class:`Track`, largest first.
 
-        Args:
-            frame: uint8 RGB, H×W×3.
-            seconds: its time; if not given, 1/30 after the previous frame.
-
-        Returns:
-            list of :class:`Track`, largest first.
+        ``seconds`` is its time; if not given, 1/30 after the previous frame.
         """
         step, fresh = self._step(seconds), self._is_cut(frame)
         if fresh or step > PAUSE:

@@ -24,29 +24,18 @@ COVERING_COLOURS = {
 
 
 def find_covering(face):
-    """Find the covered pixels by the known colours, or else by contrast.
-
-    Args:
-        face: uint8 RGB R×R×3, one face that fills the picture.
-
-    Returns:
-        bool R×R; all False if no covering is found.
-    """
+    """Find the covered pixels of a face that fills the picture (uint8 RGB R×R×3) by the known colours, or else by
+    contrast: bool R×R."""
     known = np.concatenate([colours_of(text) for kind in COVERING_COLOURS.values() for text in kind.values()])
     region = by_colour(face, known)
     return region if region.any() else by_contrast(face)
 
 
 def by_colour(face, colours, tolerance=16.0):
-    """Find the connected pixels of given colours that cover the lower middle of the face.
+    """Find the connected pixels within an RGB distance of given colours (N×3) that cover the lower middle of a face:
+    bool R×R.
 
-    Args:
-        face: uint8 RGB R×R×3.
-        colours: N×3 in 0 to 255.
-        tolerance: largest RGB distance to one of the colours.
-
-    Returns:
-        bool R×R. A patch covering less than a fifth of the lower middle (an eye, a shirt) is ignored.
+    A patch covering less than a fifth of the lower middle (an eye, a shirt) is ignored.
     """
     colours = np.asarray(colours, np.float32).reshape(-1, 3)
     distance = np.linalg.norm(face.astype(np.float32)[:, :, None] - colours, axis=3).min(2)
@@ -54,16 +43,13 @@ def by_colour(face, colours, tolerance=16.0):
 
 
 def by_contrast(face, least=28.0, tolerance=0.5):
-    """Find the connected pixels that are closer to the colour around the mouth than to the skin colour.
+    """Find the connected pixels that are closer to the colour around the mouth than to the skin colour: bool R×R.
 
     Args:
         face: uint8 RGB R×R×3.
         least: Lab distance between mouth and skin below which no covering is reported. Lips and beards are smaller or
             darker patches; a skin-coloured covering is missed.
         tolerance: a pixel counts if its distance to the mouth colour is at most this share of that distance.
-
-    Returns:
-        bool R×R.
     """
     lab = cv2.cvtColor(face.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
     mouth, skin = _patch(lab, 0.62, 0.8, 0.38), _patch(lab, 0.42, 0.5, 0.44)  # the skin between the eyes

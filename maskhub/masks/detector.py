@@ -1,16 +1,11 @@
 """Detect whether a face wears a mask, and where, with the small network bundled with the package.
 
-::
+    found = detect_mask(pixels, face)
+    found.presence                         # 0 to 1: confidence that a mask is worn
+    found.region                           # H×W: which pixels of the photo it covers
 
-    from maskhub.masks.detector import detect_mask
-
-    for face in detect(pixels):
-        found = detect_mask(pixels, face)
-        found.presence                         # 0 to 1: confidence that a mask is worn
-        found.region                           # H×W: which pixels of the photo it covers
-
-A mask counts as worn anywhere on the face, including under the nose or at the chin. Hands, hair, beards, scarves
-around the neck and smeared mouths do not count. ``maskhub/weights/mask-detector/README.md`` gives the error rates.
+A mask counts as worn anywhere on the face, including under the nose or at the chin. Hands, hair, beards, scarves around
+the neck and smeared mouths do not count. ``maskhub/weights/mask-detector/README.md`` gives the error rates.
 """
 
 import threading
@@ -62,14 +57,14 @@ class MaskDetection(NamedTuple):
 
 
 def detect_masks_on_crops(crops, network=None):
-    """Detect masks on aligned crops, which may differ in size.
+    """Detect masks on aligned crops, which may differ in size. Thread-safe.
 
     Args:
         crops: list of uint8 RGB arrays, R×R×3, each from :func:`maskhub.faces.align.crop`.
         network: a :class:`~maskhub.models.mask_detector.MaskDetector`; by default :func:`bundled_mask_detector`.
 
     Returns:
-        list of :class:`MaskDetection`; each region has the size of its crop. Thread-safe.
+        list of :class:`MaskDetection`; each region has the size of its crop.
 
     Raises:
         PhotoError: a crop that isn't uint8 R×R×3.
@@ -101,18 +96,9 @@ def detect_mask_on_crop(crop, network=None):
 
 
 def detect_mask(pixels, face, network=None):
-    """Detect masks on one face of a photo.
+    """The :class:`MaskDetection` of a :class:`~maskhub.faces.detect.Face` in a photo, uint8 RGB H×W×3.
 
-    Args:
-        pixels: uint8 RGB, H×W×3.
-        face: a :class:`~maskhub.faces.detect.Face` in it.
-        network: as in :func:`detect_masks_on_crops`.
-
-    Returns:
-        :class:`MaskDetection` with the region H×W, exactly 0 outside the face's crop.
-
-    Raises:
-        PhotoError: ``pixels`` isn't uint8 H×W×3.
+    Its region is H×W, exactly 0 outside the face's crop. :class:`PhotoError` if the photo is of another type.
     """
     if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
         raise PhotoError("the photo must be a uint8 array of shape H×W×3 (RGB).")
@@ -126,15 +112,8 @@ def detect_mask(pixels, face, network=None):
 
 
 def mask_presences(faces, network=None):
-    """How sure the detector is of each face alone that it wears a mask.
-
-    Args:
-        faces: list of (uint8 RGB H×W×3 photo, :class:`~maskhub.faces.detect.Face` in it).
-        network: as in :func:`detect_masks_on_crops`.
-
-    Returns:
-        list of floats from 0 to 1; from :data:`MASKED` a face counts as masked.
-    """
+    """The confidence, 0 to 1, that each of a list of faces, (uint8 RGB H×W×3 photo,
+    :class:`~maskhub.faces.detect.Face`), wears a mask."""
     side = (network or bundled_mask_detector()).config.resolution
     crops = [align.crop(pixels, align.alignment(face, side), side) for pixels, face in faces]
     return [found.presence for found in detect_masks_on_crops(crops, network)]

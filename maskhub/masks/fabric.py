@@ -37,16 +37,8 @@ class Painted:
 
 
 def paint(design, sheet, width):
-    """Paint a design.
-
-    Args:
-        design: :class:`~maskhub.masks.styles.Design`.
-        sheet: :class:`~maskhub.masks.fit.Unwrapped`.
-        width: the face's width in pixels.
-
-    Returns:
-        :class:`Painted`.
-    """
+    """Paint a :class:`~maskhub.masks.styles.Design` on an unwrapped sheet of a face ``width`` pixels wide, as
+    :class:`Painted`."""
     u, v = sheet.u, sheet.v
     away = np.abs(u)
     top, bottom = design.edge(design.top, u), design.edge(design.bottom, u)

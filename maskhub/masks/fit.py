@@ -100,16 +100,12 @@ class Unwrapped:
 
 
 def drape(head, tension=10, gap=0.012, bulge=None):
-    """Lay the sheet over a head.
+    """Lay the :class:`Sheet` over a :class:`Head`.
 
     Args:
-        head: :class:`Head`.
         tension: how taut the fabric is, as relaxation steps: 0 (follows the skin) to about 20.
         gap: the fabric's distance from the skin in face widths.
         bulge: function of (u, v) grids that returns how much further the fabric stands out, in face widths; or None.
-
-    Returns:
-        :class:`Sheet`.
     """
     net = (_net_weights() @ head.points).reshape(12, len(U), 3)
     # there are no landmarks under the chin: the fabric turns back towards the neck
@@ -150,18 +146,11 @@ def drape(head, tension=10, gap=0.012, bulge=None):
 
 
 def unwrap(sheet, u_range, v_range, size):
-    """Find the (u, v) of the sheet that each pixel of the photo shows.
+    """The :class:`Unwrapped` part of a sheet: the (u, v) that each pixel of a photo of this size (width, height) shows;
+    None if no part lies within the photo.
 
     The sheet's points are sorted into coarse cells, those nearest to the camera last. Newton's method then refines the
     coordinates at full resolution.
-
-    Args:
-        sheet: :class:`Sheet`.
-        u_range, v_range: the part of the sheet to unwrap.
-        size: the photo's width and height.
-
-    Returns:
-        :class:`Unwrapped`, or None if no part of the sheet lies within the photo.
     """
     rows = slice(max(int(_grid_y(v_range[0])), 0), int(np.ceil(_grid_y(v_range[1]))) + 1)
     columns = slice(max(int(_grid_x(u_range[0])), 0), int(np.ceil(_grid_x(u_range[1]))) + 1)

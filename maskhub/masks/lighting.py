@@ -57,16 +57,8 @@ class Lighting:
 
 
 def estimate_lighting(image, landmarks, head):
-    """Estimate the lighting on a face.
-
-    Args:
-        image: uint8 RGB, H×W×3.
-        landmarks: :class:`~maskhub.faces.landmarks.Landmarks`.
-        head: its :class:`~maskhub.masks.fit.Head`.
-
-    Returns:
-        :class:`Lighting`.
-    """
+    """Estimate the :class:`Lighting` on a face of a photo (uint8 RGB H×W×3) from its
+    :class:`~maskhub.faces.landmarks.Landmarks` and :class:`~maskhub.masks.fit.Head`."""
     xy = landmarks.points[:, :2]
     low, high = xy.min(0), xy.max(0)
     side = float((high - low).max()) * 1.1

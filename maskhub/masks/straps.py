@@ -21,17 +21,10 @@ _CHEEK = np.stack([0 * _STEPS, 0 * _STEPS, -0.55 + 0.35 * _STEPS], 1)
 
 
 def draw_straps(design, head, sheet, skin, left, top):
-    """Draw the straps' cover on a rectangle of the photo.
+    """Draw the straps of a design on a rectangle of the photo whose corner is at (``left``, ``top``).
 
-    Args:
-        design: :class:`~maskhub.masks.styles.Design`.
-        head: :class:`~maskhub.masks.fit.Head`.
-        sheet: :class:`~maskhub.masks.fit.Sheet`.
-        skin: :func:`skin_like` of a rectangle of the photo, h×w.
-        left, top: the rectangle's corner in the photo.
-
-    Returns:
-        (cover, normal): float32 h×w in [0, 1], and the mean normal (3) of the visible part; None if nothing is visible.
+    ``skin`` is :func:`skin_like` of that rectangle, h×w. Returns the cover, float32 h×w in [0, 1], and the mean normal
+    (3) of the visible part; None if nothing is visible.
     """
     cover = np.zeros(skin.shape, np.uint8)
     width = WIDTHS[design.style] * (0.9 + 0.3 * design.numbers["picks"][7])

@@ -130,16 +130,13 @@ class Design:
 
 
 def design(style="random", colour=None, worn="correctly", rng=None):
-    """Draw one random mask.
+    """Draw one random mask as :class:`Design`.
 
     Args:
         style: a name in :data:`STYLES`, or ``random``.
         colour: a name in the style's :data:`COLOURS`, three sRGB numbers from 0 to 255, or None for a random one.
         worn: a name in :data:`WORN`, or ``random`` (one of the incorrect ways).
         rng: a ``numpy.random.Generator``.
-
-    Returns:
-        :class:`Design`.
 
     Raises:
         ConfigError: an unknown name.
@@ -164,50 +161,40 @@ def design(style="random", colour=None, worn="correctly", rng=None):
     accent = np.array(ACCENTS[int(picks[4] * len(ACCENTS))]) / 255
     if np.abs(accent - base).sum() < 0.45:
         accent = np.where(base.mean() > 0.5, base * 0.35, 1 - (1 - base) * 0.25)
-    strap, trim, waist, corner, tension = base, base, 0.0, 0.02, 8
-    pulled_down = worn == "nose-and-mouth-out"
-    if style == "surgical":
-        strap = np.full(3, 0.90) if base.mean() > 0.25 else base
-        numbers.update(pleats=3 if picks[5] < 0.75 else 4, bulge=0.012 + 0.012 * picks[6], loose=0.045)
-        trim, corner = (base + (1 - base) * 0.12), 0.012
-    elif style == "kn95":
-        strap = np.full(3, 0.90) if base.mean() > 0.25 else base
-        numbers.update(bulge=0.065 + 0.02 * picks[6], loose=0.02, printed=picks[5] < 0.5, valve=picks[5] > 0.85)
-        waist, corner, tension = -0.03, 0.03, 12
-    elif style == "cup":
-        strap = np.array([(236, 206, 70), (232, 230, 224), (70, 120, 190)][int(picks[4] * 3)]) / 255
-        numbers.update(bulge=0.075 + 0.03 * picks[6], rings=int(1 + picks[5] * 3), valve=picks[7] < 0.5)
-        corner, tension = 0.13, 12
-    elif style in ("cloth", "patterned"):
-        strap = base if picks[5] < 0.5 else np.full(3, 0.88 if picks[5] < 0.7 else 0.10)
-        numbers.update(
-            seam=picks[6] < 0.55, bulge=0.01 + 0.025 * (picks[6] < 0.55), loose=0.03, pleats=0 if picks[6] < 0.8 else 2
-        )
-        corner, tension = 0.03, 10
-        waist = 0.02 * picks[7]
-    else:
-        numbers.update(seam=True, bulge=0.03, loose=0.012, stitched=picks[5] < 0.5)
-        waist, corner, tension = -0.07, 0.05, 10
-    if pulled_down:
+    parts, own = _parts(style, base, picks)
+    numbers |= own
+    if worn == "nose-and-mouth-out":
         numbers["bulge"] = numbers["loose"] = 0.0
-        tension = 3
+        parts["tension"] = 3
     return Design(
-        style,
-        name,
-        worn,
-        base,
-        accent,
-        strap,
-        trim,
-        top,
-        bottom,
-        side,
-        waist,
-        corner,
-        tension,
-        int(pattern_seed),
-        numbers,
-    )
+        style, name, worn, base, accent, top=top, bottom=bottom, side=side, seed=int(pattern_seed), numbers=numbers,
+        **parts,
+    )  # fmt: skip
+
+
+def _parts(style, base, picks):
+    """A style's straps, rim and shape, and its own numbers."""
+    parts = {"strap": base, "trim": base, "waist": 0.0, "corner": 0.02, "tension": 8}
+    pale = np.full(3, 0.90) if base.mean() > 0.25 else base
+    if style == "surgical":
+        own = {"pleats": 3 if picks[5] < 0.75 else 4, "bulge": 0.012 + 0.012 * picks[6], "loose": 0.045}
+        parts |= {"strap": pale, "trim": base + (1 - base) * 0.12, "corner": 0.012}
+    elif style == "kn95":
+        own = {"bulge": 0.065 + 0.02 * picks[6], "loose": 0.02, "printed": picks[5] < 0.5, "valve": picks[5] > 0.85}
+        parts |= {"strap": pale, "waist": -0.03, "corner": 0.03, "tension": 12}
+    elif style == "cup":
+        own = {"bulge": 0.075 + 0.03 * picks[6], "rings": int(1 + picks[5] * 3), "valve": picks[7] < 0.5}
+        strap = np.array([(236, 206, 70), (232, 230, 224), (70, 120, 190)][int(picks[4] * 3)]) / 255
+        parts |= {"strap": strap, "corner": 0.13, "tension": 12}
+    elif style in ("cloth", "patterned"):
+        seam = picks[6] < 0.55
+        own = {"seam": seam, "bulge": 0.01 + 0.025 * seam, "loose": 0.03, "pleats": 0 if picks[6] < 0.8 else 2}
+        strap = base if picks[5] < 0.5 else np.full(3, 0.88 if picks[5] < 0.7 else 0.10)
+        parts |= {"strap": strap, "waist": 0.02 * picks[7], "corner": 0.03, "tension": 10}
+    else:
+        own = {"seam": True, "bulge": 0.03, "loose": 0.012, "stitched": picks[5] < 0.5}
+        parts |= {"waist": -0.07, "corner": 0.05, "tension": 10}
+    return parts, own
 
 
 def _colour(style, colour, pick):

@@ -1,9 +1,5 @@
 """Put a mask on a face in a photo: the fabric is lit like the face, and as sharp and grainy as the photo.
 
-::
-
-    from maskhub.masks import wear
-
     worn = wear(Image.open("portrait.jpg"), style="surgical", colour="blue", seed=7)
     worn.image.save("masked.jpg")          # the photo with the mask
     worn.region                            # H×W, 1 where the mask covers the photo
@@ -66,7 +62,7 @@ class Worn(NamedTuple):
 
 
 def wear(photo, face=None, style="random", seed=0, *, colour=None, worn="correctly", landmarks=None):
-    """Put a mask on one face.
+    """Put a mask on one face, as :class:`Worn`.
 
     Args:
         photo: ``PIL.Image`` (any mode; the result is RGB) or uint8 RGB array, H×W×3.
@@ -77,12 +73,8 @@ def wear(photo, face=None, style="random", seed=0, *, colour=None, worn="correct
         worn: a name in :data:`maskhub.masks.WORN`, or ``random`` for one of the three incorrect ways.
         landmarks: of that face, if already known; used whatever their presence.
 
-    Returns:
-        :class:`Worn`.
-
     Raises:
-        NoFaceError: no face was found, or its landmarks are unreliable.
-        PhotoError: an array that isn't uint8 RGB.
+        NoFaceError: no face was found, or its landmarks are unreliable. PhotoError: an array that isn't uint8 RGB.
         ConfigError: an unknown style, colour or way of wearing.
     """
     image = _as_array(photo)

@@ -73,18 +73,11 @@ class AttributeClassifier(Network):
 
     @torch.inference_mode()
     def feature_maps(self, images, convolution=0):
-        """What one of the four convolutions makes of pictures, as figures 21 and 22 of the thesis show it.
+        """What one of the four convolutions makes of pictures N×3×R×R in [-1, 1], as figures 21 and 22 of the thesis
+        show it.
 
-        Args:
-            images: N×3×R×R in [-1, 1].
-            convolution: 0 for the first, 3 or -1 for the last.
-
-        Returns:
-            float32 N×C×H×W on the CPU: ``width`` maps of R×R from the first two, twice as many of R/2×R/2 from the
-            others.
-
-        Raises:
-            ConfigError: there is no such convolution.
+        Returns float32 N×C×H×W on the CPU: ``width`` maps of R×R from the first two convolutions (0 and 1), twice as
+        many of R/2×R/2 from the others (2, 3 or -1). :class:`ConfigError` for another number.
         """
         places = [place for place, layer in enumerate(self.features) if isinstance(layer, nn.Conv2d)]
         if not -len(places) <= convolution < len(places):
@@ -93,13 +86,6 @@ class AttributeClassifier(Network):
 
     @torch.inference_mode()
     def distribution(self, images):
-        """Predict the labels of each image; the network should be in eval mode.
-
-        Args:
-            images: N×3×R×R in [-1, 1].
-
-        Returns:
-            list of N dicts, label → probability.
-        """
+        """Label → probability for each of N images, N×3×R×R in [-1, 1]; the network should be in eval mode."""
         odds = self(images.to(self.device, self.dtype)).float().softmax(1)
         return [dict(zip(self.config.labels, map(float, row), strict=True)) for row in odds.cpu()]

@@ -24,14 +24,14 @@ STATISTICS = re.compile(r"running_(mean|var)$|num_batches_tracked$")
 
 
 def convert_cyclegan_generator(path, architecture=None):
-    """Load a generator checkpoint as a :class:`ResnetGenerator` or :class:`UnetGenerator` with the same output.
+    """Load a generator checkpoint as a :class:`ResnetGenerator` or :class:`UnetGenerator` in eval mode with the same
+    output.
+
+    Width, depth, channels and norm are inferred from the weights.
 
     Args:
         path: a ``.pth`` file; read with ``weights_only=True``, so that no code in it can run.
         architecture: one of :data:`ARCHITECTURES` that the file must contain; detected from the weights if not given.
-
-    Returns:
-        the generator in eval mode and float32; width, depth, channels and norm are inferred from the weights.
 
     Raises:
         CheckpointError: no such file, a file with more than tensors in it, weights of another architecture or with

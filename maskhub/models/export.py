@@ -41,8 +41,7 @@ def export_onnx(network, path, resolution, *, any_size=False, weights=True, opse
     """Write a generator as an ONNX file, and compare it with torch on random images, alone and in a batch.
 
     Args:
-        network: generator N×3×H×W → N×3×H×W; exported in float32.
-        path: of the file.
+        network, path: generator N×3×H×W → N×3×H×W, exported in float32; and the file.
         resolution: side in pixels of the images that the graph is made for.
         any_size: make H and W dynamic if possible; the export takes longer, and the graph is as fast.
         weights: include the weights in the file.

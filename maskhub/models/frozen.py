@@ -29,16 +29,10 @@ def read_tensors(path):
 
 
 def load_frozen(network, tensors, path, optional=()):
-    """Load weights into a network, set it to eval mode and turn off gradients for its parameters.
+    """Load weights into a network and return it in eval mode, without gradients for its parameters.
 
-    Args:
-        network: ``nn.Module``.
-        tensors: its state dict.
-        path: where they come from, for the error message.
-        optional: names that may be missing and then keep their initial value.
-
-    Returns:
-        the network.
+    ``path`` is where they come from, for the error message; ``optional`` names may be missing and keep their initial
+    value.
 
     Raises:
         CheckpointError: weights are missing, unexpected or of another shape.
@@ -57,10 +51,7 @@ def load_frozen(network, tensors, path, optional=()):
 
 def fold_norms(network):
     """Fold each batch norm of a frozen network into the convolution before it, in place: same results, faster.
-
-    Returns:
-        the network.
-    """
+    Returns it."""
     before = None
     for name, module in list(network.named_children()):
         if isinstance(module, nn.BatchNorm2d) and before and isinstance(before[1], nn.Conv2d):

@@ -43,11 +43,8 @@ class FidInception(nn.Module):
 
     @classmethod
     def load(cls, tensors, path):
-        """Load the state dict of ``pt_inception-2015-12-05-6726825d.pth``.
-
-        Raises:
-            CheckpointError: the weights are another network's.
-        """
+        """Load the state dict of ``pt_inception-2015-12-05-6726825d.pth``; :class:`CheckpointError` if it is
+        another."""
         return load_frozen(cls(), tensors, path)
 
     def forward(self, images):

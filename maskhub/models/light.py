@@ -156,11 +156,7 @@ class LightGenerator(Network):
         """A network for images of twice the side that starts as this one between downsampling and upsampling.
 
         Karras, Aila, Laine, Lehtinen: "Progressive Growing of GANs" (ICLR 2018), with all growth in the first and last
-        layers.
-
-        Args:
-            detail: channels of its last layers, at least as many as here.
-            detail_blocks: residual blocks among them.
+        layers: ``detail`` channels, at least as many as here, and ``detail_blocks`` residual blocks.
         """
         own = {name: value for name, value in self.config.items() if not name.startswith("_")}
         detail = detail or own["detail"]
@@ -189,13 +185,7 @@ class LightGenerator(Network):
     @torch.no_grad()
     def deepened(self, blocks):
         """A network with more residual blocks on its grids that starts out equal: the new blocks are the identity.
-
-        Args:
-            blocks: number on each grid, as in the constructor; none lower than here.
-
-        Raises:
-            ConfigError: fewer blocks on a grid, or another number of grids.
-        """
+        :class:`ConfigError` for fewer blocks on a grid, or another number of grids."""
         own = {name: value for name, value in self.config.items() if not name.startswith("_")}
         blocks = tuple(blocks)
         if len(blocks) != len(own["blocks"]) or any(new < old for new, old in zip(blocks, own["blocks"], strict=True)):

@@ -37,11 +37,7 @@ class MobileFaceNet(nn.Module):
 
     @classmethod
     def load(cls, path):
-        """Read ``mobilefacenet.safetensors``.
-
-        Raises:
-            CheckpointError: not safetensors, or another network's weights.
-        """
+        """Read ``mobilefacenet.safetensors``; :class:`CheckpointError` if it is another file."""
         return load_frozen(cls(), read_tensors(path), path)
 
     def forward(self, crops):

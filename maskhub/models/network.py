@@ -87,11 +87,8 @@ def check_range(kind, value, low, high, multiple=1):
 
 
 def norm_layer(norm):
-    """The norm called ``"instance"`` (no gain, no statistics, as in CycleGAN), ``"batch"`` or ``"none"``.
-
-    Returns:
-        a function that makes the layer for a channel count, and whether a convolution before it needs its own bias.
-    """
+    """The norm called ``"instance"`` (no gain, no statistics, as in CycleGAN), ``"batch"`` or ``"none"``: a function
+    that makes the layer for a channel count, and whether a convolution before it needs its own bias."""
     return choose(
         "norm",
         norm,

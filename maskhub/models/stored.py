@@ -45,10 +45,7 @@ def read_json(path):
 
 
 def read_header(path):
-    """Read the header of a safetensors file, without the tensors.
-
-    Returns:
-        name → (dtype as safetensors writes it, shape).
+    """Read the header of a safetensors file: name → (dtype as safetensors writes it, shape).
 
     Raises:
         CheckpointError: no such file, or its header is too large or damaged.
@@ -89,14 +86,10 @@ def utf8_path(path):
 
 
 def check_stored(kind, folder, variant=None):
-    """Check that a network's files fit together: bounds of the configuration, names and shapes of the weights.
+    """Check that the files of a network (a subclass of ``Network``, a folder and a variant) fit together: bounds of the
+    configuration, names and shapes of the weights.
 
     Uses no more memory than the sizes of the files justify: the network is built without allocating its weights.
-
-    Args:
-        kind: subclass of :class:`~maskhub.models.network.Network`.
-        folder: with ``config.json`` and safetensors.
-        variant: such as ``"fp16"``.
 
     Raises:
         CheckpointError: the files don't fit together.
@@ -125,15 +118,8 @@ def check_stored(kind, folder, variant=None):
 
 
 def check_finite(tensors, where):
-    """Refuse weights with non-finite values, which would paint black faces.
-
-    Args:
-        tensors: name → tensor.
-        where: where they come from, for the error message.
-
-    Raises:
-        CheckpointError: names the first such tensor.
-    """
+    """Refuse weights (name → tensor) with non-finite values, which would paint black faces, with a
+    :class:`CheckpointError` that names the first of them and where they come from."""
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise CheckpointError(f"the weights of {where} are broken: {name} has values that are not finite numbers.")

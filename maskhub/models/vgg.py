@@ -46,10 +46,7 @@ class VGG(nn.Module):
     @classmethod
     def load(cls, path, depth=16):
         """Read a safetensors file of ``features.N`` weights; tensors of other networks (LPIPS heads) are ignored.
-
-        Raises:
-            CheckpointError: not safetensors, or not a VGG of this depth.
-        """
+        :class:`CheckpointError` if it is not a VGG of this depth."""
         tensors = {k: v for k, v in read_tensors(path).items() if k.startswith(("features.", "normalize."))}
         return load_frozen(cls(depth), tensors, path, optional=("normalize.weight", "normalize.bias"))
 

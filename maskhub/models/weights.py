@@ -16,15 +16,12 @@ VARIABLE = "MASKHUB_WEIGHTS"
 
 
 def find_weights(file_name, given=None):
-    """The path of a weights file.
+    """The path of a weights file such as ``"mobilefacenet.safetensors"``; files from the Hub are downloaded into its
+    cache.
 
     Args:
-        file_name: such as ``"mobilefacenet.safetensors"``.
         given: the file itself, a folder that contains it, or a Hub repository ``user/name[@revision]`` that does; by
             default the environment variable ``MASKHUB_WEIGHTS``.
-
-    Returns:
-        ``pathlib.Path``; files from the Hub are downloaded into its cache.
 
     Raises:
         CheckpointError: the file was not found; the message names it and the ways to provide it.

@@ -44,15 +44,7 @@ MANY = 40
 
 @dataclass(frozen=True)
 class Face:
-    """One picture of a dataset.
-
-    Attributes:
-        name: name of its file.
-        dataset, split: where it belongs.
-        columns: its metadata, text by column.
-        drawn: the built-in face, or None.
-        path: its file, or None.
-    """
+    """One picture of a dataset: its file name, metadata (text by column), and the built-in face or its file."""
 
     name: str
     dataset: str
@@ -63,11 +55,7 @@ class Face:
 
     @property
     def image(self):
-        """RGB ``PIL.Image``.
-
-        Raises:
-            PhotoError: the file is gone or broken.
-        """
+        """RGB ``PIL.Image``; :class:`PhotoError` if the file is gone or broken."""
         return self.drawn.image if self.drawn else split_alpha(open_photo(self.path))[0]
 
 
@@ -85,11 +73,7 @@ class Dataset:
 
 
 class Datasets:
-    """The datasets of a home.
-
-    Args:
-        home: a :class:`~maskhub.service.home.Home`.
-    """
+    """The datasets of a :class:`~maskhub.service.home.Home`."""
 
     def __init__(self, home):
         self.home = home
@@ -106,22 +90,14 @@ class Datasets:
         return [*BUILT_IN, *(entry.name for entry in self.list())]
 
     def get(self, name):
-        """An uploaded dataset.
-
-        Raises:
-            SourceError: there is none with this name. ConfigError: the name is invalid.
-        """
+        """An uploaded dataset; SourceError if there is none, ConfigError for an invalid name."""
         path = self.home.datasets / check_dataset_name(name)
         if not path.is_dir():
             raise SourceError(f"there is no dataset {name!r}.")
         return self._entry(path)
 
     def source(self, name, split="train"):
-        """The spec of a split for the training scripts.
-
-        Raises:
-            SourceError: no such dataset, or no picture in that split.
-        """
+        """The spec of a split for the training scripts; SourceError if there is none, or no picture in it."""
         if name.startswith("builtin:"):
             _built_in(name, split)
             return f"{name}:{split}"
@@ -131,15 +107,8 @@ class Datasets:
         return str(dataset.folder / split)
 
     def faces(self, name=None, split=None, attributes=None):
-        """The pictures of one dataset or of all, of one split or of both, with these attributes.
-
-        Args:
-            name, split: None for all.
-            attributes: column → value, or a list of accepted values.
-
-        Raises:
-            SourceError: no such dataset.
-        """
+        """The pictures of one dataset or of all, of one split or of both, with these attributes: column → value, or
+        a list of accepted values. SourceError if there is no such dataset."""
         names = [name] if name else self.names()
         found = [
             face
@@ -177,10 +146,7 @@ class Datasets:
     # ---- writing --------------------------------------------------------------------------------------------------
 
     def check_owner(self, name, key):
-        """Check that the holder of ``key`` may add pictures: to a new dataset, or one they own.
-
-        Returns:
-            the :class:`Dataset`, or None for a new one.
+        """The :class:`Dataset` if the holder of ``key`` owns it and may add pictures; None for a new one.
 
         Raises:
             ConfigError: an invalid name. OwnerError: it belongs to somebody else.
@@ -193,15 +159,12 @@ class Datasets:
         return dataset
 
     def take(self, name, staged, key):
-        """Move pictures into a dataset, all of them or none.
+        """Move pictures into a dataset, all of them or none, and return how many.
 
         Args:
             name: name of the dataset, which is created if it is missing.
             staged: split → list of (PNG file, desired file name, columns).
             key: key of the uploader.
-
-        Returns:
-            how many.
 
         Raises:
             ConfigError: an invalid name, or a job is using the dataset. OwnerError: it belongs to somebody else.

@@ -34,10 +34,7 @@ class OwnerError(ConfigError):
 
 
 class Home:
-    """The folder and its subfolders.
-
-    Args:
-        root: created if it is missing; :func:`~maskhub.home.home_folder` by default.
+    """The folder and its subfolders, created if missing; :func:`~maskhub.home.home_folder` by default.
 
     Raises:
         ConfigError: it can't be written.
@@ -80,11 +77,7 @@ class Home:
 
 
 def check_dataset_name(name):
-    """Check the name of a dataset; returns it without surrounding blanks.
-
-    Raises:
-        ConfigError: it is not allowed.
-    """
+    """The name of a dataset without surrounding blanks; ConfigError if it is not allowed."""
     name = (name or "").strip()
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name) or name.endswith("."):
         raise ConfigError(
@@ -127,16 +120,10 @@ def held(path):
 
 @contextmanager
 def process_folder(parent, prefix):
-    """A new folder that is deleted at the end of the block, or by the next call if its process was killed.
+    """A new folder in ``parent`` that is deleted at the end of the block, or by the next call if its process was
+    killed.
 
-    A lock file next to the folder shows whether its process is alive.
-
-    Args:
-        parent: folder in which it is created.
-        prefix: prefix of its name.
-
-    Raises:
-        WriteError: it can't be created.
+    A lock file next to the folder shows whether its process is alive. WriteError if it can't be created.
     """
     parent = Path(parent)
     _sweep_dead(parent, prefix)

@@ -124,11 +124,7 @@ class Progress:
 
 
 class Jobs:
-    """The jobs of a home.
-
-    Args:
-        home: a :class:`~maskhub.service.home.Home`.
-    """
+    """The jobs of a :class:`~maskhub.service.home.Home`."""
 
     def __init__(self, home):
         self.home, self.datasets, self.models = home, Datasets(home), ModelRegistry(home.models)
@@ -141,11 +137,7 @@ class Jobs:
         return sorted(found, key=lambda job: (-job.created, job.id))
 
     def get(self, id):
-        """One job.
-
-        Raises:
-            ConfigError: there is none with this id.
-        """
+        """One job; ConfigError if there is none with this id."""
         job = self._read(self.home.jobs / id) if id and id.isalnum() else None
         if job is None:
             raise ConfigError("there is no such job any more.")
@@ -176,14 +168,8 @@ class Jobs:
     # ---- writing --------------------------------------------------------------------------------------------------
 
     def submit(self, request, key=""):
-        """Store a job; the supervisor starts it when it is next.
-
-        Args:
-            request: :class:`Request`.
-            key: key of the requester.
-
-        Returns:
-            the :class:`Job`.
+        """Store the :class:`Job` of a :class:`Request` by the holder of ``key``; the supervisor starts it when it is
+        next.
 
         Raises:
             MaskHubError: no such dataset, too few pictures, an invalid option or name, or too many jobs.
@@ -218,10 +204,7 @@ class Jobs:
 
     def cancel(self, id, key):
         """Cancel a job of the holder of ``key``: a waiting one at once, a running one after the current step.
-
-        Raises:
-            ConfigError: no such job. OwnerError: it belongs to somebody else.
-        """
+        ConfigError if there is none, OwnerError if it belongs to somebody else."""
         with self.home.lock():
             job = self._own(id, key)
             if job.state == "queued":
@@ -230,22 +213,16 @@ class Jobs:
                 self.write(replace(job, cancel=True))
 
     def remove(self, id, key):
-        """Delete an ended job of the holder of ``key``; its model is kept.
-
-        Raises:
-            ConfigError: no such job, or it has not ended. OwnerError: it belongs to somebody else.
-        """
+        """Delete an ended job of the holder of ``key``; its model is kept. ConfigError if it does not exist or has
+        not ended, OwnerError if it belongs to somebody else."""
         with self.home.lock():
             if self._own(id, key).active:
                 raise ConfigError("this job has not ended: cancel it first.")
             remove_folder(self.folder(id))
 
     def remove_model(self, name, key):
-        """Delete a model of the holder of ``key``.
-
-        Raises:
-            MaskHubError: no such model, it belongs to somebody else, or a job starts from it.
-        """
+        """Delete a model of the holder of ``key``; MaskHubError if there is none, it belongs to somebody else, or a
+        job starts from it."""
         with self.home.lock():
             entry = self.models.get(name)
             if not key or entry.facts.get("owner") != owner_of(key):

@@ -48,11 +48,7 @@ def max_hours():
 
 
 class Supervisor:
-    """See the module.
-
-    Args:
-        jobs: a :class:`~maskhub.service.jobs.Jobs`.
-    """
+    """See the module; ``jobs`` is a :class:`~maskhub.service.jobs.Jobs`."""
 
     def __init__(self, jobs):
         self.jobs = jobs
@@ -61,11 +57,7 @@ class Supervisor:
         self._lock = FileLock(jobs.home.root / ".supervisor", timeout=0, thread_local=False)
 
     def start(self):
-        """Run the jobs in a background thread.
-
-        Raises:
-            ConfigError: another process keeps the home locked for too long.
-        """
+        """Run the jobs in a background thread; ConfigError if another process keeps the home locked for too long."""
         self.jobs.datasets.settle()
         self._thread = threading.Thread(target=self._run, name="maskhub-supervisor", daemon=True)
         self._thread.start()

@@ -87,11 +87,7 @@ def receive(home, files, dataset, split="train", attributes=None, key="", limits
         dataset: name of the dataset, which is created if it is missing and a picture is accepted.
         split: ``"train"`` or ``"test"``, for pictures whose zip does not set it.
         attributes: columns of all pictures; metadata of single pictures overrides them.
-        key: key of the uploader.
-        limits: :class:`Limits`.
-
-    Returns:
-        :class:`Report`.
+        key, limits: key of the uploader, and :class:`Limits`.
 
     Raises:
         ConfigError: an invalid name, split or attribute, too many files, or no space left. OwnerError: the dataset

@@ -29,11 +29,7 @@ lacks some of them before 3.12.4."""
 
 
 def check_webhook(address):
-    """Check the URL of a webhook and return it; "" for none.
-
-    Raises:
-        ConfigError: it is not allowed.
-    """
+    """Check the URL of a webhook and return it; "" for none. ConfigError if it is not allowed."""
     address = (address or "").strip()
     if not address:
         return ""
@@ -48,11 +44,7 @@ def check_webhook(address):
 
 
 def post(address, record):
-    """Send ``record`` as JSON.
-
-    Returns:
-        the error, or "" if there was none.
-    """
+    """Send ``record`` as JSON; returns the error, or ""."""
     try:
         url = httpx.URL(address)
         place = _public_address(url)
