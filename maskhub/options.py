@@ -17,12 +17,13 @@ import argparse
 from pathlib import Path
 from typing import Annotated, Literal, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from tyro.constructors import PrimitiveConstructorSpec
 
 from maskhub.errors import ConfigError, first_line
 
 __all__ = [
-    "FREE", "STAGED", "Count", "OptionSet", "Positive", "Rate", "Share", "Weight", "flag", "named", "parse",
+    "COMMAS", "FREE", "STAGED", "Count", "OptionSet", "Positive", "Rate", "Share", "Weight", "flag", "named", "parse",
     "read_recipe", "registry",
 ]  # fmt: skip
 
@@ -40,6 +41,24 @@ Rate = Annotated[float, Field(ge=0, lt=1)]
 """A decay or a dropout."""
 Weight = Annotated[float, Field(ge=0), STAGED]
 """Weight of a loss term, which may change in stages."""
+
+
+def _split(names):
+    names = names.split(",") if isinstance(names, str) else names
+    return tuple(dict.fromkeys(name.strip() for name in names if name.strip()))
+
+
+COMMAS = (
+    BeforeValidator(_split),
+    PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="NAME,...",
+        instance_from_str=lambda texts: _split(texts[0]),
+        is_instance=lambda names: isinstance(names, tuple),
+        str_from_instance=lambda names: [",".join(names)],
+    ),
+)
+"""Annotations of a tuple of names that may also be text with commas; repeated names count once."""
 
 
 class OptionSet(BaseModel):

@@ -38,6 +38,7 @@ os.environ |= {
     "NO_PROXY": "127.0.0.1,localhost",
     "no_proxy": "127.0.0.1,localhost",
     "MPLBACKEND": "Agg",
+    "TRACKIO_DIR": str(_FOLDER / "trackio"),
     "XDG_DATA_HOME": str(_FOLDER / "data"),  # nobody's own models and answers either
     "MPLCONFIGDIR": str(_FOLDER / "matplotlib"),
 }

@@ -4,11 +4,10 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
-from pydantic import BeforeValidator
 
 from maskhub.errors import ConfigError
 from maskhub.evaluation.sets import PictureSet
-from maskhub.options import OptionSet, Positive, flag
+from maskhub.options import COMMAS, OptionSet, Positive, flag
 
 __all__ = [
     "Folder",
@@ -23,23 +22,7 @@ __all__ = [
 ]
 
 
-def _split(names):
-    """Split a comma-separated list of names; lists stay as they are. Repeated names count once."""
-    names = names.split(",") if isinstance(names, str) else names
-    return tuple(dict.fromkeys(name.strip() for name in names if name.strip()))
-
-
-Names = Annotated[
-    tuple[str, ...],
-    BeforeValidator(_split),
-    tyro.constructors.PrimitiveConstructorSpec(
-        nargs=1,
-        metavar="NAME,...",
-        instance_from_str=lambda texts: _split(texts[0]),
-        is_instance=lambda names: isinstance(names, tuple),
-        str_from_instance=lambda names: [",".join(names)],
-    ),
-]
+Names = Annotated[tuple[str, ...], *COMMAS]
 """Several names, comma-separated on the command line."""
 Source = Annotated[str, tyro.conf.arg(metavar="SOURCE")]
 """A folder, or ``user/dataset[/config][:split][@revision][#column]``."""

@@ -7,7 +7,7 @@ import tyro
 from pydantic import BeforeValidator, Field, model_validator
 
 from maskhub.errors import ConfigError, first_line
-from maskhub.options import FREE, STAGED, Count, OptionSet, Positive, Rate, Share, flag, named
+from maskhub.options import COMMAS, FREE, STAGED, Count, OptionSet, Positive, Rate, Share, flag, named
 
 __all__ = ["LearningRate", "Precision", "Schedule", "TrainingOptions"]
 
@@ -17,6 +17,7 @@ Precision = Annotated[
     Literal["auto", "no", "bf16", "fp16"],
     BeforeValidator(lambda value: "no" if value is False else value),  # YAML reads a plain no as false
 ]
+ReportTo = Annotated[tuple[Literal["tensorboard", "trackio", "wandb"], ...], *COMMAS, FREE]
 Stages = Annotated[tuple[dict, ...], tyro.conf.Suppress]
 
 
@@ -78,8 +79,8 @@ class TrainingOptions(OptionSet):
     """'latest' or a checkpoint folder to resume from."""
     workers: Annotated[Count, FREE] = 1
     """Background processes that read photos, per training process; 0: read in the training process."""
-    tensorboard: Annotated[bool, FREE] = False
-    """Also write tensorboard events to output/tensorboard."""
+    report_to: ReportTo = ()
+    """Also report to experiment trackers: tensorboard (events in output/tensorboard), trackio, wandb."""
     push_to_hub: Annotated[str | None, FREE] = None
     """Hub repository (user/name) to upload the finished result to."""
     dry_run: Annotated[bool, FREE] = False

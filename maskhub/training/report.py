@@ -1,10 +1,9 @@
-"""Reports of a run: metrics.jsonl, curves, sample sheets, tensorboard events, progress bar."""
+"""Reports of a run: metrics.jsonl, curves, sample sheets, trackers, progress bar."""
 
 import io
 import json
 import resource
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -58,10 +57,10 @@ class RunReport:
         first_step: completed steps.
         max_steps: steps of the whole run.
         active: whether this is the main process.
-        tensorboard: also write events.
+        trackers: :class:`~maskhub.training.trackers.Trackers`, or None.
     """
 
-    def __init__(self, output, first_step, max_steps, active=True, tensorboard=False):
+    def __init__(self, output, first_step, max_steps, active=True, trackers=None):
         self.active = active
         if not active:
             return
@@ -69,11 +68,7 @@ class RunReport:
             JsonLines(Path(output) / f"{name}.jsonl", first_step) for name in ("metrics", "tests")
         )
         self.bar = tqdm(total=max_steps, initial=first_step, unit="step", dynamic_ncols=True, mininterval=1)
-        self.events = None
-        if tensorboard:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self.events = SummaryWriter(Path(output) / "tensorboard", purge_step=first_step)
+        self.trackers = trackers
         self._begin()
 
     def _begin(self):
@@ -103,20 +98,31 @@ class RunReport:
             "peak_memory_mb": _peak_memory_mb(),
         }
         self.metrics.write(line)
-        if self.events:
-            for name, value in line.items():
-                self.events.add_scalar(f"loss/{name}" if name in losses else name, value, step)
+        if self.trackers:
+            values = {f"loss/{name}" if name in losses else name: value for name, value in line.items()}
+            del values["step"]
+            self.trackers.log(values, step)
         shown = " ".join(f"{name} {value:.3f}" for name, value in losses.items())
         self.bar.set_postfix_str(f"{line['images_per_second']:.1f} images/s {shown}")
         self._begin()
         return line
 
+    def test(self, step, figures):
+        """Write a line with figures on test photos."""
+        self.tests.write({"step": step, **figures})
+        if self.trackers:
+            self.trackers.log({f"test/{name}": value for name, value in figures.items()}, step)
+
+    def picture(self, name, path, step):
+        """Report a picture file that was written to the run's folder."""
+        if self.trackers:
+            self.trackers.picture(name, path, step)
+
     def close(self):
         if self.active:
             self.bar.close()
-            if self.events:
-                with suppress(OSError):  # on a full disk the run has already failed with an error
-                    self.events.close()
+            if self.trackers:
+                self.trackers.close()
 
 
 def write_png(image, path):
@@ -179,6 +185,7 @@ def write_curves(output, panels, stage_starts=()):
     """Plot the metrics of a run's ``metrics.jsonl`` and ``tests.jsonl`` over the steps, as ``curves.png``.
 
     ``panels`` maps the names of all metrics to a dict of title → names; ``stage_starts`` are drawn as vertical lines.
+    Returns its path, or None if there are no metrics yet.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure  # not pyplot, which keeps all figures and is not thread-safe
@@ -187,7 +194,7 @@ def write_curves(output, panels, stage_starts=()):
     names = list(dict.fromkeys(name for line in lines for name in line if name not in NOT_SHOWN))
     shown = {title: panel for title, panel in panels(names).items() if panel}
     if not shown:  # the run is shorter than log_every
-        return
+        return None
     figure = Figure(figsize=(9, 3.4 * len(shown)), layout="constrained")
     FigureCanvasAgg(figure)
     for place, (title, panel) in enumerate(shown.items()):
@@ -202,7 +209,9 @@ def write_curves(output, panels, stage_starts=()):
         axes.legend(ncols=4, fontsize="small", frameon=False)
         axes.spines[["top", "right"]].set_visible(False)
     axes.set_xlabel("step")
-    write_figure(figure, Path(output) / "curves.png")
+    path = Path(output) / "curves.png"
+    write_figure(figure, path)
+    return path
 
 
 def write_figure(figure, path):

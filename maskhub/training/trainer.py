@@ -34,6 +34,7 @@ from maskhub.training.report import RunReport, sample_sheet, timeline_sheet, wri
 from maskhub.training.resume import capture, faster_precision, init_from, restore
 from maskhub.training.schedule import Timeline
 from maskhub.training.signals import StopSignal
+from maskhub.training.trackers import Trackers, tracker_arguments
 
 __all__ = ["Trainer"]
 
@@ -68,6 +69,7 @@ class Trainer:
             # one step has several forward passes, each of which changes BatchNorm's statistics: synchronising them
             # would modify tensors that the backward pass still needs
             kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
+            **tracker_arguments(options),
         )
         if self.accelerator.device.type == "cuda":
             torch.set_float32_matmul_precision("high")
@@ -158,7 +160,8 @@ class Trainer:
 
     def _train(self):
         c, main = self.options, self.accelerator.is_main_process
-        self.report = RunReport(self.output, self.step, c.max_steps, main, c.tensorboard)
+        trackers = Trackers(self.accelerator, c, self.step) if main and c.report_to else None
+        self.report = RunReport(self.output, self.step, c.max_steps, main, trackers)
         batches, reads, saved, since = None, None, self.step, time.perf_counter()
         try:
             while self.step < c.max_steps and not self.stop.agreed():
@@ -300,7 +303,9 @@ class Trainer:
         if self.accelerator.is_main_process:
             checkpoint.prune_checkpoints(self.output / "checkpoints", self.options.keep_checkpoints)
             self._write_result()
-            write_curves(self.output, self.task.curves, [stage.first for stage in self.timeline.stages[1:]])
+            curves = write_curves(self.output, self.task.curves, [stage.first for stage in self.timeline.stages[1:]])
+            if curves:
+                self.report.picture("curves", curves, self.step)
         self.accelerator.wait_for_everyone()
 
     def averaged(self, name):
@@ -338,10 +343,12 @@ class Trainer:
             torch.manual_seed(0)  # for networks that draw noise
             groups, figures = task.samples(networks, self._fixed_batch), task.test(networks)
         if figures:
-            self.report.tests.write({"step": self.step, **figures})
+            self.report.test(self.step, figures)
         if groups:
             folder = self.output / "samples"
-            write_png(sample_sheet(groups), folder / f"step-{self.step:08d}.png")
+            sheet = folder / f"step-{self.step:08d}.png"
+            write_png(sample_sheet(groups), sheet)
+            self.report.picture("samples", sheet, self.step)
             timeline_sheet(folder, [len(group) for group in groups], groups[0][0].shape[3])
 
     def close(self):
