@@ -25,6 +25,7 @@ _HOMES = {
     "MaskDetector": "maskhub.models.mask_detector",
     "FeatureNetwork": "maskhub.models.features",
     "PatchDiscriminator": "maskhub.models.patch",
+    "OnnxFaceMaskPipeline": "maskhub.pipelines.onnx_face_mask",
     "ReimagingPipeline": "maskhub.pipelines.reimaging",
     "ResnetGenerator": "maskhub.models.resnet",
     "SimDiscriminator": "maskhub.models.simgan",
@@ -40,6 +41,7 @@ _HOMES = {
     "DivergenceError": "maskhub.errors",
     "HubError": "maskhub.errors",
     "MaskHubError": "maskhub.errors",
+    "MissingExtraError": "maskhub.extras",
     "NoFaceError": "maskhub.errors",
     "PhotoError": "maskhub.errors",
     "SourceError": "maskhub.errors",
@@ -55,7 +57,12 @@ __all__ = ["__version__", *sorted(_HOMES.keys() - {"ModelMixin"})]
 def __getattr__(name):
     if name not in _HOMES:
         raise AttributeError(f"module 'maskhub' has no attribute {name!r}")
-    value = getattr(import_module(_HOMES[name]), name)
+    try:
+        value = getattr(import_module(_HOMES[name]), name)
+    except ImportError as error:
+        from maskhub.extras import explained
+
+        raise explained(error) from error
     globals()[name] = value
     return value
 

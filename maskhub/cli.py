@@ -14,6 +14,7 @@ from maskhub.commands.dataset import build, curate, draw
 from maskhub.commands.evaluate import commands as evaluate_commands
 from maskhub.commands.photos import Input, cycle, mask, outline, translate, unmask
 from maskhub.errors import MaskHubError
+from maskhub.extras import explained
 from maskhub.options import registry
 
 __all__ = ["main"]
@@ -60,17 +61,19 @@ def main(args=None):
             stream.reconfigure(errors="backslashreplace")
     args = list(sys.argv[1:] if args is None else args)
     prog, about, family = "maskhub", "Put face masks on photos and take them off.", None
-    measures = evaluate_commands(args[1] if args[:1] == ["evaluate"] and len(args) > 1 else None)
-    commands = COMMANDS | {f"evaluate {name}": command for name, command in measures.items()}
-    if args and args[0] in FAMILIES:  # tyro would take a command name of two words as one argument
-        family, args = args[0], args[1:]
-        prog, about = f"maskhub {family}", FAMILIES[family]
-        commands = {name.split()[1]: command for name, command in commands.items() if name.startswith(f"{family} ")}
-    # commands with all numbers and choices in option sets, which report bad values in one line
-    rules = registry() if family == "evaluate" or args[:1] in (["mask"], ["build"]) else None
     try:
+        measures = evaluate_commands(args[1] if args[:1] == ["evaluate"] and len(args) > 1 else None)
+        commands = COMMANDS | {f"evaluate {name}": command for name, command in measures.items()}
+        if args and args[0] in FAMILIES:  # tyro would take a command name of two words as one argument
+            family, args = args[0], args[1:]
+            prog, about = f"maskhub {family}", FAMILIES[family]
+            commands = {name.split()[1]: command for name, command in commands.items() if name.startswith(f"{family} ")}
+        # commands with all numbers and choices in option sets, which report bad values in one line
+        rules = registry() if family == "evaluate" or args[:1] in (["mask"], ["build"]) else None
         code = tyro.extras.subcommand_cli_from_dict(commands, prog=prog, description=about, args=args, registry=rules)
-    except MaskHubError as error:
+    except (MaskHubError, ImportError) as error:
+        if not isinstance(error := explained(error), MaskHubError):
+            raise
         print(f"maskhub: {error}", file=sys.stderr)
         code = 2
     except KeyboardInterrupt:

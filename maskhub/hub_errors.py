@@ -6,6 +6,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from maskhub.errors import ConfigError, HubError, WriteError, first_line
+from maskhub.extras import require
 from maskhub.files import PARTIAL
 
 __all__ = ["SafeSaving", "hub_errors", "patient", "readable"]
@@ -35,6 +36,7 @@ def hub_errors(what, error_class=HubError):
     Raises:
         HubError (or ``error_class``): with the reason and what to do about it.
     """
+    require("hub", "huggingface_hub")
     # imported here: the clients take a second to import, and `import maskhub` must not
     from huggingface_hub.errors import HFValidationError, HTTPError
 

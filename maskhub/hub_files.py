@@ -27,9 +27,9 @@ def hub_file(repo, name, what, **options):
         CheckpointError: no such repository or file, no access, no connection, or a wrong checksum; a wrong file is
             deleted from the cache.
     """
-    from huggingface_hub import hf_hub_download
-
     with hub_errors(what, CheckpointError):
+        from huggingface_hub import hf_hub_download
+
         path = Path(hf_hub_download(repo, name, **options))
     _verify(path, what)
     return path
@@ -37,10 +37,10 @@ def hub_file(repo, name, what, **options):
 
 def hub_folder(repo, what, allow, ignore=(), **options):
     """The local folder of a model repository with the files that match patterns; otherwise like :func:`hub_file`."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.utils import filter_repo_objects
-
     with hub_errors(what, CheckpointError):
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.utils import filter_repo_objects
+
         folder = Path(snapshot_download(repo, allow_patterns=allow, ignore_patterns=list(ignore), **options))
     names = [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file()]
     for name in filter_repo_objects(names, allow_patterns=allow, ignore_patterns=list(ignore)):

@@ -1,33 +1,54 @@
-"""Convert between pictures, uint8 H×W×3 in [0, 255], and network tensors, float 3×H×W in [-1, 1]."""
+"""Convert between pictures, uint8 H×W×3 in [0, 255], and what networks take, float 3×H×W in [-1, 1]."""
 
 import numpy as np
-import torch
 
-__all__ = ["to_pixels", "to_tensor"]
+__all__ = ["to_array", "to_pixels", "to_tensor"]
+
+
+def to_array(pictures):
+    """Convert pictures for a network in onnxruntime.
+
+    Args:
+        pictures: an RGB ``PIL.Image``, a uint8 array ...×H×W×3, or a list of arrays of one size.
+
+    Returns:
+        float32 array ...×3×H×W in [-1, 1], contiguous, with the same values as :func:`to_tensor`.
+    """
+    values = np.moveaxis(np.asarray(pictures, dtype=np.uint8), -1, -3).astype(np.float32, order="C")
+    values /= np.float32(127.5)
+    values -= 1
+    return values
 
 
 def to_tensor(pictures):
-    """Convert pictures to a tensor for a network.
+    """Convert pictures to a tensor for a network in torch.
 
     Args:
-        pictures: an RGB ``PIL.Image``, a uint8 array or tensor ...×H×W×3, or a list of arrays of one size.
+        pictures: as for :func:`to_array`, or a uint8 tensor.
 
     Returns:
-        float32 ...×3×H×W in [-1, 1], contiguous.
+        float32 tensor ...×3×H×W in [-1, 1], contiguous.
     """
+    import torch  # imported here: photos can be masked and unmasked without it
+
     if not isinstance(pictures, torch.Tensor):
         pictures = torch.from_numpy(np.array(pictures, dtype=np.uint8))
     return pictures.movedim(-1, -3).contiguous().to(torch.float32).div_(127.5).sub_(1)
 
 
-def to_pixels(tensor):
-    """Convert a network's tensor to pictures.
+def to_pixels(values):
+    """Convert what a network made to pictures.
 
     Args:
-        tensor: ...×3×H×W of any float type and device; values outside [-1, 1] are clipped.
+        values: ...×3×H×W, a float32 array, or a tensor of any float type and device; clipped to [-1, 1].
 
     Returns:
         uint8 array ...×H×W×3, contiguous.
     """
-    values = (tensor.detach().float().clamp(-1, 1) + 1) * 127.5
+    if isinstance(values, np.ndarray):
+        values = np.rint((values.clip(-1, 1) + np.float32(1)) * np.float32(127.5)).astype(np.uint8)
+        return np.ascontiguousarray(np.moveaxis(values, -3, -1))
+    import torch
+
+    values = (values.detach().float().clamp(-1, 1) + 1) * 127.5
     return values.round().to(torch.uint8).movedim(-3, -1).contiguous().cpu().numpy()

@@ -10,8 +10,8 @@ import diffusers
 import torch
 
 from maskhub.errors import CheckpointError
-from maskhub.pipelines.backends import preferred
 from maskhub.pipelines.face_mask import FaceMaskPipeline
+from maskhub.pipelines.load import preferred
 
 __all__ = ["load"]
 

@@ -9,7 +9,7 @@ import tyro
 from maskhub.data.masked import Wearing
 from maskhub.errors import ConfigError, PhotoError
 from maskhub.options import Count, OptionSet
-from maskhub.pipelines.load import load_pipeline
+from maskhub.pipelines.load import open_pipeline
 
 __all__ = ["ANY_MASKS", "Input", "Masking", "Output", "cycle", "mask", "outline", "report_line", "translate", "unmask"]
 
@@ -172,7 +172,7 @@ def cycle(
     from maskhub.provenance import mark
 
     check_not_input(input, output)
-    photo, pipeline = open_photo(input), load_pipeline(model, device)
+    photo, pipeline = open_photo(input), open_pipeline(model, device, single=True)
     result = pipeline.cycle(photo, start=start, force=force, details=True)
     pictures = [photo, result.there[0], result.images[0]]
     sheet = Image.new("RGB", (3 * photo.width, photo.height))
@@ -289,7 +289,6 @@ def _translate(direction, source, output, model, device, force, overwrite, prove
     from maskhub.data.batch import check_not_input, process_folder, save_photo
     from maskhub.data.masked import seed_of
     from maskhub.data.portraits import FOLDER, are_portraits, masked_portrait, portraits
-    from maskhub.pipelines.backends import preferred
     from maskhub.pipelines.outcomes import described, tally
 
     spec, worn = source, False
@@ -299,8 +298,7 @@ def _translate(direction, source, output, model, device, force, overwrite, prove
         raise PhotoError(f"there is no photo or folder {source}.")
     check_not_input(source, output)
     is_film, counts = _is_film(source), Counter()
-    # a single photo is not worth measuring the backends
-    pipeline = load_pipeline(model, device, "torch" if source.is_file() and not is_film else preferred())
+    pipeline = open_pipeline(model, device, single=source.is_file() and not is_film)
     if is_film:
         from maskhub.commands.film import translate_film
 

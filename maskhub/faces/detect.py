@@ -1,20 +1,18 @@
 """Face detection with YuNet (Wu, Peng, Yu: "YuNet: A Tiny Millisecond-level Face Detector", 2023).
 
-Runs in OpenCV, or in onnxruntime if it is installed (:mod:`maskhub.faces.yunet`). The 228 kB network is in ``weights/``
-(MIT licence, see ``weights/LICENSES.md``).
+The 228 kB network is in ``weights/`` (MIT licence, see ``weights/LICENSES.md``).
 """
 
 import threading
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from maskhub.faces.yunet import make_yunet
+from maskhub.faces.yunet import YuNet
 
-__all__ = ["Face", "FaceDetector", "detect", "quiet_opencv"]
+__all__ = ["Face", "FaceDetector", "detect"]
 
 WEIGHTS = Path(__file__).parent / "weights" / "face_detection_yunet_2023mar.onnx"
 MARGIN = 0.15
@@ -67,10 +65,7 @@ class FaceDetector:
 
     def __init__(self, threshold=0.7, max_side=1024, turn=True):
         self.threshold, self.max_side, self.turn = threshold, max_side, turn
-        with quiet_opencv():
-            # the network is rebuilt whenever its input size changes, so windows have a network of their own
-            self._net, self._window_net = (make_yunet(WEIGHTS, threshold) for _ in range(2))
-        self._window_net.setInputSize((WINDOW, WINDOW))
+        self._net = YuNet(WEIGHTS, threshold)
 
     def __call__(self, image, turn=None):
         """Find the faces of a photo.
@@ -125,8 +120,7 @@ class FaceDetector:
         to_window = np.vstack([_window_matrix(row), (0, 0, 1)])
         matrix = _about_the_middle(winner) @ to_window
         turned = cv2.warpAffine(image, matrix, (WINDOW, WINDOW), borderMode=cv2.BORDER_REPLICATE)
-        _, found = self._window_net.detect(turned)
-        found = _turn_back(row[None][:0] if found is None else found, matrix, winner)
+        found = _turn_back(self._net.detect(turned), matrix, winner)
         middles = found[:, :2] + found[:, 2:4] / 2
         own = np.linalg.norm(middles - (row[:2] + row[2:4] / 2), axis=1) < 0.5 * max(row[2:4])  # not a neighbour's
         return found[own][0] if own.any() else row
@@ -145,14 +139,11 @@ class FaceDetector:
         return winner if scores[winner] > max(scores[0], float(row[14])) + lead else 0
 
     def _score(self, window):
-        _, rows = self._window_net.detect(window)
-        return 0.0 if rows is None else _best(rows)
+        return _best(self._net.detect(window))
 
     def _find(self, image):
         """YuNet's rows of 15 numbers, in the pixels of this BGR image."""
-        self._net.setInputSize((image.shape[1], image.shape[0]))
-        _, rows = self._net.detect(image)
-        return np.empty((0, 15), np.float32) if rows is None else rows
+        return self._net.detect(image)
 
 
 _threads = threading.local()
@@ -222,14 +213,3 @@ def _turn_back(rows, matrix, degrees):
     rows[:, :2] = centres - rows[:, 2:4] / 2
     rows[:, 4:14] = cv2.transform(rows[:, 4:14].reshape(-1, 5, 2).astype(np.float64), inverse).reshape(-1, 10)
     return rows
-
-
-@contextmanager
-def quiet_opencv():
-    """Silence the warning of OpenCV 5 at every load that its new engine ignores the target."""
-    level = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
-    try:
-        yield
-    finally:
-        cv2.utils.logging.setLogLevel(level)

@@ -11,8 +11,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from maskhub.faces.detect import quiet_opencv
-
 __all__ = ["SIDE", "run_mesh"]
 
 WEIGHTS = Path(__file__).parent / "weights" / "face_landmarks_detector.tflite"
@@ -57,9 +55,13 @@ def _litert():
 
 
 def _opencv():
-    with quiet_opencv():
+    level = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)  # it warns at each load that the target is ignored
+    try:
         # OpenCV 5's new engine returns only one of this network's outputs
         net = cv2.dnn.readNetFromTFLite(str(WEIGHTS), cv2.dnn.ENGINE_CLASSIC)
+    finally:
+        cv2.utils.logging.setLogLevel(level)
     net.enableFusion(False)  # fused layers make this network 10 % slower
 
     def run(crop):

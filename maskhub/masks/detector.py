@@ -1,4 +1,4 @@
-"""Detect whether a face wears a mask, and where, with the small network bundled with the package.
+"""Detect whether a face wears a mask, and where, with the small network bundled with the package, in onnxruntime.
 
     found = detect_mask(pixels, face)
     found.presence                         # 0 to 1: confidence that a mask is worn
@@ -8,6 +8,7 @@ A mask counts as worn anywhere on the face, including under the nose or at the c
 the neck and smeared mouths do not count. ``maskhub/weights/mask-detector/README.md`` gives the error rates.
 """
 
+import os
 import threading
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +18,8 @@ import numpy as np
 
 from maskhub.errors import PhotoError
 from maskhub.faces import align
+from maskhub.models.onnx_file import OnnxNetwork
+from maskhub.tensors import to_array
 
 __all__ = [
     "BUNDLED",
@@ -61,7 +64,8 @@ def detect_masks_on_crops(crops, network=None):
 
     Args:
         crops: list of uint8 RGB arrays, R×R×3, each from :func:`maskhub.faces.align.crop`.
-        network: a :class:`~maskhub.models.mask_detector.MaskDetector`; by default :func:`bundled_mask_detector`.
+        network: a :class:`~maskhub.models.mask_detector.MaskDetector`, run by torch; by default the bundled one, run by
+            onnxruntime.
 
     Returns:
         list of :class:`MaskDetection`; each region has the size of its crop.
@@ -69,22 +73,15 @@ def detect_masks_on_crops(crops, network=None):
     Raises:
         PhotoError: a crop that isn't uint8 R×R×3.
     """
-    import torch  # imported here: drawing masks does not need it
-
-    from maskhub.tensors import to_tensor
-
     for crop in crops:
         if not isinstance(crop, np.ndarray) or crop.dtype != np.uint8 or crop.ndim != 3 or crop.shape[2] != 3:
             raise PhotoError("a crop must be a uint8 array of shape R×R×3 (RGB).")
         if crop.shape[0] != crop.shape[1]:
             raise PhotoError(f"a crop must be square, not {crop.shape[1]}×{crop.shape[0]}.")
-    network = network or bundled_mask_detector()
-    side, out = network.config.resolution, []
+    side, out = _side(network), []
     for start in range(0, len(crops), BATCH):
         part = crops[start : start + BATCH]
-        images = to_tensor([_resized(crop, side) for crop in part]).to(network.device, network.dtype)
-        with torch.inference_mode():
-            presence, region = (logits.float().sigmoid().cpu().numpy() for logits in network(images))
+        presence, region = map(_sigmoid, _logits(network, to_array([_resized(crop, side) for crop in part])))
         for crop, sure, covered in zip(part, presence, region[:, 0], strict=True):
             out.append(MaskDetection(float(sure), _resized(covered, crop.shape[0]).clip(0, 1)))
     return out
@@ -102,7 +99,7 @@ def detect_mask(pixels, face, network=None):
     """
     if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
         raise PhotoError("the photo must be a uint8 array of shape H×W×3 (RGB).")
-    side = (network or bundled_mask_detector()).config.resolution
+    side = _side(network)
     matrix = align.alignment(face, side)
     found = detect_mask_on_crop(align.crop(pixels, matrix, side), network)
     size = pixels.shape[1], pixels.shape[0]
@@ -114,26 +111,59 @@ def detect_mask(pixels, face, network=None):
 def mask_presences(faces, network=None):
     """The confidence, 0 to 1, that each of a list of faces, (uint8 RGB H×W×3 photo,
     :class:`~maskhub.faces.detect.Face`), wears a mask."""
-    side = (network or bundled_mask_detector()).config.resolution
+    side = _side(network)
     crops = [align.crop(pixels, align.alignment(face, side), side) for pixels, face in faces]
     return [found.presence for found in detect_masks_on_crops(crops, network)]
 
 
 def bundled_mask_detector():
-    """The bundled :class:`~maskhub.models.mask_detector.MaskDetector`, on the CPU, loaded on first use.
+    """The bundled :class:`~maskhub.models.mask_detector.MaskDetector` in torch, on the CPU, for training and export.
 
     Raises:
         CheckpointError: this installation of maskhub does not include its weights.
     """
+
+    def load():
+        import torch
+
+        from maskhub.models.mask_detector import MaskDetector
+
+        network = MaskDetector.from_pretrained(BUNDLED, variant="fp16", torch_dtype=torch.float32)
+        return network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+
+    return _once("torch", load)
+
+
+def _once(name, load):
+    key = name, os.getpid()  # a forked process has none of its parent's threads
     with _lock:
-        if "network" not in _loaded:
-            import torch
+        if key not in _loaded:
+            _loaded[key] = load()
+        return _loaded[key]
 
-            from maskhub.models.mask_detector import MaskDetector
 
-            network = MaskDetector.from_pretrained(BUNDLED, variant="fp16", torch_dtype=torch.float32)
-            _loaded["network"] = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
-        return _loaded["network"]
+def _bundled():
+    return _once("onnxruntime", lambda: OnnxNetwork(BUNDLED))
+
+
+def _side(network):
+    """Side in pixels of a network's crops."""
+    return network.config.resolution if network else _bundled().resolution
+
+
+def _logits(network, images):
+    """The arrays of presence and region logits, for float32 N×3×H×W in [-1, 1]."""
+    if network is None:
+        return _bundled()(images)
+    import torch
+
+    with torch.inference_mode():
+        images = torch.from_numpy(images).to(network.device, network.dtype)
+        return [logits.float().cpu().numpy() for logits in network(images)]
+
+
+def _sigmoid(logits):
+    return 1 / (1 + np.exp(-logits.clip(-60, 60)))
 
 
 def _resized(picture, side):

@@ -11,7 +11,6 @@ import functools
 import inspect
 from typing import Annotated, Literal
 
-from diffusers.configuration_utils import register_to_config
 from pydantic import ConfigDict, Field, create_model
 
 from maskhub.options import OptionSet, Rate
@@ -61,6 +60,8 @@ def configured(init):
     Raises (when the network is constructed):
         ConfigError: a value of the wrong type or out of bounds.
     """
+    from diffusers.configuration_utils import register_to_config  # the types above are used without torch
+
     parameters = list(inspect.signature(init).parameters.values())[1:]
     bounds = create_model(
         "Configuration", __base__=Configuration, **{p.name: (p.annotation, p.default) for p in parameters}

@@ -27,6 +27,8 @@ class MaskDetector(Network):
     initialised as in He and others (2015), the head's biases at 0.
     """
 
+    outputs = ("presence", "region")
+
     @configured
     def __init__(
         self,

@@ -24,6 +24,8 @@ class Network(SafeSaving, ModelMixin, ConfigMixin):
     config_name = "config.json"
     translates = False
     """Whether ``forward`` maps images to images of the same size, as a masker or unmasker does."""
+    outputs = ("translated",)
+    """Names of what ``forward`` returns, in its ONNX graph."""
     takes_noise = False
     """Whether ``forward`` accepts a ``generator`` for the noise it draws."""
 

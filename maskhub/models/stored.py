@@ -10,8 +10,6 @@ import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
-
 from maskhub.errors import CheckpointError, first_line
 
 __all__ = ["check_finite", "check_stored", "read_header", "read_json", "utf8_path"]
@@ -120,6 +118,8 @@ def check_stored(kind, folder, variant=None):
 def check_finite(tensors, where):
     """Refuse weights (name → tensor) with non-finite values, which would paint black faces, with a
     :class:`CheckpointError` that names the first of them and where they come from."""
+    import torch
+
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise CheckpointError(f"the weights of {where} are broken: {name} has values that are not finite numbers.")
@@ -127,6 +127,8 @@ def check_finite(tensors, where):
 
 def _shapes(kind, config):
     """Names and shapes of a network's weights."""
+    import torch
+
     try:
         with torch.device("meta"):
             network = kind.from_config(config)

@@ -8,7 +8,6 @@
 """
 
 import copy
-import os
 import platform
 import time
 import warnings
@@ -18,10 +17,11 @@ import torch
 from torch import nn
 
 from maskhub.errors import CheckpointError, MaskHubError
-from maskhub.models.export import FILE, GRAPH, OnnxFile, export_onnx, fingerprint, have_onnxruntime
+from maskhub.models.export import export_onnx, network_fingerprint, numpy_weights
 from maskhub.models.network import choose
+from maskhub.models.onnx_file import FILE, GRAPH, OnnxFile
 
-__all__ = ["BACKENDS", "TOLERANCE", "Backends", "candidates", "fastest", "make_runner", "preferred"]
+__all__ = ["BACKENDS", "TOLERANCE", "Backends", "candidates", "fastest", "make_runner"]
 
 BACKENDS = {
     "torch": "the network itself",
@@ -63,11 +63,6 @@ class Backends:
                 made = self.name, make_runner(network, self.name, folder, batch.shape[-1])
             self.chosen[role], self._runners[key] = made
         return self._runners[key]
-
-
-def preferred():
-    """The backend of the app and the command line: ``MASKHUB_BACKEND``, or ``"auto"``."""
-    return os.environ.get("MASKHUB_BACKEND", "").strip() or "auto"
 
 
 def make_runner(network, backend="torch", folder=None, resolution=256):
@@ -150,14 +145,13 @@ def _at_hand(network, folder):
     """The folder's exported file, or its graph with the network's weights; None if there is neither.
 
     Raises:
-        ConfigError: onnxruntime is missing.
         CheckpointError: the file can't be read, or belongs to another network.
     """
     for name, weights in ((FILE, True), (GRAPH, False)):
         path = folder and Path(folder) / name
         if path and path.is_file():
-            file = OnnxFile(path, None if weights else network)
-            if file.fingerprint != fingerprint(network, weights):
+            file = OnnxFile(path, () if weights else numpy_weights(network), torch.get_num_threads())
+            if file.fingerprint != network_fingerprint(network, weights):
                 raise CheckpointError(
                     f"{path} was made from other weights than the network's. Run `maskhub convert --to onnx` again."
                 )
@@ -168,7 +162,7 @@ def _at_hand(network, folder):
 def _is_ready(network, folder, resolution):
     """Whether there is a matching exported file."""
     try:
-        file = have_onnxruntime() and _at_hand(network, folder)
+        file = _at_hand(network, folder)
     except MaskHubError:
         return False
     return bool(file) and file.resolution in (None, resolution)
@@ -213,12 +207,20 @@ def _compiled(network, folder, resolution):
 def _onnx(network, folder, resolution):
     file = _at_hand(network, folder)
     if file and file.resolution in (None, resolution):
-        return file
+        return _with_tensors(file)
     import tempfile
 
     with tempfile.TemporaryDirectory(prefix="maskhub-onnx-") as aside:
         export_onnx(network, Path(aside) / FILE, resolution)
-        return OnnxFile(Path(aside) / FILE)
+        return _with_tensors(OnnxFile(Path(aside) / FILE, threads=torch.get_num_threads()))
+
+
+def _with_tensors(file):
+    def run(batch, noise=()):
+        arrays = [tensor.detach().cpu().float().contiguous().numpy() for tensor in (batch, *noise)]
+        return torch.from_numpy(file(arrays[0], arrays[1:])[0])
+
+    return run
 
 
 _MAKERS = {

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from maskhub.errors import CheckpointError, ConfigError, first_line
 from maskhub.hub_files import HUB_OPTIONS, hub_folder
-from maskhub.models.network import Network
 from maskhub.models.stored import read_json
 
 __all__ = ["check_index", "fetch_options", "fetch_pipeline", "load_errors", "model_name", "with_variant"]
@@ -32,7 +31,7 @@ def fetch_pipeline(name, variant=None, onnx=False, **options):
     if folder.is_absolute() or len(folder.parts) != 2:
         raise CheckpointError(f"{failed}: there is no such folder, and a Hub id has the form user/name.")
     weights = [f"*.{variant}.safetensors", f"*.{variant}-*.safetensors"] if variant else ["*.safetensors"]
-    weights += ["*.onnx" if onnx else "*/graph.onnx"]
+    weights += ["*/graph.onnx", *(["*/model.onnx"] if onnx else [])]
     others = [] if variant else ["*.*.safetensors"]  # weights of a variant have a second dot
     what = f"{failed}: there is no such folder, and the download from the Hub"
     fetched = hub_folder(str(name), what, ["*.json", *weights], others, **options)
@@ -49,31 +48,42 @@ def check_index(folder, name, settings, components):
     Args:
         folder, name: of the pipeline and of its class.
         settings: subclass of :class:`~maskhub.models.configured.Configuration` for everything but the components.
-        components: name of each component → whether it may be any subclass of ``Network``.
+        components: name of each component → a function that tells whether a subclass of ``Network`` fits there; or
+            None, if its class is not going to be used.
+
+    Returns:
+        the settings, and the names of the components that are there.
 
     Raises:
         CheckpointError: another pipeline class, components that aren't maskhub networks for that place, or settings out
             of bounds.
     """
-    import maskhub
-
     path = folder / "model_index.json"
     index = {key: value for key, value in read_json(path).items() if key == "_class_name" or not key.startswith("_")}
     found = index.pop("_class_name", None)
     if found != name:
         raise CheckpointError(f"it is a {str(found)[:80]}, not a {name}.")
+    there = []
     for part, fits in components.items():
         entry = index.pop(part, [None, None])
         if entry == [None, None]:
             continue
         library, kind = entry if isinstance(entry, list) and len(entry) == 2 else (None, None)
-        network = getattr(maskhub, kind) if library == "maskhub" and kind in maskhub.__all__ else None
-        if not (isinstance(network, type) and issubclass(network, Network) and fits(network)):
+        if library != "maskhub" or not isinstance(kind, str) or not (fits is None or _fits(kind, fits)):
             raise CheckpointError(f"{path} names {str(kind)[:80]} as the {part}, which is not a valid network for it.")
+        there.append(part)
     try:
-        settings(**index)
+        return settings(**index), there
     except (ConfigError, TypeError) as error:
         raise CheckpointError(f"{path}: {first_line(error)[:300]}.") from error
+
+
+def _fits(kind, fits):
+    import maskhub
+    from maskhub.models.network import Network
+
+    network = getattr(maskhub, kind) if kind in maskhub.__all__ else None
+    return isinstance(network, type) and issubclass(network, Network) and fits(network)
 
 
 @contextmanager

@@ -1,8 +1,42 @@
 """Load pipelines and devices by their option values."""
 
+import os
+from importlib.util import find_spec
+
 from maskhub.errors import ConfigError
 
-__all__ = ["best_device", "load_pipeline"]
+__all__ = ["best_device", "load_pipeline", "open_pipeline", "preferred"]
+
+
+def preferred():
+    """The backend of the app and the command line: ``MASKHUB_BACKEND``, or ``"auto"``."""
+    return os.environ.get("MASKHUB_BACKEND", "").strip() or "auto"
+
+
+def open_pipeline(model, device, single):
+    """Load the pipeline named on a command line for one photo or for many.
+
+    For one photo, and where torch is not installed, this is an
+    :class:`~maskhub.pipelines.onnx_face_mask.OnnxFaceMaskPipeline`, if the model has ONNX graphs: importing torch takes
+    longer than the photo.
+
+    Args:
+        model, device: as for :func:`load_pipeline`.
+        single: whether one photo is to be translated.
+
+    Raises:
+        CheckpointError, ConfigError: as for :func:`load_pipeline`.
+        MissingExtraError: torch is needed.
+    """
+    backend, has_torch = preferred(), find_spec("torch") is not None
+    if device in ("auto", "cpu") and (not has_torch or (single and backend in ("auto", "onnxruntime"))):
+        from maskhub.pipelines.onnx_face_mask import OnnxFaceMaskPipeline
+
+        pipeline = OnnxFaceMaskPipeline.bundled() if model is None else OnnxFaceMaskPipeline.from_pretrained(model)
+        if pipeline.complete or not has_torch:
+            return pipeline
+    # a single photo is not worth measuring the backends
+    return load_pipeline(model, device, "torch" if single and backend == "auto" else backend)
 
 
 def load_pipeline(model, device, backend="torch"):

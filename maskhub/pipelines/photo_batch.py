@@ -3,7 +3,6 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
-from diffusers.utils import BaseOutput
 from PIL import Image
 
 from maskhub.errors import ConfigError, NoFaceError
@@ -13,7 +12,7 @@ __all__ = ["FaceMaskOutput", "PhotoBatch"]
 
 
 @dataclass
-class FaceMaskOutput(BaseOutput):
+class FaceMaskOutput:
     """The result for each photo; every attribute is a list with one entry per photo.
 
     Attributes:

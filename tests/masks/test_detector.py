@@ -5,7 +5,6 @@ import threading
 import cv2
 import numpy as np
 import pytest
-import torch
 
 from maskhub import MaskDetector, PhotoError
 from maskhub.faces import align
@@ -89,11 +88,9 @@ def test_a_network_of_ones_own(photo):
 
 
 def test_it_is_loaded_once_whichever_thread_is_first(photo, monkeypatch):
+    loads, original = [], module.OnnxNetwork
     monkeypatch.setattr(module, "_loaded", {})
-    loads, original = [], MaskDetector.from_pretrained.__func__
-    monkeypatch.setattr(
-        MaskDetector, "from_pretrained", classmethod(lambda cls, *a, **k: loads.append(a) or original(cls, *a, **k))
-    )
+    monkeypatch.setattr(module, "OnnxNetwork", lambda folder: loads.append(folder) or original(folder))
     answers, crop = [], cropped(*photo)
     threads = [threading.Thread(target=lambda: answers.append(detect_mask_on_crop(crop).presence)) for _ in range(4)]
     for thread in threads:
@@ -101,7 +98,15 @@ def test_it_is_loaded_once_whichever_thread_is_first(photo, monkeypatch):
     for thread in threads:
         thread.join()
     assert len(loads) == 1 and len(answers) == 4 and len(set(answers)) == 1
-    assert module.bundled_mask_detector().device == torch.device("cpu")
+
+
+def test_onnxruntime_and_torch_agree(photo):
+    pixels, face = photo
+    crops = [cropped(*photo), cropped(wear(pixels, face, style="kn95", seed=1).image, face)]
+    found, wanted = detect_masks_on_crops(crops), detect_masks_on_crops(crops, module.bundled_mask_detector())
+    for one, other in zip(found, wanted, strict=True):
+        assert one.presence == pytest.approx(other.presence, abs=1e-4)
+        assert np.abs(one.region - other.region).max() < 1e-3
 
 
 def test_what_is_no_crop_is_refused():

@@ -1,0 +1,51 @@
+"""The optional parts of maskhub, and the packages they need.
+
+The core needs none of them. Code that does calls :func:`require`, or just imports the package; the command line and
+``maskhub.__getattr__`` pass the ImportError to :func:`explained`. Both give the same line: what to install.
+"""
+
+from importlib.util import find_spec
+
+from maskhub.errors import MaskHubError
+
+__all__ = ["EXTRAS", "MissingExtraError", "explained", "require"]
+
+EXTRAS = {
+    "hub": ("huggingface_hub", "datasets", "pyarrow"),
+    "torch": ("torch", "diffusers"),
+    "video": ("av",),
+    "train": ("accelerate", "tensorboard"),
+    "app": ("gradio",),
+    "eval": ("scipy", "jinja2", "matplotlib", "dlib", "face_recognition_models", "efficientnet_lite_pytorch"),
+    "export": ("onnx", "onnxscript"),
+}
+"""Extra → the packages, by the names they are imported with, that only it and the extras after it have."""
+
+
+class MissingExtraError(MaskHubError, ImportError):
+    """A package that this part of maskhub needs is not installed."""
+
+
+def require(extra, *packages):
+    """Raise :class:`MissingExtraError` unless these packages of an extra, by default all, are installed."""
+    for package in packages or EXTRAS[extra]:
+        if not _is_there(package):
+            raise _missing(extra, package)
+
+
+def explained(error):
+    """The :class:`MissingExtraError` for an ``ImportError``; any other error unchanged."""
+    package = (getattr(error, "name", None) or "").partition(".")[0]
+    extra = next((extra for extra, packages in EXTRAS.items() if package in packages), None)
+    return _missing(extra, package) if extra and not _is_there(package) else error
+
+
+def _missing(extra, package):
+    return MissingExtraError(f"{package} is missing. Install it with: pip install 'maskhub[{extra}]'", name=package)
+
+
+def _is_there(package):
+    try:
+        return find_spec(package) is not None
+    except (ImportError, ValueError):
+        return False

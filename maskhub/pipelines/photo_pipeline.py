@@ -1,0 +1,162 @@
+"""What every pipeline of faces does with whole photos, whatever runs its networks."""
+
+import warnings
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from maskhub.direction import Direction
+from maskhub.errors import ConfigError
+from maskhub.masks.styles import STYLES
+from maskhub.models.configured import Configuration, Whole
+from maskhub.pipelines.photo_batch import PhotoBatch
+from maskhub.pipelines.translator import RuleMasker, Translator, Way, asked_direction
+from maskhub.provenance import Provenance
+
+__all__ = ["BUNDLED", "PhotoPipeline", "Settings"]
+
+BUNDLED = Path(__file__).parent.parent / "weights" / "light-256"
+
+
+class Settings(Configuration):
+    """The settings in a pipeline's ``model_index.json``, besides its networks."""
+
+    resolution: Whole(16, 2048) = 256
+    wear: Literal["random", *STYLES] | None = None
+
+
+class PhotoPipeline:
+    """Base of :class:`~maskhub.pipelines.face_mask.FaceMaskPipeline`, which runs its networks in torch, and
+    :class:`~maskhub.pipelines.onnx_face_mask.OnnxFaceMaskPipeline`, which runs them in onnxruntime.
+
+    Subclasses have ``config`` (``resolution`` and ``wear``, see :class:`Settings`), the networks ``masker`` and
+    ``unmasker`` (or None), and ``run``.
+    """
+
+    model_name = "unnamed"
+    """Used in the provenance of its pictures: the Hub id or the name of the folder it was loaded from."""
+
+    def mask(self, photos, **options):
+        """Put a mask on every unmasked face; see :meth:`__call__`."""
+        return self(photos, direction="mask", **options)
+
+    def unmask(self, photos, **options):
+        """Remove the mask from every face that wears one; see :meth:`__call__`."""
+        return self(photos, direction="unmask", **options)
+
+    def provenance(self, direction):
+        """The :class:`~maskhub.provenance.Provenance` of this pipeline's pictures; ``"auto"`` is called translate."""
+        return Provenance("translate" if direction == "auto" else direction, self.model_name)
+
+    def translator(self, direction="mask", force=False):
+        """The :class:`~maskhub.pipelines.translator.Translator` for a direction (``"mask"``, ``"unmask"``, ``"auto"``).
+
+        Raises:
+            ConfigError: an unknown direction, or one the pipeline has no network for.
+        """
+        asked = asked_direction(direction)
+        directions = list(Direction) if asked is None else [asked]
+        return Translator({direction: self._way(direction) for direction in directions}, asked, force)
+
+    def __call__(
+        self, photos, direction="mask", *, force=False, batch_size=8, on_no_face="raise", details=False, seed=0,
+        provenance=True,
+    ):  # fmt: skip
+        """Translate the faces of one photo or of a list.
+
+        Faces that need no change are left as they are: unmasked ones in unmask, masked ones in mask, as determined by
+        the bundled mask detector. ``details`` reports them; without it, a warning is issued for each photo that stays
+        unchanged for this reason. To measure a network rather than use it, pass ``force=True``, or run aligned crops
+        through :meth:`translate_crops`, which never uses the detector.
+
+        Args:
+            photos: a path, ``PIL.Image`` or uint8 array, or a list of them, of any size.
+            direction: ``"mask"``, ``"unmask"``, or ``"auto"``: remove masks where worn, add them elsewhere.
+            force: translate every face, masked or not.
+            batch_size: crops per generator batch.
+            on_no_face: ``"raise"``, or ``"keep"`` to return a photo without a face unchanged.
+            details: return a :class:`FaceMaskOutput` instead of the pictures only.
+            seed: for everything random: the rule-based mask of a two-step masker, and the noise of a network that takes
+                noise. Otherwise it has no effect. Each photo in a list gets its own random numbers; with a list of
+                seeds, one per photo, each photo gets the same result as alone.
+            provenance: attach the tag of :meth:`provenance`, which ``picture.save`` writes to the file.
+
+        Returns:
+            ``PIL.Image`` for one photo, a list for a list; or :class:`FaceMaskOutput`.
+
+        Raises:
+            PhotoError: a photo that can't be read.
+            ConfigError: a bad option.
+            NoFaceError: a photo without a face, or, if masks are first drawn by rule, without one that is clear enough.
+        """
+        translator = self.translator(direction, force)
+        batch = PhotoBatch.read(photos, self.config.resolution, seed, on_no_face)
+        translator(batch.faces, batch_size)
+        output = batch.finish(self.provenance(direction) if provenance else None)
+        if details:
+            return output
+        for why in batch.unchanged():
+            warnings.warn(f"{why}; force=True translates it anyway.", stacklevel=3)
+        return output.images[0] if batch.single else output.images
+
+    def cycle(
+        self, photos, start="mask", *, force=False, batch_size=8, on_no_face="raise", details=False, seed=0,
+        provenance=True,
+    ):  # fmt: skip
+        """Translate there and back: ``start="mask"`` puts masks on and removes them again, ``"unmask"`` the reverse.
+
+        As :meth:`__call__`; with ``details`` the output also has ``there`` and ``cycle_errors``. A photo of which no
+        face was translated in the first step is an error too, unless ``on_no_face="keep"``.
+        """
+        start = Direction(start)
+        translator, back = self.translator(start, force), self._way(start.inverse)
+        batch = PhotoBatch.read(photos, self.config.resolution, seed, on_no_face)
+        translator(batch.faces, batch_size)
+        there = batch.finish(self.provenance(start) if provenance else None)
+        returning = batch.onward()
+        back.run(returning.faces, batch_size)
+        output = returning.finish(self.provenance("cycle") if provenance else None)
+        output.there = there.images
+        output.cycle_errors = output.each(lambda face: float(np.abs(face.made.astype(np.int16) - face.crop).mean()))
+        return output if details else output.images[0] if batch.single else output.images
+
+    def translate_crops(self, crops, direction="mask", *, batch_size=8, seed=0):
+        """Run aligned crops, uint8 R×R×3 each, through one network only; returns the same number of crops.
+
+        Neither the face detector nor the mask detector is used.
+        """
+        return self.run(Direction(direction), crops, [(0, seed)] * len(crops), batch_size)
+
+    def run(self, direction, crops, owners, batch_size):
+        """Run a network.
+
+        Args:
+            direction: :class:`~maskhub.direction.Direction`.
+            crops: list of uint8 R×R×3.
+            owners: for each crop the number of its photo and the seed: crops of one owner share a noise sequence.
+            batch_size: crops per batch.
+
+        Returns:
+            list of uint8 R×R×3.
+        """
+        raise NotImplementedError
+
+    def network(self, direction):
+        """The network for a direction.
+
+        Raises:
+            ConfigError: the pipeline has none.
+        """
+        network = getattr(self, direction.role)
+        if network is None:
+            raise ConfigError(
+                f"this pipeline has no {direction.role}. Load one that does, or pass {direction.role}=... to it."
+            )
+        return network
+
+    def _way(self, direction):
+        self.network(direction)
+        style = self.config.wear if direction is Direction.MASK else None
+        return Way(RuleMasker(style) if style else None, partial(self.run, direction))
