@@ -8,18 +8,18 @@ from importlib.util import find_spec
 
 from maskhub.errors import MaskHubError
 
-__all__ = ["EXTRAS", "MissingExtraError", "explained", "require"]
+__all__ = ["EXTRAS", "MissingExtraError", "explained", "installed", "require"]
 
 EXTRAS = {
     "hub": ("huggingface_hub", "datasets", "pyarrow"),
-    "torch": ("torch", "diffusers"),
     "video": ("av",),
-    "train": ("accelerate", "tensorboard"),
-    "app": ("gradio",),
-    "eval": ("scipy", "jinja2", "matplotlib", "dlib", "face_recognition_models", "efficientnet_lite_pytorch"),
+    "torch": ("torch", "diffusers", "sklearn"),
+    "train": ("accelerate", "matplotlib"),
+    "app": ("gradio", "pandas", "httpx"),
+    "eval": ("scipy", "jinja2", "dlib", "efficientnet_lite_pytorch", "face_recognition_models"),
     "export": ("onnx", "onnxscript"),
 }
-"""Extra → the packages, by the names they are imported with, that only it and the extras after it have."""
+"""Extra → the packages, by the names they are imported with, that it brings."""
 
 
 class MissingExtraError(MaskHubError, ImportError):
@@ -29,7 +29,7 @@ class MissingExtraError(MaskHubError, ImportError):
 def require(extra, *packages):
     """Raise :class:`MissingExtraError` unless these packages of an extra, by default all, are installed."""
     for package in packages or EXTRAS[extra]:
-        if not _is_there(package):
+        if not installed(package):
             raise _missing(extra, package)
 
 
@@ -37,14 +37,15 @@ def explained(error):
     """The :class:`MissingExtraError` for an ``ImportError``; any other error unchanged."""
     package = (getattr(error, "name", None) or "").partition(".")[0]
     extra = next((extra for extra, packages in EXTRAS.items() if package in packages), None)
-    return _missing(extra, package) if extra and not _is_there(package) else error
+    return _missing(extra, package) if extra and not installed(package) else error
 
 
 def _missing(extra, package):
     return MissingExtraError(f"{package} is missing. Install it with: pip install 'maskhub[{extra}]'", name=package)
 
 
-def _is_there(package):
+def installed(package):
+    """Whether a package is installed, without importing it."""
     try:
         return find_spec(package) is not None
     except (ImportError, ValueError):

@@ -8,10 +8,19 @@ from pathlib import Path
 
 from maskhub.errors import VideoError
 
-__all__ = ["film_url", "open_film"]
+__all__ = ["film_url", "is_film", "open_film"]
 
 _CONTAINERS = "mov,matroska,avi,flv,mpeg,mpegts,mpegvideo,asf,ogg"
 """FFmpeg's names of the accepted containers: none of them can refer to other files."""
+
+_SUFFIXES = frozenset(
+    {".3gp", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ts", ".webm", ".wmv"}
+)
+
+
+def is_film(path):
+    """Whether a path has a film's suffix; FFmpeg decides what can be read."""
+    return Path(path).suffix.lower() in _SUFFIXES
 
 
 def film_url(path):

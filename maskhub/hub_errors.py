@@ -3,6 +3,7 @@
 import os
 import time
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
 
 from maskhub.errors import ConfigError, HubError, WriteError, first_line
@@ -160,11 +161,12 @@ def _refuse_pickle(safe_serialization):
 
 def _unusable_proxy():
     """Why no client can be created with the proxies in the environment, or None."""
-    import httpx
+    from huggingface_hub.errors import HTTPError
 
+    client = import_module(HTTPError.__module__.partition(".")[0])  # httpx, or httpx2
     try:
-        httpx.Client().close()
-    except (ImportError, ValueError, httpx.InvalidURL) as error:
+        client.Client().close()
+    except (ImportError, ValueError, client.InvalidURL) as error:
         names = [name for name in os.environ if name.lower() in ("all_proxy", "http_proxy", "https_proxy")]
         return f"{' or '.join(names)} names a proxy that can't be used ({first_line(error)}). Change or unset it."
     return None

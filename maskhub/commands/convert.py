@@ -33,7 +33,7 @@ def convert(
         any_size: With onnx and onnx-graph: accept any height and width instead of the pipeline's resolution only.
     """
     if to != "maskhub":
-        from maskhub.models.export import FILE, GRAPH
+        from maskhub.models.onnx_file import FILE, GRAPH
         from maskhub.pipelines.load import load_pipeline
 
         pipeline, file = load_pipeline(input, "cpu"), FILE if to == "onnx" else GRAPH

@@ -8,6 +8,7 @@ import tyro
 
 from maskhub.data.masked import Wearing
 from maskhub.errors import ConfigError, PhotoError
+from maskhub.film_file import is_film
 from maskhub.options import Count, OptionSet
 from maskhub.pipelines.load import open_pipeline
 
@@ -268,13 +269,7 @@ def _mask_one(source, output, wearing, regions, boxes, provenance):
 
 
 def _is_film(source):
-    from maskhub.faces.photo import PHOTO_SUFFIXES
-
-    if source.suffix.lower() in PHOTO_SUFFIXES or source.is_dir():  # don't load the libraries for films
-        return False
-    from maskhub.pipelines.video import is_video
-
-    return is_video(source)
+    return is_film(source) and not source.is_dir()
 
 
 def _suffixes():
@@ -297,9 +292,9 @@ def _translate(direction, source, output, model, device, force, overwrite, prove
     if not source.exists():
         raise PhotoError(f"there is no photo or folder {source}.")
     check_not_input(source, output)
-    is_film, counts = _is_film(source), Counter()
-    pipeline = open_pipeline(model, device, single=source.is_file() and not is_film)
-    if is_film:
+    film, counts = _is_film(source), Counter()
+    pipeline = open_pipeline(model, device, single=source.is_file() and not film)
+    if film:
         from maskhub.commands.film import translate_film
 
         return translate_film(direction, source, output, pipeline, seed, force, provenance)

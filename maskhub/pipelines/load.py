@@ -1,9 +1,9 @@
 """Load pipelines and devices by their option values."""
 
 import os
-from importlib.util import find_spec
 
 from maskhub.errors import ConfigError
+from maskhub.extras import installed
 
 __all__ = ["best_device", "load_pipeline", "open_pipeline", "preferred"]
 
@@ -28,7 +28,7 @@ def open_pipeline(model, device, single):
         CheckpointError, ConfigError: as for :func:`load_pipeline`.
         MissingExtraError: torch is needed.
     """
-    backend, has_torch = preferred(), find_spec("torch") is not None
+    backend, has_torch = preferred(), installed("torch")
     if device in ("auto", "cpu") and (not has_torch or (single and backend in ("auto", "onnxruntime"))):
         from maskhub.pipelines.onnx_face_mask import OnnxFaceMaskPipeline
 

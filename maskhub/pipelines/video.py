@@ -27,7 +27,7 @@ from maskhub.film_file import film_url, open_film
 from maskhub.pipelines.film_reading import EXACT, UprightFrames, film_facts, packets, video_stream
 from maskhub.pipelines.film_sound import Sound
 
-__all__ = ["VIDEO_SUFFIXES", "WRITTEN", "Film", "FilmReport", "is_video"]
+__all__ = ["WRITTEN", "Film", "FilmReport"]
 
 WRITTEN = {
     ".mp4": ("mp4", "libx264", "aac"),
@@ -37,19 +37,12 @@ WRITTEN = {
     ".webm": ("webm", "libvpx-vp9", "libopus"),
 }
 """Suffixes that can be written: container, video codec, and codec for sound that can't be copied."""
-VIDEO_SUFFIXES = frozenset({*WRITTEN, ".3gp", ".avi", ".flv", ".mpeg", ".mpg", ".mts", ".ts", ".wmv"})
-"""Suffixes that count as films; FFmpeg decides what can be read."""
 OPTIONS = {
     "libx264": {"preset": "veryfast", "crf": "18"},
     "libvpx-vp9": {"deadline": "realtime", "cpu-used": "6", "crf": "24", "b": "0", "row-mt": "1"},
 }
 LIMITED, BT709, SPACES = 1, 1, (1, 5, 6)
 """FFmpeg's codes for colours from 16 to 235, for BT.709, and for it and the two kinds of BT.601."""
-
-
-def is_video(path):
-    """Whether a path has a film's suffix."""
-    return Path(path).suffix.lower() in VIDEO_SUFFIXES
 
 
 @dataclass
