@@ -69,7 +69,7 @@ def main(args=None):
             prog, about = f"maskhub {family}", FAMILIES[family]
             commands = {name.split()[1]: command for name, command in commands.items() if name.startswith(f"{family} ")}
         # commands with all numbers and choices in option sets, which report bad values in one line
-        rules = registry() if family == "evaluate" or args[:1] in (["mask"], ["build"]) else None
+        rules = registry() if family == "evaluate" or args[:1] in (["mask"], ["build"], ["curate"]) else None
         code = tyro.extras.subcommand_cli_from_dict(commands, prog=prog, description=about, args=args, registry=rules)
     except (MaskHubError, ImportError) as error:
         if not isinstance(error := explained(error), MaskHubError):

@@ -2,12 +2,13 @@
 
 import os
 import sys
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 from pydantic import Field
 
 from maskhub.commands.photos import ANY_MASKS, Masking, Output, report_line
+from maskhub.data.criteria import Criteria
 from maskhub.errors import ConfigError
 from maskhub.options import Count, OptionSet, Positive
 
@@ -16,18 +17,23 @@ __all__ = ["build", "curate", "draw"]
 Spec = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")]
 
 
-class Shards(OptionSet):
-    """Rows, shards and processes of the dataset."""
+class Work(OptionSet):
+    """Crops and processes."""
 
     crops: Annotated[int, Field(ge=32, le=2048)] | None = None
-    """Write aligned crops of this side in pixels, one row per face; default: whole photos."""
+    """Write aligned crops of faces of this side in pixels instead of whole photos."""
+    workers: Count | None = None
+    """Worker processes, per rank; default: one per processor core."""
+
+
+class Shards(Work):
+    """Rows, shards and processes of the dataset."""
+
     shard_size: Positive = 1000
     """Source rows per shard."""
-    workers: Count | None = None
-    """Worker processes per rank; default: one per processor core."""
 
 
-SHARDS = Shards()
+WORK, SHARDS, CRITERIA = Work(), Shards(), Criteria()
 
 
 def build(
@@ -59,16 +65,8 @@ def build(
     workers = shards.workers
     if workers is None:
         workers = max(1, processors() // _number("LOCAL_WORLD_SIZE", 1))
-    report = build_dataset(
-        source,
-        output,
-        wearing,
-        crops=shards.crops,
-        shard_size=shards.shard_size,
-        workers=workers,
-        rank=rank,
-        world=world,
-    )
+    options = {"crops": shards.crops, "shard_size": shards.shard_size, "workers": workers}
+    report = build_dataset(source, output, wearing, **options, rank=rank, world=world)
     code = report_line(report, output)
     if push_to_hub and report.last:
         from maskhub.hub import push_folder
@@ -81,16 +79,8 @@ def curate(
     source: Spec,
     output: Output,
     /,
-    min_faces: int = 1,
-    max_faces: int = 1,
-    min_size: int = 64,
-    min_sharpness: float = 0.6,
-    max_yaw: float = 40.0,
-    max_pitch: float = 35.0,
-    max_roll: float = 45.0,
-    mask: Literal["any", "masked", "unmasked"] = "any",
-    crops: int | None = None,
-    workers: int | None = None,
+    criteria: tyro.conf.OmitArgPrefixes[Criteria] = CRITERIA,
+    work: tyro.conf.OmitArgPrefixes[Work] = WORK,
     overwrite: bool = False,
 ) -> int:
     """Select the photos that are suitable for training, and report why the others are not.
@@ -101,25 +91,15 @@ def curate(
     Args:
         source: A folder, or user/dataset[/config][:split][@revision][#column] on the Hub, which is streamed.
         output: Folder for the selected photos.
-        min_faces: Minimum number of faces in a photo.
-        max_faces: Maximum number of faces in a photo; 0 for any number.
-        min_size: Minimum width of the face in pixels.
-        min_sharpness: Minimum sharpness; see docs/data.md. 0 keeps blurred photos.
-        max_yaw: Maximum turn to the side in degrees.
-        max_pitch: Maximum turn up or down in degrees.
-        max_roll: Maximum tilt in degrees.
-        mask: Keep only faces that seem masked, or only unmasked ones; a rough rule, see docs/data.md.
-        crops: Write aligned crops of this side in pixels instead of photos.
-        workers: Worker processes; default: one per processor core.
+        criteria: Criteria for photos; only the largest face is measured.
+        work: Crops and processes.
         overwrite: Process all photos again.
     """
-    from maskhub.data.curate import Criteria, curate_source
+    from maskhub.data.curate import curate_source
     from maskhub.data.workers import processors
 
-    criteria = Criteria(min_faces, max_faces, min_size, min_sharpness, max_yaw, max_pitch, max_roll, mask)
-    report = curate_source(
-        source, output, criteria, crops=crops, workers=processors() if workers is None else workers, overwrite=overwrite
-    )
+    workers = processors() if work.workers is None else work.workers
+    report = curate_source(source, output, criteria, crops=work.crops, workers=workers, overwrite=overwrite)
     print(f"{report.kept_photos} kept, {sum(report.dropped.values())} dropped, {len(report.failures)} failed")
     for reason, count in sorted(report.dropped.items(), key=lambda item: -item[1]):
         print(f"{count:>8} {reason}")

@@ -44,15 +44,14 @@ def process_folder(source, output, work, *, options=None, compared=None, overwri
     """Run ``work`` on every photo of a folder and its sub-folders, keeping their names and paths.
 
     Finished photos are recorded in ``output/.maskhub``, so an interrupted run continues where it stopped.
+    ``failures.csv`` in ``output`` lists failed photos, if there are any.
 
     Args:
-        source: folder of photos, or ``builtin:portraits`` with its options.
-        output: folder for the results; ``failures.csv`` there lists failed photos, if there are any.
+        source, output: folders of photos and of results.
         work: path → ``PIL.Image``; errors are listed, and the other photos are processed.
         options: dict of everything else that the results depend on, such as the model.
         compared: path → paths of other files that its result depends on, or None.
-        overwrite: process all photos again.
-        progress: show a bar.
+        overwrite, progress: process all photos again; show a bar.
 
     Returns:
         :class:`BatchReport`.
@@ -84,13 +83,10 @@ def process_folder(source, output, work, *, options=None, compared=None, overwri
 
 @contextmanager
 def working_folder(output, by, options, overwrite, *more):
-    """Lock an output folder for a run, clean up after killed runs, and yield its journal.
+    """Lock an output folder for a run (see :func:`~maskhub.hold.hold`), clean up after killed runs, and yield its
+    journal.
 
-    Args:
-        output: the folder.
-        by: name of the run, for :func:`~maskhub.hold.hold`.
-        options, overwrite: for :class:`~maskhub.data.journal.Journal`.
-        more: other folders that only this run writes to.
+    ``more`` are other folders that only this run writes to.
     """
     with hold(output, by):
         for folder in (output, *more):
@@ -110,8 +106,7 @@ def run_batch(rows, journal, work, places, *, workers=0, compared=None, progress
         work: ``work(row, paths)`` → record, and a dict of path → bytes for those of ``paths`` to write.
         places: name → paths of all files that the result of a photo may have.
         workers: worker processes; 0: work in this process.
-        compared: path → paths of other files that a photo's result depends on, or None.
-        progress: show a bar.
+        compared, progress: as in :func:`process_folder`.
 
     Returns:
         :class:`BatchReport`, and the rows (without their photos) in order.
@@ -173,11 +168,7 @@ def _prepared(work, job):
 
 
 def check_not_input(source, *outputs):
-    """Refuse to overwrite the input.
-
-    Raises:
-        ConfigError: an output is a file or folder of the input.
-    """
+    """Raise a :class:`ConfigError` if an output is a file or folder of the input, which would be overwritten."""
     source = Path(source)
     for output in map(Path, outputs):
         if output.exists() and source.exists() and output.samefile(source):
@@ -188,11 +179,7 @@ def check_not_input(source, *outputs):
 
 
 def check_free(output, names):
-    """Refuse to overwrite files in ``output`` if it has no journal.
-
-    Raises:
-        ConfigError: there are such files; the message names one.
-    """
+    """Raise a :class:`ConfigError` if ``output`` has some of these files, but no journal."""
     if Journal.exists(output) or not Path(output).is_dir():
         return
     found = next((name for name in names if (Path(output) / name).exists()), None)

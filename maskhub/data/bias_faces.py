@@ -1,7 +1,8 @@
-"""Three made-up pixel faces on which a classifier trained on the ``uniform`` sets shows its bias.
+"""Three pixel faces on which a classifier trained on the ``uniform`` sets shows its bias (the re-imaging thesis,
+figures 23 to 25).
 
-The re-imaging thesis, figures 23 to 25: in its sets fair hair and blue eyes come with light skin alone, so that the
-classifier learns them in place of the skin's tone. Nothing here is in any set: ::
+In those sets fair hair and blue eyes only occur with light skin, so the classifier learns them instead of the skin
+tone. These faces are in no set.
 
     for face in bias_faces():
         print(face.what, pipe.classify(face.pixels)[0])
@@ -20,14 +21,14 @@ _STRUCTURES = {"eyes": "round", "nose": "button", "mouth": "smile"}
 
 @dataclass(frozen=True)
 class BiasFace:
-    """A face and what the thesis's classifier took it for.
+    """A face and how the thesis's classifier labelled it.
 
     Attributes:
-        figure: number of the figure in the thesis.
+        figure: its number in the thesis.
         what: the face in words.
         pixels: uint8 32×32×3.
-        tones: the sets whose skin is nearest, nearest first.
-        printed: the set that the thesis's classifier chose, by our names.
+        tones: the sets with the nearest skin tones, nearest first.
+        printed: the label that the thesis prints, as a name of ours.
     """
 
     figure: int
@@ -50,7 +51,7 @@ def bias_faces():
 
 
 def _drawn(tone, other, share, hair):
-    """The face with a skin that lies ``share`` of the way from one tone to another; all else is drawn alike in both."""
+    """A face whose skin is mixed from two tones, ``share`` of the way from the first to the second."""
     features = {**UNIFORM, **_STRUCTURES, "hair_colour": hair, "eye_colour": "blue"}
     first, second = (draw(Attributes(tone=name, **features))[0].astype(np.float64) for name in (tone, other))
     return np.rint(first + share * (second - first)).astype(np.uint8)

@@ -14,14 +14,11 @@ WORN_CATEGORIES = {"unmasked": "unmasked face", "correctly": "masked face", "alr
 
 
 def coco(photos):
-    """The COCO detection format.
+    """The COCO detection format, a dict for ``json.dump``, of name → record of
+    :func:`maskhub.data.masked_files.mask_photo`.
 
-    Args:
-        photos: name → record of :func:`maskhub.data.masked_files.mask_photo`.
-
-    Returns:
-        dict for ``json.dump``; images and annotations are numbered from 1 by name. Each annotation also
-        has ``attributes``, which are not part of COCO: style, colour, worn, and the number of the face in its photo.
+    Images and annotations are numbered from 1 by name. Each annotation also has ``attributes``, which are not part of
+    COCO: style, colour, worn, and the number of the face in its photo.
     """
     images, annotations = [], []
     for number, (name, record) in enumerate(sorted(photos.items()), 1):

@@ -36,16 +36,13 @@ COLUMNS = {
 
 
 def dataset_card(folder, options, features, notes):
-    """The card as text of a ``README.md``.
+    """The card as text of a ``README.md``; :data:`~maskhub.cards.THIS_REPOSITORY` stands for the dataset's id.
 
     Args:
         folder: folder of the dataset, for its size.
         options: options of :func:`maskhub.data.shards.build_dataset`; ``source`` is None for a folder.
         features: ``datasets.Features``.
         notes: ``rows`` and ``failures`` of each shard.
-
-    Returns:
-        Markdown with the Hub's YAML front matter; :data:`~maskhub.cards.THIS_REPOSITORY` stands for its id.
     """
     count = sum(note["rows"] for note in notes)
     failed = sum(len(note["failures"]) for note in notes)

@@ -6,7 +6,7 @@ large enough, frontal enough, sharp, and masked or unmasked according to the dom
 
 import json
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
 
@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from maskhub.data.batch import BatchReport, check_not_input, run_batch, working_folder, write_failures
+from maskhub.data.criteria import MEASURES, Criteria
 from maskhub.data.folder import free_name, list_files
 from maskhub.data.journal import Journal
 from maskhub.data.photo_file import encode_photo
@@ -27,70 +28,12 @@ from maskhub.faces.detect import detect
 from maskhub.faces.landmarks import landmarks
 from maskhub.faces.photo import open_photo, split_alpha
 from maskhub.files import remove_file, write_file
-from maskhub.masks.detector import MASKED, detect_mask_on_crop
+from maskhub.masks.detector import detect_mask_on_crop
 
 __all__ = ["MEASURES", "Criteria", "CurateReport", "curate_source", "measure", "sharpness"]
 
-MEASURES = ("faces", "size", "sharpness", "presence", "yaw", "pitch", "roll", "mask_presence")
 SIDE = 128
 """Side of the aligned crop for measuring sharpness and detecting the mask."""
-
-
-@dataclass(frozen=True)
-class Criteria:
-    """Criteria for photos; only the largest face is measured.
-
-    Args:
-        min_faces, max_faces: number of faces; ``max_faces`` 0 stands for any.
-        min_size: width of the face's box in pixels.
-        min_sharpness: see :func:`sharpness`.
-        max_yaw, max_pitch, max_roll: degrees. A face without reliable landmarks is dropped, unless ``mask`` is
-            ``"masked"``: under a mask they often can't be detected, and then only the roll is known.
-        mask: ``"masked"``, ``"unmasked"`` or ``"any"``, by :mod:`maskhub.masks.detector`.
-
-    Raises:
-        ConfigError: a value out of its bounds.
-    """
-
-    min_faces: int = 1
-    max_faces: int = 1
-    min_size: int = 64
-    min_sharpness: float = 0.6
-    max_yaw: float = 40.0
-    max_pitch: float = 35.0
-    max_roll: float = 45.0
-    mask: str = "any"
-
-    def __post_init__(self):
-        if self.mask not in ("any", "masked", "unmasked"):
-            raise ConfigError(f"mask is {self.mask!r}; it must be any, masked or unmasked.")
-        if self.min_faces < 1 or (self.max_faces and self.max_faces < self.min_faces):
-            raise ConfigError(f"no number of faces is from {self.min_faces} to {self.max_faces}: give a range from 1.")
-        for name, value in asdict(self).items():
-            if name != "mask" and value < 0:
-                raise ConfigError(f"{name} is {value}; it must be 0 or more.")
-
-    def reasons(self, measured):
-        """Reasons to drop a photo with these measures, in the order of :data:`MEASURES`; empty if it is kept."""
-        if measured["faces"] == 0:
-            return ["no face"]
-        reasons = []
-        if measured["faces"] < self.min_faces:
-            reasons.append("too few faces")
-        if self.max_faces and measured["faces"] > self.max_faces:
-            reasons.append("too many faces")
-        if measured["size"] < self.min_size:
-            reasons.append("face too small")
-        if measured["sharpness"] < self.min_sharpness:
-            reasons.append("blurred")
-        if measured["yaw"] is None and self.mask != "masked":
-            reasons.append("face not clear")
-        limits = {"yaw": self.max_yaw, "pitch": self.max_pitch, "roll": self.max_roll}
-        words = {"yaw": "turned aside", "pitch": "turned up or down", "roll": "tilted"}
-        reasons += [words[key] for key, limit in limits.items() if abs(measured[key] or 0) > limit]
-        if self.mask != "any" and (measured["mask_presence"] >= MASKED) != (self.mask == "masked"):
-            reasons.append(f"seems {'unmasked' if self.mask == 'masked' else 'masked'}")
-        return reasons
 
 
 @dataclass
@@ -107,14 +50,10 @@ class CurateReport(BatchReport):
 
 
 def measure(pixels):
-    """Measure the largest face of a photo.
+    """Measure the largest face of a photo, uint8 RGB H×W×3.
 
-    Args:
-        pixels: uint8 RGB, H×W×3.
-
-    Returns:
-        dict of :data:`MEASURES` (all but ``faces`` None if there is no face, yaw and pitch None if its landmarks are
-        unreliable), and the :class:`~maskhub.faces.detect.Face`, or None.
+    Returns a dict of :data:`MEASURES` (all but ``faces`` None if there is no face, yaw and pitch None if its landmarks
+    are unreliable), and the :class:`~maskhub.faces.detect.Face`, or None.
     """
     faces = detect(pixels)
     measured = dict.fromkeys(MEASURES) | {"faces": len(faces)}
@@ -156,9 +95,6 @@ def curate_source(spec, output, criteria=None, *, crops=None, workers=0, overwri
         overwrite: process all photos again, and delete photos of an earlier run that are no longer selected.
         progress: show a bar.
 
-    Returns:
-        :class:`CurateReport`.
-
     Raises:
         SourceError: no such source, or no photo in it.
         ConfigError: ``output`` is the input, or holds other files, or results of other criteria or photos.
@@ -172,12 +108,8 @@ def curate_source(spec, output, criteria=None, *, crops=None, workers=0, overwri
     rows = open_rows(spec, [output])
     if output.is_dir() and not overwrite and not Journal.exists(output) and list_files(output):
         raise ConfigError(f"{output} holds other files already: choose an empty folder, or overwrite it.")
-    options = {
-        "source": rows.spec if rows.folder is None else "folder",
-        **asdict(criteria),
-        "crops": crops,
-        "mask_by": "judge",
-    }
+    options = {"source": rows.spec if rows.folder is None else "folder", **criteria.model_dump(), "crops": crops}
+    options |= {"mask_by": "judge"}
     targets, taken = {}, set()
     for name in rows.names if rows.folder else ():  # crops of x.jpg and x.png would have the same name
         targets[name] = free_name(_crop_name(name, crops), taken)
@@ -188,14 +120,8 @@ def curate_source(spec, output, criteria=None, *, crops=None, workers=0, overwri
 
     with working_folder(output, "maskhub dataset curate", options, overwrite) as journal:
         work = partial(_curate_job, criteria, crops)
-        report, order = run_batch(
-            rows,
-            journal,
-            work,
-            lambda name: [output / target_of(name)],
-            workers=workers,
-            progress=progress,
-        )
+        places = {"workers": workers, "progress": progress}
+        report, order = run_batch(rows, journal, work, lambda name: [output / target_of(name)], **places)
         report = CurateReport(report.made, report.kept, report.failures)
         measured = [(row, target_of(row.name), journal.record(row.name)) for row in order if journal.record(row.name)]
         _write_reports(output, criteria, measured, metadata_names(rows.columns, bool(rows.folder)), report)
@@ -223,7 +149,7 @@ def _write_reports(output, criteria, measured, names, report):
     kept = [(row, target, record) for row, target, record in measured if not record["reasons"]]
     report.kept_photos = len(kept)
     report.dropped = dict(Counter(record["reasons"][0] for *_, record in measured if record["reasons"]))
-    summary = {"criteria": asdict(criteria), "photos": len(measured) + len(report.failures), "kept": len(kept)}
+    summary = {"criteria": criteria.model_dump(), "photos": len(measured) + len(report.failures), "kept": len(kept)}
     summary |= {"dropped": report.dropped, "failed": len(report.failures)}
     write_file(output / "report.json", json.dumps(summary, indent=2) + "\n")
     lines = [

@@ -14,14 +14,9 @@ __all__ = ["decoy", "occlude"]
 
 
 def occlude(image, rng):
-    """Put a hand, strands of hair, a scarf below the chin or coloured blobs in front of a face.
+    """Put a hand, strands of hair, a scarf below the chin or coloured blobs in front of a face, a uint8 RGB S×S×3 crop.
 
-    Args:
-        image: uint8 RGB aligned crop, S×S×3; not modified.
-        rng: ``numpy.random.Generator``.
-
-    Returns:
-        the new image, and the alpha of the occlusion, float32 S×S in [0, 1].
+    Returns the new image, and the alpha of the occlusion, float32 S×S in [0, 1].
     """
     side = image.shape[0]
     draw = (_hand, _hair, _scarf, _blobs)[rng.choice(4, p=(0.35, 0.2, 0.2, 0.25))]
@@ -32,15 +27,9 @@ def occlude(image, rng):
 
 
 def decoy(image, region, rng):
-    """Darken, tint, roughen (a beard) or smear the unmasked lower face, with soft edges.
+    """Darken, tint, roughen (a beard) or smear the lower face of an unmasked uint8 RGB S×S×3 crop, with soft edges.
 
-    Args:
-        image: uint8 RGB aligned crop of an unmasked face, S×S×3; not modified.
-        region: float32 S×S, where a mask would be; if it is empty, the image is returned unchanged.
-        rng: ``numpy.random.Generator``.
-
-    Returns:
-        uint8 RGB S×S×3.
+    ``region`` is float32 S×S, where a mask would be; if it is empty, the image is returned unchanged.
     """
     side = image.shape[0]
     if region.max() < 0.5:

@@ -14,15 +14,11 @@ __all__ = ["chosen_few", "free_name", "free_names", "is_held_out", "is_photo", "
 
 
 def list_files(folder, leave_out=()):
-    """The visible files of a folder and its sub-folders.
+    """The visible files of a folder and its sub-folders, without the folders ``leave_out``: name → ``Path``, sorted by
+    path.
 
-    Args:
-        folder: folder to list.
-        leave_out: folders within it to skip, such as the output folder.
-
-    Returns:
-        dict of name → ``Path``, sorted by path. Names are relative to ``folder``, with slashes; bytes that are not
-        UTF-8 become U+FFFD, since tables and parquet files can't hold them.
+    Names are relative to ``folder``, with slashes; bytes that are not UTF-8 become U+FFFD, since tables and parquet
+    files can't hold them.
     """
     folder = Path(folder)
     away = {Path(os.path.realpath(path)) for path in leave_out}
@@ -45,10 +41,8 @@ def list_files(folder, leave_out=()):
 
 
 def chosen_few(names, count):
-    """Places of ``count`` of the names, ascending: the same ones whatever else the folder is called or holds later.
-
-    Those whose SHA-1 comes first.
-    """
+    """Places of ``count`` of the names, ascending: those whose SHA-1 comes first, so that the choice does not depend
+    on the folder or on other names."""
     digests = [hashlib.sha1(name.encode("utf-8", "surrogateescape"), usedforsecurity=False).digest() for name in names]
     return sorted(sorted(range(len(names)), key=digests.__getitem__)[:count])
 

@@ -14,11 +14,8 @@ class GivenPairs(PositionDataset):
 
     Args:
         unmasked, masked: sources of :func:`maskhub.data.sources.open_source`: folders whose photos have the same names,
-            or two columns of one dataset.
+            or two columns of one dataset; else SourceError.
         resolution, seed, walk: as in :class:`~maskhub.data.positions.PositionDataset`.
-
-    Raises:
-        SourceError: the two do not have the same faces.
     """
 
     def __init__(self, unmasked, masked, resolution, seed, **walk):

@@ -72,11 +72,7 @@ class HubSource(PhotoSource):
         return {}
 
     def open_stream(self):
-        """Its rows as a ``datasets.IterableDataset``, with all columns.
-
-        Raises:
-            SourceError: as the class.
-        """
+        """Its rows as a ``datasets.IterableDataset``, with all columns; errors as of the class."""
         from datasets import load_dataset
         from datasets.data_files import EmptyDatasetError
         from datasets.exceptions import DataFilesNotFoundError, DatasetNotFoundError
@@ -215,11 +211,7 @@ class HubSource(PhotoSource):
         raise SourceError(f"no photo of {self.spec} can be read.")
 
     def photo_bytes(self, cell):
-        """The file of a cell of :func:`picture_cell`, fetched if it is not in the row.
-
-        Raises:
-            SourceError: it can't be fetched.
-        """
+        """The file of a :func:`picture_cell`, fetched if it is not in the row; SourceError if it can't be fetched."""
         if cell.get("bytes") is not None:
             return cell["bytes"]
         import fsspec
@@ -254,13 +246,8 @@ def has_shards(folder):
 class BuiltSource(HubSource):
     """A column of a folder of parquet shards, such as those of ``maskhub dataset build``; read like a Hub dataset.
 
-    Checksums of pages, which ``maskhub dataset build`` writes, are verified.
-
-    Args:
-        folder, column, holdout: as for :class:`HubSource`.
-
-    Raises:
-        SourceError: no shard in the folder, or no single image column.
+    Checksums of pages, which ``maskhub dataset build`` writes, are verified. SourceError if there is no shard in the
+    folder, or no single image column.
     """
 
     def __init__(self, folder, column=None, holdout=False):

@@ -81,15 +81,10 @@ class Journal:
             self._file.close()
 
     def is_done(self, name, digest, expected):
-        """Whether a photo was done by an earlier run.
+        """Whether a photo was done by an earlier run, with results at the ``expected`` paths or without results.
 
-        Args:
-            name: of the photo.
-            digest: function that returns the digest of its content; only called if all its files exist.
-            expected: paths of its results. A photo without results counts as done too.
-
-        Raises:
-            ConfigError: it was done with different content.
+        ``digest`` returns the digest of its content; it is only called if all its files exist. ConfigError if it was
+        done with different content.
         """
         entry = self._entries.get(name)
         if entry is None or entry.source is None or not self._whole(entry):
@@ -102,11 +97,8 @@ class Journal:
         return True
 
     def check_names(self, names):
-        """Check the names of all photos of the source, after :meth:`is_done` was called for each.
-
-        Raises:
-            ConfigError: there are results of a photo that the source does not have.
-        """
+        """Raise a ConfigError if there are results of a photo that the source, with these names, does not have; to
+        be called after :meth:`is_done` was called for each."""
         for name in sorted(self._entries.keys() - set(names)):
             entry = self._entries[name]
             if entry.source and entry.files and self._whole(entry):
@@ -114,23 +106,17 @@ class Journal:
         self._confirmed = True
 
     def add(self, name, digest, record, files):
-        """Record a finished photo.
+        """Record a finished photo with its digest and a dict for :meth:`record`.
 
-        Args:
-            name, digest: name and digest of the photo.
-            record: dict for :attr:`records`.
-            files: :class:`~maskhub.files.Prepared` files of its result, which are committed together with the line.
+        ``files`` are :class:`~maskhub.files.Prepared` files of its result, which are committed together with the line.
         """
         self._pending.append((name, _Entry(digest, {self._inside(f.path): f.size for f in files}, record), files))
         if self._confirmed and time.monotonic() - self._flushed >= INTERVAL:
             self._flush()
 
     def finish(self, names):
-        """Commit everything at the end of a run on these photos, and delete the results it replaces.
-
-        Raises:
-            ConfigError: as :meth:`check_names`.
-        """
+        """Commit everything at the end of a run on these photos, and delete the results it replaces; errors as of
+        :meth:`check_names`."""
         self.check_names(names)
         self._flush()
         kept = {path for entry in self._entries.values() if entry.source for path in entry.files}

@@ -98,15 +98,8 @@ def mask_detection_batches(dataset, workers=0, pin_memory=False):
 
 
 def roughen(image, rng):
-    """Degrade a crop as cameras and files do: tone, colour, blur, noise, low resolution, JPEG; each at random.
-
-    Args:
-        image: uint8 RGB, S×S×3; not written to.
-        rng: ``numpy.random.Generator``.
-
-    Returns:
-        uint8 RGB, S×S×3.
-    """
+    """Degrade a crop (uint8 RGB S×S×3) as cameras and files do: tone, colour, blur, noise, low resolution, JPEG;
+    each at random."""
     side = image.shape[0]
     picture = image.astype(np.float32)
     if rng.random() < 0.7:

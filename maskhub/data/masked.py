@@ -106,19 +106,10 @@ def seed_of(*what):
 
 
 def mask_faces(pixels, wearing, name, largest=False):
-    """Put masks on the faces of a photo.
+    """Put masks on the faces of a photo, uint8 RGB H×W×3, as :class:`Masked`.
 
-    Args:
-        pixels: uint8 RGB, H×W×3.
-        wearing: :class:`Wearing`.
-        name: name of the photo, which the masks depend on.
-        largest: only mask the largest face.
-
-    Returns:
-        :class:`Masked`.
-
-    Raises:
-        NoFaceError: no face was found, or none with reliable landmarks, or all wear a mask already.
+    The masks depend on ``wearing`` and on ``name``, the photo's; ``largest`` only masks the largest face. NoFaceError
+    if no face was found, or none with reliable landmarks, or all wear a mask already.
     """
     found = detect(pixels)
     if not found:

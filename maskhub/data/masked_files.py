@@ -47,7 +47,7 @@ def mask_photo(source, target, wearing, name, region=None, provenance=True):
 
     Raises:
         ConfigError: an output is the source, or both outputs are the same. PhotoError: it can't be read or encoded.
-        NoFaceError: no face. WriteError: it can't be written.
+            NoFaceError: no face. WriteError: it can't be written.
     """
     places = [Path(target), *([Path(region)] if region is not None else [])]
     if isinstance(source, (str, Path)):
@@ -74,17 +74,9 @@ def _masked(source, places, wearing, name, provenance):
 
 
 def mask_source(
-    spec,
-    output,
-    wearing=None,
-    *,
-    workers=0,
-    regions=None,
-    boxes="none",
-    overwrite=False,
-    progress=True,
+    spec, output, wearing=None, *, workers=0, regions=None, boxes="none", overwrite=False, progress=True,
     provenance=True,
-):
+):  # fmt: skip
     """Put masks on all photos of a folder or a Hub dataset; the result is an imagefolder.
 
     Sub-folders, names and formats are kept (a GIF becomes PNG), as are labels, the other columns of ``metadata.csv`` or
@@ -95,21 +87,15 @@ def mask_source(
         spec: a folder, or ``user/dataset[/config][:split][@revision][#column]``, which is streamed.
         output: folder for the results; ``failures.csv`` there lists failed photos.
         wearing: :class:`Wearing`.
-        workers: worker processes; 0: work in this process. With 1 or more, photos that crash their process are
-            listed too.
+        workers: worker processes; 0: work in this process. With 1 or more, photos that crash their process are listed
+            too.
         regions: folder for 8-bit PNG regions of the same names, or None; must lie outside ``output``.
         boxes: ``"coco"`` (``annotations.json``), ``"voc"`` (``annotations/<name>.xml``) or ``"none"``.
         overwrite: process everything again, and delete old results that this run does not make.
-        progress: show a bar.
-        provenance: write the provenance into each file.
+        progress, provenance: show a bar; write the provenance into each file.
 
-    Returns:
-        :class:`~maskhub.data.batch.BatchReport`.
-
-    Raises:
-        SourceError: no such source, or no photo in it.
-        ConfigError: ``output`` is the input, or holds other files, or results of other options or photos.
-        WriteError: another run holds ``output``, or it can't be written to.
+    Returns, Raises:
+        as :func:`~maskhub.data.batch.process_folder`.
     """
     check_main_guard()
     wearing, output = wearing or Wearing(), Path(output)

@@ -18,12 +18,8 @@ __all__ = ["make_pairs", "pair_features"]
 
 
 def pair_features(rows, crops=None):
-    """The columns of a paired dataset.
-
-    Returns:
-        ``datasets.Features``, and a dict from the source's column names to those that they get: a name that is taken
-        gets an underscore.
-    """
+    """The columns of a paired dataset: ``datasets.Features``, and a dict from the source's column names to those
+    that they get. A name that is taken gets an underscore."""
     from datasets import Features, Image, List, Value
 
     numbers = List(Value("float32"))
@@ -47,15 +43,8 @@ def _feature(rows, name):
 
 
 def make_pairs(wearing, crops, names, row):
-    """The pairs of one photo.
-
-    Args:
-        wearing: :class:`~maskhub.data.masked.Wearing`.
-        crops, names: as in :func:`pair_features`, which returns the names.
-        row: :class:`~maskhub.data.rows.Row`.
-
-    Returns:
-        the digest of the photo, and a list of rows of :func:`pair_features`.
+    """The digest of one photo, a :class:`~maskhub.data.rows.Row`, and its rows of :func:`pair_features`, which returns
+    ``names``.
 
     Raises:
         PhotoError: it can't be read. NoFaceError: no face.

@@ -59,22 +59,14 @@ class Row:
         return file
 
     def read(self):
-        """The photo's bytes.
-
-        Raises:
-            PhotoError: it can't be read.
-        """
+        """The photo's bytes; PhotoError if it can't be read."""
         if not isinstance(self.photo, str):
             return self.photo
         with _regular(self.photo) as file:
             return file.read()
 
     def digest(self):
-        """A hash of the photo's bytes, with which a later run detects changes.
-
-        Raises:
-            PhotoError: it can't be read.
-        """
+        """A hash of the photo's bytes, with which a later run detects changes; PhotoError if it can't be read."""
         if not isinstance(self.photo, str):
             return _hash(self.photo).hexdigest()
         digests = []
@@ -85,16 +77,12 @@ class Row:
 
 
 def open_rows(spec, leave_out=()):
-    """The rows of a source.
+    """The rows of a source, :class:`FolderRows` or :class:`HubRows`; both can be iterated repeatedly, in the same
+    order.
 
     Args:
-        spec: a folder, ``user/dataset[/config][:split][@revision][#column]``, or ``builtin:portraits`` with its
-            options.
+        spec: a folder, or ``user/dataset[/config][:split][@revision][#column]``.
         leave_out: folders within it to skip, such as the output folder.
-
-    Returns:
-        :class:`FolderRows`, :class:`PortraitRows` or :class:`HubRows`; all can be iterated repeatedly, in the same
-        order.
 
     Raises:
         SourceError: no such folder or dataset, or no photo in it.

@@ -49,10 +49,7 @@ class SourceDigest:
 
 @contextmanager
 def open_shard(path, features):
-    """Write a shard; it gets its final name when the block ends without an error.
-
-    Yields:
-        :class:`_Writer`.
+    """Write a shard: yields a :class:`_Writer`, and gives it its final name when the block ends without an error.
 
     Raises:
         WriteError: it can't be written. PhotoError: a column changes its type.
@@ -130,12 +127,8 @@ class _HashedFile(io.RawIOBase):
 def read_note(path, features=None):
     """Verify a shard and return its note, or None if there is no such shard.
 
-    Args:
-        path: path of the shard.
-        features: ``datasets.Features`` that it must have; None: only read the note, without verification.
-
-    Raises:
-        ConfigError: it is another file, or it has changed.
+    ``features`` are the ``datasets.Features`` that it must have; without them the note is only read. ConfigError if it
+    is another file, or has changed.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -59,13 +59,9 @@ def build_dataset(
         rank, world: rank and number of processes, as set by ``accelerate launch`` and ``torchrun``.
         progress: show a bar.
 
-    Returns:
-        :class:`BuildReport`.
-
     Raises:
         SourceError: no such source, or no photo in it.
-        ConfigError: an option is out of range, or ``output`` has damaged shards, or shards made with other
-            options or photos.
+        ConfigError: an option is out of range, or ``output`` has damaged shards, or shards of other options or photos.
         WriteError: another run holds ``output``, or a shard can't be written.
     """
     check_main_guard()
@@ -173,11 +169,8 @@ def _in_order(answers, order, bar):
 
 
 def claim(output, options):
-    """Store the options of this dataset, or compare them with those of an earlier run and of other ranks.
-
-    Raises:
-        ConfigError: they differ, or the note is damaged.
-    """
+    """Store the options of this dataset, or compare them with those of an earlier run and of other ranks;
+    ConfigError if they differ, or the note is damaged."""
     path, options = output / HIDDEN / "build.json", json.loads(json.dumps(options))
     with _lock(output):
         try:

@@ -49,7 +49,7 @@ def open_source(spec, holdout=False):
     if are_portraits(spec):
         return PortraitSource(spec, holdout)
     if spec.startswith("builtin:"):
-        return PixelSource(spec, is_held_out if holdout else None)
+        return PixelSource(spec, holdout)
     folder = Path(spec).expanduser()
     if folder.is_dir():
         return BuiltSource(folder, None, holdout) if has_shards(folder) else FolderSource(folder, holdout)
@@ -68,15 +68,8 @@ def open_source(spec, holdout=False):
 
 
 class FolderSource(PhotoSource):
-    """The photos of a folder and its sub-folders, sorted by path.
-
-    Args:
-        folder: folder of the photos.
-        holdout: leave out the photos of :func:`is_held_out`.
-
-    Raises:
-        SourceError: no photo.
-    """
+    """The photos of a folder and its sub-folders, sorted by path; ``holdout`` leaves out those of
+    :func:`is_held_out`. SourceError if there is none."""
 
     def __init__(self, folder, holdout=False):
         self.folder = Path(folder)

@@ -24,11 +24,8 @@ csv.field_size_limit(2**31 - 1)  # Python's limit of 131,072 characters is too l
 
 
 def read_table(path):
-    """The rows of a metadata file as dicts; cells of CSV are text.
-
-    Raises:
-        SourceError: it can't be read, or it is not a table.
-    """
+    """The rows of a metadata file as dicts; cells of CSV are text. SourceError if it can't be read, or is not a
+    table."""
     try:
         if path.suffix == ".csv":
             with open(path, newline="", encoding="utf-8-sig") as file:

@@ -10,16 +10,8 @@ __all__ = ["UnpairedPhotos", "augment", "endless_batches"]
 
 
 def augment(photo, resolution, rng, load_scale=LOAD_SCALE):
-    """Scale the centred square to ``load_scale × resolution``, cut a random square out of it, mirror every other one.
-
-    Args:
-        photo: RGB ``PIL.Image``.
-        resolution: side of the result in pixels.
-        rng: ``numpy.random.Generator``.
-
-    Returns:
-        float32 3×resolution×resolution in [-1, 1].
-    """
+    """Scale the centred square of an RGB ``PIL.Image`` to ``load_scale × resolution``, crop a random square, and
+    mirror every other one: float32 3×resolution×resolution in [-1, 1]."""
     loaded = max(resolution, round(resolution * load_scale))
     side = min(photo.size)
     left, top = (photo.width - side) // 2, (photo.height - side) // 2

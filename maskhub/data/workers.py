@@ -8,7 +8,7 @@ killed, crashed or could not start.
 import multiprocessing
 import os
 import signal
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from multiprocessing.connection import wait
 
 from maskhub.errors import ConfigError, MaskHubError
@@ -59,50 +59,65 @@ def run_jobs(work, jobs, workers=0):
         for job in jobs:
             yield job, *_answer(work, job)
         return
-    jobs, again = iter(jobs), []
-    # a fork would copy the locks of OpenCV's threads in their current state
-    context = multiprocessing.get_context("spawn")
-    crew = []
-    try:
-        busy = True
-        while busy:
-            for worker in [*crew, *([None] * (workers - len(crew)))]:
-                if worker is not None and worker.job is not None:
-                    continue
-                tries, job = again.pop() if again else (0, next(jobs, _END))
-                if job is _END:
-                    break
-                if worker is None:
-                    worker = _Worker(context, work)
-                    crew.append(worker)
-                worker.begin(job, tries + 1)
-            busy = {worker.pipe: worker for worker in crew if worker.job is not None}
-            for pipe in wait(list(busy)) if busy else ():
-                worker = busy[pipe]
-                try:
-                    answer = pipe.recv()
-                    if answer == READY:
-                        worker.ready = True
-                        continue
-                    job, worker.job = worker.job, None
-                    result, reason = answer
-                except (EOFError, OSError):
-                    job, worker.job = worker.job, None
-                    crew.remove(worker)
-                    if not worker.ready:
-                        worker.refuse_start()
-                    if worker.tries < TRIES:
-                        again.append((worker.tries, job))
-                        worker.end()
-                        continue
-                    result, reason = None, f"the process that worked on it {worker.end()}."
-                yield job, result, reason
-    finally:
-        for worker in crew:
-            worker.end(kill=True)
+    with closing(_Crew(work, jobs, workers)) as crew:
+        while busy := crew.employ():
+            for pipe in wait(list(busy)):
+                answer = crew.answer(busy[pipe])
+                if answer is not None:
+                    yield answer
 
 
 _END = object()
+
+
+class _Crew:
+    """At most ``size`` workers, and the jobs that they have still to do."""
+
+    def __init__(self, work, jobs, size):
+        self.work, self.jobs, self.size = work, iter(jobs), size
+        self.workers, self.again = [], []
+        # a fork would copy the locks of OpenCV's threads in their current state
+        self.context = multiprocessing.get_context("spawn")
+
+    def employ(self):
+        """Give idle workers jobs, and start workers as needed: pipe → busy worker."""
+        for worker in [*self.workers, *([None] * (self.size - len(self.workers)))]:
+            if worker is not None and worker.job is not None:
+                continue
+            tries, job = self.again.pop() if self.again else (0, next(self.jobs, _END))
+            if job is _END:
+                break
+            if worker is None:
+                worker = _Worker(self.context, self.work)
+                self.workers.append(worker)
+            worker.begin(job, tries + 1)
+        return {worker.pipe: worker for worker in self.workers if worker.job is not None}
+
+    def answer(self, worker):
+        """Job, result and reason from a worker whose pipe is readable; None if its job is not done."""
+        try:
+            answer = worker.pipe.recv()
+        except (EOFError, OSError):
+            return self._died(worker)
+        if answer == READY:
+            worker.ready = True
+            return None
+        job, worker.job = worker.job, None
+        return job, *answer
+
+    def _died(self, worker):
+        self.workers.remove(worker)
+        if not worker.ready:
+            worker.refuse_start()
+        if worker.tries < TRIES:
+            self.again.append((worker.tries, worker.job))
+            worker.end()
+            return None
+        return worker.job, None, f"the process that worked on it {worker.end()}."
+
+    def close(self):
+        for worker in self.workers:
+            worker.end(kill=True)
 
 
 class _Worker:
