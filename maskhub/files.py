@@ -46,6 +46,7 @@ __all__ = [
     "settle_folder",
     "sweep",
     "sync",
+    "write_errors",
     "write_file",
     "written_file",
     "written_folder",
@@ -66,12 +67,8 @@ FLUSHES = 16
 
 @dataclass(frozen=True)
 class Prepared:
-    """A complete file under a temporary name, which :func:`commit` moves to its destination.
-
-    Attributes:
-        temporary, path: its current path and its destination.
-        size: in bytes.
-    """
+    """A complete file under a temporary name, its destination, to which :func:`commit` moves it, and its size in
+    bytes."""
 
     temporary: Path
     path: Path
@@ -79,11 +76,7 @@ class Prepared:
 
 
 def write_file(path, content):
-    """Write a file atomically; its folder is created if missing.
-
-    Args:
-        path: destination.
-        content: bytes, or text that is written as UTF-8.
+    """Write bytes or (as UTF-8) text to a file atomically; its folder is created if missing.
 
     Raises:
         WriteError: disk full, no permission, or an invalid path. An existing file is untouched.
@@ -92,11 +85,7 @@ def write_file(path, content):
 
 
 def prepare_file(path, content):
-    """Write a file under a temporary name next to ``path``; arguments and errors as in :func:`write_file`.
-
-    Returns:
-        :class:`Prepared`, for :func:`commit`.
-    """
+    """Write a :class:`Prepared` file next to ``path``, for :func:`commit`; otherwise as :func:`write_file`."""
     content = content.encode() if isinstance(content, str) else content
     with _prepared(path) as temporary, open(temporary, "wb", buffering=0) as file:
         remaining = memoryview(content)
@@ -122,7 +111,7 @@ def commit(files):
     try:
         _sync_all([file.temporary for file in files], files)
         for file in files:
-            with _write_errors(file.path):
+            with write_errors(file.path):
                 os.replace(file.temporary, file.path)
         folders = {file.path.parent: file for file in files}
         _sync_all(list(folders), folders.values())
@@ -142,7 +131,7 @@ def discard(files):
 def _prepared(path):
     path = Path(path)
     temporary = _temporary(path)
-    with _write_errors(path):
+    with write_errors(path):
         try:
             make_folder(path.parent)
             yield temporary
@@ -154,7 +143,7 @@ def _prepared(path):
 
 def _sync_all(paths, files):
     def sync_one(path, file):
-        with _write_errors(file.path):
+        with write_errors(file.path):
             sync(path)
 
     if len(paths) == 1:
@@ -189,7 +178,7 @@ def written_folder(path):
     """
     path = Path(path)
     temporary, replaced = _temporary(path), _replaced(path)
-    with _write_errors(path):
+    with write_errors(path):
         settle_folder(path)
         shutil.rmtree(temporary, ignore_errors=True)
         try:
@@ -225,13 +214,9 @@ def settle_folder(path):
 
 
 def remove_file(path):
-    """Delete a file durably, if it exists.
-
-    Raises:
-        WriteError: no permission.
-    """
+    """Delete a file durably, if it exists; WriteError without permission."""
     path = Path(path)
-    with _write_errors(path):
+    with write_errors(path):
         try:
             path.unlink()
         except (FileNotFoundError, NotADirectoryError):
@@ -240,14 +225,11 @@ def remove_file(path):
 
 
 def remove_folder(path):
-    """Delete a folder: it disappears at once, and whatever a kill leaves behind has a temporary name.
-
-    Raises:
-        WriteError: no permission, or no such folder.
-    """
+    """Delete a folder: it disappears at once, and whatever a kill leaves behind has a temporary name. WriteError
+    without permission, or if there is none."""
     path = Path(path)
     temporary = _temporary(path)
-    with _write_errors(path):
+    with write_errors(path):
         settle_folder(path)
         shutil.rmtree(temporary, ignore_errors=True)
         os.replace(path, temporary)
@@ -265,11 +247,7 @@ def make_folder(path):
 
 
 def copy_file(source, target):
-    """Copy a file and its modification time atomically.
-
-    Raises:
-        WriteError: as in :func:`write_file`.
-    """
+    """Copy a file and its modification time atomically; errors as of :func:`write_file`."""
     commit([prepare_copy(source, target)])
 
 
@@ -354,7 +332,8 @@ def is_running(process, since=None):
 
 
 @contextmanager
-def _write_errors(path):
+def write_errors(path):
+    """Convert any ``OSError`` in the block to a :class:`WriteError` about ``path``."""
     try:
         yield
     except OSError as error:

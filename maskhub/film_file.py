@@ -29,10 +29,7 @@ def film_url(path):
 
 
 def open_film(path):
-    """Open a film's file for reading.
-
-    Returns:
-        ``av.container.InputContainer``.
+    """Open a film's file for reading, as ``av.container.InputContainer``.
 
     Raises:
         VideoError: no such file, damaged, or not a film in one of the accepted containers.

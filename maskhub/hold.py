@@ -4,7 +4,6 @@ with hold("out", "maskhub mask"):
     ...          # a second run fails with one line that names this one
 """
 
-import json
 import os
 import socket
 import time
@@ -12,7 +11,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from maskhub.errors import WriteError
-from maskhub.files import HIDDEN, is_running, make_folder, write_file
+from maskhub.files import HIDDEN, is_running, make_folder, write_errors
+from maskhub.json_file import read_json, write_json
 
 __all__ = ["hold", "in_turn"]
 
@@ -50,8 +50,7 @@ def hold(folder, by, name="lock"):
         raise WriteError(f"{folder} could not be written to: {error.strerror or error}.") from error
     try:
         facts = {"by": by, "process": os.getpid(), "host": socket.gethostname()}
-        facts["since"] = time.strftime("%Y-%m-%d %H:%M")
-        write_file(owner, json.dumps(facts) + "\n")
+        write_json(owner, facts | {"since": time.strftime("%Y-%m-%d %H:%M")})
         yield
     finally:
         with suppress(OSError):
@@ -70,11 +69,9 @@ def in_turn(path):
 
     path = Path(path)
     lock = FileLock(path)
-    try:
+    with write_errors(path.parent):
         make_folder(path.parent)
         lock.acquire()
-    except OSError as error:
-        raise WriteError(f"{path.parent} could not be written to: {error.strerror or error}.") from error
     try:
         yield
     finally:
@@ -82,11 +79,8 @@ def in_turn(path):
 
 
 def _owner(path):
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-        return facts if isinstance(facts, dict) and isinstance(facts.get("process"), int) else {}
-    except (OSError, ValueError):
-        return {}
+    facts = read_json(path) or {}
+    return facts if isinstance(facts.get("process"), int) else {}
 
 
 def _named(owner):

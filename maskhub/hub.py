@@ -18,16 +18,10 @@ _PICKLES = {".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"}
 
 
 def save_pipeline(pipeline, folder, card=None, variants=("fp16",)):
-    """Write a pipeline folder, replacing an older one.
+    """Write a pipeline in float32 to a folder, replacing an older one, with ``card`` as its ``README.md``.
 
-    Args:
-        pipeline: a :class:`~maskhub.pipelines.face_mask.FaceMaskPipeline` in float32.
-        folder: destination.
-        card: text of its ``README.md``.
-        variants: additional half-precision copies of the weights (``"fp16"``).
-
-    Raises:
-        WriteError: it could not be written; an older folder is untouched.
+    ``variants`` are additional half-precision copies of the weights (``"fp16"``). WriteError if it could not be
+    written; an older folder is untouched.
     """
     with written_folder(folder) as temporary:
         write_pipeline(pipeline, temporary, card, variants)
@@ -51,17 +45,10 @@ def _half_copy(network):
 
 
 def push_folder(
-    folder,
-    repo_id,
-    *,
-    repo_type="model",
-    space_sdk=None,
-    revision=None,
-    private=None,
-    message="Upload with maskhub",
+    folder, repo_id, *, repo_type="model", space_sdk=None, revision=None, private=None, message="Upload with maskhub",
     token=None,
-):
-    """Upload a folder to the Hub as one commit, creating the repository if needed.
+):  # fmt: skip
+    """Upload a folder to the Hub as one commit, creating the repository if needed; returns its URL.
 
     The commit is made once every file has been uploaded, so that nobody can load a partial model. An interrupted upload
     can simply be repeated: uploaded files are not sent again. ``THIS_REPOSITORY`` in ``README.md`` is replaced by the
@@ -70,15 +57,10 @@ def push_folder(
     Args:
         folder: a pipeline or network folder, or any folder for a ``"dataset"`` or ``"space"``.
         repo_id: ``user/name``, or just a name for your own namespace.
-        repo_type: ``"model"``, ``"dataset"`` or ``"space"``.
-        space_sdk: ``"gradio"`` for a new Space.
+        repo_type, space_sdk: ``"model"``, ``"dataset"`` or ``"space"``; ``"gradio"`` for a new Space.
         revision: branch to commit to, created if missing; by default the repository's default branch.
         private: whether a new repository is private; an existing one keeps its visibility.
-        message: title of the commit.
-        token: used instead of the one that is logged in.
-
-    Returns:
-        the URL of the repository.
+        message, token: title of the commit; token used instead of the one that is logged in.
 
     Raises:
         CheckpointError: ``folder`` is not a model folder, or contains pickled weights.
@@ -101,14 +83,8 @@ def push_folder(
             operations.append(CommitOperationAdd(name, content))
         if revision:
             patient(api.create_branch, url.repo_id, branch=revision, repo_type=repo_type, exist_ok=True)
-        patient(  # uploaded files are not sent again
-            api.create_commit,
-            url.repo_id,
-            operations,
-            commit_message=message,
-            repo_type=repo_type,
-            revision=revision or "main",
-        )
+        commit = {"commit_message": message, "repo_type": repo_type, "revision": revision or "main"}
+        patient(api.create_commit, url.repo_id, operations, **commit)  # uploaded files are not sent again
     return str(url)
 
 

@@ -15,13 +15,9 @@ PIECE = 1 << 20
 
 
 def hub_file(repo, name, what, **options):
-    """The local path of one file in a model repository, downloaded to the cache if needed.
+    """The local path of one file in a model repository ``user/name``, downloaded to the cache if needed.
 
-    Args:
-        repo: ``user/name``.
-        name: path in the repository.
-        what: what is being attempted, as in :func:`~maskhub.hub_errors.hub_errors`.
-        options: of :data:`HUB_OPTIONS`.
+    ``what`` is being attempted, as in :func:`~maskhub.hub_errors.hub_errors`; ``options`` are of :data:`HUB_OPTIONS`.
 
     Raises:
         CheckpointError: no such repository or file, no access, no connection, or a wrong checksum; a wrong file is

@@ -54,12 +54,8 @@ class GANLoss:
 
 
 def gradient_penalty(critic, real, fake):
-    """WGAN-GP, equation 3 without λ: E (‖∇D(x̂)‖₂ - 1)², with x̂ on random lines between real and fake images.
-
-    Args:
-        critic: image N×C×H×W → logits.
-        real, fake: N×C×H×W.
-    """
+    """WGAN-GP, equation 3 without λ: E (‖∇D(x̂)‖₂ - 1)², with x̂ on random lines between real and fake images,
+    N×C×H×W."""
     real, fake = real.detach().float(), fake.detach().float()
     share = torch.rand(len(real), 1, 1, 1, device=real.device)
     between = (share * real + (1 - share) * fake).requires_grad_()
@@ -73,15 +69,11 @@ def r1_penalty(critic, real):
 
 
 def cycle_loss(there_and_back, original, kind="l1"):
-    """Cycle consistency, CycleGAN equation 2, one direction: mean ‖F(G(x)) - x‖₁, or another distance.
+    """Cycle consistency, CycleGAN equation 2, one direction: mean ‖F(G(x)) - x‖₁, or another distance, of N×C×H×W in
+    [-1, 1].
 
-    Args:
-        there_and_back, original: N×C×H×W in [-1, 1].
-        kind: ``"l1"``; ``"l2"``: mean (F(G(x)) - x)²; or ``"log"``: the cross-entropy of the values as brightnesses in
-            [0, 1], minus its minimum, so that equal images have loss 0.
-
-    Raises:
-        ConfigError: another ``kind``.
+    ``kind`` is ``"l1"``; ``"l2"``: mean (F(G(x)) - x)²; or ``"log"``: the cross-entropy of the values as brightnesses
+    in [0, 1], minus its minimum, so that equal images have loss 0.
     """
     distance = choose("the cycle loss", kind, {"l1": F.l1_loss, "l2": F.mse_loss, "log": _log_distance})
     return distance(there_and_back.float(), original.float())
@@ -120,14 +112,10 @@ def identity_loss(translated, original):
 
 
 def image_loss(made, wanted, reduction="mean"):
-    """pix2pix equation 3, ‖y - G(x)‖₁; also SimGAN's self-regularisation (section 2.2), ‖G(x) - x‖₁.
+    """pix2pix equation 3, ‖y - G(x)‖₁; also SimGAN's self-regularisation (section 2.2), ‖G(x) - x‖₁, of N×C×H×W in [-1,
+    1].
 
-    Args:
-        made, wanted: N×C×H×W in [-1, 1].
-        reduction: ``"mean"`` over all values, or ``"norm"``: the sum over each image's values, then the mean over N.
-
-    Raises:
-        ConfigError: another ``reduction``.
+    ``reduction`` is ``"mean"`` over all values, or ``"norm"``: the sum over each image's values, then the mean over N.
     """
     values = choose("reduction", reduction, {"mean": 1, "norm": made[0].numel()})
     return F.l1_loss(made.float(), wanted.float()) * values
@@ -136,14 +124,8 @@ def image_loss(made, wanted, reduction="mean"):
 def cosine_loss(made, wanted, reduction="mean", eps=1e-8):
     """One minus the cosine similarity of two whole images, which replaces pix2pix's L1 in the unmasking study.
 
-    1 - x₁·x₂ / max(‖x₁‖ ‖x₂‖, ε), one number in [0, 2] per image: x and a·x with a > 0 have loss 0.
-
-    Args:
-        made, wanted: N×C×H×W in [-1, 1], each image treated as one vector.
-        reduction: over the images of the batch, ``"mean"`` or ``"sum"``, which is N times the mean.
-
-    Raises:
-        ConfigError: another ``reduction``.
+    1 - x₁·x₂ / max(‖x₁‖ ‖x₂‖, ε), one number in [0, 2] per image, N×C×H×W in [-1, 1], treated as a vector: x and a·x
+    with a > 0 have loss 0. ``reduction`` over the batch is ``"mean"`` or ``"sum"``.
     """
     made, wanted = made.float().flatten(1), wanted.float().flatten(1)
     norms = made.norm(dim=1) * wanted.norm(dim=1)
@@ -152,14 +134,12 @@ def cosine_loss(made, wanted, reduction="mean", eps=1e-8):
 
 
 def non_mask_change_loss(made, original, region, distance=None, reach=0.0):
-    """NMC of the two-step study: the L1 distance of input and result over the pixels outside the boolean mask region.
+    """NMC of the two-step study: the L1 distance of input and result, N×3×H×W, over the pixels outside the boolean mask
+    region.
 
-    Args:
-        made, original: N×3×H×W in [-1, 1].
-        region: N×1×H×W in [0, 1]; every pixel above 0 belongs to the mask.
-        distance: N×1×H×W, each pixel's distance from the region as a share of the image's side.
-        reach: with ``distance``, the penalty rises from 0 at the region's edge to its full weight at this distance, as
-            the study proposes: a shadow next to the mask is not an error. 0: full weight everywhere outside.
+    ``region`` is N×1×H×W in [0, 1]; every pixel above 0 belongs to the mask. With a ``reach``, the penalty rises from 0
+    at the region's edge to its full weight at this ``distance`` from it (N×1×H×W, as a share of the image's side), as
+    the study proposes: a shadow next to the mask is not an error.
     """
     weight = (region == 0).float()
     if reach > 0:
@@ -171,12 +151,9 @@ def non_mask_change_loss(made, original, region, distance=None, reach=0.0):
 def attention_loss(attention, region):
     """Attention supervised by the region, as proposed in the two-step study: cross-entropy of Aₖ₊₁ and 1 - region.
 
-    Cross-entropy instead of L1, because L1 has no gradient once the softmax lets everything pass through.
-
-    Args:
-        attention: N×(k+1)×H×W of :class:`~maskhub.models.attention.AttentionGenerator`; the last map is the share of
-            the input.
-        region: N×1×H×W in [0, 1].
+    Cross-entropy instead of L1, because L1 has no gradient once the softmax lets everything pass through. ``attention``
+    is N×(k+1)×H×W of :class:`~maskhub.models.attention.AttentionGenerator`, the last map being the share of the input;
+    ``region`` is N×1×H×W in [0, 1].
     """
     passes, wanted = attention[:, -1:].float().clamp(1e-6, 1 - 1e-6), 1 - region.float()
     return -(wanted * passes.log() + region.float() * (1 - passes).log()).mean()

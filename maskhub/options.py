@@ -76,6 +76,14 @@ class OptionSet(BaseModel):
         except ValidationError as error:
             raise ConfigError(self._message(error.errors()[0])) from None
 
+    @classmethod
+    def __pydantic_init_subclass__(cls, **settings):
+        """An option that only gets another default keeps the base's description."""
+        for name, field in cls.model_fields.items():
+            for base in cls.__mro__[1:]:
+                known = getattr(base, "model_fields", {}).get(name)
+                field.description = field.description or (known and known.description)
+
     def replaced(self, **changes):
         """A copy with other values, validated again."""
         return type(self)(**dict(self) | changes)

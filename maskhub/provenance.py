@@ -130,12 +130,8 @@ class MarkedImage(Image.Image):
 
 
 def mark(image, tag):
-    """Mark a picture so that the tag is written whenever it is saved.
-
-    Args:
-        image: ``PIL.Image`` made in memory; one opened from a file is copied.
-        tag: :class:`Provenance`, or None, which changes nothing.
-    """
+    """Mark a picture, a ``PIL.Image`` made in memory (one opened from a file is copied), so that the tag is written
+    whenever it is saved; None changes nothing."""
     if tag is None:
         return image
     image = image if type(image) in (Image.Image, MarkedImage) else image.copy()
@@ -145,15 +141,8 @@ def mark(image, tag):
 
 
 def save_options(image, kind):
-    """The options of ``Image.save`` that write an image's tag.
-
-    Args:
-        image: ``PIL.Image``; for an unmarked one there is nothing to write.
-        kind: Pillow's name of the format.
-
-    Returns:
-        dict, empty for a format that can't hold a tag.
-    """
+    """The options of ``Image.save`` that write an image's tag in Pillow's format ``kind``; empty without a tag, or
+    for a format that can't hold one."""
     tag, kind = image.info.get(_KEY), kind.upper()
     if tag is None:
         return {}
@@ -176,13 +165,8 @@ def save_options(image, kind):
 
 
 def read_provenance(source):
-    """The tag of a picture or film.
-
-    Args:
-        source: a path, a file object or a ``PIL.Image``. Films need PyAV.
-
-    Returns:
-        :class:`Provenance`, or None if there is none (which does not mean that the picture is unchanged).
+    """The :class:`Provenance` of a picture or film (a path, a file object or a ``PIL.Image``; films need PyAV), or None
+    if there is none, which does not mean that the picture is unchanged.
 
     Raises:
         PhotoError, VideoError: not a file, or neither picture nor film.

@@ -215,7 +215,7 @@ def test_convert(run, tmp_path):
         (["unmask", "BLANK", "out.png", "--model", "MODEL", "--device", "cuda:99"], "there is no device 'cuda:99'"),
         (["mask", "nobody/nothing", "out"], "no folder and no Hub dataset"),
         (["dataset", "build", "EMPTY", "out"], "holds no photo"),
-        (["dataset", "curate", "EMPTY", "out", "--min-faces", "0"], "from 0 to 1"),
+        (["dataset", "curate", "EMPTY", "out", "--min-faces", "0"], "at least 1"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_2(run, model, tmp_path, args, message):

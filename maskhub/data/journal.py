@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from maskhub.errors import ConfigError, WriteError
-from maskhub.files import HIDDEN, append_line, commit, discard, remove_file, write_file
+from maskhub.files import HIDDEN, append_line, commit, discard, remove_file, write_errors, write_file
 
 __all__ = ["Journal"]
 
@@ -57,12 +57,10 @@ class Journal:
             size = None
         self._confirmed = not any(entry.source for entry in self._entries.values())
         self._pending, self._flushed = [], time.monotonic()
-        try:
+        with write_errors(self.path):
             self._file = open(self.path, "ab")  # noqa: SIM115 (kept open)
             if size is not None:
                 self._file.truncate(size)
-        except OSError as error:
-            raise WriteError(f"{self.path} could not be written: {error.strerror or error}.") from error
 
     @staticmethod
     def exists(folder):
@@ -131,10 +129,8 @@ class Journal:
             return
         commit([file for *_, files in pending for file in files])
         lines = [json.dumps([name, entry.source, entry.files, entry.record]).encode() for name, entry, _ in pending]
-        try:
+        with write_errors(self.path):
             append_line(self._file, b"\n".join(lines))
-        except OSError as error:
-            raise WriteError(f"{self.path} could not be written: {error.strerror or error}.") from error
         self._entries |= {name: entry for name, entry, _ in pending}
 
     def record(self, name):

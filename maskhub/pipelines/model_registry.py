@@ -10,15 +10,15 @@ Its ``.maskhub.json`` has the notes. There is no other state: a folder copied in
 be pushed to the Hub as it is.
 """
 
-import json
 import shutil
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from maskhub.errors import CheckpointError, ConfigError, WriteError
-from maskhub.files import make_folder, remove_folder, sweep, written_folder
+from maskhub.errors import CheckpointError, ConfigError
+from maskhub.files import make_folder, remove_folder, sweep, write_errors, written_folder
 from maskhub.hold import in_turn
+from maskhub.json_file import read_json, write_json
 from maskhub.models.classifier import AttributeClassifier
 from maskhub.pipelines.reimaging import ReimagingPipeline, check_name
 
@@ -58,10 +58,8 @@ class ModelRegistry:
 
     def __init__(self, root):
         self.root = Path(root).expanduser()
-        try:
+        with write_errors(self.root):
             make_folder(self.root)
-        except OSError as error:
-            raise WriteError(f"{self.root} could not be written: {error.strerror or error}.") from error
 
     def list(self, kind=None, attributes=None, dataset=None):
         """The models, newest first, filtered by kind, attributes or training dataset."""
@@ -94,14 +92,13 @@ class ModelRegistry:
         target, folder = self.root / check_name(name), Path(folder)
         if self._entry(folder) is None:
             raise CheckpointError(f"{folder} contains neither a single re-imaging generator nor a classifier.")
-        text = json.dumps({"created": round(time.time()), **facts}, indent=1)
         with in_turn(self.root / ".lock"):
             sweep(self.root)
             if target.exists():
                 raise ConfigError(f"there is already a model {name!r}. Choose another name.")
             with written_folder(target) as temporary:
                 shutil.copytree(folder, temporary, dirs_exist_ok=True)
-                (temporary / FACTS).write_text(text + "\n", encoding="utf-8")
+                write_json(temporary / FACTS, {"created": round(time.time()), **facts})
         return self.get(name)
 
     def remove(self, name):
@@ -135,8 +132,8 @@ class ModelRegistry:
 
     def _entry(self, path):
         """The model in a folder, or None if it does not contain one."""
-        index, config = _json(path / "model_index.json"), _json(path / "config.json")
-        facts = _json(path / FACTS) or {}
+        index, config = read_json(path / "model_index.json"), read_json(path / "config.json")
+        facts = read_json(path / FACTS) or {}
         if index and index.get("_class_name") == "ReimagingPipeline" and len(index.get("models") or {}) == 1:
             attributes = next(iter(index["models"].values()))
             return ModelEntry(path.name, path, "generator", attributes, index.get("resolution", 32), facts)
@@ -144,11 +141,3 @@ class ModelRegistry:
             labels = {config["attribute"]: " ".join(config["labels"])}
             return ModelEntry(path.name, path, "classifier", labels, config.get("resolution", 32), facts)
         return None
-
-
-def _json(path):
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return value if isinstance(value, dict) else None

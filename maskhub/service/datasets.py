@@ -22,7 +22,8 @@ from maskhub.data.rows import FolderRows
 from maskhub.errors import ConfigError, SourceError
 from maskhub.faces.photo import open_photo, split_alpha
 from maskhub.files import remove_folder, settle_folder, sweep, write_file, written_folder
-from maskhub.service.home import OwnerError, check_dataset_name, owner_of, read_json, write_json
+from maskhub.json_file import read_json, write_json
+from maskhub.service.home import OwnerError, check_dataset_name, owner_of
 
 __all__ = ["BUILT_IN", "SPLITS", "Dataset", "Datasets", "Face", "attribute_choices"]
 

@@ -10,7 +10,6 @@ the holder of the key can change or delete it.
 """
 
 import hashlib
-import json
 import re
 import secrets
 import shutil
@@ -19,11 +18,11 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from maskhub.errors import ConfigError, WriteError
-from maskhub.files import make_folder, write_file
+from maskhub.errors import ConfigError
+from maskhub.files import make_folder, write_errors
 from maskhub.home import home_folder
 
-__all__ = ["Home", "OwnerError", "check_dataset_name", "held", "owner_of", "process_folder", "read_json", "write_json"]
+__all__ = ["Home", "OwnerError", "check_dataset_name", "held", "owner_of", "process_folder"]
 
 WAIT = 30
 """Seconds that a writer waits for another one."""
@@ -92,20 +91,6 @@ def owner_of(key):
     return hashlib.sha256(f"maskhub {key}".encode()).hexdigest()[:32] if key else ""
 
 
-def read_json(path):
-    """Read a JSON object; None if there is none or it is broken."""
-    try:
-        value = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return value if isinstance(value, dict) else None
-
-
-def write_json(path, record):
-    """Write a JSON object atomically."""
-    write_file(path, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
-
-
 def held(path):
     """Whether a living process holds the lock file ``path``."""
     if not Path(path).exists():
@@ -131,7 +116,7 @@ def process_folder(parent, prefix):
     lock = _lock_of(folder)
     with _locked(lock, WAIT):
         try:
-            with _write_errors(folder):
+            with write_errors(folder):
                 folder.mkdir(mode=0o700)
             yield folder
         finally:
@@ -143,25 +128,15 @@ def process_folder(parent, prefix):
 @contextmanager
 def _locked(path, wait):
     lock = FileLock(path, timeout=wait)
-    try:
-        with _write_errors(path):
+    with write_errors(path):
+        try:
             lock.acquire()
-    except Timeout as error:
-        raise ConfigError("other uploads are being written: try again in a minute.") from error
+        except Timeout as error:  # a subclass of OSError
+            raise ConfigError("other uploads are being written: try again in a minute.") from error
     try:
         yield
     finally:
         lock.release()
-
-
-@contextmanager
-def _write_errors(path):
-    try:
-        yield
-    except Timeout:  # a subclass of OSError
-        raise
-    except OSError as error:
-        raise WriteError(f"{path} could not be written: {error.strerror or error}.") from error
 
 
 def _sweep_dead(parent, prefix):

@@ -21,10 +21,11 @@ import yaml
 from maskhub.data.labelled import parse_attributes
 from maskhub.errors import ConfigError, MaskHubError
 from maskhub.files import remove_folder, write_file, written_folder
+from maskhub.json_file import read_json, write_json
 from maskhub.pipelines.model_registry import ModelRegistry
 from maskhub.pipelines.reimaging import check_name
 from maskhub.service.datasets import BUILT_IN, Datasets
-from maskhub.service.home import OwnerError, owner_of, read_json, write_json
+from maskhub.service.home import OwnerError, owner_of
 from maskhub.service.webhook import check_webhook
 from maskhub.training.status import read_metrics, read_status
 

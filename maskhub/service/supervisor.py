@@ -22,7 +22,8 @@ from filelock import FileLock, Timeout
 
 import maskhub
 from maskhub.errors import MaskHubError
-from maskhub.service.home import held, read_json
+from maskhub.json_file import read_json
+from maskhub.service.home import held
 from maskhub.service.jobs import why
 from maskhub.service.webhook import post
 from maskhub.service.worker import EXIT, LOCK, PROCESS, TAKEN

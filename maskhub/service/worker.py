@@ -11,7 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from maskhub.service.home import write_json
+from maskhub.json_file import write_json
 
 __all__ = ["LOCK", "PROCESS", "TAKEN", "main"]
 

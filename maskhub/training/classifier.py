@@ -48,15 +48,11 @@ class ClassifierOptions(LabelledOptions):
     dropout: Rate = 0.25
     """Dropout before each dense layer."""
     max_steps: Annotated[Positive, FREE] = 400
-    """Steps of the whole run."""
     beta1: Rate = 0.9
-    """Adam's decay of the first moment; the second is 0.999."""
     ema_decay: Rate = 0.0
-    """Decay of the moving average of the weights, which the result uses; 0 turns it off."""
     sample_every: Annotated[Count, FREE] = 100
     """Steps between tests; 0: test only the result."""
     log_every: Annotated[Positive, FREE] = 10
-    """Steps between lines of metrics.jsonl."""
 
     def tests(self):
         """The sources of the test faces."""

@@ -17,23 +17,16 @@ class LabelledOptions(TrainingOptions):
     """Options that the re-imaging generators and the classifier share."""
 
     resolution: Annotated[int, Field(ge=16)] = 32
-    """Side of the photos in pixels."""
     batch_size: Annotated[int, Field(ge=2)] = 32
-    """Photos per process and micro-batch."""
     max_steps: Annotated[Positive, FREE] = 10_000
-    """Steps of the whole run."""
     learning_rate: LearningRate = 2e-4
-    """Adam's step size at the start."""
     lr_schedule: Schedule = "constant"
     """linear: constant for the first half, then linear decay to 0, which makes the final faces less noisy."""
     mixed_precision: Precision = "no"
-    """Arithmetic of the networks; losses stay in float32. auto: bf16 where it is faster on this hardware."""
     log_every: Annotated[Positive, FREE] = 50
-    """Steps between lines of metrics.jsonl."""
     workers: Annotated[Count, FREE] = 0
     """Background processes that make batches; 0 is enough, since these photos are in memory."""
     limit_photos: Count = 0
-    """Use at most this many photos of each source, chosen by their names; 0: all."""
 
     def needs(self):
         return ("source",)

@@ -51,15 +51,11 @@ class MaskDetectorOptions(TrainingOptions):
     batch_size: Positive = 8
     """Samples per process and micro-batch; each has four crops."""
     max_steps: Annotated[Positive, FREE] = 3000
-    """Steps of the whole run."""
     learning_rate: LearningRate = 2e-3
     """AdamW's peak learning rate."""
     lr_schedule: Schedule = "cosine"
-    """linear: constant for the first half, then linear decay to 0."""
     warmup: Share = 0.02
-    """Fraction of the run during which the learning rate rises from 0."""
     beta1: Rate = 0.9
-    """AdamW's β₁; β₂ is 0.999."""
     weight_decay: Annotated[float, Field(ge=0)] = 1e-2
     """AdamW's weight decay."""
     lambda_region: Weight = 1.0
@@ -69,15 +65,11 @@ class MaskDetectorOptions(TrainingOptions):
     ema_decay: Rate = 0.998
     """Decay of the moving average of the weights, which is the teacher and the result."""
     mixed_precision: Precision = "no"
-    """Precision of the network; losses stay in float32. auto: bf16 if it is faster on this hardware."""
     channels_last: bool = True
-    """Use the channels-last memory format."""
     cache: Annotated[str | None, FREE] = None
     """File that caches detected faces; by default next to the photos, or in ~/.cache/maskhub."""
     checkpoint_every: Annotated[Positive, FREE] = 500
-    """Steps between checkpoints."""
     log_every: Annotated[Positive, FREE] = 25
-    """Steps between lines of metrics.jsonl."""
 
 
 class MaskDetection(Task):

@@ -62,7 +62,6 @@ class ReimagingOptions(LabelledOptions):
     generator_label: Share = 1.0
     """Target of the generator's loss."""
     ema_decay: Rate = 0.999
-    """Decay of the generator's moving average, which goes into the pipeline; 0 turns it off."""
 
     def check(self):
         super().check()

@@ -11,8 +11,7 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from maskhub.errors import WriteError
-from maskhub.files import append_line, write_file
+from maskhub.files import append_line, write_errors, write_file
 from maskhub.image_file import open_image
 from maskhub.tensors import to_pixels
 from maskhub.training.status import read_metrics
@@ -42,11 +41,8 @@ class JsonLines:
 
     def write(self, line):
         """Append a line; :class:`WriteError` if it can't be written."""
-        try:
-            with open(self.path, "ab") as file:
-                append_line(file, json.dumps(line).encode())
-        except OSError as error:
-            raise WriteError(f"{self.path} could not be written: {error.strerror}.") from error
+        with write_errors(self.path), open(self.path, "ab") as file:
+            append_line(file, json.dumps(line).encode())
 
 
 class RunReport:

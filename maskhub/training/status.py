@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+from maskhub.json_file import read_json
+
 __all__ = ["read_metrics", "read_status"]
 
 
@@ -12,10 +14,7 @@ def read_status(folder):
     ``state`` is running, finished, stopped or failed; the other keys are ``method``, ``step``, ``max_steps``, ``pid``
     and, for a failed run, ``error``.
     """
-    try:
-        return json.loads((Path(folder) / "status.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
+    return read_json(Path(folder) / "status.json")
 
 
 def read_metrics(folder, name="metrics.jsonl"):

@@ -28,6 +28,7 @@ from diffusers.training_utils import EMAModel
 from maskhub.errors import CheckpointError, DivergenceError, WriteError, first_line
 from maskhub.files import settle_folder, sweep, write_file, written_folder
 from maskhub.hold import hold
+from maskhub.json_file import read_json
 from maskhub.training import checkpoint
 from maskhub.training.card import training_card
 from maskhub.training.report import RunReport, sample_sheet, timeline_sheet, write_curves, write_png
@@ -328,10 +329,7 @@ class Trainer:
             write_file(folder / RECORD, json.dumps(record) + "\n")
 
     def _result_step(self):
-        try:
-            return json.loads((self.output / self.task.result / RECORD).read_text(encoding="utf-8"))["step"]
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
+        return (read_json(self.output / self.task.result / RECORD) or {}).get("step")
 
     def _sample(self):
         if not self.accelerator.is_main_process:

@@ -53,11 +53,8 @@ class UnmaskerOptions(WornOptions, LightOptions):
     recoloured_faces: Share = 0.0
     """Fraction of all faces whose exposure, white balance and contrast are changed."""
     discriminator_width: Positive = 32
-    """Channels after the discriminator's first convolution."""
     discriminator_layers: Count = 4
-    """Downsampling layers. 3: patches of 70×70 pixels, 4: 142×142."""
     spectral_norm: bool = True
-    """Divide every weight of the discriminator by its largest singular value (Miyato et al., ICLR 2018)."""
     lambda_l1: Weight = 10.0
     """Weight of the region-weighted L1."""
     lambda_perceptual: Weight = 10.0
@@ -78,7 +75,6 @@ class UnmaskerOptions(WornOptions, LightOptions):
     weights_dir: Annotated[str | None, FREE] = None
     """Folder or Hub repository with vgg16_lpips.safetensors and mobilefacenet.safetensors; default: MASKHUB_WEIGHTS."""
     pool_size: Count = 0
-    """Size of the discriminator's pool of older fakes; 0: no pool."""
 
     def check(self):
         super().check()

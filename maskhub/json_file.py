@@ -1,0 +1,22 @@
+"""Records in JSON files."""
+
+import json
+from pathlib import Path
+
+from maskhub.files import write_file
+
+__all__ = ["read_json", "write_json"]
+
+
+def read_json(path):
+    """Read a JSON object; None if there is none or it is broken."""
+    try:
+        value = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def write_json(path, record):
+    """Write a JSON object atomically."""
+    write_file(path, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
