@@ -91,8 +91,8 @@ def progress(job, now, jobs):
             said += f" · {now.line['images_per_second']:,.0f} images/s · losses: {figures}"
         if job.attempts > 1 or job.last_step:
             said += f" · interrupted at step {job.last_step:,}, resumed from the last checkpoint"
-    if job.webhook_problem:
-        said += f" ({job.webhook_problem}.)"
+    if job.notice_problem:
+        said += f" ({job.notice_problem}.)"
     kind = "problem" if job.state == "failed" else "done"
     return photos.bar(now.share, job.name) + f'<p class="{kind}" data-state="{job.state}">{html.escape(said)}</p>'
 

@@ -5,7 +5,7 @@ import functools
 import gradio as gr
 from gradio.context import Context
 
-from maskhub.service.datasets import BUILT_IN
+from maskhub.service.datasets import ALL, BUILT_IN
 from maskhub.service.home import Home, owner_of
 from maskhub.service.jobs import Jobs
 from maskhub.service.supervisor import Supervisor
@@ -77,15 +77,18 @@ def dataset_choices(key=""):
         (f"{entry.name} ({sum(entry.counts.values())}{', yours' if mine(entry.facts, key) else ''})", entry.name)
         for entry in jobs().datasets.list()
     ]
-    return brought + [(words, spec) for spec, words in BUILT_IN.items()]
+    return [*brought, ("All datasets together", ALL), *((words, spec) for spec, words in BUILT_IN.items())]
 
 
-def model_choices(key=""):
-    """The generators of the registry for a dropdown, with their attributes."""
-    return [
-        (f"{entry.name} – {words(entry.attributes)}{' (yours)' if mine(entry.facts, key) else ''}", entry.name)
-        for entry in jobs().models.list("generator")
-    ]
+def model_choices(key="", kind="generator", attributes=None):
+    """The models of the registry for a dropdown, with their attributes; only those that have ``attributes``."""
+    return [(_described(entry, key), entry.name) for entry in jobs().models.list(kind, attributes)]
+
+
+def _described(entry, key):
+    what = [words(entry.attributes)] if entry.kind == "generator" else ["chooses by " + next(iter(entry.attributes))]
+    what += ["the default, of all datasets"] * (entry.facts.get("dataset") == ALL and not entry.attributes)
+    return f"{entry.name} – {', '.join(what)}{' (yours)' if mine(entry.facts, key) else ''}"
 
 
 def words(attributes):

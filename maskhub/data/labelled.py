@@ -21,7 +21,7 @@ from maskhub.errors import ConfigError, PhotoError, SourceError
 from maskhub.faces.photo import open_photo, split_alpha
 from maskhub.tensors import to_tensor
 
-__all__ = ["LabelledPhotos", "parse_attributes"]
+__all__ = ["LabelledPhotos", "parse_attributes", "split_attributes"]
 
 MAX_BYTES = 2**31
 """Maximum memory for the pixels of a source."""
@@ -135,6 +135,21 @@ def parse_attributes(texts):
         if text.count("=") != 1 or not all(part.strip() for part in text.split("=")):
             raise ConfigError(f"an attribute must be column=value, such as tone=light, not {text!r}.")
     return {key.strip(): value.strip() for key, value in (text.split("=") for text in texts)}
+
+
+def split_attributes(text):
+    """``"tone=light, place=Dayton, OH"`` as a dict; values may contain commas.
+
+    Raises:
+        ConfigError: a part is not of the form column=value.
+    """
+    parts = []
+    for part in text.split(","):
+        if "=" in part or not parts:
+            parts.append(part)
+        elif part.strip():
+            parts[-1] += f",{part}"
+    return parse_attributes([part for part in parts if part.strip()])
 
 
 def _read(spec):

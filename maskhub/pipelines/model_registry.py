@@ -22,7 +22,7 @@ from maskhub.json_file import read_json, write_json
 from maskhub.models.classifier import AttributeClassifier
 from maskhub.pipelines.reimaging import ReimagingPipeline, check_name
 
-__all__ = ["ModelEntry", "ModelRegistry"]
+__all__ = ["Choice", "ModelEntry", "ModelRegistry"]
 
 FACTS = ".maskhub.json"  # hidden, so that it stays here when a model is pushed
 
@@ -38,6 +38,7 @@ class ModelEntry:
         resolution: pixels.
         facts: all other notes: dataset, steps, the model it was initialised from, its author, and its time
             (``created``, seconds since 1970).
+        labels: a classifier's labels.
     """
 
     name: str
@@ -46,11 +47,27 @@ class ModelEntry:
     attributes: dict
     resolution: int
     facts: dict = field(default_factory=dict)
+    labels: tuple = ()
 
     def row(self):
         """Everything as one flat dict, for a table."""
         flat = asdict(self) | {"path": str(self.path)}
         return {**{key: flat[key] for key in ("name", "kind", "resolution")}, **self.attributes, **self.facts}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Generators of one size among which a classifier can choose by an attribute.
+
+    Attributes:
+        labels: the values of the attribute that they guarantee, sorted.
+        resolution: pixels.
+        entries: the :class:`ModelEntry` of each.
+    """
+
+    labels: tuple
+    resolution: int
+    entries: tuple
 
 
 class ModelRegistry:
@@ -73,6 +90,38 @@ class ModelRegistry:
             and dataset in (None, entry.facts.get("dataset"))
         ]
         return sorted(found, key=lambda entry: (-entry.facts.get("created", 0), entry.name))
+
+    def choices(self):
+        """attribute → :class:`Choice`, where generators of one size guarantee at least two values of an attribute; of
+        several sizes the one with most values."""
+        found, generators = {}, self.list("generator")
+        for attribute in dict.fromkeys(key for entry in generators for key in entry.attributes):
+            for size in dict.fromkeys(entry.resolution for entry in generators):
+                some = tuple(e for e in generators if e.resolution == size and attribute in e.attributes)
+                labels = tuple(sorted({entry.attributes[attribute] for entry in some}))
+                if len(labels) > (len(found[attribute].labels) if attribute in found else 1):
+                    found[attribute] = Choice(labels, size, some)
+        return found
+
+    def classifier_for(self, models, resolution, given=None):
+        """The classifier that knows the attribute of most generators; the newest of several.
+
+        Args:
+            models: name → attributes of the generators.
+            resolution: theirs.
+            given: :class:`~maskhub.models.classifier.AttributeClassifier` beside those of the registry, or None; it is
+                taken unless one of the registry knows more.
+        """
+
+        def known(attribute, labels):
+            return sum(attributes.get(attribute) in labels for attributes in models.values())
+
+        best, most = given, known(given.config.attribute, given.config.labels) if given is not None else 0
+        for entry in self.list("classifier"):
+            (attribute,) = entry.attributes
+            if entry.resolution == resolution and known(attribute, entry.labels) > most:
+                best, most = entry, known(attribute, entry.labels)
+        return AttributeClassifier.from_pretrained(best.path).eval() if isinstance(best, ModelEntry) else best
 
     def get(self, name):
         """One model; :class:`CheckpointError` if there is none of that name."""
@@ -138,6 +187,6 @@ class ModelRegistry:
             attributes = next(iter(index["models"].values()))
             return ModelEntry(path.name, path, "generator", attributes, index.get("resolution", 32), facts)
         if config and config.get("_class_name") == "AttributeClassifier":
-            labels = {config["attribute"]: " ".join(config["labels"])}
-            return ModelEntry(path.name, path, "classifier", labels, config.get("resolution", 32), facts)
+            attributes, labels = {config["attribute"]: " ".join(config["labels"])}, tuple(config["labels"])
+            return ModelEntry(path.name, path, "classifier", attributes, config.get("resolution", 32), facts, labels)
         return None

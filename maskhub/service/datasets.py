@@ -25,7 +25,7 @@ from maskhub.files import remove_folder, settle_folder, sweep, write_file, writt
 from maskhub.json_file import read_json, write_json
 from maskhub.service.home import OwnerError, check_dataset_name, owner_of
 
-__all__ = ["BUILT_IN", "SPLITS", "Dataset", "Datasets", "Face", "attribute_choices"]
+__all__ = ["ALL", "BUILT_IN", "SPLITS", "Dataset", "Datasets", "Face", "attribute_choices"]
 
 SPLITS = ("train", "test")
 BUILT_IN = {
@@ -38,6 +38,8 @@ BUILT_IN = {
     "builtin:pixel-faces/dark": "Pixel faces, dark (built in)",
 }
 """Spec → display name."""
+ALL, DRAWN = "*", "builtin:pixel-faces"
+"""In place of a name: the built-in pixel faces and all uploaded datasets together."""
 FACTS = ".maskhub.json"  # hidden, so that it is not pushed with the dataset
 MANY = 40
 """A column with this many values or more is an id, not an attribute."""
@@ -97,20 +99,24 @@ class Datasets:
             raise SourceError(f"there is no dataset {name!r}.")
         return self._entry(path)
 
-    def source(self, name, split="train"):
-        """The spec of a split for the training scripts; SourceError if there is none, or no picture in it."""
+    def sources(self, name, split="train"):
+        """The specs of a split for the training scripts, one or those of :data:`ALL`; SourceError if there is none,
+        or no picture in it."""
+        if name == ALL:
+            brought = [one.name for one in self.list() if one.counts[split]]
+            return [spec for one in (DRAWN, *brought) for spec in self.sources(one, split)]
         if name.startswith("builtin:"):
             _built_in(name, split)
-            return f"{name}:{split}"
+            return [f"{name}:{split}"]
         dataset = self.get(name)
         if not dataset.counts[split]:
             raise SourceError(f"the dataset {name} has no {split} pictures yet.")
-        return str(dataset.folder / split)
+        return [str(dataset.folder / split)]
 
-    def faces(self, name=None, split=None, attributes=None):
-        """The pictures of one dataset or of all, of one split or of both, with these attributes: column → value, or
-        a list of accepted values. SourceError if there is no such dataset."""
-        names = [name] if name else self.names()
+    def faces(self, name=ALL, split=None, attributes=None):
+        """The pictures of one dataset or of :data:`ALL`, of one split or of both, with these attributes: column →
+        value, or a list of accepted values. SourceError if there is no such dataset."""
+        names = [DRAWN, *(one.name for one in self.list())] if name == ALL else [name]
         found = [
             face
             for one in names

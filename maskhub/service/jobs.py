@@ -13,6 +13,8 @@ import os
 import re
 import secrets
 import time
+from collections import Counter
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
@@ -24,8 +26,10 @@ from maskhub.files import remove_folder, write_file, written_folder
 from maskhub.json_file import read_json, write_json
 from maskhub.pipelines.model_registry import ModelRegistry
 from maskhub.pipelines.reimaging import check_name
-from maskhub.service.datasets import BUILT_IN, Datasets
+from maskhub.service.datasets import ALL, BUILT_IN, Datasets
 from maskhub.service.home import OwnerError, owner_of
+from maskhub.service.job_options import classifier_options, generator_options
+from maskhub.service.mail import check_email
 from maskhub.service.webhook import check_webhook
 from maskhub.training.status import read_metrics, read_status
 
@@ -49,15 +53,18 @@ class Request:
     """A request to train a model.
 
     Attributes:
-        dataset: name of a dataset, or a built-in spec.
+        dataset: name of a dataset, a built-in spec, or :data:`~maskhub.service.datasets.ALL` for all of them together;
+            a classifier is trained on the datasets of the generators among which it chooses.
         attributes: attributes of the training pictures, which the model then guarantees.
         name: name of the model; chosen automatically if empty.
         init_from: model to start from, which also sets the architecture.
         webhook: URL to call at the end.
+        email: address to write to at the end.
+        attribute: train a classifier of this attribute instead of a generator.
         others: options of ``train_scripts/train_reimaging.py``.
     """
 
-    dataset: str
+    dataset: str = ""
     attributes: dict = field(default_factory=dict)
     name: str = ""
     init_from: str = ""
@@ -68,6 +75,8 @@ class Request:
     learning_rate: float = 2e-4
     seed: int = 0
     webhook: str = ""
+    email: str = ""
+    attribute: str = ""
 
 
 @dataclass(frozen=True)
@@ -81,6 +90,9 @@ class Job:
         model: name of the resulting model.
         cancel: whether it is being cancelled.
         attempts, last_step: number of starts since the last new step, and that step.
+        email: address to write to; forgotten once that is done.
+        notice_problem: why the webhook or the e-mail failed.
+        kind: ``"generator"`` or ``"classifier"``.
     """
 
     id: str
@@ -99,7 +111,9 @@ class Job:
     cancel: bool = False
     attempts: int = 0
     last_step: int = 0
-    webhook_problem: str = ""
+    notice_problem: str = ""
+    email: str = ""
+    kind: str = "generator"
 
     @property
     def active(self):
@@ -160,8 +174,11 @@ class Jobs:
         )
 
     def metrics(self, id):
-        """The lines of a job's ``metrics.jsonl`` as dicts."""
-        return read_metrics(self.folder(id) / "run")
+        """The lines of a job's ``metrics.jsonl`` and ``tests.jsonl`` as dicts, by step."""
+        lines = [
+            line for name in ("metrics.jsonl", "tests.jsonl") for line in read_metrics(self.folder(id) / "run", name)
+        ]
+        return sorted(lines, key=lambda line: line.get("step", 0))
 
     def folder(self, id):
         return self.home.jobs / id
@@ -175,13 +192,11 @@ class Jobs:
         Raises:
             MaskHubError: no such dataset, too few pictures, an invalid option or name, or too many jobs.
         """
-        request = replace(request, webhook=check_webhook(request.webhook))
-        source = self.datasets.source(request.dataset)
-        options = self._options(request)
+        if not 1 <= request.max_steps <= max_steps():
+            raise ConfigError(f"steps must be from 1 to {max_steps():,}.")
+        told = {"webhook": check_webhook(request.webhook), "email": check_email(request.email)}
         attributes = parse_attributes([f"{key}={value}" for key, value in request.attributes.items()])
-        count = len(self.datasets.faces(request.dataset, "train", attributes))
-        if count < FEWEST:
-            raise ConfigError(f"only {count} training pictures match; a model needs at least {FEWEST}.")
+        recipe = self._classifier(request) if request.attribute else self._generator(request, attributes)
         with self.home.lock():
             jobs = [job for job in self.list() if job.active]
             if len(jobs) >= WAITING or sum(job.belongs_to(key) for job in jobs) >= OWN:
@@ -190,18 +205,47 @@ class Jobs:
                 )
             name = self._name(request, attributes, {job.name for job in jobs})
             job = Job(
-                id=secrets.token_hex(6), dataset=request.dataset, name=name, attributes=attributes,
-                options=options, owner=owner_of(key), init_from=request.init_from, webhook=request.webhook,
-                created=time.time(),
+                id=secrets.token_hex(6), dataset=request.dataset or f"the models' datasets, by {request.attribute}",
+                name=name, attributes=attributes, options=_shown(recipe), owner=owner_of(key),
+                init_from=request.init_from, created=time.time(), **told,
+                kind="classifier" if request.attribute else "generator",
             )  # fmt: skip
-            recipe = options | {"source": source, "name": name}
-            recipe["attributes"] = [f"{key}={value}" for key, value in attributes.items()]
-            if request.init_from:
-                recipe["init_from"] = str(self.models.get(request.init_from).path)
+            recipe = recipe | ({} if request.attribute else {"name": name})
             with written_folder(self.folder(job.id)) as folder:
                 write_file(folder / "recipe.yaml", yaml.safe_dump(recipe, sort_keys=False))
                 write_json(folder / "job.json", asdict(job))
         return job
+
+    def _generator(self, request, attributes):
+        """The recipe of a generator."""
+        sources = self.datasets.sources(request.dataset)
+        recipe = generator_options(request, self.models)
+        count = len(self.datasets.faces(request.dataset, "train", attributes))
+        if count < FEWEST:
+            raise ConfigError(f"only {count} training pictures match; a model needs at least {FEWEST}.")
+        recipe |= {"source": sources, "attributes": [f"{key}={value}" for key, value in attributes.items()]}
+        return recipe | ({"init_from": str(self.models.get(request.init_from).path)} if request.init_from else {})
+
+    def _classifier(self, request):
+        """The recipe of a classifier that chooses among the generators of an attribute."""
+        choice = self.models.choices().get(request.attribute)
+        if not choice:
+            raise ConfigError(
+                f"a classifier needs generators of at least two values of {request.attribute!r} and of one size: "
+                "train them first."
+            )
+        names = dict.fromkeys(entry.facts.get("dataset", "") for entry in choice.entries)
+        sources, count = [], Counter()
+        for name in names:
+            with suppress(MaskHubError):  # a model copied in by hand, or whose dataset is gone
+                faces = self.datasets.faces(name, "train", {request.attribute: list(choice.labels)}) if name else []
+                count.update(face.columns[request.attribute] for face in faces)
+                sources += [spec for spec in self.datasets.sources(name) if faces and spec not in sources]
+        few = [label for label in choice.labels if count[label] < FEWEST]
+        if few:
+            raise ConfigError(f"fewer than {FEWEST} training pictures of {request.attribute} {few[0]} are left.")
+        recipe = classifier_options(request, choice.labels, choice.resolution, sum(count.values()))
+        return recipe | {"source": sources}
 
     def cancel(self, id, key):
         """Cancel a job of the holder of ``key``: a waiting one at once, a running one after the current step.
@@ -253,46 +297,6 @@ class Jobs:
             raise OwnerError("this job was started by somebody else, or from another browser.")
         return job
 
-    def _options(self, request):
-        """The options of the training script, checked."""
-        from maskhub.training.reimaging import ReimagingOptions
-
-        if not 1 <= request.max_steps <= max_steps():
-            raise ConfigError(f"steps must be from 1 to {max_steps():,}.")
-        if request.resolution not in (32, 64, 128) or not 2 <= request.batch_size <= 128:
-            raise ConfigError("the resolution must be 32, 64 or 128 and the batch size from 2 to 128.")
-        if request.architecture not in ("dense", "dcgan"):
-            raise ConfigError("the network must be dense or dcgan.")
-        if not 0 < request.learning_rate <= 0.1:
-            raise ConfigError("the learning rate must be above 0 and at most 0.1.")
-        names = ("max_steps", "architecture", "resolution", "batch_size", "learning_rate", "seed")
-        options = {name: getattr(request, name) for name in names}
-        steps = request.max_steps
-        options |= {
-            "log_every": max(1, min(50, steps // 40)),
-            "sample_every": max(10, steps // 10),
-            "checkpoint_every": max(10, min(200, steps // 10)),
-            "keep_checkpoints": 1,
-            # averages over a quarter of a short run, so that it forgets the initial weights
-            "ema_decay": round(min(0.999, 1 - 4 / max(8, steps)), 6),
-        }
-        if request.init_from:
-            options |= self._network_of(request.init_from)
-        ReimagingOptions(source="-", output="-", **options).check()
-        return options
-
-    def _network_of(self, name):
-        """The architecture options of a model of the registry, so that its weights fit."""
-        entry = self.models.get(name)
-        configs = sorted(entry.path.glob("generators/*/config.json"))
-        config = read_json(configs[0]) if len(configs) == 1 else None
-        if config is None:
-            raise ConfigError(f"{name} is not a generator, so training can't start from it.")
-        own = {"resolution": config["resolution"], "latent": config["latent"]}
-        if config["_class_name"] == "DenseGenerator":
-            return own | {"architecture": "dense", "hidden": list(config["hidden"])}
-        return own | {"architecture": "dcgan", "width": config["width"], "upsampling": config["upsampling"]}
-
     def _name(self, request, attributes, waiting):
         def taken(name):
             return name in waiting or (self.models.root / name).exists()
@@ -303,10 +307,16 @@ class Jobs:
                 raise ConfigError(f"there is already a model {name!r}, or a job for one: choose another name.")
             return name
         home = request.dataset.split("/")[-1].replace(":", "-") if request.dataset in BUILT_IN else request.dataset
+        home = "all-datasets" if request.dataset == ALL else home or f"choose-by-{request.attribute}"
         words = "-".join([home, *attributes.values()])
         stem = re.sub(r"[^A-Za-z0-9_-]+", "-", words)[:48].strip("-") or "model"
         names = (stem, *(f"{stem}-{number}" for number in range(2, 10_000)))
         return check_name(next(name for name in names if not taken(name)))
+
+
+def _shown(recipe):
+    """The options of a recipe without the places of its files, for a job's record."""
+    return {name: value for name, value in recipe.items() if name not in ("source", "init_from", "name")}
 
 
 def why(error):

@@ -25,6 +25,8 @@ from maskhub.errors import MaskHubError
 from maskhub.json_file import read_json
 from maskhub.service.home import held
 from maskhub.service.jobs import why
+from maskhub.service.mail import VARIABLE as MAIL
+from maskhub.service.mail import mail_server
 from maskhub.service.webhook import post
 from maskhub.service.worker import EXIT, LOCK, PROCESS, TAKEN
 from maskhub.training.status import read_status
@@ -156,6 +158,7 @@ class Supervisor:
         """Publish the model of a finished job."""
         folder, models = self.jobs.folder(job.id), self.jobs.models
         run = folder / "run"
+        result = run / ("classifier" if job.kind == "classifier" else "pipeline")
         try:
             there = (models.root / job.name).is_dir()
             if not there or models.get(job.name).facts.get("job") != job.id:  # not yet published before a restart
@@ -163,16 +166,16 @@ class Supervisor:
                 pictures = {"samples.png": newest, "curves.png": [run / "curves.png"]}
                 for name, found in pictures.items():
                     for picture in filter(Path.is_file, found):
-                        shutil.copy(picture, run / "pipeline" / name)
+                        shutil.copy(picture, result / name)
                 models.add(
-                    job.name, run / "pipeline", dataset=job.dataset, steps=job.options["max_steps"], owner=job.owner,
+                    job.name, result, dataset=job.dataset, steps=job.options["max_steps"], owner=job.owner,
                     init_from=job.init_from, job=job.id,
                 )  # fmt: skip
         except (MaskHubError, OSError) as error:
             self._ended(job.id, "failed", why(error))
             return
         shutil.rmtree(run / "checkpoints", ignore_errors=True)
-        shutil.rmtree(run / "pipeline", ignore_errors=True)
+        shutil.rmtree(result, ignore_errors=True)
         self._ended(job.id, "finished", model=job.name)
 
     def _ended(self, id, state, message="", model=""):
@@ -182,15 +185,26 @@ class Supervisor:
             message = message.replace(f"{self.jobs.home.root}{os.sep}", "")
             job = replace(self.jobs.get(id), state=state, message=message, model=model, ended=time.time())
             self.jobs.write(job)
-        if job.webhook:
+        if job.webhook or job.email:
             threading.Thread(target=self._tell, args=(job,), daemon=True).start()
 
     def _tell(self, job):
         record = {"job": job.id, "state": job.state, "model": job.model, "dataset": job.dataset, "message": job.message}
-        problem = post(job.webhook, record | {"steps": self.jobs.progress(job.id).step})
-        if problem:
-            with self.jobs.home.lock():
-                self.jobs.write(replace(self.jobs.get(job.id), webhook_problem=problem))
+        steps, problems = self.jobs.progress(job.id).step, []
+        if job.webhook:
+            problems.append(post(job.webhook, record | {"steps": steps}))
+        if job.email:
+            problems.append(self._write_to(job, steps))
+        with self.jobs.home.lock():
+            told = {"email": "", "notice_problem": ", ".join(filter(None, problems))}
+            self.jobs.write(replace(self.jobs.get(job.id), **told))
+
+    def _write_to(self, job, steps):
+        try:
+            server = mail_server()
+        except MaskHubError as error:
+            return why(error)
+        return server.send(job.email, job, steps) if server else "this app sends no e-mail any more"
 
 
 def _start(folder):
@@ -199,7 +213,7 @@ def _start(folder):
     ]))}  # fmt: skip
     # small networks: more threads are slower
     environment = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive", "TQDM_DISABLE": "1"} | environment
-    for secret in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+    for secret in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", MAIL):
         environment.pop(secret, None)  # jobs of visitors don't need it
     with open(folder / "log.txt", "ab") as log:
         return subprocess.Popen(

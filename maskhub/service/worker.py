@@ -11,11 +11,13 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from maskhub.json_file import write_json
+from maskhub.json_file import read_json, write_json
 
 __all__ = ["LOCK", "PROCESS", "TAKEN", "main"]
 
 LOCK, PROCESS, EXIT = "lock", "process.json", "exit.json"
+TASKS = {"generator": "reimaging", "classifier": "classifier"}
+"""Kind of a job → its method."""
 TAKEN = 3
 """Exit code if another process runs the job."""
 
@@ -39,12 +41,12 @@ def _train(folder):
     if hasattr(os, "nice"):
         os.nice(5)  # the app has priority
     from maskhub.training.launch import launch
-    from maskhub.training.reimaging import Reimaging
+    from maskhub.training.registry import task_class
 
     code = 0
     try:
         options = ["--recipe", str(folder / "recipe.yaml"), "--output", str(folder / "run"), "--resume", "latest"]
-        launch(Reimaging, __doc__, options)
+        launch(task_class(TASKS[(read_json(folder / "job.json") or {}).get("kind", "generator")]), __doc__, options)
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else 1
     except BaseException:

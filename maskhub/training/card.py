@@ -35,7 +35,8 @@ def training_card(trainer):
     lines.append(
         f"- {trainer.step:,} steps so far, {samples:,} samples, {trainer.seconds / 3600:.2f} hours, seed {options.seed}"
     )
-    table = markdown_table(("option", "value"), [(f"`{name}`", f"`{value}`") for name, value in sorted(values.items())])
+    shown = {name: ", ".join(map(str, value)) if isinstance(value, list) else value for name, value in values.items()}
+    table = markdown_table(("option", "value"), [(f"`{name}`", f"`{value}`") for name, value in sorted(shown.items())])
     datasets = {spec.partition("#")[0].partition(":")[0].partition("@")[0] for spec in named if _on_hub(spec)}
     card.front |= {
         "library_name": "diffusers",

@@ -18,7 +18,7 @@ from maskhub.data.portraits import are_portraits
 from maskhub.errors import ConfigError
 from maskhub.files import write_file
 from maskhub.models.classifier import AttributeClassifier
-from maskhub.options import FREE, Count, Positive, Rate
+from maskhub.options import FREE, Count, Positive, Rate, Share
 from maskhub.training.labelled import LabelledOptions, LabelledTask
 from maskhub.training.report import write_figure
 from maskhub.training.task import Update
@@ -38,7 +38,10 @@ class ClassifierOptions(LabelledOptions):
     attribute: str = "tone"
     """The column to predict."""
     labels: list[str] = Field(default_factory=list)
-    """Values of the column; by default all that occur, sorted."""
+    """Values of the column; faces with others, or with none, are left out. By default all that occur, sorted."""
+    covered: Share = 0.0
+    """Share of the training faces whose lower part is covered by one colour, as a classifier of covered faces sees
+    them."""
     resolution: Annotated[int, Field(ge=16, multiple_of=4)] = 32
     """Side of the photos in pixels; a multiple of 4."""
     width: Positive = 128
@@ -81,6 +84,9 @@ class Classifier(LabelledTask):
             raise ConfigError(
                 f"{self.faces.spec} has {what} of {c.attribute}: a classifier needs two or more (columns: {there})."
             )
+        self.faces = labelled(self.faces, c.attribute, labels)
+        if not len(self.faces):
+            raise ConfigError(f"no photo of {self.faces.spec} has {c.attribute} {' or '.join(labels)}.")
         if c.validation >= len(self.faces):
             raise ConfigError(f"--validation is {c.validation}; there are only {len(self.faces)} photos.")
         self.validation = None
@@ -88,7 +94,8 @@ class Classifier(LabelledTask):
             order = np.random.default_rng(c.seed).permutation(len(self.faces))
             self.validation, self.faces = (self.faces.take(np.sort(part)) for part in np.split(order, [c.validation]))
         self.labels, self.targets = labels, self.faces.labels(c.attribute, labels)
-        self.tests = LabelledPhotos.open(c.tests(), c.resolution) if c.tests() else None
+        tests = labelled(LabelledPhotos.open(c.tests(), c.resolution), c.attribute, labels) if c.tests() else None
+        self.tests = tests or None
         self.test_targets = self.tests.labels(c.attribute, labels) if self.tests else None
         classifier = AttributeClassifier(
             labels=labels, attribute=c.attribute, resolution=c.resolution, width=c.width, hidden=tuple(c.hidden),
@@ -101,10 +108,20 @@ class Classifier(LabelledTask):
 
     def step(self, batch, turn):
         """One update with cross-entropy; ``batch`` holds ``image``, N×3×R×R in [-1, 1], and ``target``, N."""
-        logits = self.nets["classifier"](batch["image"]).float()
+        logits = self.nets["classifier"](self._partly_covered(batch["image"])).float()
         loss = F.cross_entropy(logits, batch["target"])
         accuracy = (logits.argmax(1) == batch["target"]).float().mean()
         yield Update("classifier", loss, {"loss_train": loss, "accuracy_train": accuracy})
+
+    def _partly_covered(self, images):
+        """Cover the lower part of some faces, from somewhere between nose and chin, by one colour each."""
+        share, (count, channels, side) = self.options.covered, images.shape[:3]
+        if not share:
+            return images
+        covered, colours = torch.rand(count) < share, 2 * torch.rand(count, channels, 1, 1) - 1
+        tops = ((0.45 + 0.3 * torch.rand(count)) * side).long()
+        below = (torch.arange(side)[None] >= tops[:, None]) & covered[:, None]
+        return torch.where(below[:, None, :, None].to(images.device), colours.to(images.device), images)
 
     # ---- what a run leaves ----------------------------------------------------------------------------------------
 
@@ -151,6 +168,11 @@ class Classifier(LabelledTask):
         from maskhub.training.card import classifier_card
 
         return classifier_card(self, self.report(self.average("classifier")) if self.tests else None)
+
+
+def labelled(photos, attribute, labels):
+    """The photos whose ``attribute`` is one of ``labels``."""
+    return photos.take([n for n, known in enumerate(photos.columns) if known.get(attribute) in labels])
 
 
 @torch.inference_mode()

@@ -12,10 +12,10 @@ ones as generated (2), and of real ones as real (3). The fakes of update 2 are m
 makes them. The thesis does not give the optimizer; ours is DCGAN's. The moving average of the weights is our addition.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from torch.nn import functional as F
 
 from maskhub.data.labelled import LabelledPhotos, parse_attributes
@@ -35,8 +35,11 @@ SAMPLES = 64
 class ReimagingOptions(LabelledOptions):
     """Train a generator of small faces that all share some attributes (the re-imaging paper)."""
 
-    source: str = "builtin:pixel-faces"
-    """Faces: builtin:pixel-faces, builtin:portraits, a folder with metadata.csv, or user/dataset on the Hub."""
+    source: Annotated[list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)] = Field(
+        default_factory=lambda: ["builtin:pixel-faces"]
+    )
+    """Faces: builtin:pixel-faces, builtin:portraits, folders with metadata.csv, user/dataset on the Hub; several
+    sources are taken together."""
     attributes: list[str] = Field(default_factory=list)
     """Train only on faces with these column=value pairs, such as tone=light; the generator then guarantees them."""
     name: str = ""

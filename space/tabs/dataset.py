@@ -1,13 +1,14 @@
 """Visitors' pictures of faces: upload them as files or zip, and browse them by split, model and attribute."""
 
 import html
+from collections import Counter
 from types import SimpleNamespace
 
 import gradio as gr
 
-from maskhub.data.labelled import parse_attributes
+from maskhub.data.labelled import split_attributes
 from maskhub.errors import MaskHubError, SourceError
-from maskhub.service.datasets import SPLITS, attribute_choices
+from maskhub.service.datasets import ALL, BUILT_IN, SPLITS, attribute_choices
 from maskhub.service.uploads import Limits, receive
 from space import photos, rooms
 from space.figures import magnified
@@ -60,7 +61,7 @@ def _form(here):
         )
         here.split = gr.Dropdown(SPLIT_CHOICES, value="train", label="As", elem_id="dataset-as", min_width=110)
     here.attributes = gr.Textbox(
-        label="Attributes of all of them", placeholder="tone=light, hair=red", max_lines=1,
+        label="Attributes of all of them", placeholder="tone=light, place=Dayton, OH", max_lines=1,
         elem_id="dataset-attributes",
     )  # fmt: skip
     here.bring = gr.Button("Upload", variant="primary", elem_id="dataset-bring")
@@ -132,7 +133,7 @@ def look(dataset, part, model, wanted, page):
         except MaskHubError:  # just deleted
             continue
     place = f", {page * PAGE + 1}–{page * PAGE + len(here)}" if pages > 1 else ""
-    text = f"{len(faces):,} {'picture' if len(faces) == 1 else 'pictures'}{place}"
+    text = f"{len(faces):,} {'picture' if len(faces) == 1 else 'pictures'}{place}{_where(faces)}"
     return (
         gr.update(value=pictures, selected_index=None), f"<p>{text}</p>", gr.update(interactive=page > 0),
         gr.update(interactive=page < pages - 1), page,
@@ -151,7 +152,7 @@ def offer(dataset, part, model, wanted, key):
 def take(files, name, split, attributes, key):
     """Add files to a dataset: problem, status, refused files, the cleared input and the dataset to show."""
     try:
-        given = parse_attributes([part for part in attributes.split(",") if part.strip()])
+        given = split_attributes(attributes)
         report = receive(rooms.jobs().home, files or [], name, split, given, key)
     except MaskHubError as error:
         return photos.problem(error), "", "", gr.skip(), gr.skip()
@@ -194,6 +195,13 @@ def _attributes(there, wanted):
     return gr.update(choices=there) if left == wanted else gr.update(choices=there, value=left)
 
 
+def _where(faces):
+    """The datasets of the faces with their numbers, if there are several."""
+    counts = Counter(face.dataset for face in faces)
+    named = ", ".join(f"{count:,} in {html.escape(BUILT_IN.get(name, name))}" for name, count in counts.most_common(8))
+    return f": {named}" if len(counts) > 1 else ""
+
+
 def _caption(face):
     known = ", ".join(f"{key} {value}" for key, value in face.columns.items())
     return f"{face.name} · {face.split}{' · ' + known if known else ''}"
@@ -208,6 +216,8 @@ def _refused(refused):
 
 
 def _folder(name):
+    if name == ALL:
+        raise SourceError("choose one dataset: all of them together are nobody's to share.")
     if name.startswith("builtin:"):
         raise SourceError("the built-in faces are drawn by code: `maskhub dataset draw` writes them as a folder.")
     return rooms.jobs().datasets.get(name).folder

@@ -78,7 +78,7 @@ def test_sources_rows_and_labelled_photos_agree():
 
 def test_the_app_lists_them(tmp_path):
     datasets = Datasets(Home(tmp_path))
-    assert datasets.source("builtin:portraits/masked") == "builtin:portraits/masked:train"
+    assert datasets.sources("builtin:portraits/masked") == ["builtin:portraits/masked:train"]
     faces = datasets.faces("builtin:portraits/masked", "test")
     assert len(faces) == 24 and faces[0].image.size == (256, 256)
 
