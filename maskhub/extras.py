@@ -18,6 +18,7 @@ EXTRAS = {
     "app": ("gradio", "pandas", "httpx"),
     "eval": ("scipy", "jinja2", "dlib", "efficientnet_lite_pytorch", "face_recognition_models"),
     "export": ("onnx", "onnxscript"),
+    "heif": ("pillow_heif",),
 }
 """Extra → the packages, by the names they are imported with, that it brings."""
 

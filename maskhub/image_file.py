@@ -1,29 +1,74 @@
-"""The only place where picture files are opened: six formats, none of which starts another program.
+"""The only place where picture files are opened: a few formats, none of which starts another program.
 
 Pillow detects the format from a file's content, not its name. By default it would pass an EPS named ``photo.png`` to
-Ghostscript, which interprets programs.
+Ghostscript, which interprets programs. HEIC and HEIF, the photos of phones, need the package pillow-heif; Pillow's
+wheels read AVIF from 11.3 on.
 """
 
+import os
 import warnings
 
-from PIL import Image, PngImagePlugin
+from PIL import Image, PngImagePlugin, UnidentifiedImageError, features
 
-__all__ = ["FORMATS", "open_image"]
+from maskhub.errors import PhotoError
+from maskhub.extras import installed
 
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
-"""Pillow's names of the accepted formats."""
+__all__ = ["FORMATS", "KINDS", "name_of", "open_image"]
+
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP", *(["AVIF"] if features.check("avif") else []))
+"""Pillow's names of the accepted formats, without HEIF."""
+KINDS = "JPEG, PNG, WebP, HEIC, AVIF, BMP, TIFF or GIF"
+"""The accepted formats in words."""
+_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 
 # limit for a PNG's text, XMP and colour profile: Pillow's 1 MB rejects the prompts and edit histories of some programs
 PngImagePlugin.MAX_TEXT_CHUNK = max(PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY)
 
 
 def open_image(source):
-    """``PIL.Image.open`` for :data:`FORMATS`, from a path or file object; nothing is decoded yet.
+    """``PIL.Image.open`` for :data:`FORMATS` and HEIF, from a path or file object; nothing is decoded yet.
 
     Raises:
-        PIL.UnidentifiedImageError: another format; other errors as Pillow's.
+        PIL.UnidentifiedImageError: another format; other errors as Pillow's. PhotoError: a HEIC or AVIF photo whose
+        codec is not installed.
     """
     with warnings.catch_warnings():
         # callers check the size against their own limit before decoding; at twice this limit Pillow raises an error
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        return Image.open(source, formats=FORMATS)
+        try:
+            return Image.open(source, formats=FORMATS)
+        except UnidentifiedImageError:
+            brand = _brand(source)
+            if brand == b"avif" and "AVIF" not in FORMATS:
+                raise PhotoError(
+                    f"{name_of(source)} is an AVIF photo: pip install 'pillow>=11.3' to read it."
+                ) from None
+            if brand not in _HEIF_BRANDS:
+                raise
+            if not installed("pillow_heif"):
+                raise PhotoError(
+                    f"{name_of(source)} is a HEIC photo: pip install 'maskhub[heif]' to read it, or save it as JPEG."
+                ) from None
+        import pillow_heif
+
+        pillow_heif.register_heif_opener(thumbnails=False)
+        return Image.open(source, formats=("HEIF",))
+
+
+def name_of(source):
+    """The name of a path, file object or ``PIL.Image`` in error messages."""
+    if isinstance(source, (str, os.PathLike)):
+        return os.fspath(source)
+    return getattr(source, "filename", None) or getattr(source, "name", None) or "the photo"
+
+
+def _brand(source):
+    """The brand of a file in the family of HEIF and MP4, or None."""
+    if hasattr(source, "read"):
+        source.seek(0)
+        start = source.read(12)
+        source.seek(0)
+    else:
+        with open(source, "rb") as file:
+            start = file.read(12)
+    return start[8:12] if start[4:8] == b"ftyp" else None

@@ -74,6 +74,21 @@ def test_a_mask_by_rule_does_not_go_over_a_mask(run, astronaut, masked_astronaut
     assert (code, "already wear a mask; --force" in err, (tmp_path / "never.png").exists()) == (2, True, False)
 
 
+def test_a_jpeg_keeps_its_quality_and_a_folder_may_become_png(run, model, astronaut, tmp_path):
+    (tmp_path / "in").mkdir()
+    astronaut.save(tmp_path / "in" / "a.jpg", quality=61)
+    with Image.open(tmp_path / "in" / "a.jpg") as photo:
+        tables = photo.quantization
+    for command, *options in (["mask", "--force"], ["unmask", "--force", "--model", model]):
+        out = tmp_path / command
+        assert run(command, tmp_path / "in" / "a.jpg", out / "one.jpg", *options)[0] == 0
+        assert run(command, tmp_path / "in", out / "png", "--png", *options)[0] == 0
+        with Image.open(out / "one.jpg") as made, Image.open(out / "png" / "a.png") as lossless:
+            assert made.quantization == tables and lossless.size == made.size
+        code, _, err = run(command, tmp_path / "in" / "a.jpg", out / "two.jpg", "--png", *options)
+        assert code == 2 and err.startswith("maskhub: --png is for folders")
+
+
 def test_a_folder_is_counted_by_faces(run, model, astronaut, masked_astronaut, tmp_path):
     (tmp_path / "in").mkdir()
     astronaut.save(tmp_path / "in" / "bare.png")

@@ -19,43 +19,16 @@ Masking = tyro.conf.OmitArgPrefixes[Wearing]
 ANY_MASKS = Wearing()
 
 
-class Running(OptionSet):
-    """The network, and the pictures that it makes."""
+class Making(OptionSet):
+    """Additional outputs and worker processes."""
 
-    model: str | None = None
-    """Pipeline folder or Hub id; default: the bundled checkpoint."""
-    device: str = "auto"
-    """cpu, cuda, mps, or auto for the best available."""
-    provenance: bool = True
-    """Record maskhub, the direction and the model in the metadata of each picture."""
-
-
-class Translating(Running):
-    """The network, and the pictures that it makes."""
-
-    overwrite: bool = False
-    """Replace existing results."""
-
-
-class Making(Translating):
-    """Outputs, worker processes, and a network instead of the rules."""
-
-    model: str | None = None
-    """Pipeline folder or Hub id of a network that puts the masks on instead."""
-    regions: Path | None = None
-    """Folder for the regions, an 8-bit PNG per photo: 255 under the mask, 0 where nothing changed."""
     boxes: Literal["coco", "voc", "none"] = "none"
     """Boxes of faces and masks, as OUTPUT/annotations.json (coco) or OUTPUT/annotations/*.xml (voc)."""
     workers: Count | None = None
     """Worker processes; default: one per processor core."""
 
-    @property
-    def extra(self):
-        """Whether something is asked for that only masks by rule on photos can give."""
-        return self.regions is not None or self.boxes != "none" or self.workers is not None
 
-
-RUNNING, TRANSLATING, MAKING = Running(), Translating(), Making()
+PLAIN = Making()
 Output = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUTPUT")]
 Source = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="INPUT")]
 
@@ -65,8 +38,14 @@ def mask(
     output: Output,
     /,
     wearing: Masking = ANY_MASKS,
-    making: tyro.conf.OmitArgPrefixes[Making] = MAKING,
+    making: tyro.conf.OmitArgPrefixes[Making] = PLAIN,
+    regions: Path | None = None,
+    model: str | None = None,
+    device: str = "auto",
     force: bool = False,
+    overwrite: bool = False,
+    png: bool = False,
+    provenance: bool = True,
 ) -> int:
     """Put face masks on a photo, a folder of photos, a Hub dataset, or a film.
 
@@ -78,26 +57,34 @@ def mask(
             film such as clip.mp4.
         output: A file for a photo or a film, else a folder.
         wearing: Masks, and how and by how many they are worn; with --model only the seed applies.
-        making: Outputs, worker processes, and a network instead of the rules.
+        regions: Folder for the regions, an 8-bit PNG per photo: 255 under the mask, 0 where nothing changed.
+        making: Additional outputs and worker processes.
+        model: Pipeline folder or Hub id of a network that puts the masks on instead.
+        device: For --model: cpu, cuda, mps, or auto for the best available.
         force: Also put masks on faces that already wear one, without running the mask detector.
+        overwrite: Replace existing results.
+        png: In a folder, write PNG files instead of the photos' own formats.
+        provenance: Record maskhub, the direction and the model in the metadata of each picture.
     """
-    if making.model is not None:
-        if wearing != Wearing(seed=wearing.seed) or making.extra:
+    boxes, workers = making.boxes, making.workers
+    if model is not None:
+        if wearing != Wearing(seed=wearing.seed) or regions or boxes != "none" or workers is not None:
             raise ConfigError(
                 "style, wrongly-worn, portion, regions and boxes can't be used with --model: leave them out."
             )
-        return _translate("mask", Path(input), output, making, force, wearing.seed)
+        return _translate("mask", Path(input), output, model, device, force, overwrite, provenance, wearing.seed, png)
     source, wearing = Path(input).expanduser(), wearing.model_copy(update={"bare_only": not force})
+    _check_png(png, source)
     if _is_film(source):
-        if making.extra:
+        if regions or boxes != "none" or workers is not None:
             raise ConfigError("regions, boxes and workers can't be used with a film: leave them out.")
         from maskhub.commands.film import mask_by_rule
         from maskhub.data.batch import check_not_input
 
         check_not_input(source, output)
-        return mask_by_rule(source, output, wearing, force, making.provenance)
+        return mask_by_rule(source, output, wearing, force, provenance)
     if source.is_file():
-        return _mask_one(source, output, wearing, making)
+        return _mask_one(source, output, wearing, regions, boxes, provenance)
     if (
         not source.exists()
         and not input.startswith("builtin:")
@@ -107,34 +94,47 @@ def mask(
     from maskhub.data.masked_files import mask_source
     from maskhub.data.workers import processors
 
-    options = {name: getattr(making, name) for name in ("regions", "boxes", "overwrite", "provenance")}
-    workers = processors() if making.workers is None else making.workers
-    return report_line(mask_source(input, output, wearing, workers=workers, **options), output)
+    workers = processors() if workers is None else workers
+    options = {"workers": workers, "regions": regions, "boxes": boxes, "overwrite": overwrite, "png": png}
+    report = mask_source(input, output, wearing, **options, provenance=provenance)
+    return report_line(report, output)
 
 
 def unmask(
     input: Input,
     output: Output,
     /,
-    how: tyro.conf.OmitArgPrefixes[Translating] = TRANSLATING,
+    model: str | None = None,
+    device: str = "auto",
     force: bool = False,
+    overwrite: bool = False,
+    png: bool = False,
+    provenance: bool = True,
 ) -> int:
     """Take the masks off the faces in a photo, a folder of photos, or a film.
 
     Args:
         input: A photo, a folder, builtin:portraits[/masked], or a film such as clip.mp4.
         output: A file for a photo or a film, a folder for a folder.
-        how: The network, and the pictures that it makes.
+        model: Pipeline folder or Hub id; default: the bundled checkpoint.
+        device: cpu, cuda, mps, or auto for the best available.
         force: Also translate faces on which no mask is detected.
+        overwrite: Replace existing results.
+        png: In a folder, write PNG files instead of the photos' own formats.
+        provenance: Record maskhub, the direction and the model in the metadata of each picture.
     """
-    return _translate("unmask", input, output, how, force)
+    return _translate("unmask", input, output, model, device, force, overwrite, provenance, png=png)
 
 
 def translate(
     input: Input,
     output: Output,
     /,
-    how: tyro.conf.OmitArgPrefixes[Translating] = TRANSLATING,
+    model: str | None = None,
+    device: str = "auto",
+    overwrite: bool = False,
+    png: bool = False,
+    provenance: bool = True,
     seed: int = 0,
 ) -> int:
     """Take masks off masked faces and put them on unmasked ones, in a photo, a folder of photos, or a film.
@@ -142,10 +142,14 @@ def translate(
     Args:
         input: A photo, a folder, builtin:portraits[/masked], or a film such as clip.mp4.
         output: A file for a photo or a film, a folder for a folder.
-        how: The network, and the pictures that it makes.
+        model: Pipeline folder or Hub id; default: the bundled checkpoint.
+        device: cpu, cuda, mps, or auto for the best available.
+        overwrite: Replace existing results.
+        png: In a folder, write PNG files instead of the photos' own formats.
+        provenance: Record maskhub, the direction and the model in the metadata of each picture.
         seed: For a model that draws random masks: the same seed gives the same masks.
     """
-    return _translate("auto", input, output, how, seed=seed)
+    return _translate("auto", input, output, model, device, False, overwrite, provenance, seed, png)
 
 
 def cycle(
@@ -153,8 +157,10 @@ def cycle(
     output: Output,
     /,
     start: Literal["mask", "unmask"] = "mask",
-    how: tyro.conf.OmitArgPrefixes[Running] = RUNNING,
+    model: str | None = None,
+    device: str = "auto",
     force: bool = False,
+    provenance: bool = True,
 ) -> int:
     """Translate a photo and back: writes photo | translation | reconstruction side by side and prints the cycle error.
 
@@ -162,8 +168,10 @@ def cycle(
         input: A photo.
         output: The picture to write.
         start: Direction of the first translation.
-        how: The network, and the picture that it makes.
+        model: Pipeline folder or Hub id; default: the bundled checkpoint.
+        device: cpu, cuda, mps, or auto for the best available.
         force: Also translate faces that already wear a mask (with --start unmask: that wear none).
+        provenance: Record maskhub, the direction and the model in the metadata of the picture.
     """
     from PIL import Image
 
@@ -172,13 +180,13 @@ def cycle(
     from maskhub.provenance import mark
 
     check_not_input(input, output)
-    photo, pipeline = open_photo(input), open_pipeline(how.model, how.device, single=True)
+    photo, pipeline = open_photo(input), open_pipeline(model, device, single=True)
     result = pipeline.cycle(photo, start=start, force=force, details=True)
     pictures = [photo, result.there[0], result.images[0]]
     sheet = Image.new("RGB", (3 * photo.width, photo.height))
     for place, picture in enumerate(pictures):
         sheet.paste(picture.convert("RGB"), (place * photo.width, 0))
-    save_photo(mark(sheet, pipeline.provenance("cycle") if how.provenance else None), output)
+    save_photo(mark(sheet, pipeline.provenance("cycle") if provenance else None), output)
     errors = ", ".join(f"{error:.2f}" for error in result.cycle_errors[0])
     print(f"wrote {output}; cycle error of each face (mean change, 0 to 255): {errors}")
     return 0
@@ -211,7 +219,10 @@ def outline(
 
     def compared(path):
         inside = path.relative_to(before) if before.is_dir() else Path()
-        made = result_path(after / inside) if before.is_dir() else after
+        made = after
+        if before.is_dir():
+            names = [result_path(after / inside, png) for png in (False, True)]
+            made = next((name for name in names if name.exists()), names[0])
         if regions is None:
             return [made]
         return [made, (regions / inside).with_suffix(".png") if regions.is_dir() and inside.name else regions]
@@ -247,24 +258,29 @@ def report_line(report, output):
     return 2 if report.failures else 0
 
 
-def _mask_one(source, output, wearing, making):
+def _mask_one(source, output, wearing, regions, boxes, provenance):
     from maskhub.data.boxes import coco, voc
     from maskhub.data.masked_files import mask_photo
     from maskhub.files import write_file
 
-    region = making.regions and making.regions / output.with_suffix(".png").name
-    record = mask_photo(source, output, wearing, source.name, region, making.provenance)
-    if making.boxes == "coco":
+    region = regions / output.with_suffix(".png").name if regions is not None else None
+    record = mask_photo(source, output, wearing, source.name, region, provenance)
+    if boxes == "coco":
         import json
 
         write_file(output.with_suffix(".json"), json.dumps(coco({output.name: record})) + "\n")
-    elif making.boxes == "voc":
+    elif boxes == "voc":
         write_file(output.with_suffix(".xml"), voc(output.name, record))
     masked = sum(bool(face["style"]) for face in record["faces"])
     already = sum(face["worn"] == "already masked" for face in record["faces"])
     left = f", {already} left with the mask that {'it wears' if already == 1 else 'they wear'}" if already else ""
     print(f"wrote {output}: {masked} of {len(record['faces'])} faces masked{left}")
     return 0
+
+
+def _check_png(png, source):
+    if png and source.is_file():
+        raise ConfigError("--png is for folders: the format of a single result is that of its suffix, such as out.png.")
 
 
 def _is_film(source):
@@ -277,7 +293,7 @@ def _suffixes():
     return PHOTO_SUFFIXES
 
 
-def _translate(direction, source, output, how, force=False, seed=0):
+def _translate(direction, source, output, model, device, force, overwrite, provenance, seed=0, png=False):
     from collections import Counter
 
     from maskhub.data.batch import check_not_input, process_folder, save_photo
@@ -292,14 +308,15 @@ def _translate(direction, source, output, how, force=False, seed=0):
         raise PhotoError(f"there is no photo or folder {source}.")
     check_not_input(source, output)
     film, counts = _is_film(source), Counter()
-    pipeline = open_pipeline(how.model, how.device, single=source.is_file() and not film)
+    _check_png(png, source)
+    pipeline = open_pipeline(model, device, single=source.is_file() and not film)
     if film:
         from maskhub.commands.film import translate_film
 
-        return translate_film(direction, source, output, pipeline, seed, force, how.provenance)
+        return translate_film(direction, source, output, pipeline, seed, force, provenance)
 
     def translated(path, seed):
-        done = pipeline(path, direction, force=force, seed=seed, provenance=how.provenance, details=True)
+        done = pipeline(path, direction, force=force, seed=seed, provenance=provenance, details=True)
         counts.update(tally(done.faces[0]))
         return done.images[0]
 
@@ -312,9 +329,9 @@ def _translate(direction, source, output, how, force=False, seed=0):
         photo = masked_portrait(path.name) if worn else path
         return translated(photo, seed_of(seed, path.relative_to(source).as_posix()))
 
-    used = str(Path(how.model).resolve()) if how.model and Path(how.model).exists() else how.model
-    options = {"direction": direction, "model": used, "seed": seed, "force": force, "provenance": how.provenance}
-    report = process_folder(spec, output, named, options=options, overwrite=how.overwrite)
+    used = str(Path(model).resolve()) if model and Path(model).exists() else model
+    options = {"direction": direction, "model": used, "seed": seed, "force": force, "provenance": provenance}
+    report = process_folder(spec, output, named, options=options, overwrite=overwrite, png=png)
     if report.made:
         print(described(counts))
     return report_line(report, output)

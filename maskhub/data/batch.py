@@ -40,7 +40,7 @@ class BatchReport:
     failures: list = field(default_factory=list)
 
 
-def process_folder(source, output, work, *, options=None, compared=None, overwrite=False, progress=True):
+def process_folder(source, output, work, *, options=None, compared=None, overwrite=False, progress=True, png=False):
     """Run ``work`` on every photo of a folder and its sub-folders, keeping their names and paths.
 
     Finished photos are recorded in ``output/.maskhub``, so an interrupted run continues where it stopped.
@@ -52,6 +52,7 @@ def process_folder(source, output, work, *, options=None, compared=None, overwri
         options: dict of everything else that the results depend on, such as the model.
         compared: path → paths of other files that its result depends on, or None.
         overwrite, progress: process all photos again; show a bar.
+        png: write every result as PNG instead of in the photo's format.
 
     Returns:
         :class:`BatchReport`.
@@ -66,14 +67,14 @@ def process_folder(source, output, work, *, options=None, compared=None, overwri
         raise SourceError(f"there is no folder {source}.")
     check_not_input(source, output)
     rows = open_rows(source, [output])
-    targets = result_names(rows.names)
+    targets, options = result_names(rows.names, png), (options or {}) | ({"png": True} if png else {})
 
     def made(row, paths):
         return {}, {paths[0]: encode_photo(work(Path(row.photo)), paths[0])}
 
     if not overwrite:
         check_free(output, targets.values())
-    with working_folder(output, "maskhub", options or {}, overwrite) as journal:
+    with working_folder(output, "maskhub", options, overwrite) as journal:
         report, _ = run_batch(
             rows, journal, made, lambda name: [output / targets[name]], compared=compared, progress=progress
         )

@@ -19,7 +19,7 @@ from maskhub.data.rows import open_rows
 from maskhub.data.tables import metadata_names, table_text
 from maskhub.data.workers import check_main_guard
 from maskhub.errors import ConfigError
-from maskhub.faces.photo import open_photo, split_alpha
+from maskhub.faces.photo import kept_info, open_photo, split_alpha
 from maskhub.files import commit, prepare_copy, prepare_file
 from maskhub.provenance import RULE, Provenance, mark
 
@@ -67,7 +67,7 @@ def _masked(source, places, wearing, name, provenance):
     image = Image.fromarray(masked.image)
     if alpha is not None:
         image.putalpha(alpha)
-    image.info["icc_profile"] = photo.info.get("icc_profile")
+    image.info |= kept_info(photo)
     pictures = [mark(image, Provenance("mask", RULE) if provenance else None), region_image(masked.region)]
     contents = {path: encode_photo(picture, path) for path, picture in zip(places, pictures, strict=False)}
     return {"width": rgb.width, "height": rgb.height, "faces": masked.faces}, contents
@@ -75,13 +75,13 @@ def _masked(source, places, wearing, name, provenance):
 
 def mask_source(
     spec, output, wearing=None, *, workers=0, regions=None, boxes="none", overwrite=False, progress=True,
-    provenance=True,
+    provenance=True, png=False,
 ):  # fmt: skip
     """Put masks on all photos of a folder or a Hub dataset; the result is an imagefolder.
 
-    Sub-folders, names and formats are kept (a GIF becomes PNG), as are labels, the other columns of ``metadata.csv`` or
-    ``metadata.jsonl`` and all other files; :data:`ADDED` columns are added. Finished photos are recorded in
-    ``output/.maskhub``, so an interrupted run continues where it stopped.
+    Sub-folders, names and formats are kept (HEIC becomes JPEG, GIF and AVIF become PNG), as are labels, the other
+    columns of ``metadata.csv`` or ``metadata.jsonl`` and all other files; :data:`ADDED` columns are added. Finished
+    photos are recorded in ``output/.maskhub``, so an interrupted run continues where it stopped.
 
     Args:
         spec: a folder, or ``user/dataset[/config][:split][@revision][#column]``, which is streamed.
@@ -93,6 +93,7 @@ def mask_source(
         boxes: ``"coco"`` (``annotations.json``), ``"voc"`` (``annotations/<name>.xml``) or ``"none"``.
         overwrite: process everything again, and delete old results that this run does not make.
         progress, provenance: show a bar; write the provenance into each file.
+        png: write every photo as PNG.
 
     Returns, Raises:
         as :func:`~maskhub.data.batch.process_folder`.
@@ -105,15 +106,15 @@ def mask_source(
     _check_places(spec, output, regions)
     more = [regions] if regions else []
     rows = open_rows(spec, [output, *more])
-    targets = result_names(rows.names) if rows.folder else {}
+    targets = result_names(rows.names, png) if rows.folder else {}
     taken = set(targets.values())
     options = {"source": str(spec) if rows.folder is None else "folder", **wearing.model_dump()}
-    options |= {"regions": regions is not None, "provenance": provenance}
+    options |= {"regions": regions is not None, "provenance": provenance} | ({"png": True} if png else {})
     if not overwrite:
         check_free(output, [*targets.values(), "metadata.csv", "metadata.jsonl", "annotations.json"])
 
     def target_of(name):
-        return targets.get(name) or result_path(name).as_posix()
+        return targets.get(name) or result_path(name, png).as_posix()
 
     def places(name):
         target = target_of(name)

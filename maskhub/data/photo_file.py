@@ -5,7 +5,7 @@ from pathlib import Path, PurePosixPath
 
 from maskhub.data.folder import free_name
 from maskhub.errors import PhotoError, first_line
-from maskhub.faces.photo import rgb_profile
+from maskhub.faces.photo import JPEG, rgb_profile
 from maskhub.files import write_file
 from maskhub.provenance import save_options
 
@@ -20,6 +20,7 @@ _FORMATS = {
     ".tif": "TIFF",
     ".tiff": "TIFF",
 }
+_HEIC = (".heic", ".heif", ".hif")
 
 
 def save_photo(image, path):
@@ -32,9 +33,11 @@ def save_photo(image, path):
 
 
 def encode_photo(image, path):
-    """A picture as the bytes of a file, in the format of a path's suffix (JPEG at quality 95, no chroma subsampling).
+    """A picture as the bytes of a file, in the format of a path's suffix.
 
-    Colour profile and :mod:`~maskhub.provenance` are kept, other metadata are not.
+    A JPEG gets the quantization tables and chroma subsampling of its photo if that was one too, so that it keeps its
+    quality and size; else quality 95 without subsampling. Colour profile and :mod:`~maskhub.provenance` are kept, other
+    metadata are not.
 
     Raises:
         PhotoError: an unknown suffix, or a picture that the format can't hold.
@@ -42,7 +45,8 @@ def encode_photo(image, path):
     kind = _FORMATS.get(PurePosixPath(path).suffix.lower())
     if kind is None:
         raise PhotoError(f"{path} can't be written: its suffix must be one of {', '.join(sorted(_FORMATS))}.")
-    options = {"quality": 95, "subsampling": 0} if kind == "JPEG" else {"lossless": True} if kind == "WEBP" else {}
+    settings = {"JPEG": image.info.get(JPEG) or {"quality": 95, "subsampling": 0}, "WEBP": {"lossless": True}}
+    options = dict(settings.get(kind, {}))
     options["icc_profile"] = rgb_profile(image)
     if kind in ("JPEG", "BMP") and image.mode == "RGBA":
         image = image.convert("RGB")
@@ -54,17 +58,21 @@ def encode_photo(image, path):
     return file.getvalue()
 
 
-def result_path(path):
-    """Where a photo's result goes: formats that can't be written as they were (GIF) become PNG."""
+def result_path(path, png=False):
+    """Where a photo's result goes: HEIC becomes JPEG, other formats that aren't written (GIF, AVIF) become PNG; with
+    ``png`` all do."""
     path = Path(path)
-    return path if path.suffix.lower() in _FORMATS else path.with_suffix(".png")
+    suffix = path.suffix.lower()
+    if suffix in _FORMATS and (not png or suffix == ".png"):
+        return path
+    return path.with_suffix(".jpg" if suffix in _HEIC and not png else ".png")
 
 
-def result_names(names):
+def result_names(names, png=False):
     """The name of each photo's result: :func:`result_path`, or with both suffixes if two would be equal."""
     targets, taken = {}, set()
-    for name in sorted(names, key=lambda name: (result_path(name).as_posix() != name, name)):
-        target = result_path(name).as_posix()
-        targets[name] = target if target not in taken else free_name(f"{name}.png", taken)
+    for name in sorted(names, key=lambda name: (result_path(name, png).as_posix() != name, name)):
+        target = result_path(name, png).as_posix()
+        targets[name] = target if target not in taken else free_name(name + PurePosixPath(target).suffix, taken)
         taken.add(targets[name])
     return targets

@@ -9,14 +9,18 @@ import stat
 from contextlib import suppress
 
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, JpegImagePlugin, UnidentifiedImageError
 
 from maskhub.errors import PhotoError, first_line
-from maskhub.image_file import open_image
+from maskhub.image_file import KINDS, name_of, open_image
 
-__all__ = ["MAX_PIXELS", "MIN_SIDE", "PHOTO_SUFFIXES", "open_photo", "rgb_profile", "split_alpha"]
+__all__ = ["JPEG", "MAX_PIXELS", "MIN_SIDE", "PHOTO_SUFFIXES", "kept_info", "open_photo", "rgb_profile", "split_alpha"]
 
-PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
+PHOTO_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif", ".hif", ".avif", ".bmp", ".tif", ".tiff", ".gif"}
+)
+JPEG = "jpeg"
+"""Key in ``info`` of a photo that was a JPEG: its quantization tables and chroma subsampling, as options of Pillow."""
 MAX_PIXELS = 120_000_000
 """The largest photo that is decoded, in pixels: more than any camera's, less than fills a small machine's memory."""
 MIN_SIDE = 16
@@ -47,7 +51,7 @@ def open_photo(source):
     Raises:
         PhotoError: not a picture, truncated, too small, or more than :data:`MAX_PIXELS`.
     """
-    name = _name(source)
+    name = name_of(source)
     if isinstance(source, np.ndarray):
         source = _from_array(source)
     if isinstance(source, Image.Image):
@@ -67,7 +71,10 @@ def open_photo(source):
             )
         try:
             image.load()
-            return _to_rgb(_upright(image))
+            jpeg = _jpeg_settings(image)
+            photo = _to_rgb(_upright(image))
+            photo.info |= {JPEG: jpeg} if jpeg else {}
+            return photo
         except Exception as error:  # decoders raise all kinds of errors on broken files
             reason = first_line(error)
             raise PhotoError(f"{name} is damaged or cut short ({reason}). Copy or export it again.") from error
@@ -89,10 +96,17 @@ def rgb_profile(image):
     return profile if profile and profile[16:20] == b"RGB " else None
 
 
-def _name(source):
-    if isinstance(source, (str, os.PathLike)):
-        return os.fspath(source)
-    return getattr(source, "filename", None) or getattr(source, "name", None) or "the photo"
+def kept_info(photo):
+    """The entries of a photo's ``info`` that its result takes over: RGB profile, and the settings of a JPEG."""
+    kept = {"icc_profile": rgb_profile(photo), JPEG: photo.info.get(JPEG)}
+    return {name: value for name, value in kept.items() if value}
+
+
+def _jpeg_settings(image):
+    """``qtables`` and ``subsampling`` with which a JPEG can be saved at its own quality, or None for other pictures."""
+    if image.format != "JPEG" or image.mode not in ("L", "RGB"):
+        return None
+    return {"qtables": image.quantization, "subsampling": max(JpegImagePlugin.get_sampling(image), 0)}
 
 
 def _from_array(array):
@@ -118,7 +132,7 @@ def _open(source, name):
             f"{name} is over the limit of {MAX_PIXELS // 1_000_000} megapixels. Scale it down first."
         ) from error
     except UnidentifiedImageError as error:
-        raise PhotoError(f"{name} is not a picture that can be read (JPEG, PNG, WebP, BMP, TIFF or GIF).") from error
+        raise PhotoError(f"{name} is not a picture that can be read ({KINDS}).") from error
     except Exception as error:  # as above
         raise PhotoError(f"{name} can't be read as a picture ({first_line(error)}).") from error
 

@@ -17,7 +17,7 @@ from maskhub.direction import Direction
 from maskhub.errors import NoFaceError
 from maskhub.faces import align
 from maskhub.faces.detect import Face, detect
-from maskhub.faces.photo import open_photo, rgb_profile, split_alpha
+from maskhub.faces.photo import kept_info, open_photo, split_alpha
 from maskhub.pipelines.changed import wider_for
 from maskhub.pipelines.outcomes import Outcome
 from maskhub.provenance import mark
@@ -106,14 +106,14 @@ class PhotoRecord:
     Attributes:
         name: how messages refer to it.
         pixels, alpha: uint8 RGB H×W×3, and its alpha band as ``PIL.Image``, or None.
-        profile: its colour profile, or None.
+        info: what its result takes over, see :func:`~maskhub.faces.photo.kept_info`.
         faces: a :class:`FaceRecord` each, largest first.
     """
 
     name: str
     pixels: np.ndarray = field(repr=False)
     alpha: Image.Image | None
-    profile: bytes | None = field(repr=False)
+    info: dict = field(repr=False)
     faces: list
 
     @classmethod
@@ -124,7 +124,7 @@ class PhotoRecord:
         pixels = np.asarray(rgb)
         faces = [FaceRecord(pixels, face, side, seed, number, owner) for number, face in enumerate(detect(pixels))]
         name = str(source) if isinstance(source, (str, Path)) else name
-        return cls(name, pixels, alpha, rgb_profile(opened), faces)
+        return cls(name, pixels, alpha, kept_info(opened), faces)
 
     @property
     def changed(self):
@@ -166,6 +166,5 @@ class PhotoRecord:
         image = Image.fromarray(pixels)
         if self.alpha is not None:
             image.putalpha(self.alpha)
-        if self.profile:
-            image.info["icc_profile"] = self.profile
+        image.info |= self.info
         return mark(image, tag if self.changed else None), region

@@ -25,7 +25,7 @@ from PIL import Image
 from maskhub.errors import ConfigError, MaskHubError, PhotoError, WriteError, first_line
 from maskhub.faces.photo import PHOTO_SUFFIXES, open_photo, split_alpha
 from maskhub.files import prepare_file
-from maskhub.image_file import open_image
+from maskhub.image_file import KINDS, open_image
 from maskhub.service.datasets import SPLITS, Datasets
 from maskhub.service.home import check_dataset_name, process_folder
 
@@ -292,17 +292,19 @@ class _ZipSource(io.FileIO):
 
 def _decoded(data, limits):
     """Decode a picture, whatever its name: RGB, at most ``limits.side`` a side."""
+    file = io.BytesIO(data)
+    file.name = "it"
     try:
-        with open_image(io.BytesIO(data)) as image:
+        with open_image(file) as image:
             width, height = image.size
     except Image.DecompressionBombError as error:
         raise PhotoError(f"it has more than {limits.pixels // 1_000_000} megapixels.") from error
+    except PhotoError:  # its codec is not installed
+        raise
     except Exception as error:  # decoders of broken files raise all kinds of errors
-        raise PhotoError("it is not a picture, or a broken one (JPEG, PNG, WebP, BMP, TIFF or GIF).") from error
+        raise PhotoError(f"it is not a picture, or a broken one ({KINDS}).") from error
     if width * height > limits.pixels:
         raise PhotoError(f"it is {width}×{height}: more than {limits.pixels // 1_000_000} megapixels.")
-    file = io.BytesIO(data)
-    file.name = "it"
     image = split_alpha(open_photo(file))[0]
     if max(image.size) > limits.side:
         image.thumbnail((limits.side, limits.side), Image.Resampling.LANCZOS)

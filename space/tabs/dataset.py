@@ -24,7 +24,7 @@ FILES = ["image", ".zip", ".csv", ".jsonl"]
 ABOUT = """What you upload here can be **seen by everyone** who uses this app, until you delete it here, from this
 browser. Only upload pictures that you may publish. They are stored as PNG of at most 512 pixels a side, without
 location, time or camera."""
-HOW = f"""**Formats.** JPEG, PNG, WebP, BMP, TIFF and GIF, as files or in a zip, up to
+HOW = f"""**Formats.** JPEG, PNG, WebP, HEIC, AVIF, BMP, TIFF and GIF, as files or in a zip, up to
 {LIMITS.file // 2**20} MB per file, {LIMITS.unpacked // 2**20} MB unpacked and {LIMITS.files:,} pictures at once. A
 `metadata.csv` with a column `file_name` sets the attributes of each picture; folders named `train` and `test` in a zip
 are the splits. Files that are refused are listed with the reason, all others are added."""

@@ -3,7 +3,7 @@
 import csv
 
 import pytest
-from PIL import Image
+from PIL import Image, JpegImagePlugin
 
 from maskhub import ConfigError, NoFaceError, PhotoError, SourceError, open_photo
 from maskhub.data.batch import process_folder, save_photo
@@ -79,3 +79,46 @@ def test_a_photo_is_written_whole_or_not_at_all(tmp_path):
         save_photo(Image.new("RGB", (8, 8)), tmp_path / "file" / "x.png")
     save_photo(Image.new("RGBA", (8, 8)), tmp_path / "x.jpg")
     assert [path.name for path in tmp_path.iterdir() if "partial" in path.name] == []
+
+
+@pytest.mark.parametrize(("quality", "subsampling"), [(60, 2), (88, 1), (100, 0)])
+def test_a_jpeg_keeps_its_quality(quality, subsampling, astronaut, tmp_path):
+    source, target = tmp_path / "a.jpg", tmp_path / "b.jpg"
+    astronaut.save(source, quality=quality, subsampling=subsampling)
+    photo = open_photo(source)
+    save_photo(photo, target)
+    with Image.open(source) as before, Image.open(target) as after:
+        assert after.quantization == before.quantization
+        assert JpegImagePlugin.get_sampling(after) == subsampling
+    assert target.stat().st_size == pytest.approx(source.stat().st_size, rel=0.05)
+    save_photo(photo.convert("L").convert("RGB"), target)  # what is derived from it keeps it too
+    with Image.open(target) as after:
+        assert after.quantization[0] == photo.info["jpeg"]["qtables"][0]
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK"])
+def test_a_jpeg_without_colours_or_with_four_becomes_one_in_rgb(mode, astronaut, tmp_path):
+    astronaut.convert(mode).save(tmp_path / "a.jpg", quality=70)
+    save_photo(open_photo(tmp_path / "a.jpg"), tmp_path / "b.jpg")
+    with Image.open(tmp_path / "a.jpg") as before, Image.open(tmp_path / "b.jpg") as after:
+        assert after.mode == "RGB" and (after.quantization[0] == before.quantization[0]) == (mode == "L")
+
+
+def test_formats_of_a_folder(folder, tmp_path):
+    pillow_heif = pytest.importorskip("pillow_heif")
+    for name in ("one.heic", "IMG_2.HEIC"):
+        pillow_heif.from_pillow(Image.new("RGB", (40, 30), "red")).save(folder / name, format="HEIF")
+    Image.new("RGB", (40, 30), "red").save(folder / "web.avif")
+
+    def names(**options):
+        out = tmp_path / f"out{len(options)}"
+        process_folder(folder, out, open_photo, progress=False, **options)
+        found = sorted(path for path in out.rglob("[!.f]*.*") if ".maskhub" not in path.parts)
+        return {path.relative_to(out).as_posix(): Image.open(path).format for path in found}
+
+    jpegs = dict.fromkeys(("IMG_2.jpg", "one.heic.jpg", "one.jpg"), "JPEG")
+    pngs = dict.fromkeys(("a/b/three.png", "a/two.png", "web.png"), "PNG")
+    assert names() == jpegs | pngs
+    assert set(names(png=True).values()) == {"PNG"}
+    with pytest.raises(ConfigError, match="different png"):
+        process_folder(folder, tmp_path / "out1", open_photo, progress=False)

@@ -154,6 +154,42 @@ def test_postscript_never_starts_ghostscript(read, name, tool_folder, tmp_path):
     assert not (tool_folder / "started").exists()
 
 
+def heic(picture, **options):
+    pillow_heif = pytest.importorskip("pillow_heif")
+    file = io.BytesIO()
+    pillow_heif.from_pillow(picture).save(file, format="HEIF", quality=95, **options)
+    file.name, _ = "IMG_1.HEIC", file.seek(0)
+    return file
+
+
+def test_a_phones_photo_is_read(picture):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # which HEIF's readers ignore: the turn is in the container
+    for file in (heic(picture), heic(picture, exif=exif), saved(picture, "AVIF", quality=95)):
+        photo = open_photo(file)
+        assert photo.mode == "RGB" and photo.size == picture.size
+        assert np.abs(np.asarray(photo).astype(int) - np.asarray(picture)).mean() < 4
+    turned = heic(picture.convert("RGBA"))
+    assert open_photo(turned).mode == "RGBA"
+
+
+def test_a_phones_photo_without_the_codec_is_one_line(picture, monkeypatch):
+    file = heic(picture)
+    monkeypatch.setattr("maskhub.image_file.installed", lambda name: False)
+    with pytest.raises(PhotoError, match=r"IMG_1.HEIC is a HEIC photo: pip install 'maskhub\[heif\]' to read it"):
+        open_photo(file)
+    monkeypatch.setattr("maskhub.image_file.FORMATS", ("JPEG", "PNG"))
+    with pytest.raises(PhotoError, match=r"is an AVIF photo: pip install 'pillow>=11.3'"):
+        open_photo(saved(picture, "AVIF"))
+
+
+@pytest.mark.parametrize("cut", [20, 300, -60])
+def test_a_broken_phones_photo_is_one_line(picture, cut):
+    broken = io.BytesIO(heic(picture).getvalue()[:cut])
+    with pytest.raises(PhotoError, match=r"not a picture that can be read|damaged or cut short"):
+        open_photo(broken)
+
+
 @pytest.mark.parametrize("kind", ["TGA", "PPM", "ICO", "PCX", "SGI", "JPEG2000", "DDS"])
 def test_other_formats_are_refused(picture, kind):
     with pytest.raises(PhotoError, match="not a picture that can be read"):
