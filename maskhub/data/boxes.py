@@ -41,29 +41,26 @@ def coco(photos):
 
 def voc(name, record):
     """The Pascal VOC annotation of one photo, as XML text; corners are whole pixels counted from 1, as in VOC."""
-    root = ET.Element("annotation")
     folder, _, file_name = name.rpartition("/")
-    ET.SubElement(root, "folder").text = folder
-    ET.SubElement(root, "filename").text = file_name
-    size = ET.SubElement(root, "size")
-    for key, value in (("width", record["width"]), ("height", record["height"]), ("depth", 3)):
-        ET.SubElement(size, key).text = str(value)
-    ET.SubElement(root, "segmented").text = "0"
+    size = {"width": record["width"], "height": record["height"], "depth": 3}
+    root = ET.Element("annotation")
+    _fill(root, {"folder": folder, "filename": file_name, "size": size, "segmented": 0})
     for category, (left, top, width, height), attributes in _objects(record):
-        node = ET.SubElement(root, "object")
-        ET.SubElement(node, "name").text = category
-        ET.SubElement(node, "pose").text = "Unspecified"
-        ET.SubElement(node, "truncated").text = "0"
-        ET.SubElement(node, "difficult").text = "0"
-        corners = ET.SubElement(node, "bndbox")
         right, bottom = max(round(left + width), round(left) + 1), max(round(top + height), round(top) + 1)
-        for key, value in (("xmin", round(left) + 1), ("ymin", round(top) + 1), ("xmax", right), ("ymax", bottom)):
-            ET.SubElement(corners, key).text = str(value)
-        marks = ET.SubElement(node, "attributes")
-        for key, value in attributes.items():
-            ET.SubElement(marks, key).text = str(value)
+        corners = {"xmin": round(left) + 1, "ymin": round(top) + 1, "xmax": right, "ymax": bottom}
+        found = {"name": category, "pose": "Unspecified", "truncated": 0, "difficult": 0}
+        _fill(ET.SubElement(root, "object"), found | {"bndbox": corners, "attributes": attributes})
     ET.indent(root)
     return ET.tostring(root, encoding="unicode") + "\n"
+
+
+def _fill(node, values):
+    for key, value in values.items():
+        child = ET.SubElement(node, key)
+        if isinstance(value, dict):
+            _fill(child, value)
+        else:
+            child.text = str(value)
 
 
 def _objects(record):

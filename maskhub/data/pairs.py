@@ -56,12 +56,8 @@ def make_pairs(wearing, crops, names, row):
     kept = {names[key]: value for key, value in row.columns.items()}
     if crops is None:
         about = _about(masked.faces, masked.landmarks)
-        pictures = {
-            "unmasked": _original(row, photo) or _png(Image.fromarray(pixels)),
-            "masked": _png(mark(Image.fromarray(masked.image), Provenance("mask", RULE))),
-            "region": _png(region_image(masked.region)),
-        }
-        return digest, [{"file_name": row.name, **_images(pictures, row.name), **about, **kept}]
+        pictures = _pictures(row.name, pixels, masked.image, masked.region, _original(row, photo))
+        return digest, [{"file_name": row.name, **pictures, **about, **kept}]
     pairs = []
     for number, (face, marks) in enumerate(zip(masked.faces, masked.landmarks, strict=True)):
         if face["style"]:
@@ -70,13 +66,9 @@ def make_pairs(wearing, crops, names, row):
             region = align.crop(masked.region, matrix, crops)
             # another rounding must not let a changed pixel lie at region 0
             region = np.maximum(region, (before != after).any(2) / np.float32(255)).clip(0, 1)
-            pictures = {
-                "unmasked": _png(Image.fromarray(before)),
-                "masked": _png(mark(Image.fromarray(after), Provenance("mask", RULE))),
-                "region": _png(region_image(region)),
-            }
             about = _about([_moved_face(face, masked.found[number], matrix)], [moved_landmarks(marks, matrix)])
-            pairs.append({"file_name": row.name, "face": number, **_images(pictures, row.name), **about, **kept})
+            pictures = _pictures(row.name, before, after, region)
+            pairs.append({"file_name": row.name, "face": number, **pictures, **about, **kept})
     return digest, pairs
 
 
@@ -91,8 +83,14 @@ def _about(faces, marks):
     }
 
 
-def _images(pictures, name):
+def _pictures(name, before, after, region, original=None):
+    """The three picture columns; ``original`` are the unmasked photo's own bytes, if they can be used."""
     stem = name.replace("/", "_").rpartition(".")[0]
+    pictures = {
+        "unmasked": original or _png(Image.fromarray(before)),
+        "masked": _png(mark(Image.fromarray(after), Provenance("mask", RULE))),
+        "region": _png(region_image(region)),
+    }
     return {key: {"bytes": data, "path": f"{stem}-{key}.png"} for key, data in pictures.items()}
 
 

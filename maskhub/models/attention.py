@@ -11,7 +11,7 @@ from torch import nn
 
 from maskhub.models.configured import Blocks, Channels, Deviation, Norm, Padding, Whole, Width, configured
 from maskhub.models.network import Network, check_multiple, check_range, choose, norm_layer
-from maskhub.models.resnet import ResnetBlock
+from maskhub.models.resnet import encoder
 
 __all__ = ["AttentionGenerator"]
 
@@ -51,16 +51,7 @@ class AttentionGenerator(Network):
         check_range("out_channels", out_channels, in_channels, in_channels)
         make_norm, bias = norm_layer(norm)
         mode = choose("padding", padding, {"reflect": "reflect", "zero": "zeros"})
-        self.head = nn.Sequential(
-            nn.Conv2d(in_channels, width, 7, padding=3, padding_mode=mode, bias=bias), make_norm(width), nn.ReLU()
-        )
-        self.down = nn.Sequential(
-            *(
-                nn.Sequential(nn.Conv2d(c, 2 * c, 3, stride=2, padding=1, bias=bias), make_norm(2 * c), nn.ReLU())
-                for c in (width, 2 * width)
-            )
-        )
-        self.trunk = nn.Sequential(*(ResnetBlock(4 * width, make_norm, bias, mode) for _ in range(blocks)))
+        self.head, self.down, self.trunk = encoder(in_channels, width, blocks, make_norm, bias, mode)
         self.content = _upward(width, contents * out_channels, make_norm, bias)
         self.attention = _upward(width, contents + 1, make_norm, bias)
         self.init_weights()

@@ -10,7 +10,7 @@ from torch import nn
 from maskhub.models.configured import Blocks, Channels, Norm, Padding, Rate, Upsampling, Width, configured
 from maskhub.models.network import Network, check_multiple, choose, norm_layer
 
-__all__ = ["ResnetGenerator"]
+__all__ = ["ResnetGenerator", "encoder"]
 
 
 class ResnetGenerator(Network):
@@ -48,16 +48,7 @@ class ResnetGenerator(Network):
         make_norm, bias = norm_layer(norm)
         mode = choose("padding", padding, {"reflect": "reflect", "zero": "zeros"})
         up = choose("upsampling", upsampling, {"transposed": _transposed, "resize": _resize})
-        self.head = nn.Sequential(
-            nn.Conv2d(in_channels, width, 7, padding=3, padding_mode=mode, bias=bias), make_norm(width), nn.ReLU(True)
-        )
-        self.down = nn.Sequential(
-            *(
-                nn.Sequential(nn.Conv2d(c, 2 * c, 3, stride=2, padding=1, bias=bias), make_norm(2 * c), nn.ReLU(True))
-                for c in (width, 2 * width)
-            )
-        )
-        self.trunk = nn.Sequential(*(ResnetBlock(4 * width, make_norm, bias, mode, dropout) for _ in range(blocks)))
+        self.head, self.down, self.trunk = encoder(in_channels, width, blocks, make_norm, bias, mode, dropout)
         self.up = nn.Sequential(
             *(nn.Sequential(*up(c, c // 2, bias), make_norm(c // 2), nn.ReLU(True)) for c in (4 * width, 2 * width))
         )
@@ -67,6 +58,18 @@ class ResnetGenerator(Network):
     def forward(self, images):
         check_multiple(images, 4, self.config.in_channels)
         return self.tail(self.up(self.trunk(self.down(self.head(images)))))
+
+
+def encoder(in_channels, width, blocks, make_norm, bias, mode, dropout=0.0):
+    """The first convolution, two that halve the resolution, and the residual trunk."""
+    first = nn.Conv2d(in_channels, width, 7, padding=3, padding_mode=mode, bias=bias)
+    halves = (
+        nn.Sequential(nn.Conv2d(c, 2 * c, 3, stride=2, padding=1, bias=bias), make_norm(2 * c), nn.ReLU(True))
+        for c in (width, 2 * width)
+    )
+    down = nn.Sequential(*halves)
+    trunk = (ResnetBlock(4 * width, make_norm, bias, mode, dropout) for _ in range(blocks))
+    return nn.Sequential(first, make_norm(width), nn.ReLU(True)), down, nn.Sequential(*trunk)
 
 
 class ResnetBlock(nn.Module):

@@ -10,9 +10,12 @@ from maskhub.data.masked import MaskOptions, Wearing
 from maskhub.data.positions import LOAD_SCALE
 from maskhub.data.unpaired import UnpairedPhotos
 from maskhub.errors import ConfigError
+from maskhub.hub import write_pipeline
 from maskhub.losses import GANLoss, gradient_penalty, r1_penalty
 from maskhub.models.patch import PatchDiscriminator
 from maskhub.options import STAGED, Count, Positive, Weight
+from maskhub.pipelines.face_mask import FaceMaskPipeline
+from maskhub.training.card import face_mask_card
 from maskhub.training.diffaugment import check_policies, diff_augment, policies
 from maskhub.training.muon import Muon
 from maskhub.training.options import TrainingOptions
@@ -164,14 +167,10 @@ class AdversarialTask(Task):
 
     def pipeline(self, networks):
         """The :class:`~maskhub.pipelines.face_mask.FaceMaskPipeline` of the finished networks."""
-        from maskhub.pipelines.face_mask import FaceMaskPipeline
-
         parts = {name: network for name, network in networks.items() if name in ("masker", "unmasker")}
         return FaceMaskPipeline(**parts, resolution=self.options.resolution)
 
     def write(self, networks, folder, card):
-        from maskhub.hub import write_pipeline
-
         write_pipeline(self.pipeline(networks), folder, card)
 
     def transfer(self, path):
@@ -187,10 +186,7 @@ class AdversarialTask(Task):
         """Adapt a network of another run to the architecture of this one, by adding layers where needed."""
         return loaded
 
-    def card(self):
-        from maskhub.training.card import face_mask_card
-
-        return face_mask_card(self)
+    card = face_mask_card
 
 
 class ImagePool:

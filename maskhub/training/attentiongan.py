@@ -16,6 +16,7 @@ from maskhub.errors import ConfigError
 from maskhub.losses import attention_loss, cycle_loss, identity_loss, image_loss, non_mask_change_loss
 from maskhub.models.attention import AttentionGenerator
 from maskhub.options import STAGED, Count, Positive, Weight
+from maskhub.pipelines.face_mask import FaceMaskPipeline
 from maskhub.training.adversarial import WornOptions
 from maskhub.training.cycle import CycleOptions, CycleTask
 from maskhub.training.light import LightOptions, fitted_light
@@ -162,8 +163,6 @@ class AttentionGAN(CycleTask):
         return fitted_light(loaded, network)
 
     def pipeline(self, networks):
-        from maskhub.pipelines.face_mask import FaceMaskPipeline
-
         wear = self.options.style if self.options.start == "worn" else None
         return FaceMaskPipeline(masker=networks["masker"], resolution=self.options.resolution, wear=wear)
 

@@ -19,6 +19,7 @@ from maskhub.errors import ConfigError
 from maskhub.files import write_file
 from maskhub.models.classifier import AttributeClassifier
 from maskhub.options import FREE, Count, Positive, Rate, Share
+from maskhub.training.card import classifier_card
 from maskhub.training.labelled import LabelledOptions, LabelledTask
 from maskhub.training.report import write_figure
 from maskhub.training.task import Update
@@ -159,14 +160,9 @@ class Classifier(LabelledTask):
         return classification(self.test_targets.numpy(), found.numpy(), self.labels)
 
     def transfer(self, path):
-        folder = path if (path / "config.json").is_file() else path / "classifier"
-        if not (folder / "config.json").is_file():
-            return {}
-        return {"classifier": AttributeClassifier.from_pretrained(folder).state_dict()}
+        return self.saved("classifier", path, path / "classifier")
 
     def card(self):
-        from maskhub.training.card import classifier_card
-
         return classifier_card(self, self.report(self.average("classifier")) if self.tests else None)
 
 

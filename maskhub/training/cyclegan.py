@@ -92,7 +92,4 @@ class CycleGAN(CycleTask):
         """For each photo: the photo, its translation, and the reconstruction."""
         masker, unmasker = networks["masker"], networks["unmasker"]
         masked, unmasked = masker(batch["unmasked"]), unmasker(batch["masked"])
-        return [
-            [batch["unmasked"], masked, unmasker(masked)],
-            [batch["masked"], unmasked, masker(unmasked)],
-        ]
+        return [[batch["unmasked"], masked, unmasker(masked)], [batch["masked"], unmasked, masker(unmasked)]]

@@ -22,6 +22,7 @@ from maskhub.data.paired import cache_folder
 from maskhub.files import write_file
 from maskhub.models.mask_detector import MaskDetector
 from maskhub.options import FREE, Positive, Rate, Share, Weight
+from maskhub.training.card import mask_detector_card
 from maskhub.training.options import LearningRate, Precision, Schedule, TrainingOptions
 from maskhub.training.task import Task, Update
 
@@ -134,15 +135,9 @@ class MaskDetection(Task):
         write_file(folder / "README.md", card)
 
     def transfer(self, path):
-        folder = path if (path / "config.json").is_file() else path / "detector"
-        if not (folder / "config.json").is_file():
-            return {}
-        return {"detector": MaskDetector.from_pretrained(folder).state_dict()}
+        return self.saved("detector", path, path / "detector")
 
-    def card(self):
-        from maskhub.training.card import mask_detector_card
-
-        return mask_detector_card(self)
+    card = mask_detector_card
 
 
 def mask_detector_losses(presence, region, batch, taught=None):

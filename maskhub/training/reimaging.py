@@ -20,9 +20,12 @@ from torch.nn import functional as F
 
 from maskhub.data.labelled import LabelledPhotos, parse_attributes
 from maskhub.errors import CheckpointError
+from maskhub.hub import write_pipeline
 from maskhub.models.dcgan import DcganDiscriminator, DcganGenerator
 from maskhub.models.dense import DenseDiscriminator, DenseGenerator
 from maskhub.options import Positive, Rate, Share
+from maskhub.pipelines.reimaging import ReimagingPipeline
+from maskhub.training.card import generator_card
 from maskhub.training.labelled import LabelledOptions, LabelledTask
 from maskhub.training.task import Update, frozen
 
@@ -137,9 +140,6 @@ class Reimaging(LabelledTask):
         return [list(generator(latents.to(generator.device)).unflatten(0, (8, -1)))]
 
     def write(self, networks, folder, card):
-        from maskhub.hub import write_pipeline
-        from maskhub.pipelines.reimaging import ReimagingPipeline
-
         pipeline = ReimagingPipeline(resolution=self.options.resolution)
         pipeline.add(self.options.model_name, networks["generator"], self.attributes)
         write_pipeline(pipeline, folder, card, variants=())
@@ -150,15 +150,9 @@ class Reimaging(LabelledTask):
             raise CheckpointError(
                 f"--init-from {path} is a pipeline of several generators: choose one, PIPELINE/generators/NAME."
             )
-        folder = generators[0].parent if generators else path
-        if not (folder / "config.json").is_file():
-            return {}
-        return {"generator": type(self.networks["generator"]).from_pretrained(folder).state_dict()}
+        return self.saved("generator", generators[0].parent if generators else path)
 
-    def card(self):
-        from maskhub.training.card import generator_card
-
-        return generator_card(self)
+    card = generator_card
 
 
 def _cross_entropy(logits, label):

@@ -60,12 +60,5 @@ def learning_rate_factor(schedule, step, max_steps):
     t)) / 2 from the first step; ``"constant"``: 1.
     """
     done = step / max_steps
-    return choose(
-        "the learning-rate schedule",
-        schedule,
-        {
-            "linear": min(1.0, 2 * (1 - done)),
-            "cosine": 0.5 * (1 + math.cos(math.pi * done)),
-            "constant": 1.0,
-        },
-    )
+    factors = {"linear": min(1.0, 2 * (1 - done)), "cosine": 0.5 * (1 + math.cos(math.pi * done)), "constant": 1.0}
+    return choose("the learning-rate schedule", schedule, factors)

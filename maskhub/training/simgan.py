@@ -14,6 +14,7 @@ from maskhub.data.two_step import WornAndMasked
 from maskhub.losses import image_loss
 from maskhub.models.simgan import SimDiscriminator, SimGenerator
 from maskhub.options import Count, Positive, Weight
+from maskhub.pipelines.face_mask import FaceMaskPipeline
 from maskhub.training.adversarial import AdversarialTask, WornOptions
 from maskhub.training.task import Update
 
@@ -112,8 +113,6 @@ class SimGAN(AdversarialTask):
             yield Update("discriminators", sum(terms.values()), terms)
 
     def pipeline(self, networks):
-        from maskhub.pipelines.face_mask import FaceMaskPipeline
-
         wear = self.options.style if self.options.start == "worn" else None
         return FaceMaskPipeline(**networks, resolution=self.options.resolution, wear=wear)
 

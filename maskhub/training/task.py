@@ -186,6 +186,11 @@ class Task:
         such folder."""
         return {}
 
+    def saved(self, name, *folders):
+        """The state dict of network ``name`` from the first of these folders that holds one, for :meth:`transfer`."""
+        folder = next((folder for folder in folders if (folder / "config.json").is_file()), None)
+        return {name: type(self.networks[name]).from_pretrained(folder).state_dict()} if folder else {}
+
     def card(self):
         """The :class:`~maskhub.cards.ModelCard` of the result, without the section on training."""
         raise NotImplementedError
