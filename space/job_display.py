@@ -7,14 +7,18 @@ import gradio as gr
 import pandas as pd
 
 from maskhub.image_file import open_image
+from maskhub.service.datasets import ALL
 from space import photos, rooms
 
 __all__ = ["card", "image_update", "job_choices", "legend", "outcome", "plot", "progress", "series"]
 
 STATES = {"queued": "waiting", "running": "training", "finished": "done", "failed": "failed",
           "cancelled": "cancelled"}  # fmt: skip
-MEANS = {"real": "real faces", "fake": "generated faces", "combined": "generator through discriminator"}
-SERIES = {"real": "#2a78d6", "fake": "#e34948", "combined": "#3f9b46"}
+MEANS = {
+    "real": "real faces", "fake": "generated faces", "combined": "generator through discriminator",
+    "train": "a classifier's training faces", "validation": "faces held out from it",
+}  # fmt: skip
+SERIES = {"real": "#2a78d6", "fake": "#e34948", "combined": "#3f9b46", "train": "#8a5cd6", "validation": "#c77d0a"}
 
 
 def plot(title, elem_id, limits):
@@ -86,7 +90,7 @@ def progress(job, now, jobs):
         if job.cancel:
             said = "Stopping after this step …"
         elif now.line:
-            names = ("loss_real", "loss_fake", "loss_combined")
+            names = ("loss_real", "loss_fake", "loss_combined", "loss_train")
             figures = " · ".join(f"{name[5:]} {now.line[name]:.2f}" for name in names if name in now.line)
             said += f" · {now.line['images_per_second']:,.0f} images/s · losses: {figures}"
         if job.attempts > 1 or job.last_step:
@@ -108,8 +112,9 @@ def card(entry):
     facts = entry.facts
     made = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(facts["created"])) if "created" in facts else ""
     rows = {
-        "Guarantees": rooms.words(entry.attributes),
-        "Trained on": facts.get("dataset", ""),
+        "Guarantees": rooms.words(entry.attributes) if entry.kind == "generator" else "",
+        "Chooses by": rooms.words({key: " or ".join(entry.labels) for key in entry.attributes}) if entry.labels else "",
+        "Trained on": "all datasets together" if facts.get("dataset") == ALL else facts.get("dataset", ""),
         "Started from": facts.get("init_from", ""),
         "Steps": f"{facts['steps']:,}" if "steps" in facts else "",
         "Pixels": str(entry.resolution),

@@ -12,7 +12,7 @@ from PIL import Image
 
 from maskhub.errors import CheckpointError, MaskHubError, PhotoError
 from maskhub.pipelines.reimaging import BUNDLED, ReimagingPipeline
-from space import photos, rooms
+from space import lesson, photos, rooms
 from space.figures import figures, magnified
 
 __all__ = ["TITLE", "build"]
@@ -57,8 +57,15 @@ def layout():
             with gr.Row(equal_height=False):
                 here.distribution = gr.Label(label="Classifier", elem_id="reimage-distribution", **hidden)
                 here.fit = gr.Label(label="How well each model fits", elem_id="reimage-fit", **hidden)
+            here.samples = gr.Gallery(
+                label="Other generated faces, with their difference from what can be seen: choose one", columns=8,
+                height="auto", object_fit="contain", format="png", interactive=False, allow_preview=False, buttons=[],
+                visible=False, elem_id="reimage-samples", elem_classes="faces",
+            )  # fmt: skip
+            here.lesson = lesson.layout()
             here.download = gr.DownloadButton("Download PNG", visible=False, elem_id="reimage-download")
     here.picked = gr.State(None)  # dataset, file name
+    here.sample = gr.State(0)  # which of the generated faces is used
     here.seen = gr.State(())
     return here
 
@@ -91,13 +98,18 @@ def wire(here):
     rooms.on_show(here.key, offer, [here.source, here.model, here.key], [here.source, here.model])
     here.key.filled.then(show_faces, here.source, [here.gallery, here.picked], **quiet)
     here.source.input(show_faces, here.source, [here.gallery, here.picked], **quiet)
-    into = [here.problem, here.steps, here.status, here.distribution, here.fit, here.download, here.seen]
+    into = [here.problem, here.steps, here.status, here.distribution, here.fit, here.samples, here.lesson.maps]
+    into += [here.download, here.seen]
     options = [here.photo, here.seen, here.picked, here.model, here.where, here.count, here.refine, here.colours]
+    options += [here.sample]
     event = {"show_progress_on": here.steps, "concurrency_id": "reimage", "api_visibility": "private"}
     scroll = {"js": photos.scroll_to("reimage-steps", "reimage-problem"), "api_visibility": "private"}
     chosen = here.gallery.select(pick, here.source, here.picked, **quiet).then(lambda: None, None, here.photo, **quiet)
-    chosen.then(photos.about(reimage), options, into, **event).then(None, **scroll)
-    here.run.click(photos.about(reimage), options, into, **event).then(None, **scroll)
+    first = (lambda: 0, None, here.sample)
+    for start in (chosen.then(*first, **quiet), here.run.click(*first, **quiet)):
+        start.then(photos.about(reimage), options, into, **event).then(None, **scroll)
+    here.samples.select(sampled, None, here.sample, **quiet).then(photos.about(reimage), options, into, **event)
+    lesson.wire(here.lesson)
     photos.watch(here.photo, here.problem, [], (), here.seen, line="reimage")
 
 
@@ -128,27 +140,44 @@ def pick(source, event: gr.SelectData):
     return (source, faces[event.index].name) if there else None
 
 
-def reimage(path, picked, model, where, count, refine, colours):
-    """Re-image a face: problem, steps, status, both distributions and the download."""
+def sampled(event: gr.SelectData):
+    """Which of the generated faces was clicked."""
+    return event.index if isinstance(event.index, int) else 0
+
+
+def reimage(path, picked, model, where, count, refine, colours, sample=0):
+    """Re-image a face: problem, steps, status, both distributions, other generated faces, feature maps, download."""
     start, hidden = time.perf_counter(), gr.update(visible=False)
     try:
         face, name = _face(picked, path)
-        done, readable = _run(face, model, where, int(count), int(refine), int(colours))
+        done, readable, classifier = _run(face, model, where, int(count), int(refine), int(colours), int(sample))
     except MaskHubError as error:
-        return photos.problem(error), _nothing(), "", hidden, hidden, hidden
+        return photos.problem(error), _nothing(), "", hidden, hidden, hidden, gr.skip(), hidden
     said = f"By {readable.get(done.models[0], done.models[0])}, {time.perf_counter() - start:.1f} s."
     said += "" if done.distributions[0] or model != CLASSIFIER else " There is no classifier, so all models were tried."
     odds, scores = done.distributions[0], done.scores[0]
     return (
-        "", figures(_steps(face, done, int(count), int(colours))),
+        "", figures(_steps(face, done, int(count), int(colours), int(sample))),
         photos.done(said + " What was covered is invented."),
         gr.update(value=odds or None, visible=bool(odds)),
         gr.update(value={readable.get(k, k): v for k, v in scores.items()}, visible=len(scores) > 1),
+        _others(done, sample), lesson.feature_maps(classifier, np.asarray(done.faces[0])),
         gr.update(value=photos.save_png(done.result[0], name, "re-imaged"), visible=True),
     )  # fmt: skip
 
 
-def _steps(face, done, count, colours):
+def _others(done, sample):
+    """The generated faces that fit best, with their scores; unchanged while one of them is chosen."""
+    if sample:
+        return gr.skip()
+    pictures = [
+        (magnified(face, 128), f"off by {error:.0f}")
+        for face, error in zip(done.candidates[0], done.candidate_errors[0], strict=True)
+    ]
+    return gr.update(value=pictures, visible=len(pictures) > 1, selected_index=0)
+
+
+def _steps(face, done, count, colours, sample):
     """The five pictures, each with its title and a line."""
     return [
         (
@@ -156,11 +185,15 @@ def _steps(face, done, count, colours):
             "Covered",
             f"{done.regions[0].mean():.0%} of it is replaced",
         ),
-        (done.raw[0], "1 Raw", f"the best of {count:,}, off by {done.errors[0]:.0f} of 255"),
+        (done.raw[0], "1 Raw", f"{_nth(sample)} of {count:,}, off by {done.errors[0]:.0f} of 255"),
         (done.smoothed[0], "2 Smoothed", f"{colours} colours" if colours else "not smoothed"),
         (done.clipping[0], "3 Clipping", "what covers the face"),
         (done.result[0], "4 Result", "adapted to the skin tone"),
     ]
+
+
+def _nth(sample):
+    return "the best" if not sample else f"number {sample + 1}"
 
 
 def _choices(key):
@@ -199,33 +232,42 @@ def _generator(name):
 
 
 def _pipeline(model):
-    """The pipeline for a face, and the display names of its generators."""
+    """The pipeline for a face, the chosen generator, and the display names of its generators."""
     bundled = _bundled() if (BUNDLED / "model_index.json").is_file() else None
     if model and model.startswith("bundled/") and bundled:
         wanted = model.removeprefix("bundled/")
         return bundled, wanted, {wanted: wanted}
     if model != CLASSIFIER:
         generator, resolution, attributes = _generator(model or "-")
-        classifier = bundled.classifier if bundled and bundled.config.resolution == resolution else None
-        made = ReimagingPipeline(classifier=classifier, resolution=resolution)
+        made = ReimagingPipeline(_classifier({model: attributes}, resolution, bundled), resolution=resolution)
         made.add(model, generator, attributes)
         return made, model, {}
     names = [entry.name for entry in rooms.jobs().models.list("generator")]
     if bundled is None and not names:
         raise CheckpointError("there is no model yet: train one in the Train tab.")
     resolution = bundled.config.resolution if bundled else _generator(names[0])[1]
-    made, readable = ReimagingPipeline(classifier=bundled and bundled.classifier, resolution=resolution), {}
+    parts, readable = {}, {}
     for name in names:
         generator, own, attributes = _generator(name)
         if own == resolution:
-            made.add(name, generator, attributes)
+            parts[name] = (generator, attributes)
     for name, attributes in _bundled_models():
-        made.add(f"built-in.{name}", bundled.generators[name], attributes)
+        parts[f"built-in.{name}"] = (bundled.generators[name], attributes)
         readable[f"built-in.{name}"] = f"{name} (built in)"
+    classifier = _classifier({name: attributes for name, (_, attributes) in parts.items()}, resolution, bundled)
+    made = ReimagingPipeline(classifier=classifier, resolution=resolution)
+    for name, (generator, attributes) in parts.items():
+        made.add(name, generator, attributes)
     return made, None, readable
 
 
-def _run(face, model, where, count, refine, colours):
+def _classifier(models, resolution, bundled):
+    """The classifier that knows the attributes of most of these models: a visitor's, or the bundled one."""
+    given = bundled.classifier if bundled and bundled.config.resolution == resolution else None
+    return rooms.jobs().models.classifier_for(models, resolution, given) or given
+
+
+def _run(face, model, where, count, refine, colours, sample):
     pipeline, name, readable = _pipeline(model)
     region, covering = None, where
     if where == "lower":
@@ -233,9 +275,10 @@ def _run(face, model, where, count, refine, colours):
         top, bottom, left = round(0.55 * face.height), round(0.85 * face.height), round(0.22 * face.width)
         region[top:bottom, left : face.width - left] = True
     done = pipeline(
-        face, region, covering=covering, model=name, candidates=count, refine_steps=refine, smooth_colours=colours
-    )
-    return done, readable
+        face, region, covering=covering, model=name, candidates=count, refine_steps=refine, smooth_colours=colours,
+        sample=sample,
+    )  # fmt: skip
+    return done, readable, pipeline.classifier
 
 
 def _test_faces(source):

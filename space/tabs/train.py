@@ -9,6 +9,7 @@ from maskhub.data.labelled import parse_attributes
 from maskhub.errors import ConfigError, MaskHubError
 from maskhub.service.datasets import attribute_choices
 from maskhub.service.jobs import Request, max_steps
+from maskhub.service.mail import mail_server
 from space import job_display, photos, rooms
 from space.share import share
 
@@ -19,6 +20,8 @@ ABOUT = """Jobs run one at a time, the others wait. You may close this page: job
 restarts. Trained models can be **seen and used by everyone** here. A generator guarantees the attributes that all its
 training pictures share, so choose only a few, preferably ones that stay visible above a mask: skin tone, hair."""
 NEW = ("A new model", "")
+CLASSIFIER_STEPS = 400
+"""Steps of a classifier, unless the form has fewer: on such small faces it is then done."""
 NOTIFY = """async (wanted) => {
   if (!wanted) return [false, ''];
   const here = 'Notification' in window;
@@ -61,9 +64,13 @@ def layout():
     gr.Markdown("### Models\nAll models that were trained here; try them in the next tab.")
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=300):
+            here.search = gr.Dropdown([], multiselect=True, label="Models with", elem_id="model-search")
             here.model = gr.Dropdown([], label="Model", elem_id="model")
             here.about = gr.HTML(elem_id="model-about")
             here.drop = gr.Button("Delete this model", variant="stop", visible=False, elem_id="model-delete")
+            with gr.Row(elem_classes="pair", visible=False) as here.choosing:
+                here.choice = gr.Dropdown([], label="Choose among models by", elem_id="train-choice", min_width=120)
+                here.choose = gr.Button("Train a classifier", elem_id="train-classifier", min_width=120)
             share("model", here.model, lambda name: rooms.jobs().models.get(name or "-").path)
         with gr.Column(scale=3, min_width=300):
             here.sheet = gr.Image(
@@ -91,8 +98,9 @@ def _form(here):
         here.name = gr.Textbox(
             label="Model name", placeholder="chosen automatically", max_lines=1, elem_id="train-name", min_width=120
         )
+    most = max_steps()
     here.steps = gr.Slider(
-        50, min(10_000, max_steps()), value=min(1000, max_steps()), step=50, label="Steps", elem_id="train-steps"
+        min(50, most), most, value=min(1000, most), step=min(50, most), label="Steps", elem_id="train-steps"
     )
     with gr.Accordion("More options", open=False):
         with gr.Row(elem_classes="pair"):
@@ -105,6 +113,10 @@ def _form(here):
         here.webhook = gr.Textbox(
             label="Webhook for the end of the job (JSON POST)", placeholder="https://example.org/hook",
             max_lines=1, elem_id="train-webhook",
+        )  # fmt: skip
+        here.email = gr.Textbox(
+            label="E-mail address for the end of the job (not stored after that)", placeholder="name@example.org",
+            max_lines=1, elem_id="train-email", visible=mail_server() is not None,
         )  # fmt: skip
     here.notify = gr.Checkbox(
         False, label="Notify me in this browser when it is done", container=False, elem_id="train-notify"
@@ -138,11 +150,12 @@ def wire_form(here):
     for component in (here.dataset, here.attributes):
         component.input(offer, asked, offered, **rooms.quiet)
     options = [here.dataset, here.attributes, here.start, here.name, here.steps, here.architecture, here.resolution]
-    options += [here.batch, here.rate, here.seed, here.webhook, here.key]
-    begun = here.launch.click(begin, options, [here.problem, here.job, here.name, here.timer], **rooms.quiet)
-    begun.then(watch, *_watched(here), **rooms.quiet).then(
-        None, js=photos.scroll_to("train-job", "train-problem"), api_visibility="private"
-    )
+    options += [here.batch, here.rate, here.seed, here.webhook, here.email, here.key]
+    started = [here.problem, here.job, here.name, here.timer]
+    chosen = [here.choice, here.steps, here.webhook, here.email, here.key]
+    for button, act, given in ((here.launch, begin, options), (here.choose, begin_classifier, chosen)):
+        begun = button.click(act, given, started, **rooms.quiet).then(watch, *_watched(here), **rooms.quiet)
+        begun.then(None, js=photos.scroll_to("train-job", "train-problem"), api_visibility="private")
     asked_browser = here.notify.input(
         None, here.notify, [here.notify, here.refused], js=NOTIFY, api_visibility="private"
     )
@@ -169,6 +182,7 @@ def wire_models(here):
     presented = _presented(here)
     rooms.on_show(here.key, present, *presented)
     here.model.input(present, *presented, **rooms.quiet)
+    here.search.input(present, *presented, **rooms.quiet)
     ask = "(name, key) => confirm(`Delete the model ${name} for good?`) ? [name, key] : [null, key]"
     dropped = here.drop.click(drop_model, [here.model, here.key], here.problem, js=ask, **rooms.quiet)
     dropped.then(present, *presented, **rooms.quiet)
@@ -188,7 +202,8 @@ def _watched(here):
 
 def _presented(here):
     """Inputs and outputs of :func:`present`."""
-    return [here.model, here.key], [here.model, here.about, here.sheet, here.drop]
+    shown = [here.model, here.about, here.sheet, here.drop, here.search, here.choosing, here.choice]
+    return [here.model, here.search, here.choice, here.key], shown
 
 
 def offer(dataset, attributes, start, key):
@@ -208,14 +223,30 @@ def offer(dataset, attributes, start, key):
     )  # fmt: skip
 
 
-def begin(dataset, attributes, start, name, steps, architecture, resolution, batch, rate, seed, webhook, key):
+def begin(dataset, attributes, start, name, steps, architecture, resolution, batch, rate, seed, webhook, email, key):
     """Start a job: a problem, the job to watch, the cleared name and the timer."""
+    numbers = {"batch_size": int(batch or 0), "learning_rate": float(rate or 0), "seed": int(seed or 0)}
     try:
-        numbers = {"batch_size": int(batch or 0), "learning_rate": float(rate or 0), "seed": int(seed or 0)}
-        request = Request(
-            dataset, parse_attributes(attributes), name, start, int(steps), architecture, int(resolution),
-            webhook=webhook, **numbers,
-        )  # fmt: skip
+        attributes = parse_attributes(attributes)
+    except MaskHubError as error:
+        return photos.problem(error), gr.skip(), gr.skip(), gr.skip()
+    return _submitted(
+        Request(
+            dataset, attributes, name, start, int(steps), architecture, int(resolution), webhook=webhook, email=email,
+            **numbers,
+        ),
+        key,
+    )  # fmt: skip
+
+
+def begin_classifier(attribute, steps, webhook, email, key):
+    """Start to train a classifier that chooses among the models by an attribute; returns the same."""
+    steps = min(int(steps), CLASSIFIER_STEPS)
+    return _submitted(Request(attribute=attribute or "-", max_steps=steps, webhook=webhook, email=email), key)
+
+
+def _submitted(request, key):
+    try:
         made = rooms.jobs().submit(request, key)
     except MaskHubError as error:
         return photos.problem(error), gr.skip(), gr.skip(), gr.skip()
@@ -295,16 +326,28 @@ def _problem_of(act, name, key):
     return ""
 
 
-def present(name, key):
-    """One model, and the list of all."""
-    entries = {entry.name: entry for entry in rooms.jobs().models.list("generator")}
-    entry = entries.get(name) or next(iter(entries.values()), None)
+def present(name, wanted, choice, key):
+    """One model, the list of those with the ``wanted`` attributes, and by what a classifier could choose among them."""
+    models = rooms.jobs().models
+    generators, choices = models.list("generator"), sorted(models.choices())
+    values = sorted({f"{key}={value}" for entry in generators for key, value in entry.attributes.items()})
+    wanted = [text for text in wanted or [] if text in values]
+    attributes = dict(text.split("=", 1) for text in wanted)
+    found = {entry.name: entry for entry in models.list("generator" if wanted else None, attributes)}
+    search = gr.update(choices=values, value=wanted)
+    choice = choice if choice in choices else next(iter(choices), None)
+    more = search, gr.update(visible=bool(choices)), gr.update(choices=choices, value=choice)
+    entry = found.get(name) or next(iter(found.values()), None)
     if entry is None:
-        none, hidden = "<p class='note'>None yet: train one above.</p>", gr.update(value=None, visible=False)
-        return gr.update(choices=[], value=None), none, hidden, gr.update(visible=False)
+        none = (
+            "<p class='note'>None has all of these.</p>" if wanted else "<p class='note'>None yet: train one above.</p>"
+        )
+        hidden = gr.update(value=None, visible=False)
+        return gr.update(choices=[], value=None), none, hidden, gr.update(visible=False), *more
     return (
-        gr.update(choices=rooms.model_choices(key), value=entry.name), job_display.card(entry),
-        job_display.image_update(entry.path / "samples.png"), gr.update(visible=rooms.mine(entry.facts, key)),
+        gr.update(choices=rooms.model_choices(key, "generator" if wanted else None, attributes), value=entry.name),
+        job_display.card(entry), job_display.image_update(entry.path / "samples.png"),
+        gr.update(visible=rooms.mine(entry.facts, key)), *more,
     )  # fmt: skip
 
 
