@@ -16,9 +16,8 @@ from space.figures import figures
 __all__ = ["feature_maps", "layout", "wire"]
 
 ABOUT = """The re-imaging thesis trained its classifier on three sets in which hair and eyes give the skin tone away:
-fair hair and blue eyes come with light skin only. So it learnt hair and eyes, and three made-up faces mislead it: choose
-one. The other classifier was trained on faces of any hair. **Train on data in which nothing but the attribute differs.**
-"""
+fair hair and blue eyes come with light skin only. So it learnt hair and eyes, and three made-up faces mislead it. The
+other classifier was trained on faces of any hair. **Train on data in which nothing but the attribute differs.**"""
 
 
 def layout():
@@ -32,8 +31,9 @@ def layout():
         here.face = gr.Radio(names, value=None, label="Made-up face", type="index", elem_id="lesson-face")
         with gr.Row(equal_height=False):
             here.shown = gr.HTML(elem_id="lesson-shown")
-            here.thesis = gr.Label(label="Trained as in the thesis", elem_id="lesson-thesis", min_width=180)
-            here.ours = gr.Label(label="Trained on faces of any hair", elem_id="lesson-ours", min_width=180)
+            for name, title in (("thesis", "as in the thesis"), ("ours", "on faces of any hair")):
+                label = {"label": f"Trained {title}", "show_heading": False, "visible": False, "min_width": 180}
+                setattr(here, name, gr.Label(elem_id=f"lesson-{name}", **label))
     return here
 
 
@@ -47,11 +47,13 @@ def wire(here):
 def judge(place):
     """The made-up face at ``place``, and both classifiers' probabilities."""
     if place is None:
-        return "", None, None
+        return "", *[gr.update(value=None, visible=False)] * 2
     face = bias_faces()[place]
     odds = [_network(name).distribution(to_tensor(face.pixels)[None])[0] for name in (THESIS, None)]
     picture = Image.fromarray(face.pixels)
-    return figures([(picture, f"Figure {face.figure}", f"there taken for {face.printed}")]), *odds
+    return figures([(picture, f"Figure {face.figure}", f"there taken for {face.printed}")]), *(
+        gr.update(value=one, visible=True) for one in odds
+    )
 
 
 def feature_maps(classifier, face):

@@ -58,9 +58,8 @@ def layout():
                 here.distribution = gr.Label(label="Classifier", elem_id="reimage-distribution", **hidden)
                 here.fit = gr.Label(label="How well each model fits", elem_id="reimage-fit", **hidden)
             here.samples = gr.Gallery(
-                label="Other generated faces, with their difference from what can be seen: choose one", columns=8,
-                height="auto", object_fit="contain", format="png", interactive=False, allow_preview=False, buttons=[],
-                visible=False, elem_id="reimage-samples", elem_classes="faces",
+                show_label=False, columns=8, height="auto", object_fit="contain", format="png", interactive=False,
+                allow_preview=False, buttons=[], visible=False, elem_id="reimage-samples", elem_classes="faces scored",
             )  # fmt: skip
             here.lesson = lesson.layout()
             here.download = gr.DownloadButton("Download PNG", visible=False, elem_id="reimage-download")
@@ -158,7 +157,7 @@ def reimage(path, picked, model, where, count, refine, colours, sample=0):
     odds, scores = done.distributions[0], done.scores[0]
     return (
         "", figures(_steps(face, done, int(count), int(colours), int(sample))),
-        photos.done(said + " What was covered is invented."),
+        photos.done(said + " What was covered is invented. Choose another face below if it fits better."),
         gr.update(value=odds or None, visible=bool(odds)),
         gr.update(value={readable.get(k, k): v for k, v in scores.items()}, visible=len(scores) > 1),
         _others(done, sample), lesson.feature_maps(classifier, np.asarray(done.faces[0])),
@@ -171,7 +170,7 @@ def _others(done, sample):
     if sample:
         return gr.skip()
     pictures = [
-        (magnified(face, 128), f"off by {error:.0f}")
+        (magnified(face, 128), f"{error:.0f} off")
         for face, error in zip(done.candidates[0], done.candidate_errors[0], strict=True)
     ]
     return gr.update(value=pictures, visible=len(pictures) > 1, selected_index=0)
