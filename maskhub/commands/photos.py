@@ -19,16 +19,45 @@ Masking = tyro.conf.OmitArgPrefixes[Wearing]
 ANY_MASKS = Wearing()
 
 
-class Making(OptionSet):
-    """Additional outputs and worker processes."""
+class Running(OptionSet):
+    """The network, and the pictures that it makes."""
 
+    model: str | None = None
+    """Pipeline folder or Hub id; default: the bundled checkpoint."""
+    device: str = "auto"
+    """cpu, cuda, mps, or auto for the best available."""
+    provenance: bool = True
+    """Record maskhub, the direction and the model in the metadata of each picture."""
+
+
+class Translating(Running):
+    """The network, and the pictures that it makes."""
+
+    overwrite: bool = False
+    """Replace existing results."""
+    png: bool = False
+    """In a folder, write PNG files instead of the photos' own formats."""
+
+
+class Making(Translating):
+    """Outputs, worker processes, and a network instead of the rules."""
+
+    model: str | None = None
+    """Pipeline folder or Hub id of a network that puts the masks on instead."""
+    regions: Path | None = None
+    """Folder for the regions, an 8-bit PNG per photo: 255 under the mask, 0 where nothing changed."""
     boxes: Literal["coco", "voc", "none"] = "none"
     """Boxes of faces and masks, as OUTPUT/annotations.json (coco) or OUTPUT/annotations/*.xml (voc)."""
     workers: Count | None = None
     """Worker processes; default: one per processor core."""
 
+    @property
+    def extra(self):
+        """Whether something is asked for that only masks by rule on photos can give."""
+        return self.regions is not None or self.boxes != "none" or self.workers is not None
 
-PLAIN = Making()
+
+RUNNING, TRANSLATING, MAKING = Running(), Translating(), Making()
 Output = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUTPUT")]
 Source = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="INPUT")]
 
@@ -38,14 +67,8 @@ def mask(
     output: Output,
     /,
     wearing: Masking = ANY_MASKS,
-    making: tyro.conf.OmitArgPrefixes[Making] = PLAIN,
-    regions: Path | None = None,
-    model: str | None = None,
-    device: str = "auto",
+    making: tyro.conf.OmitArgPrefixes[Making] = MAKING,
     force: bool = False,
-    overwrite: bool = False,
-    png: bool = False,
-    provenance: bool = True,
 ) -> int:
     """Put face masks on a photo, a folder of photos, a Hub dataset, or a film.
 
@@ -57,34 +80,27 @@ def mask(
             film such as clip.mp4.
         output: A file for a photo or a film, else a folder.
         wearing: Masks, and how and by how many they are worn; with --model only the seed applies.
-        regions: Folder for the regions, an 8-bit PNG per photo: 255 under the mask, 0 where nothing changed.
-        making: Additional outputs and worker processes.
-        model: Pipeline folder or Hub id of a network that puts the masks on instead.
-        device: For --model: cpu, cuda, mps, or auto for the best available.
+        making: Outputs, worker processes, and a network instead of the rules.
         force: Also put masks on faces that already wear one, without running the mask detector.
-        overwrite: Replace existing results.
-        png: In a folder, write PNG files instead of the photos' own formats.
-        provenance: Record maskhub, the direction and the model in the metadata of each picture.
     """
-    boxes, workers = making.boxes, making.workers
-    if model is not None:
-        if wearing != Wearing(seed=wearing.seed) or regions or boxes != "none" or workers is not None:
+    if making.model is not None:
+        if wearing != Wearing(seed=wearing.seed) or making.extra:
             raise ConfigError(
                 "style, wrongly-worn, portion, regions and boxes can't be used with --model: leave them out."
             )
-        return _translate("mask", Path(input), output, model, device, force, overwrite, provenance, wearing.seed, png)
+        return _translate("mask", Path(input), output, making, force, wearing.seed)
     source, wearing = Path(input).expanduser(), wearing.model_copy(update={"bare_only": not force})
-    _check_png(png, source)
+    _check_png(making.png, source)
     if _is_film(source):
-        if regions or boxes != "none" or workers is not None:
+        if making.extra:
             raise ConfigError("regions, boxes and workers can't be used with a film: leave them out.")
         from maskhub.commands.film import mask_by_rule
         from maskhub.data.batch import check_not_input
 
         check_not_input(source, output)
-        return mask_by_rule(source, output, wearing, force, provenance)
+        return mask_by_rule(source, output, wearing, force, making.provenance)
     if source.is_file():
-        return _mask_one(source, output, wearing, regions, boxes, provenance)
+        return _mask_one(source, output, wearing, making)
     if (
         not source.exists()
         and not input.startswith("builtin:")
@@ -94,47 +110,34 @@ def mask(
     from maskhub.data.masked_files import mask_source
     from maskhub.data.workers import processors
 
-    workers = processors() if workers is None else workers
-    options = {"workers": workers, "regions": regions, "boxes": boxes, "overwrite": overwrite, "png": png}
-    report = mask_source(input, output, wearing, **options, provenance=provenance)
-    return report_line(report, output)
+    options = {name: getattr(making, name) for name in ("regions", "boxes", "overwrite", "png", "provenance")}
+    workers = processors() if making.workers is None else making.workers
+    return report_line(mask_source(input, output, wearing, workers=workers, **options), output)
 
 
 def unmask(
     input: Input,
     output: Output,
     /,
-    model: str | None = None,
-    device: str = "auto",
+    how: tyro.conf.OmitArgPrefixes[Translating] = TRANSLATING,
     force: bool = False,
-    overwrite: bool = False,
-    png: bool = False,
-    provenance: bool = True,
 ) -> int:
     """Take the masks off the faces in a photo, a folder of photos, or a film.
 
     Args:
         input: A photo, a folder, builtin:portraits[/masked], or a film such as clip.mp4.
         output: A file for a photo or a film, a folder for a folder.
-        model: Pipeline folder or Hub id; default: the bundled checkpoint.
-        device: cpu, cuda, mps, or auto for the best available.
+        how: The network, and the pictures that it makes.
         force: Also translate faces on which no mask is detected.
-        overwrite: Replace existing results.
-        png: In a folder, write PNG files instead of the photos' own formats.
-        provenance: Record maskhub, the direction and the model in the metadata of each picture.
     """
-    return _translate("unmask", input, output, model, device, force, overwrite, provenance, png=png)
+    return _translate("unmask", input, output, how, force)
 
 
 def translate(
     input: Input,
     output: Output,
     /,
-    model: str | None = None,
-    device: str = "auto",
-    overwrite: bool = False,
-    png: bool = False,
-    provenance: bool = True,
+    how: tyro.conf.OmitArgPrefixes[Translating] = TRANSLATING,
     seed: int = 0,
 ) -> int:
     """Take masks off masked faces and put them on unmasked ones, in a photo, a folder of photos, or a film.
@@ -142,14 +145,10 @@ def translate(
     Args:
         input: A photo, a folder, builtin:portraits[/masked], or a film such as clip.mp4.
         output: A file for a photo or a film, a folder for a folder.
-        model: Pipeline folder or Hub id; default: the bundled checkpoint.
-        device: cpu, cuda, mps, or auto for the best available.
-        overwrite: Replace existing results.
-        png: In a folder, write PNG files instead of the photos' own formats.
-        provenance: Record maskhub, the direction and the model in the metadata of each picture.
+        how: The network, and the pictures that it makes.
         seed: For a model that draws random masks: the same seed gives the same masks.
     """
-    return _translate("auto", input, output, model, device, False, overwrite, provenance, seed, png)
+    return _translate("auto", input, output, how, seed=seed)
 
 
 def cycle(
@@ -157,10 +156,8 @@ def cycle(
     output: Output,
     /,
     start: Literal["mask", "unmask"] = "mask",
-    model: str | None = None,
-    device: str = "auto",
+    how: tyro.conf.OmitArgPrefixes[Running] = RUNNING,
     force: bool = False,
-    provenance: bool = True,
 ) -> int:
     """Translate a photo and back: writes photo | translation | reconstruction side by side and prints the cycle error.
 
@@ -168,10 +165,8 @@ def cycle(
         input: A photo.
         output: The picture to write.
         start: Direction of the first translation.
-        model: Pipeline folder or Hub id; default: the bundled checkpoint.
-        device: cpu, cuda, mps, or auto for the best available.
+        how: The network, and the picture that it makes.
         force: Also translate faces that already wear a mask (with --start unmask: that wear none).
-        provenance: Record maskhub, the direction and the model in the metadata of the picture.
     """
     from PIL import Image
 
@@ -180,13 +175,13 @@ def cycle(
     from maskhub.provenance import mark
 
     check_not_input(input, output)
-    photo, pipeline = open_photo(input), open_pipeline(model, device, single=True)
+    photo, pipeline = open_photo(input), open_pipeline(how.model, how.device, single=True)
     result = pipeline.cycle(photo, start=start, force=force, details=True)
     pictures = [photo, result.there[0], result.images[0]]
     sheet = Image.new("RGB", (3 * photo.width, photo.height))
     for place, picture in enumerate(pictures):
         sheet.paste(picture.convert("RGB"), (place * photo.width, 0))
-    save_photo(mark(sheet, pipeline.provenance("cycle") if provenance else None), output)
+    save_photo(mark(sheet, pipeline.provenance("cycle") if how.provenance else None), output)
     errors = ", ".join(f"{error:.2f}" for error in result.cycle_errors[0])
     print(f"wrote {output}; cycle error of each face (mean change, 0 to 255): {errors}")
     return 0
@@ -258,18 +253,18 @@ def report_line(report, output):
     return 2 if report.failures else 0
 
 
-def _mask_one(source, output, wearing, regions, boxes, provenance):
+def _mask_one(source, output, wearing, making):
     from maskhub.data.boxes import coco, voc
     from maskhub.data.masked_files import mask_photo
     from maskhub.files import write_file
 
-    region = regions / output.with_suffix(".png").name if regions is not None else None
-    record = mask_photo(source, output, wearing, source.name, region, provenance)
-    if boxes == "coco":
+    region = making.regions and making.regions / output.with_suffix(".png").name
+    record = mask_photo(source, output, wearing, source.name, region, making.provenance)
+    if making.boxes == "coco":
         import json
 
         write_file(output.with_suffix(".json"), json.dumps(coco({output.name: record})) + "\n")
-    elif boxes == "voc":
+    elif making.boxes == "voc":
         write_file(output.with_suffix(".xml"), voc(output.name, record))
     masked = sum(bool(face["style"]) for face in record["faces"])
     already = sum(face["worn"] == "already masked" for face in record["faces"])
@@ -293,7 +288,7 @@ def _suffixes():
     return PHOTO_SUFFIXES
 
 
-def _translate(direction, source, output, model, device, force, overwrite, provenance, seed=0, png=False):
+def _translate(direction, source, output, how, force=False, seed=0):
     from collections import Counter
 
     from maskhub.data.batch import check_not_input, process_folder, save_photo
@@ -308,15 +303,15 @@ def _translate(direction, source, output, model, device, force, overwrite, prove
         raise PhotoError(f"there is no photo or folder {source}.")
     check_not_input(source, output)
     film, counts = _is_film(source), Counter()
-    _check_png(png, source)
-    pipeline = open_pipeline(model, device, single=source.is_file() and not film)
+    _check_png(how.png, source)
+    pipeline = open_pipeline(how.model, how.device, single=source.is_file() and not film)
     if film:
         from maskhub.commands.film import translate_film
 
-        return translate_film(direction, source, output, pipeline, seed, force, provenance)
+        return translate_film(direction, source, output, pipeline, seed, force, how.provenance)
 
     def translated(path, seed):
-        done = pipeline(path, direction, force=force, seed=seed, provenance=provenance, details=True)
+        done = pipeline(path, direction, force=force, seed=seed, provenance=how.provenance, details=True)
         counts.update(tally(done.faces[0]))
         return done.images[0]
 
@@ -329,9 +324,9 @@ def _translate(direction, source, output, model, device, force, overwrite, prove
         photo = masked_portrait(path.name) if worn else path
         return translated(photo, seed_of(seed, path.relative_to(source).as_posix()))
 
-    used = str(Path(model).resolve()) if model and Path(model).exists() else model
-    options = {"direction": direction, "model": used, "seed": seed, "force": force, "provenance": provenance}
-    report = process_folder(spec, output, named, options=options, overwrite=overwrite, png=png)
+    used = str(Path(how.model).resolve()) if how.model and Path(how.model).exists() else how.model
+    options = {"direction": direction, "model": used, "seed": seed, "force": force, "provenance": how.provenance}
+    report = process_folder(spec, output, named, options=options, overwrite=how.overwrite, png=how.png)
     if report.made:
         print(described(counts))
     return report_line(report, output)

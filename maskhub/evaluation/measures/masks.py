@@ -59,14 +59,12 @@ def measure_masks(pictures, pipeline=None, direction=None, *, groups=(), network
         pipeline: a :class:`~maskhub.pipelines.face_mask.FaceMaskPipeline` that translates the photos first. Its result
             is measured where the face was found *before*, so that faces that can no longer be detected count too.
         direction: ``"mask"`` or ``"unmask"``, of the pipeline.
-        groups: metadata columns.
-        network: :class:`~maskhub.models.mask_detector.MaskDetector`; by default the bundled one.
+        groups, network: metadata columns; mask detector, by default the bundled one.
 
     Returns:
-        :class:`~maskhub.evaluation.report.Report`: ``mask_detected`` and ``no_mask_detected``, shares of the faces, and
-        ``mask_presence``, the detector's mean; with a pipeline also ``mask_detected_before`` and ``success``: of the
-        photos classified as unmasked (for ``unmask``: masked) before, the share that is classified as the other
-        afterwards. Photos without a face are not counted; they are listed as failures.
+        a report of ``mask_detected`` and ``no_mask_detected``, shares of the faces, and ``mask_presence``, the
+            detector's mean; with a pipeline also ``mask_detected_before`` and ``success``: of the photos classified as
+            unmasked (for ``unmask``: masked) before, the share that is classified as the other afterwards.
 
     Raises:
         ConfigError: a pipeline without a direction or the reverse, an unknown column, or no face in any photo.
@@ -78,19 +76,7 @@ def measure_masks(pictures, pipeline=None, direction=None, *, groups=(), network
     # the direction decides which end of the gallery is best; without one, it is a mask's presence
     gallery = BestAndWorst("results by the mask detector's presence", "low" if direction == "unmask" else "high")
     translate = translator(pipeline, direction) if pipeline is not None else None
-    rows, now, before, failures = [], [], [], Failures()
-    for picture in pictures:
-        try:
-            crop, made = _crops(picture.pixels, translate, network.config.resolution)
-        except MaskHubError as error:
-            failures.add(picture.name, error, picture.pixels)
-            continue
-        found = detect_mask_on_crop(made, network)
-        now.append(found.presence)
-        before.append(detect_mask_on_crop(crop, network).presence if pipeline is not None else found.presence)
-        rows.append(picture.columns)
-        gallery.add(picture.name, found.presence, [crop, made] if pipeline is not None else made)
-    failures += pictures.failures
+    rows, now, before, failures = _presences(pictures, network, translate, gallery)
     if not rows:
         raise ConfigError(f"no face was found in any photo of {pictures.spec}: there is nothing to measure.")
     now, before, warnings = np.array(now), np.array(before), []
@@ -116,6 +102,22 @@ def measure_masks(pictures, pipeline=None, direction=None, *, groups=(), network
         galleries=gallery.galleries(),
         failures=failures,
     )
+
+
+def _presences(pictures, network, translate, gallery):
+    """Columns, presence and presence before translation of each face, and the failures."""
+    rows, now, before, failures = [], [], [], Failures()
+    for picture in pictures:
+        try:
+            crop, made = _crops(picture.pixels, translate, network.config.resolution)
+        except MaskHubError as error:
+            failures.add(picture.name, error, picture.pixels)
+            continue
+        now.append(detect_mask_on_crop(made, network).presence)
+        before.append(detect_mask_on_crop(crop, network).presence if translate else now[-1])
+        rows.append(picture.columns)
+        gallery.add(picture.name, now[-1], [crop, made] if translate else made)
+    return rows, now, before, Failures([*failures, *pictures.failures])
 
 
 def _crops(pixels, translate, side):
