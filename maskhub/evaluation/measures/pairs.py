@@ -7,13 +7,14 @@ mean, but the distance between the sets of generated and true pictures.
 """
 
 import math
+import time
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from PIL import Image
 
-from maskhub.errors import ConfigError, MaskHubError
+from maskhub.errors import ConfigError, MaskHubError, NoFaceError
 from maskhub.evaluation.baselines import COPY, INPAINTINGS, MEAN_FACE, MeanFace, inpaint
 from maskhub.evaluation.encoders import encoder as find_encoder
 from maskhub.evaluation.features import feature_network
@@ -23,13 +24,14 @@ from maskhub.evaluation.groups import by_group, check_columns
 from maskhub.evaluation.intervals import mean_figure
 from maskhub.evaluation.options import Folder, Model, Names, OptionalSource, PhotoOptions, Way
 from maskhub.evaluation.paired import MADE, MatchedPictures, WornPictures, same_size
+from maskhub.evaluation.peers import open_peer, unmasked_by
 from maskhub.evaluation.report import Curve, Figure, Report
 from maskhub.evaluation.sets import translator
 from maskhub.evaluation.similarity import LPIPS_FILE, Lpips, change, psnr, ssim
 from maskhub.evaluation.trained_against import refuse_trained_against
 from maskhub.faces.detect import detect
 from maskhub.models.weights import find_weights
-from maskhub.options import Count
+from maskhub.options import Count, Positive
 from maskhub.pipelines.load import best_device, load_pipeline
 
 __all__ = ["Options", "measure", "measure_pairs"]
@@ -42,6 +44,7 @@ KINDS = {
     "lpips": {"better": "low"},
     "identity": {"better": "high"},
     "non_mask_change": {"unit": "of 255", "better": "low"},
+    "seconds": {"unit": "s a photo", "better": "low"},
 }
 MEASURES = ("psnr", "ssim", "lpips", "identity", "frechet")
 ABOUT = (
@@ -83,6 +86,11 @@ class Options(PhotoOptions):
     """Folder or Hub repository with vgg16_lpips.safetensors and the encoder's weights; default: MASKHUB_WEIGHTS."""
     baselines: bool = True
     """Also measure the copied input, the mean face and OpenCV's inpaintings."""
+    peer: Names = ()
+    """Other inpainting networks to measure on the same pairs, with speed and size: ONNX files of the form of LaMa or
+    MI-GAN, and diffusers:ID for inpainting pipelines of diffusers. The mask detector's region is their hole."""
+    peer_steps: Positive | None = None
+    """Denoising steps of diffusers peers; default: the pipeline's own number."""
     seed: Count = 0
     """Seed of the masks on --photos."""
 
@@ -96,6 +104,9 @@ def measure(options):
         raise ConfigError("give either --photos, or --input with --truth.")
     if options.photos is not None and (options.regions or options.generated):
         raise ConfigError("--regions and --generated can't be used with --photos: they belong to --input.")
+    if options.peer and options.direction != "unmask":
+        raise ConfigError("--peer fills the hole where a mask was, so it needs --direction unmask.")
+    peers = [open_peer(spec, device, options.peer_steps) for spec in options.peer]
     places = options.weights_dir
     tools = {
         "lpips": Lpips(find_weights(LPIPS_FILE, places), device) if "lpips" in wanted else None,
@@ -107,22 +118,26 @@ def measure(options):
         pairs = WornPictures(pictures, options.direction, options.seed)
     else:
         pairs = MatchedPictures(pictures, options.truth, options.regions, options.generated, options.direction)
-    translate, settings = None, {"direction": options.direction, "split": options.settings["split"]}
+    translate, megabytes, settings = None, None, {"direction": options.direction, "split": options.settings["split"]}
     if options.generated is None:
         if tools["encoder"] is not None:
             refuse_trained_against(options.model, [options.encoder])
-        translate = translator(load_pipeline(options.model, options.device), options.direction)
+        pipeline = load_pipeline(options.model, options.device)
+        translate = translator(pipeline, options.direction)
+        network = getattr(pipeline, pairs.direction.role, None)
+        megabytes = network and sum(p.numel() * p.element_size() for p in network.parameters()) / 1e6
         settings["model"] = options.model or "bundled"
     report = measure_pairs(
-        pairs, translate, **tools, baselines=options.baselines, groups=options.groups, measures=wanted
-    )
+        pairs, translate, **tools, baselines=options.baselines, groups=options.groups, measures=wanted, peers=peers,
+        megabytes=megabytes,
+    )  # fmt: skip
     report.settings |= settings
     return report
 
 
 def measure_pairs(
     pairs, translate=None, *, lpips=None, encoder=None, network=None, baselines=True, groups=(),
-    measures=("psnr", "ssim"),
+    measures=("psnr", "ssim"), peers=(), megabytes=None,
 ):  # fmt: skip
     """Measure generated pictures and baselines on the same pairs.
 
@@ -137,6 +152,8 @@ def measure_pairs(
         baselines: also measure baselines; from unmasked to masked, only the copied input.
         groups: columns for whose values the figures of generated pictures are also given.
         measures: ``psnr`` and ``ssim``, which need no weights.
+        peers: of :func:`~maskhub.evaluation.peers.open_peer`; with any, speed and size are measured too.
+        megabytes: size of the weights behind ``translate``.
 
     Raises:
         ConfigError: nothing could be measured, or an unknown column.
@@ -146,26 +163,31 @@ def measure_pairs(
     score = next((name for name in ("lpips", "psnr", "ssim") if name in {*measures, "lpips" * bool(lpips)}), "identity")
     found = _Found(score, _Features(network))
     for pair in pairs:
+        seconds = {}
         try:
             made = pair.made
             if made is None:
-                made = np.asarray(translate(Image.fromarray(pair.input)).convert("RGB"))
+                made = _timed(seconds, MADE, _translated, translate, pair.input)
             same_size("made picture", made, pair.input)
         except MaskHubError as error:
             found.failures.add(pair.name, error, pair.input)
             continue
         face = next(iter(detect(pair.truth)), None)
         methods = {MADE: made} | (_baselines(pair, face, mean, fills) if baselines else {})
-        found.add(pair, methods, _PairMeasures(pair, face, lpips, encoder, measures))
+        methods |= {peer.name: _timed(seconds, peer.name, _filled, peer, pair.input) for peer in peers}
+        found.add(pair, methods, _PairMeasures(pair, face, lpips, encoder, measures), seconds if peers else {})
     found.failures += pairs.failures
     if not found.pairs:
         raise ConfigError(f"no pair could be measured{found.failures.first()}")
     columns = [pair.columns for pair in found.pairs]
     check_columns(columns, groups)
-    warnings, described = found.warnings(), pairs.describe()
+    warnings, described, sizes = found.warnings(), pairs.describe(), _sizes(peers, megabytes)
     return Report(
         "pairs",
-        {name: _figures(values) | found.features.figures(name) for name, values in found.rows.items()},
+        {
+            name: _figures(values) | found.features.figures(name) | sizes.get(name, {})
+            for name, values in found.rows.items()
+        },
         len(found.pairs),
         described["photos"],
         ABOUT,
@@ -195,9 +217,12 @@ class _Found:
         self.gallery = BestAndWorst(title, "low" if self.score == "lpips" else "high")
         self.sizes, self.without_region = set(), 0
 
-    def add(self, pair, methods, values_of):
+    def add(self, pair, methods, values_of, seconds):
         for name, picture in methods.items():
-            self.rows[name].append(values_of(picture) if picture is not None else {})
+            values = values_of(picture) if picture is not None else {}
+            if name in seconds and self.pairs:  # the first one warms everything up
+                values["seconds"] = seconds[name]
+            self.rows[name].append(values)
             self.features.add(name, picture)
         self.features.add(TRUTH, pair.truth)
         self.sizes.add(pair.input.shape[1::-1])
@@ -213,6 +238,9 @@ class _Found:
             out.append(f"{self.without_region} of {n} pairs have no region, so they have no inside or outside.")
         if len(self.sizes) > 1:
             out.append(f"the pictures are of {len(self.sizes)} sizes; each was measured as it is.")
+        for name, rows in self.rows.items():
+            if missing := sum(not values for values in rows):
+                out.append(f"{name}: {missing} of {n} pairs are left out of this row.")
         if n < FEW:
             out.append(f"only {n} pairs were measured: the figures are unreliable.")
         return out
@@ -265,6 +293,33 @@ class _Features:
         value = frechet_distance(ours, truth)
         ends = frechet_interval(value, ours.sample, truth.sample, (ours.n, truth.n))
         return {"frechet": Figure(value, ends, ours.n, better="low", network=self.network.name)}
+
+
+def _translated(translate, pixels):
+    return np.asarray(translate(Image.fromarray(pixels)).convert("RGB"))
+
+
+def _filled(peer, pixels):
+    try:
+        return unmasked_by(peer, pixels)
+    except NoFaceError:
+        return None
+
+
+def _timed(seconds, name, work, *given):
+    start = time.perf_counter()
+    out = work(*given)
+    seconds[name] = time.perf_counter() - start
+    return out
+
+
+def _sizes(peers, megabytes):
+    sizes = {MADE: megabytes} | {peer.name: peer.megabytes for peer in peers} if peers else {}
+    return {
+        name: {"megabytes": Figure(size, unit="MB of weights", better="low")}
+        for name, size in sizes.items()
+        if size is not None
+    }
 
 
 def _baselines(pair, face, mean, fills):
