@@ -2,7 +2,7 @@
 
 import { BEYOND, edgeWindow, EYE_HEIGHT } from "./faces/align";
 import { apply, clamp, type Field, field, inverse, type Matrix, type Picture, rint } from "./vision/image";
-import { gaussian } from "./vision/filter";
+import { gaussianWithin } from "./vision/filter";
 
 const ATTENTIVE = 0.8;
 const WIDER = 1.16;
@@ -13,17 +13,24 @@ type Size = { width: number; height: number };
 
 /** The soft region of what was changed; exactly 0 at the crop's edges, but for those that are the photo's. */
 export function changedRegion(before: Picture, after: Picture, matrix: Matrix, photo: Size): Field {
-  const side = before.height, change = field(side, side);
+  const side = before.height, change = field(side, side), rows = [side, -1], columns = [side, -1];
   let count = 0;
-  for (let i = 0, at = 0; i < side * side; i++, at += 3) {
-    const sum = Math.abs(after.data[at] - before.data[at]) + Math.abs(after.data[at + 1] - before.data[at + 1])
-      + Math.abs(after.data[at + 2] - before.data[at + 2]);
-    change.data[i] = sum * THIRD;
-    if (sum) count++;
+  for (let y = 0, i = 0; y < side; y++) {
+    for (let x = 0; x < side; x++, i++) {
+      const sum = difference(before.data, after.data, 3 * i);
+      if (!sum) continue;
+      change.data[i] = sum * THIRD;
+      count++;
+      if (x < columns[0]) columns[0] = x;
+      if (x > columns[1]) columns[1] = x;
+      if (y < rows[0]) rows[0] = y;
+      rows[1] = y;
+    }
   }
+  if (!count) return change;
   const attentive = count < ATTENTIVE * side * side;
   const [low, high, smooth] = attentive ? [0.5, 6, 0.01] : [6, 30, 0.03];
-  const soft = gaussian(change, smooth * side), window = edgeWindow(matrix, side, photo);
+  const soft = gaussianWithin(change, smooth * side, columns, rows), window = edgeWindow(matrix, side, photo);
   for (let i = 0; i < soft.data.length; i++) {
     const ramp = clamp((soft.data[i] - low) / (high - low), 0, 1);
     soft.data[i] = ramp * ramp * (3 - 2 * ramp) * window.data[i];
@@ -31,15 +38,17 @@ export function changedRegion(before: Picture, after: Picture, matrix: Matrix, p
   return soft;
 }
 
+/** How much the colour of a pixel changed, summed over its channels. */
+function difference(before: Uint8ClampedArray, after: Uint8ClampedArray, at: number): number {
+  return Math.abs(after[at] - before[at]) + Math.abs(after[at + 1] - before[at + 1]) + Math.abs(after[at + 2] - before[at + 2]);
+}
+
 /** How many times as wide a crop must be that a mask reaches out of; 1 where none does. */
 export function widerFor(before: Picture, after: Picture, matrix: Matrix, photo: Size): number {
   const side = before.height, rows = Math.max(rint(LOWEST * side), 1);
   let count = 0;
   for (let i = (side - rows) * side; i < side * side; i++) {
-    const at = 3 * i;
-    const sum = Math.abs(after.data[at] - before.data[at]) + Math.abs(after.data[at + 1] - before.data[at + 1])
-      + Math.abs(after.data[at + 2] - before.data[at + 2]);
-    if (sum / 3 > CHANGED) count++;
+    if (difference(before.data, after.data, 3 * i) / 3 > CHANGED) count++;
   }
   if (count <= REACHED * rows * side) return 1;
   const back = inverse(matrix);

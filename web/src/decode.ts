@@ -39,7 +39,7 @@ export function pixelsOf(bitmap: ImageBitmap): Picture {
 }
 
 /** The pixels by WebGL, which keeps colours apart from their transparency; null where there is none, or it is too small. */
-function straight(bitmap: ImageBitmap): Uint8Array | null {
+function straight(bitmap: ImageBitmap): Uint8ClampedArray | null {
   const { width, height } = bitmap, gl = new OffscreenCanvas(1, 1).getContext("webgl2");
   if (!gl || Math.max(width, height) > gl.getParameter(gl.MAX_TEXTURE_SIZE)) return null;
   gl.pixelStorei(gl.UNPACK_COLORSPACE_CONVERSION_WEBGL, gl.NONE);
@@ -47,7 +47,7 @@ function straight(bitmap: ImageBitmap): Uint8Array | null {
   gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, gl.RGBA, gl.UNSIGNED_BYTE, bitmap);
   gl.bindFramebuffer(gl.FRAMEBUFFER, gl.createFramebuffer());
   gl.framebufferTexture2D(gl.FRAMEBUFFER, gl.COLOR_ATTACHMENT0, gl.TEXTURE_2D, gl.getParameter(gl.TEXTURE_BINDING_2D), 0);
-  const out = new Uint8Array(4 * width * height);
+  const out = new Uint8ClampedArray(4 * width * height);
   gl.readPixels(0, 0, width, height, gl.RGBA, gl.UNSIGNED_BYTE, out);
   return gl.getError() === gl.NO_ERROR ? out : null;
 }

@@ -27,7 +27,7 @@ async function main([jobsFile, models = path.resolve("models")]: string[]): Prom
   const networks = new Networks(ort, read);
   const pipeline = await Pipeline.load(networks, read, await Rule.load(read));
   for (const job of JSON.parse(await readFile(jobsFile, "utf8")) as Job[]) {
-    const photo: Picture = { data: new Uint8Array(await readFile(job.input)), width: job.width, height: job.height, channels: 3 };
+    const photo: Picture = { data: new Uint8ClampedArray(await readFile(job.input)), width: job.width, height: job.height, channels: 3 };
     const start = performance.now();
     const faces = await pipeline.translate(photo, await pipeline.find(photo), job);
     const { image, pasted } = compose(photo, faces);

@@ -9,7 +9,7 @@ import { detect, type Face } from "./faces/detect";
 import { type Rule, type WearOptions } from "./masks/wear";
 import type { Networks, ReadFile } from "./networks";
 import { Noise } from "./noise";
-import { type Field, type Matrix, type Picture, picture, rint } from "./vision/image";
+import { type Field, type Matrix, type Picture, picture } from "./vision/image";
 
 export type Direction = "mask" | "unmask";
 
@@ -148,21 +148,24 @@ function changed(photo: Picture, before: Picture, made: Picture, matrix: Matrix)
   return { outcome: "changed" as const, crop: before, made, matrix, region: changedRegion(before, made, matrix, photo) };
 }
 
-function toInput(image: Picture): { data: Float32Array; dims: number[] } {
-  const { width, height, channels } = image, size = width * height, data = new Float32Array(3 * size);
-  for (let i = 0; i < size; i++) {
-    for (let k = 0; k < 3; k++) data[k * size + i] = image.data[i * channels + k] / 127.5 - 1;
+const NORMALISED = Float32Array.from({ length: 256 }, (_, value) => value / 127.5 - 1);
+
+function toInput({ data: pixels, width, height, channels }: Picture): { data: Float32Array; dims: number[] } {
+  const size = width * height, data = new Float32Array(3 * size);
+  for (let i = 0, at = 0; i < size; i++, at += channels) {
+    data[i] = NORMALISED[pixels[at]];
+    data[i + size] = NORMALISED[pixels[at + 1]];
+    data[i + 2 * size] = NORMALISED[pixels[at + 2]];
   }
   return { data, dims: [1, 3, height, width] };
 }
 
 function fromOutput(values: Float32Array, side: number): Picture {
   const out = picture(side, side), size = side * side;
-  for (let i = 0; i < size; i++) {
-    for (let k = 0; k < 3; k++) {
-      const value = values[k * size + i];
-      out.data[3 * i + k] = rint((Math.min(1, Math.max(-1, value)) + 1) * 127.5);
-    }
+  for (let i = 0, at = 0; i < size; i++) {
+    out.data[at++] = (values[i] + 1) * 127.5;
+    out.data[at++] = (values[i + size] + 1) * 127.5;
+    out.data[at++] = (values[i + 2 * size] + 1) * 127.5;
   }
   return out;
 }

@@ -78,7 +78,7 @@ export function paste(photo: Picture, changed: Picture, region: Field, matrix: M
       if (share <= 0) continue;
       for (let k = 0; k < 3; k++) {
         const part = photo.data[at + k];
-        photo.data[at + k] = clamp(rint(Math.fround(part + Math.fround((made.data[3 * i + k] - part) * share))), 0, 255);
+        photo.data[at + k] = Math.fround(part + Math.fround((made.data[3 * i + k] - part) * share));
       }
     }
   }
@@ -87,24 +87,34 @@ export function paste(photo: Picture, changed: Picture, region: Field, matrix: M
 
 /** The share of each of a crop's pixels that may show in the photo, so that no edge of the crop is seen in it. */
 export function edgeWindow(matrix: Matrix, side: number, photo: { width: number; height: number }): Field {
+  const away = fromHiddenEdges(matrix, side, photo), result = field(side, side), soft = BORDER * side;
+  for (let y = 0, i = 0; y < side; y++) {
+    for (let x = 0; x < side; x++, i++) {
+      const ramp = clamp((away ? away[(y + 1) * (side + 2) + x + 1] - 1 : Math.min(x, y, side - 1 - x, side - 1 - y)) / soft, 0, 1);
+      result.data[i] = ramp * ramp * (3 - 2 * ramp);
+    }
+  }
+  return result;
+}
+
+/**
+ * For each pixel of a crop and of a rim one pixel wide: the distance to the edges beyond which the photo goes on. Null
+ * where it does on all sides, since the distance is then that to the nearest edge.
+ */
+function fromHiddenEdges(matrix: Matrix, side: number, photo: { width: number; height: number }): Float32Array | null {
   const out = BEYOND * side, near = -out, far = side - 1 + out, back = inverse(matrix), full = side + 2;
   const inPhoto = (x: number, y: number): boolean => {
     const [px, py] = apply(back, [x, y]);
     return px >= 0 && py >= 0 && px <= photo.width - 1 && py <= photo.height - 1;
   };
-  const hidden = new Uint8Array(full * full).fill(1); // with the pixels just beyond the crop
+  const ends = [Math.min(near, -1), Math.max(far, side)];
+  if (ends.every((x) => ends.every((y) => inPhoto(x, y)))) return null;
+  const hidden = new Uint8Array(full * full).fill(1);
   for (let i = 0; i < full; i++) {
     if (inPhoto(i - 1, near)) hidden[i] = 0;
     if (inPhoto(i - 1, far)) hidden[(full - 1) * full + i] = 0;
     if (inPhoto(near, i - 1)) hidden[i * full] = 0;
     if (inPhoto(far, i - 1)) hidden[i * full + full - 1] = 0;
   }
-  const away = distance(hidden, full, full), result = field(side, side);
-  for (let y = 0; y < side; y++) {
-    for (let x = 0; x < side; x++) {
-      const ramp = clamp((away[(y + 1) * full + x + 1] - 1) / (BORDER * side), 0, 1);
-      result.data[y * side + x] = ramp * ramp * (3 - 2 * ramp);
-    }
-  }
-  return result;
+  return distance(hidden, full, full);
 }

@@ -3,7 +3,7 @@
  * sure, the photo turned in steps of 45°.
  */
 
-import { after, apply, clamp, inverse, type Matrix, type Picture, picture, type Point, rint, scaleOf } from "../vision/image";
+import { after, apply, clamp, inverse, type Matrix, type Picture, type Point, rint, scaleOf } from "../vision/image";
 import { shrink } from "../vision/filter";
 import { warp } from "../vision/warp";
 import type { Networks, Outputs } from "../networks";
@@ -41,22 +41,24 @@ export interface DetectorOptions {
 /** The faces of a photo, largest first. */
 export async function detect(networks: Networks, photo: Picture, options: DetectorOptions = {}): Promise<Face[]> {
   const { threshold = 0.7, maxSide = 1024, turn = true } = options;
-  const find = (image: Picture) => findRows(networks, image, threshold);
+  const find = (image: Picture, padX = 0, padY = 0) => findRows(networks, image, threshold, padX, padY);
   const scale = Math.min(1, maxSide / (Math.max(photo.height, photo.width) * (1 + 2 * MARGIN)));
   let image = photo;
   if (scale < 1) {
     image = shrink(photo, Math.max(1, rint(photo.width * scale)), Math.max(1, rint(photo.height * scale)));
   }
   const padX = rint(image.width * MARGIN), padY = rint(image.height * MARGIN);
-  const padded = padReplicate(image, padX, padY);
-  let rows = await find(padded);
-  if (turn) rows = best(rows) < SURE ? await findTurned(find, padded, rows) : await turnUnsure(find, padded, rows);
+  let rows = await find(image, padX, padY);
+  if (turn && (!rows.length || rows.some((row) => row[14] < SURE))) {
+    const padded = padReplicate(image, padX, padY);
+    rows = best(rows) < SURE ? await findTurned(find, padded, rows) : await turnUnsure(find, padded, rows);
+  }
   const zoom: Point = [image.width / photo.width, image.height / photo.height];
   const faces = rows.map((row) => toFace(row, [padX, padY], zoom));
   return faces.sort((a, b) => b.box[2] * b.box[3] - a.box[2] * a.box[3]);
 }
 
-type Find = (image: Picture) => Promise<Row[]>;
+type Find = (image: Picture, padX?: number, padY?: number) => Promise<Row[]>;
 
 /** What is found with the image turned, where that is surer than `rows`, which were found with it as it is. */
 async function findTurned(find: Find, image: Picture, rows: Row[]): Promise<Row[]> {
@@ -110,15 +112,19 @@ async function wayUp(find: Find, image: Picture, row: Row): Promise<number> {
   return most > Math.max(upright, row[14]) + lead ? winner : 0;
 }
 
-async function findRows(networks: Networks, image: Picture, threshold: number): Promise<Row[]> {
-  const width = Math.ceil(image.width / 32) * 32, height = Math.ceil(image.height / 32) * 32;
-  const size = width * height, blob = new Float32Array(3 * size);
-  for (let y = 0; y < image.height; y++) {
-    for (let x = 0; x < image.width; x++) {
-      const from = (y * image.width + x) * image.channels, to = y * width + x;
-      blob[to] = image.data[from + 2]; // blue first, as OpenCV
-      blob[to + size] = image.data[from + 1];
-      blob[to + 2 * size] = image.data[from];
+/** What is found in an image with a margin, which repeats its border. */
+async function findRows(networks: Networks, image: Picture, threshold: number, padX: number, padY: number): Promise<Row[]> {
+  const { data, channels } = image, wide = image.width + 2 * padX, high = image.height + 2 * padY;
+  const width = Math.ceil(wide / 32) * 32, height = Math.ceil(high / 32) * 32, size = width * height;
+  const blob = new Float32Array(3 * size);
+  const columns = Int32Array.from({ length: wide }, (_, x) => clamp(x - padX, 0, image.width - 1) * channels);
+  for (let y = 0; y < high; y++) {
+    const row = clamp(y - padY, 0, image.height - 1) * image.width * channels;
+    for (let x = 0, to = y * width; x < wide; x++, to++) {
+      const from = row + columns[x];
+      blob[to] = data[from + 2]; // blue first, as OpenCV
+      blob[to + size] = data[from + 1];
+      blob[to + 2 * size] = data[from];
     }
   }
   const out = await networks.run("yunet", { input: { data: blob, dims: [1, 3, height, width] } });
@@ -180,15 +186,7 @@ function best(rows: Row[]): number {
 }
 
 function padReplicate(image: Picture, padX: number, padY: number): Picture {
-  const out = picture(image.width + 2 * padX, image.height + 2 * padY);
-  for (let y = 0, at = 0; y < out.height; y++) {
-    const row = clamp(y - padY, 0, image.height - 1) * image.width;
-    for (let x = 0; x < out.width; x++, at += 3) {
-      const from = (row + clamp(x - padX, 0, image.width - 1)) * image.channels;
-      for (let k = 0; k < 3; k++) out.data[at + k] = image.data[from + k];
-    }
-  }
-  return out;
+  return warp(image, [1, 0, padX, 0, 1, padY], image.width + 2 * padX, image.height + 2 * padY);
 }
 
 /** To the surroundings of a found face, WINDOW pixels a side. */

@@ -9,6 +9,7 @@ import { warp } from "../vision/warp";
 export const PRESENT = 0.6;
 const SIDE = 256;
 const BOX_SCALE = 1.25, BOX_CENTRE = 0.55, EXTENT_SCALE = 1.5;
+const SHARES = Float32Array.from({ length: 256 }, (_, value) => value / 255);
 const PAIRS = [[33, 263], [133, 362], [234, 454], [127, 356], [162, 389], [93, 323], [132, 361], [70, 300], [50, 280], [205, 425]];
 const FOREHEAD = [10, 151, 9, 8], BELOW_NOSE = [2, 164, 94];
 
@@ -73,7 +74,7 @@ async function look(networks: Networks, image: Picture, centre: Point, side: num
   let source = image;
   if (zoom > 2) [source, matrix] = shrunk(image, matrix, centre, side, zoom);
   const crop = warp(source, matrix, SIDE, SIDE), size = SIDE * SIDE, data = new Float32Array(3 * size);
-  for (let i = 0; i < size; i++) for (let k = 0; k < 3; k++) data[k * size + i] = crop.data[3 * i + k] / 255;
+  for (let i = 0; i < size; i++) for (let k = 0; k < 3; k++) data[k * size + i] = SHARES[crop.data[3 * i + k]];
   const out = await networks.run("landmarks", { images: { data, dims: [1, 3, SIDE, SIDE] } });
   const at = out.Identity, points = new Float64Array(at.length);
   for (let i = 0; i < at.length; i += 3) {
@@ -100,7 +101,7 @@ function shrunk(image: Picture, matrix: Matrix, centre: Point, side: number, zoo
 
 /** A part of a picture, its first three channels. */
 export function cut(image: Picture, left: number, top: number, width: number, height: number): Picture {
-  const data = new Uint8Array(width * height * 3);
+  const data = new Uint8ClampedArray(width * height * 3);
   for (let y = 0, to = 0; y < height; y++) {
     let from = ((top + y) * image.width + left) * image.channels;
     for (let x = 0; x < width; x++, from += image.channels, to += 3) {

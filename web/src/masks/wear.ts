@@ -11,7 +11,7 @@ import type { Face } from "../faces/detect";
 import { cut, type Landmarks, landmarks, PRESENT } from "../faces/landmarks";
 import type { Rectangle } from "../faces/align";
 import type { Networks, ReadFile } from "../networks";
-import { clamp, type Field, field, type Picture, rint } from "../vision/image";
+import { clamp, type Field, field, type Picture } from "../vision/image";
 import { gaussian, sobel } from "../vision/filter";
 import { warpField } from "../vision/warp";
 
@@ -148,7 +148,7 @@ function blend(
       const noise = tables.grain.data[grain + ((x + grainX) % TILE)] * light.grain * cover;
       for (let k = 0; k < 3; k++) {
         const mixed = part.data[3 * i + k] * (1 - shade) * (1 - cover) + layer.data[3 * i + k] + noise;
-        image.data[at + k] = clamp(rint(mixed), 0, 255);
+        image.data[at + k] = mixed;
       }
     }
   }

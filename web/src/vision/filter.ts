@@ -6,8 +6,7 @@ import { type Field, field, type Picture, picture, rint } from "./image";
 export function shrink(source: Picture, width: number, height: number): Picture {
   if (source.width === 2 * width && source.height === 2 * height) return halved(source);
   const out = picture(width, height);
-  const mean = areaMean(source.data, source.width, source.height, source.channels, 3, width, height);
-  for (let i = 0; i < mean.length; i++) out.data[i] = rint(mean[i]);
+  areaMean(source.data, source.width, source.height, source.channels, 3, width, height, out.data);
   return out;
 }
 
@@ -24,31 +23,32 @@ function halved({ data, width, height, channels }: Picture): Picture {
 
 /** `cv2.resize(..., INTER_AREA)` of a field to a smaller one. */
 export function shrinkField(source: Field, width: number, height: number): Field {
-  const { data, channels } = source;
-  return { data: areaMean(data, source.width, source.height, channels, channels, width, height), width, height, channels };
+  const out = field(width, height, source.channels);
+  areaMean(source.data, source.width, source.height, source.channels, source.channels, width, height, out.data);
+  return out;
 }
 
 function areaMean(
   data: ArrayLike<number>, fromWidth: number, fromHeight: number, stride: number, channels: number, width: number,
-  height: number,
-): Float32Array {
+  height: number, out: Float32Array | Uint8ClampedArray,
+): void {
   const columns = areaTaps(fromWidth, width), rows = areaTaps(fromHeight, height);
-  const out = new Float32Array(width * height * channels);
-  const sums = new Float64Array(width * channels);
+  const { starts, index, share } = columns, sums = new Float32Array(width * channels);
+  const add = new Float64Array(width * channels);
   for (let y = 0; y < height; y++) {
-    sums.fill(0);
+    add.fill(0);
     for (let j = rows.starts[y]; j < rows.starts[y + 1]; j++) {
-      const base = rows.index[j] * fromWidth, share = rows.share[j];
-      for (let x = 0; x < width; x++) {
-        for (let i = columns.starts[x]; i < columns.starts[x + 1]; i++) {
-          const at = (base + columns.index[i]) * stride, weight = share * columns.share[i];
-          for (let k = 0; k < channels; k++) sums[x * channels + k] += weight * data[at + k];
+      const base = rows.index[j] * fromWidth, part = rows.share[j];
+      for (let x = 0, to = 0; x < width; x++, to += channels) {
+        for (let i = starts[x]; i < starts[x + 1]; i++) {
+          const at = (base + index[i]) * stride, weight = part * share[i];
+          for (let k = 0; k < channels; k++) add[to + k] += weight * data[at + k];
         }
       }
     }
+    sums.set(add); // OpenCV's means are float32 before they are rounded
     out.set(sums, y * width * channels);
   }
-  return out;
 }
 
 interface Taps {
@@ -123,36 +123,52 @@ export function gaussian(source: Field, sigma: number, size = rint(sigma * 8 + 1
   return convolveColumns(convolveRows(source, weights), weights);
 }
 
+/** The same of a field that is 0 outside of some columns and rows (first and last): only what they reach is smoothed. */
+export function gaussianWithin(source: Field, sigma: number, columns: number[], rows: number[]): Field {
+  const size = rint(sigma * 8 + 1) | 1, { width, height } = source;
+  // twice the kernel's half: once for what is reached, once more so that what is mirrored about its border is 0
+  const x0 = Math.max(0, columns[0] - size), x1 = Math.min(width, columns[1] + 1 + size);
+  const y0 = Math.max(0, rows[0] - size), y1 = Math.min(height, rows[1] + 1 + size);
+  const part = field(x1 - x0, y1 - y0), out = field(width, height);
+  for (let y = y0; y < y1; y++) part.data.set(source.data.subarray(y * width + x0, y * width + x1), (y - y0) * part.width);
+  const smooth = gaussian(part, sigma, size);
+  for (let y = y0; y < y1; y++) {
+    const from = (y - y0) * part.width;
+    out.data.set(smooth.data.subarray(from, from + part.width), y * width + x0);
+  }
+  return out;
+}
+
 function convolveRows(source: Field, kernel: Float64Array): Field {
-  const { width, height, channels } = source;
-  const out = field(width, height, channels), half = kernel.length >> 1;
-  const line = new Float64Array((width + 2 * half) * channels);
+  const { data, width, height, channels } = source;
+  const out = field(width, height, channels), half = kernel.length >> 1, count = width * channels;
+  const line = new Float64Array((width + 2 * half) * channels), sums = new Float64Array(count);
   const mirror = mirrored(width, half);
   for (let y = 0; y < height; y++) {
-    const row = y * width * channels;
-    for (let i = 0; i < mirror.length; i++) {
-      for (let k = 0; k < channels; k++) line[i * channels + k] = source.data[row + mirror[i] * channels + k];
+    const row = y * count;
+    for (let i = 0, to = 0; i < mirror.length; i++) {
+      for (let k = 0, from = row + mirror[i] * channels; k < channels; k++) line[to++] = data[from++];
     }
-    for (let i = 0; i < width * channels; i++) {
-      let sum = kernel[half] * line[i + half * channels];
-      for (let j = 1; j <= half; j++) {
-        sum += kernel[half + j] * (line[i + (half - j) * channels] + line[i + (half + j) * channels]);
-      }
-      out.data[row + i] = sum;
+    const middle = half * channels, weight = kernel[half];
+    for (let i = 0; i < count; i++) sums[i] = weight * line[i + middle];
+    for (let j = 1; j <= half; j++) {
+      const left = middle - j * channels, right = middle + j * channels, share = kernel[half + j];
+      for (let i = 0; i < count; i++) sums[i] += share * (line[i + left] + line[i + right]);
     }
+    out.data.set(sums, row);
   }
   return out;
 }
 
 function convolveColumns(source: Field, kernel: Float64Array): Field {
-  const { width, height, channels } = source;
+  const { data, width, height, channels } = source;
   const out = field(width, height, channels), half = kernel.length >> 1, stride = width * channels;
   const mirror = mirrored(height, half), sums = new Float64Array(stride);
   for (let y = 0; y < height; y++) {
     sums.fill(0);
     for (let j = 0; j < kernel.length; j++) {
       const row = mirror[y + j] * stride, weight = kernel[j];
-      for (let i = 0; i < stride; i++) sums[i] += weight * source.data[row + i];
+      for (let i = 0; i < stride; i++) sums[i] += weight * data[row + i];
     }
     out.data.set(sums, y * stride);
   }
@@ -189,47 +205,44 @@ export function sobel(source: Field, scale: number): { dx: Float32Array; dy: Flo
 
 const FAR = 3.4028234663852886e38;
 /** Of a straight, a diagonal and a knight's step, in OpenCV's fixed point. */
-const STEPS = [1, 1.4, 2.1969].map((value) => Math.round(value * 65536) / 65536);
+const [STRAIGHT, DIAGONAL, KNIGHT] = [1, 1.4, 2.1969].map((value) => Math.round(value * 65536) / 65536);
 
 /**
  * `cv2.distanceTransform(..., DIST_L2, 5)`: from each pixel to the nearest that is 0, in chamfer steps, and (where
  * asked for) the index of that pixel.
  */
 export function distance(mask: Uint8Array, width: number, height: number, nearest?: Int32Array): Float32Array {
-  const [a, b, c] = STEPS;
-  const stride = width + 4;
-  const out = new Float64Array(stride * (height + 4)).fill(Infinity);
-  const owner = nearest ? new Int32Array(out.length).fill(-1) : null;
-  const steps: [number, number][] = [
-    [-2 * stride - 1, c], [-2 * stride + 1, c], [-stride - 2, c], [-stride - 1, b], [-stride, a], [-stride + 1, b],
-    [-stride + 2, c], [-1, a],
-  ];
-  const sweep = (y: number, x: number, sign: number) => {
-    const at = (y + 2) * stride + x + 2;
-    for (const [offset, length] of steps) {
-      const other = at + sign * offset;
-      if (out[other] + length < out[at]) {
-        out[at] = out[other] + length;
-        if (owner) owner[at] = owner[other];
+  const stride = width + 4, away = new Float64Array(stride * (height + 4)).fill(Infinity);
+  const owner = new Int32Array(nearest ? away.length : 0).fill(-1);
+  const offsets = Int32Array.of(-2 * stride - 1, -2 * stride + 1, -stride - 2, -stride - 1, -stride, -stride + 1, -stride + 2, -1);
+  const lengths = Float64Array.of(KNIGHT, KNIGHT, KNIGHT, DIAGONAL, STRAIGHT, DIAGONAL, KNIGHT, STRAIGHT);
+  const reach = (at: number, sign: number): void => {
+    let least = away[at], from = -1;
+    for (let i = 0; i < 8; i++) {
+      const other = at + sign * offsets[i], length = away[other] + lengths[i];
+      if (length < least) {
+        least = length;
+        from = other;
       }
     }
+    if (from < 0) return;
+    away[at] = least;
+    if (nearest) owner[at] = owner[from];
   };
-  for (let y = 0; y < height; y++) {
-    for (let x = 0; x < width; x++) {
-      const at = (y + 2) * stride + x + 2;
-      if (mask[y * width + x] === 0) {
-        out[at] = 0;
-        if (owner) owner[at] = y * width + x;
-      } else sweep(y, x, 1);
+  for (let y = 0, i = 0; y < height; y++) {
+    for (let x = 0, at = (y + 2) * stride + 2; x < width; x++, i++, at++) {
+      if (mask[i] === 0) {
+        away[at] = 0;
+        if (nearest) owner[at] = i;
+      } else reach(at, 1);
     }
   }
   const result = new Float32Array(width * height);
-  for (let y = height - 1; y >= 0; y--) {
-    for (let x = width - 1; x >= 0; x--) {
-      sweep(y, x, -1);
-      const at = (y + 2) * stride + x + 2;
-      result[y * width + x] = Number.isFinite(out[at]) ? out[at] : FAR;
-      if (owner && nearest) nearest[y * width + x] = owner[at];
+  for (let y = height - 1, i = width * height - 1; y >= 0; y--) {
+    for (let x = width - 1, at = (y + 2) * stride + width + 1; x >= 0; x--, i--, at--) {
+      reach(at, -1);
+      result[i] = away[at] < Infinity ? away[at] : FAR;
+      if (nearest) nearest[i] = owner[at];
     }
   }
   return result;

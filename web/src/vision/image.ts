@@ -1,8 +1,8 @@
 /** Pictures and fields in plain arrays, and the affine maps between them. Rows first, channels interleaved. */
 
-/** 8-bit pixels: 3 channels RGB, or 4 where they come from a canvas. */
+/** 8-bit pixels: 3 channels RGB, or 4 where they come from a canvas. What is stored is clamped, and rounded half to even. */
 export interface Picture {
-  data: Uint8Array | Uint8ClampedArray;
+  data: Uint8ClampedArray;
   width: number;
   height: number;
   channels: 3 | 4;
@@ -26,7 +26,7 @@ export function field(width: number, height: number, channels = 1): Field {
 }
 
 export function picture(width: number, height: number): Picture {
-  return { data: new Uint8Array(width * height * 3), width, height, channels: 3 };
+  return { data: new Uint8ClampedArray(width * height * 3), width, height, channels: 3 };
 }
 
 export function clamp(value: number, low: number, high: number): number {

@@ -4,13 +4,13 @@
  * pixel in some thousands, which differs by 1.
  */
 
-import { type Field, field, inverse, type Matrix, type Picture, picture, rint } from "./image";
+import { clamp, type Field, field, inverse, type Matrix, type Picture, picture } from "./image";
 
-export type Border = "replicate" | "zero" | "wrap";
+export type Border = "replicate" | "zero";
 
 /** `cv2.warpAffine(..., INTER_LINEAR, BORDER_REPLICATE)` of an 8-bit picture; the first three channels. */
 export function warp(source: Picture, matrix: Matrix, width: number, height: number): Picture {
-  const out = picture(width, height);
+  const out = picture(width, height), to = out.data;
   const [a, b, c, d, e, f] = inverse(matrix);
   const { data, channels } = source;
   const right = source.width - 1, bottom = source.height - 1, stride = source.width * channels;
@@ -19,50 +19,50 @@ export function warp(source: Picture, matrix: Matrix, width: number, height: num
       const sx = Math.fround(a * x + b * y + c), sy = Math.fround(d * x + e * y + f);
       const left = Math.floor(sx), top = Math.floor(sy);
       const fx = sx - left, fy = sy - top;
-      const x0 = (left < 0 ? 0 : left > right ? right : left) * channels;
-      const x1 = (left < -1 ? 0 : left >= right ? right : left + 1) * channels;
-      const y0 = (top < 0 ? 0 : top > bottom ? bottom : top) * stride;
-      const y1 = (top < -1 ? 0 : top >= bottom ? bottom : top + 1) * stride;
+      let nw = top * stride + left * channels, ne = nw + channels, sw = nw + stride, se = sw + channels;
+      if (left < 0 || top < 0 || left >= right || top >= bottom) {
+        const x0 = clamp(left, 0, right) * channels, x1 = clamp(left + 1, 0, right) * channels;
+        const y0 = clamp(top, 0, bottom) * stride, y1 = clamp(top + 1, 0, bottom) * stride;
+        [nw, ne, sw, se] = [y0 + x0, y0 + x1, y1 + x0, y1 + x1];
+      }
       for (let k = 0; k < 3; k++) {
-        const p = data[y0 + x0 + k], q = data[y1 + x0 + k];
-        const upper = p + fx * (data[y0 + x1 + k] - p), lower = q + fx * (data[y1 + x1 + k] - q);
-        const value = upper + fy * (lower - upper), rounded = (value + 0.5) | 0;
-        out.data[at + k] = rounded - value === 0.5 ? rounded & ~1 : rounded; // half to even
+        const p = data[nw + k], q = data[sw + k];
+        const upper = p + fx * (data[ne + k] - p), lower = q + fx * (data[se + k] - q);
+        to[at + k] = upper + fy * (lower - upper);
       }
     }
   }
   return out;
 }
 
-/** `cv2.warpAffine(..., INTER_CUBIC, BORDER_REPLICATE)` of an 8-bit picture, where `shown` is above 0. */
+/** `cv2.warpAffine(..., INTER_CUBIC, BORDER_REPLICATE)` of an 8-bit RGB picture, where `shown` is above 0. */
 export function warpCubic(source: Picture, matrix: Matrix, width: number, height: number, shown: Float32Array): Picture {
-  const out = picture(width, height);
+  const out = picture(width, height), to = out.data;
   const [a, b, c, d, e, f] = inverse(matrix);
   const { data, channels } = source;
   const right = source.width - 1, bottom = source.height - 1, stride = source.width * channels;
-  const wx = new Float64Array(4), wy = new Float64Array(4), xs = new Int32Array(4), ys = new Int32Array(4);
-  for (let y = 0, at = 0; y < height; y++) {
-    for (let x = 0; x < width; x++, at += 3) {
-      if (!(shown[y * width + x] > 0)) continue;
+  const wx = new Float64Array(4), wy = new Float64Array(4);
+  for (let y = 0, i = 0; y < height; y++) {
+    for (let x = 0; x < width; x++, i++) {
+      if (!(shown[i] > 0)) continue;
       const sx = Math.fround(a * x + b * y + c), sy = Math.fround(d * x + e * y + f);
       const left = Math.floor(sx), top = Math.floor(sy);
       cubicWeights(sx - left, wx);
       cubicWeights(sy - top, wy);
-      for (let i = 0; i < 4; i++) {
-        const px = left + i - 1, py = top + i - 1;
-        xs[i] = (px < 0 ? 0 : px > right ? right : px) * channels;
-        ys[i] = (py < 0 ? 0 : py > bottom ? bottom : py) * stride;
+      const x0 = clamp(left - 1, 0, right) * channels, x1 = clamp(left, 0, right) * channels;
+      const x2 = clamp(left + 1, 0, right) * channels, x3 = clamp(left + 2, 0, right) * channels;
+      const w0 = wx[0], w1 = wx[1], w2 = wx[2], w3 = wx[3];
+      let red = 0, green = 0, blue = 0;
+      for (let j = 0; j < 4; j++) {
+        const row = clamp(top + j - 1, 0, bottom) * stride, weight = wy[j];
+        const p = row + x0, q = row + x1, r = row + x2, s = row + x3;
+        red += weight * (w0 * data[p] + w1 * data[q] + w2 * data[r] + w3 * data[s]);
+        green += weight * (w0 * data[p + 1] + w1 * data[q + 1] + w2 * data[r + 1] + w3 * data[s + 1]);
+        blue += weight * (w0 * data[p + 2] + w1 * data[q + 2] + w2 * data[r + 2] + w3 * data[s + 2]);
       }
-      for (let k = 0; k < 3; k++) {
-        let sum = 0;
-        for (let j = 0; j < 4; j++) {
-          const row = ys[j] + k;
-          sum += wy[j] * (wx[0] * data[row + xs[0]] + wx[1] * data[row + xs[1]]
-            + wx[2] * data[row + xs[2]] + wx[3] * data[row + xs[3]]);
-        }
-        const value = rint(sum);
-        out.data[at + k] = value < 0 ? 0 : value > 255 ? 255 : value;
-      }
+      to[3 * i] = red;
+      to[3 * i + 1] = green;
+      to[3 * i + 2] = blue;
     }
   }
   return out;
@@ -96,28 +96,37 @@ export function warpField(source: Field, matrix: Matrix, width: number, height: 
 export function remap(
   source: Field, x: Float32Array, y: Float32Array, width: number, height: number, border: Border,
 ): Field {
-  const { data, channels } = source;
-  const out = field(width, height, channels);
-  const limitX = source.width, limitY = source.height;
-  const clampTo = (value: number, limit: number): number => {
-    if (value >= 0 && value < limit) return value;
-    if (border === "zero") return -1;
-    if (border === "wrap") return ((value % limit) + limit) % limit;
-    return value < 0 ? 0 : limit - 1;
-  };
+  const { data, channels } = source, right = source.width - 1, bottom = source.height - 1, stride = source.width * channels;
+  const out = field(width, height, channels), to = out.data;
   for (let i = 0, at = 0; i < x.length; i++, at += channels) {
-    const left = Math.floor(x[i]), top = Math.floor(y[i]);
-    const fx = x[i] - left, fy = y[i] - top;
-    const x0 = clampTo(left, limitX), x1 = clampTo(left + 1, limitX);
-    const y0 = clampTo(top, limitY), y1 = clampTo(top + 1, limitY);
+    const left = Math.floor(x[i]), top = Math.floor(y[i]), fx = x[i] - left, fy = y[i] - top;
+    let nw = top * stride + left * channels, ne = nw + channels, sw = nw + stride, se = sw + channels;
+    if (left < 0 || top < 0 || left >= right || top >= bottom) {
+      const x0 = within(left, right, border), x1 = within(left + 1, right, border);
+      const y0 = within(top, bottom, border), y1 = within(top + 1, bottom, border);
+      const place = (column: number, row: number): number => (column < 0 || row < 0 ? -1 : row * stride + column * channels);
+      [nw, ne, sw, se] = [place(x0, y0), place(x1, y0), place(x0, y1), place(x1, y1)];
+      if (border === "zero") {
+        for (let k = 0; k < channels; k++) {
+          const p = nw < 0 ? 0 : data[nw + k], q = ne < 0 ? 0 : data[ne + k], r = sw < 0 ? 0 : data[sw + k], s = se < 0 ? 0 : data[se + k];
+          const upper = p + fx * (q - p), lower = r + fx * (s - r);
+          to[at + k] = upper + fy * (lower - upper);
+        }
+        continue;
+      }
+    }
     for (let k = 0; k < channels; k++) {
-      const p = x0 < 0 || y0 < 0 ? 0 : data[(y0 * limitX + x0) * channels + k];
-      const q = x1 < 0 || y0 < 0 ? 0 : data[(y0 * limitX + x1) * channels + k];
-      const r = x0 < 0 || y1 < 0 ? 0 : data[(y1 * limitX + x0) * channels + k];
-      const s = x1 < 0 || y1 < 0 ? 0 : data[(y1 * limitX + x1) * channels + k];
-      const upper = p + fx * (q - p), lower = r + fx * (s - r);
-      out.data[at + k] = upper + fy * (lower - upper);
+      const p = data[nw + k], r = data[sw + k];
+      const upper = p + fx * (data[ne + k] - p), lower = r + fx * (data[se + k] - r);
+      to[at + k] = upper + fy * (lower - upper);
     }
   }
   return out;
+}
+
+/** The index from 0 to `last` that a border gives instead of one beyond; -1 for none. */
+function within(index: number, last: number, border: Border): number {
+  if (index >= 0 && index <= last) return index;
+  if (border === "zero") return -1;
+  return index < 0 ? 0 : last;
 }
