@@ -58,8 +58,6 @@ export class Networks {
       executionProviders: providers,
       graphOptimizationLevel: "all",
       logSeverityLevel: 3,
-      // the 8-bit weights are turned to float32 once, as the session is made, not in each run
-      extra: { session: { disable_quant_qdq: "1" } },
     });
   }
 }
