@@ -1,7 +1,8 @@
 """Upload the app to a Hugging Face Space: ``python -m space.deploy USER/NAME [--static] [--private] [--token TOKEN]``.
 
-The Space gets ``app.py``, ``requirements.txt``, ``maskhub/`` with its weights and ``space/``, as one commit, and
-``space/README.md`` as its card. Run it again to update a Space: files that are gone here are deleted there.
+The Space gets ``app.py``, ``requirements.txt``, ``maskhub/`` with its weights, ``space/`` and the site of ``web/dist`` if
+it has been built, as one commit, and ``space/README.md`` as its card. Run it again to update a Space: files that are
+gone here are deleted there.
 With ``--static`` it gets the site of ``web/dist``, which runs in the visitor's browser (docs/web.md).
 """
 
@@ -17,13 +18,15 @@ sys.path.insert(0, str(ROOT))  # so that `python space/deploy.py` finds maskhub 
 
 from maskhub.errors import ConfigError, MaskHubError  # noqa: E402
 from maskhub.hub import THIS_REPOSITORY, hub_errors  # noqa: E402
+from space import browser_edition  # noqa: E402
 
 __all__ = ["deploy", "files", "main", "static_files"]
 
 FILES = ("app.py", "requirements.txt", "LICENSE")
 FOLDERS = ("maskhub", "space")
 CARD = Path("space") / "README.md"
-SITE = ROOT / "web" / "dist"
+SITE = "web/dist"
+"""Where the app looks for the site of the browser edition."""
 
 
 def files():
@@ -34,6 +37,8 @@ def files():
             if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".pyi" and path.name[0] != ".":
                 found[path.relative_to(ROOT).as_posix()] = path
     found["README.md"] = found.pop(CARD.as_posix())
+    if browser_edition.folder():
+        found |= {f"{SITE}/{name}": path for name, path in static_files().items()}
     return found
 
 
@@ -43,9 +48,10 @@ def static_files():
     Raises:
         ConfigError: it has not been built.
     """
-    if not (SITE / "index.html").is_file():
+    site = browser_edition.folder()
+    if site is None:
         raise ConfigError("there is no site in web/dist: run `npm ci && npm run build` in web/ first.")
-    return {path.relative_to(SITE).as_posix(): path for path in sorted(SITE.rglob("*")) if path.is_file()}
+    return {path.relative_to(site).as_posix(): path for path in sorted(site.rglob("*")) if path.is_file()}
 
 
 def deploy(repo_id, *, static=False, token=None, private=None):

@@ -32,7 +32,7 @@ def app_environment(**settings):
     unset += ("MASKHUB_HOME", "MASKHUB_QUIZ")
     # pictures are compared with the pipeline's own, bit for bit
     kept = {name: value for name, value in os.environ.items() if name not in unset}
-    return kept | {"MASKHUB_BACKEND": "torch"} | settings
+    return kept | {"MASKHUB_BACKEND": "torch", "MASKHUB_WEB_DIST": "none"} | settings
 
 
 def free_port():

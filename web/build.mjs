@@ -23,7 +23,7 @@ if (!process.argv.includes("--node")) await site();
 async function site() {
   rmSync("dist", { recursive: true, force: true });
   for (const folder of ["dist/models", "dist/ort"]) mkdirSync(folder, { recursive: true });
-  await esbuild.build({ ...SHARED, minify: true, entryPoints: { main: "src/page/main.ts", worker: "src/worker.ts" }, outdir: "dist" });
+  await esbuild.build({ ...SHARED, minify: true, entryPoints: { main: "src/page/main.ts", camera: "src/camera.ts", worker: "src/worker.ts" }, outdir: "dist" });
   await esbuild.build({ ...SHARED, minify: true, stdin: { contents: 'export * from "onnxruntime-web/webgpu";', resolveDir: "." }, outfile: "dist/ort/ort.webgpu.mjs" });
   for (const name of ["index.html", "style.css", "icon.svg"]) cpSync(`src/page/${name}`, `dist/${name}`);
   cpSync("examples", "dist/examples", { recursive: true });
@@ -36,7 +36,7 @@ async function site() {
   const shell = ["./", "index.html", "main.js", "style.css", "icon.svg"];
   const define = { CACHE: JSON.stringify(`maskhub-${fingerprint("dist")}`), SHELL: JSON.stringify(shell) };
   await esbuild.build({ ...SHARED, minify: true, entryPoints: { sw: "src/sw.ts" }, outdir: "dist", define });
-  const first = files("dist").filter((name) => !/webgpu|asyncify|README/.test(name)).reduce((sum, name) => sum + gzipSync(readFileSync(name)).length, 0);
+  const first = files("dist").filter((name) => !/webgpu|asyncify|README|camera/.test(name)).reduce((sum, name) => sum + gzipSync(readFileSync(name)).length, 0);
   console.log(`dist/ is ready: ${(first / 1e6).toFixed(2)} MB to load at first, compressed`);
 }
 

@@ -14,7 +14,8 @@ from maskhub.errors import ConfigError
 
 
 def deploy(*args, **settings):
-    how = {"cwd": ROOT, "env": os.environ | settings, "capture_output": True, "text": True, "timeout": PATIENCE}
+    environment = os.environ | {"MASKHUB_WEB_DIST": "none"} | settings
+    how = {"cwd": ROOT, "env": environment, "capture_output": True, "text": True, "timeout": PATIENCE}
     return subprocess.run([sys.executable, "space/deploy.py", *args], **how)
 
 
@@ -47,7 +48,7 @@ def test_a_space_is_made_and_brought_up_to_date(hub, hub_user, tmp_path):
 def test_a_static_space_gets_the_site_alone(hub, hub_user, tmp_path, monkeypatch):
     from space import deploy as module
 
-    monkeypatch.setattr(module, "SITE", tmp_path)
+    monkeypatch.setenv("MASKHUB_WEB_DIST", str(tmp_path))
     repo = hub_user.repo("site")
     with pytest.raises(ConfigError, match="npm run build"):
         module.deploy(repo, static=True)
@@ -60,6 +61,9 @@ def test_a_static_space_gets_the_site_alone(hub, hub_user, tmp_path, monkeypatch
     module.deploy(repo, static=True)
     names = set(api.list_repo_files(repo, repo_type="space")) - {".gitattributes"}
     assert names == {"index.html", "README.md", "models/new.onnx.gz"}
+    app = module.files()
+    assert {"web/dist/index.html", "web/dist/models/new.onnx.gz"} < set(app)
+    assert app["README.md"] == ROOT / "space" / "README.md"
 
 
 def test_the_card_of_the_static_space_asks_for_isolation():

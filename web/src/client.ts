@@ -3,11 +3,13 @@
 import type { Requests } from "./protocol";
 
 export class Client {
-  private worker = new Worker(new URL("worker.js", document.baseURI), { type: "module", name: "maskhub" });
+  private worker: Worker;
   private waiting = new Map<number, { resolve: (answer: never) => void; reject: (error: Error) => void }>();
   private next = 0;
 
-  constructor() {
+  /** @param base where the site's files are */
+  constructor(base: string | URL) {
+    this.worker = new Worker(new URL("worker.js", base), { type: "module", name: "maskhub" });
     this.worker.onmessage = ({ data }) => {
       const waiting = this.waiting.get(data.id);
       this.waiting.delete(data.id);

@@ -2,14 +2,26 @@
 
 import type { Client } from "../client";
 import type { CameraOptions } from "../protocol";
-import { byId, say, show } from "./page";
 
 const WIDTH = 640, HEIGHT = 480;
+/** Frames over which the rate is measured. */
+const LAST = 12;
+
+/** What shows the camera, and tells what it does. */
+export interface View {
+  live: HTMLCanvasElement;
+  start: HTMLButtonElement;
+  snapshot: HTMLButtonElement;
+  rate: HTMLElement;
+  /** what is shown while it is off */
+  off: HTMLElement;
+  say: (status: string, problem?: string) => void;
+}
 
 export class Camera {
   private stream: MediaStream | null = null;
 
-  constructor(private client: Client, private options: () => CameraOptions) {}
+  constructor(private client: Client, private options: () => CameraOptions, private view: View) {}
 
   async toggle(): Promise<void> {
     if (this.stream) this.stop();
@@ -18,12 +30,13 @@ export class Camera {
 
   stop(): void {
     if (!this.stream) return;
+    const { start, snapshot, rate, off, say } = this.view;
     this.stream.getTracks().forEach((track) => track.stop());
     this.stream = null;
-    byId("start").textContent = "Start the camera";
-    byId<HTMLButtonElement>("snapshot").disabled = true;
-    byId("rate").textContent = "";
-    show("camera-off", true);
+    start.textContent = "Start the camera";
+    snapshot.disabled = true;
+    rate.textContent = "";
+    off.hidden = false;
     say("The camera is off.");
     void this.client.ask("stopCamera", null);
   }
@@ -40,27 +53,26 @@ export class Camera {
     const video = document.createElement("video");
     Object.assign(video, { srcObject: stream, muted: true, playsInline: true });
     await video.play();
-    byId("start").textContent = "Stop the camera";
-    show("camera-off", false);
-    say("The camera is on.");
+    this.view.start.textContent = "Stop the camera";
+    this.view.off.hidden = true;
+    this.view.say("The camera is on.");
     void this.run(video, stream);
   }
 
   private async run(video: HTMLVideoElement, stream: MediaStream): Promise<void> {
-    const canvas = byId<HTMLCanvasElement>("live"), shown = canvas.getContext("bitmaprenderer") as ImageBitmapRenderingContext;
+    const { live, snapshot, rate, say } = this.view, shown = live.getContext("bitmaprenderer") as ImageBitmapRenderingContext;
     const times: number[] = [];
     while (this.stream === stream) {
       try {
         const bitmap = await createImageBitmap(video), seconds = performance.now() / 1000;
         const made = await this.client.ask("frame", { bitmap, seconds, options: this.options() }, [bitmap]);
         if (this.stream !== stream) return made.bitmap.close();
-        Object.assign(canvas, { width: made.bitmap.width, height: made.bitmap.height });
+        Object.assign(live, { width: made.bitmap.width, height: made.bitmap.height });
         shown.transferFromImageBitmap(made.bitmap);
-        byId<HTMLButtonElement>("snapshot").disabled = false;
-        times.push(performance.now());
-        if (times.length > 12) times.shift();
-        const rate = times.length > 1 ? (1000 * (times.length - 1)) / (times[times.length - 1] - times[0]) : 0;
-        byId("rate").textContent = `${rate.toFixed(1)} frames/s, ${made.faces} ${made.faces === 1 ? "face" : "faces"}`;
+        snapshot.disabled = false;
+        if (times.push(performance.now()) > LAST) times.shift();
+        const perSecond = times.length > 1 ? (1000 * (times.length - 1)) / (times[times.length - 1] - times[0]) : 0;
+        rate.textContent = `${perSecond.toFixed(1)} frames/s, ${made.faces} ${made.faces === 1 ? "face" : "faces"}`;
       } catch (error) {
         this.stop();
         say("", (error as Error).message);

@@ -1,8 +1,10 @@
 /** The page: wiring between what the visitor does and the worker. Nothing is computed here. */
 
 import { Client } from "../client";
+import { download } from "../download";
 import type { Options } from "../pipeline";
 import type { FaceReport } from "../protocol";
+import { named } from "../styles";
 import { Camera } from "./camera";
 import { Comparison } from "./comparison";
 import { EXAMPLES } from "./examples";
@@ -85,14 +87,6 @@ async function save(format: "png" | "jpeg"): Promise<void> {
   download(blob, `${state.name}-maskhub.${format === "png" ? "png" : "jpg"}`);
 }
 
-function download(blob: Blob, name: string): void {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(blob);
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
-}
-
 function closePhoto(): void {
   turn++;
   state.open = false;
@@ -163,14 +157,15 @@ function wire(): void {
 
 async function start(): Promise<void> {
   if (await prepareOffline()) return; // the page loads again, with what it needs for several threads
-  client = new Client();
-  camera = new Camera(client, () => ({ ...options(), direction: options().direction === "unmask" ? "unmask" : "mask", style: options().style ?? "random", seed: state.seed }));
+  client = new Client(document.baseURI);
+  const view = { live: byId<HTMLCanvasElement>("live"), start: byId<HTMLButtonElement>("start"), snapshot: byId<HTMLButtonElement>("snapshot"), rate: byId("rate"), off: byId("camera-off"), say };
+  camera = new Camera(client, () => ({ ...options(), direction: options().direction === "unmask" ? "unmask" : "mask", style: options().style ?? "random", seed: state.seed }), view);
   addExamples();
   wire();
   say("Loading the networks…");
   const begun = performance.now(), webgpu = new URLSearchParams(location.search).has("webgpu");
   const { styles, device, threads, version } = await client.ask("load", { webgpu });
-  for (const style of styles) byId("style").append(new Option(style === "kn95" ? "KN95" : style[0].toUpperCase() + style.slice(1), style));
+  for (const style of styles) byId("style").append(new Option(named(style), style));
   byId("engine").textContent = `maskhub ${version}, ${device === "webgpu" ? "WebGPU" : `${threads} ${threads === 1 ? "thread" : "threads"}`}, loaded in ${((performance.now() - begun) / 1000).toFixed(1)} s.`;
   if (!state.open) say("Ready.");
   document.documentElement.dataset.ready = "yes";
