@@ -1,7 +1,7 @@
 """Upload the app to a Hugging Face Space: ``python -m space.deploy USER/NAME [--static] [--private] [--token TOKEN]``.
 
-The Space gets ``app.py``, ``requirements.txt``, ``maskhub/`` with its weights, ``space/`` and the site of ``web/dist`` if
-it has been built, as one commit, and ``space/README.md`` as its card. Run it again to update a Space: files that are
+The Space gets ``app.py``, ``requirements.txt``, ``maskhub/`` with its weights, ``space/`` and, once built, the site
+of ``web/dist``, in one commit. ``space/README.md`` becomes its card. Run it again to update a Space: files that are
 gone here are deleted there.
 With ``--static`` it gets the site of ``web/dist``, which runs in the visitor's browser (docs/web.md).
 """

@@ -23,16 +23,32 @@ type Painter = (c: Canvas) => () => void;
 export function paint(design: Design, sheet: Unwrapped, width: number, tables: Tables): Painted {
   const size = sheet.u.length, c = new Canvas(design, sheet, width, tables), painter = PAINTERS[design.style](c);
   const alpha = new Float32Array(size), colour = new Float32Array(3 * size), relief = new Float32Array(size), dim = new Float32Array(size);
+  const shown = besideCovered(sheet);
   for (let i = 0; i < size; i++) {
+    if (!shown[i]) continue;
     c.move(i);
     alpha[i] = soft(c.inside * width + 0.5) * sheet.cover[i];
     painter();
     c.dim *= 1 - 0.3 * soft((c.v - 0.86) * 4); // little light comes from below the chin
-    colour.set(c.colour, 3 * i);
+    for (let k = 0; k < 3; k++) colour[3 * i + k] = c.colour[k];
     relief[i] = c.relief * width;
     dim[i] = clamp(c.dim, 0.2, 1.1);
   }
   return { alpha, colour, relief, dim };
+}
+
+/** 1 for the pixels that the sheet covers, and for their neighbours, whose relief tells the slope. */
+function besideCovered({ cover, width, height }: Unwrapped): Uint8Array {
+  const out = new Uint8Array(cover.length);
+  for (let y = 0, i = 0; y < height; y++) {
+    for (let x = 0; x < width; x++, i++) {
+      if (!cover[i]) continue;
+      for (let row = Math.max(y - 1, 0); row <= Math.min(y + 1, height - 1); row++) {
+        out.fill(1, row * width + Math.max(x - 1, 0), row * width + Math.min(x + 2, width));
+      }
+    }
+  }
+  return out;
 }
 
 const surgical: Painter = (c) => {

@@ -89,14 +89,16 @@ function layered(
 ): { layer: Field; whole: Field } {
   const fabric = lit(painted, seen, light), layer = field(room.width, room.height, 3), whole = field(room.width, room.height);
   if (straps) {
-    const colour = toned(design.strap.map((value) => toLinear(value * 255)), light, shadeOn(light, straps.normal[0], straps.normal[1], straps.normal[2]));
-    for (let i = 0; i < whole.data.length; i++) layer.data.set(colour, 3 * i);
+    const [r, g, b] = design.strap.map((value) => toLinear(value * 255));
+    setToned(layer.data, 0, r, g, b, light, shadeOn(light, straps.normal[0], straps.normal[1], straps.normal[2]));
+    for (let i = 3; i < layer.data.length; i++) layer.data[i] = layer.data[i - 3];
     whole.data.set(straps.cover);
   }
   for (let y = 0, from = 0; y < seen.height; y++) {
     let to = (seen.top - room.top + y) * room.width + seen.left - room.left;
     for (let x = 0; x < seen.width; x++, from++, to++) {
       const alpha = painted.alpha[from];
+      if (!alpha) continue;
       for (let k = 0; k < 3; k++) {
         const under = layer.data[3 * to + k], over = fabric[3 * from + k];
         layer.data[3 * to + k] = straps ? under + (over - under) * alpha : over;
@@ -107,25 +109,25 @@ function layered(
   return { layer, whole };
 }
 
-/** The fabric's colours in the photo, 0 to 255. */
-function lit(painted: Painted, seen: Unwrapped, light: Light): Float32Array {
-  const { width, height } = seen, out = new Float32Array(3 * width * height);
-  const { dx, dy } = sobel({ data: painted.relief, width, height, channels: 1 }, 1 / 8);
-  for (let i = 0; i < width * height; i++) {
-    const [nx, ny, nz] = seen.normals.data.subarray(3 * i, 3 * i + 3), lean = 1.2 * clamp(-nz, 0, 1);
-    const shade = shadeOn(light, nx - clamp(dx[i], -1, 1) * lean, ny - clamp(dy[i], -1, 1) * lean, nz);
-    out.set(toned(painted.colour.subarray(3 * i, 3 * i + 3), light, shade * painted.dim[i]), 3 * i);
+/** The fabric's colours in the photo, 0 to 255, where it covers it. */
+function lit({ alpha, colour, relief, dim }: Painted, seen: Unwrapped, light: Light): Float32Array {
+  const { width, height } = seen, normals = seen.normals.data, out = new Float32Array(3 * width * height);
+  const { dx, dy } = sobel({ data: relief, width, height, channels: 1 }, 1 / 8);
+  for (let i = 0, at = 0; i < width * height; i++, at += 3) {
+    if (!alpha[i]) continue;
+    const nz = normals[at + 2], lean = 1.2 * clamp(-nz, 0, 1);
+    const shade = shadeOn(light, normals[at] - clamp(dx[i], -1, 1) * lean, normals[at + 1] - clamp(dy[i], -1, 1) * lean, nz);
+    setToned(out, at, colour[at], colour[at + 1], colour[at + 2], light, shade * dim[i]);
   }
   return out;
 }
 
-function toned(colour: ArrayLike<number>, light: Light, shade: number): [number, number, number] {
-  const grey = colour[0] * LUMA[0] + colour[1] * LUMA[1] + colour[2] * LUMA[2];
-  const tone = (k: number): number => {
-    const linear = light.saturation < 1 ? grey + (colour[k] - grey) * light.saturation : colour[k];
-    return toSrgb(linear * shade * light.exposure[k]) * 255;
-  };
-  return [tone(0), tone(1), tone(2)];
+/** Store a linear colour under the photo's light, 0 to 255. */
+function setToned(out: Float32Array, at: number, r: number, g: number, b: number, { saturation, exposure }: Light, shade: number): void {
+  const grey = r * LUMA[0] + g * LUMA[1] + b * LUMA[2], share = Math.min(saturation, 1);
+  out[at] = toSrgb((share < 1 ? grey + (r - grey) * share : r) * shade * exposure[0]) * 255;
+  out[at + 1] = toSrgb((share < 1 ? grey + (g - grey) * share : g) * shade * exposure[1]) * 255;
+  out[at + 2] = toSrgb((share < 1 ? grey + (b - grey) * share : b) * shade * exposure[2]) * 255;
 }
 
 /** Put the layer on the photo, in place, under the photo's own blur, with its grain and a contact shadow; the region. */

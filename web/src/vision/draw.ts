@@ -15,13 +15,14 @@ export function fillPolygon(cover: Float32Array, width: number, height: number, 
 }
 
 function fillInside(cover: Float32Array, width: number, height: number, points: Point[], value: number): void {
-  const ys = points.map((point) => point[1]);
+  const count = points.length, xs = Float64Array.from(points, (point) => point[0]), ys = Float64Array.from(points, (point) => point[1]);
   const first = Math.max(0, Math.ceil(Math.min(...ys))), last = Math.min(height - 1, Math.floor(Math.max(...ys)));
   for (let y = first; y <= last; y++) {
     const crossings: number[] = [];
-    for (let i = 0; i < points.length; i++) {
-      const [ax, ay] = points[i], [bx, by] = points[(i + 1) % points.length];
-      if (ay <= y !== by <= y) crossings.push(ax + ((y - ay) / (by - ay)) * (bx - ax));
+    for (let i = 0, j = count - 1; i < count; j = i++) {
+      // from one corner to the next
+      const ay = ys[j], by = ys[i];
+      if (ay <= y !== by <= y) crossings.push(xs[j] + ((y - ay) / (by - ay)) * (xs[i] - xs[j]));
     }
     crossings.sort((a, b) => a - b);
     for (let i = 0; i + 1 < crossings.length; i += 2) {
