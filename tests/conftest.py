@@ -174,9 +174,14 @@ def launch():
 
     quiet = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-quic"]
     camera = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
-    plain = ["--no-sandbox", "--disable-gpu", "--no-first-run", *quiet, *camera]
+    plain = ["--no-sandbox", "--no-first-run", *quiet, *camera]
+
+    def start(*more, gpu=False):
+        how = [] if gpu else ["--disable-gpu"]
+        return playwright.chromium.launch(executable_path=path, args=[*plain, *how, *more])
+
     with sync_playwright() as playwright:
-        yield lambda *more: playwright.chromium.launch(executable_path=path, args=[*plain, *more])
+        yield start
         # the driver ends when its pipe closes: a forked worker of a data loader that is not yet collected keeps it open
         gc.collect()
 

@@ -36,7 +36,7 @@ async function site() {
   const shell = ["./", "index.html", "main.js", "style.css", "icon.svg"];
   const define = { CACHE: JSON.stringify(`maskhub-${fingerprint("dist")}`), SHELL: JSON.stringify(shell) };
   await esbuild.build({ ...SHARED, minify: true, entryPoints: { sw: "src/sw.ts" }, outdir: "dist", define });
-  const first = files("dist").filter((name) => !/webgpu|asyncify|README|camera/.test(name)).reduce((sum, name) => sum + gzipSync(readFileSync(name)).length, 0);
+  const first = files("dist").filter((name) => !/webgpu|asyncify|float|README|camera/.test(name)).reduce((sum, name) => sum + gzipSync(readFileSync(name)).length, 0);
   console.log(`dist/ is ready: ${(first / 1e6).toFixed(2)} MB to load at first, compressed`);
 }
 

@@ -49,11 +49,13 @@ def export(folder, model=None):
     folder.mkdir(parents=True, exist_ok=True)
     pipe = FaceMaskPipeline.from_pretrained(model) if model else FaceMaskPipeline.bundled()
     side = pipe.config.resolution
+    unmasker = recorded(pipe.unmasker, side)
     graphs = {
         "yunet": free_yunet(),
         "landmarks": packed(tflite_to_onnx(mesh.WEIGHTS, OPSET), exact=("",)),
         "mask-detector": packed(recorded(bundled_mask_detector(), bundled_mask_detector().config.resolution)),
-        "unmasker": unmasker_graph(pipe),
+        "unmasker-float": packed(unmasker, EXACT),
+        "unmasker": unmasker_graph(unmasker, side),
         "masker": packed(recorded(pipe.masker, side), EXACT),
     }
     for name, graph in graphs.items():
@@ -74,11 +76,10 @@ def export(folder, model=None):
     return {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
 
 
-def unmasker_graph(pipe):
+def unmasker_graph(exact, side):
     """The unmasker's graph with as many layers in 8-bit arithmetic as keep its results within :data:`ERROR`."""
-    side, crops = pipe.config.resolution, calibration_crops(pipe.config.resolution)
-    feeds = [{"images": to_tensor(crop)[None].numpy()} for crop in crops]
-    exact = recorded(pipe.unmasker, side)
+    crops = calibration_crops(side)
+    feeds = [{"images": to_tensor(one)[None].numpy()} for one in crops]
     wanted = [run(exact, feed)[0] for feed in feeds]
     for count in range(len(WHOLE_NUMBERS), 0, -1):
         layers = WHOLE_NUMBERS[:count]

@@ -67,6 +67,7 @@ def test_the_camera_works_in_the_app_without_sending_a_frame(app, chromium, tmp_
     asked = []
     page.on("request", lambda request: asked.append((request.method, request.url)))
     page.goto(app)
+    page.get_by_label("Put on").check()
     page.get_by_role("button", name="Start the camera").click()
     page.locator("#rate", has_text=re.compile(r"[\d.]+ frames/s, 1 face")).wait_for()
     asked.clear()

@@ -31,7 +31,8 @@ const MARKUP = `
 </style>
 <div class="row">
   <fieldset><legend>Masks</legend>
-    <label><input type="radio" name="direction" value="mask" checked> Put on</label>
+    <label><input type="radio" name="direction" value="auto" checked> Automatic</label>
+    <label><input type="radio" name="direction" value="mask"> Put on</label>
     <label><input type="radio" name="direction" value="unmask"> Take off</label>
   </fieldset>
   <label>Kind of mask <select id="style"><option value="random">Any</option></select></label>
@@ -59,7 +60,7 @@ export function mount(host: HTMLElement): void {
   };
   let seed = 0, camera: Promise<Camera> | null = null;
   const options = () => ({
-    direction: root.querySelector<HTMLInputElement>("input[name=direction]:checked")!.value as Direction,
+    direction: root.querySelector<HTMLInputElement>("input[name=direction]:checked")!.value as Direction | "auto",
     style: at<HTMLSelectElement>("style").value, seed,
   });
 

@@ -1,6 +1,6 @@
 /**
  * Masks on and off before the camera. A face is searched for in the whole frame now and then, and in between in a small
- * window about where it was; its place is smoothed, and a face that stands still is averaged against a camera's noise.
+ * window about where it was; its place is smoothed. Whether it wears a mask is asked every few frames.
  */
 
 import { changedRegion } from "./changed";
@@ -8,7 +8,7 @@ import { alignment, crop, edgeWindow, paste, type Pasted } from "./faces/align";
 import { detect, type Face } from "./faces/detect";
 import { cut, landmarks, type Landmarks, PRESENT, rotationOf } from "./faces/landmarks";
 import { Noise } from "./noise";
-import type { Direction, Pipeline } from "./pipeline";
+import { type Direction, MASKED, type Pipeline } from "./pipeline";
 import { apply, clamp, type Field, field, type Matrix, type Picture, type Point, rint, scaleOf } from "./vision/image";
 
 const EVERY = 10, EVERY_EMPTY = 3;
@@ -19,6 +19,8 @@ const LOOK_EVERY = 4;
 /** A mask's region times this, up to 1, is what is pasted: its shadow, of a low region, is in the picture already. */
 const SHADE = 3;
 const CUTOFF = 1, BETA = 14;
+/** Frames between two questions of whether a face wears a mask; the newest answer's weight; how sure it must be to change. */
+const ASK_EVERY = 5, NEWEST = 0.3, DECIDED = 0.2;
 
 interface Track {
   number: number;
@@ -26,10 +28,15 @@ interface Track {
   filter: OneEuro;
   until: number;
   worn: { image: Picture; region: Field } | null;
+  /** how sure the mask detector has been of late; null where it was not asked yet */
+  presence: number | null;
+  masked: boolean;
+  asked: number;
 }
 
 export interface LiveOptions {
-  direction: Direction;
+  /** "auto": off where a mask is worn, on everywhere else */
+  direction: Direction | "auto";
   style: string;
   colour: string | null;
   seed: number;
@@ -54,15 +61,25 @@ export class Live {
     await this.follow(frame, step);
     const pasted: Pasted[] = [], source: Picture = { ...frame, data: frame.data.slice() };
     for (const track of [...this.tracks].reverse()) {
-      const part = options.direction === "mask" ? await this.putOn(source, frame, track, options) : await this.takeOff(source, frame, track, options);
+      await this.decide(source, track);
+      if (options.direction === (track.masked ? "mask" : "unmask")) continue; // it needs nothing
+      const part = track.masked ? await this.takeOff(source, frame, track) : await this.putOn(source, frame, track, options);
       if (part) pasted.push(part);
     }
     return { faces: this.tracks.map((track) => track.face), pasted };
   }
 
-  private async takeOff(source: Picture, frame: Picture, { face, number }: Track, { direction, seed }: LiveOptions): Promise<Pasted | null> {
+  private async decide(source: Picture, track: Track): Promise<void> {
+    if (track.asked-- > 0) return;
+    track.asked = ASK_EVERY - 1;
+    const now = await this.pipeline.maskPresence(source, track.face), first = track.presence === null;
+    track.presence = first ? now : track.presence! + NEWEST * (now - track.presence!);
+    if (first || Math.abs(track.presence - MASKED) > DECIDED) track.masked = track.presence >= MASKED;
+  }
+
+  private async takeOff(source: Picture, frame: Picture, { face }: Track): Promise<Pasted | null> {
     const side = this.pipeline.about.resolution, matrix = alignment(face, side), before = crop(source, matrix, side);
-    const made = await this.pipeline.translateCrop(before, direction, new Noise(seed + number));
+    const made = await this.pipeline.translateCrop(before, "unmask", new Noise(0));
     return paste(frame, made, changedRegion(before, made, matrix, source), matrix);
   }
 
@@ -109,7 +126,7 @@ export class Live {
         return { ...track, face: track.filter.smooth(face, step) };
       }
       const filter = new OneEuro();
-      return { number: -1, face: filter.smooth(face, step), filter, until: 0, worn: null };
+      return { number: -1, face: filter.smooth(face, step), filter, until: 0, worn: null, presence: null, masked: false, asked: 0 };
     });
     for (const track of this.tracks) {
       if (track.number < 0) track.number = [...this.tracks.keys()].find((n) => this.tracks.every((other) => other.number !== n)) ?? 0;

@@ -2,15 +2,17 @@
  * The same pipeline in Node, for tests and figures: `node build/node.mjs jobs.json`.
  *
  * A job names a file of raw RGB pixels with its size and the options; its result is written as raw RGB too, and a line
- * of JSON on standard output tells the faces, what was replaced and how long it took.
+ * of JSON on standard output tells the faces, what was replaced and how long it took. With `frames`, the file holds so
+ * many pictures one after the other, which go before the camera at `rate` a second.
  */
 
 import { readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import * as ort from "onnxruntime-web";
+import { Live } from "./live";
 import { Rule } from "./masks/wear";
 import { Networks } from "./networks";
-import { compose, type Options, Pipeline } from "./pipeline";
+import { compose, type Direction, type Options, Pipeline } from "./pipeline";
 import type { Picture } from "./vision/image";
 
 interface Job extends Options {
@@ -18,6 +20,8 @@ interface Job extends Options {
   width: number;
   height: number;
   output: string;
+  frames?: number;
+  rate?: number;
 }
 
 async function main([jobsFile, models = path.resolve("models")]: string[]): Promise<void> {
@@ -27,18 +31,33 @@ async function main([jobsFile, models = path.resolve("models")]: string[]): Prom
   const networks = new Networks(ort, read);
   const pipeline = await Pipeline.load(networks, read, await Rule.load(read));
   for (const job of JSON.parse(await readFile(jobsFile, "utf8")) as Job[]) {
-    const photo: Picture = { data: new Uint8ClampedArray(await readFile(job.input)), width: job.width, height: job.height, channels: 3 };
-    const start = performance.now();
-    const faces = await pipeline.translate(photo, await pipeline.find(photo), job);
-    const { image, pasted } = compose(photo, faces);
-    const seconds = (performance.now() - start) / 1000;
-    await writeFile(job.output, image.data);
-    console.log(JSON.stringify({
-      seconds,
-      faces: faces.map(({ face, direction, outcome, presence }) => ({ ...face, direction, outcome, presence })),
-      pasted: pasted.map(({ left, top, width, height }) => ({ left, top, width, height })),
-    }));
+    const start = performance.now(), pixels = new Uint8ClampedArray(await readFile(job.input));
+    const told = job.frames ? await film(pipeline, job, pixels) : await photo(pipeline, job, pixels);
+    console.log(JSON.stringify({ seconds: (performance.now() - start) / 1000, ...told }));
   }
+}
+
+async function photo(pipeline: Pipeline, job: Job, data: Picture["data"]): Promise<object> {
+  const photo: Picture = { data, width: job.width, height: job.height, channels: 3 };
+  const faces = await pipeline.translate(photo, await pipeline.find(photo), job);
+  const { image, pasted } = compose(photo, faces);
+  await writeFile(job.output, image.data);
+  return {
+    faces: faces.map(({ face, direction, outcome, presence }) => ({ ...face, direction, outcome, presence })),
+    pasted: pasted.map(({ left, top, width, height }) => ({ left, top, width, height })),
+  };
+}
+
+/** Frames before the camera; how many faces there were in each. */
+async function film(pipeline: Pipeline, job: Job, data: Picture["data"]): Promise<object> {
+  const live = new Live(pipeline), size = 3 * job.width * job.height, faces: number[] = [];
+  const options = { direction: job.direction as Direction, style: job.style ?? "random", colour: job.colour ?? null, seed: job.seed ?? 0 };
+  for (let i = 0; i < job.frames!; i++) {
+    const frame: Picture = { data: data.subarray(i * size, (i + 1) * size), width: job.width, height: job.height, channels: 3 };
+    faces.push((await live.frame(frame, i / job.rate!, options)).faces.length);
+  }
+  await writeFile(job.output, data);
+  return { faces };
 }
 
 await main(process.argv.slice(2));

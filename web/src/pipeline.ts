@@ -14,7 +14,7 @@ import { type Field, type Matrix, type Picture, picture } from "./vision/image";
 export type Direction = "mask" | "unmask";
 
 /** The presence from which a face counts as masked. */
-const MASKED = 0.5;
+export const MASKED = 0.5;
 
 /** Of `models/pipeline.json`, as `export.py` writes it. */
 export interface About {

@@ -30,7 +30,7 @@ export interface Framed {
 }
 
 export interface CameraOptions {
-  direction: Direction;
+  direction: Direction | "auto";
   style: string;
   seed: number;
 }
@@ -40,6 +40,8 @@ export interface Requests {
   load: { given: { webgpu: boolean }; answer: { version: string; model: string; styles: string[]; device: string; threads: number } };
   open: { given: { file: Blob; name: string }; answer: Opened };
   translate: { given: { options: Options; leave: number[] }; answer: Made };
+  /** forget the photo and its result */
+  close: { given: null; answer: null };
   save: { given: { format: "png" | "jpeg" }; answer: Blob };
   frame: { given: { bitmap: ImageBitmap; seconds: number; options: CameraOptions }; answer: Framed };
   snapshot: { given: { format: "png" | "jpeg" }; answer: Blob };

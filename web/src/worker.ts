@@ -94,7 +94,7 @@ async function frame({ bitmap, seconds, options }: Requests["frame"]["given"]): 
   const start = performance.now(), image = pixelsOf(bitmap);
   bitmap.close();
   const found = await live.frame(image, seconds, { ...options, colour: null });
-  [lastFrame, lastDirection] = [image, options.direction];
+  [lastFrame, lastDirection] = [image, options.direction === "auto" ? "translate" : options.direction];
   const made = await createImageBitmap(new ImageData(image.data as Uint8ClampedArray<ArrayBuffer>, image.width, image.height));
   return { bitmap: made, faces: found.faces.length, milliseconds: performance.now() - start };
 }
@@ -112,6 +112,10 @@ const handlers: { [K in keyof Requests]: (given: Requests[K]["given"]) => Promis
   load,
   open,
   translate,
+  close: async () => {
+    [photo, profile, faces, result, done, doneFor] = [null, null, [], null, [], ""];
+    return null;
+  },
   frame,
   save: async ({ format }) => {
     if (!result) throw new PhotoError("There is no result yet.");

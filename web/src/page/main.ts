@@ -90,6 +90,7 @@ async function save(format: "png" | "jpeg"): Promise<void> {
 function closePhoto(): void {
   turn++;
   state.open = false;
+  void client.ask("close", null);
   show("drop", true);
   show("result", false);
   say("Ready.");
@@ -102,11 +103,6 @@ function switchTo(mode: "photo" | "camera"): void {
     show(one, one === mode);
     byId(`mode-${one}`).setAttribute("aria-pressed", String(one === mode));
   }
-  // the camera shows one thing at a time: what suits each frame would leap to and fro
-  const automatic = document.querySelector<HTMLInputElement>("input[value=auto]")!;
-  automatic.disabled = mode === "camera";
-  show(automatic.parentElement!, mode === "photo");
-  if (mode === "camera" && automatic.checked) document.querySelector<HTMLInputElement>("input[value=mask]")!.checked = true;
   if (mode === "photo") camera.stop();
   say("");
 }
@@ -159,7 +155,7 @@ async function start(): Promise<void> {
   if (await prepareOffline()) return; // the page loads again, with what it needs for several threads
   client = new Client(document.baseURI);
   const view = { live: byId<HTMLCanvasElement>("live"), start: byId<HTMLButtonElement>("start"), snapshot: byId<HTMLButtonElement>("snapshot"), rate: byId("rate"), off: byId("camera-off"), say };
-  camera = new Camera(client, () => ({ ...options(), direction: options().direction === "unmask" ? "unmask" : "mask", style: options().style ?? "random", seed: state.seed }), view);
+  camera = new Camera(client, () => ({ direction: options().direction, style: options().style ?? "random", seed: state.seed }), view);
   addExamples();
   wire();
   say("Loading the networks…");
