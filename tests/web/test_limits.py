@@ -15,8 +15,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.timeout(3600)]
 EXAMPLES = ROOT / "web" / "examples"
 DONE = re.compile(r"faces? found\. .* s\.$")
 SWIFTSHADER = [
-    "--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--enable-features=Vulkan", "--use-vulkan=swiftshader",
-]  # fmt: skip
+    "--enable-unsafe-webgpu",
+    "--use-webgpu-adapter=swiftshader",
+    "--enable-features=Vulkan",
+    "--use-vulkan=swiftshader",
+]
 WITHIN = 1.0
 
 

@@ -12,6 +12,7 @@ from PIL import Image
 
 from maskhub import FaceMaskPipeline
 from maskhub.faces.photo import open_photo
+from maskhub.pipelines.live import FrameTranslator
 
 FACES = ROOT.parent / "shared" / "faces"
 KINDS = {
@@ -50,14 +51,19 @@ def jobs(astronaut, tmp_path_factory):
         size = {"width": pixels.shape[1], "height": pixels.shape[0]}
         files = {"input": str(folder / f"{number}.raw"), "output": str(folder / f"{number}.out")}
         jobs.append({"name": path.name, "direction": direction, "seed": number, **size, **files})
-    (folder / "jobs.json").write_text(json.dumps(jobs))
     return folder, jobs
 
 
 @pytest.fixture(scope="module")
 def told(site, jobs):
     """What Node tells of each photo."""
-    folder, _ = jobs
+    folder, wanted = jobs
+    return in_node(site, wanted, folder)
+
+
+def in_node(site, jobs, folder):
+    """Do jobs in Node; returns what it tells of each."""
+    (folder / "jobs.json").write_text(json.dumps(jobs))
     # threads that wait by spinning would take the cores from other tests
     how = {"cwd": site, "env": os.environ | {"MASKHUB_WEB_THREADS": "1"}, "capture_output": True, "text": True}
     done = subprocess.run(["node", "build/node.mjs", folder / "jobs.json"], **how)
@@ -90,6 +96,36 @@ def test_forty_photos_are_those_of_python(jobs, told):
             assert np.abs(after.astype(int) - before)[region].mean() > 1, job["name"]
             changed += 1
     assert changed >= 0.7 * len(jobs)
+
+
+CAMERA = {"unmask": ("masked.jpg", 4.0), "mask": ("bare.jpg", 7.0)}
+"""Direction → the face that moves before the camera, and the largest mean difference of 255: faces are followed in
+another way, so what is drawn can lie a pixel aside."""
+
+
+@pytest.mark.parametrize("direction", CAMERA)
+def test_the_camera_shows_what_python_shows(site, tmp_path, direction):
+    name, within = CAMERA[direction]
+    with Image.open(ROOT / "web" / "examples" / name) as image:
+        face, frames = image.convert("RGB").resize((200, 200)), []
+    for number in range(6):
+        frame = Image.new("RGB", (320, 240), (205, 210, 208))
+        frame.paste(face, (30 + 5 * number, 20))
+        frames.append(np.asarray(frame))
+    np.stack(frames).tofile(tmp_path / "frames.raw")
+    job = {"direction": direction, "width": 320, "height": 240, "frames": len(frames), "rate": 10, "seed": 0}
+    job |= {"input": str(tmp_path / "frames.raw"), "output": str(tmp_path / "made.raw")}
+    told = in_node(site, [job], tmp_path)
+    assert told[0]["faces"] == [1] * len(frames)
+    made = np.fromfile(tmp_path / "made.raw", np.uint8).reshape(-1, 240, 320, 3).astype(int)
+    translator, errors = FrameTranslator(FaceMaskPipeline.bundled(), direction), []
+    for number, frame in enumerate(frames):
+        wanted = translator(frame, number / 10)
+        inside, difference = translator.region > 0, np.abs(made[number] - wanted)
+        errors.append(difference[inside].mean())
+        assert difference[~inside].mean() < 0.1
+        assert np.abs(made[number] - frame)[inside].mean() > 20
+    assert errors[0] <= WITHIN and np.mean(errors) <= within
 
 
 def test_the_noise_is_that_of_torch(site, tmp_path):
