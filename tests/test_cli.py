@@ -226,7 +226,7 @@ def test_convert(run, tmp_path):
         (["mask", "BLANK", "out.png"], "no face was found"),
         (["mask", "BLANK", "out.png", "--style", "nonsense"], "--style is 'nonsense'; it must be one of surgical"),
         (["mask", "BLANK", "out.png", "--portion", "2"], "--portion is 2"),
-        (["mask", "BLANK", "out.png", "--model", "MODEL", "--portion", "0.5"], "can't be used with --model"),
+        (["mask", "BLANK", "out.png", "--model", "MODEL", "--style", "kn95"], "can't be used with --model"),
         (["unmask", "BLANK", "out.png", "--model", "MODEL", "--device", "cuda:99"], "there is no device 'cuda:99'"),
         (["mask", "nobody/nothing", "out"], "no folder and no Hub dataset"),
         (["dataset", "build", "EMPTY", "out"], "holds no photo"),

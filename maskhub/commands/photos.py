@@ -46,14 +46,18 @@ class Making(Translating):
     """Pipeline folder or Hub id of a network that puts the masks on instead."""
     regions: Path | None = None
     """Folder for the regions, an 8-bit PNG per photo: 255 under the mask, 0 where nothing changed."""
-    boxes: Literal["coco", "voc", "none"] = "none"
-    """Boxes of faces and masks, as OUTPUT/annotations.json (coco) or OUTPUT/annotations/*.xml (voc)."""
+    boxes: Literal["coco", "voc", "yolo", "none"] = "none"
+    """Boxes of faces and masks, as OUTPUT/annotations.json (coco), OUTPUT/annotations/*.xml (voc), or *.txt beside the
+    photos and OUTPUT/data.yaml (yolo)."""
+    own_boxes: str = "auto"
+    """With --boxes: mask only the faces in boxes that INPUT has already, and write these, in number, order and class.
+    auto: if it has any, in one of the three formats; none; or the place of a COCO file, of VOC or of YOLO files."""
     workers: Count | None = None
     """Worker processes; default: one per processor core."""
 
     @property
     def extra(self):
-        """Whether something is asked for that only masks by rule on photos can give."""
+        """Whether something is asked for that films can't have."""
         return self.regions is not None or self.boxes != "none" or self.workers is not None
 
 
@@ -79,20 +83,19 @@ def mask(
         input: A photo, a folder, user/dataset[/config][:split][@revision][#column] on the Hub, builtin:portraits, or a
             film such as clip.mp4.
         output: A file for a photo or a film, else a folder.
-        wearing: Masks, and how and by how many they are worn; with --model only the seed applies.
+        wearing: Masks, and how and by how many they are worn; with --model only portion and seed apply.
         making: Outputs, worker processes, and a network instead of the rules.
         force: Also put masks on faces that already wear one, without running the mask detector.
     """
     if making.model is not None:
-        if wearing != Wearing(seed=wearing.seed) or making.extra:
-            raise ConfigError(
-                "style, wrongly-worn, portion, regions and boxes can't be used with --model: leave them out."
-            )
-        return _translate("mask", Path(input), output, making, force, wearing.seed)
+        if wearing != Wearing(seed=wearing.seed, portion=wearing.portion) or making.workers is not None:
+            raise ConfigError("style, colour, wrongly-worn and workers can't be used with --model: leave them out.")
+        if wearing.portion == 1 and not making.extra:
+            return _translate("mask", Path(input), output, making, force, wearing.seed)
     source, wearing = Path(input).expanduser(), wearing.model_copy(update={"bare_only": not force})
     _check_png(making.png, source)
     if _is_film(source):
-        if making.extra:
+        if making.extra or making.model:
             raise ConfigError("regions, boxes and workers can't be used with a film: leave them out.")
         from maskhub.commands.film import mask_by_rule
         from maskhub.data.batch import check_not_input
@@ -110,8 +113,9 @@ def mask(
     from maskhub.data.masked_files import mask_source
     from maskhub.data.workers import processors
 
-    options = {name: getattr(making, name) for name in ("regions", "boxes", "overwrite", "png", "provenance")}
-    workers = processors() if making.workers is None else making.workers
+    names = ("regions", "boxes", "own_boxes", "overwrite", "png", "provenance")
+    options = {name: getattr(making, name) for name in names} | {"way": _way(making, single=False)}
+    workers = making.workers if making.workers is not None else 0 if making.model else processors()
     return report_line(mask_source(input, output, wearing, workers=workers, **options), output)
 
 
@@ -253,19 +257,28 @@ def report_line(report, output):
     return 2 if report.failures else 0
 
 
+def _way(making, single):
+    """By rule, or by the network of --model."""
+    from maskhub.data.masked_files import BY_RULE
+
+    if making.model is None:
+        return BY_RULE
+    from maskhub.commands.network_masks import network_way
+
+    return network_way(open_pipeline(making.model, making.device, single))
+
+
 def _mask_one(source, output, wearing, making):
-    from maskhub.data.boxes import coco, voc
+    from maskhub.data.boxes import box_files
     from maskhub.data.masked_files import mask_photo
     from maskhub.files import write_file
 
     region = making.regions and making.regions / output.with_suffix(".png").name
-    record = mask_photo(source, output, wearing, source.name, region, making.provenance)
-    if making.boxes == "coco":
-        import json
-
-        write_file(output.with_suffix(".json"), json.dumps(coco({output.name: record})) + "\n")
-    elif making.boxes == "voc":
-        write_file(output.with_suffix(".xml"), voc(output.name, record))
+    way = _way(making, single=True)
+    record = mask_photo(source, output, wearing, source.name, region, making.provenance, way)
+    if making.boxes != "none":
+        suffix = {"coco": ".json", "voc": ".xml", "yolo": ".txt"}[making.boxes]
+        write_file(output.with_suffix(suffix), next(iter(box_files({output.name: record}, making.boxes).values())))
     masked = sum(bool(face["style"]) for face in record["faces"])
     already = sum(face["worn"] == "already masked" for face in record["faces"])
     left = f", {already} left with the mask that {'it wears' if already == 1 else 'they wear'}" if already else ""

@@ -1,79 +1,143 @@
-"""Boxes of faces and masks in the formats COCO (JSON) and Pascal VOC (XML), to train detectors.
+"""Boxes of faces and masks in the formats COCO (JSON), Pascal VOC (XML) and YOLO (text), to train detectors.
 
-Boxes are in pixels of the written, upright photo, clipped to its edges.
+Boxes are in pixels of the written, upright photo, clipped to its edges. Boxes that the data set brought
+(:mod:`maskhub.data.own_boxes`) are written as they are: the same number, in the same order, of the same classes.
 """
 
+import json
 import xml.etree.ElementTree as ET
 
-__all__ = ["CATEGORIES", "coco", "voc"]
+import yaml
+
+from maskhub.data.own_boxes import yolo_name
+
+__all__ = ["BOXES", "CATEGORIES", "box_files", "coco", "voc", "yolo"]
 
 CATEGORIES = ("masked face", "unmasked face", "wrongly worn", "mask")
 """The classes: faces with a correctly worn mask, without a mask, with a wrongly worn mask; and masks."""
+BOXES = ("none", "coco", "voc", "yolo")
 
 WORN_CATEGORIES = {"unmasked": "unmasked face", "correctly": "masked face", "already masked": "masked face"}
+CLASSES = dict(enumerate(CATEGORIES, 1))
 
 
-def coco(photos):
-    """The COCO detection format, a dict for ``json.dump``, of name → record of
-    :func:`maskhub.data.masked_files.mask_photo`.
+def box_files(photos, form, own=None):
+    """The files of a format.
 
-    Images and annotations are numbered from 1 by name. Each annotation also has ``attributes``, which are not part of
-    COCO: style, colour, worn, and the number of the face in its photo.
+    Args:
+        photos: name → record of :func:`maskhub.data.masked_files.mask_photo`.
+        form: one of :data:`BOXES`.
+        own: :class:`~maskhub.data.own_boxes.OwnBoxes` of the photos, or None.
+
+    Returns:
+        dict, path → text.
     """
+    classes = own.classes if own else CLASSES
+    if form == "coco":
+        return {"annotations.json": json.dumps(coco(photos, classes), ensure_ascii=False) + "\n"}
+    if form == "voc":
+        return {f"annotations/{name}.xml": voc(name, record) for name, record in photos.items()}
+    if form == "yolo":
+        numbers = {name: number for number, name in enumerate(classes.values())}
+        files = {yolo_name(name).as_posix(): yolo(record, numbers) for name, record in photos.items()}
+        data = {"path": ".", "train": ".", "val": ".", "names": {number: name for name, number in numbers.items()}}
+        return files | {"data.yaml": yaml.safe_dump(data, sort_keys=False, allow_unicode=True)}
+    return {}
+
+
+def coco(photos, classes=CLASSES):
+    """The COCO detection format.
+
+    Args:
+        photos: name → record of :func:`maskhub.data.masked_files.mask_photo`.
+        classes: number → name.
+
+    Returns:
+        dict for ``json.dump``; images and annotations are numbered from 1 by name, or as the data set numbered them.
+        Each annotation also has ``attributes``, which are not part of COCO: style, colour, worn, and the number of the
+        face in its photo.
+    """
+    numbers = {name: number for number, name in classes.items()}
     images, annotations = [], []
     for number, (name, record) in enumerate(sorted(photos.items()), 1):
-        images.append({"id": number, "file_name": name, "width": record["width"], "height": record["height"]})
-        for category, box, attributes in _objects(record):
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": number,
-                    "category_id": CATEGORIES.index(category) + 1,
-                    "bbox": box,
-                    "area": round(box[2] * box[3], 2),
-                    "iscrowd": 0,
-                    "attributes": attributes,
-                }
-            )
-    categories = [{"id": number, "name": name} for number, name in enumerate(CATEGORIES, 1)]
+        image = record.get("image_id", number)
+        images.append({"id": image, "file_name": name, "width": record["width"], "height": record["height"]})
+        for category, box, attributes, given in _objects(record):
+            entry = {
+                "id": len(annotations) + 1,
+                "image_id": image,
+                "category_id": numbers[category],
+                "bbox": box,
+                "area": round(box[2] * box[3], 2),
+                "iscrowd": 0,
+                "attributes": attributes,
+            }
+            known = {key: value for key, value in given.items() if key not in ("yolo", "attributes")}
+            annotations.append(entry | known)
+    categories = [{"id": number, "name": name} for number, name in classes.items()]
     return {"images": images, "annotations": annotations, "categories": categories}
 
 
 def voc(name, record):
     """The Pascal VOC annotation of one photo, as XML text; corners are whole pixels counted from 1, as in VOC."""
-    folder, _, file_name = name.rpartition("/")
-    size = {"width": record["width"], "height": record["height"], "depth": 3}
     root = ET.Element("annotation")
-    _fill(root, {"folder": folder, "filename": file_name, "size": size, "segmented": 0})
-    for category, (left, top, width, height), attributes in _objects(record):
+    folder, _, file_name = name.rpartition("/")
+    ET.SubElement(root, "folder").text = folder
+    ET.SubElement(root, "filename").text = file_name
+    size = ET.SubElement(root, "size")
+    for key, value in (("width", record["width"]), ("height", record["height"]), ("depth", 3)):
+        ET.SubElement(size, key).text = str(value)
+    ET.SubElement(root, "segmented").text = "0"
+    for category, (left, top, width, height), attributes, _ in _objects(record):
+        node = ET.SubElement(root, "object")
+        ET.SubElement(node, "name").text = category
+        ET.SubElement(node, "pose").text = "Unspecified"
+        ET.SubElement(node, "truncated").text = "0"
+        ET.SubElement(node, "difficult").text = "0"
+        corners = ET.SubElement(node, "bndbox")
         right, bottom = max(round(left + width), round(left) + 1), max(round(top + height), round(top) + 1)
-        corners = {"xmin": round(left) + 1, "ymin": round(top) + 1, "xmax": right, "ymax": bottom}
-        found = {"name": category, "pose": "Unspecified", "truncated": 0, "difficult": 0}
-        _fill(ET.SubElement(root, "object"), found | {"bndbox": corners, "attributes": attributes})
+        for key, value in (("xmin", round(left) + 1), ("ymin", round(top) + 1), ("xmax", right), ("ymax", bottom)):
+            ET.SubElement(corners, key).text = str(value)
+        marks = ET.SubElement(node, "attributes")
+        for key, value in attributes.items():
+            ET.SubElement(marks, key).text = str(value)
     ET.indent(root)
     return ET.tostring(root, encoding="unicode") + "\n"
 
 
-def _fill(node, values):
-    for key, value in values.items():
-        child = ET.SubElement(node, key)
-        if isinstance(value, dict):
-            _fill(child, value)
-        else:
-            child.text = str(value)
+def yolo(record, numbers=None):
+    """The lines of YOLO's text file of one photo: class, centre, width and height as shares of the photo.
+
+    Args:
+        record: as in :func:`coco`.
+        numbers: name of a class → number; by default those of :data:`CATEGORIES`, from 0.
+    """
+    numbers = numbers or {name: number for number, name in enumerate(CATEGORIES)}
+    size, lines = (record["width"], record["height"]), []
+    for category, (left, top, width, height), _, given in _objects(record):
+        shares = (left + width / 2) / size[0], (top + height / 2) / size[1], width / size[0], height / size[1]
+        values = given.get("yolo") or [f"{share:.6f}" for share in shares]
+        lines.append(f"{numbers[category]} {' '.join(values)}\n")
+    return "".join(lines)
 
 
 def _objects(record):
-    """Category, box within the photo and attributes of each face and each mask."""
+    """Category, box within the photo, attributes and the data set's own annotation of each face and each mask; or of
+    each box that the data set brought."""
+    if "own" in record:
+        for number, (own, face) in enumerate(zip(record["own"], record["faces"], strict=True)):
+            attributes = {"face": number, **{key: face[key] for key in ("worn", "style", "colour", "mask_box")}}
+            yield own["category"], own["box"], attributes, own["given"]
+        return
     for number, face in enumerate(record["faces"]):
         worn = face["worn"]
         category = WORN_CATEGORIES.get(worn, "wrongly worn")
         attributes = {"face": number, "worn": worn, "style": face["style"], "colour": face["colour"]}
         box = _within(face["box"], record)
         if box:
-            yield category, box, attributes
+            yield category, box, attributes, {}
         if face["mask_box"]:
-            yield "mask", face["mask_box"], attributes
+            yield "mask", face["mask_box"], attributes, {}
 
 
 def _within(box, record):

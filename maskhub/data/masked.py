@@ -23,7 +23,7 @@ from maskhub.masks.styles import COLOURS, STYLES, WORN
 from maskhub.masks.wear import wear
 from maskhub.options import Count, OptionSet, Share
 
-__all__ = ["MaskOptions", "Masked", "Wearing", "mask_faces", "region_image", "seed_of"]
+__all__ = ["MaskOptions", "Masked", "Wearing", "face_facts", "mask_box", "mask_faces", "region_image", "seed_of"]
 
 REACH = 1.6
 """Part of the photo around a face for the mask: this many times the face's box to each side of its centre."""
@@ -105,14 +105,16 @@ def seed_of(*what):
     return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()) >> 1
 
 
-def mask_faces(pixels, wearing, name, largest=False):
+def mask_faces(pixels, wearing, name, largest=False, own=None):
     """Put masks on the faces of a photo, uint8 RGB H×W×3, as :class:`Masked`.
 
     The masks depend on ``wearing`` and on ``name``, the photo's; ``largest`` only masks the largest face. NoFaceError
-    if no face was found, or none with reliable landmarks, or all wear a mask already.
+    if no face was found, or none with reliable landmarks, or all wear a mask already; but not with ``own``: a
+    :class:`~maskhub.faces.detect.Face` or None for each box of the data set, which are masked instead of the detected
+    faces, in their order.
     """
-    found = detect(pixels)
-    if not found:
+    found = detect(pixels) if own is None else own
+    if not found and own is None:
         raise NoFaceError("no face was found: a face must be at least about 30 pixels wide.")
     wanted = 1 if largest else max(1, round(wearing.portion * len(found)))
     turn = (
@@ -122,7 +124,7 @@ def mask_faces(pixels, wearing, name, largest=False):
     )
     marks = [None] * len(found)
     chosen, worn_already = [], []
-    for number in turn:
+    for number in (number for number in turn if found[number]):
         marks[number] = landmarks(pixels, found[number])
         if wearing.bare_only and mask_presences([(pixels, found[number])])[0] >= MASKED:
             worn_already.append(number)
@@ -130,25 +132,24 @@ def mask_faces(pixels, wearing, name, largest=False):
             chosen.append(number)
         if len(chosen) == wanted:
             break
-    if not chosen and worn_already:
+    if not chosen and worn_already and own is None:
         raise NoFaceError("all faces that are clear enough already wear a mask; --force puts another one on.")
-    if not chosen:
+    if not chosen and own is None:
         best = max(mark.presence for mark in marks if mark)
         raise NoFaceError(f"a face was found, but its landmarks are too uncertain for a mask (presence {best:.2f}).")
     image, region = pixels.copy(), np.zeros(pixels.shape[:2], np.float32)
-    faces = [_face(face, mark) for face, mark in zip(found, marks, strict=True)]
+    faces = [face_facts(face, mark) for face, mark in zip(found, marks, strict=True)]
     for number in worn_already:
         faces[number]["worn"] = "already masked"
-    for number in sorted(chosen, reverse=True):  # the larger face is usually nearer, and may hide part of another one
+    # the larger face is usually nearer, and may hide part of another one
+    for number in sorted(chosen, reverse=True) if own is None else sorted(chosen, key=lambda n: found[n].box[2]):
         rng = np.random.default_rng(seed_of(wearing.seed, name, number, "worn"))
         worn = wearing.way(rng)
         seed = seed_of(wearing.seed, name, number, "mask")
         made, cover, (x0, y0) = _wear(image, found[number], marks[number], wearing, seed, worn)
         part = np.s_[y0 : y0 + cover.shape[0], x0 : x0 + cover.shape[1]]
         image[part], region[part] = made.image, np.maximum(region[part], cover)
-        # a shadow is not a mask: only half cover and more
-        ys, xs = np.nonzero(cover > 0.5)
-        box = [int(xs.min()) + x0, int(ys.min()) + y0, int(np.ptp(xs)) + 1, int(np.ptp(ys)) + 1] if len(xs) else None
+        box = mask_box(cover, x0, y0)
         faces[number] |= {"worn": made.worn, "style": made.style, "colour": made.colour, "mask_box": box}
     return Masked(image, region, faces, marks, found)
 
@@ -165,11 +166,19 @@ def _wear(image, face, mark, wearing, seed, worn):
     return made, made.region, (x0, y0)
 
 
-def _face(face, mark):
+def mask_box(cover, x0=0, y0=0):
+    """Left, top, width and height of a mask with this region (float32 H×W), whose corner is at x0, y0; or None."""
+    ys, xs = np.nonzero(cover > 0.5)  # a shadow is not a mask: only half cover and more
+    return [int(xs.min()) + x0, int(ys.min()) + y0, int(np.ptp(xs)) + 1, int(np.ptp(ys)) + 1] if len(xs) else None
+
+
+def face_facts(face, mark=None):
+    """The dict in :class:`Masked` of a face without a mask; ``worn`` is ``"not found"`` for None, a box of the data set
+    without one."""
     return {
-        "box": [round(float(value), 2) for value in face.box],
-        "score": round(face.score, 4),
-        "worn": "unmasked",
+        "box": [round(float(value), 2) for value in face.box] if face else None,
+        "score": round(face.score, 4) if face else None,
+        "worn": "unmasked" if face else "not found",
         "style": "",
         "colour": "",
         "mask_box": None,

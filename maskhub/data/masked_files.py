@@ -3,7 +3,8 @@
 mask_source("photos", "masked", Wearing(style="surgical", wrongly_worn=0.2, seed=1), workers=4)
 """
 
-import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 
@@ -11,9 +12,10 @@ import numpy as np
 from PIL import Image
 
 from maskhub.data.batch import check_free, check_not_input, run_batch, working_folder, write_failures
-from maskhub.data.boxes import coco, voc
+from maskhub.data.boxes import BOXES, box_files
 from maskhub.data.folder import free_names
 from maskhub.data.masked import Wearing, mask_faces, region_image
+from maskhub.data.own_boxes import OwnBoxes, faces_in
 from maskhub.data.photo_file import encode_photo, result_names, result_path
 from maskhub.data.rows import open_rows
 from maskhub.data.tables import metadata_names, table_text
@@ -23,15 +25,30 @@ from maskhub.faces.photo import kept_info, open_photo, split_alpha
 from maskhub.files import commit, prepare_copy, prepare_file
 from maskhub.provenance import RULE, Provenance, mark
 
-__all__ = ["ADDED", "mask_photo", "mask_source"]
+__all__ = ["ADDED", "BY_RULE", "MaskingWay", "mask_photo", "mask_source"]
 
+
+@dataclass(frozen=True)
+class MaskingWay:
+    """How the faces of a photo are masked.
+
+    Attributes:
+        mask: function (pixels, wearing, name, own=None) → :class:`~maskhub.data.masked.Masked`, as
+            :func:`~maskhub.data.masked.mask_faces`.
+        name: of the rule or the model, for the provenance.
+    """
+
+    mask: Callable
+    name: str
+
+
+BY_RULE = MaskingWay(mask_faces, RULE)
 ADDED = ("mask_style", "mask_colour", "worn", "faces", "masked_faces")
 """Columns added to the metadata. The first three have an entry for each masked face, largest first, separated by
 ";"."""
-BOXES = ("none", "coco", "voc")
 
 
-def mask_photo(source, target, wearing, name, region=None, provenance=True):
+def mask_photo(source, target, wearing, name, region=None, provenance=True, way=BY_RULE):
     """Mask one photo file.
 
     Args:
@@ -41,6 +58,7 @@ def mask_photo(source, target, wearing, name, region=None, provenance=True):
         name: name of the photo, which the masks depend on.
         region: PNG to write the region to, or None.
         provenance: write the provenance into the file.
+        way: :class:`MaskingWay`.
 
     Returns:
         record for boxes and metadata: ``width``, ``height`` and ``faces`` of :class:`Masked`.
@@ -54,28 +72,38 @@ def mask_photo(source, target, wearing, name, region=None, provenance=True):
         check_not_input(source, *places)
     if len({place.resolve() for place in places}) < len(places):
         raise ConfigError(f"the photo and its region would both be {target}: choose another folder for regions.")
-    record, contents = _masked(source, places, wearing, name, provenance)
+    record, contents = _masked(way, None, provenance, wearing, name, source, places)
     commit([prepare_file(path, content) for path, content in contents.items()])
     return record
 
 
-def _masked(source, places, wearing, name, provenance):
-    """The record of a masked photo, and the files of the photo and its region: path → bytes."""
-    photo = open_photo(source)
+def _masked(way, own, provenance, wearing, name, source, places):
+    """The record of a masked photo, and the files of the photo and its region: path → bytes.
+
+    ``own`` are the :class:`~maskhub.data.own_boxes.OwnBoxes` of the data set, or None, and ``name`` the photo's in it.
+    """
+    photo, more = open_photo(source), {}
     rgb, alpha = split_alpha(photo)
-    masked = mask_faces(np.asarray(rgb), wearing, name)
+    pixels = np.asarray(rgb)
+    if own is None:
+        masked = way.mask(pixels, wearing, name)
+    else:
+        boxes = own.boxes(name, rgb.width, rgb.height)
+        masked = way.mask(pixels, wearing, name, own=faces_in(pixels, boxes))
+        number = own.image_id(name)
+        more = {"own": [asdict(box) for box in boxes]} | ({} if number is None else {"image_id": number})
     image = Image.fromarray(masked.image)
     if alpha is not None:
         image.putalpha(alpha)
     image.info |= kept_info(photo)
-    pictures = [mark(image, Provenance("mask", RULE) if provenance else None), region_image(masked.region)]
+    pictures = [mark(image, Provenance("mask", way.name) if provenance else None), region_image(masked.region)]
     contents = {path: encode_photo(picture, path) for path, picture in zip(places, pictures, strict=False)}
-    return {"width": rgb.width, "height": rgb.height, "faces": masked.faces}, contents
+    return {"width": rgb.width, "height": rgb.height, "faces": masked.faces} | more, contents
 
 
 def mask_source(
     spec, output, wearing=None, *, workers=0, regions=None, boxes="none", overwrite=False, progress=True,
-    provenance=True, png=False,
+    provenance=True, png=False, way=BY_RULE, own_boxes="auto",
 ):  # fmt: skip
     """Put masks on all photos of a folder or a Hub dataset; the result is an imagefolder.
 
@@ -87,13 +115,15 @@ def mask_source(
         spec: a folder, or ``user/dataset[/config][:split][@revision][#column]``, which is streamed.
         output: folder for the results; ``failures.csv`` there lists failed photos.
         wearing: :class:`Wearing`.
-        workers: worker processes; 0: work in this process. With 1 or more, photos that crash their process are listed
-            too.
-        regions: folder for 8-bit PNG regions of the same names, or None; must lie outside ``output``.
-        boxes: ``"coco"`` (``annotations.json``), ``"voc"`` (``annotations/<name>.xml``) or ``"none"``.
+        workers: worker processes; 0: this one. With 1 or more, photos that crash their process are listed too.
+        regions: folder for 8-bit PNG regions of the same names, or None; outside of ``output``.
+        boxes: ``"coco"`` (``annotations.json``), ``"voc"`` (``annotations/<name>.xml``), ``"yolo"`` (``<name>.txt``
+            beside each photo, or in ``labels`` in place of ``images``, and ``data.yaml``) or ``"none"``.
         overwrite: process everything again, and delete old results that this run does not make.
-        progress, provenance: show a bar; write the provenance into each file.
-        png: write every photo as PNG.
+        progress, provenance, png: show a bar; write the provenance into each file; write every photo as PNG.
+        way: :class:`MaskingWay`, how faces are masked.
+        own_boxes: with ``boxes``, mask and write only these: ``"auto"``, those that the folder has; ``"none"``; or the
+            place of some, see :class:`~maskhub.data.own_boxes.OwnBoxes`.
 
     Returns, Raises:
         as :func:`~maskhub.data.batch.process_folder`.
@@ -110,6 +140,8 @@ def mask_source(
     taken = set(targets.values())
     options = {"source": str(spec) if rows.folder is None else "folder", **wearing.model_dump()}
     options |= {"regions": regions is not None, "provenance": provenance} | ({"png": True} if png else {})
+    own = _own_boxes(rows, own_boxes) if boxes != "none" else None
+    options |= ({"own_boxes": own.digest} if own else {}) | ({"model": way.name} if way is not BY_RULE else {})
     if not overwrite:
         check_free(output, [*targets.values(), "metadata.csv", "metadata.jsonl", "annotations.json"])
 
@@ -117,23 +149,31 @@ def mask_source(
         return targets.get(name) or result_path(name, png).as_posix()
 
     def places(name):
-        target = target_of(name)
-        return [output / target, *([regions / _region_name(target, taken)] if regions else [])]
+        covers = [regions / _region_name(target_of(name), taken)] if regions else []
+        return [output / target_of(name), *covers]
 
     with working_folder(output, "maskhub mask", options, overwrite, *more) as journal:
-        work = partial(_mask_job, output, wearing, provenance)
+        work = partial(_mask_job, way, own, provenance, wearing, output)
         report, order = run_batch(rows, journal, work, places, workers=workers, progress=progress)
-        done = {target_of(row.name): journal.record(row.name) for row in order if journal.record(row.name)}
-        files = _metadata(done, {target_of(row.name): row for row in order}, rows.columns, bool(rows.folder))
-        files |= _boxes(done, boxes)
+        known = {target_of(row.name): row for row in order}
+        done = {target: record for target, row in known.items() if (record := journal.record(row.name))}
+        files = _metadata(done, known, rows.columns, bool(rows.folder)) | box_files(done, boxes, own)
         commit([prepare_file(output / name, text) for name, text in files.items()])
-        _copy_others(rows, output)
+        _copy_others(rows, output, {path.resolve() for path in own.files} if own else ())
         write_failures(output, report.failures)
     return report
 
 
-def _mask_job(output, wearing, provenance, row, paths):
-    return _masked(row.open(), paths, wearing, paths[0].relative_to(output).as_posix(), provenance)
+def _own_boxes(rows, place):
+    """The boxes that a folder brings, if it has any and they are wanted."""
+    if place == "none" or not rows.folder:
+        return None
+    return OwnBoxes.find(rows.folder, None if place == "auto" else place)
+
+
+def _mask_job(way, own, provenance, wearing, output, row, paths):
+    name = row.name if own else paths[0].relative_to(output).as_posix()
+    return _masked(way, own, provenance, wearing, name, row.open(), paths)
 
 
 def _region_name(target, targets):
@@ -173,20 +213,13 @@ def _metadata(done, rows, columns, from_folder):
     return {home: table_text(lines, PurePosixPath(home).suffix) for home, lines in homes.items()}
 
 
-def _boxes(done, boxes):
-    if boxes == "coco":
-        return {"annotations.json": json.dumps(coco(done), ensure_ascii=False) + "\n"}
-    if boxes == "voc":
-        return {f"annotations/{name}.xml": voc(name, record) for name, record in done.items()}
-    return {}
-
-
-def _copy_others(rows, output):
+def _copy_others(rows, output, replaced):
+    """Copy all other files, but the annotations that were ``replaced``."""
     own = {"failures.csv", "annotations.json"}  # files of an earlier result that is masked again
     copies = []
     for name, source in rows.others.items() if rows.folder else ():
         target = output / name
-        if name not in own and not _same_file(source, target):
+        if name not in own and Path(source).resolve() not in replaced and not _same_file(source, target):
             copies.append(prepare_copy(source, target))
     commit(copies)
 

@@ -262,7 +262,7 @@ def test_a_face_of_ones_own_and_what_the_classifier_sees(page, service, tmp_path
     after = steps_of(page)
     assert not np.array_equal(after[1], before[1]) and np.array_equal(after[4][~region], covered[~region])
     page.locator("#reimage-features button").first.click()
-    assert page.locator("#reimage-maps img").count() == 2
+    page.locator("#reimage-maps img").nth(1).wait_for()
     page.locator("#reimage-lesson button").first.click()
     page.get_by_label("Between medium and dark, fair hair, blue eyes").click()
     page.locator("#lesson-shown", has_text="Figure 24").wait_for()

@@ -1,0 +1,62 @@
+"""Masks by a network on photos of many faces, with the record of each face: the second step of the two-step method.
+
+way = network_way(load_pipeline("user/model"))
+mask_source("photos", "masked", Wearing(portion=0.5), boxes="coco", way=way)
+"""
+
+from functools import partial
+
+import numpy as np
+
+from maskhub.data.masked import Masked, face_facts, mask_box, seed_of
+from maskhub.data.masked_files import MaskingWay
+from maskhub.direction import Direction
+from maskhub.errors import NoFaceError
+from maskhub.faces.detect import detect
+from maskhub.masks.detector import MASKED
+from maskhub.masks.styles import WORN
+from maskhub.pipelines.outcomes import Outcome
+from maskhub.pipelines.record import FaceRecord
+
+__all__ = ["mask_by_network", "network_way"]
+
+
+def network_way(pipeline):
+    """The :class:`~maskhub.data.masked_files.MaskingWay` of a pipeline."""
+    return MaskingWay(partial(mask_by_network, pipeline), pipeline.model_name)
+
+
+def mask_by_network(pipeline, pixels, wearing, name, own=None):
+    """Put masks on the faces of a photo with a pipeline's masker; arguments, result and errors as of
+    :func:`~maskhub.data.masked.mask_faces`.
+
+    Of ``wearing``, the portion, the seed and ``bare_only`` count; ``style`` is the pipeline's name.
+    """
+    found = detect(pixels) if own is None else own
+    if not found and own is None:
+        raise NoFaceError("no face was found: a face must be at least about 30 pixels wide.")
+    turn = sorted(range(len(found)), key=lambda number: seed_of(wearing.seed, name, number, "portion"))
+    side, seed = pipeline.config.resolution, seed_of(wearing.seed, name)
+    records = [FaceRecord(pixels, found[number], side, seed, number) for number in turn if found[number]]
+    translator = pipeline.translator("mask", force=not wearing.bare_only)
+    for face, presence in zip(records, translator.presences(records), strict=True):
+        translator.decide(face, masked=presence is not None and presence >= MASKED)
+    wanted = max(1, round(wearing.portion * len(found)))
+    for face in [face for face in records if face.pending][wanted:]:
+        face.outcome = Outcome.NOT_CHOSEN
+    translator.ways[Direction.MASK].translate([face for face in records if face.pending])
+    if own is None and not any(face.changed for face in records):
+        why = ", ".join(sorted({face.outcome for face in records}))
+        raise NoFaceError(f"no face was masked ({why}).")
+
+    image, region = pixels.copy(), np.zeros(pixels.shape[:2], np.float32)
+    faces = [face_facts(face) for face in found]
+    for record in sorted(records, key=lambda record: record.face.box[2]):  # the larger face is usually nearer
+        if record.changed:
+            image, cover = record.paste(image)
+            region = np.maximum(region, cover)
+            done = {"worn": WORN[0], "style": pipeline.model_name, "mask_box": mask_box(cover)}
+            faces[record.number] |= done
+        elif record.outcome is Outcome.ALREADY_MASKED:
+            faces[record.number]["worn"] = "already masked"
+    return Masked(image, region, faces, [None] * len(found), found)
