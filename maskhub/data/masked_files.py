@@ -129,15 +129,14 @@ def mask_source(
         as :func:`~maskhub.data.batch.process_folder`.
     """
     check_main_guard()
-    wearing, output = wearing or Wearing(), Path(output)
-    regions = Path(regions) if regions is not None else None
+    wearing, output, regions = wearing or Wearing(), Path(output), None if regions is None else Path(regions)
     if boxes not in BOXES:
         raise ConfigError(f"boxes is {boxes!r}; it must be one of {', '.join(BOXES)}.")
     _check_places(spec, output, regions)
     more = [regions] if regions else []
     rows = open_rows(spec, [output, *more])
     targets = result_names(rows.names, png) if rows.folder else {}
-    taken = set(targets.values())
+    taken = {*targets.values()}
     options = {"source": str(spec) if rows.folder is None else "folder", **wearing.model_dump()}
     options |= {"regions": regions is not None, "provenance": provenance} | ({"png": True} if png else {})
     own = _own_boxes(rows, own_boxes) if boxes != "none" else None
