@@ -7,6 +7,7 @@ Detecting faces and landmarks takes the most time, so it is done once and cached
 """
 
 import hashlib
+import itertools
 import os
 import sqlite3
 import warnings
@@ -24,9 +25,10 @@ from maskhub.faces import align
 from maskhub.faces.detect import Face, detect
 from maskhub.faces.landmarks import Landmarks, landmarks, moved_landmarks
 from maskhub.files import HIDDEN
+from maskhub.masks.wear import reliable
 from maskhub.tensors import to_tensor
 
-__all__ = ["FaceCache", "WornPairs", "cache_folder"]
+__all__ = ["FaceCache", "WornPairs", "cache_folder", "find_face"]
 
 TRIES = 20
 """Number of other photos to try instead of one without a face."""
@@ -55,40 +57,59 @@ class WornPairs(PositionDataset):
         cache: file of the :class:`FaceCache`; by default in :func:`cache_folder`.
         coarse: share of the samples that are reduced to a low resolution and enlarged, like small faces in large
             photos.
+        repeats: this many samples in a row show the same photo and mask, cut, mirrored and coarsened differently, which
+            saves drawing masks (Hoffer et al.: "Augment Your Batch", CVPR 2020).
     """
 
-    def __init__(self, source, resolution, seed, *, wearing=None, cache=None, coarse=0.0, **walk):
+    def __init__(self, source, resolution, seed, *, wearing=None, cache=None, coarse=0.0, repeats=1, **walk):
         super().__init__(resolution, seed, **walk)
-        self.source, self.wearing, self.coarse = source, wearing or Wearing(), coarse
+        self.source, self.wearing, self.coarse, self.repeats = source, wearing or Wearing(), coarse, repeats
         # a fork of this process would wait forever for OpenCV's threads, which it does not have
         cv2.setNumThreads(1)
         self.cache = FaceCache(cache or cache_folder(source) / "faces.sqlite")
 
     def __iter__(self):
-        for position, photo in self.source.walk(self.positions(), self.seed):
-            yield self._sample(position, photo)
+        for pictures in self.pictures():
+            tensors = {name: to_tensor(pictures[name]) for name in ("unmasked", "masked")}
+            yield tensors | {"region": torch.from_numpy(pictures["region"])[None]}
 
-    def _sample(self, position, photo):
-        rng = np.random.default_rng((self.seed, 2, position))
+    def pictures(self):
+        """The same samples as contiguous arrays: both pictures uint8 R×R×3, the region float32 R×R."""
+        groups = itertools.groupby(self.positions(), self._drawn_at)
+        for position, photo in self.source.walk(self._drawings(), self.seed):
+            rng = np.random.default_rng((self.seed, 2, position))
+            drawn = self._drawing(position, photo, rng)
+            for number, other in enumerate(next(groups)[1]):
+                if number or other != position:
+                    rng = np.random.default_rng((self.seed, 5, other))
+                yield self._cut(drawn, rng)
+
+    def _drawn_at(self, position):
+        """The position whose photo and mask a sample shows."""
+        return position // self.world // self.repeats * self.repeats * self.world + self.rank
+
+    def _drawings(self):
+        for position, _ in itertools.groupby(self.positions(), self._drawn_at):
+            yield position
+
+    def _drawing(self, position, photo, rng):
+        """Face, masked face and region, larger than the samples that are cut out of them."""
         loaded = max(self.resolution, round(self.resolution * self.load_scale))
         if self.source.draws_pairs:  # drawn faces, with and without their covering
             pair = self.source.pair(position, self.seed)
-            before, after, region = (
-                cv2.resize(picture, (loaded, loaded), interpolation=cv2.INTER_NEAREST) for picture in pair
-            )
-        else:
-            before, after, region = self._worn(position, np.asarray(photo), loaded, rng)
-            if self.coarse and rng.random() < self.coarse:
-                fewer = max(round(loaded * rng.uniform(COARSEST, 1)), 1)
-                before, after, region = (_coarsened(picture, fewer) for picture in (before, after, region))
-        x, y = rng.integers(0, loaded - self.resolution + 1, 2)
+            return [cv2.resize(picture, (loaded, loaded), interpolation=cv2.INTER_NEAREST) for picture in pair]
+        return self._worn(position, np.asarray(photo), loaded, rng)
+
+    def _cut(self, drawn, rng):
+        if self.coarse and not self.source.draws_pairs and rng.random() < self.coarse:
+            fewer = max(round(len(drawn[0]) * rng.uniform(COARSEST, 1)), 1)
+            drawn = [_coarsened(picture, fewer) for picture in drawn]
+        x, y = rng.integers(0, len(drawn[0]) - self.resolution + 1, 2)
         cut = np.s_[y : y + self.resolution, x : x + self.resolution]
-        mirrored = rng.random() < 0.5
-        pictures = {"unmasked": before[cut], "masked": after[cut], "region": region[cut]}
-        if mirrored:
-            pictures = {name: picture[:, ::-1] for name, picture in pictures.items()}
-        tensors = {name: to_tensor(np.ascontiguousarray(pictures[name])) for name in ("unmasked", "masked")}
-        return tensors | {"region": torch.from_numpy(np.ascontiguousarray(pictures["region"]))[None]}
+        cuts = [picture[cut] for picture in drawn]
+        if rng.random() < 0.5:
+            cuts = [picture[:, ::-1] for picture in cuts]
+        return dict(zip(("unmasked", "masked", "region"), map(np.ascontiguousarray, cuts), strict=True))
 
     def _worn(self, position, pixels, loaded, rng):
         """The aligned face at ``loaded`` pixels without and with a mask, and the region."""
@@ -150,19 +171,27 @@ class FaceCache:
             :class:`~maskhub.faces.detect.Face` and :class:`~maskhub.faces.landmarks.Landmarks`, or None if there is
             no face with reliable landmarks.
         """
-        key = hashlib.blake2b(np.ascontiguousarray(pixels), digest_size=16, key=str(pixels.shape).encode()).digest()
+        key = _key(pixels)
         connection = self._connection()
         if connection is not None:
             with suppress(sqlite3.Error):
                 row = connection.execute("SELECT found FROM faces WHERE photo = ?", (key,)).fetchone()
                 if row is not None:
                     return _unpacked(row[0])
-        found = _find(pixels)
+        found = find_face(pixels)
+        self._remember(key, found)
+        return found
+
+    def remember(self, pixels, found):
+        """Put what is known of a photo into the cache: what :func:`find_face` returns."""
+        self._remember(_key(pixels), found)
+
+    def _remember(self, key, found):
+        connection = self._connection()
         if connection is not None:
             # another process may lock the file for longer than the timeout: then this face is detected again
             with suppress(sqlite3.Error), connection:
                 connection.execute("INSERT OR IGNORE INTO faces VALUES (?, ?)", (key, _packed(found)))
-        return found
 
     def __len__(self):
         connection = self._connection()
@@ -198,10 +227,15 @@ class FaceCache:
                 pass
 
 
-def _find(pixels):
+def _key(pixels):
+    return hashlib.blake2b(np.ascontiguousarray(pixels), digest_size=16, key=str(pixels.shape).encode()).digest()
+
+
+def find_face(pixels):
+    """The largest face of a photo (uint8 RGB, H×W×3) and its landmarks, or None if a mask can't be drawn on it."""
     for face in detect(pixels)[:1]:
         marks = landmarks(pixels, face)
-        if marks.present:
+        if reliable(marks, face):
             return face, marks
     return None
 

@@ -3,7 +3,7 @@
 import itertools
 
 import torch
-from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+from torch.utils.data import DataLoader, IterableDataset, default_collate, get_worker_info
 
 __all__ = ["LOAD_SCALE", "PositionDataset", "endless_batches"]
 
@@ -39,12 +39,18 @@ class PositionDataset(IterableDataset):
                 yield sample * self.world + self.rank
 
 
+def _together(samples):
+    """A batch. The first sample has all entries; later ones may lack some, which then have fewer rows."""
+    return {name: default_collate([sample[name] for sample in samples if name in sample]) for name in samples[0]}
+
+
 def endless_batches(dataset, workers=0, pin_memory=False):
     """An endless iterator of batches of a :class:`PositionDataset`."""
     loader = DataLoader(
         dataset,
         dataset.batch_size,
         num_workers=workers,
+        collate_fn=_together,
         pin_memory=pin_memory,
         generator=torch.Generator(),  # otherwise starting workers would use torch's global random state
     )

@@ -7,9 +7,9 @@ from torch.nn import functional as F
 
 from maskhub.data.paired import WornPairs
 from maskhub.data.positions import PositionDataset
-from maskhub.data.unpaired import UnpairedPhotos
+from maskhub.data.unpaired import cut_out
 
-__all__ = ["WornAndMasked"]
+__all__ = ["WornAndMasked", "distance_from", "finished", "recoloured"]
 
 WIDER = (0.93, 1.18)
 """Range of the crop width of moved samples, relative to the exact one: detectors differ this much, and the pipeline
@@ -24,20 +24,23 @@ contrast."""
 
 
 class WornAndMasked(PositionDataset):
-    """Endless samples of the two domains.
+    """Endless samples of the two domains, as uint8 pictures; :func:`finished` makes float pictures of a batch.
 
-    Each is a dict of float32 tensors: ``worn``, a face with a rule-based mask, 3×R×R in [-1, 1]; its ``region``,
-    1×R×R in [0, 1]; the ``distance`` of each pixel from the region as a fraction of the image's side, 1×R×R;
-    ``unmasked``, the face without the mask; and ``masked``, another face that really wears a mask, 3×R×R.
+    Each is a dict of tensors: ``worn``, a face with a rule-based mask, R×R×3; its ``region``, R×R×1; ``unmasked``, the
+    face without the mask; ``masked``, another face that really wears a mask; and how they are to be moved and
+    recoloured. Moving and recolouring is left to the device that trains.
 
     Args:
         unmasked, masked: sources of :func:`maskhub.data.sources.open_source`; the masked photos are aligned crops.
         resolution, seed, walk: as in :class:`~maskhub.data.positions.PositionDataset`.
         wearing: :class:`~maskhub.data.masked.Wearing`.
         cache: file of the :class:`~maskhub.data.paired.FaceCache`.
-        coarse: as in :class:`~maskhub.data.paired.WornPairs`.
+        coarse, repeats: as in :class:`~maskhub.data.paired.WornPairs`.
         moved: share of the samples that are aligned less exactly; all pictures of a sample are moved in the same way.
         recoloured: share of all faces whose colours are changed.
+        masked_faces: only the first so many samples of a batch have ``masked``; None: all.
+        distance: samples also have the ``distance`` of each pixel from the region, float32 1×R×R, as a fraction of the
+            image's side. Not for moved samples.
     """
 
     def __init__(
@@ -50,81 +53,116 @@ class WornAndMasked(PositionDataset):
         wearing=None,
         cache=None,
         coarse=0.0,
+        repeats=1,
         moved=0.0,
         recoloured=0.0,
+        masked_faces=None,
+        distance=False,
         **walk,
     ):
         super().__init__(resolution, seed, **walk)
-        self.moved, self.recoloured = moved, recoloured
-        self.worn = WornPairs(unmasked, resolution, seed, wearing=wearing, cache=cache, coarse=coarse, **walk)
-        self.real = UnpairedPhotos({"masked": masked}, resolution, seed, **walk)
+        self.moved, self.recoloured, self.distance = moved, recoloured, distance
+        self.masked_faces = self.batch_size if masked_faces is None else masked_faces
+        how = {"wearing": wearing, "cache": cache, "coarse": coarse, "repeats": repeats}
+        self.worn = WornPairs(unmasked, resolution, seed, **how, **walk)
+        self.masked = masked
 
     def __iter__(self):
-        for position, worn, real in zip(self.positions(), self.worn, self.real, strict=False):
-            pictures = {
-                "unmasked": worn["unmasked"],
-                "worn": worn["masked"],
-                "region": worn["region"],
-                "masked": real["masked"],
-            }
+        photos = self.masked.walk(filter(self._has_masked, self.positions()), self.seed)
+        for position, worn in zip(self.positions(), self.worn.pictures(), strict=False):
+            covered = np.ceil(worn["region"] * 255).astype(np.uint8)  # 0 still means an unchanged pixel
+            sample = {"unmasked": worn["unmasked"], "worn": worn["masked"], "region": covered[..., None]}
+            if self._has_masked(position):
+                rng = np.random.default_rng((self.seed, 0, position))
+                sample["masked"] = np.array(cut_out(next(photos)[1], self.resolution, rng, self.load_scale))
             rng = np.random.default_rng((self.seed, 4, position))
-            if self.moved and rng.random() < self.moved:
-                pictures = moved_alike(pictures, rng)
-            for names in (("unmasked", "worn"), ("masked",)):
-                if rng.random() < self.recoloured:
-                    pictures |= recoloured_alike({name: pictures[name] for name in names}, rng)
-            yield pictures | {"distance": distance_from(pictures["region"])}
+            moved = bool(self.moved) and rng.random() < self.moved
+            sample |= {"moved": np.array(moved), "move": _drawn_move(rng) if moved else np.eye(2, 3, dtype=np.float32)}
+            colours = [_drawn_colours(rng) if rng.random() < self.recoloured else PLAIN for _ in range(2)]
+            sample |= {"colours": np.float32(colours[0]), "masked_colours": np.float32(colours[1])}
+            if self.distance:
+                sample["distance"] = distance_from(covered.astype(np.float32) / 255)[None]
+            yield {name: torch.from_numpy(value) for name, value in sample.items()}
+
+    def _has_masked(self, position):
+        return position // self.world % self.batch_size < self.masked_faces
 
 
-def moved_alike(pictures, rng):
-    """Apply a random similarity transform to pictures, within :data:`WIDER`, :data:`TURNED` and :data:`SHIFTED`.
-
-    Args:
-        pictures: dict of float32 C×R×R in [-1, 1]; beyond their edges the border pixels are repeated.
-        rng: ``numpy.random.Generator``.
+def finished(batch, memory_format=torch.contiguous_format):
+    """The float pictures of a batch of :class:`WornAndMasked`, moved and recoloured, on the device that it is on.
 
     Returns:
-        the same dict with the moved pictures.
+        dict of float32 tensors: ``unmasked``, ``worn`` and ``masked`` N×3×R×R in [-1, 1] (of ``masked`` there may be
+        fewer), ``region`` N×1×R×R in [0, 1], and ``distance``, if the samples have it.
     """
+    out = {name: _float(batch[name], memory_format) / 127.5 - 1 for name in ("unmasked", "worn", "masked")}
+    out["region"] = _float(batch["region"], memory_format) / 255
+    pair = torch.cat([out["unmasked"], out["worn"], out["region"]], 1)
+    out["unmasked"], out["worn"], out["region"] = _moved(pair, batch).split((3, 3, 1), 1)
+    out["masked"] = _moved(out["masked"], batch)
+    for names, colours in ((("unmasked", "worn"), "colours"), (("masked",), "masked_colours")):
+        for name in names:
+            out[name] = recoloured(out[name], batch[colours]).contiguous(memory_format=memory_format)
+    return out | {name: batch[name] for name in ("distance",) if name in batch}
+
+
+def _float(pictures, memory_format):
+    return pictures.movedim(-1, 1).to(torch.float32, memory_format=memory_format)
+
+
+def _drawn_move(rng):
+    """A random similarity transform within :data:`WIDER`, :data:`TURNED` and :data:`SHIFTED`, 2×3."""
     wider, turned = rng.uniform(*WIDER), rng.uniform(-TURNED, TURNED)
     x, y = rng.uniform(-2 * SHIFTED, 2 * SHIFTED, 2)
     cos, sin = wider * np.cos(turned), wider * np.sin(turned)
-    stacked = torch.cat(list(pictures.values()))[None]
-    theta = torch.tensor([[[cos, -sin, x], [sin, cos, y]]], dtype=stacked.dtype)
-    grid = F.affine_grid(theta, stacked.shape, align_corners=False)
-    moved = F.grid_sample(stacked, grid, mode="bilinear", padding_mode="border", align_corners=False)[0]
-    return dict(zip(pictures, moved.split([len(picture) for picture in pictures.values()]), strict=True))
+    return np.float32([[cos, -sin, x], [sin, cos, y]])
 
 
-def recoloured_alike(pictures, rng):
-    """Randomly change exposure, white balance and contrast by :data:`EXPOSURE`, :data:`BALANCE` and :data:`CONTRAST`.
+def _moved(pictures, batch):
+    """The pictures of moved samples transformed; beyond their edges the border pixels are repeated."""
+    grid = F.affine_grid(batch["move"][: len(pictures)], pictures.shape, align_corners=False)
+    moved = F.grid_sample(pictures, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    return torch.where(batch["moved"][: len(pictures)].view(-1, 1, 1, 1), moved, pictures)
+
+
+PLAIN = (1.0, 1.0, 1.0, 1.0)
+"""Gains of the channels and contrast of a sample that keeps its colours."""
+
+
+def _drawn_colours(rng):
+    """A random change of exposure, white balance and contrast by :data:`EXPOSURE`, :data:`BALANCE`, :data:`CONTRAST`:
+    the gain of each channel, and the contrast."""
+    gain = np.exp(rng.normal(0, EXPOSURE) + rng.normal(0, BALANCE, 3))
+    return *gain, np.exp(rng.normal(0, CONTRAST))
+
+
+def recoloured(pictures, colours):
+    """Change the colours of pictures.
 
     Args:
-        pictures: dict of float32 3×R×R in [-1, 1].
-        rng: ``numpy.random.Generator``.
+        pictures: float32 N×3×R×R in [-1, 1].
+        colours: N×4 or more rows: gain of each channel, as of light (−1 is black), and contrast (0 is grey).
 
     Returns:
-        the same dict with the recoloured pictures; equal pixels stay equal.
+        the pictures with changed colours; equal pixels stay equal.
     """
-    gain = np.exp(rng.normal(0, EXPOSURE) + rng.normal(0, BALANCE, 3))
-    contrast = np.exp(rng.normal(0, CONTRAST))
-    gain, offset = (torch.tensor(x, dtype=torch.float32).view(3, 1, 1) for x in (gain, gain - 1))
-    return {name: picture.mul(gain).add_(offset).mul_(contrast).clamp_(-1, 1) for name, picture in pictures.items()}
+    gain, contrast = colours[: len(pictures), :, None, None].split((3, 1), 1)
+    return (pictures * gain + (gain - 1)).mul_(contrast).clamp_(-1, 1)
 
 
 def distance_from(region):
     """The distance of each pixel from a region, as a fraction of the image's side.
 
     Args:
-        region: float 1×R×R in [0, 1]; from 0.5 on a pixel belongs to it.
+        region: float32 R×R in [0, 1]; from 0.5 on a pixel belongs to it.
 
     Returns:
-        float32 1×R×R; 1 everywhere if the region is empty.
+        float32 R×R; 1 everywhere if the region is empty.
     """
-    outside = (region[0].numpy() < 0.5).astype(np.uint8)
+    outside = (region < 0.5).astype(np.uint8)
     if outside.all():
-        return torch.ones_like(region)
+        return np.ones_like(region)
     distance = cv2.distanceTransform(outside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     # OpenCV rounds differently with the alignment of the memory; between pixels, the square is a whole number
     exact = np.sqrt(np.rint(np.square(distance, dtype=np.float64))) / len(outside)
-    return torch.from_numpy(exact.astype(np.float32))[None]
+    return exact.astype(np.float32)

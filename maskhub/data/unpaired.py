@@ -6,12 +6,17 @@ from PIL import Image
 from maskhub.data.positions import LOAD_SCALE, PositionDataset, endless_batches
 from maskhub.tensors import to_tensor
 
-__all__ = ["UnpairedPhotos", "augment", "endless_batches"]
+__all__ = ["UnpairedPhotos", "augment", "cut_out", "endless_batches"]
 
 
 def augment(photo, resolution, rng, load_scale=LOAD_SCALE):
+    """:func:`cut_out` as float32 3×resolution×resolution in [-1, 1]."""
+    return to_tensor(cut_out(photo, resolution, rng, load_scale))
+
+
+def cut_out(photo, resolution, rng, load_scale=LOAD_SCALE):
     """Scale the centred square of an RGB ``PIL.Image`` to ``load_scale × resolution``, crop a random square, and
-    mirror every other one: float32 3×resolution×resolution in [-1, 1]."""
+    mirror every other one; a ``PIL.Image``."""
     loaded = max(resolution, round(resolution * load_scale))
     side = min(photo.size)
     left, top = (photo.width - side) // 2, (photo.height - side) // 2
@@ -20,7 +25,7 @@ def augment(photo, resolution, rng, load_scale=LOAD_SCALE):
     cut = scaled.crop((x, y, x + resolution, y + resolution))
     if rng.random() < 0.5:
         cut = cut.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    return to_tensor(cut)
+    return cut
 
 
 class UnpairedPhotos(PositionDataset):

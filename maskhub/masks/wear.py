@@ -26,7 +26,7 @@ from maskhub.masks.lighting import LUMA, estimate_lighting, filled, to_linear, t
 from maskhub.masks.straps import draw_straps, skin_like
 from maskhub.masks.styles import design as draw_design
 
-__all__ = ["Worn", "grain_tile", "wear"]
+__all__ = ["Worn", "grain_tile", "reliable", "wear"]
 
 SEARCH_SIDE = 192
 """Photos are first searched for their largest face at this size; enough for a face that fills the picture."""
@@ -82,7 +82,7 @@ def wear(photo, face=None, style="random", seed=0, *, colour=None, worn="correct
         if face is None:
             face = _largest(image)
         landmarks = find_landmarks(image, face)
-        if not landmarks.present and not _agree(landmarks, face):
+        if not reliable(landmarks, face):
             raise NoFaceError(
                 f"the face's landmarks are unreliable (presence {landmarks.presence:.2f}, minimum {PRESENT}): "
                 "the face is covered, turned too far or too small. Use another photo, or give landmarks."
@@ -112,11 +112,14 @@ def _largest(image):
     return faces[0]
 
 
-def _agree(landmarks, face):
-    """Whether a confident detector places eyes, nose and mouth where the landmarks do.
+def reliable(landmarks, face):
+    """Whether a mask can be drawn by these landmarks of a detected face.
 
-    Strong profiles have a low presence although their landmarks fit; on covered faces the two disagree.
+    They are present, or a confident detector places eyes, nose and mouth where they do: strong profiles have a low
+    presence although their landmarks fit; on covered faces the two disagree.
     """
+    if landmarks.present:
+        return True
     points = landmarks.points[:, :2]
     five = np.stack([(points[33] + points[133]) / 2, (points[263] + points[362]) / 2, *points[[1, 61, 291]]])
     off = float(np.linalg.norm(five - face.points, axis=1).mean()) / max(face.box[2:])

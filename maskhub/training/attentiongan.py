@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 
 from maskhub.data.positions import LOAD_SCALE
-from maskhub.data.two_step import WornAndMasked
+from maskhub.data.two_step import WornAndMasked, finished
 from maskhub.errors import ConfigError
 from maskhub.losses import attention_loss, cycle_loss, identity_loss, image_loss, non_mask_change_loss
 from maskhub.models.attention import AttentionGenerator
@@ -90,8 +90,11 @@ class AttentionGAN(CycleTask):
             return super().dataset(seed, load_scale, **walk)
         return WornAndMasked(
             self.sources["unmasked"], self.sources["masked"], c.resolution, seed,
-            load_scale=load_scale or LOAD_SCALE, wearing=c.wearing(), **walk,
+            load_scale=load_scale or LOAD_SCALE, wearing=c.wearing(), distance=True, **walk,
         )  # fmt: skip
+
+    def prepared(self, batch):
+        return finished(batch, self.memory_format) if self.options.start == "worn" else batch
 
     def step(self, batch, turn):
         """CycleGAN's step plus the non-mask-change loss and the attention loss.

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import torch
 from pydantic import Field
 
-from maskhub.data.two_step import WornAndMasked
+from maskhub.data.two_step import WornAndMasked, finished
 from maskhub.losses import image_loss
 from maskhub.models.simgan import SimDiscriminator, SimGenerator
 from maskhub.options import Count, Positive, Weight
@@ -93,6 +93,9 @@ class SimGAN(AdversarialTask):
             self.sources["unmasked"], self.sources["masked"], c.resolution, seed,
             load_scale=load_scale or c.load_scale, wearing=c.wearing(), **walk,
         )  # fmt: skip
+
+    def prepared(self, batch):
+        return finished(batch, self.memory_format) if self.options.start == "worn" else batch
 
     def step(self, batch, turn):
         """Update the refiner by equation 1, with the adversarial loss in its non-saturating form and β‖G(x) - x‖₁, then

@@ -77,6 +77,11 @@ class Task:
         self.networks, self.nets = networks, dict(networks)
         self.pools, self.progress, self._opened = {}, 0.0, {}
 
+    @property
+    def memory_format(self):
+        """The memory format of networks and batches."""
+        return torch.channels_last if self.options.channels_last else torch.contiguous_format
+
     # ---- data -----------------------------------------------------------------------------------------------------
 
     @property
@@ -106,6 +111,10 @@ class Task:
     def batches(self, dataset, workers, pin_memory):
         """An endless iterator of batches, dicts of tensors."""
         return endless_batches(dataset, workers, pin_memory)
+
+    def prepared(self, batch):
+        """The batch as :meth:`step` takes it, from what the dataset gave, on the device."""
+        return batch
 
     def fixed_batch(self, count):
         """The batch of the sample sheets: the first samples with seed 0, without random crops."""

@@ -147,7 +147,7 @@ class Trainer:
         """Move the networks to the device and create optimizers and moving averages."""
         c, task, accelerator = self.options, self.task, self.accelerator
         for network in task.networks.values():
-            network.to(accelerator.device, memory_format=self._memory_format()).train()
+            network.to(accelerator.device, memory_format=self.task.memory_format).train()
             if c.compile:
                 network.compile()
         optimizers = task.optimizers()
@@ -155,9 +155,6 @@ class Trainer:
             self.ema = {name: EMAModel(task.networks[name].parameters(), decay=c.ema_decay) for name in task.averaged}
         task.nets.update({name: accelerator.prepare(network) for name, network in task.networks.items()})
         self.optimizers = {name: accelerator.prepare(optimizer) for name, optimizer in optimizers.items()}
-
-    def _memory_format(self):
-        return torch.channels_last if self.options.channels_last else torch.contiguous_format
 
     def _train(self):
         c, main = self.options, self.accelerator.is_main_process
@@ -224,10 +221,10 @@ class Trainer:
 
     def _on_device(self, batch):
         def move(x):
-            layout = {"memory_format": self._memory_format()} if x.ndim == 4 else {}
+            layout = {"memory_format": self.task.memory_format} if x.ndim == 4 and x.is_floating_point() else {}
             return x.to(self.accelerator.device, non_blocking=True, **layout)
 
-        return {name: move(x) for name, x in batch.items()}
+        return self.task.prepared({name: move(x) for name, x in batch.items()})
 
     def _update(self, micro, terms):
         """Make the next optimizer step, on the mean loss of all micro-batches; False if there are no more."""

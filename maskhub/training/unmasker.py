@@ -11,7 +11,7 @@ from typing import Annotated
 import torch
 from pydantic import Field
 
-from maskhub.data.two_step import WornAndMasked
+from maskhub.data.two_step import WornAndMasked, finished
 from maskhub.errors import ConfigError
 from maskhub.losses import attention_loss
 from maskhub.masks.detector import bundled_mask_detector
@@ -52,6 +52,9 @@ class UnmaskerOptions(WornOptions, LightOptions):
     """Fraction of the faces that are aligned less exactly: up to 18 % smaller, slightly rotated and shifted."""
     recoloured_faces: Share = 0.0
     """Fraction of all faces whose exposure, white balance and contrast are changed."""
+    repeats: Positive = 1
+    """Samples in a row that show the same photo and mask, cut, mirrored, moved and recoloured differently: spares the
+    CPU where a GPU waits for it."""
     discriminator_width: Positive = 32
     discriminator_layers: Count = 4
     spectral_norm: bool = True
@@ -105,6 +108,10 @@ class Unmasker(AdversarialTask):
             self.perceptual = PerceptualLoss(options.perceptual_stages, options.weights_dir, options.perceptual_crop)
         if options.ever("lambda_identity"):
             self.identity = IdentityLoss(options.weights_dir)
+        # masked faces that a batch needs, in any stage
+        most = [max(getattr(options, name), *(stage.get(name, 0) for stage in options.stages), 0)
+                for name in ("real_faces", "transplanted")]  # fmt: skip
+        self.masked_faces = min(sum(most), options.batch_size)
         bundled_mask_detector()  # load it now: loading draws random numbers
         losses = {"vgg16": self.perceptual, "mobilefacenet": self.identity}
         self.trained_against = tuple(name for name, loss in losses.items() if loss)
@@ -113,9 +120,12 @@ class Unmasker(AdversarialTask):
         c = self.options
         return WornAndMasked(
             self.sources["unmasked"], self.sources["masked"], c.resolution, seed,
-            load_scale=load_scale or c.load_scale, wearing=c.wearing(), coarse=c.coarse_faces, moved=c.moved_faces,
-            recoloured=c.recoloured_faces, **walk,
+            load_scale=load_scale or c.load_scale, wearing=c.wearing(), coarse=c.coarse_faces, repeats=c.repeats,
+            moved=c.moved_faces, recoloured=c.recoloured_faces, masked_faces=self.masked_faces, **walk,
         )  # fmt: skip
+
+    def prepared(self, batch):
+        return finished(batch, self.memory_format)
 
     def step(self, batch, turn):
         """Update the generator with the losses on pairs, the attention loss and the adversarial loss, then the
@@ -170,15 +180,22 @@ class Unmasker(AdversarialTask):
         region = batch["region"] * ~bare
         if c.transplanted:
             at = slice(c.bare_faces, c.bare_faces + c.transplanted)
-            worn[at], region[at] = self._transplant(batch["unmasked"][at], batch["masked"][at], worn[at], region[at])
+            masked = batch["masked"][-c.transplanted :]  # others than the first, which are shown whole
+            worn[at], region[at] = self._transplant(batch["unmasked"][at], masked, worn[at], region[at])
         return torch.cat([worn, batch["masked"][: c.real_faces]]), region
 
     def _transplant(self, faces, masked, worn, region):
         """Put the masks of ``masked`` on ``faces``; all are aligned by their eyes, so the masks fit.
 
+        A mask fits best on a face that is turned alike. The further a head is turned, the further its mask is from the
+        middle of the picture, so masks go to faces in this order.
+
         Returns faces and regions: ``worn`` and ``region`` unchanged where ``masked`` has no mask.
         """
         alpha = mask_alone(masked)
+        taken = torch.empty_like(_middle(alpha), dtype=torch.long)
+        taken[_middle(region).argsort(stable=True)] = _middle(alpha).argsort(stable=True)
+        masked, alpha = masked[taken], alpha[taken]
         found = alpha.mean((1, 2, 3), keepdim=True) > LEAST
         return torch.where(found, faces.lerp(masked, alpha), worn), torch.where(found, (alpha > 0).float(), region)
 
@@ -192,3 +209,10 @@ class Unmasker(AdversarialTask):
         where = (2 * attention[:, :1] - 1).expand(-1, 3, -1, -1)
         real = networks["unmasker"](batch["masked"])
         return [[batch["worn"], made, where, batch["unmasked"]], [batch["masked"], real]]
+
+
+def _middle(region):
+    """How far each region's centre of mass is to the right of the picture's middle, in half sides, N."""
+    columns = region.sum((1, 2))
+    places = torch.linspace(-1, 1, region.shape[3], device=region.device)
+    return (columns * places).sum(1) / columns.sum(1).clamp(min=1)

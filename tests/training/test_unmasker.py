@@ -51,15 +51,29 @@ def test_a_transplanted_mask_lies_where_it_was_and_its_face_is_the_truth(monkeyp
     task = Unmasker(UnmaskerOptions(**TINY | {"batch_size": 4, "transplanted": 2}))
     batch = {name: torch.rand(4, 3, 32, 32) * 2 - 1 for name in ("unmasked", "worn", "masked")}
     seen = torch.zeros(4, 1, 32, 32)
-    seen[1, :, 16:28, 8:24] = 1  # of the third masked face no mask is seen
-    monkeypatch.setattr("maskhub.training.covered.covered", lambda masked: seen[[1, 2]])
+    seen[2, :, 16:28, 8:24] = 1  # on the last masked face no mask is found
+    monkeypatch.setattr("maskhub.training.covered.covered", lambda masked: seen[[2, 3]])
     given, region = task._given(batch | {"region": torch.ones(4, 1, 32, 32)})
     assert torch.equal(given[0], batch["unmasked"][0]) and torch.equal(given[3], batch["worn"][3])
     assert torch.equal(given[2], batch["worn"][2]) and region[2].mean() == 1
     inside = region[1, 0].bool()
     assert 12 * 16 <= inside.sum() <= 14 * 18 and inside[16:28, 8:24].all()
-    assert torch.equal(given[1][:, inside], batch["masked"][1][:, inside])
+    assert torch.equal(given[1][:, inside], batch["masked"][2][:, inside])
     assert torch.equal(given[1][:, ~inside], batch["unmasked"][1][:, ~inside])
+
+
+def test_transplanted_masks_go_to_faces_turned_alike(monkeypatch):
+    task = Unmasker(UnmaskerOptions(**TINY | {"batch_size": 4, "bare_faces": 0, "transplanted": 4, "real_faces": 4}))
+    regions = torch.zeros(4, 1, 32, 32)
+    for number, left in enumerate((10, 0, 20, 15)):
+        regions[number, :, 16:28, left : left + 12] = 1
+    monkeypatch.setattr("maskhub.training.covered.covered", lambda masked: regions.flip(0))
+    batch = {name: torch.rand(4, 3, 32, 32) for name in ("unmasked", "worn", "masked")}
+    given, region = task._given(batch | {"region": regions})
+    for number in range(4):
+        inside = regions[number, 0].bool()
+        assert (region[number, 0] > 0)[inside].all()
+        assert torch.equal(given[number][:, inside], batch["masked"][3 - number][:, inside])
 
 
 def test_a_deeper_run_begins_as_what_it_begins_with(trained):
