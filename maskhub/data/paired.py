@@ -179,19 +179,19 @@ class FaceCache:
                 if row is not None:
                     return _unpacked(row[0])
         found = find_face(pixels)
-        self._remember(key, found)
+        self._insert([(key, _packed(found))])
         return found
 
-    def remember(self, pixels, found):
-        """Put what is known of a photo into the cache: what :func:`find_face` returns."""
-        self._remember(_key(pixels), found)
+    def remember(self, faces):
+        """Put pairs of a photo's pixels and what :func:`find_face` returned for it into the cache."""
+        self._insert([(_key(pixels), _packed(found)) for pixels, found in faces])
 
-    def _remember(self, key, found):
+    def _insert(self, rows):
         connection = self._connection()
         if connection is not None:
-            # another process may lock the file for longer than the timeout: then this face is detected again
+            # another process may lock the file for longer than the timeout: then these faces are detected again
             with suppress(sqlite3.Error), connection:
-                connection.execute("INSERT OR IGNORE INTO faces VALUES (?, ?)", (key, _packed(found)))
+                connection.executemany("INSERT OR IGNORE INTO faces VALUES (?, ?)", rows)
 
     def __len__(self):
         connection = self._connection()

@@ -1,5 +1,6 @@
 """Base of the re-imaging tasks: training on small labelled photos that are kept in memory."""
 
+import itertools
 from typing import Annotated
 
 import torch
@@ -41,6 +42,9 @@ class LabelledTask(Task):
     def dataset(self, seed, load_scale=None, **walk):
         return LabelledSamples(self.faces, self.targets, seed, **walk)
 
+    def batches(self, dataset, workers, pin_memory):
+        return super().batches(dataset, workers, pin_memory) if workers else dataset.batches()
+
     def sources_of(self, options):
         return {}  # self.faces are in memory
 
@@ -65,12 +69,25 @@ class LabelledSamples(PositionDataset):
         self.photos, self.targets = photos, targets
 
     def __iter__(self):
+        for place in self.places():
+            yield {name: values[0] for name, values in self._at([place]).items()}
+
+    def batches(self):
+        """Endless batches, each put together at once: the same as a ``DataLoader``'s, and sooner."""
+        places = self.places()
+        while True:
+            yield self._at(list(itertools.islice(places, self.batch_size)))
+
+    def places(self):
+        """The places of the samples' photos, in order."""
         order, order_of = None, None
         for position in self.positions():
             epoch, place = divmod(position, len(self.photos))
             if epoch != order_of:
                 generator = torch.Generator().manual_seed(self.seed * 7919 + epoch)
-                order, order_of = torch.randperm(len(self.photos), generator=generator), epoch
-            place = int(order[place])
-            sample = {"image": self.photos.tensor([place])[0]}
-            yield sample if self.targets is None else sample | {"target": self.targets[place]}
+                order, order_of = torch.randperm(len(self.photos), generator=generator).tolist(), epoch
+            yield order[place]
+
+    def _at(self, places):
+        images = {"image": self.photos.tensor(places)}
+        return images if self.targets is None else images | {"target": self.targets[places]}

@@ -41,6 +41,9 @@ class TrainingOptions(OptionSet):
     """Steps of the whole run."""
     epochs: Annotated[float, Field(ge=0), FREE] = 0.0
     """Length of the run in passes over the largest source, instead of max_steps; 0: use max_steps."""
+    max_minutes: Annotated[float, Field(ge=0), FREE] = 0.0
+    """End the run after this many minutes of training if max_steps take longer; the learning-rate schedule then ends
+    there, too. Such a run can't be repeated bit for bit. 0: no limit."""
     limit_photos: Annotated[Count, STAGED] = 0
     """Use at most this many photos of each source, chosen by their names; 0: all."""
     learning_rate: LearningRate = 2e-4
@@ -57,6 +60,9 @@ class TrainingOptions(OptionSet):
     """Precision of the networks; losses stay in float32. auto: bf16 if it is faster on this hardware."""
     compile: bool = False
     """Compile each network with torch.compile: takes minutes at the start, then steps are faster."""
+    cuda_graph: bool = False
+    """Record a step once as a CUDA graph and replay it: several times as fast for networks whose many small kernels
+    take longer to launch than to run. For one process on an NVIDIA GPU."""
     channels_last: bool = False
     """Use the channels-last memory format; may be faster, most of all with compile."""
     seed: Count = 0
@@ -126,6 +132,10 @@ class TrainingOptions(OptionSet):
         for name in (*self.needs(), "output"):
             if not getattr(self, name):
                 raise ConfigError(f"{flag(name)} is missing.")
+        if self.max_minutes and self.stages:
+            raise ConfigError("--max-minutes can't be used with the stages of a recipe.")
+        if self.cuda_graph and self.mixed_precision == "fp16":
+            raise ConfigError("--cuda-graph can't be used with --mixed-precision fp16: use bf16 or no.")
         total = 0
         for number, stage in enumerate(self.stages, 1):
             total += self._check_stage(number, stage)

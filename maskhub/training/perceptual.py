@@ -28,22 +28,24 @@ class PerceptualLoss(nn.Module):
         weights: file, folder or Hub id with ``vgg16_lpips.safetensors``; :class:`CheckpointError` without it.
     """
 
-    def __init__(self, stages=3, weights=None, crop=0):
+    def __init__(self, stages=3, weights=None, crop=0, dtype=torch.float32):
         super().__init__()
         path = find_weights("vgg16_lpips.safetensors", weights)
         self.layers, self.crop, tensors = LPIPS_LAYERS[:stages], crop, read_tensors(path)
-        self.vgg = VGG.load(path, 16).to(memory_format=torch.channels_last)
+        self.vgg = VGG.load(path, 16).to(dtype, memory_format=torch.channels_last)
         for stage in range(stages):
             self.register_buffer(f"head{stage}", tensors[f"lin{stage}.weight"])
 
     def forward(self, made, wanted, region):
         """Mean distance of two batches, N×3×H×W in [-1, 1], within the region, N×1×H×W in [0, 1]."""
-        if not region.any():
-            return made.sum() * 0.0
-        rows, columns = (_span(region.amax((0, 1, over)), self.crop) for over in (3, 2))
-        if not self.crop:
-            columns = slice(None)
-        made, wanted, region = (x[:, :, rows, columns].float() for x in (made, wanted, region))
+        made, wanted, region = (x.float() for x in (made, wanted, region))
+        if self.crop or made.device.type == "cpu":  # where a GPU would have to tell the CPU which rows are covered
+            if not region.any():
+                return made.sum() * 0.0
+            rows, columns = (_span(region.amax((0, 1, over)), self.crop) for over in (3, 2))
+            made, wanted, region = (
+                x[:, :, rows, columns if self.crop else slice(None)] for x in (made, wanted, region)
+            )
         with torch.no_grad():
             truth = self._features(wanted)
         total = 0.0
@@ -54,7 +56,8 @@ class PerceptualLoss(nn.Module):
         return total
 
     def _features(self, images):
-        features = self.vgg(((images + 1) / 2).contiguous(memory_format=torch.channels_last), self.layers)
+        images = ((images + 1) / 2).to(next(self.vgg.parameters()).dtype, memory_format=torch.channels_last)
+        features = [x.float() for x in self.vgg(images, self.layers)]
         return [x * (x.square().sum(1, keepdim=True) + 1e-8).rsqrt() for x in features]
 
 
@@ -96,14 +99,14 @@ class IdentityLoss(nn.Module):
 
     def forward(self, made, wanted):
         """Mean over the faces; ``made`` and ``wanted`` are N×3×H×W in [-1, 1]."""
-        theta = self._similarities(len(made)).to(made.device)
+        theta = self._similarities(len(made), made.device)
         with torch.no_grad():
             truth = self._embedded(wanted, theta)
         return (1 - (self._embedded(made, theta) * truth).sum(1)).mean()
 
-    def _similarities(self, count):
+    def _similarities(self, count, device):
         """Jittered similarity transforms from the template to each face, N×2×3."""
-        drawn = self.jitter * (2 * torch.rand(count, 4) - 1)
+        drawn = self.jitter * (2 * torch.rand(count, 4, device=device) - 1)
         scale = self.SIDE * (1 + drawn[:, 0].abs() * 2)  # only zooms out: the template is a tight crop
         cos, sin = scale * drawn[:, 1].cos(), scale * drawn[:, 1].sin()
         x = 2 * (self.LEFT + drawn[:, 2]) + self.SIDE - 1

@@ -107,7 +107,7 @@ class Reimaging(LabelledTask):
         """The thesis's three updates; ``batch`` holds ``image``, N×3×R×R in [-1, 1]."""
         c, generator, discriminator = self.options, self.nets["generator"], self.nets["discriminator"]
         faces = batch["image"]
-        latents = torch.randn(len(faces), c.latent).to(faces.device)
+        latents = torch.randn(len(faces), c.latent, device=faces.device)
 
         with frozen(self.networks["discriminator"]):
             logits = self.networks["discriminator"](generator(latents)).float()

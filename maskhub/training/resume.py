@@ -34,7 +34,7 @@ def capture(trainer):
         seconds=trainer.seconds,
         photos=task.fingerprint(trainer.timeline.options),
         options=trainer.options.resumable(),
-        optimizers={name: optimizer.state_dict()["param_groups"] for name, optimizer in optimizers.items()},
+        optimizers={name: _groups(optimizer) for name, optimizer in optimizers.items()},
         averages={name: ema.optimization_step for name, ema in trainer.ema.items()},
         scaler=scaler.state_dict() if scaler is not None else None,
         versions={"maskhub": maskhub.__version__, "torch": torch.__version__},
@@ -139,6 +139,12 @@ def faster_precision():
     cpu = Path("/proc/cpuinfo")
     amd = cpu.exists() and "AuthenticAMD" in cpu.read_text()
     return "bf16" if amd and torch.cpu._is_avx512_bf16_supported() else "no"
+
+
+def _groups(optimizer):
+    """The optimizer's settings as JSON values; its learning rate may be a tensor."""
+    groups = optimizer.state_dict()["param_groups"]
+    return [{name: x.item() if torch.is_tensor(x) else x for name, x in group.items()} for group in groups]
 
 
 def _random_state():

@@ -16,11 +16,12 @@ class Stage:
     steps: int
     options: object
 
-    def learning_rate(self, step):
-        """Learning rate of the step after ``step`` completed ones."""
+    def learning_rate(self, step, share=0.0):
+        """Learning rate of the step after ``step`` completed ones; the schedule is at least at ``share``."""
         done = step - self.first
         warm = min(1.0, (done + 1) / max(1, int(self.options.warmup * self.steps)))
-        return warm * self.options.learning_rate * learning_rate_factor(self.options.lr_schedule, done, self.steps)
+        done = max(done / self.steps, min(share, 1.0))
+        return warm * self.options.learning_rate * learning_rate_factor(self.options.lr_schedule, done)
 
 
 class Timeline:
@@ -52,13 +53,11 @@ class Timeline:
         return taken
 
 
-def learning_rate_factor(schedule, step, max_steps):
-    """The learning-rate factor, in (0, 1], of the step after ``step`` completed ones of a run or stage of
-    ``max_steps``.
+def learning_rate_factor(schedule, done):
+    """The learning-rate factor, in [0, 1], once a share ``done`` of a run or stage is over.
 
     ``"linear"``: 1 for the first half, then linear decay to 0 (CycleGAN's 100 + 100 epochs); ``"cosine"``: (1 + cos(π
     t)) / 2 from the first step; ``"constant"``: 1.
     """
-    done = step / max_steps
     factors = {"linear": min(1.0, 2 * (1 - done)), "cosine": 0.5 * (1 + math.cos(math.pi * done)), "constant": 1.0}
     return choose("the learning-rate schedule", schedule, factors)

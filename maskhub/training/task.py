@@ -143,6 +143,8 @@ class Task:
         """An optimizer for some networks, with the learning rate and β₁ from the options."""
         parameters = [parameter for name in names for parameter in self.networks[name].parameters()]
         betas = (self.options.beta1, 0.999)
+        if self.options.cuda_graph:
+            settings["capturable"] = True
         return kind(parameters, lr=self.options.learning_rate, betas=betas, **settings)
 
     def step(self, batch, turn):

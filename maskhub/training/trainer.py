@@ -25,12 +25,13 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import set_seed
 from diffusers.training_utils import EMAModel
 
-from maskhub.errors import CheckpointError, DivergenceError, WriteError, first_line
+from maskhub.errors import CheckpointError, ConfigError, DivergenceError, WriteError, first_line
 from maskhub.files import settle_folder, sweep, write_file, written_folder
 from maskhub.hold import hold
 from maskhub.json_file import read_json
 from maskhub.training import checkpoint
 from maskhub.training.card import training_card
+from maskhub.training.graphed import GraphedStep
 from maskhub.training.report import RunReport, sample_sheet, timeline_sheet, write_curves, write_png
 from maskhub.training.resume import capture, faster_precision, init_from, restore
 from maskhub.training.schedule import Timeline
@@ -72,6 +73,7 @@ class Trainer:
             kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
             **tracker_arguments(options),
         )
+        self._check_device(options)
         if self.accelerator.device.type == "cuda":
             torch.set_float32_matmul_precision("high")
             torch.backends.cudnn.benchmark = True
@@ -81,6 +83,13 @@ class Trainer:
             if self.accelerator.num_processes == 1:  # several processes are ended by their launcher
                 self.close()
             raise
+
+    def _check_device(self, options):
+        alone = self.accelerator.num_processes == 1
+        if options.max_minutes and not alone:
+            raise ConfigError("--max-minutes needs a single process: several would not agree on the last step.")
+        if options.cuda_graph and (self.accelerator.device.type != "cuda" or not alone):
+            raise ConfigError("--cuda-graph needs a single process on an NVIDIA GPU.")
 
     def _set_up(self, task_class, options):
         rank = self.accelerator.process_index
@@ -95,12 +104,21 @@ class Trainer:
         set_seed(options.seed * 1000 + rank + 1)
         self.step, self.seconds, self.ema, self.stop = 0, 0.0, {}, StopSignal(self.accelerator)
         self._copies, self._fixed_batch, self._status_at = {}, None, -STATUS_EVERY
+        self._graphed, self._graphed_stage = None, None
         init_from(self)
 
     @property
     def exit_code(self):
         """0, or the conventional exit code of a process that was ended by a signal."""
-        return self.stop.exit_code if self.step < self.options.max_steps else 0
+        return 0 if self.over else self.stop.exit_code
+
+    @property
+    def over(self):
+        """Whether all steps are done, or ``max_minutes`` are over."""
+        return self.step >= self.options.max_steps or self._time_share() >= 1
+
+    def _time_share(self):
+        return self.seconds / (60 * self.options.max_minutes) if self.options.max_minutes else 0.0
 
     def describe(self):
         """Lines about the networks, data and length of the run, for ``--dry-run``, the log and the model card."""
@@ -139,9 +157,8 @@ class Trainer:
             except BaseException as error:
                 self._status("failed", error=f"{type(error).__name__}: {first_line(error)}")
                 raise
-            finished = self.step >= self.options.max_steps
-            self._status("finished" if finished else "stopped")
-            return self.output / self.task.result if finished else None
+            self._status("finished" if self.over else "stopped")
+            return self.output / self.task.result if self.over else None
 
     def prepare(self):
         """Move the networks to the device and create optimizers and moving averages."""
@@ -150,9 +167,12 @@ class Trainer:
             network.to(accelerator.device, memory_format=self.task.memory_format).train()
             if c.compile:
                 network.compile()
-        optimizers = task.optimizers()
+        optimizers, cuda = task.optimizers(), accelerator.device.type == "cuda"
         if c.ema_decay:
-            self.ema = {name: EMAModel(task.networks[name].parameters(), decay=c.ema_decay) for name in task.averaged}
+            self.ema = {
+                name: EMAModel(task.networks[name].parameters(), decay=c.ema_decay, foreach=cuda)
+                for name in task.averaged
+            }
         task.nets.update({name: accelerator.prepare(network) for name, network in task.networks.items()})
         self.optimizers = {name: accelerator.prepare(optimizer) for name, optimizer in optimizers.items()}
 
@@ -162,7 +182,7 @@ class Trainer:
         self.report = RunReport(self.output, self.step, c.max_steps, main, trackers)
         batches, reads, saved, since = None, None, self.step, time.perf_counter()
         try:
-            while self.step < c.max_steps and not self.stop.agreed():
+            while not self.over and not self.stop.agreed():
                 self.task.options = self.timeline.at(self.step).options
                 sources = self.task.sources
                 if sources != reads:  # a stage may read others
@@ -170,9 +190,9 @@ class Trainer:
                 self.report.add(*self.train_step(batches))
                 self.step += 1
                 self.seconds += time.perf_counter() - since
-                since, last = time.perf_counter(), self.step == c.max_steps
+                since, last = time.perf_counter(), self.over
                 if self.step % c.log_every == 0 or last:
-                    rate = self.timeline.at(self.step - 1).learning_rate(self.step - 1)
+                    rate = self.timeline.at(self.step - 1).learning_rate(self.step - 1, self._time_share())
                     self._check_finite(self.report.log(self.step, rate))
                     self._status("running")
                 due = self.step in c.sheets or (c.sample_every and (self.step % c.sample_every == 0 or last))
@@ -205,19 +225,33 @@ class Trainer:
         accelerator, stage = self.accelerator, self.timeline.at(self.step)
         c = self.task.options = stage.options
         self.task.progress = self.step / self.options.max_steps
-        rate = stage.learning_rate(self.step)
-        for optimizer in self.optimizers.values():
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-        terms = {}
-        for turn in range(c.rounds):
-            micro = [self.task.step(self._on_device(next(batches)), turn) for _ in range(c.gradient_accumulation)]
-            while self._update(micro, terms):
-                pass
+        self._set_rate(stage.learning_rate(self.step, self._time_share()))
+        given = [[self._on_device(next(batches)) for _ in range(c.gradient_accumulation)] for _ in range(c.rounds)]
+        if c.cuda_graph and self._graphed_stage is not stage:
+            self._graphed, self._graphed_stage = GraphedStep(self._updates), stage
+        terms = self._graphed(given) if c.cuda_graph else self._updates(given)
         for name, ema in self.ema.items():
             ema.step(self.task.networks[name].parameters())
-        samples = c.rounds * c.gradient_accumulation * c.batch_size * accelerator.num_processes
-        return {name: torch.stack(values).mean() for name, values in terms.items()}, samples
+        return terms, c.rounds * c.gradient_accumulation * c.batch_size * accelerator.num_processes
+
+    def _set_rate(self, rate):
+        for optimizer in self.optimizers.values():
+            for group in optimizer.param_groups:
+                if not self.options.cuda_graph:
+                    group["lr"] = rate
+                elif torch.is_tensor(group["lr"]):
+                    group["lr"].fill_(rate)
+                else:  # a number would be recorded with the step
+                    group["lr"] = torch.tensor(rate, device=self.accelerator.device)
+
+    def _updates(self, given):
+        """All updates of a step on its micro-batches, a list for each turn. Returns the means of their terms."""
+        terms = {}
+        for turn, batches in enumerate(given):
+            micro = [self.task.step(batch, turn) for batch in batches]
+            while self._update(micro, terms):
+                pass
+        return {name: torch.stack(values).mean() for name, values in terms.items()}
 
     def _on_device(self, batch):
         def move(x):

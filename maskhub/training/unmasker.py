@@ -6,7 +6,7 @@ have only the adversarial loss, and the mask detector's region for the attention
 out of a masked face: their truth is known and their fabric is real. Some faces wear no mask: they should not change.
 """
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
@@ -29,6 +29,7 @@ OUTSIDE = 0.25
 LOAD_SCALE = 1.04
 """Faces are loaded this much larger than the resolution before the random crop. The crop is small because faces are
 aligned in use too, so the network can rely on their position."""
+PRECISIONS = {"no": torch.float32, "bf16": torch.bfloat16}
 LEAST = 0.04
 """Fraction of the picture that a mask must cover to be put on another face."""
 
@@ -75,6 +76,8 @@ class UnmaskerOptions(WornOptions, LightOptions):
     """Stages of VGG16 in the perceptual loss, 1 to 5."""
     perceptual_crop: Count = 0
     """Side in pixels of a random square that the perceptual loss compares; 0: the whole region."""
+    vgg_precision: Literal["no", "bf16"] = "no"
+    """Precision of VGG16 in the perceptual loss, which takes half of a step on a GPU. no: float32."""
     weights_dir: Annotated[str | None, FREE] = None
     """Folder or Hub repository with vgg16_lpips.safetensors and mobilefacenet.safetensors; default: MASKHUB_WEIGHTS."""
     pool_size: Count = 0
@@ -83,6 +86,8 @@ class UnmaskerOptions(WornOptions, LightOptions):
         super().check()
         if self.real_faces > self.batch_size or self.bare_faces >= self.batch_size:
             raise ConfigError("--real-faces must be at most --batch-size, and --bare-faces must be below it.")
+        if self.cuda_graph and self.perceptual_crop:
+            raise ConfigError("--cuda-graph can't be used with --perceptual-crop, which looks for the covered rows.")
         if self.transplanted > self.batch_size - self.bare_faces:
             raise ConfigError("--transplanted plus --bare-faces must be at most --batch-size.")
         self.check_grids()
@@ -105,7 +110,12 @@ class Unmasker(AdversarialTask):
         super().__init__(options, {"unmasker": generator}, {"D": discriminator}, pools=("fake",), rank=rank)
         self.perceptual = self.identity = None
         if options.ever("lambda_perceptual"):
-            self.perceptual = PerceptualLoss(options.perceptual_stages, options.weights_dir, options.perceptual_crop)
+            self.perceptual = PerceptualLoss(
+                options.perceptual_stages,
+                options.weights_dir,
+                options.perceptual_crop,
+                PRECISIONS[options.vgg_precision],
+            )
         if options.ever("lambda_identity"):
             self.identity = IdentityLoss(options.weights_dir)
         # masked faces that a batch needs, in any stage

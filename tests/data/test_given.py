@@ -79,9 +79,7 @@ def test_distance_from_a_region():
 def test_two_steps_wear_and_stay_unpaired(astronaut, twins):
     (twins / "faces").mkdir()
     astronaut.crop((120, 20, 330, 230)).save(twins / "faces" / "a.png")
-    data = WornAndMasked(
-        open_source(str(twins / "faces")), sources(twins)[1], 48, seed=1, batch_size=2, distance=True
-    )
+    data = WornAndMasked(open_source(str(twins / "faces")), sources(twins)[1], 48, seed=1, batch_size=2, distance=True)
     batch = finished(next(endless_batches(data)))
     first, second = ({name: pictures[place] for name, pictures in batch.items()} for place in range(2))
     assert {name: tuple(x.shape) for name, x in first.items()} == {

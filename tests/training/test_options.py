@@ -114,7 +114,7 @@ def test_the_u_net_is_as_deep_as_the_resolution_allows():
 )
 def test_schedules(schedule, factors):
     steps = (0, 25, 50, 75, 99)
-    assert [learning_rate_factor(schedule, step, 100) for step in steps] == pytest.approx(factors, abs=1e-3)
+    assert [learning_rate_factor(schedule, step / 100) for step in steps] == pytest.approx(factors, abs=1e-3)
 
 
 def task_of_recipe(path):

@@ -4,9 +4,9 @@
         --output PACK --part-mib 19
     python train_scripts/gpu/unpack.py --input PACK --output DATA        # there
 
-A photo takes about 4 KB (AVIF). The held-out tenth is never packed, nor is a photo of a source in ``--leave-out``. Faces
-and landmarks of the unmasked photos are found here and packed too, so that the other machine does not spend its time
-on them. VGG16 is packed with 8 bits a weight.
+A photo takes about 4 KB (AVIF). The held-out tenth is never packed, nor is a photo of a source in ``--leave-out``.
+Faces and landmarks of the unmasked photos are found here and packed too, so that the other machine does not spend its
+time on them. VGG16 is packed with 8 bits a weight.
 """
 
 import csv
@@ -143,7 +143,7 @@ def packed_faces(faces):
     error = np.abs(kept @ basis + mean - points).mean()
     print(f"landmarks are packed with a mean error of {error:.2f} pixels")
     file = io.BytesIO()
-    np.savez_compressed(file, names=names, mean=mean, basis=basis, kept=kept.astype(np.float32),
+    np.savez_compressed(file, names=names, mean=mean, basis=basis, kept=kept.astype(np.float16),
                         rest=rest.astype(np.float32))  # fmt: skip
     return file.getvalue()
 
