@@ -31,7 +31,7 @@ def cut(
         skip: name patterns of files and folders that are left out, such as "*/checkpoints/*".
     """
     data = io.BytesIO()
-    with tarfile.open(fileobj=data, mode="w:xz", preset=1) as archive:
+    with tarfile.open(fileobj=data, mode="w") as archive:
         for path in sorted(runs.rglob("*")):
             name = path.relative_to(runs).as_posix()
             if path.is_file() and not any(fnmatch(name, pattern) for pattern in skip):
@@ -52,7 +52,7 @@ def join(pieces: Annotated[Path, tyro.conf.Positional], output: Path) -> None:
     data = b"".join(path.read_bytes() for path in sorted(pieces.glob("piece-*")))
     if hashlib.sha256(data).hexdigest() != (pieces / "pieces.sha256").read_text().strip():
         raise MaskHubError(f"the pieces in {pieces} are damaged or not complete: fetch them again.")
-    with tarfile.open(fileobj=io.BytesIO(data), mode="r:xz") as archive:
+    with tarfile.open(fileobj=io.BytesIO(data), mode="r") as archive:
         archive.extractall(output, filter="data")
 
 
