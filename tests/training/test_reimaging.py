@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 
 from maskhub import AttributeClassifier, ReimagingPipeline
 from maskhub.data.pixel_faces import write_folder
+from maskhub.data.positions import endless_batches
 from maskhub.training.classifier import classification
 from maskhub.training.report import write_curves
 from maskhub.training.status import read_metrics, read_status
@@ -36,6 +37,14 @@ def test_what_a_run_leaves(small, here, tmp_path):
     card = (tmp_path / "pipeline" / "README.md").read_text()
     assert "tone dark" in card and "8 steps" in card
     assert not [p for p in tmp_path.rglob("*") if p.suffix in (".bin", ".pt", ".pkl")]
+
+
+def test_batches_put_together_at_once_are_those_of_a_loader(trainer):
+    one = trainer("reimaging")
+    dataset = one.task.dataset(3, start=4, batch_size=4)
+    quick, slow = one.task.batches(dataset, 0, False), endless_batches(dataset)
+    for _ in range(30):  # over the end of a pass
+        assert torch.equal(next(quick)["image"], next(slow)["image"])
 
 
 def test_the_papers_order_of_updates(trainer):

@@ -204,6 +204,15 @@ def test_more_steps_may_be_asked_for(small, here, tmp_path):
     assert same_weights(tmp_path / "run" / "pipeline", tmp_path / "whole" / "pipeline")
 
 
+def test_a_run_ends_in_time_with_its_learning_rate_at_zero(small, here, tmp_path):
+    options = small("reimaging", tmp_path, max_steps=100_000) | {"max_minutes": 0.01, "lr_schedule": "linear"}
+    assert here("reimaging", options)[0] == 0
+    lines, status = read_metrics(tmp_path), read_status(tmp_path)
+    assert 1 < len(lines) < 100_000 and status["state"] == "finished" and status["step"] == lines[-1]["step"]
+    assert lines[0]["learning_rate"] == options.get("learning_rate", 2e-4) and lines[-1]["learning_rate"] == 0
+    assert (tmp_path / "pipeline" / "model_index.json").exists()
+
+
 def test_a_run_that_goes_back_keeps_its_own_checkpoints(small, here, tmp_path):
     run = tmp_path / "run"
     options = small("reimaging", run, max_steps=12) | {"checkpoint_every": 3, "keep_checkpoints": 4}
@@ -300,6 +309,7 @@ def test_photos_can_be_limited(name, limit, photos, trainer):
         (["--max-steps", "0"], "--max-steps is 0"),
         (["--init-from", "EMPTY"], "neither a checkpoint nor the folder of a finished model"),
         (["--nonsense", "1"], "there is no option --nonsense"),
+        (["--cuda-graph"], "--cuda-graph needs a single process on an NVIDIA GPU"),
     ],
 )
 def test_errors_are_one_line(options, message, small, here, tmp_path):
