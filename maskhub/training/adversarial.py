@@ -62,6 +62,8 @@ class GANOptions(TrainingOptions):
 
     def check(self):
         super().check()
+        if self.cuda_graph and self.pool_size:
+            raise ConfigError("--cuda-graph can't be used with a pool, which draws on the CPU: use --pool-size 0.")
         if not self.rounds:
             raise ConfigError("--generator-updates and --discriminator-updates are both 0: nothing would be trained.")
 

@@ -73,6 +73,7 @@ class Classifier(LabelledTask):
 
     Options = ClassifierOptions
     name = result = "classifier"
+    recordable = True
     averaged = ("classifier",)
 
     def __init__(self, options, rank=0):

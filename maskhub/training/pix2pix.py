@@ -75,6 +75,7 @@ class Pix2Pix(AdversarialTask):
 
     Options = Pix2PixOptions
     name = "pix2pix"
+    recordable = True
     paper = "https://arxiv.org/abs/1611.07004"
 
     def __init__(self, options, rank=0):

@@ -83,6 +83,7 @@ class Reimaging(LabelledTask):
 
     Options = ReimagingOptions
     name = "reimaging"
+    recordable = True
     averaged = ("generator",)
 
     def __init__(self, options, rank=0):

@@ -58,6 +58,8 @@ class Task:
         averaged: names of the networks that have a moving average; the result uses the averages.
         trained_against: names of the encoders and feature networks used in the losses; figures measured with them are
             biased.
+        recordable: whether :meth:`step` can be recorded as a CUDA graph: it doesn't wait for the GPU, and neither what
+            it does nor its random numbers come from the CPU.
         networks: dict of name → network, without wrappers for compilation and several processes.
         nets: the same with these wrappers; :meth:`step` calls these.
         pools: dict of name → object with ``state_dict`` and ``load_state_dict``, separate in every process.
@@ -71,6 +73,7 @@ class Task:
     result = "pipeline"
     averaged = ()
     trained_against = ()
+    recordable = False
 
     def __init__(self, options, networks, rank=0):
         self.options, self.rank = options, rank

@@ -73,7 +73,7 @@ class Trainer:
             kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
             **tracker_arguments(options),
         )
-        self._check_device(options)
+        self._check_device(task_class, options)
         if self.accelerator.device.type == "cuda":
             torch.set_float32_matmul_precision("high")
             torch.backends.cudnn.benchmark = True
@@ -84,10 +84,12 @@ class Trainer:
                 self.close()
             raise
 
-    def _check_device(self, options):
+    def _check_device(self, task_class, options):
         alone = self.accelerator.num_processes == 1
         if options.max_minutes and not alone:
             raise ConfigError("--max-minutes needs a single process: several would not agree on the last step.")
+        if options.cuda_graph and not task_class.recordable:
+            raise ConfigError(f"--cuda-graph can't be used with {task_class.name}: its steps can't be recorded.")
         if options.cuda_graph and (self.accelerator.device.type != "cuda" or not alone):
             raise ConfigError("--cuda-graph needs a single process on an NVIDIA GPU.")
 

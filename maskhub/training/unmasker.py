@@ -102,6 +102,7 @@ class Unmasker(AdversarialTask):
 
     Options = UnmaskerOptions
     name = "light unmasker"
+    recordable = True
     paper = "https://arxiv.org/abs/1911.11897"
 
     def __init__(self, options, rank=0):

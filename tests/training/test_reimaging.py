@@ -39,6 +39,11 @@ def test_what_a_run_leaves(small, here, tmp_path):
     assert not [p for p in tmp_path.rglob("*") if p.suffix in (".bin", ".pt", ".pkl")]
 
 
+def test_a_cuda_graph_needs_a_gpu(small, here, tmp_path):
+    code, text = here("reimaging", small("reimaging", tmp_path / "run"), "--cuda-graph")
+    assert code == 2 and text.strip() == "error: --cuda-graph needs a single process on an NVIDIA GPU."
+
+
 def test_batches_put_together_at_once_are_those_of_a_loader(trainer):
     one = trainer("reimaging")
     dataset = one.task.dataset(3, start=4, batch_size=4)

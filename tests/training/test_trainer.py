@@ -309,7 +309,8 @@ def test_photos_can_be_limited(name, limit, photos, trainer):
         (["--max-steps", "0"], "--max-steps is 0"),
         (["--init-from", "EMPTY"], "neither a checkpoint nor the folder of a finished model"),
         (["--nonsense", "1"], "there is no option --nonsense"),
-        (["--cuda-graph"], "--cuda-graph needs a single process on an NVIDIA GPU"),
+        (["--cuda-graph"], "--cuda-graph can't be used with a pool"),
+        (["--cuda-graph", "--pool-size", "0"], "--cuda-graph can't be used with CycleGAN"),
     ],
 )
 def test_errors_are_one_line(options, message, small, here, tmp_path):
