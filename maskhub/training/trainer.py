@@ -211,7 +211,7 @@ class Trainer:
             self.report.close()
 
     def batches(self):
-        """The batches of this process, starting at the current step."""
+        """The batches of this process on its device, starting at the current step."""
         c, accelerator = self.options, self.accelerator
         dataset = self.task.dataset(
             c.seed,
@@ -220,7 +220,7 @@ class Trainer:
             world=accelerator.num_processes,
             batch_size=c.batch_size,
         )
-        return self.task.batches(dataset, c.workers, accelerator.device.type == "cuda")
+        return map(self._on_device, self.task.batches(dataset, c.workers, accelerator.device.type == "cuda"))
 
     def train_step(self, batches):
         """One step. Returns the means of its terms by name, and its number of samples."""
@@ -228,7 +228,7 @@ class Trainer:
         c = self.task.options = stage.options
         self.task.progress = self.step / self.options.max_steps
         self._set_rate(stage.learning_rate(self.step, self._time_share()))
-        given = [[self._on_device(next(batches)) for _ in range(c.gradient_accumulation)] for _ in range(c.rounds)]
+        given = [[next(batches) for _ in range(c.gradient_accumulation)] for _ in range(c.rounds)]
         if c.cuda_graph and self._graphed_stage is not stage:
             self._graphed, self._graphed_stage = GraphedStep(self._updates), stage
         terms = self._graphed(given) if c.cuda_graph else self._updates(given)

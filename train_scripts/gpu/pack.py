@@ -20,13 +20,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import tyro
-from PIL import Image
 from safetensors.numpy import load_file, save
 
 from maskhub.data.folder import is_held_out, is_photo, list_files
 from maskhub.data.paired import find_face
 from maskhub.faces.photo import open_photo, split_alpha
 from maskhub.files import write_file
+from maskhub.image_file import open_image
 
 TURNED, SHARE = 25.0, 1 / 3
 """Photos of heads turned by more than this many degrees are repeated until they are this share of all."""
@@ -124,7 +124,7 @@ def pack_photo(path, quality, with_face):
     """Encode a photo; its face is found on the photo that the other machine will decode."""
     photo, data = split_alpha(open_photo(path))[0], io.BytesIO()
     photo.save(data, "AVIF", quality=quality, speed=7, max_threads=1)
-    found = find_face(np.asarray(Image.open(data).convert("RGB"))) if with_face else None
+    found = find_face(np.asarray(open_image(data).convert("RGB"))) if with_face else None
     return f"{path.parent.name}_{path.stem}.avif", data.getvalue(), found
 
 

@@ -18,12 +18,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import tyro
-from PIL import Image
 from safetensors.numpy import save_file
 
 from maskhub.data.paired import FaceCache, cache_folder
 from maskhub.faces.detect import Face
 from maskhub.faces.landmarks import Landmarks
+from maskhub.image_file import open_image
 
 CHUNK = 64
 """Photos that a process unpacks at a time."""
@@ -81,7 +81,7 @@ def unpack_photos(output, photos):
     faces, times, found, count = unpacked_faces(output / "faces.npz"), {}, [], 0
     times = json.loads((output / "times.json").read_text())
     for name, data in photos:
-        photo = Image.open(io.BytesIO(data)).convert("RGB")
+        photo = open_image(io.BytesIO(data)).convert("RGB")
         target = (output / name).with_suffix(".bmp")
         target.parent.mkdir(parents=True, exist_ok=True)
         photo.save(target)
