@@ -41,15 +41,8 @@ class Section:
 
 @dataclass
 class Card:
-    """A ``README.md`` for the Hugging Face Hub.
-
-    Attributes:
-        title: the heading.
-        front: YAML front matter; None values are omitted.
-        usage: Python code shown below the title.
-        about: Markdown text below it.
-        sections: list of :class:`Section`.
-    """
+    """A ``README.md`` for the Hugging Face Hub: the heading, YAML front matter (None values are omitted), Python
+    code and Markdown text below the heading, and a list of :class:`Section`."""
 
     title: str
     front: dict

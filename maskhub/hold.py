@@ -22,10 +22,10 @@ ORPHANS = 20.0
 
 @contextmanager
 def hold(folder, by, name="lock"):
-    """Lock an output folder against other runs while the block runs. A killed process releases its lock.
+    """Lock an output folder, created if missing, against other runs while the block runs. A killed process releases its
+    lock.
 
     Args:
-        folder: created if missing.
         by: the holder's name in the error message of other runs, such as ``"maskhub mask"``.
         name: runs with different names, such as the ranks of one run, can lock the same folder together.
 

@@ -22,20 +22,14 @@ LONGEST_PAUSE = 300
 
 @contextmanager
 def hub_errors(what, error_class=HubError):
-    """Convert errors of the Hub's clients within the block into a maskhub error.
+    """Convert errors of the Hub's clients within the block into a maskhub error with the reason and what to do about
+    it.
 
     Within the block, read requests are retried while the Hub is busy (:data:`BUSY`). huggingface_hub only does so for
     files, and datasets treats a busy response for a README as a missing README.
 
-    with hub_errors("the upload to alice/masks"):
+    with hub_errors("the upload to alice/masks"):        # what is being attempted, as the subject of "... failed"
         HfApi().upload_folder(...)
-
-    Args:
-        what: what is being attempted, as the subject of "... failed".
-        error_class: the class to raise.
-
-    Raises:
-        HubError (or ``error_class``): with the reason and what to do about it.
     """
     require("hub", "huggingface_hub")
     # imported here: the clients take a second to import, and `import maskhub` must not

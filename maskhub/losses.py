@@ -95,12 +95,8 @@ def distance_loss(before, after, before_moments, after_moments):
     """The distance constraint of Benaim and Wolf: "One-Sided Unsupervised Domain Mapping" (NeurIPS 2017), section 3.
 
     E |(d(x) - μ_A) / σ_A - (d(G(x)) - μ_B) / σ_B|: images that are far apart should stay so after translation. With
-    :func:`pair_distances` d is the distance of two images; with :func:`half_distances` it is the self-distance.
-
-    Args:
-        before, after: the distances d of the same images before and after translation, same shape.
-        before_moments, after_moments: (μ, σ), mean and standard deviation of d over the training photos of the source
-            domain and of the target domain.
+    :func:`pair_distances` d is the distance of two images; with :func:`half_distances` it is the self-distance. The
+    moments (μ, σ) are those of d over the training photos of the source domain and of the target domain.
     """
     scaled = [(d - mean) / std for d, (mean, std) in ((before, before_moments), (after, after_moments))]
     return F.l1_loss(*scaled)

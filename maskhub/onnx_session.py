@@ -4,12 +4,10 @@ __all__ = ["open_session"]
 
 
 def open_session(model, threads=None, weights=()):
-    """An ``onnxruntime.InferenceSession`` on the CPU.
+    """An ``onnxruntime.InferenceSession`` of a file (path or bytes) on the CPU, with as many threads as OpenCV by
+    default.
 
-    Args:
-        model: path or bytes of the ONNX file.
-        threads: number of threads; by default as many as OpenCV uses.
-        weights: pairs of name and ``OrtValue`` for the file's external weights. Keep them as long as the session.
+    ``weights`` are pairs of name and ``OrtValue`` for the file's external weights. Keep them as long as the session.
     """
     import cv2
     import onnxruntime

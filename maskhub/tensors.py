@@ -6,14 +6,8 @@ __all__ = ["to_array", "to_pixels", "to_tensor"]
 
 
 def to_array(pictures):
-    """Convert pictures for a network in onnxruntime.
-
-    Args:
-        pictures: an RGB ``PIL.Image``, a uint8 array ...×H×W×3, or a list of arrays of one size.
-
-    Returns:
-        float32 array ...×3×H×W in [-1, 1], contiguous, with the same values as :func:`to_tensor`.
-    """
+    """A picture or pictures for a network in onnxruntime: an RGB ``PIL.Image``, uint8 ...×H×W×3, or a list of arrays
+    of one size, as a contiguous float32 array ...×3×H×W in [-1, 1] with the same values as :func:`to_tensor`."""
     values = np.moveaxis(np.asarray(pictures, dtype=np.uint8), -1, -3).astype(np.float32, order="C")
     values /= np.float32(127.5)
     values -= 1
@@ -21,14 +15,7 @@ def to_array(pictures):
 
 
 def to_tensor(pictures):
-    """Convert pictures to a tensor for a network in torch.
-
-    Args:
-        pictures: as for :func:`to_array`, or a uint8 tensor.
-
-    Returns:
-        float32 tensor ...×3×H×W in [-1, 1], contiguous.
-    """
+    """Pictures as for :func:`to_array`, or a uint8 tensor, as a contiguous float32 tensor ...×3×H×W in [-1, 1]."""
     import torch  # imported here: photos can be masked and unmasked without it
 
     if not isinstance(pictures, torch.Tensor):
@@ -37,14 +24,8 @@ def to_tensor(pictures):
 
 
 def to_pixels(values):
-    """Convert what a network made to pictures.
-
-    Args:
-        values: ...×3×H×W, a float32 array, or a tensor of any float type and device; clipped to [-1, 1].
-
-    Returns:
-        uint8 array ...×H×W×3, contiguous.
-    """
+    """What a network made, ...×3×H×W as a float32 array or a tensor of any float type and device, clipped to [-1,
+    1], as a contiguous uint8 array ...×H×W×3."""
     if isinstance(values, np.ndarray):
         values = np.rint((values.clip(-1, 1) + np.float32(1)) * np.float32(127.5)).astype(np.uint8)
         return np.ascontiguousarray(np.moveaxis(values, -3, -1))

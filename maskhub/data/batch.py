@@ -54,9 +54,6 @@ def process_folder(source, output, work, *, options=None, compared=None, overwri
         overwrite, progress: process all photos again; show a bar.
         png: write every result as PNG instead of in the photo's format.
 
-    Returns:
-        :class:`BatchReport`.
-
     Raises:
         SourceError: no such folder, or no photo in it.
         ConfigError: ``output`` is ``source``, or holds other files, or results of other options or photos.
@@ -99,18 +96,15 @@ def working_folder(output, by, options, overwrite, *more):
 
 
 def run_batch(rows, journal, work, places, *, workers=0, compared=None, progress=True):
-    """Process the photos of a source that are not yet in a journal.
+    """Process the photos of a source that are not yet in a journal. Returns :class:`BatchReport`, and the rows (without
+    their photos) in order.
 
     Args:
-        rows: :class:`~maskhub.data.rows.FolderRows` or :class:`~maskhub.data.rows.HubRows`.
-        journal: :class:`~maskhub.data.journal.Journal`.
+        rows, journal: of :func:`~maskhub.data.rows.open_rows`; :class:`~maskhub.data.journal.Journal`.
         work: ``work(row, paths)`` → record, and a dict of path → bytes for those of ``paths`` to write.
         places: name → paths of all files that the result of a photo may have.
         workers: worker processes; 0: work in this process.
         compared, progress: as in :func:`process_folder`.
-
-    Returns:
-        :class:`BatchReport`, and the rows (without their photos) in order.
 
     Raises:
         ConfigError: the journal is of other photos.

@@ -21,15 +21,8 @@ _STRUCTURES = {"eyes": "round", "nose": "button", "mouth": "smile"}
 
 @dataclass(frozen=True)
 class BiasFace:
-    """A face and how the thesis's classifier labelled it.
-
-    Attributes:
-        figure: its number in the thesis.
-        what: the face in words.
-        pixels: uint8 32×32×3.
-        tones: the sets with the nearest skin tones, nearest first.
-        printed: the label that the thesis prints, as a name of ours.
-    """
+    """A face of a figure of the thesis: ``what`` describes it, ``tones`` are the sets with the nearest skin tones,
+    nearest first, and ``printed`` is the label that the thesis prints, in our words."""
 
     figure: int
     what: str

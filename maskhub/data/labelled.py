@@ -48,8 +48,8 @@ class LabelledPhotos:
         """Read all photos of one source or of several.
 
         Args:
-            specs: a folder (with ``metadata.csv``, or sub-folders as labels), ``user/dataset:split`` on the Hub, or
-                ``builtin:pixel-faces`` or ``builtin:portraits``; or a list of them.
+            specs: a folder (with ``metadata.csv``, or sub-folders as labels), a dataset on the Hub, or a built-in one;
+                or a list of them.
             resolution: R in pixels; the centre square of each photo is scaled to it.
             holdout: leave out the photos of :func:`~maskhub.data.sources.is_held_out`.
             limit: keep at most this many photos of each source, chosen by their names; 0: all.

@@ -49,19 +49,15 @@ ADDED = ("mask_style", "mask_colour", "worn", "faces", "masked_faces")
 
 
 def mask_photo(source, target, wearing, name, region=None, provenance=True, way=BY_RULE):
-    """Mask one photo file.
+    """Mask one photo file. Returns its record for boxes and metadata: ``width``, ``height`` and ``faces`` of
+    :class:`Masked`.
 
     Args:
-        source: what ``open_photo`` takes.
-        target: file to write, in the format of its suffix.
-        wearing: :class:`Wearing`.
-        name: name of the photo, which the masks depend on.
+        source, target: what ``open_photo`` takes; file to write, in the format of its suffix.
+        wearing, name: :class:`Wearing`; name of the photo, which the masks depend on.
         region: PNG to write the region to, or None.
         provenance: write the provenance into the file.
         way: :class:`MaskingWay`.
-
-    Returns:
-        record for boxes and metadata: ``width``, ``height`` and ``faces`` of :class:`Masked`.
 
     Raises:
         ConfigError: an output is the source, or both outputs are the same. PhotoError: it can't be read or encoded.

@@ -133,13 +133,8 @@ class Attributes:
 
 @dataclass(frozen=True)
 class PixelFace:
-    """One face of the set.
-
-    Attributes:
-        name: file name, the same with and without a covering.
-        attributes: :class:`Attributes`.
-        split: ``"train"`` or ``"test"``.
-    """
+    """One face of the set: its file name, the same with and without a covering, its :class:`Attributes`, and its
+    split, ``"train"`` or ``"test"``."""
 
     name: str
     attributes: Attributes
@@ -177,14 +172,7 @@ class PixelFace:
 
 @dataclass(frozen=True)
 class BuiltinSpec:
-    """A parsed spec of pixel faces.
-
-    Attributes:
-        sets: some of :data:`SETS`.
-        covering: ``"none"``, ``"mask"``, ``"scarf"``, or ``"covered"`` (some of each).
-        uniform, varied: see the module.
-        split: ``"train"``, ``"test"`` or ``"all"``.
-    """
+    """A parsed spec: some of :data:`SETS`, and the options in the module's docstring."""
 
     sets: tuple = SETS
     covering: str = "none"
@@ -323,13 +311,9 @@ def _palette(a):
 
 
 class PixelSource(PhotoSource):
-    """The faces of a spec as a source of photos.
+    """The faces of a spec as a source of photos, and of pairs, since each can be drawn with and without its covering.
 
-    It also gives pairs, since each face can be drawn with and without its covering.
-
-    Args:
-        spec: ``builtin:pixel-faces`` with its options.
-        holdout: leave out the faces of :func:`~maskhub.data.folder.is_held_out`; the test split is apart in any case.
+    ``holdout`` leaves out the faces of :func:`~maskhub.data.folder.is_held_out`; the test split is apart in any case.
     """
 
     draws_pairs = True
@@ -371,10 +355,8 @@ def _order(size, seed, epoch):
 
 
 def write_folder(spec, folder):
-    """Write the faces of a spec as an imagefolder: PNG files and ``metadata.csv`` with every attribute.
-
-    Returns:
-        how many.
+    """Write the faces of a spec as an imagefolder, PNG files and ``metadata.csv`` with every attribute; returns how
+    many.
 
     Raises:
         ConfigError: the folder holds the table of another data set. WriteError: it can't be written to.

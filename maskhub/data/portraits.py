@@ -105,14 +105,11 @@ def _masked(name):
 
 
 def write_portraits(spec, folder):
-    """Write the photos of a spec as an imagefolder with their attribution.
-
-    Returns:
-        how many.
+    """Write the photos of a spec as an imagefolder with their attribution; returns how many.
 
     Raises:
         SourceError: no such spec. ConfigError: the folder holds the table of another data set. WriteError: it can't be
-        written to.
+            written to.
     """
     folder, chosen = Path(folder), portraits(spec)
     table = table_text([{"file_name": portrait.name, **portrait.columns} for portrait in chosen], ".csv")

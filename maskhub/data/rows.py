@@ -77,12 +77,9 @@ class Row:
 
 
 def open_rows(spec, leave_out=()):
-    """The rows of a source, :class:`FolderRows` or :class:`HubRows`; both can be iterated repeatedly, in the same
-    order.
+    """The rows of a source, a folder or a dataset on the Hub; they can be iterated repeatedly, in the same order.
 
-    Args:
-        spec: a folder, or ``user/dataset[/config][:split][@revision][#column]``.
-        leave_out: folders within it to skip, such as the output folder.
+    ``leave_out`` are folders within it to skip, such as the output folder.
 
     Raises:
         SourceError: no such folder or dataset, or no photo in it.
@@ -106,10 +103,8 @@ def open_rows(spec, leave_out=()):
 class FolderRows:
     """The photos of a folder and its sub-folders, sorted by path, with the columns of its imagefolder metadata.
 
-    Attributes:
-        folder: the folder.
-        columns: names of the other columns, in the order of the metadata files.
-        others: files that are neither photos nor metadata: name → path.
+    ``columns`` are in the order of the metadata files; ``others`` are files that are neither photos nor metadata, name
+    → path.
     """
 
     def __init__(self, folder, leave_out=()):

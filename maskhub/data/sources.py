@@ -34,12 +34,9 @@ _HUB_SPEC = re.compile(
 
 
 def open_source(spec, holdout=False):
-    """Open the source that a spec names.
-
-    Args:
-        spec: a folder, ``folder#column``, ``user/dataset[/config][:split][@revision][#column]``, or
-            ``builtin:portraits`` or ``builtin:pixel-faces`` with their options.
-        holdout: leave out the photos of :func:`is_held_out`.
+    """Open the source that a spec names: a folder, ``folder#column``,
+    ``user/dataset[/config][:split][@revision][#column]``, or ``builtin:portraits`` or ``builtin:pixel-faces`` with
+    their options. ``holdout`` leaves out the photos of :func:`is_held_out`.
 
     Raises:
         SourceError: no such folder or dataset, or no photo in it.
@@ -111,15 +108,8 @@ class FolderSource(PhotoSource):
 
 
 class PortraitSource(FolderSource):
-    """The built-in portraits of a spec as a source of photos.
-
-    Args:
-        spec: ``builtin:portraits`` with its options.
-        holdout: leave out the photos of :func:`is_held_out`.
-
-    Raises:
-        SourceError: no such spec, or no photo is left.
-    """
+    """The built-in portraits of a spec as a source of photos; SourceError if there is no such spec or no photo is
+    left."""
 
     def __init__(self, spec, holdout=False):
         chosen = {portrait.name: portrait for portrait in portraits(spec)}

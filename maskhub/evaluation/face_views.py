@@ -24,12 +24,10 @@ class FaceViews:
     """The photos of a folder as they are, masked, and with the mask taken off again, each with its face.
 
     Args:
-        folder: folder of the photos.
-        cache: folder that caches faces and landmarks.
+        folder, cache: folder of the photos; folder that caches faces and landmarks.
         pipeline: :class:`~maskhub.pipelines.face_mask.FaceMaskPipeline`, if one is needed.
         masks: ``"rule"`` (:mod:`maskhub.masks`), or ``"model"``: the pipeline's masker.
-        style: style of rule-based masks, or ``random``.
-        seed: seed of rule-based masks.
+        style, seed: of rule-based masks.
         strip: take the masks off again.
 
     Raises:
@@ -109,16 +107,13 @@ def not_for_faces(encoders):
 
 
 def encode_views(views, names, masked_names, encoders, embed, progress=True):
-    """Encode the views of photos.
+    """Encode the views of photos; returns :class:`Vectors`.
 
     Args:
         views: :class:`FaceViews`.
         names, masked_names: names of the photos, and of those that are also needed masked.
         encoders: list of :class:`~maskhub.evaluation.encoders.Encoder`.
         embed: function of an encoder, N pictures and N faces → N×dimensions.
-
-    Returns:
-        :class:`Vectors`.
     """
     vectors = Vectors()
 

@@ -13,17 +13,10 @@ GAP = 1
 
 
 def feature_sheet(classifier, pixels, convolution=0, count=MAPS, columns=16):
-    """Draw the first ``count`` maps that a convolution makes of a face, in rows of ``columns``.
+    """Draw the first ``count`` maps that a convolution (0 is the first, -1 the last) makes of a face, uint8 R×R×3.
 
-    Each map is scaled to its own range, black to white, so that weak ones can be seen as well.
-
-    Args:
-        classifier: :class:`~maskhub.models.classifier.AttributeClassifier` of resolution R.
-        pixels: uint8 R×R×3.
-        convolution: 0 for the first, -1 for the last.
-
-    Returns:
-        ``PIL.Image`` of mode L; all maps have the size of the convolution's output, without magnification.
+    Each map is scaled to its own range, black to white, so that weak ones can be seen as well. Returns a grey
+    ``PIL.Image`` in which all maps have the size of the convolution's output.
 
     Raises:
         ConfigError: there is no such convolution.

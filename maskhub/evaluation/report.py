@@ -38,13 +38,11 @@ _OLD_NAMES = {
 
 @dataclass(frozen=True)
 class Figure:
-    """One number.
+    """One number, or None if it could not be measured.
 
     Attributes:
-        value: None if it could not be measured.
         interval: bounds of its 95 % interval.
         n: number of items it was measured on.
-        unit: unit such as ``"dB"``.
         better: whether high or low values are better; empty if neither.
         title: title shown instead of its name, such as ``"FID"``.
         network: network it was measured with.
@@ -93,14 +91,8 @@ class Gallery:
 
 @dataclass(frozen=True)
 class Curve:
-    """A plot.
-
-    Attributes:
-        title: title of the plot.
-        x, y: titles of the axes.
-        lines: name → list of ``[x, y]``.
-        bars: names of the lines that are drawn as bars; x and y are then whole numbers.
-    """
+    """A plot: titles of the plot and its axes, and name → list of ``[x, y]``. The lines named in ``bars`` are drawn
+    as bars; x and y are then whole numbers."""
 
     title: str
     x: str

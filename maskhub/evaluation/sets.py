@@ -50,6 +50,9 @@ def batches(pictures):
 class PictureSet:
     """The pictures of a source, streamed; each iteration has the same order.
 
+    ``failures`` and ``total`` are those of the last pass: pictures not read or not translated
+    (:class:`~maskhub.evaluation.gallery.Failures`), and the number of all.
+
     Args:
         spec: a folder, or ``user/dataset[/config][:split][@revision][#column]``.
         held_out: only the held-out tenth (:func:`~maskhub.data.sources.is_held_out`).
@@ -57,10 +60,6 @@ class PictureSet:
         translate: ``PIL.Image`` → ``PIL.Image``, such as a pipeline in one direction; if it raises a
             :class:`MaskHubError`, the picture counts as failed.
         title: title of the progress bar; None for none.
-
-    Attributes:
-        failures: :class:`~maskhub.evaluation.gallery.Failures` of the last pass: pictures not read or not translated.
-        total: number of pictures in the last pass.
 
     Raises:
         SourceError: no such source, or no picture in it. ConfigError: a limit below 1.

@@ -112,16 +112,13 @@ def fold_thresholds(scores, same, folds, far):
 
 
 def verification_figures(scores, same, folds, within=None, resamples=500, seed=0):
-    """The figures of a table row.
+    """The figures of a table row, name → :class:`~maskhub.evaluation.report.Figure`.
 
     Args:
         scores: N cosines. same: N bool, whether the pair shows one person. folds: N whole numbers.
         within: indices of the pairs to measure, such as those of a group; thresholds still come from all pairs, to show
             gaps between groups.
         resamples: number of bootstrap resamples of pairs within each fold and kind, treated as independent.
-
-    Returns:
-        name → :class:`~maskhub.evaluation.report.Figure`.
 
     Raises:
         ConfigError: fewer than 2 pairs of a kind.

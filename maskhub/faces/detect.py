@@ -68,15 +68,8 @@ class FaceDetector:
         self._net = YuNet(WEIGHTS, threshold)
 
     def __call__(self, image, turn=None):
-        """Find the faces of a photo.
-
-        Args:
-            image: uint8 RGB, H×W×3.
-            turn: overrides the detector's setting.
-
-        Returns:
-            list of :class:`Face`, largest first; empty if there are none.
-        """
+        """The faces of a photo, uint8 RGB H×W×3, as a list of :class:`Face`, largest first; ``turn`` overrides the
+        detector's setting."""
         height, width = image.shape[:2]
         # the full margin is added at full size only for small photos; otherwise on the scaled-down copy
         scale = min(1.0, self.max_side / (max(height, width) * (1 + 2 * MARGIN)))

@@ -21,13 +21,9 @@ _threads = threading.local()
 
 
 def run_mesh(crop):
-    """Run the network. Thread-safe.
+    """Run the network on a crop, uint8 RGB 256×256×3. Thread-safe.
 
-    Args:
-        crop: uint8 RGB, 256×256×3.
-
-    Returns:
-        478×3 float64 landmarks in the crop's pixels, and the logit of the presence.
+    Returns 478×3 float64 landmarks in the crop's pixels, and the logit of the presence.
     """
     if not hasattr(_threads, "run"):
         _threads.run = _litert() or _opencv()

@@ -22,11 +22,8 @@ _lock, _sessions = threading.Lock(), {}
 class YuNet:
     """What ``cv2.FaceDetectorYN`` computes; all threads share one session, which uses as many threads as OpenCV.
 
-    Args:
-        path: of the network.
-        threshold: lowest score.
-        overlap: intersection over union above which non-maximum suppression drops a face.
-        top: maximum number of faces.
+    ``overlap`` is the intersection over union above which non-maximum suppression drops a face, ``top`` the maximum
+    number of faces.
     """
 
     def __init__(self, path, threshold, overlap=0.3, top=500):

@@ -60,15 +60,10 @@ class MaskDetection(NamedTuple):
 
 
 def detect_masks_on_crops(crops, network=None):
-    """Detect masks on aligned crops, which may differ in size. Thread-safe.
+    """Detect masks on aligned crops of any size, uint8 R×R×3 each, from :func:`maskhub.faces.align.crop`. Thread-safe.
 
-    Args:
-        crops: list of uint8 RGB arrays, R×R×3, each from :func:`maskhub.faces.align.crop`.
-        network: a :class:`~maskhub.models.mask_detector.MaskDetector`, run by torch; by default the bundled one, run by
-            onnxruntime.
-
-    Returns:
-        list of :class:`MaskDetection`; each region has the size of its crop.
+    ``network`` is a :class:`~maskhub.models.mask_detector.MaskDetector`, run by torch; by default the bundled one, run
+    by onnxruntime. Returns a :class:`MaskDetection` for each; its region has the size of the crop.
 
     Raises:
         PhotoError: a crop that isn't uint8 R×R×3.

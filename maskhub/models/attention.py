@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from maskhub.models.configured import Blocks, Channels, Deviation, Norm, Padding, Whole, Width, configured
-from maskhub.models.network import Network, check_multiple, check_range, choose, norm_layer
+from maskhub.models.network import PADDING_MODES, Network, check_multiple, check_range, norm_layer
 from maskhub.models.resnet import encoder
 
 __all__ = ["AttentionGenerator"]
@@ -50,7 +50,7 @@ class AttentionGenerator(Network):
         super().__init__()
         check_range("out_channels", out_channels, in_channels, in_channels)
         make_norm, bias = norm_layer(norm)
-        mode = choose("padding", padding, {"reflect": "reflect", "zero": "zeros"})
+        mode = PADDING_MODES[padding]
         self.head, self.down, self.trunk = encoder(in_channels, width, blocks, make_norm, bias, mode)
         self.content = _upward(width, contents * out_channels, make_norm, bias)
         self.attention = _upward(width, contents + 1, make_norm, bias)

@@ -12,7 +12,7 @@ from torch import nn
 
 from maskhub.models.configured import Channels, Latent, Norm, Upsampling, Width, configured
 from maskhub.models.dense import check_latents
-from maskhub.models.network import Network, check_multiple, choose, norm_layer
+from maskhub.models.network import Network, check_multiple, norm_layer, upsampler
 
 __all__ = ["DcganDiscriminator", "DcganGenerator"]
 
@@ -47,7 +47,7 @@ class DcganGenerator(Network):
         super().__init__()
         doublings = _DOUBLINGS[resolution]
         make_norm, bias = norm_layer(norm)
-        up = choose("upsampling", upsampling, {"transposed": _transposed, "resize": _resized})
+        up = upsampler(upsampling, 4)
         channels = width * 2 ** (doublings - 1)
         layers = [nn.ConvTranspose2d(latent, channels, 4, bias=bias), make_norm(channels), nn.ReLU()]
         for _ in range(doublings - 1):
@@ -91,11 +91,3 @@ class DcganDiscriminator(Network):
         side = self.config.resolution
         check_multiple(images, side, self.config.in_channels, at_least=side)
         return self.stack(images)
-
-
-def _transposed(before, after, bias):
-    return [nn.ConvTranspose2d(before, after, 4, stride=2, padding=1, bias=bias)]
-
-
-def _resized(before, after, bias):
-    return [nn.Upsample(scale_factor=2), nn.Conv2d(before, after, 3, padding=1, bias=bias)]

@@ -30,22 +30,18 @@ TOLERANCE = 1e-3
 
 
 def export_onnx(network, path, resolution, *, any_size=False, weights=True, opset=OPSET):
-    """Write a generator as an ONNX file, and compare it with torch on random images, alone and in a batch.
+    """Write a generator as an ONNX file, and compare it with torch on random images, alone and in a batch; returns the
+    largest absolute difference, in [-1, 1].
 
     Args:
         network, path: :class:`~maskhub.models.network.Network` of images N×3×H×W, exported in float32; and the file.
         resolution: side in pixels of the images that the graph is made for.
         any_size: make H and W dynamic if possible; the export takes longer, and the graph is as fast.
         weights: include the weights in the file.
-        opset: ONNX operator set version.
-
-    Returns:
-        the largest absolute difference from torch, in [-1, 1].
 
     Raises:
-        MissingExtraError: onnx or onnxscript is missing.
-        ConfigError: the network always draws random numbers.
-        CheckpointError: the graph can't be exported, or its output differs from the network's.
+        MissingExtraError: onnx or onnxscript is missing. ConfigError: the network always draws random numbers.
+            CheckpointError: the graph can't be exported, or its output differs from the network's.
     """
     require("export")
     name, path = type(network).__name__, Path(path)

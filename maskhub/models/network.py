@@ -11,7 +11,10 @@ from maskhub.hub_errors import SafeSaving
 from maskhub.hub_files import HUB_OPTIONS, hub_folder
 from maskhub.models.stored import check_finite, check_stored, utf8_path
 
-__all__ = ["Network", "check_multiple", "check_range", "choose", "norm_layer"]
+__all__ = ["PADDING_MODES", "Network", "check_multiple", "check_range", "choose", "norm_layer", "upsampler"]
+
+PADDING_MODES = {"reflect": "reflect", "zero": "zeros"}
+"""A configuration's padding → torch's name of it."""
 
 
 class Network(SafeSaving, ModelMixin, ConfigMixin):
@@ -100,6 +103,18 @@ def norm_layer(norm):
             "none": (lambda channels: nn.Identity(), True),
         },
     )
+
+
+def upsampler(upsampling, kernel):
+    """A function of the channels before and after, and of the bias, that makes the layers that double the resolution:
+    a ``"transposed"`` convolution of this kernel, or ``"resize"``: nearest neighbour, then a 3×3 convolution."""
+
+    def layers(before, after, bias):
+        if upsampling == "resize":
+            return [nn.Upsample(scale_factor=2), nn.Conv2d(before, after, 3, padding=1, bias=bias)]
+        return [nn.ConvTranspose2d(before, after, kernel, 2, padding=1, output_padding=kernel % 2, bias=bias)]
+
+    return layers
 
 
 def check_multiple(images: torch.Tensor, multiple: int, channels: int, at_least: int | None = None):

@@ -30,13 +30,8 @@ PREFIX = "network."
 
 
 def fingerprint(name, config, weights=()):
-    """A hash of a network's class, its configuration and its weights; the fp16 variant has the same hash.
-
-    Args:
-        name: of the class.
-        config: dict; keys that begin with an underscore don't count.
-        weights: pairs of name and array.
-    """
+    """A hash of a network's class name, its configuration (without keys that begin with an underscore) and its
+    weights, pairs of name and array; the fp16 variant has the same hash."""
     config = {key: value for key, value in config.items() if not key.startswith("_")}
     digest = hashlib.sha256(json.dumps([name, config], sort_keys=True, default=str).encode())
     for key, array in sorted(weights, key=lambda pair: pair[0]):
@@ -46,10 +41,9 @@ def fingerprint(name, config, weights=()):
 
 
 class OnnxFile:
-    """An ONNX file of a network in onnxruntime, on the CPU.
+    """An ONNX file of a network, written by :func:`maskhub.models.export.export_onnx`, in onnxruntime on the CPU.
 
     Args:
-        path: a file written by :func:`maskhub.models.export.export_onnx`.
         weights: pairs of name and float32 array for a file without weights.
         threads: as for :func:`~maskhub.onnx_session.open_session`.
 
@@ -89,14 +83,8 @@ class OnnxFile:
 
 
 class OnnxNetwork(OnnxFile):
-    """A network's folder in onnxruntime: its configuration, its ONNX file and its weights.
-
-    Args:
-        folder: with ``config.json``, an ONNX file and, for a ``graph.onnx``, safetensors.
-        threads: as for :func:`~maskhub.onnx_session.open_session`.
-
-    Attributes:
-        config: dict of ``config.json``.
+    """A network's folder in onnxruntime: ``config`` from ``config.json``, its ONNX file and, for a ``graph.onnx``, its
+    safetensors.
 
     Raises:
         CheckpointError: files are missing, damaged, or don't belong together.
@@ -118,11 +106,8 @@ class OnnxNetwork(OnnxFile):
             raise CheckpointError(f"{path} was made from another network. Run `maskhub convert --to onnx` again.")
 
     def draw_noise(self, generator):
-        """The noise for one image: float32 arrays 1×C×h×w with the same values that torch draws.
-
-        Args:
-            generator: :class:`~maskhub.models.noise.Normal`.
-        """
+        """The noise for one image, float32 arrays 1×C×h×w with the same values that torch draws, from a
+        :class:`~maskhub.models.noise.Normal`."""
         deviation = self.config.get("noise")
         scale = np.float32(deviation if isinstance(deviation, (int, float)) else 1)
         return [scale * generator(1, *shape) for shape in self.noises]

@@ -8,7 +8,7 @@ C64-C128-C256-C512.
 from torch import nn
 
 from maskhub.models.configured import Channels, Norm, Padding, Whole, Width, configured
-from maskhub.models.network import Network, choose, norm_layer
+from maskhub.models.network import PADDING_MODES, Network, norm_layer
 
 __all__ = ["PatchDiscriminator"]
 
@@ -38,7 +38,7 @@ class PatchDiscriminator(Network):
     ):
         super().__init__()
         make_norm, bias = norm_layer(norm)
-        mode = choose("padding", padding, {"reflect": "reflect", "zero": "zeros"})
+        mode = PADDING_MODES[padding]
         act = lambda: nn.LeakyReLU(0.2, True)  # noqa: E731
 
         if layers == 0:

@@ -8,7 +8,7 @@ Super-Resolution" (ECCV 2016). In CycleGAN's notation: c7s1-64, d128, d256, 9 ×
 from torch import nn
 
 from maskhub.models.configured import Blocks, Channels, Norm, Padding, Rate, Upsampling, Width, configured
-from maskhub.models.network import Network, check_multiple, choose, norm_layer
+from maskhub.models.network import PADDING_MODES, Network, check_multiple, norm_layer, upsampler
 
 __all__ = ["ResnetGenerator", "encoder"]
 
@@ -46,8 +46,8 @@ class ResnetGenerator(Network):
     ):
         super().__init__()
         make_norm, bias = norm_layer(norm)
-        mode = choose("padding", padding, {"reflect": "reflect", "zero": "zeros"})
-        up = choose("upsampling", upsampling, {"transposed": _transposed, "resize": _resize})
+        mode = PADDING_MODES[padding]
+        up = upsampler(upsampling, 3)
         self.head, self.down, self.trunk = encoder(in_channels, width, blocks, make_norm, bias, mode, dropout)
         self.up = nn.Sequential(
             *(nn.Sequential(*up(c, c // 2, bias), make_norm(c // 2), nn.ReLU(True)) for c in (4 * width, 2 * width))
@@ -92,11 +92,3 @@ class ResnetBlock(nn.Module):
 
     def forward(self, x):
         return x + self.body(x)
-
-
-def _transposed(in_channels, out_channels, bias):
-    return [nn.ConvTranspose2d(in_channels, out_channels, 3, stride=2, padding=1, output_padding=1, bias=bias)]
-
-
-def _resize(in_channels, out_channels, bias):
-    return [nn.Upsample(scale_factor=2), nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=bias)]

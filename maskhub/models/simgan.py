@@ -10,7 +10,7 @@ networks can start from the weights of a shallower one, as in the study's phases
 from torch import nn
 
 from maskhub.models.configured import Blocks, Channels, Norm, Padding, Whole, Width, configured
-from maskhub.models.network import Network, check_multiple, choose, norm_layer
+from maskhub.models.network import PADDING_MODES, Network, check_multiple, norm_layer
 
 __all__ = ["SimDiscriminator", "SimGenerator"]
 
@@ -40,7 +40,7 @@ class SimGenerator(Network):
     ):
         super().__init__()
         make_norm, bias = norm_layer(norm)
-        mode = choose("padding", padding, {"zero": "zeros", "reflect": "reflect"})
+        mode = PADDING_MODES[padding]
         self.head = nn.Sequential(nn.Conv2d(in_channels, width, 3, padding=1, padding_mode=mode), nn.ReLU())
         self.trunk = nn.Sequential(*(SimBlock(width, make_norm, bias, mode) for _ in range(blocks)))
         self.tail = nn.Sequential(nn.Conv2d(width, out_channels, 1), nn.Tanh())

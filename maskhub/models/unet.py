@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from maskhub.models.configured import Channels, Flag, Norm, Rate, Upsampling, Whole, Width, configured
-from maskhub.models.network import Network, check_multiple, choose, norm_layer
+from maskhub.models.network import Network, check_multiple, norm_layer, upsampler
 
 __all__ = ["UnetGenerator"]
 
@@ -45,7 +45,7 @@ class UnetGenerator(Network):
     ):
         super().__init__()
         make_norm, bias = norm_layer(norm)
-        make_up = choose("upsampling", upsampling, {"transposed": _transposed, "resize": _resize})
+        up = upsampler(upsampling, 4)
         channels = [width * min(2**level, 8) for level in range(depth)]
         self.encoder, self.decoder = nn.ModuleList(), nn.ModuleList()
         for level, out in enumerate(channels):
@@ -66,10 +66,11 @@ class UnetGenerator(Network):
             drops = (
                 dropout if not inner and not outer and level >= depth - 4 and channels[level - 1] == 8 * width else 0.0
             )
+            doubled = up(come, go, outer or bias)
             self.decoder.append(
                 nn.Sequential(
                     nn.ReLU(),
-                    make_up(come, go, outer or bias),
+                    doubled[0] if len(doubled) == 1 else nn.Sequential(*doubled),
                     nn.Identity() if outer else make_norm(go),
                     Dropout(drops, noisy) if drops else nn.Identity(),
                 )
@@ -97,11 +98,3 @@ class Dropout(nn.Dropout):
 
     def forward(self, x):
         return nn.functional.dropout(x, self.p, self.training or self.noisy)
-
-
-def _transposed(in_channels, out_channels, bias):
-    return nn.ConvTranspose2d(in_channels, out_channels, 4, stride=2, padding=1, bias=bias)
-
-
-def _resize(in_channels, out_channels, bias):
-    return nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=bias))

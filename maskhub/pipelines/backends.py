@@ -66,15 +66,10 @@ class Backends:
 
 
 def make_runner(network, backend="torch", folder=None, resolution=256):
-    """A function that runs a generator in eval mode.
+    """A function that runs a generator in eval mode: float32 N×3×H×W in [-1, 1] and the list of noise from its
+    ``draw_noise`` → float32 N×3×H×W on the CPU.
 
-    Args:
-        backend: a name in :data:`BACKENDS`.
-        folder, resolution: folder of its exported file, if any, and side of the images it will run on, in case it must
-            be exported first.
-
-    Returns:
-        (float32 N×3×H×W in [-1, 1], list of noise from the network's ``draw_noise``) → float32 N×3×H×W on the CPU.
+    ``folder`` may hold its exported file; ``resolution`` is the side of its images, in case it must be exported first.
 
     Raises:
         ConfigError: no such backend, or its packages are missing.

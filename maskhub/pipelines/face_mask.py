@@ -116,10 +116,8 @@ class FaceMaskPipeline(SafeSaving, PhotoPipeline, DiffusionPipeline):
 
         The graphs are made for crops of the pipeline's resolution and batches of any size; with ``any_size`` for any H
         and W too, if the network allows it. Without ``weights`` a ``graph.onnx`` of about ten kilobytes is written,
-        which uses the weights in the safetensors next to it.
-
-        Returns:
-            dict: ``"masker"`` and ``"unmasker"`` → largest difference from torch, in [-1, 1].
+        which uses the safetensors next to it. Returns ``"masker"`` and ``"unmasker"`` → largest difference from torch,
+        in [-1, 1].
 
         Raises:
             ConfigError: onnx or onnxscript is missing. CheckpointError: a network that can't be exported.

@@ -11,13 +11,12 @@ __all__ = ["check_index", "fetch_options", "fetch_pipeline", "load_errors", "mod
 
 
 def fetch_pipeline(name, variant=None, onnx=False, **options):
-    """The local folder of a pipeline; one on the Hub is first downloaded to the cache.
+    """The local folder of a pipeline; one on the Hub, ``user/name``, is first downloaded to the cache.
 
     diffusers' own download rejects pipelines whose networks come from another package, and would fetch the weights of
     all variants. This fetches only configurations and safetensors, never code or pickles.
 
     Args:
-        name: a folder, or ``user/name`` on the Hub.
         variant: such as ``"fp16"``; also fetched if it is the only one.
         onnx: also fetch exported networks, if there are any; graphs without weights are small and always fetched.
         options: of :data:`maskhub.hub_files.HUB_OPTIONS`.
@@ -43,16 +42,14 @@ def fetch_pipeline(name, variant=None, onnx=False, **options):
 
 
 def check_index(folder, name, settings, components):
-    """Check ``model_index.json`` before diffusers imports and calls what it names.
+    """Check a pipeline's ``model_index.json`` before diffusers imports and calls what it names. Returns the settings,
+    and the names of the components that are there.
 
     Args:
         folder, name: of the pipeline and of its class.
         settings: subclass of :class:`~maskhub.models.configured.Configuration` for everything but the components.
         components: name of each component → a function that tells whether a subclass of ``Network`` fits there; or
             None, if its class is not going to be used.
-
-    Returns:
-        the settings, and the names of the components that are there.
 
     Raises:
         CheckpointError: another pipeline class, components that aren't maskhub networks for that place, or settings out

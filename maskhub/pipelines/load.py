@@ -14,19 +14,12 @@ def preferred():
 
 
 def open_pipeline(model, device, single):
-    """Load the pipeline named on a command line for one photo or for many.
+    """Load the pipeline named on a command line for one photo (``single``) or for many; arguments and errors as of
+    :func:`load_pipeline`.
 
     For one photo, and where torch is not installed, this is an
     :class:`~maskhub.pipelines.onnx_face_mask.OnnxFaceMaskPipeline`, if the model has ONNX graphs: importing torch takes
-    longer than the photo.
-
-    Args:
-        model, device: as for :func:`load_pipeline`.
-        single: whether one photo is to be translated.
-
-    Raises:
-        CheckpointError, ConfigError: as for :func:`load_pipeline`.
-        MissingExtraError: torch is needed.
+    longer than the photo. MissingExtraError if torch is needed.
     """
     backend, has_torch = preferred(), installed("torch")
     if device in ("auto", "cpu") and (not has_torch or (single and backend in ("auto", "onnxruntime"))):
@@ -40,12 +33,8 @@ def open_pipeline(model, device, single):
 
 
 def load_pipeline(model, device, backend="torch"):
-    """Load the pipeline named on a command line; None is the bundled one.
-
-    Args:
-        model: folder or Hub id.
-        device: as in :func:`best_device`.
-        backend: as in :meth:`FaceMaskPipeline.from_pretrained <maskhub.pipelines.face_mask.FaceMaskPipeline>`.
+    """Load the pipeline named on a command line: a folder or Hub id, or None for the bundled one. ``device`` is as in
+    :func:`best_device`, ``backend`` as in ``FaceMaskPipeline.use``.
 
     Raises:
         CheckpointError: no such pipeline. ConfigError: no such device.

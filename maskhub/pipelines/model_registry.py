@@ -155,12 +155,11 @@ class ModelRegistry:
         remove_folder(self.get(name).path)
 
     def assemble(self, names=None, classifier=None, base=None):
-        """Build a pipeline from several generators.
+        """Build a pipeline from several generators; by default all with the same resolution as the classifier or the
+        first.
 
-        Args:
-            names: of the generators; by default all with the same resolution as the classifier or the first one.
-            classifier: name of the classifier; by default the newest, if there is one.
-            base: a pipeline to add them to, such as :meth:`ReimagingPipeline.bundled`, instead of ``classifier``.
+        ``classifier`` is a name, by default the newest classifier, if there is one. Instead of it, ``base`` can be a
+        pipeline to add the generators to, such as :meth:`ReimagingPipeline.bundled`.
 
         Raises:
             CheckpointError: no such model, or one that can't be read.

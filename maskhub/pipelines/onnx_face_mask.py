@@ -33,11 +33,8 @@ class OnnxFaceMaskPipeline(PhotoPipeline):
 
     @classmethod
     def from_pretrained(cls, name, **options):
-        """Load from a folder or a Hub id.
-
-        Args:
-            name: a folder, or ``user/name`` on the Hub (``pip install 'maskhub[hub]'``).
-            options: ``revision``, ``token``, ``cache_dir`` and others of huggingface_hub's downloads.
+        """Load from a folder or a Hub id (``pip install 'maskhub[hub]'``); ``options`` as of huggingface_hub's
+        downloads.
 
         Raises:
             CheckpointError: nothing there, no access, not a maskhub pipeline, or one without ONNX graphs.

@@ -130,16 +130,9 @@ class PhotoPipeline:
         return self.run(Direction(direction), crops, [(0, seed)] * len(crops), batch_size)
 
     def run(self, direction, crops, owners, batch_size):
-        """Run a network.
+        """Run the network of a direction on a list of crops, uint8 R×R×3; returns as many.
 
-        Args:
-            direction: :class:`~maskhub.direction.Direction`.
-            crops: list of uint8 R×R×3.
-            owners: for each crop the number of its photo and the seed: crops of one owner share a noise sequence.
-            batch_size: crops per batch.
-
-        Returns:
-            list of uint8 R×R×3.
+        ``owners`` has the number of the photo and the seed for each crop: crops of one owner share a noise sequence.
         """
         raise NotImplementedError
 

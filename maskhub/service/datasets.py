@@ -166,16 +166,13 @@ class Datasets:
         return dataset
 
     def take(self, name, staged, key):
-        """Move pictures into a dataset, all of them or none, and return how many.
+        """Move pictures into a dataset, created if it is missing, all of them or none; returns how many.
 
-        Args:
-            name: name of the dataset, which is created if it is missing.
-            staged: split → list of (PNG file, desired file name, columns).
-            key: key of the uploader.
+        ``staged`` is split → list of (PNG file, desired file name, columns), ``key`` that of the uploader.
 
         Raises:
             ConfigError: an invalid name, or a job is using the dataset. OwnerError: it belongs to somebody else.
-            WriteError: it can't be written; the dataset stays unchanged.
+                WriteError: it can't be written; the dataset stays unchanged.
         """
         name = check_dataset_name(name)
         with self.home.lock():

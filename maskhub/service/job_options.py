@@ -10,11 +10,8 @@ CLASSIFIER = {"width": 16, "hidden": [64], "covered": 0.5, "batch_size": 32, "le
 
 
 def generator_options(request, models):
-    """Options of ``train_scripts/train_reimaging.py``.
-
-    Args:
-        request: :class:`~maskhub.service.jobs.Request`.
-        models: the :class:`~maskhub.pipelines.model_registry.ModelRegistry` that it may start from.
+    """Options of ``train_scripts/train_reimaging.py`` for a :class:`~maskhub.service.jobs.Request`, which may start
+    from one of the ``models``, a :class:`~maskhub.pipelines.model_registry.ModelRegistry`.
 
     Raises:
         ConfigError: a value that the app does not allow.
@@ -38,13 +35,10 @@ def generator_options(request, models):
 
 
 def classifier_options(request, labels, resolution, photos):
-    """Options of ``train_scripts/train_classifier.py``.
+    """Options of ``train_scripts/train_classifier.py`` for a :class:`~maskhub.service.jobs.Request` with an attribute.
 
-    Args:
-        request: :class:`~maskhub.service.jobs.Request` with an ``attribute``.
-        labels: values of the attribute.
-        resolution: of the generators to choose among.
-        photos: number of training photos; a fifth of them, up to 50, is held out for the curves.
+    Of the ``photos`` training photos a fifth, up to 50, is held out for the curves; ``resolution`` is that of the
+    generators to choose among.
 
     Raises:
         ConfigError: a value that the app does not allow.

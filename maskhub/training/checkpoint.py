@@ -106,8 +106,8 @@ def write_checkpoint(folder, shared, own, record, accelerator):
 
     Args:
         folder: the run's ``checkpoints`` folder.
-        shared: name → nested dict of tensors, the same on every process; the main process writes one file for each.
-        own: nested dict of the tensors of this process.
+        shared, own: nested dicts of tensors: by name, the same on every process, each a file of the main process; and
+            those of this process.
         record: :class:`Record`; ``written`` and ``files`` are filled in here.
         accelerator: synchronises the processes.
 

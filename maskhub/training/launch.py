@@ -13,11 +13,7 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, e
 
 
 def launch(task_class, description=None, args=None):
-    """Run one training script.
-
-    Args:
-        task_class: a subclass of :class:`~maskhub.training.task.Task`.
-        description, args: text for ``--help``, and the arguments; by default those of the command line.
+    """Run one training script: ``task_class`` with the arguments of the command line, or ``args``.
 
     Raises:
         SystemExit: with code 2 after an error that the user can fix, printed in one line; 130 or 143 after a signal.

@@ -46,14 +46,9 @@ class JsonLines:
 
 
 class RunReport:
-    """Writes a JSON line per log step and shows the same in a progress bar, on the main process only.
+    """Writes a JSON line per log step and shows the same in a progress bar, on the main process (``active``) only.
 
-    Args:
-        output: the run's folder.
-        first_step: completed steps.
-        max_steps: steps of the whole run.
-        active: whether this is the main process.
-        trackers: :class:`~maskhub.training.trackers.Trackers`, or None.
+    ``first_step`` is the number of completed steps, ``trackers`` :class:`~maskhub.training.trackers.Trackers` or None.
     """
 
     def __init__(self, output, first_step, max_steps, active=True, trackers=None):

@@ -37,12 +37,7 @@ def tracker_arguments(options):
 
 
 class Trackers:
-    """The trackers of a run, used by its main process only.
-
-    Args:
-        accelerator: made with :func:`tracker_arguments`.
-        options: options of the run.
-        first_step: completed steps.
+    """The trackers of a run, used by its main process only; ``first_step`` is the number of completed steps.
 
     Raises:
         ConfigError: a tracker can't start, such as wandb without a login.

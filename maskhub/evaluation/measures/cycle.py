@@ -46,10 +46,6 @@ def measure_cycle(pipeline, pictures, *, groups=()):
         pictures: ``unmasked`` and/or ``masked`` → :class:`~maskhub.evaluation.sets.PictureSet`.
         groups: metadata columns.
 
-    Returns:
-        :class:`~maskhub.evaluation.report.Report` with a table of ``direction``, ``photo``, ``face`` (its number),
-            ``error`` and the photo's columns for each face.
-
     Raises:
         ConfigError: a generator is missing, an unknown column, or no face in a source.
     """

@@ -61,11 +61,6 @@ def measure_masks(pictures, pipeline=None, direction=None, *, groups=(), network
         direction: ``"mask"`` or ``"unmask"``, of the pipeline.
         groups, network: metadata columns; mask detector, by default the bundled one.
 
-    Returns:
-        a report of ``mask_detected`` and ``no_mask_detected``, shares of the faces, and ``mask_presence``, the
-            detector's mean; with a pipeline also ``mask_detected_before`` and ``success``: of the photos classified as
-            unmasked (for ``unmask``: masked) before, the share that is classified as the other afterwards.
-
     Raises:
         ConfigError: a pipeline without a direction or the reverse, an unknown column, or no face in any photo.
     """

@@ -87,14 +87,12 @@ def measure(options):
 
 
 def measure_quality(real, generated, network, *, groups=(), batch_size=16, kept=KEPT, resamples=20, seed=0):
-    """Measure a generated set against a real one.
+    """Measure a generated set against a real one, both :class:`~maskhub.evaluation.sets.PictureSet`.
 
     Args:
-        real, generated: :class:`~maskhub.evaluation.sets.PictureSet` s.
         network: :class:`~maskhub.evaluation.features.FeatureExtractor`.
         groups: columns of both sets for whose values figures are also given; ``split`` is added automatically if there
             are pictures of both parts.
-        batch_size: pictures per batch.
         kept: features kept of each set for intervals, kernel distance and groups; only this affects memory.
         resamples, seed: of the interval of the Fréchet distance, and of all random numbers.
 
