@@ -139,16 +139,15 @@ def measure_pairs(
     pairs, translate=None, *, lpips=None, encoder=None, network=None, baselines=True, groups=(),
     measures=("psnr", "ssim"), peers=(), megabytes=None,
 ):  # fmt: skip
-    """Measure generated pictures and baselines on the same pairs.
+    """Measure generated pictures and baselines on the same pairs, of :class:`~maskhub.evaluation.paired.WornPictures`
+    or :class:`~maskhub.evaluation.paired.MatchedPictures`; they are read twice if the mean face is measured.
 
     Args:
-        pairs: :class:`~maskhub.evaluation.paired.WornPictures` or
-            :class:`~maskhub.evaluation.paired.MatchedPictures`; read twice if the mean face is measured.
         translate: ``PIL.Image`` → ``PIL.Image`` of the same size, if the pairs have no generated pictures.
-        lpips: :class:`~maskhub.evaluation.similarity.Lpips`, or None to leave it out.
+        lpips, network: :class:`~maskhub.evaluation.similarity.Lpips`;
+            :class:`~maskhub.evaluation.features.FeatureExtractor` of the Fréchet distance; either may be None.
         encoder: of :func:`~maskhub.evaluation.encoders.encoder`, or None to leave the identity out. Never one that the
             network was trained against.
-        network: :class:`~maskhub.evaluation.features.FeatureExtractor` of the Fréchet distance, or None: without it.
         baselines: also measure baselines; from unmasked to masked, only the copied input.
         groups: columns for whose values the figures of generated pictures are also given.
         measures: ``psnr`` and ``ssim``, which need no weights.
