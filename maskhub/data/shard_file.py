@@ -1,5 +1,9 @@
 """Parquet shards, written atomically, with hashes that detect changed bytes.
 
+They are laid out as the Hub wants them: row groups of bounded size, which its viewer and readers load whole; an index
+of pages, so that a reader can load less; and pages cut by content, so that a shard that changed a little uploads only
+what changed (https://huggingface.co/blog/parquet-cdc).
+
 Each page has a checksum that readers can verify, as :class:`~maskhub.data.hub_source.BuiltSource` does. The file's
 metadata contain a note: number of rows, failures, the hash of the photos, and the hash of all data in the file.
 """
@@ -15,10 +19,13 @@ from maskhub.files import written_file
 
 __all__ = ["SourceDigest", "open_shard", "read_note", "shard_path"]
 
-GROUP = 32
-"""Rows per row group, the unit that readers and this writer keep in memory."""
+GROUP_BYTES = 32 << 20
+"""Largest row group, the unit that readers and this writer keep in memory; only a single row may be larger. The Hub's
+viewer takes up to 300 MB."""
 NOTE = b"maskhub"
 """Key of the note in the parquet file's metadata."""
+UNKNOWN = "0" * 64
+"""In place of a hash in the note, until it is known."""
 TAIL = 8
 """Bytes at the end of a parquet file: the footer's length, little-endian in four, and ``PAR1``."""
 
@@ -57,18 +64,19 @@ def open_shard(path, features):
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with written_file(path) as temporary, _HashedFile(temporary) as file:
-        schema = features.arrow_schema
+    layout = {"write_page_checksum": True, "write_page_index": True, "use_content_defined_chunking": True}
+    schema = features.arrow_schema
+    with written_file(path) as temporary:
         try:
-            with pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True) as parquet:
+            with open(temporary, "wb") as file, pq.ParquetWriter(file, schema, compression="zstd", **layout) as parquet:
                 writer = _Writer(parquet, schema)
                 yield writer
                 writer.flush()
                 note = {"rows": writer.rows, "failures": writer.failures, "source": writer.source.hexdigest()}
-                note["sha256"] = file.sha256.hexdigest()
-                parquet.add_key_value_metadata({NOTE.decode(): json.dumps(note)})
+                parquet.add_key_value_metadata({NOTE.decode(): json.dumps(note | {"sha256": UNKNOWN})})
         except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
             raise PhotoError(f"{path} could not be written: a column changes its type ({error}).") from error
+        _write_hash(temporary)
 
 
 class _Writer:
@@ -81,47 +89,38 @@ class _Writer:
     """
 
     def __init__(self, parquet, schema):
-        self._parquet, self._schema, self._group = parquet, schema, []
+        self._parquet, self._schema, self._group, self._bytes = parquet, schema, [], 0
         self.rows, self.failures, self.source = 0, [], SourceDigest()
 
-    def add(self, pairs):
-        self._group += pairs
-        self.rows += len(pairs)
-        if len(self._group) >= GROUP:
-            self.flush()
+    def add(self, rows):
+        import pyarrow as pa
+
+        for row in rows:
+            table = pa.Table.from_pylist([row], self._schema)
+            if self._bytes + table.nbytes > GROUP_BYTES:
+                self.flush()
+            self._group.append(table)
+            self._bytes += table.nbytes
+        self.rows += len(rows)
 
     def flush(self):
+        """Write the rows so far as a row group."""
         import pyarrow as pa
 
         if self._group:
-            self._parquet.write_table(pa.Table.from_pylist(self._group, self._schema))
-            self._group = []
+            self._parquet.write_table(pa.concat_tables(self._group).combine_chunks())
+            self._group, self._bytes = [], 0
 
 
-class _HashedFile(io.RawIOBase):
-    """A file that is written sequentially, and the hash of its content."""
-
-    def __init__(self, path):
-        self._file = open(path, "wb", buffering=0)  # noqa: SIM115 (closed by close)
-        self.sha256 = hashlib.sha256()
-
-    def writable(self):
-        return True
-
-    def write(self, data):
-        remaining = memoryview(data).cast("B")
-        self.sha256.update(remaining)
-        size = len(remaining)
-        while remaining:  # a raw write may be short
-            remaining = remaining[self._file.write(remaining) :]
-        return size
-
-    def tell(self):
-        return self._file.tell()
-
-    def close(self):
-        self._file.close()
-        super().close()
+def _write_hash(path):
+    """Write the hash of the data in place of :data:`UNKNOWN`; pyarrow writes the index of pages after the note."""
+    with open(path, "r+b") as file:
+        start = _footer(file)
+        file.seek(start)
+        place = file.read().rindex(UNKNOWN.encode())
+        digest = _hash_of_data(path)
+        file.seek(start + place)
+        file.write(digest.encode())
 
 
 def read_note(path, features=None):
@@ -151,12 +150,17 @@ def read_note(path, features=None):
     return note
 
 
+def _footer(file):
+    """Where the footer of a parquet file begins."""
+    end = file.seek(-TAIL, io.SEEK_END)
+    return end - int.from_bytes(file.read(4), "little")
+
+
 def _hash_of_data(path):
     """The SHA-256 of everything before the footer."""
     sha256 = hashlib.sha256()
     with open(path, "rb") as file:
-        end = file.seek(-TAIL, io.SEEK_END)
-        remaining = end - int.from_bytes(file.read(4), "little")
+        remaining = _footer(file)
         file.seek(0)
         while remaining > 0:
             data = file.read(min(remaining, 2**20))

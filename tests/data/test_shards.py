@@ -232,6 +232,42 @@ def test_a_damaged_note_of_options_is_one_line(folder, tmp_path, content):
         build_dataset(folder, tmp_path, Wearing(seed=1), crops=32, progress=False)
 
 
+def test_row_groups_are_bounded_by_bytes_and_pages_are_indexed(tmp_path, monkeypatch):
+    import pyarrow.parquet as pq
+    from datasets import Features, Value
+    from datasets import Image as ImageFeature
+
+    from maskhub.data import shard_file
+
+    monkeypatch.setattr(shard_file, "GROUP_BYTES", 100_000)
+    sizes = [1_000] * 30 + [60_000] * 3 + [250_000] + [1_000] * 5
+    noise = np.random.default_rng(0)
+    features = Features({"image": ImageFeature(), "age": Value("int64")})
+    with shard_file.open_shard(tmp_path / "a.parquet", features) as shard:
+        shard.add([{"image": {"bytes": noise.bytes(size), "path": "a.png"}, "age": n} for n, size in enumerate(sizes)])
+    file = pq.ParquetFile(tmp_path / "a.parquet")
+    groups = [file.metadata.row_group(n) for n in range(file.metadata.num_row_groups)]
+    assert [group.num_rows for group in groups] == [31, 1, 1, 1, 5]
+    columns = [group.column(n) for group in groups for n in range(group.num_columns)]
+    assert all(column.has_offset_index for column in columns)
+    assert file.read().column("age").to_pylist() == list(range(len(sizes)))
+    assert shard_file.read_note(tmp_path / "a.parquet", features)["rows"] == len(sizes)
+
+
+def test_a_changed_row_leaves_most_of_the_file_as_it_was(tmp_path):
+    from datasets import Features, Value
+
+    from maskhub.data.shard_file import open_shard
+
+    features, noise = Features({"data": Value("binary"), "age": Value("int64")}), np.random.default_rng(0)
+    rows = [{"data": noise.integers(0, 16, 20_000, np.uint8).tobytes(), "age": n} for n in range(300)]
+    for name, kept in (("a", rows), ("b", rows[:40] + rows[41:])):
+        with open_shard(tmp_path / f"{name}.parquet", features) as shard:
+            shard.add(kept)
+    a, b = ((tmp_path / f"{name}.parquet").read_bytes() for name in "ab")
+    assert a[2_000_000:2_004_096] in b
+
+
 def test_two_builds_in_one_folder(folder, tmp_path):
     from maskhub.errors import WriteError
     from maskhub.hold import hold
