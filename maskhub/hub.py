@@ -5,12 +5,15 @@ push_folder("runs/a/pipeline", "alice/masks")
 FaceMaskPipeline.from_pretrained("alice/masks", revision="main")      # and back
 """
 
+import json
 from pathlib import Path
 
 from maskhub.cards import THIS_REPOSITORY
 from maskhub.errors import CheckpointError
 from maskhub.files import write_file, written_folder
 from maskhub.hub_errors import hub_errors, patient
+from maskhub.models.stored import read_json
+from maskhub.pipelines.remote_code import code_files, with_code
 
 __all__ = ["THIS_REPOSITORY", "hub_errors", "push_folder", "save_pipeline", "write_pipeline"]
 
@@ -75,17 +78,28 @@ def push_folder(
         url = patient(
             api.create_repo, repo_id, repo_type=repo_type, space_sdk=space_sdk, private=private, exist_ok=True
         )
-        operations = []
+        operations, files = [], _code(folder) if repo_type == "model" else {}
         for path in paths:
             name, content = path.relative_to(folder).as_posix(), path
             if name == "README.md":
                 content = path.read_text(encoding="utf-8").replace(THIS_REPOSITORY, url.repo_id).encode()
-            operations.append(CommitOperationAdd(name, content))
+            operations.append(CommitOperationAdd(name, files.pop(name, content)))
+        operations += [CommitOperationAdd(name, content) for name, content in files.items()]
         if revision:
             patient(api.create_branch, url.repo_id, branch=revision, repo_type=repo_type, exist_ok=True)
         commit = {"commit_message": message, "repo_type": repo_type, "revision": revision or "main"}
         patient(api.create_commit, url.repo_id, operations, **commit)  # uploaded files are not sent again
     return str(url)
+
+
+def _code(folder):
+    """Files that a pipeline saved by an earlier maskhub lacks: path → bytes."""
+    path = folder / "model_index.json"
+    index = read_json(path) if path.is_file() else {}
+    if index.get("_class_name") != "FaceMaskPipeline":
+        return {}
+    files = {path.name: json.dumps(with_code(index), indent=2, sort_keys=True) + "\n", **code_files(index)}
+    return {name: text.encode() for name, text in files.items()}
 
 
 def _files(folder, repo_type):

@@ -11,11 +11,12 @@ from maskhub.hub import THIS_REPOSITORY
 __all__ = ["CARD", "FILES", "assert_same_weights", "message_of", "nudged", "weights"]
 
 CARD = f"---\nlibrary_name: diffusers\n---\n# {THIS_REPOSITORY}\n"
-FILES = {"README.md", "model_index.json"} | {
+FILES = {"README.md", "model_index.json", "pipeline.py"} | {
     f"{network}/{name}"
     for network in ("masker", "unmasker")
     for name in (
         "config.json",
+        "maskhub.py",
         "diffusion_pytorch_model.safetensors",
         "diffusion_pytorch_model.fp16.safetensors",
     )

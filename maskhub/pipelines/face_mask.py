@@ -8,12 +8,15 @@
 Every pixel outside the returned region is bit-identical to the input.
 """
 
+import json
 from pathlib import Path
 
 import torch
 from diffusers import DiffusionPipeline
 
+import maskhub
 from maskhub.errors import ConfigError
+from maskhub.files import write_file
 from maskhub.hub_errors import SafeSaving
 from maskhub.models.export import export_onnx
 from maskhub.models.network import Network
@@ -29,6 +32,7 @@ from maskhub.pipelines.fetch import (
 )
 from maskhub.pipelines.photo_batch import FaceMaskOutput
 from maskhub.pipelines.photo_pipeline import BUNDLED, PhotoPipeline, Settings
+from maskhub.pipelines.remote_code import code_files, with_code
 from maskhub.tensors import to_pixels, to_tensor
 
 __all__ = ["FaceMaskOutput", "FaceMaskPipeline"]
@@ -71,23 +75,28 @@ class FaceMaskPipeline(SafeSaving, PhotoPipeline, DiffusionPipeline):
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, *, backend="torch", **kwargs):
-        """Load from a folder or a Hub id; arguments as in ``diffusers.DiffusionPipeline``, safetensors only, and of
-        :meth:`use`.
+        """Load from a folder or a Hub id; arguments as in ``diffusers.ModelMixin`` for each network, of the
+        constructor, and of :meth:`use`. Safetensors only; no code from the folder is run.
 
         If only the fp16 variant exists, it is loaded and converted to float32.
 
         Raises:
             CheckpointError: nothing there, no access, or not a maskhub pipeline. ConfigError: an unknown backend.
         """
-        import maskhub  # noqa: F401  diffusers resolves the components' classes only in a package already imported
-
         options = {"onnx": backend in ("auto", "onnxruntime"), **fetch_options(kwargs)}
         folder = fetch_pipeline(pretrained_model_name_or_path, kwargs.get("variant"), **options)
         kwargs = with_variant(folder, kwargs)
+        own = {name: kwargs.pop(name) for name in ("masker", "unmasker", "resolution", "wear") if name in kwargs}
         with load_errors(pretrained_model_name_or_path):
             parts = dict.fromkeys(("masker", "unmasker"), lambda network: network.translates)
-            check_index(folder, cls.__name__, Settings, parts)
-            pipeline = super().from_pretrained(folder, **{**kwargs, "use_safetensors": True})
+            settings, there = check_index(folder, cls.__name__, Settings, parts)
+            # not diffusers' loader, which would run code from the folder
+            networks = {
+                role: getattr(maskhub, kind).from_pretrained(folder / role, **kwargs)
+                for role, kind in there.items()
+                if role not in own
+            }
+            pipeline = cls(**{**networks, **settings.model_dump(), **own})
         pipeline.model_name, pipeline._folder = model_name(pretrained_model_name_or_path), folder
         return pipeline.use(backend)
 
@@ -110,6 +119,16 @@ class FaceMaskPipeline(SafeSaving, PhotoPipeline, DiffusionPipeline):
         """
         self._backends = Backends(backend, self._folder)
         return self
+
+    def save_config(self, save_directory, **options):
+        """Write ``model_index.json``, and the lines of code of :mod:`maskhub.pipelines.remote_code`."""
+        super().save_config(save_directory, **options)
+        for name, text in code_files(self.config).items():
+            write_file(Path(save_directory) / name, text)
+
+    def to_json_string(self):
+        """The text of ``model_index.json``."""
+        return json.dumps(with_code(json.loads(super().to_json_string())), indent=2, sort_keys=True) + "\n"
 
     def export_onnx(self, folder, any_size=False, weights=True):
         """Write the pipeline to a folder with a ``model.onnx`` next to each network's weights, for ``"onnxruntime"``.

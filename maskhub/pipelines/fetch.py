@@ -6,6 +6,7 @@ from pathlib import Path
 from maskhub.errors import CheckpointError, ConfigError, first_line
 from maskhub.hub_files import HUB_OPTIONS, hub_folder
 from maskhub.models.stored import read_json
+from maskhub.pipelines.remote_code import MODULE
 
 __all__ = ["check_index", "fetch_options", "fetch_pipeline", "load_errors", "model_name", "with_variant"]
 
@@ -51,6 +52,9 @@ def check_index(folder, name, settings, components):
         components: name of each component → a function that tells whether a subclass of ``Network`` fits there; or
             None, if its class is not going to be used.
 
+    Returns:
+        the settings, and a dict of the components that are there: name → class name.
+
     Raises:
         CheckpointError: another pipeline class, components that aren't maskhub networks for that place, or settings out
             of bounds.
@@ -58,9 +62,9 @@ def check_index(folder, name, settings, components):
     path = folder / "model_index.json"
     index = {key: value for key, value in read_json(path).items() if key == "_class_name" or not key.startswith("_")}
     found = index.pop("_class_name", None)
-    if found != name:
+    if found not in (name, [MODULE, name]):
         raise CheckpointError(f"it is a {str(found)[:80]}, not a {name}.")
-    there = []
+    there = {}
     for part, fits in components.items():
         entry = index.pop(part, [None, None])
         if entry == [None, None]:
@@ -68,7 +72,7 @@ def check_index(folder, name, settings, components):
         library, kind = entry if isinstance(entry, list) and len(entry) == 2 else (None, None)
         if library != "maskhub" or not isinstance(kind, str) or not (fits is None or _fits(kind, fits)):
             raise CheckpointError(f"{path} names {str(kind)[:80]} as the {part}, which is not a valid network for it.")
-        there.append(part)
+        there[part] = kind
     try:
         return settings(**index), there
     except (ConfigError, TypeError) as error:

@@ -1,5 +1,6 @@
 """To the Hub and back over real HTTP: pipelines, networks, cards and runs."""
 
+import json
 import os
 import subprocess
 import sys
@@ -35,6 +36,53 @@ def test_a_pushed_pipeline_loads_bit_equal(folder, tiny_pipeline, hub_user, load
         there, here = (pipe(astronaut, direction, force=True) for pipe in (loaded, tiny_pipeline))
         assert np.array_equal(there, here)
         assert not np.array_equal(there, astronaut)
+
+
+ANYWHERE = """
+import sys
+from diffusers import DiffusionPipeline
+from maskhub import ResnetGenerator
+try:
+    DiffusionPipeline.from_pretrained(sys.argv[1])
+except ValueError as error:
+    assert "trust_remote_code=True" in str(error), error
+pipe = DiffusionPipeline.from_pretrained(sys.argv[1], trust_remote_code=True)
+one = ResnetGenerator.from_pretrained(sys.argv[1], subfolder="unmasker")
+assert all((a == b).all() for a, b in zip(one.parameters(), pipe.unmasker.parameters()))
+pipe.save_pretrained(sys.argv[2])
+"""
+
+
+@pytest.mark.parametrize("saved_by", ["this maskhub", "an earlier one"])
+def test_a_pushed_pipeline_loads_through_diffusers(folder, tiny_pipeline, hub_user, load, tmp_path, saved_by):
+    if saved_by == "an earlier one":
+        for path in (folder / "pipeline.py", *folder.glob("*/maskhub.py")):
+            path.unlink()
+        index = (folder / "model_index.json").read_text()
+        index = json.dumps({**json.loads(index), "_class_name": "FaceMaskPipeline"})
+        (folder / "model_index.json").write_text(index)
+    push_folder(folder, hub_user.repo("masks"))
+    home = {"HF_HOME": str(tmp_path / "home"), "HF_MODULES_CACHE": str(tmp_path / "home" / "modules")}
+    command = [sys.executable, "-c", ANYWHERE, hub_user.repo("masks"), str(tmp_path / "again")]
+    done = subprocess.run(command, env=os.environ | home, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    again = FaceMaskPipeline.from_pretrained(tmp_path / "again")
+    assert again.config.resolution == 64
+    assert_same_weights(again, tiny_pipeline)
+    assert_same_weights(load(hub_user.repo("masks")), tiny_pipeline)
+
+
+def test_downloaded_code_is_not_run(folder, tiny_pipeline, hub_user, load, tmp_path):
+    for path in (folder / "pipeline.py", *folder.glob("*/maskhub.py")):
+        path.write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    for loaded in (FaceMaskPipeline.from_pretrained(folder), load(push(folder, hub_user.repo("hostile")))):
+        assert_same_weights(loaded, tiny_pipeline)
+    assert not (tmp_path / "ran").exists()
+
+
+def push(folder, repo):
+    push_folder(folder, repo)
+    return repo
 
 
 def test_the_card_names_the_repository_only_on_the_hub(folder, hub_user):
@@ -98,7 +146,7 @@ def test_the_clients_own_push_to_hub(tiny_pipeline, hub_user, load, which):
         loaded = load(repo, ResnetGenerator)
         assert torch.equal(loaded.tail[0].weight, tiny_pipeline.masker.tail[0].weight)
     suffixes = {Path(name).suffix for name in HfApi().list_repo_files(repo)}
-    assert suffixes == {".json", ".safetensors", ".md"}
+    assert suffixes == {".json", ".safetensors", ".md", *([".py"] if which == "pipeline" else [])}
     assert ModelCard.load(repo).data.library_name == "diffusers"
     pushed = tiny_pipeline if which == "pipeline" else tiny_pipeline.masker
     assert "does not know this token" in message_of(pushed.push_to_hub, repo, token="hf_wrong")
