@@ -164,10 +164,7 @@ def measure_pairs(
     for pair in pairs:
         seconds = {}
         try:
-            made = pair.made
-            if made is None:
-                made = _timed(seconds, MADE, _translated, translate, pair.input)
-            same_size("made picture", made, pair.input)
+            made = _made(pair, translate, seconds)
         except MaskHubError as error:
             found.failures.add(pair.name, error, pair.input)
             continue
@@ -183,10 +180,7 @@ def measure_pairs(
     warnings, described, sizes = found.warnings(), pairs.describe(), _sizes(peers, megabytes)
     return Report(
         "pairs",
-        {
-            name: _figures(values) | found.features.figures(name) | sizes.get(name, {})
-            for name, values in found.rows.items()
-        },
+        {name: _figures(row) | found.features.figures(name) | sizes.get(name, {}) for name, row in found.rows.items()},
         len(found.pairs),
         described["photos"],
         ABOUT,
@@ -199,6 +193,13 @@ def measure_pairs(
         found.failures,
         [{"photo": pair.name, **values} for pair, values in zip(found.pairs, found.rows[MADE], strict=True)],
     )
+
+
+def _made(pair, translate, seconds):
+    """The picture to be measured; its time goes to ``seconds`` if it is made here."""
+    made = pair.made if pair.made is not None else _timed(seconds, MADE, _translated, translate, pair.input)
+    same_size("made picture", made, pair.input)
+    return made
 
 
 @dataclass
