@@ -1,15 +1,15 @@
-"""How fast faces are translated: the networks beside the reference, and a whole photo, stage by stage.
+"""How fast faces are translated: the networks compared with a reference, and a whole photo, stage by stage.
 
     python benchmarks/bench_inference.py --threads 2 --output inference.json
 
-All in one run, so that the ratios hold on whatever machine: the reference is CycleGAN's ResnetGenerator of 9 blocks at
-256 pixels in torch, float32. Networks have random weights, which cost the same; the photo goes through the bundled
-ones. The goals: the light generator, by its fastest backend, at 20 times the reference's rate; a photo of 640×480 with
-one face at 20 a second on two quiet cores.
+Everything is measured in one run, so that the ratios are valid on any machine. The reference is CycleGAN's
+ResnetGenerator of 9 blocks at 256 pixels in torch, float32. The networks have random weights, which cost the same; the
+photo goes through the bundled ones. The goals: the light generator with its fastest backend is 20 times as fast as the
+reference; 20 photos of 640×480 with one face per second on two idle cores.
 
-``ms`` is the least wall time of the repeats, what a quiet machine would need; ``cpu_ms`` the least processor time of
-all threads together, which other work on the machine disturbs less. On a busy machine look at ``ratio_cpu``, and use
-one thread: two that wait for each other measure the others' work.
+``ms`` is the minimum wall time of the repeats, the time on an idle machine; ``cpu_ms`` the minimum processor time of
+all threads, which depends less on other work. On a busy machine use ``ratio_cpu`` and one thread: threads that wait for
+each other measure other programs' work.
 """
 
 import argparse

@@ -2,11 +2,10 @@
 
     python benchmarks/bench_masking.py ../shared/faces/celeba --n 600
 
-A face's time holds everything from the file's name to the masked pixels: reading and decoding the JPEG, detection,
-landmarks and the mask itself in a random style; writing the result isn't in it. OpenCV is held to one thread. Wall time
-is what a user waits for; processor time doesn't suffer from other work on the machine, so the goals are set on it:
-15 ms a face (19 at most) on 256-pixel photos, 99 % of them masked. The flat overlay on the same landmarks is timed
-beside it as the reference. At the end the same work is shared among 1, 2, ... processes.
+The time of a face includes reading and decoding the JPEG, detection, landmarks and the mask itself in a random style,
+but not writing the result. OpenCV uses one thread. Wall time is what a user waits for; processor time hardly depends on
+other work on the machine, so the goals are given in it: 15 ms per face (at most 19) on 256-pixel photos, 99 % of them
+masked. The reference is a flat overlay on the same landmarks. At the end the work is shared among 1, 2, ... processes.
 """
 
 import argparse

@@ -3,11 +3,11 @@
     python benchmarks/bench_reimaging.py                        # the networks in the package
     python benchmarks/bench_reimaging.py PIPELINE --sheet sheet.png
 
-* generated faces: the share whose guaranteed tone the classifier finds; how near each is to its nearest training face,
-  beside how near the test faces are to theirs; how many of them repeat a training face (within 2 levels a channel);
-* the classifier on the 75 test faces, bare and covered;
-* re-imaging of the 75 covered test faces: tone by the classifier on the result, and by the replaced pixels alone;
-  mean error under the covering by way of matching the tone; pixels changed outside it.
+* generated faces: the share in which the classifier finds the guaranteed tone; the distance to the nearest training
+  face, compared with that of the test faces; how many repeat a training face (within 2 levels per channel);
+* the classifier on the 75 test faces, uncovered and covered;
+* re-imaging of the 75 covered test faces: the tone that the classifier finds in the result and in the replaced pixels;
+  the mean error under the covering for each way of matching the tone; pixels changed outside it.
 """
 
 import argparse

@@ -1,12 +1,12 @@
-"""The pictures of a model's card: its first results, not chosen, and its worst; and a sheet of really masked faces.
+"""The pictures of a model's card: its first results, not selected, and its worst; and a sheet of faces with real masks.
 
     python benchmarks/model_gallery.py card maskhub/weights/light-256/gallery.jpg FACES
     python benchmarks/model_gallery.py sheet sheet.png MASKED --n 60 [--model FOLDER]
 
-Of the held-out tenth alone. ``card`` shows results only, never a photo of FACES itself where nothing was done to it: in
-rows 1 to 3 the first ten, masked by the masker, masked by rule, and the unmasker on that; in rows 4 and 5 of the first
-``--worst-of`` the ten whose unmasked face is farthest from the true one (L1 inside the mask), masked and unmasked.
-``sheet`` shows really masked faces, each beside its result.
+Only photos of the held-out tenth. ``card`` shows only results, never an original photo: rows 1 to 3 show the first ten
+masked by the masker, masked by rule, and unmasked again; rows 4 and 5 show, masked and unmasked, the ten of the first
+``--worst-of`` whose unmasked face is farthest from the true one (L1 inside the mask). ``sheet`` shows faces with real
+masks, each next to its result.
 """
 
 import argparse

@@ -2,14 +2,14 @@
 
     python benchmarks/paper_3_pictures.py RUNS --output docs/images
 
-RUNS holds ``light``, ``medium``, ``dark`` (runs of train_scripts/recipes/paper-3-*.yaml) and ``classifier``; what is
-missing is left out. Written are, with the thesis's figures that they follow:
+RUNS contains ``light``, ``medium``, ``dark`` (runs of train_scripts/recipes/paper-3-*.yaml) and ``classifier``; missing
+runs are left out. It writes, with the corresponding figures of the thesis:
 
 * ``reimaging_paper_steps.png``: generated faces after 1, 200, 700, 2,000, 54,000 and 98,000 steps (6 to 9, 12, 15);
 * ``reimaging_paper_curves.png``: accuracy and loss of real, fake and combined (10, 11, 13, 14, 16, 17);
 * ``reimaging_paper_classifier.png``: accuracy and loss of training and validation (19);
 * ``reimaging_features.png``: feature maps of the first and the last convolution (21, 22);
-* ``reimaging_bias.png``: decision distributions of the three made-up faces (23 to 25), beside those of the package's
+* ``reimaging_bias.png``: decision distributions of the three made-up faces (23 to 25), next to those of the bundled
   classifier, which was trained on faces of any hair.
 """
 

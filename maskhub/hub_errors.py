@@ -185,7 +185,7 @@ def _reason(error):
     if isinstance(error, errors.HfHubHTTPError):
         status = error.response.status_code if error.response is not None else None
         if status == 401:
-            sent = get_token() or "authorization" in error.response.request.headers  # or one given by hand
+            sent = get_token() or "authorization" in error.response.request.headers  # or one that was passed
             return f"{'the Hub does not know this token' if sent else 'the Hub wants a token'}: {log_in}"
         if status == 403:
             return "this token has no access to it. Use one with write access to that user or organisation."

@@ -47,10 +47,10 @@ class Making(Translating):
     regions: Path | None = None
     """Folder for the regions, an 8-bit PNG per photo: 255 under the mask, 0 where nothing changed."""
     boxes: Literal["coco", "voc", "yolo", "none"] = "none"
-    """Boxes of faces and masks, as OUTPUT/annotations.json (coco), OUTPUT/annotations/*.xml (voc), or *.txt beside the
-    photos and OUTPUT/data.yaml (yolo)."""
+    """Boxes of faces and masks, as OUTPUT/annotations.json (coco), OUTPUT/annotations/*.xml (voc), or *.txt next to
+    the photos and OUTPUT/data.yaml (yolo)."""
     own_boxes: str = "auto"
-    """With --boxes: mask only the faces in boxes that INPUT has already, and write these, in number, order and class.
+    """With --boxes: mask only the faces in INPUT's own boxes, and write these boxes, in the same order.
     auto: if it has any, in one of the three formats; none; or the place of a COCO file, of VOC or of YOLO files."""
     workers: Count | None = None
     """Worker processes; default: one per processor core."""

@@ -114,7 +114,7 @@ def mask_source(
         workers: worker processes; 0: this one. With 1 or more, photos that crash their process are listed too.
         regions: folder for 8-bit PNG regions of the same names, or None; outside of ``output``.
         boxes: ``"coco"`` (``annotations.json``), ``"voc"`` (``annotations/<name>.xml``), ``"yolo"`` (``<name>.txt``
-            beside each photo, or in ``labels`` in place of ``images``, and ``data.yaml``) or ``"none"``.
+            next to each photo, or in ``labels`` instead of ``images``, and ``data.yaml``) or ``"none"``.
         overwrite: process everything again, and delete old results that this run does not make.
         progress, provenance, png: show a bar; write the provenance into each file; write every photo as PNG.
         way: :class:`MaskingWay`, how faces are masked.

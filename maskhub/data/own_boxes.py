@@ -1,6 +1,6 @@
 """The boxes that a detection data set brings, in COCO, Pascal VOC or YOLO, and the faces in them.
 
-own = OwnBoxes.find("photos")                    # annotations.json, annotations/*.xml, labels/*.txt or *.txt beside
+own = OwnBoxes.find("photos")                    # annotations.json, annotations/*.xml, labels/*.txt or *.txt
 own.boxes("street/1.jpg", width=640, height=480) # [OwnBox("face", [10, 20, 50, 60], {...}), ...], in their order
 faces_in(pixels, own.boxes(...))                 # a Face, or None where none is found, for each box
 """
@@ -198,7 +198,7 @@ CLASSES = "classes.txt"
 
 
 def yolo_name(name):
-    """Where YOLO looks for the boxes of a photo: in ``labels`` in place of the last ``images``, or beside it."""
+    """Where YOLO looks for the boxes of a photo: in ``labels`` instead of the last ``images``, or next to it."""
     parts = list(PurePosixPath(name).with_suffix(".txt").parts)
     folders = [place for place, part in enumerate(parts[:-1]) if part == "images"]
     if folders:

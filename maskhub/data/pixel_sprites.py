@@ -1,4 +1,4 @@
-"""The drawings that pixel faces are put together from, by hand: rows of letters, each letter a colour.
+"""The hand-drawn parts of pixel faces: rows of letters, each letter a colour.
 
     .  nothing (leaves what lies below)
     o d s h b   skin: outline, shadow, base, highlight, blush        n N    neck: base, shadow

@@ -9,7 +9,7 @@ enlarged. Two forms of ONNX files are known:
 * LaMa's (Suvorov and others, "Resolution-robust Large Mask Inpainting with Fourier Convolutions", WACV 2022): a picture
   N×3×H×W in [0, 1] and a hole N×1×H×W, 1 where pixels are missing; the result is in [0, 1] or in [0, 255].
 * MI-GAN's (Sargsyan and others, "MI-GAN: A Simple Baseline for Image Inpainting on Mobile Devices", ICCV 2023): its
-  pipeline takes a uint8 picture and a uint8 mask, 255 where pixels are *known*; its bare network one float input
+  pipeline takes a uint8 picture and a uint8 mask, 255 where pixels are *known*; the network alone takes one float input
   N×4×H×W, the mask minus 0.5 and the masked picture in [-1, 1].
 """
 
@@ -161,7 +161,7 @@ class DiffusersPeer:
         self.name, self.steps = DIFFUSERS + repo_id, steps
         try:
             self.pipeline = _inpainting(repo_id).to(device)
-        except Exception as error:  # missing files, missing packages, other pipelines: each an error of its own
+        except Exception as error:  # missing files or packages, other pipelines
             raise CheckpointError(f"the peer {self.name} can't be loaded: {first_line(error)}.") from error
         self.pipeline.set_progress_bar_config(disable=True)
         parts = [part for part in self.pipeline.components.values() if hasattr(part, "parameters")]

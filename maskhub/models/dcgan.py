@@ -1,7 +1,7 @@
 """DCGAN: images from noise by transposed convolutions, 32 to 128 pixels.
 
 Radford, Metz, Chintala: "Unsupervised Representation Learning with Deep Convolutional Generative Adversarial Networks"
-(ICLR 2016), section 3 and figure 1: strides in place of pooling, batch norm except at the generator's output and the
+(ICLR 2016), section 3 and figure 1: strides instead of pooling, batch norm except at the generator's output and the
 discriminator's input, no hidden dense layer, ReLU and tanh in the generator, LeakyReLU(0.2) in the discriminator. The
 re-imaging paper proposes it for larger faces.
 """

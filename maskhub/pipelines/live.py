@@ -145,7 +145,7 @@ class _Memory:
         self.steady(face, step)
 
     def decide(self, face, translator, step):
-        """Set a face's direction, or its outcome if nothing is to be done; runs the detector now and then."""
+        """Set a face's direction, or its outcome if it needs no change; runs the detector now and then."""
         before, self._undecided = self.masked, self._undecided - step
         if not translator.force and self._undecided <= 0:
             (presence,), self._undecided = translator.presences([face]), DECIDE_SECONDS

@@ -108,9 +108,9 @@ class ModelRegistry:
 
         Args:
             models: name → attributes of the generators.
-            resolution: theirs.
-            given: :class:`~maskhub.models.classifier.AttributeClassifier` beside those of the registry, or None; it is
-                taken unless one of the registry knows more.
+            resolution: of the generators.
+            given: an :class:`~maskhub.models.classifier.AttributeClassifier` from elsewhere, or None; it is taken
+                unless one in the registry knows more.
         """
 
         def known(attribute, labels):

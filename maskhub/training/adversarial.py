@@ -32,7 +32,7 @@ class GANOptions(TrainingOptions):
     unmasked: Annotated[str, STAGED] = ""
     """Source of unmasked faces: a folder, or user/dataset[/config][:split][@revision][#column] on the Hub."""
     masked: Annotated[str, STAGED] = ""
-    """Source of masked faces, likewise."""
+    """Source of masked faces, in the same form."""
     resolution: Annotated[int, Field(ge=32, multiple_of=4)] = 256
     """Side of the training crops in pixels; a multiple of 4, at least 32."""
     gan_loss: Literal["lsgan", "vanilla", "wgan-gp"] = "lsgan"

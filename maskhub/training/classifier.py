@@ -41,8 +41,8 @@ class ClassifierOptions(LabelledOptions):
     labels: list[str] = Field(default_factory=list)
     """Values of the column; faces with others, or with none, are left out. By default all that occur, sorted."""
     covered: Share = 0.0
-    """Share of the training faces whose lower part is covered by one colour, as a classifier of covered faces sees
-    them."""
+    """Share of the training faces whose lower part is covered with one colour, since the classifier is used on covered
+    faces."""
     resolution: Annotated[int, Field(ge=16, multiple_of=4)] = 32
     """Side of the photos in pixels; a multiple of 4."""
     width: Positive = 128
@@ -63,7 +63,7 @@ class ClassifierOptions(LabelledOptions):
         if self.test_source:
             return self.test_source
         specs = [spec for spec in self.source if spec.startswith("builtin:")]
-        if not self.holdout:  # the test photos of the portraits are apart only from :train
+        if not self.holdout:  # only :train leaves out the portraits' test photos
             specs = [spec for spec in specs if not are_portraits(spec) or spec.endswith(":train")]
         return [f"{spec.split(':train')[0]}:test" for spec in specs]
 

@@ -56,7 +56,7 @@ class Trackers:
         values = {name: value if isinstance(value, (int, float, str)) else str(value) for name, value in values.items()}
         try:
             accelerator.init_trackers(PROJECT, values, {name: settings[name] for name in options.report_to})
-        except Exception as error:  # each tracker raises errors of its own
+        except Exception as error:  # each tracker raises other errors
             accelerator.trackers = []
             raise ConfigError(f"--report-to {','.join(options.report_to)} can't start: {first_line(error)}.") from error
 
