@@ -14,56 +14,105 @@ from maskhub.errors import ConfigError, MaskHubError, first_line
 from space import model, rooms, temporary
 from space.gate import Gate, allowed_hosts
 from space.guarded import GuardedBlocks
+from space.links import links, meta, routes
 from space.proxies import without_proxies
-from space.tabs import cycle, dataset, quiz, reimage, train, translate, video, wear, webcam
+from space.tabs import cycle, dataset, drawn, photo, quiz, reimage, train, video, webcam
 
-__all__ = ["TABS", "build", "launch", "main"]
+__all__ = ["LAB", "TABS", "build", "launch", "main"]
 
-TABS = (translate, wear, webcam, video, cycle, dataset, train, reimage, quiz)
+TABS, LAB = (photo, drawn, webcam, video, quiz), (cycle, dataset, train, reimage)
+"""The tabs for visitors, and those of the Lab."""
+PHOTO_TABS = (photo, drawn, cycle)
+"""Those that share a photo."""
 
-MAX_FILE_SIZE = "20mb"
+MAX_FILE_SIZE = "200mb"
+"""Of one file. Photos are limited by pixels, films by length, data sets by their own rules."""
+
+HERE = Path(__file__).parent
+
+WORDS = {"audio.record": "Start", "common.loading": "Loading"}
+"""Our words for some of gradio's: a camera that shows a live result does not record."""
 
 HEAD = """# maskhub
-Put face masks on photos and take them off, with neural networks."""
+Take face masks off photos, or put them on."""
 
 FOOT = """**Limits.** What appears under a mask is invented: it is not the person's real face, and no evidence of what
 anyone looks like. Small, turned or covered faces may be missed.
 
-**Privacy.** Photos are only processed here, used for nothing else, and deleted within an hour. But pictures that you
-upload in the *Dataset* tab stay visible to everyone until you delete them.
+**Privacy.** Photos are only processed here, used for nothing else, and deleted within an hour. Your browser keeps the
+last photo until you close its tab, so that it survives a restart of the app. But pictures that you upload in the
+*Dataset* tab stay visible to everyone until you delete them.
 
-Example: the astronaut Eileen Collins, NASA, public domain."""
+Examples: astronaut Eileen Collins, NASA, public domain; all others DeBruine and Jones, *Face Research Lab London Set*,
+[CC BY 4.0](https://creativecommons.org/licenses/by/4.0/), some with masks drawn by maskhub."""
 
 THEME = gr.themes.Soft(
     primary_hue="teal", secondary_hue="teal", neutral_hue="slate", font=Font("sans-serif"), font_mono=Font("monospace")
 ).set(
     # enough contrast for white text and subdued text (WCAG AA)
+    color_accent="*primary_700",
     button_primary_background_fill="*primary_700",
     button_primary_background_fill_hover="*primary_800",
     button_primary_background_fill_dark="*primary_700",
     button_primary_background_fill_hover_dark="*primary_600",
+    block_label_background_fill_dark="*primary_700",
+    block_title_background_fill_dark="*primary_700",
     block_label_text_color="*primary_800",
     block_title_text_color="*primary_800",
     body_background_fill="*neutral_50",
     block_border_width="1px",
     block_border_color="*neutral_200",
     checkbox_border_color="*neutral_400",
+    checkbox_label_background_fill_selected="*primary_700",
+    checkbox_label_background_fill_selected_dark="*primary_700",
+    checkbox_label_text_color_selected="white",
     body_text_color_subdued="*neutral_600",
-    body_text_color_subdued_dark="*neutral_400",
+    body_text_color_subdued_dark="*neutral_300",
 )
 
 
 def build(pipe):
     """The app for a pipeline, as ``gr.Blocks``."""
     with GuardedBlocks(title="maskhub", analytics_enabled=False) as demo:
-        gr.Markdown(HEAD, elem_id="head")
-        with gr.Tabs():
+        with gr.Row(elem_id="head"):
+            gr.Markdown(HEAD, elem_id="title")
+            gr.HTML(links(), elem_id="about", container=False)
+        built = {}
+        with gr.Tabs(elem_id="tabs", overflow_behavior="wrap"):
             for tab in TABS:
-                with gr.Tab(tab.TITLE, id=tab.TITLE.lower()):
-                    tab.build(pipe)
+                _tab(tab, pipe, built)
+            with gr.Tab("Lab", id="lab", elem_id="tab-lab"), gr.Tabs(elem_id="lab", overflow_behavior="wrap"):
+                for tab in LAB:
+                    _tab(tab, pipe, built)
         gr.Markdown(FOOT, elem_id="foot")
+        _connect(demo, built)
     # one photo already keeps all cores busy
     return demo.queue(default_concurrency_limit=1, max_size=32, api_open=False)
+
+
+def _tab(tab, pipe, built):
+    with gr.Tab(tab.TITLE, id=name_of(tab), elem_id=f"tab-{name_of(tab)}") as place:
+        built[tab] = place, tab.build(pipe)
+
+
+def name_of(tab):
+    """A tab's name in the page's address."""
+    return tab.TITLE.lower().replace(" ", "-")
+
+
+def _connect(demo, built):
+    """Open the tab that the address names, and carry the photo from tab to tab."""
+    quiet = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+    demo.load(None, js=f"() => maskhub.open({[name_of(tab) for tab in LAB]})", **quiet)
+    for tab, (place, here) in built.items():
+        place.select(None, js=f"() => maskhub.address('{name_of(tab)}')", **quiet)
+        place.select(lambda live=tab is webcam: gr.Timer(active=live), None, built[webcam][1].timer, **quiet)
+        if tab not in PHOTO_TABS:
+            continue
+        if tab is photo:
+            demo.load(None, here.photo, here.photo, js="(shown) => maskhub.restored(shown)", **quiet)
+        place.select(None, here.photo, here.photo, js="(own) => maskhub.last(own)", **quiet)
+        here.photo.input(None, here.photo, js="(photo) => { maskhub.keep(photo); }", **quiet)
 
 
 def launch(demo, bounds=None):
@@ -107,8 +156,11 @@ def _serve(demo, host, port, gate):
         server_name=host,
         server_port=int(port) if port else None,
         theme=THEME,
-        css_paths=Path(__file__).parent / "style.css",
+        css_paths=HERE / "style.css",
+        head=f"{meta()}\n<script>{(HERE / 'page.js').read_text(encoding='utf-8')}</script>",
+        favicon_path=HERE / "favicon.png",
         footer_links=["api"],
+        i18n=gr.I18n(en=WORDS),
         max_file_size=MAX_FILE_SIZE,
         # no history of runs in the browser, which would keep photos
         run_history=False,
@@ -119,7 +171,7 @@ def _serve(demo, host, port, gate):
         prevent_thread_lock=True,
         # number of pages whose state is kept, half a megabyte each
         state_session_capacity=500,
-        app_kwargs={"middleware": [gate]},
+        app_kwargs={"middleware": [gate], "routes": routes()},
     )
 
 

@@ -22,7 +22,7 @@ from space import browser_edition  # noqa: E402
 
 __all__ = ["deploy", "files", "main", "static_files"]
 
-FILES = ("app.py", "requirements.txt", "LICENSE")
+FILES = ("app.py", "requirements.txt", "LICENSE", "docs/papers.md")
 FOLDERS = ("maskhub", "space")
 CARD = Path("space") / "README.md"
 SITE = "web/dist"

@@ -33,11 +33,35 @@ class FairQueue(Queue):
             return False, f"You already have {PLACES} jobs waiting: wait until one of them ends.", "queue_full"
         return await super().push(body, request, username)
 
+    def place(self, session, concurrency_id):
+        """How long a page must still wait for a camera or the like.
+
+        Args:
+            session: gradio's hash of the page.
+            concurrency_id: of the event that waits.
+
+        Returns:
+            the number of events before it, running ones included, and seconds if each takes its whole time; None if it
+            does not wait.
+        """
+        queued = self.event_queue_per_concurrency_id.get(concurrency_id)
+        waiting = sorted(queued.queue, key=self._turn) if queued else []
+        sessions = [event.session_hash for event in waiting]
+        if session not in sessions:
+            return None
+        before = waiting[: sessions.index(session)]
+        running = [event for job in self.active_jobs if job for event in job if event.concurrency_id == concurrency_id]
+        seconds = sum((event.fn.time_limit or 0) - getattr(event, "run_time", 0) for event in [*running, *before])
+        return len(running) + len(before), max(0.0, seconds)
+
+    def _turn(self, event):
+        return self._turns.get(visitor(event.request.scope), 0.0)
+
     def get_events(self):
         """The next event to run: the oldest one of the visitor whose last turn was longest ago."""
         for each in self.event_queue_per_concurrency_id.values():
             if len(each.queue) > 1:
-                each.queue.sort(key=lambda event: self._turns.get(visitor(event.request.scope), 0.0))
+                each.queue.sort(key=self._turn)
         found = super().get_events()
         if found:
             who = visitor(found[0][0].request.scope)

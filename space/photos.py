@@ -1,29 +1,39 @@
-"""Input and output of photos: components, messages, and the PNG to view and download."""
+"""Input and output of photos: components, messages, and the files to view and download."""
 
 import html
+import io
+import shutil
 import tempfile
 from pathlib import Path
 
 import gradio as gr
 from gradio.utils import get_upload_folder
 
+from maskhub.data.photo_file import encode_photo
 from maskhub.errors import PhotoError, WriteError
-from maskhub.faces.photo import open_photo, rgb_profile
-from maskhub.image_file import open_image
-from maskhub.provenance import save_options
+from maskhub.faces.photo import JPEG, MAX_PIXELS, kept_info, open_photo, rgb_profile
+from maskhub.image_file import KINDS, open_image
+from maskhub.provenance import mark, save_options
+from space.outlook import outlook
 
 __all__ = [
+    "CLIP",
     "EXAMPLES",
     "PhotoInput",
     "about",
     "bar",
     "before_and_after",
     "done",
+    "example",
     "examples",
     "line",
+    "notice",
     "photo_input",
     "problem",
     "read",
+    "save_gif",
+    "save_jpeg",
+    "save_like",
     "save_png",
     "scroll_to",
     "viewable",
@@ -31,7 +41,20 @@ __all__ = [
     "words",
 ]
 
-EXAMPLES = [str(path) for path in sorted((Path(__file__).parent / "examples").glob("*.jpg"))]
+FOLDER = Path(__file__).parent / "examples"
+EXAMPLES = {
+    name: str(FOLDER / file)
+    for name, file in {
+        "Masked": "masked.jpg",
+        "Group": "group.jpg",
+        "No mask": "astronaut.jpg",
+        "Patterned": "cloth.jpg",
+        "Tilted": "tilted.jpg",
+    }.items()
+}
+CLIP = str(FOLDER / "clip.mp4")
+LIMITS = f"{KINDS}, up to 200 MB and {MAX_PIXELS // 1_000_000} megapixels."
+LOSSY = (".heic", ".heif", ".avif")
 ORIENTATION = 274
 
 
@@ -48,9 +71,10 @@ class PhotoInput(gr.Image):
         return payload.path if payload else None
 
 
-def photo_input(elem_id, height):
+def photo_input(elem_id, height, value=None):
     """An upload, webcam and clipboard input for photos."""
     return PhotoInput(
+        value,
         type="filepath",
         image_mode=None,
         sources=["upload", "webcam", "clipboard"],
@@ -58,30 +82,53 @@ def photo_input(elem_id, height):
         label="Your photo",
         placeholder="Drop a photo here\nor click to choose one",
         elem_id=elem_id,
+        elem_classes="photo",
         height=height,
     )
 
 
-def before_and_after(elem_id):
+def before_and_after(elem_id, value=None, position=50, **options):
     """The slider between a photo and its result."""
     return gr.ImageSlider(
+        value,
         label="Before and after",
         type="filepath",
         format="png",
         interactive=False,
         buttons=["fullscreen"],
         elem_id=elem_id,
+        elem_classes="compared",
         max_height=400,
+        slider_position=position,
+        **options,
     )
 
 
-def examples(image):
-    """Thumbnails that put an example photo into ``image``."""
-    return gr.Examples(EXAMPLES, image, label="Or try an example", api_visibility="private")
+def examples(elem_id):
+    """Thumbnails of the example photos, for ``.select`` with :func:`example`."""
+    return gr.Gallery(
+        [(path, name) for name, path in EXAMPLES.items()],
+        label="Or try an example",
+        columns=len(EXAMPLES),
+        height="auto",
+        object_fit="cover",
+        allow_preview=False,
+        interactive=False,
+        buttons=[],
+        elem_id=elem_id,
+        elem_classes="examples",
+    )
 
 
-def watch(image, note, results, cleared, seen, line="model"):
-    """For each new photo, clear the old results and report at once if it can't be read.
+def example(event: gr.SelectData):
+    """A visitor's own copy of the example that was clicked."""
+    source = list(EXAMPLES.values())[event.index]
+    target = Path(tempfile.mkdtemp(dir=get_upload_folder())) / Path(source).name
+    return shutil.copyfile(source, target)
+
+
+def watch(image, note, results, cleared, seen, line="model", warned=outlook):
+    """For each new photo, clear the old results and say at once if it can't be read or will turn out poor.
 
     A button that is pressed immediately may arrive before the event of its photo, since browsers use several
     connections. So ``seen`` has the photos whose results are shown, and these are not cleared.
@@ -93,6 +140,7 @@ def watch(image, note, results, cleared, seen, line="model"):
         cleared: values that clear them.
         seen: ``gr.State(())`` with the files of the shown results, which the buttons' events set by :func:`about`.
         line: ``concurrency_id`` of the buttons' events, so that none of them runs in between.
+        warned: photo → list of sentences about it.
     """
 
     def changed(path, seen):
@@ -100,15 +148,19 @@ def watch(image, note, results, cleared, seen, line="model"):
             # the note may explain why the photo was cleared
             return gr.skip(), gr.skip(), *cleared, ()
         try:
-            shown = viewable(path, read(path))
+            photo = read(path)
+            shown = viewable(path, photo)
         except PhotoError as error:
             return None, problem(error), *cleared, (path,)
-        told = (gr.skip(),) * (1 + len(results)) if path in seen else ("", *cleared)
+        told = (
+            (gr.skip(),) * (1 + len(results)) if path in seen else (notice([*moving(path), *warned(photo)]), *cleared)
+        )
         return gr.skip() if shown == path else shown, *told, (path, shown)
 
     quiet = {"show_progress": "hidden", "api_visibility": "private"}
     image.change(changed, [image, seen], [image, note, *results, seen], concurrency_id=line, **quiet)
-    image.clear(lambda: "", None, note, queue=False, **quiet)
+    # the × of the visitor, not a photo that was refused: its message stays
+    image.input(None, [image, note], note, js="(photo, note) => photo ? note : ''", queue=False, **quiet)
 
 
 def about(show):
@@ -127,7 +179,7 @@ def read(path):
         PhotoError: there is no upload, or it is not a photo; worded for visitors.
     """
     if not path:
-        raise PhotoError("There is no photo yet: upload one, take one, or choose the example.")
+        raise PhotoError("There is no photo yet: upload one, take one, or choose an example.")
     try:
         return open_photo(path)
     except PhotoError as error:
@@ -140,14 +192,20 @@ def words(error):
     return text[:1].upper() + text[1:]
 
 
-def line(elem_id):
+def line(elem_id, value=""):
     """A line of text from :func:`done` or :func:`problem`, which takes no space when it is empty."""
-    return gr.HTML(elem_id=elem_id, elem_classes="line")
+    return gr.HTML(value, elem_id=elem_id, elem_classes="line")
 
 
 def done(text):
     """A success message for a :func:`line`."""
     return f'<p class="done" role="status">{html.escape(text)}</p>'
+
+
+def notice(sentences):
+    """A warning for a :func:`line`, empty without sentences."""
+    text = html.escape(" ".join(sentences))
+    return f'<p class="notice" role="status">{text}</p>' if text else ""
 
 
 def bar(share, label):
@@ -171,14 +229,36 @@ def scroll_to(result, problem):
     )
 
 
+def moving(path):
+    """What to say about an animation: a list of sentences."""
+    with open_image(path) as image:
+        frames = getattr(image, "n_frames", 1) if image.format in ("GIF", "WEBP", "AVIF") else 1
+    return [f"This is an animation of {frames} pictures: only the first one is used."] if frames > 1 else []
+
+
 def viewable(path, photo):
-    """A file that browsers display like ``photo``: the upload itself if possible, else a PNG."""
+    """A file that browsers display like ``photo``: the upload itself if possible, else a copy."""
     with open_image(path) as image:
         turned = image.format != "JPEG" and image.getexif().get(ORIENTATION, 1) != 1
         moves = getattr(image, "is_animated", False)
         if image.format in ("JPEG", "PNG", "WEBP") and image.mode in ("RGB", "RGBA", "L") and not (turned or moves):
             return path
-    return save_png(photo, path)
+    return save_like(photo, path, None, photo)
+
+
+def save_like(image, path, suffix, like):
+    """Write a result in the format of its photo: a JPEG for JPEG (of the same quality), HEIC and AVIF, else a PNG.
+
+    Arguments, result and errors as for :func:`save_png`.
+    """
+    lossy = like.info.get(JPEG) or Path(path).suffix.lower() in LOSSY
+    return save_jpeg(image, path, suffix, like) if lossy else save_png(image, path, suffix, like)
+
+
+def save_jpeg(image, path, suffix=None, like=None):
+    """Write a JPEG; arguments, result and errors as for :func:`save_png`."""
+    image.info |= kept_info(like or image)
+    return _written(path, suffix, "jpg", lambda target: encode_photo(image, target))
 
 
 def save_png(image, path, suffix=None, like=None):
@@ -196,12 +276,29 @@ def save_png(image, path, suffix=None, like=None):
     Raises:
         WriteError: the disk is full.
     """
+    # level 1 takes a quarter of the time for a few per cent more bytes
+    options = {"icc_profile": rgb_profile(like or image), "compress_level": 1}
+    return _written(path, suffix, "png", lambda target: _encoded(image, "PNG", **options))
+
+
+def save_gif(frames, path, suffix, milliseconds, tag):
+    """Write an animation that repeats; arguments, result and errors as for :func:`save_png`."""
+    options = {"save_all": True, "append_images": frames[1:], "duration": milliseconds, "loop": 0, "optimize": False}
+    return _written(path, suffix, "gif", lambda target: _encoded(mark(frames[0], tag), "GIF", **options))
+
+
+def _encoded(image, kind, **options):
+    data = io.BytesIO()
+    image.save(data, kind, **save_options(image, kind), **options)
+    return data.getbuffer()
+
+
+def _written(path, suffix, ending, encode):
     name = Path(path).stem[:80] + (f"-{suffix}" if suffix else "")
-    target = Path(tempfile.mkdtemp(dir=get_upload_folder())) / f"{name}.png"
-    options = save_options(image, "PNG")
+    target = Path(tempfile.mkdtemp(dir=get_upload_folder())) / f"{name}.{ending}"
+    data = encode(target)
     try:
-        # level 1 takes a quarter of the time for a few per cent more bytes
-        image.save(target, compress_level=1, icc_profile=rgb_profile(like or image), **options)
+        target.write_bytes(data)
     except OSError as error:  # no fsync: it is deleted within an hour
         raise WriteError("there is no room for the result at the moment. Try again later.") from error
     return str(target)

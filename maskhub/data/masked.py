@@ -23,7 +23,9 @@ from maskhub.masks.styles import COLOURS, STYLES, WORN
 from maskhub.masks.wear import wear
 from maskhub.options import Count, OptionSet, Share
 
-__all__ = ["MaskOptions", "Masked", "Wearing", "face_facts", "mask_box", "mask_faces", "region_image", "seed_of"]
+__all__ = [
+    "MaskOptions", "Masked", "Wearing", "face_facts", "mask_box", "mask_faces", "region_image", "seed_of", "wear_near",
+]  # fmt: skip
 
 REACH = 1.6
 """Part of the photo around a face for the mask: this many times the face's box to each side of its centre."""
@@ -146,7 +148,7 @@ def mask_faces(pixels, wearing, name, largest=False, own=None):
         rng = np.random.default_rng(seed_of(wearing.seed, name, number, "worn"))
         worn = wearing.way(rng)
         seed = seed_of(wearing.seed, name, number, "mask")
-        made, cover, (x0, y0) = _wear(image, found[number], marks[number], wearing, seed, worn)
+        made, cover, (x0, y0) = wear_near(image, found[number], marks[number], wearing, seed, worn)
         part = np.s_[y0 : y0 + cover.shape[0], x0 : x0 + cover.shape[1]]
         image[part], region[part] = made.image, np.maximum(region[part], cover)
         box = mask_box(cover, x0, y0)
@@ -154,9 +156,19 @@ def mask_faces(pixels, wearing, name, largest=False, own=None):
     return Masked(image, region, faces, marks, found)
 
 
-def _wear(image, face, mark, wearing, seed, worn):
-    """Put on a mask within a part of the photo around the face, so that time does not grow with the size of the
-    photo."""
+def wear_near(image, face, mark, wearing, seed, worn):
+    """Put a mask on one face within the part of the photo around it, so that time does not grow with the photo's size.
+
+    Args:
+        image: uint8 RGB, H×W×3; not modified.
+        face, mark: its :class:`~maskhub.faces.detect.Face` and :class:`~maskhub.faces.landmarks.Landmarks`.
+        wearing: :class:`Wearing`.
+        seed: of the mask.
+        worn: a name in :data:`maskhub.masks.WORN`.
+
+    Returns:
+        the :class:`~maskhub.masks.wear.Worn` of that part, its region, and the part's left and top in the photo.
+    """
     left, top, width, height = face.box
     reach = REACH * max(width, height)
     x0, y0 = max(int(left + width / 2 - reach), 0), max(int(top + height / 2 - reach), 0)

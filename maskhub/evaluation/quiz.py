@@ -42,6 +42,7 @@ class Question:
     """
 
     picture: Image.Image
+    before: Image.Image
     real: bool
     direction: str
     masked: bool
@@ -139,7 +140,7 @@ def _made(drawn, pipe, kind, direction, number, used):
         if tries > 5 * number + 20:
             raise SourceError("too few faces of the quiz can be translated: use larger, clearer photos.")
         place, crop = next(drawn)
-        picture = Image.fromarray(crop)
+        picture = before = Image.fromarray(crop)
         try:
             if direction == "cycle":
                 start = next(way for way in Direction if way.source == kind)
@@ -151,7 +152,7 @@ def _made(drawn, pipe, kind, direction, number, used):
         used.add((kind, place))
         masked = (kind == "masked") != (direction in list(Direction))
         key = hashlib.blake2b(picture.tobytes(), digest_size=6).hexdigest()
-        questions.append(Question(picture, not direction, direction, masked, key))
+        questions.append(Question(picture, before, not direction, direction, masked, key))
     return questions
 
 

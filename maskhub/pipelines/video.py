@@ -12,7 +12,7 @@ dropped, and so are subtitles. The film is written to a temporary file and renam
 run leaves nothing.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -68,6 +68,7 @@ class Film:
         translator: a :class:`~maskhub.pipelines.live.FrameTranslator`, or any callable that maps a frame (uint8 RGB,
             H×W×3) and its time in seconds to a frame of the same size.
         tag: a :class:`~maskhub.provenance.Provenance` for the container's metadata, or None.
+        most_side: frames whose longer side is larger, in pixels, are scaled down to it before they are translated.
 
     Attributes:
         total: approximate number of frames; 0 if unknown.
@@ -78,13 +79,13 @@ class Film:
         ConfigError: a target with another suffix, or the source itself.
     """
 
-    def __init__(self, source, target, translator, tag=None):
+    def __init__(self, source, target, translator, tag=None, most_side=None):
         self.source, self.target, self.translator, self.tag = Path(source), Path(target), translator, tag
         if self.target.suffix.lower() not in WRITTEN:
             raise ConfigError(f"{target} can't be written: a film's suffix must be one of {', '.join(WRITTEN)}.")
         if self.target.exists() and self.target.resolve() == self.source.resolve():
             raise ConfigError("input and output are the same file. Choose another name for the output.")
-        self.facts = film_facts(source)
+        self.facts = _scaled(film_facts(source), most_side)
         self.total, self.report = self.facts.frames, FilmReport()
 
     def __iter__(self):
@@ -121,7 +122,7 @@ class Film:
                 self.report.damaged += sounds[packet.stream_index].take(packet)
                 continue
             for frame in self._decoded(packet):
-                made = self.translator(upright(frame), pictures.seconds(frame))
+                made = self.translator(pictures.fitted(upright(frame)), pictures.seconds(frame))
                 self.report.with_faces += bool(getattr(self.translator, "tracks", ()))
                 pictures.write(made, frame)
                 self.report.frames += 1
@@ -136,6 +137,14 @@ class Film:
         except av.FFmpegError:
             self.report.damaged += 1
             return []
+
+
+def _scaled(facts, most_side):
+    """The :class:`~maskhub.pipelines.film_reading.FilmFacts` of a film scaled down to a longer side."""
+    scale = most_side / max(facts.width, facts.height) if most_side else 1
+    if scale >= 1:
+        return facts
+    return replace(facts, width=max(2, round(facts.width * scale)), height=max(2, round(facts.height * scale)))
 
 
 class _Pictures:
@@ -178,10 +187,15 @@ class _Pictures:
             return self.last + max(1, round(1 / (self.rate * self.base)))
         return max(frame.pts, self.last + 1)
 
-    def write(self, pixels, frame):
+    def fitted(self, pixels):
+        """A frame in the film's size: it may be larger than allowed, or change its size midway."""
         width, height = self.size
-        if pixels.shape[0] - height not in (0, -1) or pixels.shape[1] - width not in (0, -1):
-            pixels = cv2.resize(pixels, self.size, interpolation=cv2.INTER_AREA)  # the film changes its size midway
+        if pixels.shape[0] - height in (0, -1) and pixels.shape[1] - width in (0, -1):
+            return pixels
+        return cv2.resize(pixels, self.size, interpolation=cv2.INTER_AREA)
+
+    def write(self, pixels, frame):
+        pixels, (width, height) = self.fitted(pixels), self.size
         below, right = height - pixels.shape[0], width - pixels.shape[1]
         if below or right:
             pixels = cv2.copyMakeBorder(pixels, 0, below, 0, right, cv2.BORDER_REPLICATE)

@@ -25,7 +25,9 @@ CLEARED = ("", None, None)
 
 def build(pipe):
     """The tab, for a :class:`~maskhub.pipelines.face_mask.FaceMaskPipeline` that has both generators."""
-    wire(layout(), pipe)
+    here = layout()
+    wire(here, pipe)
+    return here
 
 
 def layout():
@@ -38,7 +40,7 @@ def layout():
             here.start = gr.Radio(STARTS, value="mask", show_label=False, container=False, elem_id="cycle-start")
             here.run = gr.Button("Round trip", variant="primary", elem_id="cycle")
             here.problem = photos.line("cycle-problem")
-            photos.examples(here.photo)
+            here.examples = photos.examples("cycle-examples")
         with gr.Column(scale=2, min_width=300):
             with gr.Row():
                 here.there, here.back = _picture("Translated", "cycle-there"), _picture("And back", "cycle-back")
@@ -55,14 +57,12 @@ def layout():
 def wire(here, pipe):
     """Connect the components to the handlers."""
     results = [here.status, here.there, here.back]
-    here.run.click(
-        photos.about(partial(show, pipe)),
-        [here.photo, here.seen, here.start],
-        [here.problem, *results, here.seen],
-        show_progress_on=[here.there, here.back],
-        concurrency_id="model",
-        api_visibility="private",
-    ).then(None, js=photos.scroll_to("cycle-there", "cycle-problem"), api_visibility="private")
+    private = {"concurrency_id": "model", "api_visibility": "private"}
+    going = photos.about(partial(show, pipe)), [here.photo, here.seen, here.start], [here.problem, *results, here.seen]
+    scroll = {"js": photos.scroll_to("cycle-there", "cycle-problem"), "api_visibility": "private"}
+    picked = here.examples.select(photos.example, None, here.photo, show_progress="hidden", **private)
+    for event in (here.run.click, picked.then):
+        event(*going, show_progress_on=[here.there, here.back], **private).then(None, **scroll)
     gr.Button(visible=False).click(
         partial(cycled, pipe),
         [here.photo, here.start],

@@ -109,7 +109,7 @@ def wire(here):
         start.then(photos.about(reimage), options, into, **event).then(None, **scroll)
     here.samples.select(sampled, None, here.sample, **quiet).then(photos.about(reimage), options, into, **event)
     lesson.wire(here.lesson)
-    photos.watch(here.photo, here.problem, [], (), here.seen, line="reimage")
+    photos.watch(here.photo, here.problem, [], (), here.seen, line="reimage", warned=lambda photo: [])
 
 
 def offer(source, model, key):

@@ -61,7 +61,7 @@ def layout():
             _form(here)
         with gr.Column(scale=3, min_width=300):
             _job(here)
-    gr.Markdown("### Models\nAll models that were trained here; try them in the next tab.")
+    gr.Markdown("## Models\nAll models that were trained here; try them in the next tab.")
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=300):
             here.search = gr.Dropdown([], multiselect=True, label="Models with", elem_id="model-search")

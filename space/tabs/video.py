@@ -1,5 +1,6 @@
 """Put masks on everyone in a short film, or take them off; the sound is kept."""
 
+import shutil
 import tempfile
 import time
 from functools import partial
@@ -19,67 +20,85 @@ from space import photos
 __all__ = ["TITLE", "build"]
 
 TITLE = "Video"
-WAYS = [("Put masks on", "mask"), ("Take masks off", "unmask")]
-SAID = {"mask": "Masks put on", "unmask": "Masks taken off"}
-MOST_SECONDS, MOST_SIDE, MOST_RATE = 30, 1920, 60
-"""Limits of a film: length, longer side of the frame in pixels, and frames per second."""
+WAYS = [("Swap masks", "auto"), ("Put masks on", "mask"), ("Take masks off", "unmask")]
+DONE = {"auto": "Masks swapped", "mask": "Masks put on", "unmask": "Masks taken off"}
+SUFFIX = {"auto": "swapped", "mask": "masked", "unmask": "unmasked"}
+MOST_SECONDS, MOST_FRAMES, MOST_SIDE = 30, 1800, 1280
+"""Limits of a film: seconds, frames, and the longer side in pixels to which its frames are scaled down."""
 TELL_EVERY = 0.5
 """Seconds between two updates of the progress."""
 
-ABOUT = f"""A film of at most {MOST_SECONDS} seconds, {MOST_SIDE} pixels and 20 MB (MP4, MOV, WebM, MKV, ...). Films are
-processed one at a time. The metadata of the result says that maskhub made it. Unmasked faces are **invented**: they are
-no evidence of what anyone looks like, and must not be passed off as real. Films are deleted within an hour."""
+ABOUT = f"""Films of up to {MOST_SECONDS} seconds and 200 MB (MP4, MOV, WebM, MKV, ...); large ones are scaled down to
+{MOST_SIDE} pixels. The sound is kept. Films are processed one at a time and deleted within an hour. What appears under
+a mask is **invented**, and must not be passed off as real; the result's metadata says that maskhub made it."""
 
 
 def build(pipe):
-    """The tab, for a :class:`~maskhub.pipelines.face_mask.FaceMaskPipeline`."""
-    wire(layout(), pipe)
+    """The tab, for a :class:`~maskhub.pipelines.face_mask.FaceMaskPipeline`; returns its components by name."""
+    here = layout()
+    wire(here, pipe)
+    return here
 
 
 def layout():
     """Place the components; returns them by name."""
     here = SimpleNamespace()
-    gr.Markdown("Put a face mask on everyone in a short film, or take the masks off.")
-    with gr.Row(equal_height=False):
+    with gr.Row(equal_height=False, elem_classes="workbench"):
         with gr.Column(min_width=300):
             here.film = gr.Video(
-                sources=["upload"], include_audio=True, label="Your film", height=360, buttons=[], elem_id="video-film"
-            )
-            here.way = gr.Radio(WAYS, value="mask", show_label=False, container=False, elem_id="video-way")
+                sources=["upload"], include_audio=True, label="Your film", height=340, buttons=[], elem_id="video-film",
+                elem_classes="photo",
+            )  # fmt: skip
+            here.way = gr.Radio(WAYS, value="auto", show_label=False, container=False, elem_id="video-way")
             with gr.Row(elem_classes="pair"):
-                here.run = gr.Button("Begin", variant="primary", elem_id="video", min_width=120)
-                here.cancel = gr.Button(
-                    "Cancel", variant="stop", interactive=False, elem_id="video-cancel", min_width=120
-                )
+                here.run = gr.Button("Start", variant="primary", elem_id="video", min_width=110)
+                here.cancel = gr.Button("Cancel", interactive=False, elem_id="video-cancel", min_width=110)
             here.problem = photos.line("video-problem")
+            here.example = gr.Button("Try the example: a clip of three people", elem_id="video-example")
+            gr.Markdown(ABOUT, elem_classes="note")
         with gr.Column(min_width=300):
             here.result = gr.Video(
-                interactive=False, label="Result", height=360, buttons=["download"], elem_id="video-result"
-            )
+                interactive=False, label="Film with swapped masks", height=340, buttons=["download"],
+                elem_id="video-result", elem_classes="compared",
+            )  # fmt: skip
             here.status = photos.line("video-status")
-            gr.Markdown(ABOUT, elem_classes="note")
     return here
 
 
 def wire(here, pipe):
     """Connect the components to the handlers."""
     outputs = [here.problem, here.status, here.result, here.run, here.cancel]
-    working = here.run.click(
-        partial(show, pipe),
-        [here.film, here.way],
-        outputs,
-        show_progress="hidden",
-        concurrency_limit=1,
-        concurrency_id="video",
-        api_visibility="private",
+    private, at_once = {"api_visibility": "private"}, {"queue": False, "api_visibility": "private"}
+    event = {"show_progress": "hidden", "concurrency_limit": 1, "concurrency_id": "video", **private}
+    scroll = {"js": photos.scroll_to("video-result", "video-problem"), **private}
+    running = here.run.click(partial(show, pipe), [here.film, here.way], outputs, **event)
+    running.then(None, **scroll)
+    picked = here.example.click(_example, None, here.film, **at_once)
+    trying = picked.then(partial(show, pipe), [here.film, here.way], outputs, **event)
+    trying.then(None, **scroll)
+    # sent last: a progress update after it would leave Start disabled
+    stop = {"cancels": [running, trying], **at_once}
+    here.cancel.click(None, None, None, **stop).then(
+        lambda: ("", photos.done("Cancelled."), None, *_buttons(False)), None, outputs, **at_once
     )
-    working.then(None, js=photos.scroll_to("video-result", "video-problem"), api_visibility="private")
-    # sent last: a progress update after it would leave Begin disabled
-    here.cancel.click(None, None, None, cancels=working, queue=False, api_visibility="private").then(
-        lambda: ("", photos.done("Cancelled."), None, *_buttons(False)), None, outputs, queue=False,
-        api_visibility="private",
-    )  # fmt: skip
-    here.film.change(lambda: ("", "", None), None, outputs[:3], queue=False, api_visibility="private")
+    # another film, or none: the old one's result must not appear
+    for changed in (here.film.upload, here.film.clear):
+        changed(None, None, None, **stop).then(about, here.film, outputs, **at_once)
+
+
+def about(path):
+    """What is known of a new film: a problem, a line about it, no result, and the buttons."""
+    if not path:
+        return "", "", None, *_buttons(False)
+    try:
+        facts = check(path)
+    except MaskHubError as error:
+        return photos.problem(_named(error, path)), "", None, *_buttons(False)
+    size = f"{facts.width}×{facts.height}"
+    if max(facts.width, facts.height) > MOST_SIDE:
+        size += f", scaled down to {MOST_SIDE}"
+    text = f"{facts.seconds:.0f} seconds, {facts.frames} frames, {size}."
+    return "", photos.done(text), None, *_buttons(False)
 
 
 def show(pipe, path, way):
@@ -88,53 +107,73 @@ def show(pipe, path, way):
     start = told = time.perf_counter()
     try:
         if not path:
-            raise VideoError("There is no film yet: upload one.")
+            raise VideoError("There is no film yet: upload one, or try the example.")
         check(path)
         # in a folder that the app cleans up
-        target = Path(tempfile.mkdtemp(dir=get_upload_folder())) / f"{Path(path).stem[:80]}-{way}ed.mp4"
+        target = Path(tempfile.mkdtemp(dir=get_upload_folder())) / f"{Path(path).stem[:80]}-{SUFFIX[way]}.mp4"
         translator = FrameTranslator(pipe, way)
-        work = Film(path, target, translator, pipe.provenance(way))
+        work = Film(path, target, translator, pipe.provenance(way), most_side=MOST_SIDE)
         for done in work:
             if time.perf_counter() - told > TELL_EVERY:
                 told = time.perf_counter()
                 yield "", _bar(done, work.total, told - start), None, *_buttons(True)
     except MaskHubError as error:
-        # visitors know the film by its original name
-        error = VideoError(str(error).replace(str(path), f"“{Path(path or '').name}”"))
-        yield photos.problem(error), "", None, *_buttons(False)
+        yield photos.problem(_named(error, path)), "", None, *_buttons(False)
         return
-    text = _said(way, work.report, translator.outcomes, time.perf_counter() - start)
-    yield "", photos.done(text), str(target), *_buttons(False)
+    said = _said(way, work.report, translator.outcomes, time.perf_counter() - start)
+    if translator.outcomes[Outcome.CHANGED]:
+        yield "", photos.done(said), str(target), *_buttons(False)
+    else:  # a film that is as it was is no result
+        yield photos.notice([said]), "", None, *_buttons(False)
 
 
 def check(path):
-    """Raise VideoError if a film exceeds the limits, worded for visitors."""
+    """The :class:`~maskhub.pipelines.film_reading.FilmFacts` of a film within the limits.
+
+    Raises:
+        VideoError: it exceeds them, or can't be read; worded for visitors.
+    """
     facts = film_facts(path)
-    rate = facts.frames / facts.seconds if facts.seconds else 0.0
     if facts.seconds > MOST_SECONDS + 0.5:
-        raise VideoError(f"This film lasts {facts.seconds:.0f} seconds: cut it to {MOST_SECONDS} or less.")
-    if max(facts.width, facts.height) > MOST_SIDE:
-        raise VideoError(f"This film is {facts.width}×{facts.height}: scale it to {MOST_SIDE} pixels a side or less.")
-    if rate > MOST_RATE + 1 or facts.frames > MOST_SECONDS * MOST_RATE:
-        raise VideoError(f"This film has {rate:.0f} frames a second: at most {MOST_RATE} are allowed.")
+        raise VideoError(f"this film lasts {facts.seconds:.0f} seconds: cut it to {MOST_SECONDS} or less.")
+    if facts.frames > MOST_FRAMES:
+        raise VideoError(f"this film has {facts.frames} frames: cut it to {MOST_FRAMES} or less.")
+    return facts
+
+
+def _example():
+    target = Path(tempfile.mkdtemp(dir=get_upload_folder())) / Path(photos.CLIP).name
+    return str(shutil.copyfile(photos.CLIP, target))
+
+
+def _named(error, path):
+    """An error with the film's name as the visitor knows it."""
+    return VideoError(str(error).replace(str(path), f"“{Path(path or '').name}”"))
 
 
 def _bar(done, total, seconds=0.0):
     share = min(done / total, 1) if total else 0
     rest = f", about {seconds / done * max(total - done, 0):.0f} s to go" if done and total else ""
-    said = f"Frame {done} of {total or 'an unknown number'}{rest}" if done else "Beginning ..."
+    said = f"Frame {done} of {total or 'an unknown number'}{rest}" if done else "Starting ..."
     return photos.bar(share, "Progress") + photos.done(said)
 
 
 def _said(way, report, outcomes, seconds):
-    text = f"{SAID[way]}: a face in {report.with_faces} of {report.frames} frames, {seconds:.1f} s"
-    text += f" ({report.frames / seconds:.1f} frames/s)."
+    if not report.with_faces:
+        return "No face was found in this film, so nothing was changed."
+    changed, alone = outcomes[Outcome.CHANGED], max(outcomes[Outcome.NO_MASK], outcomes[Outcome.ALREADY_MASKED])
+    if not changed and way == "unmask" and alone:
+        return "Nobody in this film wears a mask, so nothing was changed. Choose Put masks on."
+    if not changed and way == "mask" and alone:
+        return "Everybody in this film already wears a mask, so nothing was changed. Choose Take masks off."
+    if not changed:
+        return "No face in this film is clear enough, so nothing was changed."
+    rate = f"{seconds:.1f} s ({report.frames / seconds:.1f} frames/s)"
+    text = f"{DONE[way]} in {changed} of {report.frames} frames, {rate}."
     text += "".join(f" {clause[0].upper()}{clause[1:]}." for clause in frames_left(outcomes))
-    if way == "unmask" and outcomes[Outcome.CHANGED]:
-        text += " What appears under masks is invented."
-    return text
+    return text if way == "mask" else f"{text} What appears under a mask is invented."
 
 
 def _buttons(working):
-    """Updates of Begin and Cancel."""
+    """Updates of Start and Cancel."""
     return gr.update(interactive=not working), gr.update(interactive=working)

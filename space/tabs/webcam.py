@@ -11,18 +11,21 @@ from types import SimpleNamespace
 import cv2
 import gradio as gr
 import numpy as np
+from gradio.context import Context
 from gradio.data_classes import ImageData
+from PIL import Image
 
 from maskhub.errors import MaskHubError, PhotoError
 from maskhub.faces.photo import open_photo, split_alpha
 from maskhub.pipelines.live import FrameTranslator
 from maskhub.pipelines.outcomes import described, tally
-from space import photos
+from maskhub.provenance import mark
+from space import browser_edition, photos
 
 __all__ = ["TITLE", "build"]
 
 TITLE = "Webcam"
-WAYS = [("Mask on", "mask"), ("Mask off", "unmask"), ("Original", "original")]
+WAYS = [("Swap", "auto"), ("Put on", "mask"), ("Take off", "unmask"), ("Original", "original")]
 WIDTH, HEIGHT = 640, 480
 """Maximum size of a frame; larger ones are scaled down."""
 TURN = 60
@@ -33,9 +36,12 @@ QUALITY = 85
 LAST, OFF = 20, 5
 """Frames over which the rate is measured, and seconds without frames after which the camera counts as off."""
 
-ABOUT = f"""Choose a direction and start the camera. Frames are sent to this app, translated and sent back; none is
-stored. One visitor at a time has {TURN} seconds, the others wait. Unmasked faces are **invented**: they do not show
-what is under the mask, and must not be used to impersonate someone."""
+ASK_EVERY = 2
+"""Seconds between two questions of a page for its place in the queue."""
+
+ABOUT = f"""Frames are sent to this app, changed and sent back; none is stored. One visitor at a time has {TURN}
+seconds, the others wait. What appears under a mask is **invented** and must not be used to impersonate someone. A
+snapshot is deleted within an hour."""
 
 
 class CameraInput(gr.Image):
@@ -67,6 +73,10 @@ class LiveImage(gr.Image):
 
     is_template = True  # in the browser it is a plain Image
 
+    def preprocess(self, payload):
+        """Its ``data:`` address, or ``None``."""
+        return payload.url if payload else None
+
     def postprocess(self, value):
         """uint8 RGB, H×W×3, as a JPEG in a ``data:`` address."""
         if value is None:
@@ -80,7 +90,7 @@ class Session:
 
     def __init__(self, pipe):
         self.pipe, self.way, self.translator = pipe, None, None
-        self.ends, self.works = deque(maxlen=LAST + 1), deque(maxlen=LAST)
+        self.ends, self.works, self.spent = deque(maxlen=LAST + 1), deque(maxlen=LAST), 0.0
 
     def __call__(self, frame, way):
         """One frame, as uint8 RGB H×W×3, and a line about it."""
@@ -100,9 +110,11 @@ class Session:
         end = time.perf_counter()
         self.ends.append(end)
         self.works.append(end - start)
+        self.spent += end - start
         work = 1000 * sum(self.works) / len(self.works)
         rate = (len(self.ends) - 1) / (end - self.ends[0]) if len(self.ends) > 1 else 0.0
-        return frame, f"{rate:.1f} frames/s · {work:.0f} ms of work per frame{seen}"
+        left = max(0.0, TURN - self.spent)
+        return frame, f"{rate:.1f} frames/s · {work:.0f} ms each · {left:.0f} s left{seen}"
 
     def __deepcopy__(self, memo):  # gradio copies a state's initial value; the networks are shared
         return Session(self.pipe)
@@ -118,47 +130,61 @@ def fitted(frame):
 
 
 def build(pipe):
-    """The tab, for a :class:`~maskhub.pipelines.face_mask.FaceMaskPipeline`."""
-    wire(layout(), pipe)
+    """The tab, for a :class:`~maskhub.pipelines.face_mask.FaceMaskPipeline`; returns its components by name."""
+    here = layout()
+    wire(here, pipe)
+    return here
 
 
 def layout():
     """Place the components; returns them by name."""
     here = SimpleNamespace()
-    gr.Markdown("Put a mask on in front of your camera, or take it off, live.")
-    with gr.Row(equal_height=False):
+    with gr.Row(equal_height=False, elem_classes="workbench"):
         with gr.Column(min_width=300):
-            here.way = gr.Radio(WAYS, value="mask", show_label=False, container=False, elem_id="webcam-way")
+            here.way = gr.Radio(WAYS, value="auto", show_label=False, container=False, elem_id="webcam-way")
             here.camera = CameraInput(
                 sources=["webcam"],
                 streaming=True,
                 type="numpy",
                 label="Your camera",
+                placeholder="Click here, then press Start",
                 height=360,
                 buttons=[],
                 webcam_options=gr.WebcamOptions(
                     mirror=True, constraints={"video": {"width": {"ideal": WIDTH}, "height": {"ideal": HEIGHT}}}
                 ),
                 elem_id="webcam-camera",
+                elem_classes="photo",
             )
             here.problem = photos.line("webcam-problem")
+            gr.Markdown(ABOUT, elem_classes="note")
         with gr.Column(min_width=300):
             here.result = LiveImage(
-                label="Result",
+                label="Live result",
                 type="numpy",
                 interactive=False,
                 height=360,
                 buttons=["fullscreen"],
                 elem_id="webcam-result",
+                elem_classes="compared",
             )
             here.rate = photos.line("webcam-rate")
-            gr.Markdown(ABOUT, elem_classes="note")
+            here.snap = gr.Button("Take a snapshot", elem_id="webcam-snap")
+            here.snapshot = gr.Image(
+                label="Snapshot", type="filepath", format="jpeg", interactive=False, visible=False, height=240,
+                buttons=["download", "fullscreen"], elem_id="webcam-snapshot",
+            )  # fmt: skip
+    if browser_edition.folder():
+        with gr.Accordion("Or on your own device: no frame leaves it, no waiting", open=False, elem_id="webcam-own"):
+            browser_edition.camera(elem_id="webcam-browser")
     here.session = gr.State(time_to_live=3000)
+    here.timer = gr.Timer(ASK_EVERY, active=False)
     return here
 
 
 def wire(here, pipe):
     """Connect the camera to its handler."""
+    quiet = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
     here.camera.stream(
         partial(step, pipe),
         [here.camera, here.way, here.session],
@@ -169,7 +195,16 @@ def wire(here, pipe):
         concurrency_id="webcam",
         show_progress="hidden",
         api_visibility="private",
-    )
+    ).then(ended, here.session, [here.result, here.rate, here.session], **quiet)
+    root = Context.root_block
+
+    def waiting(request: gr.Request):
+        return wait_words(root._queue.place(request.session_hash, "webcam"))
+
+    here.timer.tick(waiting, None, here.rate, **quiet)
+    here.snap.click(
+        partial(snapshot, pipe), [here.result, here.way], [here.problem, here.snapshot], **quiet
+    ).then(None, js=photos.scroll_to("webcam-snapshot", "webcam-problem"), api_visibility="private")  # fmt: skip
 
 
 def step(pipe, frame, way, session):
@@ -186,3 +221,34 @@ def step(pipe, frame, way, session):
     except MaskHubError as error:
         return photos.problem(error), fitted(frame), "", session
     return "", frame, photos.done(text), session
+
+
+def ended(session):
+    """The camera was stopped, or its turn is over: no frame and no rate stay on the page."""
+    if session is None:
+        return None, "", None
+    over = session.spent >= TURN
+    text = f"Your {TURN} seconds are over: press Start for another turn." if over else "Stopped."
+    return None, photos.done(text), None
+
+
+def wait_words(place):
+    """An update of the rate line for a page that waits, from :meth:`space.fair_queue.FairQueue.place`."""
+    if place is None:
+        return gr.skip()
+    before, seconds = place
+    others = "one other visitor is" if before == 1 else f"{before} other visitors are"
+    return photos.notice([f"The camera is in use: {others} before you, your turn comes in {seconds:.0f} s or less."])
+
+
+def snapshot(pipe, frame, way):
+    """The live picture as a file with its provenance: a problem, and the picture."""
+    try:
+        if not frame:
+            raise PhotoError("there is no live picture: press Start first.")
+        picture = Image.fromarray(decoded(frame))
+    except MaskHubError as error:
+        return photos.problem(error), gr.skip()
+    if way != "original":
+        picture = mark(picture, pipe.provenance(way))
+    return "", gr.update(value=photos.save_jpeg(picture, "snapshot"), visible=True)

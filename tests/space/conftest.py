@@ -4,8 +4,10 @@ import os
 from pathlib import Path
 
 import numpy as np
+import pillow_heif
 import pytest
 from app_process import start_app, stop_app
+from node_packages import WEB, install
 from PIL import Image
 
 ROOT = Path(__file__).parents[2]
@@ -90,6 +92,7 @@ def odd_files(tmp_path_factory):
     exif[274] = 6
     photo.rotate(90, expand=True).save(folder / "turned.jpg", exif=exif)
     photo.convert("CMYK").save(folder / "cmyk.jpg")
+    pillow_heif.from_pillow(photo).save(folder / "phone.heic")
     photo.convert("P", palette=Image.Palette.ADAPTIVE).save(folder / "palette.png")
     grey = np.asarray(photo.convert("L")).astype(np.uint16) * 257
     Image.fromarray(grey).save(folder / "sixteen.png")
@@ -98,6 +101,13 @@ def odd_files(tmp_path_factory):
     photo.putalpha(Image.linear_gradient("L"))
     photo.save(folder / "alpha.png")
     return {path.name: path for path in sorted(folder.iterdir())}
+
+
+@pytest.fixture(scope="session")
+def axe():
+    """The file of axe-core, which finds what keeps people out."""
+    install()
+    return WEB / "node_modules" / "axe-core" / "axe.min.js"
 
 
 @pytest.fixture(scope="session")

@@ -40,9 +40,9 @@ def call(client, path, api_name, *options):
     return client.predict(handle_file(str(path)), *options, api_name=api_name)
 
 
-def test_the_api_is_mask_unmask_cycle_and_wear_alone(client):
+def test_the_api_has_these_endpoints_and_no_others(client):
     api = client.view_api(return_format="dict", print_info=False)
-    assert set(api["named_endpoints"]) == {"/mask", "/unmask", "/cycle", "/wear"}
+    assert set(api["named_endpoints"]) == {"/mask", "/unmask", "/swap", "/cycle", "/wear"}
     assert not api["unnamed_endpoints"]
     assert [p["parameter_name"] for p in api["named_endpoints"]["/cycle"]["parameters"]] == ["photo", "start"]
 

@@ -1,64 +1,25 @@
 """The app in a browser, as a visitor uses it: Chromium, headless, nothing but the app within reach."""
 
-import io
 import re
-import time
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
-from app_process import PATIENCE, ROOT, start_app, stop_app
+from app_process import ROOT, start_app, stop_app
 from PIL import Image
+
+from maskhub.provenance import read_provenance
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from visit import DESKTOP, PHONE, Visit, numbers, open_tab, until
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
 ASTRONAUT = ROOT / "space" / "examples" / "astronaut.jpg"
 BUNDLED = ROOT / "maskhub" / "weights" / "light-256" / "model_index.json"
-DESKTOP, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
-
-
-class Visit:
-    """A page of the app, and the few things that a visitor does there."""
-
-    def __init__(self, page, url):
-        self.page, self.url = page, url
-        self.strayed, self.complaints = [], []
-        page.set_default_timeout(1000 * PATIENCE)
-        page.on("request", self._request)
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on("console", lambda message: message.type == "error" and self.complaints.append(message.text))
-        page.goto(url)
-        page.wait_for_selector("#mask")
-
-    def _request(self, request):
-        if not request.url.startswith((self.url, "data:", "blob:")):
-            self.strayed.append(request.url)
-
-    def upload(self, path, tab="translate"):
-        # a second photo takes the place of the first one
-        clear = self.page.locator(f"#{tab}-photo button[aria-label='Remove Image']")
-        if clear.count():
-            clear.click()
-        self.page.set_input_files(f"#{tab}-photo input[type=file]", path)
-
-    def shown(self, tab="translate"):
-        """Wait for the uploaded photo to be shown."""
-        self.page.wait_for_selector(f"#{tab}-photo img[src]")
-
-    def said(self, place):
-        return self.page.locator(f"#{place} p").inner_text()
-
-    def picture(self, selector):
-        """The picture of an ``img``, as its file is."""
-        source = self.page.locator(selector).get_attribute("src")
-        return Image.open(io.BytesIO(self.page.request.get(source).body())).convert("RGB")
-
-    def download(self):
-        with self.page.expect_download() as download:
-            self.page.click("#translate-download")
-        return download.value
-
-    def fits(self):
-        return self.page.evaluate("document.documentElement.scrollWidth") <= self.page.viewport_size["width"]
+BOTH = pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
 
 
 @pytest.fixture
@@ -79,28 +40,69 @@ def visit(chromium, app):
         assert made.complaints == []
 
 
-def until(page, check):
-    """Wait for what was heard from the page."""
-    end = time.monotonic() + PATIENCE
-    while not check():
-        assert time.monotonic() < end, "waited in vain"
-        page.wait_for_timeout(20)
+def result(here):
+    """The two pictures of the Photo tab's slider."""
+    return [numbers(here.picture(f"#photo-result img >> nth={side}")) for side in (0, 1)]
 
 
-def numbers(picture):
-    return np.asarray(picture.convert("RGB")).astype(int)
+@BOTH
+def test_the_page_opens_with_a_finished_before_and_after(visit, viewport):
+    here = visit(viewport)
+    before, after = result(here)
+    assert before.shape == after.shape and (before != after).any()
+    assert re.match(r"(Mask taken off|Nothing was changed)", here.said("photo-status"))
+    box = here.page.locator("#photo-result img >> nth=1").bounding_box()
+    assert box["y"] + 0.8 * box["height"] < viewport["height"]
+    # the slider starts left of the face
+    left = here.page.locator("#photo-result [data-testid=slider]").bounding_box()["x"] - box["x"]
+    assert left < 0.25 * box["width"]
+    names = here.page.locator("#tabs > .tab-wrapper [role=tab]").all_inner_texts()
+    assert names[:2] == ["Photo", "Drawn masks"] and names[-1] == "Lab"
+    assert all(tab.is_visible() for tab in here.page.locator("#tabs > .tab-wrapper [role=tab]").all())
+    for address in ("model-card", "papers"):
+        assert "<main><h1>" in here.page.request.get(f"{here.url}{address}").text()
+    icon = here.page.request.get(f"{here.url}favicon.ico").body()
+    assert icon == (ROOT / "space" / "favicon.png").read_bytes()
+    preview = here.page.locator("meta[property='og:title']").last
+    assert preview.get_attribute("content") == "maskhub"
 
 
-@pytest.mark.parametrize(("button", "direction"), [("Put a mask on", "mask"), ("Take it off", "unmask")])
+@BOTH
+def test_a_masked_example_is_swapped_in_one_click_and_ones_own_photo_in_two(visit, viewport):
+    here = visit(viewport)
+    here.page.click("#photo-examples button >> nth=1")
+    here.page.wait_for_function("document.querySelectorAll('#photo-faces button').length == 6")
+    with here.page.expect_file_chooser() as chooser:
+        here.page.click("#upload")
+    chooser.value.set_files(ASTRONAUT)
+    here.page.wait_for_selector("#photo-photo img[src*=astronaut]")
+    here.page.click("#swap")
+    here.page.locator("#photo-status", has_text="Mask put on in").wait_for()
+    assert here.page.locator("#photo-faces button").count() == 1
+    # the result and its buttons are on screen after a run
+    here.page.wait_for_function(
+        "['#photo-result', '#photo-download'].map(place => document.querySelector(place).getBoundingClientRect())"
+        ".every(box => box.top > -40 && box.bottom < innerHeight + 40)"
+    )
+    assert here.fits()
+
+
+@pytest.mark.parametrize(("button", "direction"), [("Put masks on", "mask"), ("Take masks off", "unmask")])
 def test_a_photo_is_uploaded_translated_compared_and_downloaded(visit, pipe, masked_file, tmp_path, button, direction):
     here, photo = visit(), ASTRONAUT if direction == "mask" else masked_file
     here.upload(photo)
-    here.shown()
+    here.page.wait_for_selector("#photo-photo img[src*=astronaut]")
     here.page.get_by_role("button", name=button).click()
-    assert re.match(r"1 face found: mask (put on|taken off)\. \d+\.\d s\.", here.said("translate-status"))
-
+    here.page.locator("#photo-faces button").wait_for()
+    # a JPEG for a JPEG, a PNG by choice
+    like = here.download()
+    assert like.suggested_filename == f"astronaut-{direction}ed.{'jpg' if direction == 'mask' else 'png'}"
+    like.save_as(tmp_path / "like")
+    assert (tmp_path / "like").stat().st_size < 1.2 * photo.stat().st_size
+    if direction == "mask":
+        here.chooses("photo-format", "PNG")
+        here.page.locator("#photo-download", has_text="Download PNG").wait_for()
     file = here.download()
-    assert file.suggested_filename == f"astronaut-{direction}ed.png"
     file.save_as(tmp_path / "result.png")
     with Image.open(photo) as image:
         before = numbers(image)
@@ -108,23 +110,20 @@ def test_a_photo_is_uploaded_translated_compared_and_downloaded(visit, pipe, mas
         assert (image.format, image.size) == ("PNG", (512, 512))
         after = numbers(image)
     expected = pipe(photo, direction, details=True)
-    changed = np.abs(after - before).max(2) > 0
-    left, top, width, height = (round(value) for value in expected.boxes[0][0])
-    assert changed[top : top + height, left : left + width].mean() > 0.5
-    assert not changed[expected.regions[0] == 0].any()
-
-    sides = here.page.locator("#translate-result img")
-    assert sides.count() == 2
-    assert np.array_equal(numbers(here.picture("#translate-result img >> nth=0")), before)
-    assert np.array_equal(numbers(here.picture("#translate-result img >> nth=1")), after)
+    assert np.array_equal(after, numbers(expected.images[0]))
+    assert (
+        read_provenance(tmp_path / "result.png").direction == read_provenance(tmp_path / "like").direction == direction
+    )
+    shown = result(here)
+    assert np.array_equal(shown[0], before) and np.abs(shown[1] - after).mean() < 2
 
 
 @pytest.mark.parametrize(
     ("title", "tab", "button", "photo", "place"),
     [
-        ("Translate", "translate", "mask", "sixteen.tif", "status"),  # which the app then shows as a PNG
-        ("Translate", "translate", "unmask", "no face", "problem"),
-        ("Wear a mask", "wear", "wear", "astronaut", "status"),
+        ("Photo", "photo", "mask", "sixteen.tif", "status"),  # which the app then shows as a PNG
+        ("Photo", "photo", "unmask", "no face", "problem"),
+        ("Drawn masks", "wear", "wear", "astronaut", "status"),
         ("Cycle", "cycle", "cycle", "astronaut", "status"),
     ],
     ids=["tif", "no face", "wear", "cycle"],
@@ -136,6 +135,7 @@ def test_an_answer_stays_where_the_button_is_heard_before_its_photo(
     for event in ("requestfinished", "requestfailed"):  # the page ends the stream of answers, or its server does
         here.page.on(event, lambda request: "queue/data" in request.url and over.append(request))
     open_tab(here.page, title)
+    here.clear(tab)
     # a browser has several connections: of two requests that follow at once the second may arrive first
     here.page.route("**/queue/join*", lambda route: held.append(route), times=1)
     here.upload({"astronaut": ASTRONAUT, "no face": bad_files["no face"][0]}.get(photo) or odd_files[photo], tab)
@@ -158,23 +158,21 @@ def test_the_change_is_outlined_on_request(visit):
     here.upload(ASTRONAUT)
     here.shown()
     here.page.click("#mask")
-    here.page.wait_for_selector("#translate-status p")
-    after = "#translate-result img >> nth=1"
+    here.page.locator("#photo-status", has_text="Mask put on in").wait_for()
+    after = "#photo-result img >> nth=1"
     plain, source = numbers(here.picture(after)), here.page.locator(after).get_attribute("src")
     here.page.check("#outline input")
-    here.page.wait_for_function("([s]) => document.querySelectorAll('#translate-result img')[1].src != s", arg=[source])
+    here.page.wait_for_function("([s]) => document.querySelectorAll('#photo-result img')[1].src != s", arg=[source])
     lined = np.abs(numbers(here.picture(after)) - plain).max(2) > 0
     assert 0.001 < lined.mean() < 0.05
     here.page.uncheck("#outline input")
-    here.page.wait_for_function("([s]) => document.querySelectorAll('#translate-result img')[1].src == s", arg=[source])
+    here.page.wait_for_function("([s]) => document.querySelectorAll('#photo-result img')[1].src == s", arg=[source])
 
 
 def test_the_example_goes_there_and_back(visit, pipe, masked_file):
     here = visit()
     open_tab(here.page, "Cycle")
-    here.page.locator("button.gallery-item:visible").click()
-    here.shown("cycle")
-    here.page.get_by_role("button", name="Round trip").click()
+    here.page.click("#cycle-examples button >> nth=2")
     expected = pipe.cycle(ASTRONAUT, details=True)
     assert here.said("cycle-status").startswith(f"Cycle error {expected.cycle_errors[0][0]:.1f} of 255: ")
     assert np.array_equal(numbers(here.picture("#cycle-there img")), numbers(expected.there[0]))
@@ -191,97 +189,158 @@ def test_the_example_goes_there_and_back(visit, pipe, masked_file):
 
 def test_what_is_no_photo_is_said_in_plain_words(visit, bad_files):
     here = visit()
+    here.clear()
     here.page.click("#mask")
-    assert here.said("translate-problem").startswith("There is no photo yet")
+    assert here.said("photo-problem").startswith("There is no photo yet")
     for case in ("text", "truncated", "1x1"):
         path, words = bad_files[case]
         here.upload(path)
-        here.page.locator("#translate-problem", has_text=words).wait_for()
-        here.page.locator("#translate-photo img").wait_for(state="detached")
+        here.page.locator("#photo-problem", has_text=words).wait_for()
+        here.page.locator("#photo-photo img").wait_for(state="detached")
+        here.page.wait_for_timeout(200)  # the message stays
+        assert words in here.said("photo-problem")
     path, words = bad_files["no face"]
     here.upload(path)
-    here.shown()
-    here.page.locator("#translate-problem p").wait_for(state="detached")
+    here.page.locator("#photo-problem .notice", has_text=words).wait_for()  # before any button
     here.page.click("#unmask")
-    assert here.said("translate-problem").startswith(words)
-    assert here.page.locator("#translate-result img").count() == 0
-    assert here.page.locator("#translate-download").is_disabled()
+    here.page.locator("#photo-problem .problem", has_text=words).wait_for()
+    assert here.page.locator("#photo-result img").count() == 0
+    assert here.page.locator("#photo-download").is_disabled()
 
 
 def test_photos_that_a_browser_cannot_show_are_shown(visit, odd_files):
     here = visit()
-    for name in ("sixteen.tif", "cmyk.jpg"):
+    for name, shown in (("sixteen.tif", "sixteen.png"), ("cmyk.jpg", "cmyk.png"), ("phone.heic", "phone.jpg")):
         here.upload(odd_files[name])
-        here.page.wait_for_selector("#translate-photo img[src$='.png']")
-        assert here.picture("#translate-photo img").size == (256, 256)
+        here.page.wait_for_function(
+            "name => { const shown = document.querySelector('#photo-photo img'); "
+            "return shown?.src.endsWith(name) && shown.naturalWidth == 256 }",
+            arg=shown,
+        )
         here.page.click("#mask")
-        here.page.wait_for_selector("#translate-status p")
+        here.page.locator("#photo-status", has_text="Mask put on in").wait_for()
+    here.upload(odd_files["moving.gif"])
+    here.page.locator("#photo-problem", has_text="an animation of 2 pictures: only the first one is used").wait_for()
 
 
 def test_the_webcam_takes_a_photo(visit):
     here = visit(permissions=["camera"])
-    here.page.click("#translate-photo button[aria-label='Capture from camera']")
+    here.clear()
+    here.page.click("#photo-photo button[aria-label='Capture from camera']")
     here.page.get_by_text("Click to Access Webcam").click()
-    here.page.wait_for_function("document.querySelector('#translate-photo video').videoWidth > 0")
-    here.page.click("#translate-photo button[aria-label='capture photo']")
-    here.shown()
-    here.page.click("#mask")
+    here.page.wait_for_function("document.querySelector('#photo-photo video').videoWidth > 0")
+    here.page.click("#photo-photo button[aria-label='capture photo']")
     # Chromium's stand-in for a camera shows a drawing
-    assert here.said("translate-problem").startswith("No face was found")
+    here.page.locator("#photo-problem", has_text="No face was found").wait_for()
 
 
-def test_the_automatic_direction_says_what_it_decided(visit):
+def test_what_changes_nothing_is_said_with_the_button_that_helps(visit):
     here = visit()
     here.upload(ASTRONAUT)
-    here.shown()
-    here.page.click("#automatic")
-    said = here.said("translate-status")
-    assert re.match(r"1 face found: mask put on\. \d+\.\d s\.", said)
-    assert here.download().suggested_filename == "astronaut-translated.png"
+    here.page.wait_for_selector("#photo-photo img[src*=astronaut]")
+    here.page.click("#unmask")
+    here.page.locator("#photo-status", has_text="Nothing was changed. This face wears no mask").wait_for()
+    assert here.page.locator("#photo-status .done").count() == 0
+    here.page.click("#photo-instead")
+    here.page.locator("#photo-status .done", has_text="Mask put on in").wait_for()
+    here.page.locator("#photo-instead").wait_for(state="hidden")
 
 
-def open_tab(page, name):
-    """A tab of the row, or of the menu behind its dots where a phone has no room for it."""
-    page.wait_for_selector("[role=tab]")
-    if page.get_by_role("tab", name=name).count() == 0:
-        page.locator(".overflow-menu > button").click()
-        page.locator(".overflow-dropdown button", has_text=name).click()
-    else:
-        page.get_by_role("tab", name=name).click()
+def test_a_face_is_given_another_look_and_the_result_used_as_photo(visit):
+    here = visit()
+    here.upload(ASTRONAUT)
+    here.page.wait_for_selector("#photo-photo img[src*=astronaut]")
+    here.page.click("#swap")
+    here.page.locator("#photo-status", has_text="Mask put on in").wait_for()
+    after = here.page.locator("#photo-result img >> nth=1")
+    sources = [after.get_attribute("src")]
+
+    def look(text):
+        here.page.locator("#photo-looks button", has_text=text).click()
+        here.page.wait_for_function(
+            "sources => !sources.includes(document.querySelectorAll('#photo-result img')[1].src)", arg=sources
+        )
+        sources.append(after.get_attribute("src"))
+
+    here.page.click("#photo-faces button")
+    look("surgical")
+    drawn = result(here)[1]
+    here.page.locator("#photo-faces", has_text="mask put on").wait_for()
+    look("as it was")
+    assert np.abs(result(here)[1] - result(here)[0]).max() < 20  # a JPEG of the photo
+    look("surgical")
+    assert np.array_equal(result(here)[1], drawn)
+    here.chooses("photo-format", "Side by side")
+    here.page.locator("#photo-download", has_text="Download both").wait_for()
+    assert here.download().suggested_filename == "astronaut-before-and-after.jpg"
+    here.chooses("photo-format", "GIF")
+    here.page.locator("#photo-download", has_text="Download GIF").wait_for()
+    here.page.click("#photo-onward")
+    here.page.wait_for_selector("#photo-photo img[src*='astronaut-swapped']")
+    here.page.locator("#photo-faces").wait_for(state="detached")
+    here.page.click("#mask")
+    here.page.locator("#photo-status", has_text="This face already wears a mask").wait_for()
 
 
-@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_the_photo_stays_when_the_tab_changes_and_after_a_reload(visit, odd_files):
+    here = visit()
+    here.upload(odd_files["turned.jpg"])
+    here.page.wait_for_selector("#photo-photo img[src*=turned]")
+    for tab, place in (("Drawn masks", "wear"), ("Cycle", "cycle")):
+        open_tab(here.page, tab)
+        here.page.wait_for_selector(f"#{place}-photo img[src*=turned]")
+    assert here.page.url.endswith("?tab=cycle")
+    here.page.reload()
+    here.page.wait_for_selector("#cycle-photo", state="visible")  # the tab of the address
+    here.page.get_by_role("tab", name="Photo", exact=True).click()
+    here.page.wait_for_selector("#photo-photo img[src*=turned]")
+    here.page.click("#mask")
+    here.page.locator("#photo-status", has_text="Mask put on in").wait_for()
+
+
+def test_two_visitors_at_once_have_their_own_results(visit, masked_file):
+    first, second = visit(), visit()
+    first.upload(ASTRONAUT)
+    second.upload(masked_file)
+    for here in (first, second):
+        here.page.wait_for_selector("#photo-photo img[src*=astronaut]")
+    first.page.click("#swap")
+    second.page.click("#swap")
+    first.page.locator("#photo-faces", has_text="mask put on").wait_for()
+    second.page.locator("#photo-faces", has_text=re.compile("mask (taken off|still there)")).wait_for()
+    first.page.click("#photo-faces button")
+    first.page.locator("#photo-looks button", has_text="neoprene").wait_for()
+    second.page.click("#photo-faces button")
+    second.page.locator("#photo-looks button", has_text="candidate 3").wait_for()
+    assert first.page.locator("#photo-looks button", has_text="candidate").count() == 0
+
+
+@BOTH
 def test_the_quiz_is_played_to_its_end(visit, viewport):
-    here = visit(viewport)
+    here, right = visit(viewport), 0
     open_tab(here.page, "Quiz")
     here.page.click("#quiz-begin")
-    for number in range(1, 23):
-        here.page.get_by_text(f"Picture {number} of 22").wait_for()
+    for number in range(1, 11):
+        here.page.get_by_text(f"Picture {number} of 10").wait_for()
         assert here.page.locator("#quiz-picture img").get_attribute("src").endswith(f"quiz-{number:02d}.png")
         here.page.click("#quiz-real")
-    here.page.get_by_text("11 of 22 right; 11 of 11 made ones fooled you.").wait_for()
-    here.page.locator("#quiz-answers button.thumbnail-lg >> nth=21").wait_for()
-    assert here.page.locator("#quiz-crowd tr", has_text="round trip").count() == 1
+        here.page.locator("#quiz-verdict p").wait_for()
+        right += here.said("quiz-verdict").startswith("Right!")
+        # a redrawn face is compared with its photo
+        assert here.page.locator("#quiz-compared img").count() == (
+            0 if here.said("quiz-verdict").startswith("R") else 2
+        )
+        here.page.click("#quiz-next")
+        here.page.locator("#quiz-verdict p").wait_for(state="detached")
+    here.page.get_by_text("5 of 10 right. You took 5 of 5 redrawn faces for photos.").wait_for()
+    assert right == 5
+    here.page.locator("#quiz-answers button >> nth=9").wait_for()
+    assert here.page.locator("#quiz-crowd li").count() == 11
+    assert "5 of 10" in here.page.locator("#quiz-share textarea").input_value()
     assert here.fits()
-    here.page.get_by_role("button", name="Again").click()
-    here.page.get_by_text("Picture 1 of 22").wait_for()
+    here.page.get_by_role("button", name="Play again").click()
+    here.page.get_by_text("Picture 1 of 10").wait_for()
     assert here.page.locator("#quiz-answers img").count() == 0
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_phone_needs_no_sideways_scrolling(visit, scheme):
-    here = visit(PHONE, color_scheme=scheme, has_touch=True, is_mobile=True)
-    assert here.fits()
-    here.upload(ASTRONAUT)
-    here.shown()
-    here.page.tap("#mask")
-    here.page.wait_for_selector("#translate-status p")
-    assert here.fits()
-    # the result is brought into view
-    here.page.wait_for_function("document.querySelector('#translate-result').getBoundingClientRect().top < 800")
-    open_tab(here.page, "Cycle")
-    here.page.wait_for_selector("#cycle-photo")
-    assert here.fits()
 
 
 @pytest.mark.skipif(not BUNDLED.is_file(), reason="no checkpoint is bundled yet")
@@ -291,15 +350,16 @@ def test_the_bundled_checkpoint_masks_the_lower_face(visit, tmp_path):
     try:
         here.upload(ASTRONAUT)
         here.shown()
+        here.page.wait_for_selector("#photo-photo img[src*=astronaut]")
         here.page.click("#mask")
-        here.page.wait_for_selector("#translate-status p")
-        here.download().save_as(tmp_path / "masked.png")
-        with Image.open(tmp_path / "masked.png") as after, Image.open(ASTRONAUT) as before:
+        here.page.locator("#photo-status", has_text="Mask put on in").wait_for()
+        here.download().save_as(tmp_path / "masked.jpg")
+        with Image.open(tmp_path / "masked.jpg") as after, Image.open(ASTRONAUT) as before:
             change = np.abs(numbers(after) - numbers(before)).mean(2)
         # mouth and chin, and nothing away from the head
         assert change[140:180, 205:245].mean() > 20
-        assert change[250:].max() == 0
-        assert change[:, :100].max() == change[:, 350:].max() == 0
+        assert change[250:].max() < 12
+        assert max(change[:, :100].max(), change[:, 350:].max()) < 12
     finally:
         here.page.close()  # before its app goes
         stop_app(app)

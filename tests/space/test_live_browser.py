@@ -12,7 +12,7 @@ from maskhub.provenance import read_provenance
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from test_browser import Visit, open_tab
+from visit import Visit, open_tab
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
@@ -34,17 +34,24 @@ def test_a_mask_goes_on_before_the_camera(before_camera):
     here = before_camera
     open_tab(here.page, "Webcam")
     here.page.click("#webcam-camera [title='grant webcam access']")
+    here.page.get_by_label("Put on").check()
     button = here.page.locator("#webcam-camera .button-wrap button").first
+    assert button.inner_text().strip() == "Start"
     button.click()
-    here.page.get_by_text(re.compile(r"\d frames/s · \d+ ms of work per frame · 1 face")).wait_for()
+    here.page.get_by_text(re.compile(r"\d frames/s · \d+ ms each · \d+ s left · 1 face")).wait_for()
     picture = here.page.locator("#webcam-result img")
     # nothing is written: the picture is in its address
     assert picture.get_attribute("src").startswith("data:image/jpeg;base64,")
     assert picture.evaluate("img => [img.naturalWidth, img.naturalHeight]") == [320, 240]
     assert here.fits()
     here.page.get_by_label("Original").click()
-    here.page.get_by_text(re.compile(r"work per frame$")).wait_for()
+    here.page.get_by_text(re.compile(r"s left$")).wait_for()
+    here.page.click("#webcam-snap")
+    here.page.wait_for_selector("#webcam-snapshot img[src$='snapshot.jpg']")
     button.click()
+    # no frame and no rate stay
+    here.page.locator("#webcam-rate", has_text="Stopped.").wait_for()
+    assert picture.count() == 0
 
 
 def test_a_film_is_uploaded_masked_and_downloaded(before_camera, astronaut, tmp_path):
@@ -52,13 +59,13 @@ def test_a_film_is_uploaded_masked_and_downloaded(before_camera, astronaut, tmp_
     clip = written(tmp_path / "clip.mp4", film(astronaut, 6), sound="aac")
     open_tab(here.page, "Video")
     here.page.set_input_files("#video-film input[type=file]", clip)
-    here.page.wait_for_selector("#video-film video")
+    here.page.locator("#video-status", has_text="0 seconds, 6 frames, 320×240.").wait_for()
     here.page.click("#video")
     here.page.wait_for_selector("#video-result video")
-    assert re.match(r"Masks put on: a face in 6 of 6 frames, \d+\.\d s", here.said("video-status"))
+    assert re.match(r"Masks swapped in 6 of 6 frames, \d+\.\d s", here.said("video-status"))
     source = here.page.locator("#video-result video").get_attribute("src")
     (tmp_path / "made.mp4").write_bytes(here.page.request.get(source).body())
-    assert read_provenance(tmp_path / "made.mp4").direction == "mask"
+    assert read_provenance(tmp_path / "made.mp4").direction == "translate"
     with av.open(str(tmp_path / "made.mp4")) as made:
         assert sorted(stream.type for stream in made.streams) == ["audio", "video"]
     assert here.fits()
@@ -79,3 +86,11 @@ def test_a_film_that_takes_too_long_is_cancelled(before_camera, astronaut, tmp_p
     assert cancel.is_disabled()
     assert begin.is_enabled()
     assert here.page.locator("#video-result video").count() == 0
+    # so does another film in its place
+    begin.click()
+    here.page.get_by_text(re.compile(r"Frame \d+ of 400")).wait_for()
+    here.page.click("#video-film button[aria-label='Remove']")
+    here.page.locator("#video-status p").wait_for(state="detached")
+    assert cancel.is_disabled()
+    here.page.click("#video")
+    here.page.locator("#video-problem", has_text="There is no film yet").wait_for()

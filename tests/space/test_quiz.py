@@ -7,6 +7,8 @@ from maskhub.evaluation.quiz import PICTURES
 from maskhub.evaluation.survey import Survey
 from space.tabs import quiz
 
+STATUS, VERDICT, COMPARED, CROWD, SHARE, GALLERY = 6, 7, 8, 10, 11, 12
+
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
@@ -18,30 +20,44 @@ def place(tmp_path, monkeypatch):
     return tmp_path
 
 
-def answered(playing, number, said):
-    """The outcome of giving the first ``number`` answers."""
-    for _ in range(number):
-        outcome = quiz.answer(said, playing)
-        playing = outcome[0] or playing
-    return outcome
+def finished(playing, said):
+    """The page after a whole round of the same answer, and the verdicts on the way."""
+    verdicts = []
+    for _ in playing["questions"]:
+        page = quiz.answer(said, playing)
+        verdicts.append(page[VERDICT])
+        assert (page[COMPARED].get("value") is None) == page[0]["questions"][len(verdicts) - 1].real
+        page = quiz.following(page[0])
+        playing = page[0]
+    return page, verdicts
 
 
-def test_a_round_on_a_bare_machine(place, tiny_pipeline):
-    playing, picture, *_, status, about, gallery, crowd = quiz.begin(tiny_pipeline)
-    assert "Picture 1 of 22" in status and crowd == "" and gallery["value"] is None
-    assert "try-out, not a survey" in about and "There is one photo here" in about and "MASKHUB_QUIZ" in about
-    assert "unmasked faces only" in about
-    with Image.open(picture) as image:
+def test_a_round_of_the_built_in_portraits(place, tiny_pipeline):
+    playing, picture, *_ = page = quiz.begin(tiny_pipeline, PICTURES)
+    assert "Picture 1 of 22" in page[STATUS] and page[CROWD] == ""
+    with Image.open(picture["value"]) as image:
         assert image.size == (256, 256)
-    assert picture.endswith("quiz-01.png")  # a name that gives nothing away
+    assert picture["value"].endswith("quiz-01.png")  # a name that gives nothing away
     assert not Survey().path.exists()
-    outcome = answered(playing, PICTURES, True)
-    assert outcome[0] is None and "11 of 22 right; 11 of 11 made ones fooled you." in outcome[5]
-    captions = [caption for _, caption in outcome[7]["value"]]
-    assert captions.count("✓ Real") == 11 and captions.count("✗ Made") == 11
-    assert "(1 round)" in outcome[8] and "| fooled by bundled, round trip | 100 % | 74 to 100 | 11 |" in outcome[8]
+    assert quiz.answer(True, quiz.answer(True, playing)[0])[0]["said"] == [True, True]
+    page, verdicts = finished(playing, True)
+    assert page[0] is None and "11 of 22 right. You took 11 of 11 redrawn faces for photos." in page[STATUS]
+    assert sum("Right! This is the photo" in verdict for verdict in verdicts) == 11
+    assert sum("Wrong. The lower half of this face was redrawn." in verdict for verdict in verdicts) == 11
+    captions = [caption for _, caption in page[GALLERY]["value"]]
+    assert captions.count("✓ photo") == 11 and captions.count("✗ redrawn") == 11
+    assert "1 round of 22 pictures, 11.0 right on average. Yours is 11." in page[CROWD]
+    assert page[CROWD].count("<li") == 23 and "class=own" in page[CROWD] and "11 of 22" in page[SHARE]["value"]
     rows = Survey().rows()
-    assert len(rows) == 22 and {(row["photos"], row["model"]) for row in rows} == {("built-in", "bundled")}
+    assert len(rows) == 22 and {(row["photos"], row["model"]) for row in rows} == {("builtin:portraits", "bundled")}
+
+
+def test_scores_are_compared_with_rounds_of_the_same_length(place, tiny_pipeline):
+    finished(quiz.begin(tiny_pipeline, PICTURES)[0], False)
+    page, _ = finished(quiz.begin(tiny_pipeline, 10)[0], True)
+    assert "1 round of 10 pictures, 5.0 right" in page[CROWD] and page[CROWD].count("<li") == 11
+    page, _ = finished(quiz.begin(tiny_pipeline, 10)[0], True)
+    assert "2 rounds of 10 pictures" in page[CROWD]
 
 
 def test_photos_of_ones_own(place, astronaut, tiny_pipeline, monkeypatch):
@@ -49,20 +65,19 @@ def test_photos_of_ones_own(place, astronaut, tiny_pipeline, monkeypatch):
     for number in range(3):
         astronaut.rotate(3 * number).save(place / "faces" / f"{number}.png")
     monkeypatch.setenv("MASKHUB_QUIZ", str(place / "faces"))
-    playing, *_, about, _, _ = quiz.begin(tiny_pipeline)
-    assert playing["photos"] == "faces" and "There are 3 photos here" in about
+    assert quiz.begin(tiny_pipeline, 10)[0]["photos"] == "faces"
 
 
 def test_what_goes_wrong_is_one_line(place, tiny_pipeline, monkeypatch):
     monkeypatch.setenv("MASKHUB_QUIZ", str(place / "nowhere"))
-    playing, picture, *_, status, _, _, _ = quiz.begin(tiny_pipeline)
-    assert playing is None and picture is None and 'role="alert"' in status and "nowhere" in status
-    assert "This round is over" in quiz.answer(True, None)[5]
+    page = quiz.begin(tiny_pipeline, 10)
+    assert page[0] is None and 'role="alert"' in page[STATUS] and "nowhere" in page[STATUS]
+    for page in (quiz.answer(True, None), quiz.following(None)):
+        assert "This round is over" in page[STATUS]
 
 
 def test_answers_that_cannot_be_kept_spoil_nothing(place, tiny_pipeline, monkeypatch):
     (place / "home").write_text("in the way")
-    playing = quiz.begin(tiny_pipeline)[0]
-    outcome = answered(playing, PICTURES, False)
-    assert "11 of 22 right; 0 of 11 made ones fooled you. Your answers could not be stored." in outcome[5]
-    assert len(outcome[7]["value"]) == 22 and outcome[8] == ""
+    page, _ = finished(quiz.begin(tiny_pipeline, 10)[0], False)
+    assert "5 of 10 right. You took 0 of 5 redrawn faces for photos. Your answers could not be stored." in page[STATUS]
+    assert len(page[GALLERY]["value"]) == 10 and page[CROWD] == ""

@@ -8,9 +8,11 @@ import os
 import re
 import shutil
 import signal
+import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +21,10 @@ from PIL import Image
 
 from maskhub.data.pixel_faces import pixel_faces, write_folder
 from maskhub.service.home import owner_of
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from visit import open_tab
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
@@ -104,15 +110,6 @@ def page(service, chromium):
     for context in contexts:
         context.close()
     assert complaints == []
-
-
-def open_tab(page, name):
-    page.wait_for_selector("#mask", state="attached")
-    tab = page.get_by_role("tab", name=name, exact=True)
-    if not tab.is_visible():  # a phone has them in a menu
-        page.locator(".overflow-menu > button").first.click()
-        tab = page.locator(".overflow-dropdown button", has_text=name)
-    tab.click()
 
 
 def choose(page, elem_id, text):

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from maskhub.data.masked import Wearing, mask_faces, region_image
-from maskhub.errors import MaskHubError
+from maskhub.errors import MaskHubError, NoFaceError
 from maskhub.faces.photo import split_alpha
 from maskhub.image_file import open_image
 from maskhub.masks import COLOURS, STYLES, WORN
@@ -17,7 +17,7 @@ from space import photos
 
 __all__ = ["TITLE", "build"]
 
-TITLE = "Wear a mask"
+TITLE = "Drawn masks"
 NAMES = {
     "surgical": "Surgical",
     "kn95": "KN95 / FFP2",
@@ -26,12 +26,15 @@ NAMES = {
     "patterned": "Patterned cloth",
     "neoprene": "Neoprene",
 }
-STYLE_CHOICES = [("Surprise me", "random"), *((NAMES.get(name, name.capitalize()), name) for name in STYLES)]
+STYLE_CHOICES = [("Any", "random"), *((NAMES.get(name, name.capitalize()), name) for name in STYLES)]
 WORN_CHOICES = [("Correctly", "correctly"), *((name.replace("-", " ").capitalize(), name) for name in WORN[1:])]
 WHO_CHOICES = [("Everyone", True), ("The largest face", False)]
 API_OPTIONS = {"style": "random", "colour": "random", "worn": "correctly"}
 TINT = np.array([214, 0, 147], np.float32)
 """Colour of the region's overlay, unlike skin and masks."""
+LEAD = 2
+"""How far left of the first masked face the slider starts, in per cent of the photo."""
+WORN_ALREADY = "everyone whose face is clear enough already wears a mask. Take the masks off in the Photo tab first."
 CLEARED = ("", None, gr.update(value=None, interactive=False), None)
 """Status line, slider, download and result without a result."""
 
@@ -41,13 +44,14 @@ def build(pipe):
     here = layout()
     wire(here)
     wire_api(here)
+    return here
 
 
 def layout():
     """Place the components; returns them by name."""
     here = SimpleNamespace()
-    gr.Markdown("Put on masks drawn by rule, without a neural network. The rest of the photo stays unchanged.")
-    with gr.Row(equal_height=False):
+    gr.Markdown("Masks drawn by rule, without a neural network: choose style, colour and how they are worn.")
+    with gr.Row(equal_height=False, elem_classes="workbench"):
         with gr.Column(min_width=300):
             here.photo = photos.photo_input("wear-photo", height=320)
             with gr.Row(elem_classes="pair"):
@@ -61,18 +65,16 @@ def layout():
                 here.worn = gr.Dropdown(WORN_CHOICES, value=WORN[0], label="Worn", elem_id="wear-worn", min_width=120)
                 here.everyone = gr.Dropdown(WHO_CHOICES, value=True, label="Who", elem_id="wear-who", min_width=120)
             with gr.Row(elem_classes="pair"):
-                here.run = gr.Button("Wear it", variant="primary", elem_id="wear", min_width=120)
-                here.another = gr.Button("Another one", elem_id="wear-another", min_width=120)
+                here.run = gr.Button("Draw masks", variant="primary", elem_id="wear", min_width=120)
+                here.another = gr.Button("Another", elem_id="wear-another", min_width=120)
             here.problem = photos.line("wear-problem")
-            photos.examples(here.photo)
+            here.examples = photos.examples("wear-examples")
         with gr.Column(min_width=300):
             here.slider = photos.before_and_after("wear-result")
             here.status = photos.line("wear-status")
             with gr.Row(equal_height=True, elem_classes="pair"):
                 here.overlay = gr.Checkbox(label="Show region", elem_id="wear-region", min_width=120, container=False)
-                here.download = gr.DownloadButton(
-                    "Download PNG", interactive=False, elem_id="wear-download", min_width=120
-                )
+                here.download = gr.DownloadButton("Download", interactive=False, elem_id="wear-download", min_width=120)
     here.seed, here.result, here.seen = gr.State(0), gr.State(time_to_live=3000), gr.State(())
     return here
 
@@ -81,13 +83,16 @@ def wire(here):
     """Connect the components to the handlers."""
     results = [here.status, here.slider, here.download, here.result]
     choices = [here.photo, here.seen, here.style, here.colour, here.worn, here.everyone, here.seed, here.overlay]
-    event = {"show_progress_on": here.slider, "concurrency_id": "model", "api_visibility": "private"}
+    private = {"concurrency_id": "model", "api_visibility": "private"}
+    event = {"show_progress_on": here.slider, **private}
     scroll = {"js": photos.scroll_to("wear-result", "wear-problem"), "api_visibility": "private"}
     at_once = {"queue": False, "api_visibility": "private"}
     shown, into = photos.about(show), [here.problem, *results, here.seen]
     here.run.click(shown, choices, into, **event).then(None, **scroll)
     another = here.another.click(lambda seed: seed + 1, here.seed, here.seed, **at_once)
     another.then(shown, choices, into, **event).then(None, **scroll)
+    picked = here.examples.select(photos.example, None, here.photo, show_progress="hidden", **private)
+    picked.then(shown, choices, into, **event).then(None, **scroll)
     here.style.input(
         lambda style: gr.update(choices=_colours(style), value="random"), here.style, here.colour, **at_once
     )
@@ -118,16 +123,16 @@ def show(path, style, colour, worn, everyone, seed, overlay):
     """Mask an upload: a problem, or the status line, the slider, the download and what the slider shows."""
     start = time.perf_counter()
     try:
-        image, after, masked = _masked(path, style, colour, worn, everyone, seed)
+        image, drawn, masked = _masked(path, style, colour, worn, everyone, seed)
+        after = photos.save_like(drawn, path, "masked", image)
     except MaskHubError as error:
         return photos.problem(error), *CLEARED
     seconds = time.perf_counter() - start
     region = photos.save_png(region_image(masked.region), path, "region")
     result = {"before": photos.viewable(path, image), "after": after, "region": region}
-    # slider at the only masked face, or before the first of several
-    boxes = [face["box"] for face in masked.faces if face["mask_box"]]
-    line = boxes[0][0] + boxes[0][2] / 2 if len(boxes) == 1 else min(box[0] for box in boxes)
-    line = max(0, min(100, 100 * line / image.width))
+    # slider left of the first masked face
+    line = min(face["box"][0] for face in masked.faces if face["mask_box"])
+    line = max(0, min(95, 100 * line / image.width - LEAD))
     slider = gr.update(value=_pair(result, overlay), slider_position=line)
     text = f"{_said(masked.faces)}, {seconds:.1f} s."
     return "", photos.done(text), slider, gr.update(value=after, interactive=True), result
@@ -136,27 +141,34 @@ def show(path, style, colour, worn, everyone, seed, overlay):
 def worn_files(photo, style="random", colour="random", worn="correctly", everyone=True, seed=0):
     """The API's result: the masked photo, the region and the record of each face."""
     try:
-        _, after, masked = _masked(photo, style, colour, worn, everyone, seed)
+        image, after, masked = _masked(photo, style, colour, worn, everyone, seed)
     except MaskHubError as error:
         raise gr.Error(photos.words(error), print_exception=False) from error
-    return after, photos.save_png(region_image(masked.region), photo, "region"), masked.faces
+    return (
+        photos.save_png(after, photo, "masked", like=image),
+        photos.save_png(region_image(masked.region), photo, "region"),
+        masked.faces,
+    )
 
 
 def _masked(path, style, colour, worn, everyone, seed):
-    """The photo, the file of the masked one, and what was drawn."""
+    """The photo, the masked one, and what was drawn."""
     image = photos.read(path)
     rgb, alpha = split_alpha(image)
     wearing = Wearing(style=style, seed=int(seed or 0), colour=colour, worn=worn, bare_only=True)
-    masked = mask_faces(np.asarray(rgb), wearing, "", not everyone)
+    try:
+        masked = mask_faces(np.asarray(rgb), wearing, "", not everyone)
+    except NoFaceError as error:
+        raise NoFaceError(WORN_ALREADY if "--force" in str(error) else str(error)) from error
     after = Image.fromarray(masked.image)
     if alpha is not None:
         after.putalpha(alpha)
     after = mark(after, Provenance("mask", RULE))
-    return image, photos.save_png(after, path, "masked", like=image), masked
+    return image, after, masked
 
 
 def _colours(style):
-    return [("Surprise me", "random"), *((name.capitalize(), name) for name in COLOURS.get(style, ()))]
+    return [("Any", "random"), *((name.capitalize(), name) for name in COLOURS.get(style, ()))]
 
 
 def _said(faces):
@@ -179,5 +191,5 @@ def _pair(result, overlay):
             weight = np.asarray(region, np.float32)[..., None] * (0.6 / 255)
             mixed = np.asarray(image.convert("RGB"), np.float32)
             tinted = Image.fromarray(np.rint(mixed + (TINT - mixed) * weight).astype(np.uint8))
-            after = photos.save_png(mark(tinted, read_provenance(image)), after, "region", like=image)
+            after = photos.save_like(mark(tinted, read_provenance(image)), after, "region", image)
     return result["before"], after

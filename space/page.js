@@ -1,0 +1,168 @@
+// What gradio's page lacks: the photo that stays, the tab in the address, a picture on the clipboard, names for screen
+// readers, and a slider that the keyboard moves.
+window.maskhub = (() => {
+  const HOUR = 3600e3;
+  let photo = null; // FileData of the last photo in any tab
+
+  // ---- the photo stays when the tab changes, and when the server was restarted -------------------------------------
+  const opened = new Promise((resolve) => {
+    const request = indexedDB.open("maskhub", 1);
+    request.onupgradeneeded = () => request.result.createObjectStore("photos");
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => resolve(null); // a private window
+  });
+  const settled = (request) =>
+    new Promise((resolve) => {
+      request.onsuccess = () => resolve(request.result);
+      request.onerror = () => resolve(undefined);
+    });
+  const store = async (mode) => (await opened)?.transaction("photos", mode).objectStore("photos");
+  // of this browser tab: forgotten with it
+  const visit = sessionStorage.getItem("maskhub-visit") ?? crypto.randomUUID();
+  try {
+    sessionStorage.setItem("maskhub-visit", visit);
+  } catch {
+    // storage is off
+  }
+
+  async function keep(data) {
+    photo = data;
+    const photos = await store("readwrite");
+    if (!photos) return;
+    if (!data) return photos.delete(visit);
+    const blob = await (await fetch(data.url)).blob();
+    const name = data.orig_name ?? data.path.split("/").pop();
+    (await store("readwrite")).put({ blob, name, time: Date.now() }, visit);
+  }
+
+  async function kept() {
+    const photos = await store("readonly");
+    if (!photos) return null;
+    const [keys, values] = await Promise.all([settled(photos.getAllKeys()), settled(photos.getAll())]);
+    const old = (keys ?? []).filter((_, n) => Date.now() - values[n].time > HOUR);
+    const writing = old.length ? await store("readwrite") : null;
+    old.forEach((key) => writing.delete(key));
+    return old.includes(visit) ? null : (values?.[keys.indexOf(visit)] ?? null);
+  }
+
+  async function restored(shown) {
+    const known = await kept().catch(() => null);
+    if (!known) return shown;
+    const form = new FormData();
+    form.append("files", known.blob, known.name);
+    const root = window.gradio_config?.root ?? "";
+    const answer = await fetch(`${root}/gradio_api/upload`, { method: "POST", body: form });
+    if (!answer.ok) return shown;
+    const [path] = await answer.json();
+    const url = `${root}/gradio_api/file=${path}`;
+    photo = { path, url, orig_name: known.name, mime_type: known.blob.type, meta: { _type: "gradio.FileData" } };
+    return photo;
+  }
+
+  // ---- another photo in one click: gradio's upload button only takes away the one that is shown -----------------------
+  const choose = (place) => document.querySelector(`${place} input[type=file]`)?.click();
+  document.addEventListener(
+    "click",
+    (event) => {
+      const box = event.target.closest?.(".photo");
+      if (!box || !event.target.closest("button[aria-label='Upload file'], .image-frame")) return;
+      event.stopPropagation();
+      box.querySelector("input[type=file]")?.click();
+    },
+    true,
+  );
+
+  // ---- the tab in the address ---------------------------------------------------------------------------------------
+  const wanted = new URLSearchParams(location.search).get("tab") ?? "";
+  let ready = false; // gradio selects the first tab when it starts
+
+  function address(tab) {
+    if (!ready) return;
+    const url = new URL(location.href);
+    url.searchParams.set("tab", tab);
+    history.replaceState(history.state, "", url);
+  }
+
+  // the tabs of the Lab are only there once it is open
+  async function open(lab) {
+    ready = true;
+    if (!/^[a-z-]+$/.test(wanted)) return;
+    const button = (name) => document.querySelector(`#tab-${name}-button`);
+    if (lab.includes(wanted)) {
+      button("lab").click();
+      for (let tries = 0; tries < 300 && !button(wanted); tries++) await new Promise(requestAnimationFrame);
+    }
+    button(wanted)?.click();
+  }
+
+  // ---- the result on the clipboard ----------------------------------------------------------------------------------
+  async function copy(place) {
+    const images = document.querySelectorAll(`${place} img`);
+    const image = images[images.length - 1];
+    const said = (kind, text) => `<p class="${kind}" role="status">${text}</p>`;
+    if (!image) return said("problem", "There is no result to copy yet.");
+    const png = async () => {
+      const bitmap = await createImageBitmap(await (await fetch(image.src)).blob());
+      const canvas = Object.assign(document.createElement("canvas"), { width: bitmap.width, height: bitmap.height });
+      canvas.getContext("2d").drawImage(bitmap, 0, 0);
+      return new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
+    };
+    try {
+      await navigator.clipboard.write([new ClipboardItem({ "image/png": png() })]);
+      return said("done", "Copied.");
+    } catch {
+      return said("problem", "This browser does not let the page copy pictures: download the result instead.");
+    }
+  }
+
+  // ---- names for screen readers, and a slider that arrow keys move --------------------------------------------------
+  const HANDLE = ".compared [data-testid=slider]";
+  const place = (handle) => {
+    const [picture, bar] = [handle.parentElement.querySelector("img"), handle.querySelector(".inner")];
+    if (!picture || !bar) return { share: 0, at: 0, width: 0, row: 0 };
+    const [box, line] = [picture.getBoundingClientRect(), bar.getBoundingClientRect()];
+    const at = line.x + line.width / 2;
+    return { share: Math.round((100 * (at - box.x)) / box.width), at, width: box.width, row: line.y + line.height / 2 };
+  };
+
+  function name() {
+    document.querySelectorAll("div[aria-label='Empty value']:not([role])").forEach((box) => (box.role = "img"));
+    for (const image of document.querySelectorAll(".thumbnail-item > img:not([alt=''])")) {
+      image.parentElement.ariaLabel = image.alt; // "Thumbnail 1 of 5" says less
+      image.alt = "";
+    }
+    for (const handle of document.querySelectorAll(HANDLE)) {
+      const images = handle.parentElement.querySelectorAll("img");
+      images.forEach((image, number) => (image.alt = ["Before", "After"][number]));
+      handle.role = "slider";
+      handle.tabIndex = 0;
+      handle.ariaLabel = "Share of the photo before";
+      handle.ariaValueNow = String(place(handle).share);
+    }
+  }
+
+  document.addEventListener("keydown", (event) => {
+    const step = { ArrowLeft: -5, ArrowDown: -5, ArrowRight: 5, ArrowUp: 5, Home: -100, End: 100 }[event.key];
+    if (!step || !event.target.matches?.(HANDLE)) return;
+    event.preventDefault();
+    const { at, width, row } = place(event.target);
+    const mouse = (type, x) =>
+      new MouseEvent(type, { bubbles: true, cancelable: true, view: window, clientX: x, clientY: row });
+    event.target.dispatchEvent(mouse("mousedown", at));
+    window.dispatchEvent(mouse("mousemove", at + (step * width) / 100));
+    window.dispatchEvent(mouse("mouseup", at + (step * width) / 100));
+    requestAnimationFrame(name);
+  });
+
+  let due = false;
+  new MutationObserver(() => {
+    if (due) return;
+    due = true;
+    requestAnimationFrame(() => {
+      due = false;
+      name();
+    });
+  }).observe(document, { childList: true, subtree: true });
+
+  return { keep, restored, choose, address, open, copy, last: (own) => photo ?? own };
+})();

@@ -1,0 +1,223 @@
+"""Translate a photo as the visitor chooses, face by face; nothing here knows of the page.
+
+    swap = translate(pipe, photo, "auto", {2: "rule surgical blue 7", 0: "keep"})
+    swap.image, swap.faces[2].said              # the photo, "mask put on"
+
+A choice for a face is text, so that it can be stored with a page: ``keep``; ``rule STYLE COLOUR SEED``, a mask drawn by
+rule; ``candidate N``, another answer of the network, which is asked about a mirrored or a wider crop of the face.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from PIL import Image
+
+from maskhub.data.masked import Wearing, wear_near
+from maskhub.direction import Direction
+from maskhub.faces.landmarks import landmarks, moved_landmarks
+from maskhub.masks.detector import MASKED, mask_presences
+from maskhub.masks.styles import COLOURS, STYLES
+from maskhub.pipelines.changed import changed_region
+from maskhub.pipelines.outcomes import Outcome
+from maskhub.pipelines.record import FaceRecord, PhotoRecord
+from maskhub.pipelines.translator import RuleMasker
+from maskhub.provenance import mark
+
+__all__ = ["CANDIDATES", "FaceSwap", "Swap", "options", "translate"]
+
+CANDIDATES = ((1.0, False), (1.0, True), (1.12, False))
+"""How much wider the crop is than usual, and whether it is mirrored."""
+UNSURE = (0.2, 0.8)
+"""Between these the mask detector is unsure, which is worth saying if nothing was changed because of it."""
+DONE = {Direction.MASK: "mask put on", Direction.UNMASK: "mask taken off"}
+LEFT = {
+    Outcome.NO_MASK: "wears no mask",
+    Outcome.ALREADY_MASKED: "already masked",
+    Outcome.UNCLEAR: "not clear enough",
+    Outcome.NOT_CHOSEN: "as it was",
+}
+
+
+@dataclass
+class FaceSwap:
+    """What became of one face.
+
+    Attributes:
+        box: left, top, width, height in pixels.
+        matrix: of its aligned crop, see :func:`maskhub.faces.align.alignment`.
+        direction: what was done, or would have been.
+        outcome: an :class:`~maskhub.pipelines.outcomes.Outcome`.
+        presence: the mask detector's confidence before, or None if it was not asked.
+        empty: whether not a pixel changed although it was translated.
+        left_on: whether a mask is still found after it was taken off.
+    """
+
+    box: tuple
+    matrix: np.ndarray = field(repr=False)
+    direction: Direction
+    outcome: Outcome
+    presence: float | None = None
+    empty: bool = False
+    left_on: bool = False
+
+    @property
+    def changed(self):
+        """Whether the photo differs at this face."""
+        return self.outcome is Outcome.CHANGED and not self.empty
+
+    @property
+    def unsure(self):
+        """Whether it was left alone on weak evidence."""
+        alone = self.outcome in (Outcome.NO_MASK, Outcome.ALREADY_MASKED)
+        return alone and self.presence is not None and UNSURE[0] < self.presence < UNSURE[1]
+
+    @property
+    def said(self):
+        """A few words for its thumbnail."""
+        if self.changed:
+            return "mask still there" if self.left_on else DONE[self.direction]
+        return "nothing changed" if self.empty else LEFT[self.outcome]
+
+
+@dataclass
+class Swap:
+    """A translated photo: ``PIL.Image``, the bool H×W region that changed, and a :class:`FaceSwap` per face."""
+
+    image: Image.Image
+    region: np.ndarray = field(repr=False)
+    faces: list
+
+
+def translate(pipe, photo, direction="auto", choices=None, force=False):
+    """Translate a photo's faces.
+
+    Args:
+        pipe: a :class:`~maskhub.pipelines.face_mask.FaceMaskPipeline`.
+        photo: ``PIL.Image`` from :func:`maskhub.faces.photo.open_photo`.
+        direction: ``"auto"``, ``"mask"`` or ``"unmask"``.
+        choices: face's number (from 0, largest first) → choice.
+        force: whatever the mask detector says; only with a direction.
+
+    Returns:
+        :class:`Swap`.
+
+    Raises:
+        NoFaceError: no face is found, or none clear enough for a mask.
+    """
+    choices = choices or {}
+    record = PhotoRecord.read(photo, pipe.config.resolution)
+    record.require_faces()
+    translator = pipe.translator(direction, force)
+    drawn = {number: choice for number, choice in choices.items() if choice.startswith("rule ")}
+    decided = {*drawn, *(number for number, choice in choices.items() if choice == "keep")}
+    free = [face for face in record.faces if face.number not in decided]
+    for face in record.faces:
+        if face.number in decided:
+            face.direction, face.outcome = Direction.MASK, Outcome.NOT_CHOSEN
+    translator(free)
+    for face in free:
+        choice = choices.get(face.number, "")
+        if face.changed and choice.startswith("candidate "):
+            _ask_again(pipe, face, int(choice.split()[1]))
+    if not choices:
+        record.require_faces()
+    image, region = record.finish(pipe.provenance(direction))
+    pixels, region = np.array(image.convert("RGB")), region > 0.5
+    for number in sorted((n for n in drawn if n < len(record.faces)), reverse=True):
+        pixels, region = _draw(record, number, drawn[number], pixels, region)
+    if drawn:
+        image = mark(_as(pixels, image), pipe.provenance(direction))
+    return Swap(image, region, _told(record, pixels))
+
+
+def options(pipe, photo, number, direction="auto", colour="random", seed=0):
+    """The other looks that one face can have.
+
+    Args:
+        pipe, photo, direction: as in :func:`translate`.
+        number: of the face.
+        colour: for masks drawn by rule, a name in :data:`maskhub.masks.styles.COLOURS`; styles without it take another.
+        seed: of the masks.
+
+    Returns:
+        list of (uint8 S×S×3 crop, what it is, choice).
+    """
+    record = PhotoRecord.read(photo, pipe.config.resolution)
+    if not 0 <= number < len(record.faces):
+        return []
+    face, translator = record.faces[number], pipe.translator(direction)
+    translator([face])
+    looks = [(face.crop, "as it was", "keep")]
+    if face.direction is Direction.UNMASK and face.changed:
+        for candidate in range(len(CANDIDATES)):
+            other = _ask_again(pipe, face, candidate)
+            looks.append((_blended(other), f"candidate {candidate + 1}", f"candidate {candidate}"))
+    elif face.outcome is not Outcome.ALREADY_MASKED:
+        if face.changed:
+            looks.append((_blended(face), "by the network", ""))
+        found = landmarks(face.photo, face.face)
+        marks = moved_landmarks(found, face.matrix)
+        for style in STYLES if found.present else ():
+            own = colour if colour in COLOURS[style] else None
+            made = RuleMasker(style, own)(face.crop, marks, seed)
+            looks.append((made[0], style, f"rule {style} {own or 'random'} {seed}"))
+    return looks
+
+
+def _ask_again(pipe, face, candidate):
+    """The network's answer to another crop of a face, put into its record."""
+    wider, mirrored = CANDIDATES[candidate]
+    if wider != face.wider:
+        other = FaceRecord(face.photo, face.face, face.side, face.seed, face.number, face.owner, wider)
+        face.matrix, face.crop, face.given, face.wider = other.matrix, other.crop, other.given, wider
+    given = np.ascontiguousarray(face.given[:, ::-1]) if mirrored else face.given
+    (made,) = pipe.translate_crops([given], face.direction)
+    face.made = np.ascontiguousarray(made[:, ::-1]) if mirrored else made
+    face.region = changed_region(face.crop, face.made, face.matrix, face.photo)
+    return face
+
+
+def _draw(record, number, choice, pixels, region):
+    """Draw a mask by rule on the whole photo."""
+    _, style, colour, seed = choice.split(" ")
+    face = record.faces[number]
+    found = landmarks(record.pixels, face.face)
+    if not found.present:
+        face.outcome = Outcome.UNCLEAR
+        return pixels, region
+    wearing = Wearing(style=style, colour=colour)
+    made, cover, (left, top) = wear_near(pixels, face.face, found, wearing, int(seed), "correctly")
+    part = np.s_[top : top + cover.shape[0], left : left + cover.shape[1]]
+    pixels, region = pixels.copy(), region.copy()
+    pixels[part], region[part] = made.image, region[part] | (cover > 0.5)
+    face.direction, face.outcome = Direction.MASK, Outcome.CHANGED
+    return pixels, region
+
+
+def _told(record, pixels):
+    """The :class:`FaceSwap` of each face."""
+    off = [face for face in record.faces if face.changed and face.direction is Direction.UNMASK]
+    after = mask_presences([(pixels, face.face) for face in off]) if off else ()
+    still = {face.number for face, presence in zip(off, after, strict=True) if presence >= MASKED}
+    return [
+        FaceSwap(
+            face.face.box, face.matrix, face.direction, face.outcome, face.presence,
+            empty=face.changed and face.made is not None and not (face.region > 0.5).any(),
+            left_on=face.number in still,
+        )
+        for face in record.faces
+    ]  # fmt: skip
+
+
+def _blended(face):
+    weight = face.region[..., None]
+    return np.rint(face.crop + (face.made.astype(np.float32) - face.crop) * weight).astype(np.uint8)
+
+
+def _as(pixels, image):
+    """Pixels as a picture with the transparency and profile of another one."""
+    made = Image.fromarray(pixels)
+    if image.mode == "RGBA":
+        made.putalpha(image.getchannel("A"))
+    made.info["icc_profile"] = image.info.get("icc_profile")
+    return made

@@ -1,0 +1,62 @@
+"""The app for everyone: axe-core finds nothing on any tab, light and dark, and everything works by keyboard."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from visit import DESKTOP, LAB, PHONE, Visit, open_tab
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
+
+VISITORS = ("Photo", "Drawn masks", "Webcam", "Video", "Quiz")
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+
+
+@pytest.fixture
+def page(chromium, app):
+    """Opens the app; axe-core is in the page."""
+    contexts = []
+
+    def start(**options):
+        contexts.append(chromium.new_context(**options))
+        return Visit(contexts[-1].new_page(), app.url).page
+
+    yield start
+    for context in contexts:
+        context.close()
+
+
+@pytest.mark.parametrize(("scheme", "viewport"), [("light", DESKTOP), ("dark", PHONE)], ids=["desktop", "phone"])
+def test_every_tab_is_accessible_and_fits(page, axe, scheme, viewport):
+    page = page(viewport=viewport, color_scheme=scheme, bypass_csp=True)
+    page.add_script_tag(path=axe)
+    for tab in (*VISITORS, *LAB):
+        open_tab(page, tab)
+        page.locator("[role=tabpanel]:visible").first.wait_for()
+        page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        found = page.evaluate("async rules => (await axe.run({runOnly: rules})).violations", RULES)
+        assert [(rule["id"], [node["html"] for node in rule["nodes"]]) for rule in found] == [], tab
+        assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"], tab
+
+
+def test_the_slider_and_the_thumbnails_work_by_keyboard(page):
+    page = page(viewport=DESKTOP)
+    slider = page.get_by_role("slider", name="Share of the photo before")
+    slider.focus()
+    before = int(slider.get_attribute("aria-valuenow"))
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+    page.wait_for_function(
+        "before => document.querySelector('#photo-result [role=slider]').ariaValueNow >= before + 13", arg=before
+    )
+    assert page.locator("#photo-result img").evaluate_all("images => images.map(image => image.alt)") == [
+        "Before",
+        "After",
+    ]
+    page.get_by_role("button", name="No mask").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#photo-photo img[src*=astronaut]")
+    page.locator("#photo-status", has_text="Mask put on in").wait_for()
