@@ -29,6 +29,7 @@ __all__ = [
     "line",
     "notice",
     "photo_input",
+    "picked",
     "problem",
     "read",
     "save_gif",
@@ -122,9 +123,21 @@ def examples(elem_id):
 
 def example(event: gr.SelectData):
     """A visitor's own copy of the example that was clicked."""
-    source = list(EXAMPLES.values())[event.index]
+    source = list(EXAMPLES.values())[picked(event, len(EXAMPLES))]
     target = Path(tempfile.mkdtemp(dir=get_upload_folder())) / Path(source).name
     return shutil.copyfile(source, target)
+
+
+def picked(event, count):
+    """The index in a ``gr.SelectData``, which a script may have written.
+
+    Raises:
+        PhotoError: it is not that of one of ``count`` things.
+    """
+    index = getattr(event, "index", None)
+    if not isinstance(index, int) or not 0 <= index < count:
+        raise PhotoError("there is nothing of this number to choose.")
+    return index
 
 
 def watch(image, note, results, cleared, seen, line="model", warned=outlook):

@@ -28,6 +28,8 @@ ABOUT = {
 ENDPOINTS = {"mask": "mask", "unmask": "unmask", "auto": "swap"}
 FACE, LEAD = 112, 2
 """Side of the thumbnails of faces in pixels, and how far left of the first face the slider starts, in per cent."""
+MOST = 1000
+"""Faces that may be chosen from."""
 HIDDEN = gr.update(visible=False)
 COLOURS = ["random", "blue", "white", "black", "grey", "green", "pink", "red", "navy"]
 GONE = PhotoError("this result has been deleted: press Swap masks again.")
@@ -140,7 +142,7 @@ def wire_choices(here, pipe):
     here.colour.input(*looking, **quiet)
 
     def choosing(result, chosen, outlined, kind, event: gr.SelectData):
-        return choose(pipe, result, chosen, outlined, kind, event.index)
+        return choose(pipe, result, chosen, outlined, kind, photos.picked(event, len(chosen["looks"])))
 
     here.looks.select(
         choosing,
@@ -260,7 +262,7 @@ def looks(pipe, result, chosen, colour):
 
 def choose(pipe, result, chosen, outlined, kind, index):
     """Give the chosen face the look that was clicked."""
-    if not result or index >= len(chosen["looks"]):
+    if not result:
         return photos.problem(GONE), *(gr.skip(),) * 5
     face = result["order"][chosen["face"]]
     choices = result["choices"] | {face: chosen["looks"][index]}
@@ -274,7 +276,7 @@ def choose(pipe, result, chosen, outlined, kind, index):
 
 
 def _face(chosen, event: gr.SelectData):
-    return chosen | {"face": event.index, "seed": 0}
+    return chosen | {"face": photos.picked(event, MOST), "seed": 0}
 
 
 def _more(chosen):
