@@ -3,11 +3,11 @@
     python benchmarks/bench_reimaging.py                        # the networks in the package
     python benchmarks/bench_reimaging.py PIPELINE --sheet sheet.png
 
-* generated faces: the share in which the classifier finds the guaranteed tone; the distance to the nearest training
-  face, compared with that of the test faces; how many repeat a training face (within 2 levels per channel);
-* the classifier on the 75 test faces, uncovered and covered;
-* re-imaging of the 75 covered test faces: the tone that the classifier finds in the result and in the replaced pixels;
-  the mean error under the covering for each way of matching the tone; pixels changed outside it.
+* generated faces: the share whose guaranteed tone the classifiers find; how near each is to its nearest training face,
+  and how near those are to each other; how many repeat a training face (within 2 levels a channel);
+* the classifier on the 75 test faces, bare and covered;
+* re-imaging of the 75 covered test faces of the thesis's sets, or of --covered: tone by the classifier on the result,
+  and by the replaced pixels alone; mean error under the covering by way of matching the tone; pixels changed outside.
 """
 
 import argparse
@@ -21,6 +21,7 @@ from PIL import Image
 from maskhub import ReimagingPipeline
 from maskhub.data.labelled import LabelledPhotos
 from maskhub.data.pixel_faces import SETS, SKIN, pixel_faces
+from maskhub.pipelines.reimaging import THESIS, load_classifier
 
 COUNT = 256
 
@@ -30,6 +31,7 @@ def main():
     parser.add_argument("pipeline", nargs="?", help="folder or Hub id; the networks in the package if not given")
     parser.add_argument("--sheet", help="PNG of the four steps to write")
     parser.add_argument("--faces", help="PNG of pixel faces to write")
+    parser.add_argument("--covered", default="builtin:pixel-faces/covered/uniform:test", help="faces to re-image")
     parser.add_argument("--candidates", type=int, default=512)
     options = parser.parse_args()
     pipe = ReimagingPipeline.from_pretrained(options.pipeline) if options.pipeline else ReimagingPipeline.bundled()
@@ -38,28 +40,38 @@ def main():
     if options.faces:
         face_sheet().save(options.faces)
     if options.sheet:
-        step_sheet(pipe, options.candidates).save(options.sheet)
+        step_sheet(pipe, options).save(options.sheet)
 
 
 def generated(pipe):
-    """Tone and novelty of each generator's faces."""
-    figures = {}
+    """Tone of each generator's faces, and which of its 125 training faces they are near to."""
+    figures, thesis = {}, load_classifier(THESIS)
     for name, generator in pipe.generators.items():
         tone = pipe.models[name]["tone"]
         with torch.inference_mode():
             faces = generator(torch.randn(COUNT, generator.config.latent, generator=torch.Generator().manual_seed(1)))
-        found = Counter(max(odds, key=odds.get) for odds in pipe.classifier.distribution(faces))
-        train = LabelledPhotos.open(f"builtin:pixel-faces/{tone}/varied").tensor()
-        test = LabelledPhotos.open(f"builtin:pixel-faces/{tone}/varied:test").tensor()
-        near, near_test = (nearest(some, train) for some in (faces, test))
+        train = LabelledPhotos.open(f"builtin:pixel-faces/{tone}/uniform:all").tensor()
+        near = nearest(faces, train)
         figures[name] = {
-            "tone right": found[tone] / COUNT,
+            "tone right": tone_right(pipe.classifier, faces, tone),
+            "tone right by the thesis's classifier": tone_right(thesis, faces, tone),
             "distance to the nearest training face, median": float(np.median(near)),
-            "the same of test faces": float(np.median(near_test)),
+            "distance of a training face to its nearest other, median": float(np.median(nearest_other(train))),
             "copies": float((near < 2).mean()),
             "different nearest training faces": len(set(nearest_place(faces, train))),
         }
     return figures
+
+
+def tone_right(classifier, faces, tone):
+    found = Counter(max(odds, key=odds.get) for odds in classifier.distribution(faces))
+    return found[tone] / len(faces)
+
+
+def nearest_other(faces):
+    """Root mean square distance of each face from the nearest other one of the same set, in 8-bit levels."""
+    distances = torch.cdist(faces.flatten(1), faces.flatten(1)).fill_diagonal_(torch.inf).min(1).values
+    return (distances / faces[0].numel() ** 0.5 * 127.5).numpy()
 
 
 def nearest(faces, others):
@@ -83,7 +95,7 @@ def classified(pipe):
 
 
 def reimaged(pipe, options):
-    faces = pixel_faces("builtin:pixel-faces/covered:test")
+    faces = pixel_faces(options.covered)
     figures = {}
     for how in ("none", "shift", "poisson", "clone", "palette"):
         output = pipe([face.image for face in faces], tone=how, candidates=options.candidates)
@@ -147,12 +159,12 @@ def face_sheet():
     return sheet(rows)
 
 
-def step_sheet(pipe, candidates):
+def step_sheet(pipe, options):
     """Covered, raw, smoothed, clipping, result, truth; three faces of each set, two sets of columns."""
     rows = []
     for tone in SETS:
-        faces = [f for f in pixel_faces("builtin:pixel-faces/covered:test") if f.attributes.tone == tone][1::4][:6]
-        output = pipe([face.image for face in faces], candidates=candidates)
+        faces = [f for f in pixel_faces(options.covered) if f.attributes.tone == tone][1::4][:6]
+        output = pipe([face.image for face in faces], candidates=options.candidates)
         steps = []
         for number, face in enumerate(faces):
             clipping = Image.new("RGBA", (32, 32), "white")
