@@ -9,15 +9,14 @@ Detecting faces and landmarks takes the most time, so it is done once and cached
 import hashlib
 import itertools
 import os
-import sqlite3
 import warnings
-from contextlib import closing, suppress
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 
+from maskhub.data.blobs import BlobCache
 from maskhub.data.masked import Wearing
 from maskhub.data.positions import PositionDataset
 from maskhub.errors import SourceError
@@ -41,9 +40,8 @@ COARSEST = 0.25
 class WornPairs(PositionDataset):
     """Endless pairs ``{"unmasked": 3×R×R, "masked": 3×R×R, "region": 1×R×R}``.
 
-    The pictures are float32 in [-1, 1], aligned by :mod:`maskhub.faces.align`, with the same crop and mirroring;
-    the region
-    is float32 in [0, 1], and where it is 0 both pictures are the same.
+    The pictures are float32 in [-1, 1], aligned by :mod:`maskhub.faces.align`, with the same crop and mirroring; the
+    region is float32 in [0, 1], and where it is 0 both pictures are the same.
 
     A photo without a clear face is replaced by another one of its folder; in a streamed dataset, which has no random
     access, it stays unmasked with an empty region, so curate such datasets first. The built-in pixel faces are drawn
@@ -135,12 +133,8 @@ class WornPairs(PositionDataset):
 
 
 def cache_folder(source):
-    """Folder for the face cache of a source.
-
-    Returns:
-        ``.maskhub`` in the source's folder if that is writable, else
-        ``~/.cache/maskhub`` (or ``XDG_CACHE_HOME``).
-    """
+    """Folder for the face cache of a source: ``.maskhub`` in its folder if that is writable, else ``~/.cache/maskhub``
+    (or ``XDG_CACHE_HOME``)."""
     folder = source.folder
     # root can write anywhere, but should not write to read-only folders either
     if folder is not None and os.access(folder, os.W_OK) and Path(folder).stat().st_mode & 0o222:
@@ -148,83 +142,24 @@ def cache_folder(source):
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "maskhub"
 
 
-class FaceCache:
-    """A cache of the largest face of each photo and its landmarks in an SQLite file; the key is a hash of the pixels.
+class FaceCache(BlobCache):
+    """The largest face of each photo and its landmarks; the key is a hash of the pixels, uint8 RGB H×W×3."""
 
-    Several processes can use a file at once. If it can't be used, faces are detected again each time.
-
-    Args:
-        path: the file, created if it is missing.
-    """
-
-    def __init__(self, path):
-        self.path = Path(path)
-        self._connections = {}
+    table, columns, otherwise = "faces", ("photo", "found"), "faces are detected again each time"
 
     def look(self, pixels):
-        """The face of a photo, from the cache or detected now.
-
-        Args:
-            pixels: uint8 RGB, H×W×3.
-
-        Returns:
-            :class:`~maskhub.faces.detect.Face` and :class:`~maskhub.faces.landmarks.Landmarks`, or None if there is
-            no face with reliable landmarks.
-        """
-        key = _key(pixels)
-        connection = self._connection()
-        if connection is not None:
-            with suppress(sqlite3.Error):
-                row = connection.execute("SELECT found FROM faces WHERE photo = ?", (key,)).fetchone()
-                if row is not None:
-                    return _unpacked(row[0])
+        """The :class:`~maskhub.faces.detect.Face` of a photo and its :class:`~maskhub.faces.landmarks.Landmarks`, from
+        the cache or detected now; None if there is no face with reliable landmarks."""
+        known = self.get(_key(pixels))
+        if known is not None:
+            return _unpacked(known)
         found = find_face(pixels)
-        self._insert([(key, _packed(found))])
+        self.remember([(pixels, found)])
         return found
 
     def remember(self, faces):
         """Put pairs of a photo's pixels and what :func:`find_face` returned for it into the cache."""
-        self._insert([(_key(pixels), _packed(found)) for pixels, found in faces])
-
-    def _insert(self, rows):
-        connection = self._connection()
-        if connection is not None:
-            # another process may lock the file for longer than the timeout: then these faces are detected again
-            with suppress(sqlite3.Error), connection:
-                connection.executemany("INSERT OR IGNORE INTO faces VALUES (?, ?)", rows)
-
-    def __len__(self):
-        connection = self._connection()
-        return connection.execute("SELECT count(*) FROM faces").fetchone()[0] if connection else 0
-
-    def __getstate__(self):
-        return {"path": self.path, "_connections": {}}
-
-    def _connection(self):
-        """The connection of this process; SQLite's can't be used after a fork."""
-        process = os.getpid()
-        if process not in self._connections:
-            self._connections = {process: self._opened()}
-        return self._connections[process]
-
-    def _opened(self):
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            connection = sqlite3.connect(self.path, timeout=20, check_same_thread=False)
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = NORMAL")
-            connection.execute("CREATE TABLE IF NOT EXISTS faces (photo BLOB PRIMARY KEY, found BLOB) WITHOUT ROWID")
-            return connection
-        except (OSError, sqlite3.Error) as error:
-            warnings.warn(f"faces are detected again each time: {self.path} can't be used ({error})", stacklevel=2)
-            return None
-
-    def close(self):
-        """Close the file in this process."""
-        connection = self._connections.pop(os.getpid(), None)
-        if connection is not None:
-            with closing(connection):
-                pass
+        self.put([(_key(pixels), _packed(found)) for pixels, found in faces])
 
 
 def _key(pixels):

@@ -5,13 +5,12 @@ The keys are hashes of the photo's pixels, the face's points, the encoder and th
 
 import hashlib
 import os
-import sqlite3
-import warnings
-from contextlib import suppress
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
 import numpy as np
+
+from maskhub.data.blobs import BlobCache
 
 __all__ = ["EmbeddingCache", "default_cache"]
 
@@ -19,25 +18,14 @@ CHUNK = 64
 """Number of faces to encode before their vectors are saved."""
 
 
-class EmbeddingCache:
-    """Vectors in one SQLite file. If it can't be used, a warning says so and all faces are encoded again.
+class EmbeddingCache(BlobCache):
+    """Vectors of faces by encoder."""
 
-    Args:
-        path: the file, created if it is missing; None: no cache.
-    """
+    table, columns, otherwise = "vectors", ("face", "vector"), "faces are encoded again each time"
 
     def __init__(self, path=None):
-        self._connection, self._identities = None, WeakKeyDictionary()
-        if path is None:
-            return
-        try:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(path, timeout=20)
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute("CREATE TABLE IF NOT EXISTS vectors (face BLOB PRIMARY KEY, vector BLOB)")
-        except (OSError, sqlite3.Error) as error:
-            warnings.warn(f"faces are encoded again each time: {path} can't be used ({error})", stacklevel=2)
-            self._connection = None
+        super().__init__(path)
+        self._identities = WeakKeyDictionary()
 
     def embed_many(self, encoder, photos, faces, progress=None):
         """As ``encoder.embed_many(photos, faces)``; ``progress`` is called with each number of faces that are newly
@@ -49,8 +37,8 @@ class EmbeddingCache:
         keys = [_key(own, pixels, face) for pixels, face in zip(photos, faces, strict=True)]
         missing = []
         for number, key in enumerate(keys):
-            vector = self._read(key)
-            if vector is None or vector.shape != out.shape[1:]:
+            vector = np.frombuffer(self.get(key) or b"", np.float32)
+            if vector.shape != out.shape[1:]:
                 missing.append(number)
             else:
                 out[number] = vector
@@ -59,29 +47,10 @@ class EmbeddingCache:
         for start in range(0, len(missing), CHUNK):
             part = missing[start : start + CHUNK]
             out[part] = encoder.embed_many([photos[n] for n in part], [faces[n] for n in part])
-            self._keep([(keys[n], out[n].tobytes()) for n in part])
+            self.put([(keys[n], out[n].tobytes()) for n in part])
             if progress:
                 progress(len(part))
         return out
-
-    def close(self):
-        """Close the file."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-
-    def _read(self, key):
-        if self._connection is None:
-            return None
-        with suppress(sqlite3.Error):
-            row = self._connection.execute("SELECT vector FROM vectors WHERE face = ?", (key,)).fetchone()
-            return None if row is None else np.frombuffer(row[0], np.float32)
-        return None
-
-    def _keep(self, rows):
-        if self._connection is not None:
-            with suppress(sqlite3.Error), self._connection:
-                self._connection.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?)", rows)
 
 
 def default_cache():
