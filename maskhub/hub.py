@@ -60,7 +60,6 @@ def push_folder(
     Args:
         folder: a pipeline or network folder, or any folder for a ``"dataset"`` or ``"space"``.
         repo_id: ``user/name``, or just a name for your own namespace.
-        repo_type, space_sdk: ``"model"``, ``"dataset"`` or ``"space"``; ``"gradio"`` for a new Space.
         revision: branch to commit to, created if missing; by default the repository's default branch.
         private: whether a new repository is private; an existing one keeps its visibility.
         message, token: title of the commit; token used instead of the one that is logged in.

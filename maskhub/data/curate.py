@@ -87,18 +87,14 @@ def curate_source(spec, output, criteria=None, *, crops=None, workers=0, overwri
     columns of the selected photos and their measures. An interrupted run continues where it stopped.
 
     Args:
-        spec: a folder, or ``user/dataset[/config][:split][@revision][#column]``, which is streamed.
-        output: folder.
+        spec, output: a folder or a dataset on the Hub, which is streamed; folder of the results.
         criteria: :class:`Criteria`.
         crops: side in pixels of aligned crops (PNG) to write instead of photos, as training uses them; or None.
         workers: worker processes; 0: work in this process.
         overwrite: process all photos again, and delete photos of an earlier run that are no longer selected.
-        progress: show a bar.
 
     Raises:
-        SourceError: no such source, or no photo in it.
-        ConfigError: ``output`` is the input, or holds other files, or results of other criteria or photos.
-        WriteError: another run holds ``output``, or it can't be written to.
+        SourceError, ConfigError, WriteError: as of :func:`~maskhub.data.batch.process_folder`.
     """
     check_main_guard()
     criteria, output = criteria or Criteria(), Path(output)

@@ -33,19 +33,13 @@ class HubSource(PhotoSource):
 
     Each pass shuffles the shards, interleaves the rows of ``mixed`` shards, and shuffles them within blocks of
     ``block`` rows, which are kept undecoded in memory. Images may be in the rows (parquet, webdataset) or in separate
-    files (imagefolder), which are fetched one by one.
-
-    To start later, or to read only a share, skipped rows still have to be read (but only one whole pass, and no
-    separate files), so each process and worker streams all rows.
+    files (imagefolder), which are fetched one by one. To start later, or to read only a share, skipped rows still have
+    to be read (but only one whole pass, and no separate files), so each process and worker streams all rows.
 
     Args:
         dataset: ``user/name``.
-        split, revision: split and revision of the dataset.
-        column: image column; optional if there is only one.
+        column, config: image column and configuration; optional if there is only one.
         holdout: leave out the photos of :func:`~maskhub.data.folder.is_held_out`.
-        block: number of rows per block.
-        mixed: number of interleaved shards.
-        config: configuration of the dataset; optional if there is only one.
 
     Raises:
         SourceError: no such dataset, split or revision, no right to it, no network, or no single image column.

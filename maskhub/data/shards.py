@@ -50,14 +50,13 @@ def build_dataset(
     """Write pairs of a face dataset as parquet shards ``output/data/train-<rank>-<number>.parquet``.
 
     Args:
-        spec: a folder, or ``user/dataset[/config][:split][@revision][#column]``, which is streamed.
+        spec: a folder or a dataset on the Hub, which is streamed.
         output: folder, the same for all ranks. ``failures.csv`` there lists failed photos.
         wearing: :class:`~maskhub.data.masked.Wearing`.
         crops: side in pixels of aligned crops, with a row per masked face; None: whole photos, with a row per photo.
         shard_size: source rows per shard.
         workers: worker processes of this rank; 0: work in this process.
         rank, world: rank and number of processes, as set by ``accelerate launch`` and ``torchrun``.
-        progress: show a bar.
 
     Raises:
         SourceError: no such source, or no photo in it.

@@ -120,14 +120,11 @@ def frechet_interval(value, x, y, counts, resamples=20, seed=0):
     """A 95 % interval ``(low, high)`` around a Fréchet distance, by resampling the images of both sets with
     replacement.
 
-    A resample repeats images, which by itself makes the distance larger, so only the *spread* of the resamples is used,
+    A resample repeats images, which already makes the distance larger, so only the *spread* of the resamples is used,
     around the value itself. The interval shows the variation between samples of this size, not the bias.
 
-    Args:
-        value: distance of the whole sets.
-        x, y: kept samples, N×D and M×D.
-        counts: numbers of images of the whole sets; the spread shrinks with their square root.
-        resamples: at least 2.
+    ``value`` is the distance of the whole sets, ``x`` and ``y`` are the kept samples, N×D and M×D, ``counts`` the
+    numbers of images of the whole sets; the spread shrinks with their square root.
     """
     rng = np.random.default_rng(seed)
     x, y = x.to(torch.float64), y.to(torch.float64)

@@ -156,15 +156,12 @@ def verification_figures(scores, same, folds, within=None, resamples=500, seed=0
 
 
 def mask_directions(unmasked, masked, count=1):
-    """The directions in which a mask shifts a face's vector, orthonormal, count×D.
+    """The ``count`` (at most N) directions in which a mask shifts a face's vector, orthonormal, count×D, from N×D
+    vectors of the same faces without and with a mask.
 
     The first is the mean shift, mean(masked − unmasked), normalised; further ones are the principal components of the
     remaining shifts, as the bias subspace of Bolukbasi and others ("Man is to Computer Programmer as Woman is to
     Homemaker?", NeurIPS 2016) is computed from pairs that differ in one aspect.
-
-    Args:
-        unmasked, masked: N×D vectors of the same faces without and with a mask.
-        count: number of directions, at most N; else :class:`ConfigError`.
     """
     shifts = np.asarray(masked, np.float64) - np.asarray(unmasked, np.float64)
     if not 1 <= count <= len(shifts):

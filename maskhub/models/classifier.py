@@ -36,7 +36,6 @@ class AttributeClassifier(Network):
         width: channels of the first two convolutions, doubled for the others.
         hidden: sizes of the dense layers.
         dropout: probability before each dense layer.
-        in_channels: of the images.
     """
 
     @configured

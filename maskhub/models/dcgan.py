@@ -31,7 +31,6 @@ class DcganGenerator(Network):
             64-pixel images; the paper's figure 1 has 1,024, a width of 128.
         norm: ``"batch"`` or ``"instance"``.
         upsampling: ``"transposed"`` (the paper) or ``"resize"``, which avoids checkerboard artifacts.
-        out_channels: of the images.
     """
 
     @configured
@@ -68,7 +67,6 @@ class DcganDiscriminator(Network):
         resolution: R: 32, 64 or 128 pixels.
         width: channels of the first layer, doubled with each halving of the resolution.
         norm: ``"batch"`` or ``"instance"``; never after the first convolution.
-        in_channels: of the images.
     """
 
     @configured

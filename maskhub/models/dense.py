@@ -33,7 +33,6 @@ class DenseGenerator(Network):
         resolution: R in pixels.
         latent: size of an image's noise vector.
         hidden: sizes of the hidden layers.
-        out_channels: of the images.
         order: what follows each hidden layer: ``"activation-norm"`` (the thesis: LeakyReLU, then batch norm) or
             ``"norm-activation"``.
     """
@@ -76,7 +75,6 @@ class DenseDiscriminator(Network):
         resolution: R in pixels.
         hidden: sizes of the hidden layers.
         dropout: probability after each hidden layer (0 in the paper's count, which dropout does not change).
-        in_channels: of the images.
     """
 
     @configured

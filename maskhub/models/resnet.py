@@ -25,7 +25,6 @@ class ResnetGenerator(Network):
             2016).
         padding: ``"reflect"`` (the paper) or ``"zero"``.
         dropout: probability of dropping a channel value inside the residual blocks; pix2pix uses 0.5.
-        in_channels, out_channels: of the images.
 
     With the defaults it has 11,378,179 parameters.
     """

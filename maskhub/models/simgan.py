@@ -23,7 +23,6 @@ class SimGenerator(Network):
         blocks: residual blocks: 4 or 8.
         norm: ``"batch"`` (the mask study), ``"instance"`` or ``"none"``.
         padding: ``"zero"`` or ``"reflect"``.
-        in_channels, out_channels: of the images.
     """
 
     translates = True
@@ -91,7 +90,6 @@ class SimDiscriminator(Network):
     Args:
         resolution: R in pixels, a multiple of 16, at least 32.
         width: channels of the first convolution; the others scale with it.
-        in_channels: of the images.
         convolutions: 5 or more; those beyond 5 are 3×3 and follow the second pooling.
     """
 

@@ -24,7 +24,6 @@ class UnetGenerator(Network):
         upsampling: ``"transposed"`` convolutions (the paper) or ``"resize"``: nearest-neighbour, then a convolution.
         dropout: probability in the three levels above the innermost; used in training only unless ``noisy``.
         noisy: keep dropout on in evaluation too, as in the paper, to get varying results for one input.
-        in_channels, out_channels: of the images.
 
     With the defaults it has 54,413,955 parameters; with depth 7, 41,828,995.
     """

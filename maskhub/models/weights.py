@@ -19,9 +19,8 @@ def find_weights(file_name, given=None):
     """The path of a weights file such as ``"mobilefacenet.safetensors"``; files from the Hub are downloaded into its
     cache.
 
-    Args:
-        given: the file itself, a folder that contains it, or a Hub repository ``user/name[@revision]`` that does; by
-            default the environment variable ``MASKHUB_WEIGHTS``.
+    ``given`` is the file itself, a folder that contains it, or a Hub repository ``user/name[@revision]`` that does; by
+    default the environment variable ``MASKHUB_WEIGHTS``.
 
     Raises:
         CheckpointError: the file was not found; the message names it and the ways to provide it.

@@ -86,12 +86,10 @@ class Job:
     Attributes:
         state: queued, running, finished, failed or cancelled.
         created, ended: seconds since 1970.
-        message: why it failed.
-        model: name of the resulting model.
+        message, model: why it failed; name of the resulting model.
         cancel: whether it is being cancelled.
         attempts, last_step: number of starts since the last new step, and that step.
-        email: address to write to; forgotten once that is done.
-        notice_problem: why the webhook or the e-mail failed.
+        email, notice_problem: address to write to, forgotten once that is done; why the webhook or the e-mail failed.
         kind: ``"generator"`` or ``"classifier"``.
     """
 

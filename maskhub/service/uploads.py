@@ -79,12 +79,10 @@ class Report:
 
 
 def receive(home, files, dataset, split="train", attributes=None, key="", limits=None):
-    """Add pictures to a dataset.
+    """Add pictures, zips and metadata files to a dataset, which is created if it is missing and a picture is accepted.
 
     Args:
         home: a :class:`~maskhub.service.home.Home`.
-        files: paths of pictures, zips and metadata files.
-        dataset: name of the dataset, which is created if it is missing and a picture is accepted.
         split: ``"train"`` or ``"test"``, for pictures whose zip does not set it.
         attributes: columns of all pictures; metadata of single pictures overrides them.
         key, limits: key of the uploader, and :class:`Limits`.

@@ -55,8 +55,7 @@ def measure_detection(pictures, detectors, pipeline=None, *, groups=()):
     Args:
         pictures: ``unmasked``, ``masked`` or ``generated`` → :class:`~maskhub.evaluation.sets.PictureSet`.
         detectors: name → function of :func:`maskhub.evaluation.detectors.detector`.
-        pipeline: :class:`~maskhub.pipelines.face_mask.FaceMaskPipeline`: its results on ``unmasked`` and ``masked`` are
-            counted too, for the generators it has.
+        pipeline: its results on ``unmasked`` and ``masked`` are counted too, for the generators it has.
         groups: metadata columns.
 
     Raises:

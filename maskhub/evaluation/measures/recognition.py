@@ -147,10 +147,8 @@ def measure_recognition(
         pipeline: :class:`~maskhub.pipelines.face_mask.FaceMaskPipeline`; ``strip`` and ``pooled`` need its unmasker.
         approaches: of :data:`APPROACHES`.
         masks, style, seed: as of :class:`~maskhub.evaluation.face_views.FaceViews`; the bootstrap also uses the seed.
-        directions: number of directions that the projection removes.
-        groups: columns of the pairs.
-        resamples: number of bootstrap resamples.
-        cache, progress: folder for faces and vectors, by default in ``~/.cache``; whether to show a bar.
+        directions, groups: number of directions that the projection removes; columns of the pairs.
+        cache: folder for faces and vectors, by default in ``~/.cache``.
 
     Raises:
         ConfigError: an option, a generator that the pipeline does not have, or too few pairs that can be measured.
