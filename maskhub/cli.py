@@ -22,7 +22,7 @@ __all__ = ["main"]
 Repo = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="USER/NAME")]
 
 
-def push(folder: Input, repo: Repo, /, private: bool = False, revision: str | None = None) -> int:
+def push(folder: Input, repo: Repo, /, private: bool = False, revision: str | None = None, onnx: bool = False) -> int:
     """Upload a pipeline folder to the Hugging Face Hub.
 
     Args:
@@ -30,9 +30,15 @@ def push(folder: Input, repo: Repo, /, private: bool = False, revision: str | No
         repo: Repository id, user/name.
         private: Make a new repository private.
         revision: Branch to commit to; created if it is missing.
+        onnx: First write the networks as ONNX into the folder: graph.onnx next to the weights, to run them without
+            torch, and onnx/ for programs in other languages. Needs `pip install 'maskhub[export]'`.
     """
     from maskhub.hub import push_folder
 
+    if onnx:
+        from maskhub.pipelines.face_mask import FaceMaskPipeline
+
+        FaceMaskPipeline.from_pretrained(folder).add_onnx(folder)
     print(f"pushed to {push_folder(folder, repo, private=private, revision=revision)}")
     return 0
 

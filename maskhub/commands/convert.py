@@ -17,7 +17,7 @@ def convert(
     output: Output,
     /,
     architecture: Literal["auto", "resnet_9blocks", "resnet_6blocks", "unet_256", "unet_128"] = "auto",
-    to: Literal["maskhub", "onnx", "onnx-graph"] = "maskhub",
+    to: Literal["maskhub", "onnx", "onnx-graph", "onnx-crops"] = "maskhub",
     any_size: bool = False,
 ) -> int:
     """Convert a generator of another project for from_pretrained, or export a pipeline's networks as ONNX files.
@@ -26,10 +26,12 @@ def convert(
         input: A checkpoint of the pytorch-CycleGAN-and-pix2pix repository, such as latest_net_G_A.pth; with --to onnx
             a pipeline's folder or Hub id.
         output: The folder to write: config.json and safetensors, in float32 and as fp16 variant; with --to onnx a copy
-            of the pipeline with a model.onnx next to each network's safetensors, with --to onnx-graph a graph.onnx.
+            of the pipeline with a model.onnx next to each network's safetensors, with --to onnx-graph a graph.onnx;
+            with --to onnx-crops only onnx/masker.onnx and onnx/unmasker.onnx.
         architecture: The checkpoint's --netG; auto detects it.
         to: onnx writes networks for onnxruntime; onnx-graph writes only the graphs, about ten kilobytes, which take
-            their weights from the safetensors. Both need `pip install 'maskhub[export]'`.
+            their weights from the safetensors and run without torch. onnx-crops writes graphs that take and return
+            pictures, for programs in other languages. All need `pip install 'maskhub[export]'`.
         any_size: With onnx and onnx-graph: accept any height and width instead of the pipeline's resolution only.
     """
     if to != "maskhub":
@@ -37,6 +39,12 @@ def convert(
         from maskhub.pipelines.load import load_pipeline
 
         pipeline, file = load_pipeline(input, "cpu"), FILE if to == "onnx" else GRAPH
+        if to == "onnx-crops":
+            with _rewritten(output) as folder:
+                made = pipeline.export_crop_graphs(folder)
+            for path, difference in made.items():
+                print(f"wrote {output / path.relative_to(folder)}: within {difference}/255 of torch")
+            return 0
         with _rewritten(output) as folder:
             made = pipeline.export_onnx(folder, any_size, weights=to == "onnx")
         for name, difference in made.items():

@@ -22,7 +22,7 @@ from maskhub.errors import CheckpointError, ConfigError, first_line
 from maskhub.extras import require
 from maskhub.models.onnx_file import KEY, PREFIX, OnnxFile, fingerprint
 
-__all__ = ["export_onnx", "network_fingerprint", "numpy_weights"]
+__all__ = ["OPSET", "export_onnx", "network_fingerprint", "numpy_weights", "quiet_export"]
 
 OPSET = 20
 TOLERANCE = 1e-3
@@ -55,7 +55,7 @@ def export_onnx(network, path, resolution, *, any_size=False, weights=True, opse
     why = None
     for axes in ((0, 2, 3), (0,)) if any_size else ((0,),):
         try:
-            with torch.no_grad(), _quiet():
+            with torch.no_grad(), quiet_export():
                 _write(network, path, resolution, opset, axes, weights)
             difference = _difference(network, OnnxFile(path, () if weights else numpy_weights(network)), resolution)
         except OSError:  # the disk, not the graph
@@ -147,7 +147,7 @@ def _difference(network, file, resolution):
 
 
 @contextlib.contextmanager
-def _quiet():
+def quiet_export():
     """Silence the exporter's log messages."""
     loggers = [logging.getLogger(name) for name in ("torch", "torch.__trace", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]

@@ -5,10 +5,13 @@ import numpy as np
 
 from maskhub.faces import align
 
-__all__ = ["WIDER", "changed_region", "wider_for"]
+__all__ = ["ATTENTIVE", "COARSE", "FINE", "WIDER", "changed_region", "wider_for"]
 
 ATTENTIVE = 0.8
 """If a smaller share of a crop's pixels changed, the generator is taken to change only what it means to."""
+FINE, COARSE = (0.5, 6.0, 0.01), (6.0, 30.0, 0.03)
+"""For generators that change only what they mean to, and for others: the change, of 255, from which a pixel counts,
+from which it counts fully, and the smoothing as a share of the side."""
 WIDER = 1.16
 """Largest factor by which a crop is widened if a mask extends beyond it."""
 LOWEST, CHANGED, REACHED = 0.05, 12, 0.15
@@ -33,7 +36,7 @@ def changed_region(before, after, matrix, photo):
     side = before.shape[0]
     change = cv2.transform(cv2.absdiff(after, before).astype(np.float32), np.full((1, 3), 1 / 3, np.float32))
     attentive = np.count_nonzero(change) < ATTENTIVE * change.size
-    low, high, smooth = (0.5, 6.0, 0.01) if attentive else (6.0, 30.0, 0.03)
+    low, high, smooth = FINE if attentive else COARSE
     change = cv2.GaussianBlur(change, (0, 0), smooth * side)
     ramp = np.clip((change - low) / (high - low), 0, 1)
     return (ramp * ramp * (3 - 2 * ramp)) * align.window(matrix, side, photo)

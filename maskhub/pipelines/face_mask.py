@@ -22,6 +22,8 @@ from maskhub.models.export import export_onnx
 from maskhub.models.network import Network
 from maskhub.models.onnx_file import FILE, GRAPH
 from maskhub.pipelines.backends import Backends
+from maskhub.pipelines.crop_graph import FOLDER as ONNX
+from maskhub.pipelines.crop_graph import export_crop_graph
 from maskhub.pipelines.fetch import (
     check_index,
     fetch_options,
@@ -36,6 +38,8 @@ from maskhub.pipelines.remote_code import code_files, with_code
 from maskhub.tensors import to_pixels, to_tensor
 
 __all__ = ["FaceMaskOutput", "FaceMaskPipeline"]
+
+ROLES = ("masker", "unmasker")
 
 
 class FaceMaskPipeline(SafeSaving, PhotoPipeline, DiffusionPipeline):
@@ -151,6 +155,29 @@ class FaceMaskPipeline(SafeSaving, PhotoPipeline, DiffusionPipeline):
         }
         self.save_pretrained(folder)
         return made
+
+    def export_crop_graphs(self, folder):
+        """Write ``onnx/masker.onnx`` and ``onnx/unmasker.onnx`` into a folder, for programs in other languages: see
+        :mod:`maskhub.pipelines.crop_graph`.
+
+        Returns:
+            dict: path → largest difference from torch, of 255.
+
+        Raises:
+            MissingExtraError: onnx or onnxscript is missing. CheckpointError: a network that can't be exported.
+        """
+        networks = {Path(folder) / ONNX / f"{role}.onnx": getattr(self, role) for role in ROLES}
+        resolution = self.config.resolution
+        return {path: export_crop_graph(net, path, resolution) for path, net in networks.items() if net is not None}
+
+    def add_onnx(self, folder):
+        """Write all ONNX files that make a saved pipeline run anywhere: a ``graph.onnx`` next to each network's
+        weights, for :class:`~maskhub.pipelines.onnx_face_mask.OnnxFaceMaskPipeline`, and :meth:`export_crop_graphs`."""
+        for role in ROLES:
+            if getattr(self, role) is not None:
+                path = Path(folder) / role / GRAPH
+                export_onnx(getattr(self, role), path, self.config.resolution, weights=False)
+        self.export_crop_graphs(folder)
 
     @property
     def backends(self):

@@ -39,7 +39,7 @@ def training_card(trainer):
     table = markdown_table(("option", "value"), [(f"`{name}`", f"`{value}`") for name, value in sorted(shown.items())])
     datasets = {spec.partition("#")[0].partition(":")[0].partition("@")[0] for spec in named if _on_hub(spec)}
     card.front |= {
-        "library_name": "diffusers",
+        "library_name": "maskhub",  # the Hub's own snippet for diffusers would not run
         "license": "other",
         "license_name": "terms-of-the-training-photos",
         "license_link": f"https://huggingface.co/{THIS_REPOSITORY}#licence",
@@ -69,9 +69,9 @@ def face_mask_card(task):
     usage += [f'{direction.past} = pipe.{direction}("photo.jpg")' for direction in directions]
     return ModelCard(
         f"{task.name} between unmasked and masked faces",
-        {"pipeline_tag": "image-to-image", "tags": ["maskhub", "face-mask", task.name.lower(), "gan"]},
+        {"pipeline_tag": "image-to-image", "tags": ["maskhub", "diffusers", "face-mask", task.name.lower(), "gan"]},
         usage="\n".join(usage),
-        about=f"Method: [{task.name}]({task.paper}), trained with maskhub.",
+        about=_ways_to_load(task) + f"\n\nMethod: [{task.name}]({task.paper}), trained with maskhub.",
         sections=[
             Section(
                 "Limits",
@@ -80,6 +80,27 @@ def face_mask_card(task):
             )
         ],
     )
+
+
+def _ways_to_load(task):
+    """Markdown: what to install, and the other ways to load a pipeline or one of its networks."""
+    role, network = next(iter(task.generators.items()))
+    kind = type(network).__name__
+    return f"""Needs `pip install 'maskhub[torch]'`. diffusers loads it too; `pipeline.py` here only imports maskhub:
+
+```python
+from diffusers import DiffusionPipeline
+
+pipe = DiffusionPipeline.from_pretrained("{THIS_REPOSITORY}", trust_remote_code=True)
+```
+
+A single network:
+
+```python
+from maskhub import {kind}
+
+{role} = {kind}.from_pretrained("{THIS_REPOSITORY}", subfolder="{role}")
+```"""
 
 
 def generator_card(task):

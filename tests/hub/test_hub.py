@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -206,12 +207,16 @@ def test_the_card_of_a_run(finished_run, folder, hub_user):
     card = ModelCard.load(hub_user.repo("masks"))
     card.validate()
     assert (card.data.library_name, card.data.pipeline_tag, card.data.license) == (
-        "diffusers",
+        "maskhub",
         "image-to-image",
         "other",
     )
     assert card.data.license_name and card.data.license_link.endswith(f"/{hub_user.repo('masks')}#licence")
-    assert {"maskhub", "cyclegan"} <= {*card.data.tags}
+    assert {"maskhub", "diffusers", "cyclegan"} <= {*card.data.tags}
+    assert "pip install 'maskhub[torch]'" in card.text
+    for code in re.findall(r"```python\n(.*?)```", card.text, re.DOTALL)[1:]:  # the first one needs a photo
+        exec(code, loaded := {})
+        assert any(isinstance(value, (FaceMaskPipeline, ResnetGenerator)) for value in loaded.values())
     assert card.data.datasets == ["alice/masked"]
     assert f'from_pretrained("{hub_user.repo("masks")}")' in card.text
     assert THIS_REPOSITORY not in card.content
