@@ -4,13 +4,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from maskhub.data.mask_measures import MASK_MEASURES
 from maskhub.errors import ConfigError
 from maskhub.masks.detector import MASKED
-from maskhub.options import Count, OptionSet, Positive
+from maskhub.options import Count, OptionSet, Positive, Share
 
 __all__ = ["MEASURES", "Criteria"]
 
-MEASURES = ("faces", "size", "sharpness", "presence", "yaw", "pitch", "roll", "mask_presence")
+MEASURES = ("faces", "size", "sharpness", "presence", "yaw", "pitch", "roll", "mask_presence", *MASK_MEASURES)
 
 Degrees = Annotated[float, Field(ge=0)]
 
@@ -39,6 +40,15 @@ class Criteria(OptionSet):
     mask: Literal["any", "masked", "unmasked"] = "any"
     """Keep only faces that seem masked, or only unmasked ones, by the mask detector; see docs/data.md."""
 
+    min_mask_placement: Share = 0.0
+    """Of a masked face: share of nose tip and mouth corners that the mask must cover; 1: all of them, 0: any."""
+    min_mask_clarity: Share = 0.0
+    """Of a masked face: how sure the mask detector must be of the mask's pixels, 0 to 1; see docs/data.md."""
+    min_mask_realism: Share = 0.0
+    """Of a masked face: how much the mask must fit the photo in detail and light, 0 to 1; see docs/data.md."""
+    min_mask_lightness: Annotated[float, Field(ge=0, le=100)] = 0.0
+    """Of a masked face: minimum lightness of the mask, 0 (black) to 100 (white); light-coloured ones have 60."""
+
     @model_validator(mode="after")
     def _check_faces(self):
         if self.max_faces and self.max_faces < self.min_faces:
@@ -65,4 +75,9 @@ class Criteria(OptionSet):
         reasons += [words[key] for key, limit in limits.items() if abs(measured[key] or 0) > limit]
         if self.mask != "any" and (measured["mask_presence"] >= MASKED) != (self.mask == "masked"):
             reasons.append(f"seems {'unmasked' if self.mask == 'masked' else 'masked'}")
+        if measured["mask_presence"] >= MASKED:
+            words = ("mask misplaced", "mask not clear", "mask not realistic", "mask too dark")
+            for key, word in zip(MASK_MEASURES, words, strict=True):
+                if (measured[key] or 0) < getattr(self, f"min_{key}"):
+                    reasons.append(word)
         return reasons

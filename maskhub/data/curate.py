@@ -1,7 +1,8 @@
 """Select the photos that are suitable for training, with reasons for those that are not.
 
 The CycleGAN study of face masks and the two-step method cleaned their photos by hand with these criteria: one face,
-large enough, frontal enough, sharp, and masked or unmasked according to the domain.
+large enough, frontal enough, sharp, masked or unmasked according to the domain, and masks in place, clear, realistic
+and light-coloured.
 """
 
 import json
@@ -18,6 +19,7 @@ from maskhub.data.batch import BatchReport, check_not_input, run_batch, working_
 from maskhub.data.criteria import MEASURES, Criteria
 from maskhub.data.folder import free_name, list_files
 from maskhub.data.journal import Journal
+from maskhub.data.mask_measures import measure_mask
 from maskhub.data.photo_file import encode_photo
 from maskhub.data.rows import open_rows
 from maskhub.data.tables import csv_text, metadata_names, table_text
@@ -60,9 +62,12 @@ def measure(pixels):
     if not faces:
         return measured, None
     face, marks = faces[0], landmarks(pixels, faces[0])
-    crop = align.crop(pixels, align.alignment(face, SIDE), SIDE)
+    matrix = align.alignment(face, SIDE)
+    crop = align.crop(pixels, matrix, SIDE)
+    mask = detect_mask_on_crop(crop)
     measured |= {"size": min(face.box[2:]), "sharpness": sharpness(crop), "presence": marks.presence}
-    measured |= {"roll": face.roll, "mask_presence": detect_mask_on_crop(crop).presence}
+    measured |= {"roll": face.roll, "mask_presence": mask.presence}
+    measured |= measure_mask(crop, mask.region, face.points @ matrix[:, :2].T + matrix[:, 2])
     if marks.present:
         measured |= {"yaw": marks.yaw, "pitch": marks.pitch, "roll": marks.roll}
     return {key: round(value, 3) if isinstance(value, float) else value for key, value in measured.items()}, face

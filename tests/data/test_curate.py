@@ -10,6 +10,7 @@ from PIL import Image, ImageFilter
 from maskhub import ConfigError
 from maskhub.data.curate import Criteria, curate_source, measure, sharpness
 from maskhub.data.masked import Wearing, mask_faces
+from maskhub.masks import wear
 
 
 @pytest.fixture(scope="module")
@@ -114,3 +115,28 @@ def test_a_hub_dataset(folder, tmp_path, hub_user):
     assert curate_source(hub_user.repo("curate"), tmp_path / "out", progress=False).kept_photos == 1
     (row,) = csv.DictReader((tmp_path / "out" / "metadata.csv").open())
     assert row["age"] == "3"
+
+
+def test_masks_in_place_clear_realistic_and_light(head):
+    """Study 4's and the two-step method's criteria, on masks that are drawn well, worn wrongly, flat, and dark."""
+    bare, made = np.asarray(head), {}
+    for name, options in {
+        "good": {"style": "surgical", "colour": "white"},
+        "nose": {"style": "surgical", "colour": "white", "worn": "nose-out"},
+        "dark": {"style": "cloth", "colour": "black"},
+    }.items():
+        made[name] = measure(wear(bare, seed=2, **options).image)[0]
+    worn = wear(bare, seed=2, style="surgical", colour="white")
+    flat = np.where(worn.region[..., None] > 0.5, np.uint8([128, 128, 128]), bare)
+    made["flat"] = measure(flat)[0]
+    assert made["good"]["mask_placement"] == made["dark"]["mask_placement"] == 1 > made["nose"]["mask_placement"]
+    assert made["good"]["mask_lightness"] > 70 > 40 > made["dark"]["mask_lightness"]
+    assert made["good"]["mask_realism"] > 0.5 > made["flat"]["mask_realism"]
+    assert made["good"]["mask_clarity"] > 0.75
+    strict = {"min_mask_placement": 1, "min_mask_clarity": 0.75, "min_mask_realism": 0.5, "min_mask_lightness": 60}
+    criteria = Criteria(mask="masked", min_size=0, min_sharpness=0, **strict)
+    reasons = {name: criteria.reasons(measured) for name, measured in made.items()}
+    assert reasons["good"] == [] and "mask misplaced" in reasons["nose"] and "mask too dark" in reasons["dark"]
+    assert "mask not realistic" in reasons["flat"]
+    unmasked = measure(bare)[0]
+    assert Criteria(min_size=0, min_sharpness=0, **strict).reasons(unmasked) == []  # they are about masked faces
