@@ -1,6 +1,7 @@
 """Every recipe against its row of the documents' tables."""
 
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,9 @@ from maskhub.training.reimaging import Reimaging, ReimagingOptions
 from maskhub.training.simgan import SimGANOptions
 from tests.papers.tables import document
 
-RECIPES = Path(__file__).parents[2] / "train_scripts" / "recipes"
-DOCUMENTS = Path(__file__).parents[2] / "docs" / "papers.md"
+ROOT = Path(__file__).parents[2]
+RECIPES = ROOT / "train_scripts" / "recipes"
+DOCUMENTS = ROOT / "docs" / "papers.md"
 
 
 def recipe(name, options_class, **given):
@@ -190,6 +192,25 @@ def test_the_page_prints_the_figures_of_the_documents(number, table, keys):
         name = f"`paper-{number}-{table.replace(' ', '-')}-row-{row['row']}`"
         lines = [line for line in page if line.startswith(f"| {row['row']} |") and name in line]
         assert len(lines) == 1 and all(f"{row[key]:g}" in lines[0] for key in keys), name
+
+
+def test_no_row_is_left_without_its_cost():
+    """A row that has not been run says its hours at full length, which the page's table of costs holds."""
+    page = DOCUMENTS.read_text(encoding="utf-8")
+    left = [line for line in page.splitlines() if line.startswith("|") and "not run" in line]
+    assert [line for line in left if not re.search(r"not run: [\d,]+ h \|$", line)] == []
+    costs = page.partition("## What a row costs")[2].partition("\n## ")[0]
+    assert all(f"document {number}" in costs for number in range(1, 6))
+
+
+def test_the_readme_claims_what_the_page_holds():
+    """A recipe for each row: the page names one in every row of the documents' tables of runs."""
+    readme, page = (path.read_text(encoding="utf-8") for path in (ROOT / "README.md", DOCUMENTS))
+    assert "a recipe for each" in " ".join(readme.split()) and "docs/papers.md" in readme
+    for number, table in ((1, "table 1"), (1, "table 2"), (2, "table 1"), (4, "table 1")):
+        for row in document(number)[table]:
+            name = f"paper-{number}-{table.replace(' ', '-')}-row-{row['row']}"
+            assert f"`{name}`" in page and (RECIPES / f"{name}.yaml").is_file()
 
 
 @rows("name", sorted(path.stem for path in RECIPES.glob("*.yaml")))
