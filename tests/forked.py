@@ -21,7 +21,7 @@ __all__ = ["ROOT", "Forked"]
 ROOT = Path(__file__).parents[1]
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
-    ["accelerate", "space.demo", "maskhub.service.worker", *(f"maskhub.training.{name}" for name in TASKS)]
+    ["forked", "accelerate", "space.demo", "maskhub.service.worker", *(f"maskhub.training.{name}" for name in TASKS)]
 )
 
 
