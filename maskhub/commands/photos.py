@@ -51,7 +51,7 @@ class Making(Translating):
     the photos and OUTPUT/data.yaml (yolo)."""
     own_boxes: str = "auto"
     """With --boxes: mask only the faces in INPUT's own boxes, and write these boxes, in the same order.
-    auto: if it has any, in one of the three formats; none; or the place of a COCO file, of VOC or of YOLO files."""
+    auto: if it has any, in one of the three formats; none; or the path of a COCO file, or of VOC or YOLO files."""
     workers: Count | None = None
     """Worker processes; default: one per processor core."""
 

@@ -38,7 +38,7 @@ BUILT_IN = {
 }
 """Spec → display name."""
 ALL, DRAWN = "*", "builtin:pixel-faces"
-"""In place of a name: the built-in pixel faces and all uploaded datasets together."""
+"""Instead of a name: the built-in pixel faces and all uploaded datasets together."""
 FACTS = ".maskhub.json"  # hidden, so that it is not pushed with the dataset
 MANY = 40
 """A column with this many values or more is an id, not an attribute."""
