@@ -15,7 +15,7 @@ EXTRAS = {
     "video": ("av",),
     "torch": ("torch", "diffusers", "sklearn"),
     "train": ("accelerate", "matplotlib"),
-    "app": ("gradio", "pandas", "httpx"),
+    "app": ("gradio", "pandas", "httpx", "mcp"),
     "eval": ("scipy", "jinja2", "dlib", "efficientnet_lite_pytorch", "face_recognition_models"),
     "export": ("onnx", "onnxscript"),
     "heif": ("pillow_heif",),

@@ -11,17 +11,20 @@ from gradio.themes.utils.fonts import Font
 from starlette.middleware import Middleware
 
 from maskhub.errors import ConfigError, MaskHubError, first_line
-from space import model, rooms, temporary
+from space import model, rooms, temporary, tools
 from space.gate import Gate, allowed_hosts
 from space.guarded import GuardedBlocks
 from space.links import links, meta, routes
 from space.proxies import without_proxies
 from space.tabs import cycle, dataset, drawn, photo, quiz, reimage, train, video, webcam
+from space.zero import lent
 
 __all__ = ["LAB", "TABS", "build", "launch", "main"]
 
 TABS, LAB = (photo, drawn, webcam, video, quiz), (cycle, dataset, train, reimage)
 """The tabs for visitors, and those of the Lab."""
+LIVE_TABS = (webcam, video)
+"""Those that call the network for each frame."""
 PHOTO_TABS = (photo, drawn, cycle)
 """Those that share a photo."""
 
@@ -86,13 +89,15 @@ def build(pipe):
                     _tab(tab, pipe, built)
         gr.Markdown(FOOT, elem_id="foot")
         _connect(demo, built)
+        tools.build()
+    tools.describe(demo)
     # one photo already keeps all cores busy
     return demo.queue(default_concurrency_limit=1, max_size=32, api_open=False)
 
 
 def _tab(tab, pipe, built):
     with gr.Tab(tab.TITLE, id=name_of(tab), elem_id=f"tab-{name_of(tab)}") as place:
-        built[tab] = place, tab.build(pipe)
+        built[tab] = place, tab.build(pipe if tab in LIVE_TABS else lent(pipe))
 
 
 def name_of(tab):
@@ -167,6 +172,7 @@ def _serve(demo, host, port, gate):
         enable_monitoring=False,
         ssr_mode=False,
         pwa=False,
+        mcp_server=tools.can_serve_agents(),
         quiet=True,
         prevent_thread_lock=True,
         # number of pages whose state is kept, half a megabyte each

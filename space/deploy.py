@@ -1,32 +1,46 @@
-"""Upload the app to a Hugging Face Space: ``python -m space.deploy USER/NAME [--static] [--private] [--token TOKEN]``.
+"""Upload the app to a Hugging Face Space: ``python -m space.deploy USER/NAME [--zero | --static | --hardware NAME]``.
+
+| | costs | runs |
+|---|---|---|
+| ``--zero`` | nothing: an account has two such Spaces | the app on ZeroGPU |
+| ``--static`` | nothing | the site of ``web/dist`` in the visitor's browser (docs/web.md) |
+| ``--hardware NAME`` | by the hour | the app on that hardware, such as ``cpu-upgrade`` |
+| none of them | needs PRO, Team or Enterprise | the app on ``cpu-basic`` |
 
 The Space gets ``app.py``, ``requirements.txt``, ``maskhub/`` with its weights, ``space/`` and, once built, the site
 of ``web/dist``, in one commit. ``space/README.md`` becomes its card. Run it again to update a Space: files that are
 gone here are deleted there.
-With ``--static`` it gets the site of ``web/dist``, which runs in the visitor's browser (docs/web.md).
 """
 
+import re
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import tyro
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, SpaceHardware
+from huggingface_hub.errors import HfHubHTTPError
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # so that `python space/deploy.py` finds maskhub too
 
-from maskhub.errors import ConfigError, MaskHubError  # noqa: E402
+from maskhub.errors import ConfigError, HubError, MaskHubError  # noqa: E402
 from maskhub.hub import THIS_REPOSITORY, hub_errors  # noqa: E402
 from space import browser_edition  # noqa: E402
 
-__all__ = ["deploy", "files", "main", "static_files"]
+__all__ = ["deploy", "files", "main", "static_files", "zero_files"]
 
 FILES = ("app.py", "requirements.txt", "LICENSE", "docs/papers.md")
 FOLDERS = ("maskhub", "space")
 CARD = Path("space") / "README.md"
 SITE = "web/dist"
 """Where the app looks for the site of the browser edition."""
+ZERO = "zero-a10g"
+"""The Hub's name of ZeroGPU."""
+ZERO_PYTHON, ZERO_TORCH, ZERO_PACKAGE = "3.12.12", "torch==2.8.0", "spaces>=0.40,<1"
+"""What ZeroGPU takes: https://huggingface.co/docs/hub/spaces-zerogpu#supported-versions."""
+FREE = "--zero (ZeroGPU, two Spaces an account) and --static (in the visitor's browser) are free"
 
 
 def files():
@@ -54,12 +68,27 @@ def static_files():
     return {path.relative_to(site).as_posix(): path for path in sorted(site.rglob("*")) if path.is_file()}
 
 
-def deploy(repo_id, *, static=False, token=None, private=None):
+def zero_files():
+    """As :func:`files`, with the versions of Python and torch that ZeroGPU takes and its package."""
+    found = files()
+    requirements = found["requirements.txt"].read_text(encoding="utf-8")
+    found["requirements.txt"] = (
+        re.sub(r"(?m)^torch==.*$", ZERO_TORCH, requirements).encode() + f"{ZERO_PACKAGE}\n".encode()
+    )
+    card = found["README.md"].read_text(encoding="utf-8")
+    card = re.sub(r"(?m)^python_version: .*$", f'python_version: "{ZERO_PYTHON}"', card)
+    found["README.md"] = re.sub(r"(?m)^suggested_hardware: .*$", f"suggested_hardware: {ZERO}", card).encode()
+    return found
+
+
+def deploy(repo_id, *, static=False, zero=False, hardware=None, token=None, private=None):
     """Create the Space if it is missing, and update it in one commit.
 
     Args:
         repo_id: the Space, ``user/name``.
         static: upload the site of ``web/dist`` instead of the app.
+        zero: run the app on ZeroGPU.
+        hardware: run it on other hardware of the Hub, such as ``cpu-upgrade``.
         token: token with write access; by default that of ``hf auth login`` or ``HF_TOKEN``.
         private: make a new Space private.
 
@@ -67,16 +96,21 @@ def deploy(repo_id, *, static=False, token=None, private=None):
         the address of the Space.
 
     Raises:
-        ConfigError: the site has not been built.
-        HubError: no right to write there, a wrong token, a bad name, or no connection after several tries.
+        ConfigError: the site has not been built; contradictory or unknown hardware.
+        HubError: no right to write there, a wrong token, a bad name, a plan that does not include the hardware, or no
+        connection after several tries.
     """
-    wanted, sdk = (static_files(), "static") if static else (files(), "gradio")
+    hardware = _hardware(static, zero, hardware)
+    wanted = static_files() if static else zero_files() if hardware == ZERO else files()
     folders = {name.split("/")[0] for name in wanted if "/" in name}
     api = HfApi(token=token)
-    with hub_errors(f"the upload to {repo_id}"):
-        url = api.create_repo(repo_id, repo_type="space", space_sdk=sdk, private=private, exist_ok=True)
-        card = wanted["README.md"].read_text(encoding="utf-8").replace(THIS_REPOSITORY, url.repo_id)
-        wanted["README.md"] = card.encode()
+    with hub_errors(f"the upload to {repo_id}"), _refusals(repo_id, hardware):
+        there_already = api.repo_exists(repo_id, repo_type="space")
+        url = api.create_repo(
+            repo_id, repo_type="space", space_sdk="static" if static else "gradio", space_hardware=hardware,
+            private=private, exist_ok=True,
+        )  # fmt: skip
+        wanted["README.md"] = _content(wanted["README.md"]).replace(THIS_REPOSITORY.encode(), url.repo_id.encode())
         there = api.list_repo_files(url.repo_id, repo_type="space")
         stale = [name for name in there if name.split("/")[0] in folders and name not in wanted]
         operations = [
@@ -84,13 +118,51 @@ def deploy(repo_id, *, static=False, token=None, private=None):
         ]
         operations += [CommitOperationDelete(name) for name in stale]
         api.create_commit(url.repo_id, operations, repo_type="space", commit_message="Deploy with maskhub")
+        if there_already and hardware:
+            api.request_space_hardware(url.repo_id, hardware)
     return str(url)
+
+
+def _content(file):
+    return file if isinstance(file, bytes) else file.read_bytes()
+
+
+def _hardware(static, zero, hardware):
+    """The Hub's name of the hardware; None for the free one of the Space's kind."""
+    if static + zero + bool(hardware) > 1:
+        raise ConfigError("--zero, --static and --hardware exclude each other: give one of them.")
+    known = [name.value for name in SpaceHardware]
+    if hardware and hardware not in known:
+        raise ConfigError(f"--hardware is {hardware!r}; it must be one of {', '.join(known)}.")
+    return ZERO if zero else hardware
+
+
+@contextmanager
+def _refusals(repo_id, hardware):
+    """One line for what an account may not have."""
+    try:
+        yield
+    except HfHubHTTPError as error:
+        status = error.response.status_code if error.response is not None else None
+        if status == 402:
+            raise HubError(
+                f"{repo_id} on {hardware or 'cpu-basic'} needs a paid plan (https://huggingface.co/pro) or a payment "
+                f"method: {FREE}."
+            ) from error
+        if status == 403:
+            raise HubError(
+                f"this token may not create or change the Space {repo_id}: use one with write access to "
+                f"{repo_id.partition('/')[0]}, or a name of your own. {FREE}."
+            ) from error
+        raise
 
 
 def _command(
     repo_id: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="USER/NAME")],
     /,
+    zero: bool = False,
     static: bool = False,
+    hardware: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None,
     token: str | None = None,
     private: bool = False,
 ):
@@ -98,11 +170,14 @@ def _command(
 
     Args:
         repo_id: The Space.
-        static: The site of web/dist, which runs in the visitor's browser, instead of the app.
+        zero: Run the app on ZeroGPU, which is free for two Spaces an account.
+        static: The site of web/dist, which runs in the visitor's browser, instead of the app; free.
+        hardware: Run the app on this hardware, by the hour, such as cpu-upgrade; default: cpu-basic, which needs PRO.
         token: Token with write access; default: that of `hf auth login` or HF_TOKEN.
         private: Make a new Space private.
     """
-    print(f"deployed to {deploy(repo_id, static=static, token=token, private=private or None)}")
+    options = {"zero": zero, "static": static, "hardware": hardware, "token": token, "private": private or None}
+    print(f"deployed to {deploy(repo_id, **options)}")
 
 
 def main(args=None):

@@ -35,6 +35,8 @@ class Bounds:
 
     body: int = 4 * MB
     """JSON of one request; the largest are camera frames of about 1 MB."""
+    agent: int = 16 * MB
+    """JSON of a call by an agent (MCP), whose photos are text in it."""
     upload: int = 200 * MB
     """All files of one upload."""
     visitor: int = 500 * MB
@@ -139,14 +141,18 @@ class Gate:
         if self.open[who] >= self.bounds.requests:
             return 429, "Too many requests at once."
         length = headers.get("content-length", "")
-        if length.isdecimal() and int(length) > (self.bounds.upload if _is_upload(path) else self.bounds.body):
+        if length.isdecimal() and int(length) > (self.bounds.upload if _is_upload(path) else self._most(path)):
             return 413, f"This request {TOO_LARGE}."
         if _is_upload(path) and self.uploads.room(who) <= 0:
             return 413, "Too much was uploaded within the last hour. Try again later."
         return None
 
+    def _most(self, path):
+        return self.bounds.agent if path.rstrip("/").endswith("/gradio_api/mcp") else self.bounds.body
+
     async def _passed(self, scope, receive, send, who):
-        budget = self.uploads.begin(who) if _is_upload(scope["path"]) else _Budget(self.bounds.body)
+        path = scope["path"]
+        budget = self.uploads.begin(who) if _is_upload(path) else _Budget(self._most(path))
         begun = False
 
         async def received():

@@ -10,6 +10,7 @@ import sys
 import traceback
 import weakref
 from pathlib import Path
+from urllib.parse import unquote
 
 import anyio.to_thread
 import gradio as gr
@@ -191,14 +192,24 @@ def _checked(data, depth):
 def own_file(path):
     """The resolved path of a regular file in the app's upload folder, as text.
 
+    The address that gradio gives such a file stands for it; nothing is fetched.
+
     Raises:
         PhotoError: it is elsewhere, missing, or not a regular file; the text is the same for all of these.
     """
     try:
+        if path.startswith(("http://", "https://")):
+            path = unquote(path.partition("/gradio_api/file=")[2])
         folder = Path(get_upload_folder()).resolve()
         resolved = Path(path).resolve()
         if resolved.is_relative_to(folder) and stat.S_ISREG(resolved.lstat().st_mode):
             return str(resolved)
-    except (OSError, ValueError, TypeError, RuntimeError):  # too long, null bytes, not text, loops of links
+    except (
+        AttributeError,
+        OSError,
+        ValueError,
+        TypeError,
+        RuntimeError,
+    ):  # too long, null bytes, not text, loops of links
         pass
     raise PhotoError(NOT_UPLOADED)

@@ -12,12 +12,13 @@ import torch
 from maskhub.errors import CheckpointError
 from maskhub.pipelines.face_mask import FaceMaskPipeline
 from maskhub.pipelines.load import preferred
+from space.zero import is_zero
 
 __all__ = ["load"]
 
 
 def load():
-    """The pipeline, on the GPU if there is one.
+    """The pipeline, on the GPU if there is one to keep.
 
     Raises:
         CheckpointError: ``MASKHUB_MODEL`` is not a pipeline, or this copy of maskhub has no bundled checkpoint.
@@ -29,7 +30,7 @@ def load():
     except CheckpointError as error:
         remedy = "Set MASKHUB_MODEL to a pipeline's folder or Hub id"
         raise CheckpointError(f"{error} {remedy}{', or leave it empty.' if name else '.'}") from error
-    return pipe.to("cuda") if torch.cuda.is_available() else pipe
+    return pipe.to("cuda") if torch.cuda.is_available() and not is_zero() else pipe
 
 
 def _from(name):

@@ -40,6 +40,7 @@ ROUTES = [
         ("PUT", rf"{API_REPO}/settings", "settings"),
         ("POST", rf"{API_REPO}/preupload/{REVISION}", "preupload"),
         ("POST", rf"{API_REPO}/commit/{REVISION}", "commit"),
+        ("POST", rf"{API_REPO}/hardware", "hardware"),
         ("POST", rf"{FILE_REPO}\.git/info/lfs/objects/batch", "lfs_batch"),
         ("PUT", r"/_lfs/(?P<oid>[0-9a-f]{64})", "lfs_put"),
         ("POST", r"/_lfs/verify", "lfs_verify"),
@@ -70,11 +71,29 @@ class HubEndpoints(HubHandler):
         request = self.json_body()
         kind, repo_id = self.named_in_body(request)
         self.check_writer(repo_id.split("/")[0])
+        self.check_plan(kind, request.get("sdk"), request.get("hardware"))
         url = self.hub.address(kind, repo_id)
         private = bool(request.get("private")) or request.get("visibility") == "private"
-        if not self.hub.create(kind, repo_id, private, {key: request[key] for key in ("sdk",) if key in request}):
+        if not self.hub.create(
+            kind, repo_id, private, {key: request[key] for key in ("sdk", "hardware") if key in request}
+        ):
             return self.reply(409, {"error": "You already created this repo", "url": url})
         return self.reply(200, {"url": url, "name": repo_id, "id": repo_id})
+
+    def check_plan(self, kind, sdk, hardware):
+        """As the Hub does since 2026: of the Spaces, accounts without a plan may only have static ones and ZeroGPU."""
+        if kind == "spaces" and sdk != "static" and hardware != "zero-a10g" and self.user()[0] in self.hub.without_plan:
+            text = (
+                "Static Spaces are free for everyone, but hosting Gradio and Docker Spaces on free cpu-basic requires "
+            )
+            raise Refusal(402, text + "a PRO subscription. Subscribe at https://huggingface.co/pro")
+
+    def on_hardware(self, kind, repo_id):
+        repository, flavor = self.repository(kind, repo_id, write=True), self.json_body()["flavor"]
+        self.check_plan(kind, repository.extra.get("sdk"), flavor)
+        repository.extra["hardware"] = flavor
+        stage = {"stage": "BUILDING", "hardware": {"current": None, "requested": flavor}, "storage": None}
+        self.reply(200, stage | {"gcTimeout": None})
 
     def on_delete(self):
         kind, repo_id = self.named_in_body(self.json_body())

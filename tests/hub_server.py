@@ -98,6 +98,7 @@ class LoopbackHub:
     def __init__(self, folder, tokens, port=0, cdn=False):
         self.folder, self.tokens, self.cdn = Path(folder), dict(tokens), cdn
         self.repositories, self.log, self.faults = {}, [], []
+        self.without_plan = set()  # names of users who pay for nothing
         self.signatures, self.lock = set(), threading.RLock()
         (self.folder / "blobs").mkdir(parents=True, exist_ok=True)
         self.server = ThreadingHTTPServer(("127.0.0.1", port), type("BoundHandler", (HubEndpoints,), {"hub": self}))

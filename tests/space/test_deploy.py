@@ -4,13 +4,14 @@ import os
 import subprocess
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 import yaml
 from app_process import PATIENCE, ROOT
 from huggingface_hub import HfApi, hf_hub_download
 
-from maskhub.errors import ConfigError
+from maskhub.errors import ConfigError, HubError
 
 
 def deploy(*args, **settings):
@@ -43,6 +44,90 @@ def test_a_space_is_made_and_brought_up_to_date(hub, hub_user, tmp_path):
     assert deploy(repo).returncode == 0
     names = api.list_repo_files(repo, repo_type="space")
     assert "space/old.py" not in names and "notes.txt" in names
+
+
+@pytest.fixture
+def small_app(monkeypatch):
+    """Uploads of a few files instead of the whole package."""
+    from space import deploy as module
+
+    found = module.files
+
+    def few():
+        return {
+            name: path for name, path in found().items() if "/" not in name or name.endswith(("zero.py", "demo.py"))
+        }
+
+    monkeypatch.setattr(module, "FOLDERS", ("space",))
+    monkeypatch.setattr(module, "files", few)
+    return module
+
+
+@pytest.fixture
+def poor(hub, hub_user):
+    """The user without a paid plan."""
+    hub.without_plan.add(hub_user.name)
+    yield hub_user
+    hub.without_plan.discard(hub_user.name)
+
+
+def test_zerogpu_is_free_and_gets_its_own_versions(small_app, hub, poor, tmp_path):
+    repo = poor.repo("zero")
+    small_app.deploy(repo, zero=True)
+    assert hub.find("spaces", repo).extra == {"sdk": "gradio", "hardware": "zero-a10g"}
+
+    def fetched(name):
+        return Path(hf_hub_download(repo, name, repo_type="space", cache_dir=tmp_path)).read_text(encoding="utf-8")
+
+    front = yaml.safe_load(fetched("README.md").split("---")[1])
+    assert (front["python_version"], front["suggested_hardware"]) == ("3.12.12", "zero-a10g")
+    requirements = fetched("requirements.txt").splitlines()
+    here = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    assert "torch==2.8.0" in requirements and requirements[-1].startswith("spaces>=")
+    same = [[line for line in lines if not line.startswith("torch==")] for lines in (requirements[:-1], here)]
+    assert same[0] == same[1]
+    assert "import spaces" in fetched("app.py")
+
+
+def test_what_is_not_free_says_what_is(small_app, hub, poor):
+    for options, name in (({}, "cpu-basic"), ({"hardware": "cpu-upgrade"}, "cpu-upgrade")):
+        with pytest.raises(HubError) as raised:
+            small_app.deploy(poor.repo("paid"), **options)
+        text = str(raised.value)
+        assert f"on {name} needs a paid plan" in text and "--zero" in text and "--static" in text and "\n" not in text
+    assert hub.find("spaces", poor.repo("paid")) is None
+    small_app.deploy(poor.repo("moved"), zero=True)
+    with pytest.raises(HubError, match="on t4-small needs a paid plan"):  # an existing Space
+        small_app.deploy(poor.repo("moved"), hardware="t4-small")
+
+
+def test_paid_hardware_for_a_new_space_and_for_one_that_is_there(small_app, hub, hub_user):
+    repo = hub_user.repo("paid")
+    small_app.deploy(repo, hardware="cpu-upgrade")
+    assert hub.find("spaces", repo).extra["hardware"] == "cpu-upgrade"
+    small_app.deploy(repo, zero=True)
+    assert hub.find("spaces", repo).extra["hardware"] == "zero-a10g"
+    small_app.deploy(repo)
+    assert hub.find("spaces", repo).extra["hardware"] == "zero-a10g"  # stays as it is
+
+
+def test_a_space_of_someone_else_is_one_line(small_app, hub_user):
+    with pytest.raises(HubError, match="this token may not create or change the Space nobody/app") as raised:
+        small_app.deploy("nobody/app", zero=True)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"zero": True, "static": True}, "exclude each other"),
+        ({"zero": True, "hardware": "t4-small"}, "exclude each other"),
+        ({"hardware": "abacus"}, "--hardware is 'abacus'; it must be one of cpu-basic, cpu-upgrade"),
+    ],
+)
+def test_bad_hardware_is_one_line(small_app, options, words):
+    with pytest.raises(ConfigError, match=words):
+        small_app.deploy("user/app", **options)
 
 
 def test_a_static_space_gets_the_site_alone(hub, hub_user, tmp_path, monkeypatch):
@@ -90,7 +175,7 @@ def test_refusals_are_one_line_and_exit_code_2(hub, hub_user, args, words):
 
 def test_a_read_token_is_told_so(hub, hub_user):
     done = deploy(hub_user.repo("masks"), HF_TOKEN=hub_user.read_token)
-    assert done.returncode == 2 and "write access" in done.stderr
+    assert done.returncode == 2 and "write access" in done.stderr and done.stderr.count("\n") == 1
 
 
 def test_the_card_is_what_a_space_needs():

@@ -1,0 +1,108 @@
+"""The endpoints as tools: mask detection, what each parameter means, and the MCP server that agents call them by.
+
+The other endpoints belong to their tabs. ``gradio_client`` reaches all of them by name, agents by the Model Context
+Protocol at ``/gradio_api/mcp/``; both pass the same checks as visitors (:mod:`space.guarded`, :mod:`space.gate`).
+"""
+
+import inspect
+
+import gradio as gr
+import numpy as np
+from gradio.utils import get_upload_folder
+
+from maskhub.errors import MaskHubError
+from maskhub.extras import installed
+from maskhub.faces.detect import detect
+from maskhub.faces.photo import split_alpha
+from maskhub.masks.detector import MASKED, mask_presences
+from maskhub.masks.styles import STYLES, WORN
+from space import photos
+
+__all__ = ["build", "can_serve_agents", "describe"]
+
+PHOTO = (
+    "The photo: its content as data:image/jpeg;base64,..., or the path or address of a file that was uploaded to this "
+    "app (POST /gradio_api/upload). Other addresses are not fetched."
+)
+PARAMETERS = {
+    "photo": PHOTO,
+    "start": "Direction of the first translation: mask or unmask.",
+    "style": f"The mask: {', '.join(STYLES)}, or random.",
+    "colour": "A colour of that style, such as blue, white or black, or random.",
+    "worn": f"How it is worn: {', '.join(WORN)}, or random.",
+    "everyone": "Whether all faces get a mask, or only the largest one.",
+    "seed": "The same whole number gives the same masks.",
+}
+"""What a parameter means, in every endpoint that has it."""
+
+
+def build():
+    """Add the endpoint ``detect`` to the app."""
+    found = gr.JSON(visible=False, label="faces")
+    gr.Button(visible=False).click(
+        detected,
+        photos.PhotoInput(type="filepath", visible=False, label="photo"),
+        found,
+        concurrency_id="model",
+        api_name="detect",
+        api_description=(
+            "Find the faces of a photo, largest first, and whether each wears a mask. box is left, top, width and "
+            f"height in pixels; presence is the detector's confidence from 0 to 1, masked from {MASKED} on."
+        ),
+    )
+
+
+def detected(photo):
+    """The faces of an upload, as JSON."""
+    try:
+        pixels = np.asarray(split_alpha(photos.read(photo))[0])
+        faces = detect(pixels)
+        presences = mask_presences([(pixels, face) for face in faces])
+    except MaskHubError as error:
+        raise gr.Error(photos.words(error), print_exception=False) from error
+    return [
+        {"box": [round(value, 1) for value in face.box], "presence": round(presence, 3), "masked": presence >= MASKED}
+        for face, presence in zip(faces, presences, strict=True)
+    ]
+
+
+def describe(demo):
+    """Name and document the endpoints of an app as tools: gradio takes both from their handlers."""
+    for block_fn in demo.fns.values():
+        if block_fn.fn is not None and block_fn.api_visibility == "public":
+            block_fn.fn = _tool(block_fn.fn, block_fn.api_name, block_fn.api_description)
+
+
+def _tool(handler, name, about):
+    signature = inspect.signature(handler)
+
+    def tool(*given, **named):
+        try:
+            return handler(*given, **named)
+        except gr.Error as error:
+            error.message = error.message.removeprefix("--")  # an option of the command line is a parameter here
+            raise
+
+    lines = [f"    {parameter}: {PARAMETERS[parameter]}" for parameter in signature.parameters]
+    tool.__name__, tool.__signature__ = name, signature
+    tool.__doc__ = "\n".join([about, "", "Args:", *lines])
+    return tool
+
+
+def can_serve_agents():
+    """Prepare gradio's MCP server; False without the package mcp. Spaces have it."""
+    if not installed("mcp"):
+        return False
+    from gradio import mcp
+
+    # photos that agents send as text are files there, and must be deleted like all others
+    mcp.DEFAULT_TEMP_DIR = get_upload_folder()
+    mcp.GradioMCPServer.pop_returned_state = staticmethod(_without_state)
+    return True
+
+
+def _without_state(outputs, values):
+    """The values of all outputs but states: gradio 6.31 gives those of several outputs as one list within the list."""
+    if len(outputs) > 1 and len(values) == 1:
+        values = values[0]
+    return [value for output, value in zip(outputs, values, strict=True) if not isinstance(output, gr.State)]
