@@ -32,6 +32,8 @@ def tracker_arguments(options):
     for name in options.report_to:
         if find_spec(name) is None:
             raise ConfigError(f"--report-to {name} needs the package {name}: pip install {name}")
+    if not options.report_to:
+        return {}
     logs = str(Path(options.output) / "tensorboard")
     return {"log_with": list(options.report_to), "project_config": ProjectConfiguration(options.output, logs)}
 
