@@ -104,19 +104,23 @@ def prepare_copy(source, target):
 def commit(files):
     """Flush prepared files to the disk and rename them; on return all of them are durable.
 
+    ``files`` may be a generator that prepares them: if it fails, those already prepared are deleted.
+
     Raises:
         WriteError: a file could not be flushed or renamed; those not yet renamed are deleted.
     """
-    files = list(files)
+    prepared = []
     try:
-        _sync_all([file.temporary for file in files], files)
         for file in files:
+            prepared.append(file)
+        _sync_all([file.temporary for file in prepared], prepared)
+        for file in prepared:
             with write_errors(file.path):
                 os.replace(file.temporary, file.path)
-        folders = {file.path.parent: file for file in files}
+        folders = {file.path.parent: file for file in prepared}
         _sync_all(list(folders), folders.values())
     except BaseException:
-        discard(files)
+        discard(prepared)
         raise
 
 

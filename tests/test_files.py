@@ -119,6 +119,13 @@ def test_a_failed_commit_leaves_no_temporary_files(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == []
 
 
+def test_files_whose_neighbour_cannot_be_prepared_leave_nothing(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(WriteError):
+        files.commit(files.prepare_file(tmp_path / name, "new") for name in ("a", "b", "file/c", "d"))
+    assert os.listdir(tmp_path) == ["file"]
+
+
 def test_a_folder_is_removed_at_once(tmp_path):
     files.write_file(tmp_path / "model" / "a", "x")
     files.remove_folder(tmp_path / "model")

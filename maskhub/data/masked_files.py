@@ -69,7 +69,7 @@ def mask_photo(source, target, wearing, name, region=None, provenance=True, way=
     if len({place.resolve() for place in places}) < len(places):
         raise ConfigError(f"the photo and its region would both be {target}: choose another folder for regions.")
     record, contents = _masked(way, None, provenance, wearing, name, source, places)
-    commit([prepare_file(path, content) for path, content in contents.items()])
+    commit(prepare_file(path, content) for path, content in contents.items())
     return record
 
 
@@ -153,7 +153,7 @@ def mask_source(
         known = {target_of(row.name): row for row in order}
         done = {target: record for target, row in known.items() if (record := journal.record(row.name))}
         files = _metadata(done, known, rows.columns, bool(rows.folder)) | box_files(done, boxes, own)
-        commit([prepare_file(output / name, text) for name, text in files.items()])
+        commit(prepare_file(output / name, text) for name, text in files.items())
         _copy_others(rows, output, {path.resolve() for path in own.files} if own else ())
         write_failures(output, report.failures)
     return report
@@ -211,12 +211,12 @@ def _metadata(done, rows, columns, from_folder):
 def _copy_others(rows, output, replaced):
     """Copy all other files, but the annotations that were ``replaced``."""
     own = {"failures.csv", "annotations.json"}  # files of an earlier result that is masked again
-    copies = []
-    for name, source in rows.others.items() if rows.folder else ():
-        target = output / name
-        if name not in own and Path(source).resolve() not in replaced and not _same_file(source, target):
-            copies.append(prepare_copy(source, target))
-    commit(copies)
+    others = rows.others.items() if rows.folder else ()
+    commit(
+        prepare_copy(source, output / name)
+        for name, source in others
+        if name not in own and Path(source).resolve() not in replaced and not _same_file(source, output / name)
+    )
 
 
 def _same_file(source, target):

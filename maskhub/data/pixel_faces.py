@@ -366,6 +366,11 @@ def write_folder(spec, folder):
     home = folder / METADATA[0]
     if home.exists() and home.read_bytes() != table.encode():
         raise ConfigError(f"{home} belongs to another data set: choose an empty folder.")
-    files = [prepare_file(folder / face.name, encode_photo(face.image, face.name)) for face in faces]
-    commit([*files, prepare_file(home, table)])
+
+    def prepared():
+        for face in faces:
+            yield prepare_file(folder / face.name, encode_photo(face.image, face.name))
+        yield prepare_file(home, table)
+
+    commit(prepared())
     return len(faces)

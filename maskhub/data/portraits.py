@@ -116,12 +116,16 @@ def write_portraits(spec, folder):
     home = folder / METADATA[0]
     if home.exists() and home.read_bytes() != table.encode():
         raise ConfigError(f"{home} belongs to another data set: choose an empty folder.")
-    files = [prepare_copy(FOLDER / ATTRIBUTION, folder / ATTRIBUTION)]
-    for portrait in chosen:
-        target = folder / portrait.name
-        if portrait.masked:
-            files.append(prepare_file(target, encode_photo(portrait.image, target)))
-        else:
-            files.append(prepare_copy(portrait.path, target))
-    commit([*files, prepare_file(home, table)])
+
+    def prepared():
+        yield prepare_copy(FOLDER / ATTRIBUTION, folder / ATTRIBUTION)
+        for portrait in chosen:
+            target = folder / portrait.name
+            if portrait.masked:
+                yield prepare_file(target, encode_photo(portrait.image, target))
+            else:
+                yield prepare_copy(portrait.path, target)
+        yield prepare_file(home, table)
+
+    commit(prepared())
     return len(chosen)

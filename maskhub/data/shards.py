@@ -79,8 +79,7 @@ def build_dataset(
     features, names = pair_features(rows, crops)
     report = BuildReport(features=features)
     with hold(output, "maskhub dataset build", f"rank-{rank}"):
-        sweep(output / "data")
-        sweep(output / HIDDEN)
+        sweep(output)
         claim(output, options | {"photos": photos})
         was_done = _done_path(output, rank).exists()
         build = _Build(rows, output, features, report, shard_size, rank, world)
