@@ -13,8 +13,8 @@ __all__ = ["EXTRAS", "MissingExtraError", "explained", "installed", "require"]
 EXTRAS = {
     "hub": ("huggingface_hub", "datasets", "pyarrow"),
     "video": ("av",),
-    "torch": ("torch", "diffusers", "sklearn"),
-    "train": ("accelerate", "matplotlib"),
+    "torch": ("torch", "diffusers", "accelerate", "sklearn"),
+    "train": ("matplotlib",),
     "app": ("gradio", "pandas", "httpx", "mcp"),
     "eval": ("scipy", "jinja2", "dlib", "efficientnet_lite_pytorch", "face_recognition_models"),
     "export": ("onnx", "onnxscript"),

@@ -2,7 +2,10 @@
 
 import os
 
+from maskhub.extras import require
 from space.proxies import without_proxies
+
+require("app", "gradio")
 
 # otherwise gradio checks for a new version on the network
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")

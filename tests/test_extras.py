@@ -102,6 +102,7 @@ def in_a_row(request, tmp_path_factory, astronaut):
 
 def test_public_names_and_packages_name_the_extra(tmp_path):
     out = in_core(
+        f"ROOT = {str(ROOT)!r}"
         """
 import maskhub
 for name in ("FaceMaskPipeline", "LightGenerator"):
@@ -109,6 +110,14 @@ for name in ("FaceMaskPipeline", "LightGenerator"):
         getattr(maskhub, name)
     except maskhub.MissingExtraError as error:
         print(error)
+sys.path.insert(0, ROOT)
+for name, extra in (("maskhub.training", "torch"), ("space", "app")):
+    try:
+        __import__(name)
+    except maskhub.MissingExtraError as error:
+        assert f"maskhub[{extra}]" in str(error), error
+    else:
+        raise AssertionError(name)
 for name in ("OnnxFaceMaskPipeline", "detect", "open_photo"):
     getattr(maskhub, name)
 """,
