@@ -16,8 +16,8 @@ from pathlib import Path
 import torch
 
 from maskhub.data.paired import WornPairs
+from maskhub.data.positions import endless_batches
 from maskhub.data.sources import open_source
-from maskhub.data.unpaired import endless_batches
 
 
 def rate(source, cache, resolution, workers, photos, batch_size):

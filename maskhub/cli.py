@@ -76,7 +76,12 @@ def main(args=None):
             commands = {name.split()[1]: command for name, command in commands.items() if name.startswith(f"{family} ")}
         # commands with all numbers and choices in option sets, which report bad values in one line
         rules = registry() if family == "evaluate" or args[:1] in (["mask"], ["build"], ["curate"]) else None
-        code = tyro.extras.subcommand_cli_from_dict(commands, prog=prog, description=about, args=args, registry=rules)
+        if args and args[0] in commands:  # the options of all the others would take longer than a photo
+            code = tyro.cli(commands[args[0]], prog=f"{prog} {args[0]}", args=args[1:], registry=rules)
+        else:
+            code = tyro.extras.subcommand_cli_from_dict(
+                commands, prog=prog, description=about, args=args, registry=rules
+            )
     except (MaskHubError, ImportError) as error:
         if not isinstance(error := explained(error), MaskHubError):
             raise

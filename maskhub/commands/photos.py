@@ -51,7 +51,7 @@ class Making(Translating):
     the photos and OUTPUT/data.yaml (yolo)."""
     own_boxes: str = "auto"
     """With --boxes: mask only the faces in INPUT's own boxes, and write these boxes, in the same order.
-    auto: if it has any, in one of the three formats; none; or the place of a COCO file, of VOC or of YOLO files."""
+    auto: if it has any, in one of the three formats; none; or the path of a COCO file, or of VOC or YOLO files."""
     workers: Count | None = None
     """Worker processes; default: one per processor core."""
 
@@ -104,15 +104,13 @@ def mask(
         return mask_by_rule(source, output, wearing, force, making.provenance)
     if source.is_file():
         return _mask_one(source, output, wearing, making)
-    if (
-        not source.exists()
-        and not input.startswith("builtin:")
-        and (input.count("/") not in (1, 2) or source.suffix.lower() in _suffixes())
-    ):
-        raise PhotoError(f"there is no photo or folder {input}.")
     from maskhub.data.masked_files import mask_source
     from maskhub.data.workers import processors
+    from maskhub.faces.photo import PHOTO_SUFFIXES
 
+    on_hub = input.count("/") in (1, 2) and source.suffix.lower() not in PHOTO_SUFFIXES
+    if not (source.exists() or input.startswith("builtin:") or on_hub):
+        raise PhotoError(f"there is no photo or folder {input}.")
     names = ("regions", "boxes", "own_boxes", "overwrite", "png", "provenance")
     options = {name: getattr(making, name) for name in names} | {"way": _way(making, single=False)}
     workers = making.workers if making.workers is not None else 0 if making.model else processors()
@@ -293,12 +291,6 @@ def _check_png(png, source):
 
 def _is_film(source):
     return is_film(source) and not source.is_dir()
-
-
-def _suffixes():
-    from maskhub.faces.photo import PHOTO_SUFFIXES
-
-    return PHOTO_SUFFIXES
 
 
 def _translate(direction, source, output, how, force=False, seed=0):

@@ -45,7 +45,7 @@ class Criteria(OptionSet):
     min_mask_clarity: Share = 0.0
     """Of a masked face: how sure the mask detector must be of the mask's pixels, 0 to 1; see docs/data.md."""
     min_mask_realism: Share = 0.0
-    """Of a masked face: how much the mask must fit the photo in detail and light, 0 to 1; see docs/data.md."""
+    """Of a masked face: how well the mask must match the photo in detail and light, 0 to 1; see docs/data.md."""
     min_mask_lightness: Annotated[float, Field(ge=0, le=100)] = 0.0
     """Of a masked face: minimum lightness of the mask, 0 (black) to 100 (white); light-coloured ones have 60."""
 

@@ -1,8 +1,8 @@
-"""How well a worn mask can be trained on: its placement, clarity, realistic effect and lightness.
+"""How suitable a worn mask is for training: its placement, clarity, realism and lightness.
 
-Study 4 (Allam, Shivdeo, Bhosale) chose photos by number of faces, mask placement, mask clarity and realistic effect,
-the two-step method (Yang, Bebis, Nicolescu) those with light-coloured masks; both by hand. Here the mask detector's
-region, the face detector's five points and the detail of the picture tell.
+Study 4 (Allam, Shivdeo, Bhosale) selected photos by number of faces, mask placement, mask clarity and realistic effect,
+the two-step method (Yang, Bebis, Nicolescu) those with light-coloured masks; both by hand. Here they are measured from
+the mask detector's region, the face detector's five points and the picture's detail.
 """
 
 import cv2
@@ -13,9 +13,9 @@ __all__ = ["MASK_MEASURES", "measure_mask"]
 MASK_MEASURES = ("mask_placement", "mask_clarity", "mask_realism", "mask_lightness")
 SURE, SOME = 0.5, 0.1
 SMOOTHEST, SHARPEST = -2.3, 0.5
-"""Detail of a mask compared with the bare face, in powers of two, for nine of ten masks that people really wore."""
+"""Detail of a mask relative to the uncovered face, in powers of two: the range of nine in ten real masks."""
 OCTAVES = 2.0
-"""So far beyond these, a mask counts as not realistic at all."""
+"""Beyond that range by this much, a mask counts as not realistic at all."""
 LIGHT = 96.0
 """Difference of light between mask and face, in 8-bit lightness, at which a mask counts as not realistic at all."""
 
@@ -53,7 +53,7 @@ def measure_mask(crop, region, points):
 
 def _realism(crop, lightness, mask):
     side = len(crop)
-    kernel = np.ones((5, 5), np.uint8)  # the edge itself is neither
+    kernel = np.ones((5, 5), np.uint8)  # leaves out the edge
     inside = cv2.erode(mask.astype(np.uint8), kernel) > 0
     bare = np.zeros_like(mask)
     bare[side // 4 : 4 * side // 5, side // 4 : 3 * side // 4] = True

@@ -160,7 +160,7 @@ def mask_source(
 
 
 def _own_boxes(rows, place):
-    """The boxes that a folder brings, if it has any and they are wanted."""
+    """A folder's own boxes, if it has any and they are wanted."""
     if place == "none" or not rows.folder:
         return None
     return OwnBoxes.find(rows.folder, None if place == "auto" else place)
@@ -209,7 +209,7 @@ def _metadata(done, rows, columns, from_folder):
 
 
 def _copy_others(rows, output, replaced):
-    """Copy all other files, but the annotations that were ``replaced``."""
+    """Copy all other files, except the annotations that were ``replaced``."""
     own = {"failures.csv", "annotations.json"}  # files of an earlier result that is masked again
     others = rows.others.items() if rows.folder else ()
     commit(

@@ -1,4 +1,4 @@
-"""The boxes that a detection data set brings, in COCO, Pascal VOC or YOLO, and the faces in them.
+"""The boxes that come with a detection data set, in COCO, Pascal VOC or YOLO, and the faces in them.
 
 own = OwnBoxes.find("photos")                    # annotations.json, annotations/*.xml, labels/*.txt or *.txt
 own.boxes("street/1.jpg", width=640, height=480) # [OwnBox("face", [10, 20, 50, 60], {...}), ...], in their order
@@ -65,7 +65,7 @@ class OwnBoxes:
 
         Args:
             folder: the photos.
-            place: a COCO file, or a folder of VOC or YOLO files; by default what lies in ``folder``.
+            place: a COCO file, or a folder of VOC or YOLO files; by default those in ``folder``.
 
         Returns:
             :class:`OwnBoxes`, or None if there are none and no ``place`` was given.

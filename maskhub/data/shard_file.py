@@ -25,7 +25,7 @@ viewer takes up to 300 MB."""
 NOTE = b"maskhub"
 """Key of the note in the parquet file's metadata."""
 UNKNOWN = "0" * 64
-"""In place of a hash in the note, until it is known."""
+"""Stands for the hash in the note until it is known."""
 TAIL = 8
 """Bytes at the end of a parquet file: the footer's length, little-endian in four, and ``PAR1``."""
 

@@ -3,10 +3,10 @@
 import numpy as np
 from PIL import Image
 
-from maskhub.data.positions import LOAD_SCALE, PositionDataset, endless_batches
+from maskhub.data.positions import LOAD_SCALE, PositionDataset
 from maskhub.tensors import to_tensor
 
-__all__ = ["UnpairedPhotos", "augment", "cut_out", "endless_batches"]
+__all__ = ["UnpairedPhotos", "augment", "cut_out"]
 
 
 def augment(photo, resolution, rng, load_scale=LOAD_SCALE):

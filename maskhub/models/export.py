@@ -20,6 +20,7 @@ from torch import nn
 
 from maskhub.errors import CheckpointError, ConfigError, first_line
 from maskhub.extras import require
+from maskhub.files import written_file
 from maskhub.models.onnx_file import KEY, PREFIX, OnnxFile, fingerprint
 
 __all__ = ["OPSET", "export_onnx", "network_fingerprint", "numpy_weights", "quiet_export"]
@@ -41,7 +42,8 @@ def export_onnx(network, path, resolution, *, any_size=False, weights=True, opse
 
     Raises:
         MissingExtraError: onnx or onnxscript is missing. ConfigError: the network always draws random numbers.
-            CheckpointError: the graph can't be exported, or its output differs from the network's.
+            CheckpointError: the graph can't be exported, or its output differs from the network's. WriteError: it
+            can't be written. An existing file is kept then.
     """
     require("export")
     name, path = type(network).__name__, Path(path)
@@ -51,23 +53,22 @@ def export_onnx(network, path, resolution, *, any_size=False, weights=True, opse
         )
     # not the network's own `to`, which warns about modules that diffusers keeps in float32
     network = nn.Module.to(copy.deepcopy(network), "cpu", torch.float32).eval()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    why = None
-    for axes in ((0, 2, 3), (0,)) if any_size else ((0,),):
-        try:
-            with torch.no_grad(), quiet_export():
-                _write(network, path, resolution, opset, axes, weights)
-            difference = _difference(network, OnnxFile(path, () if weights else numpy_weights(network)), resolution)
-        except OSError:  # the disk, not the graph
-            raise
-        except Exception as error:  # exporters raise errors of many types
-            why = f"can't be exported: {first_line(error)}"
-            continue
-        if difference <= TOLERANCE:
-            return difference
-        why = f"differs from its ONNX graph by {difference:.2g}"
-    path.unlink(missing_ok=True)
-    raise CheckpointError(f"this {name} {why}.")
+    why, given = None, () if weights else numpy_weights(network)
+    with written_file(path) as temporary:
+        for axes in ((0, 2, 3), (0,)) if any_size else ((0,),):
+            try:
+                with torch.no_grad(), quiet_export():
+                    _write(network, temporary, resolution, opset, axes, weights)
+                difference = _difference(network, OnnxFile(temporary, given), resolution)
+            except OSError:  # the disk, not the graph
+                raise
+            except Exception as error:  # exporters raise errors of many types
+                why = f"can't be exported: {first_line(error)}"
+                continue
+            if difference <= TOLERANCE:
+                return difference
+            why = f"differs from its ONNX graph by {difference:.2g}"
+        raise CheckpointError(f"this {name} {why}.")
 
 
 def network_fingerprint(network, weights=True):

@@ -7,8 +7,6 @@
 ``load_dataset("imagefolder", data_dir="MASKHUB_HOME/datasets/my-faces")`` can read them too.
 """
 
-import csv
-import io
 import os
 import shutil
 import time
@@ -19,6 +17,7 @@ from pathlib import Path
 from maskhub.data.pixel_faces import PixelFace, pixel_faces
 from maskhub.data.portraits import Portrait, are_portraits, portraits
 from maskhub.data.rows import FolderRows
+from maskhub.data.tables import table_text
 from maskhub.errors import ConfigError, SourceError
 from maskhub.faces.photo import open_photo, split_alpha
 from maskhub.files import remove_folder, settle_folder, sweep, write_file, written_folder
@@ -39,7 +38,7 @@ BUILT_IN = {
 }
 """Spec → display name."""
 ALL, DRAWN = "*", "builtin:pixel-faces"
-"""In place of a name: the built-in pixel faces and all uploaded datasets together."""
+"""Instead of a name: the built-in pixel faces and all uploaded datasets together."""
 FACTS = ".maskhub.json"  # hidden, so that it is not pushed with the dataset
 MANY = 40
 """A column with this many values or more is an id, not an attribute."""
@@ -199,7 +198,8 @@ class Datasets:
             free = _free(wished, known)
             os.replace(path, folder / free)
             known[free] = columns
-        write_file(folder / "metadata.csv", _table(known))
+        rows = [{"file_name": name, **columns} for name, columns in sorted(known.items())]
+        write_file(folder / "metadata.csv", table_text(rows, ".csv"))
 
     def settle(self):
         """Clean up after killed processes: restore replaced datasets, delete half-written and half-deleted ones."""
@@ -267,15 +267,6 @@ def _link(source, target):
             os.link(source, target)
             return
     shutil.copy2(source, target)
-
-
-def _table(known):
-    names = list(dict.fromkeys(key for columns in known.values() for key in columns))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, ["file_name", *names], lineterminator="\n", restval="")
-    writer.writeheader()
-    writer.writerows({"file_name": name, **columns} for name, columns in sorted(known.items()))
-    return text.getvalue()
 
 
 def _card(dataset):

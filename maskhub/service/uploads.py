@@ -329,7 +329,7 @@ def _columns(row, limits, what):
 def _file_name(name):
     """A safe file name from the last part of a path, with ``.png``."""
     stem = unicodedata.normalize("NFKC", PurePosixPath(name.replace("\\", "/")).stem)
-    return (re.sub(r"[^\w-]+", "_", stem).strip("_")[:60] or "picture") + ".png"
+    return (re.sub(r"[^\w-]+", "_", stem).strip("_-")[:60] or "picture") + ".png"
 
 
 def _shown(name):

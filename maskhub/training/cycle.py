@@ -4,7 +4,7 @@ from typing import Literal
 
 import torch
 
-from maskhub.data.unpaired import endless_batches
+from maskhub.data.positions import endless_batches
 from maskhub.errors import ConfigError
 from maskhub.losses import distance_loss, half_distances, pair_distances
 from maskhub.options import Weight

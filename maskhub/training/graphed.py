@@ -1,4 +1,4 @@
-"""A training step recorded once as a CUDA graph and then replayed, which spares the time of launching its kernels.
+"""A training step recorded once as a CUDA graph and then replayed, which saves the time of launching its kernels.
 
 A step of small networks is mostly launching: its thousands of kernels take the CPU longer than they take the GPU.
 """

@@ -73,7 +73,7 @@ class LabelledSamples(PositionDataset):
             yield {name: values[0] for name, values in self._at([place]).items()}
 
     def batches(self):
-        """Endless batches, each put together at once: the same as a ``DataLoader``'s, and sooner."""
+        """Endless batches, each assembled at once: the same as a ``DataLoader``'s, but sooner."""
         places = self.places()
         while True:
             yield self._at(list(itertools.islice(places, self.batch_size)))

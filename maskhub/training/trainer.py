@@ -46,6 +46,8 @@ TOO_LARGE = 1e6
 """A loss above this counts as diverged."""
 STATUS_EVERY = 1.0
 """Minimum seconds between two writes of status.json during training."""
+RESULT_EVERY = 60.0
+"""Minimum seconds between two writes of the result and the curves at checkpoints; the last one always writes them."""
 RECORD = "training.json"
 """File in the result's folder with its method and step."""
 
@@ -105,8 +107,8 @@ class Trainer:
             self.task.sources_of(stage)
         set_seed(options.seed * 1000 + rank + 1)
         self.step, self.seconds, self.ema, self.stop = 0, 0.0, {}, StopSignal(self.accelerator)
-        self._copies, self._fixed_batch, self._status_at = {}, None, -STATUS_EVERY
-        self._graphed, self._graphed_stage = None, None
+        self._copies, self._fixed_batch, self._graphed, self._graphed_stage = {}, None, None, None
+        self._status_at, self._result_at = -STATUS_EVERY, -RESULT_EVERY
         init_from(self)
 
     @property
@@ -205,7 +207,7 @@ class Trainer:
                     saved = self.step
             if saved != self.step:
                 self._save()
-            elif main and self._result_step() != self.step:  # killed between the last checkpoint and the result
+            if main and self._result_step() != self.step:
                 self._write_result()
         finally:
             self.report.close()
@@ -336,10 +338,8 @@ class Trainer:
         checkpoint.write_checkpoint(self.output / "checkpoints", *capture(self), self.accelerator)
         if self.accelerator.is_main_process:
             checkpoint.prune_checkpoints(self.output / "checkpoints", self.options.keep_checkpoints)
-            self._write_result()
-            curves = write_curves(self.output, self.task.curves, [stage.first for stage in self.timeline.stages[1:]])
-            if curves:
-                self.report.picture("curves", curves, self.step)
+            if time.monotonic() >= self._result_at + RESULT_EVERY:
+                self._write_result()
         self.accelerator.wait_for_everyone()
 
     def averaged(self, name):
@@ -355,6 +355,11 @@ class Trainer:
         return copy.eval().requires_grad_(False)
 
     def _write_result(self):
+        """Write curves.png and the result's folder, which records the step and so comes last."""
+        self._result_at = time.monotonic()
+        curves = write_curves(self.output, self.task.curves, [stage.first for stage in self.timeline.stages[1:]])
+        if curves:
+            self.report.picture("curves", curves, self.step)
         networks = {name: self.averaged(name) for name in self.task.averaged}
         record = {"method": self.task.name, "step": self.step}
         with _same_random_numbers(), written_folder(self.output / self.task.result) as folder:

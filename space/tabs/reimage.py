@@ -20,6 +20,10 @@ __all__ = ["TITLE", "build"]
 TITLE = "Re-image"
 CLASSIFIER = "by the classifier"
 COVERED = "builtin:pixel-faces/covered"
+BUILT_IN = [
+    ("Pixel faces, covered", COVERED),
+    ("Pixel faces of the thesis's sets, covered", "builtin:pixel-faces/covered/uniform"),
+]
 SHOWN = 75
 WHERE = [
     ("Find it by colour", "auto"),
@@ -70,9 +74,7 @@ def layout():
 
 
 def _choices_of_face(here):
-    here.source = gr.Dropdown(
-        [("Pixel faces, covered", COVERED)], value=COVERED, label="Test faces from", elem_id="reimage-source"
-    )
+    here.source = gr.Dropdown(BUILT_IN, value=COVERED, label="Test faces from", elem_id="reimage-source")
     here.gallery = gr.Gallery(
         show_label=False, columns=6, height=330, object_fit="contain", format="png", interactive=False,
         allow_preview=False, buttons=[], elem_id="reimage-faces", elem_classes="faces",
@@ -114,7 +116,7 @@ def wire(here):
 
 def offer(source, model, key):
     """The current test sets and models."""
-    sources = [("Pixel faces, covered", COVERED)]
+    sources = list(BUILT_IN)
     sources += [(entry.name, entry.name) for entry in rooms.jobs().datasets.list() if entry.counts["test"]]
     models = _choices(key)
     first = next((value for _, value in models), None)

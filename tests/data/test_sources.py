@@ -12,8 +12,9 @@ import pytest
 import torch
 from hub_photos import photo, push_parquet, row
 
+from maskhub.data.positions import endless_batches
 from maskhub.data.sources import FolderSource, HubSource, is_held_out, open_source
-from maskhub.data.unpaired import UnpairedPhotos, endless_batches
+from maskhub.data.unpaired import UnpairedPhotos
 from maskhub.errors import SourceError
 
 COUNT = 23
@@ -271,7 +272,8 @@ def test_a_process_ends_cleanly_in_the_middle_of_a_stream(parquet):
     """Background threads of readers must neither hang nor crash a finishing interpreter."""
     code = (
         "from maskhub.data.sources import open_source\n"
-        "from maskhub.data.unpaired import UnpairedPhotos, endless_batches\n"
+        "from maskhub.data.positions import endless_batches\n"
+        "from maskhub.data.unpaired import UnpairedPhotos\n"
         f"source = open_source({parquet!r})\n"
         "photos = UnpairedPhotos({'a': source, 'b': source}, 32, seed=0)\n"
         "batches = [endless_batches(photos, workers=n) for n in (0, 1)]\n"

@@ -7,8 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
+from maskhub.data.positions import endless_batches
 from maskhub.data.sources import FolderSource
-from maskhub.data.unpaired import UnpairedPhotos, augment, endless_batches
+from maskhub.data.unpaired import UnpairedPhotos, augment
 
 
 def photo(number):

@@ -4,6 +4,7 @@ import io
 import warnings
 
 import numpy as np
+import pillow_heif
 from fuzzing import fuzz
 from PIL import Image, ImageCms, PngImagePlugin
 
@@ -12,6 +13,7 @@ from maskhub.provenance import Provenance, mark, read_provenance
 
 
 def inputs():
+    pillow_heif.register_heif_opener()
     ramp = np.linspace(0, 255, 48, dtype=np.uint8)
     picture = Image.fromarray(np.stack(np.broadcast_arrays(ramp[None], ramp[:40, None], np.uint8(90)), -1))
     exif = Image.Exif()
@@ -43,6 +45,10 @@ def inputs():
         "lzw.tif": (wide, "TIFF", {"compression": "tiff_lzw"}),
         "jpeg.tif": (picture, "TIFF", {"compression": "jpeg"}),
         "a.gif": (picture, "GIF", {**frames, "comment": b"hello"}),
+        "turned.heic": (picture, "HEIF", {"exif": exif, "quality": 50}),
+        "alpha.heic": (alpha, "HEIF", frames),
+        "turned.avif": (picture, "AVIF", {"exif": exif, "quality": 50}),
+        "alpha.avif": (alpha, "AVIF", {"save_all": True, "append_images": [alpha.rotate(180)]}),
     }
     made = {}
     for name, (image, kind, options) in saved.items():

@@ -107,10 +107,10 @@ def app(tmp_path_factory):
     app = start_app(MASKHUB_MODEL=str(folder / "model"), MASKHUB_HOME=str(folder / "home"), TMPDIR=str(folder))
     yield app
     assert stop_app(app) == 0
-    printed = "".join(app.output)
+    printed = app.output
     assert "Traceback" not in printed, printed[printed.index("Traceback") :][:5000]
     # gradio's handler of examples trusts what it gets
-    failed = [line for line in app.output if " failed: " in line and "gradio/helpers.py" not in line]
+    failed = [line for line in printed.splitlines() if " failed: " in line and "gradio/helpers.py" not in line]
     assert not failed, failed
 
 

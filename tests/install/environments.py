@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -72,6 +73,9 @@ def environments(torch):
             found[extra] = ([f"WHEEL[{extra}]", *([] if extra in ("hub", "video", "heif") else [torch])], ["", extra])
     found["torch-2.6"] = (["WHEEL[torch]", "torch==2.6.*"], ["", "torch"])
     found["torch-2.13"] = (["WHEEL[torch]", "torch==2.13.*"], ["", "torch"])
+    # the oldest versions that the metadata allow; only uv can choose them
+    core = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["dependencies"]
+    found["core-lowest"] = (["--resolution=lowest-direct", *core, "WHEEL"], [""])
     found["requirements"] = (
         ["-r", str(ROOT / "requirements.txt"), "WHEEL"],
         ["", "hub", "video", "torch", "train", "app"],

@@ -1,5 +1,7 @@
 """All backends give the same result, and the fastest is chosen only if it does."""
 
+import errno
+import os
 import shutil
 
 import numpy as np
@@ -7,6 +9,8 @@ import pytest
 import torch
 
 from maskhub import AttentionGenerator, CheckpointError, ConfigError, FaceMaskPipeline, LightGenerator, ResnetGenerator
+from maskhub.errors import WriteError
+from maskhub.models import export
 from maskhub.models.export import export_onnx, network_fingerprint
 from maskhub.models.onnx_file import FILE, GRAPH, OnnxFile
 from maskhub.pipelines import backends
@@ -109,6 +113,19 @@ def test_a_file_of_other_weights_is_refused(exported, astronaut, tmp_path):
     (tmp_path / "masker" / FILE).write_text("no graph")
     with pytest.raises(CheckpointError, match="can't be read by onnxruntime"):
         OnnxFile(tmp_path / "masker" / FILE)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
+def test_a_failed_export_leaves_the_older_file(number, tmp_path, monkeypatch):
+    def half(network, path, *more):
+        path.write_bytes(b"half")
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(export, "_write", half)
+    (tmp_path / "model.onnx").write_bytes(b"whole")
+    with pytest.raises(WriteError, match=os.strerror(number)):
+        export_onnx(ResnetGenerator(width=4, blocks=1), tmp_path / "model.onnx", 16)
+    assert (tmp_path / "model.onnx").read_bytes() == b"whole" and len(os.listdir(tmp_path)) == 1
 
 
 def test_a_graph_takes_its_weights_from_the_network(batch, tmp_path):

@@ -231,6 +231,15 @@ def test_metadata_is_checked(home, make_zip, tmp_path):
         receive(home, [tmp_path / "faces.zip"], "d", attributes={"=cmd": "x"}, key="k")
 
 
+@pytest.mark.parametrize("cell", ["=cmd|' /C calc'!A0", "@SUM(A1)", "+1+1", "-2+3"])
+def test_no_cell_of_a_dataset_is_a_formula(home, make_zip, cell):
+    for grown in range(2):  # a table that is read and written again keeps its one apostrophe
+        table = f'file_name,tone\n-{grown}.png,"{cell}"\n'.encode()
+        receive(home, [make_zip([("metadata.csv", table), (f"-{grown}.png", png())])], "d", key="k")
+    lines = (home.datasets / "d" / "train" / "metadata.csv").read_text().splitlines()
+    assert lines == ["file_name,tone", f"0.png,'{cell}", f"1.png,'{cell}"]
+
+
 def test_folders_are_labels_where_nothing_else_says_what_they_are(home, make_zip):
     receive(home, [make_zip([("faces/red/1.png", png()), ("faces/fair/2.png", png())])], "d", key="k")
     assert {face.name: face.columns for face in Datasets(home).faces("d")} == {

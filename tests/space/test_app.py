@@ -11,6 +11,7 @@ import httpx
 import numpy as np
 import pytest
 from app_process import PATIENCE, ROOT, app_environment
+from forked import Forked
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
@@ -123,27 +124,24 @@ def test_nothing_is_kept_in_the_browser_and_analytics_are_off(app):
     assert config["footer_links"] == ["api"]
 
 
-def run_app(**settings):
-    environment = app_environment(**settings)
-    command = [sys.executable, "app.py"]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=PATIENCE)
-
-
 def test_a_wrong_model_is_one_line_and_exit_code_2(tmp_path):
-    done = run_app(MASKHUB_MODEL=str(tmp_path / "nowhere"))
+    environment = app_environment(MASKHUB_MODEL=str(tmp_path / "nowhere"))
+    how = {"cwd": ROOT, "env": environment, "capture_output": True, "text": True, "timeout": PATIENCE}
+    done = subprocess.run([sys.executable, "app.py"], **how)
     assert done.returncode == 2
     assert re.fullmatch(
         r"maskhub: no pipeline could be loaded from .*nowhere: .*\. Set MASKHUB_MODEL .*\n", done.stderr
     )
 
 
-def test_a_taken_port_is_one_line_and_exit_code_2(tiny_model):
+def test_a_taken_port_is_one_line_and_exit_code_2(tiny_model, tmp_path):
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         holder.listen()
-        done = run_app(MASKHUB_MODEL=str(tiny_model), GRADIO_SERVER_PORT=str(holder.getsockname()[1]))
-    assert done.returncode == 2
-    assert done.stderr.startswith("maskhub: the app can't be served on 127.0.0.1") and done.stderr.count("\n") == 1
+        environment = app_environment(MASKHUB_MODEL=str(tiny_model), GRADIO_SERVER_PORT=str(holder.getsockname()[1]))
+        app = Forked(ROOT / "app.py", output=tmp_path / "output", environment=environment)
+        assert app.wait(PATIENCE) == 2
+    assert app.text().startswith("maskhub: the app can't be served on 127.0.0.1") and app.text().count("\n") == 1
 
 
 def test_a_port_that_is_none_is_one_line(monkeypatch):

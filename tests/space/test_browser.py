@@ -22,19 +22,30 @@ BUNDLED = ROOT / "maskhub" / "weights" / "light-256" / "model_index.json"
 BOTH = pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
 
 
+@pytest.fixture(scope="module")
+def contexts(chromium):
+    """Browser contexts by their options: pages of one share a cache, which saves most of a page's seconds."""
+    made = {}
+    yield made
+    for context in made.values():
+        context.close()
+
+
 @pytest.fixture
-def visit(chromium, app):
+def visit(chromium, app, contexts):
     """Opens the app; afterwards no request has left it and the console has no errors."""
-    contexts, visits = [], []
+    visits = []
 
     def open_app(viewport=DESKTOP, url=app.url, **options):
-        contexts.append(chromium.new_context(viewport=viewport, **options))
-        visits.append(Visit(contexts[-1].new_page(), url))
+        key = str((viewport, options))
+        if key not in contexts:
+            contexts[key] = chromium.new_context(viewport=viewport, **options)
+        visits.append(Visit(contexts[key].new_page(), url))
         return visits[-1]
 
     yield open_app
-    for context in contexts:
-        context.close()
+    for made in visits:
+        made.page.close()
     for made in visits:
         assert made.strayed == []
         assert made.complaints == []

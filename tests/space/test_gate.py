@@ -216,7 +216,7 @@ def test_old_photos_go_and_examples_stay(serve, tmp_path):
 def test_a_killed_apps_photos_go_at_the_next_start_which_no_proxy_hinders(tiny_model, tmp_path):
     settings = {"MASKHUB_MODEL": str(tiny_model), "MASKHUB_HOME": str(tmp_path / "home"), "TMPDIR": str(tmp_path)}
     settings |= {"ALL_PROXY": "socks5://127.0.0.1:9", "all_proxy": "socks5://127.0.0.1:9"}
-    killed = start_app(**settings)
+    killed = start_app(fresh=True, **settings)
     photo = Path(upload(killed.url, "me.jpg", ASTRONAUT.read_bytes()))
     assert photo.is_relative_to(tmp_path)
     killed.process.kill()

@@ -52,7 +52,7 @@ class Service:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(json.loads(record.read_text())["pid"], signal.SIGKILL)
         for app in self.apps:
-            printed = "".join(app.output)
+            printed = app.output
             assert "Traceback" not in printed, printed
 
 

@@ -1,22 +1,17 @@
 """Drawn photos to train on, and a way to run a training script as a user would."""
 
-import multiprocessing
 import os
-import runpy
 import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from app_process import free_port
+from forked import ROOT, Forked
 from PIL import Image, ImageDraw
 
 from maskhub.training.launch import launch
-from maskhub.training.registry import TASKS, task_class
+from maskhub.training.registry import task_class
 from maskhub.training.trainer import Trainer
-
-ROOT = Path(__file__).parents[2]
 
 
 def draw_face(rng, masked):
@@ -142,14 +137,20 @@ def environment(**extra):
 
 
 @pytest.fixture(scope="session")
-def start():
-    """Start a training script with options; returns the ``Popen``, output in one pipe."""
+def start(tmp_path_factory):
+    """Start a training script with options; returns a ``Popen`` or :class:`Forked`, output in one pipe or file.
 
-    def run(*options, launcher=(sys.executable,), script="train_cyclegan.py", **extra):
-        command = [*launcher, str(ROOT / "train_scripts" / script), *map(str, options)]
-        return subprocess.Popen(
-            command, env=environment(**extra), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
+    With a launcher a fresh interpreter is started, without one it is forked, which saves seconds.
+    """
+
+    def run(*options, launcher=(), script="train_cyclegan.py", **more):
+        path = ROOT / "train_scripts" / script
+        if not launcher:
+            output = tmp_path_factory.mktemp("forked") / "output.txt"
+            return Forked(path, *options, output=output, environment=environment(), **more)
+        command = [*launcher, str(path), *map(str, options)]
+        how = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        return subprocess.Popen(command, env=environment(**more), **how)
 
     return run
 
@@ -181,36 +182,20 @@ def finish(start):
     return run
 
 
-def _rank(rank, port, script, options, output):
-    environment = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2}
-    environment |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "ACCELERATE_USE_CPU": "true"}
-    os.environ |= {name: str(value) for name, value in environment.items()}
-    with open(output, "ab") as file:
-        for stream in (1, 2):
-            os.dup2(file.fileno(), stream)
-    sys.argv = [script, *options]
-    runpy.run_path(script, run_name="__main__")
-
-
 @pytest.fixture(scope="session")
 def finish_two(tmp_path_factory):
-    """Run a training script to its end as two processes, as torchrun would; returns both exit codes and the output.
-
-    They are forked from one that has imported everything, which saves as many seconds as the runs themselves take.
-    """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["accelerate", *(f"maskhub.training.{module}" for module in (*TASKS, "trainer"))])
+    """Run a training script to its end as two processes, as torchrun would; returns both exit codes and the output."""
 
     def run(*options, script):
         output, port = tmp_path_factory.mktemp("two") / "output.txt", free_port()
-        given = (port, str(ROOT / "train_scripts" / script), [str(option) for option in options], str(output))
-        ranks = [context.Process(target=_rank, args=(rank, *given)) for rank in (0, 1)]
+        common = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        path = ROOT / "train_scripts" / script
+        ranks = [
+            Forked(path, *options, output=output, environment=environment(RANK=rank, LOCAL_RANK=rank, **common))
+            for rank in "01"
+        ]
         for process in ranks:
-            process.start()
-        for process in ranks:
-            process.join(240)
-            process.kill()
-            process.join()
-        return [process.exitcode for process in ranks], output.read_text()
+            process.wait(240)
+        return [process.returncode for process in ranks], output.read_text()
 
     return run

@@ -27,7 +27,7 @@ def hash_of(paths):
 
 
 def run(*command):
-    environment = os.environ | {"PYTHON": sys.executable, "PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"PYTHON": sys.executable, "PYTHONPATH": str(ROOT), "GZIP_LEVEL": "1"}
     done = subprocess.run(command, cwd=WEB, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, f"{' '.join(command)}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
 
