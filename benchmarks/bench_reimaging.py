@@ -3,11 +3,12 @@
     python benchmarks/bench_reimaging.py                        # the networks in the package
     python benchmarks/bench_reimaging.py PIPELINE --sheet sheet.png
 
-* generated faces: the share whose guaranteed tone the classifiers find; how near each is to its nearest training face,
-  and how near those are to each other; how many repeat a training face (within 2 levels a channel);
-* the classifier on the 75 test faces, bare and covered;
-* re-imaging of the 75 covered test faces of the thesis's sets, or of --covered: tone by the classifier on the result,
-  and by the replaced pixels alone; mean error under the covering by way of matching the tone; pixels changed outside.
+* generated faces: the share in which the classifiers find the guaranteed tone; the distance to the nearest training
+  face, compared with that between training faces; how many repeat a training face (within 2 levels per channel);
+* the classifier on the 75 test faces, uncovered and covered;
+* re-imaging of the 75 covered test faces of the thesis's sets, or of --covered: the tone that the classifier finds in
+  the result and in the replaced pixels; the mean error under the covering for each way of matching the tone; pixels
+  changed outside.
 """
 
 import argparse
