@@ -33,7 +33,7 @@ class App:
 
 def app_environment(**settings):
     unset = ("MASKHUB_MODEL", "SPACE_ID", "GRADIO_SERVER_NAME", "GRADIO_SERVER_PORT", "GRADIO_TEMP_DIR")
-    unset += ("MASKHUB_HOME", "MASKHUB_QUIZ")
+    unset += ("MASKHUB_HOME", "MASKHUB_QUIZ", "MASKHUB_WEB_URL")
     # pictures are compared with the pipeline's own, bit for bit
     kept = {name: value for name, value in os.environ.items() if name not in unset}
     return kept | {"MASKHUB_BACKEND": "torch", "MASKHUB_WEB_DIST": "none"} | settings

@@ -34,9 +34,9 @@ SEEDS = 256
 EXACT = ("stem", "fine", "unfold", "out")
 """Layers at either end of a generator, whose weights stay in half precision: they halve the error for 0.15 MB."""
 WHOLE_NUMBERS = ("sharpen", "middle", "after", "before")
-"""Layers of the unmasker that may compute in 8 bits, those first that gain the most time for their error."""
+"""Layers of a generator that may compute in 8 bits, those first that gain the most time for their error."""
 ERROR = 0.65
-"""Of 255: by how much 8 bits may change the unmasker's results, on average; the site as a whole must stay within 1."""
+"""Of 255: by how much 8 bits may change a generator's results, on average; the site as a whole must stay within 1."""
 THINNED = 4
 """Of the smooth tile every fourth pixel says all: it has no finer waves."""
 CODES = 24
@@ -49,43 +49,47 @@ def export(folder, model=None):
     folder.mkdir(parents=True, exist_ok=True)
     pipe = FaceMaskPipeline.from_pretrained(model) if model else FaceMaskPipeline.bundled()
     side = pipe.config.resolution
-    unmasker = recorded(pipe.unmasker, side)
+    unmasker, masker, crops = recorded(pipe.unmasker, side), recorded(pipe.masker, side), calibration_crops(side)
+    generator = torch.Generator().manual_seed(0)
+    noise = pipe.masker.draw_noise(1, side, side, generator) if pipe.masker.takes_noise else ()
     graphs = {
         "yunet": free_yunet(),
         "landmarks": packed(tflite_to_onnx(mesh.WEIGHTS, OPSET), exact=("",)),
         "mask-detector": packed(recorded(bundled_mask_detector(), bundled_mask_detector().config.resolution)),
         "unmasker-float": packed(unmasker, EXACT),
-        "unmasker": unmasker_graph(unmasker, side),
-        "masker": packed(recorded(pipe.masker, side), EXACT),
+        "unmasker": fast_graph("unmasker", unmasker, crops),
+        "masker-float": packed(masker, EXACT),
+        "masker": fast_graph("masker", masker, crops, noise),
     }
     for name, graph in graphs.items():
         (folder / f"{name}.onnx").write_bytes(graph.SerializeToString())
     (folder / "rule.bin").write_bytes(rule_arrays())
     (folder / "rule.json").write_text(json.dumps(rule_numbers()), encoding="utf-8")
-    noise = pipe.masker.config.noise if pipe.masker.takes_noise else 0
-    sizes = [list(level.shape[2:]) for level in pipe.masker.draw_noise(1, side, side)] if noise else []
     about = {
         "version": __version__,
         "model": pipe.model_name,
         "resolution": side,
         "maskDetectorResolution": bundled_mask_detector().config.resolution,
-        "noise": {"deviation": noise, "sizes": sizes},
+        "noise": {
+            "deviation": pipe.masker.config.noise if noise else 0,
+            "sizes": [list(level.shape[2:]) for level in noise],
+        },
         "wear": pipe.config.wear,
     }
     (folder / "pipeline.json").write_text(json.dumps(about), encoding="utf-8")
     return {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
 
 
-def unmasker_graph(exact, side):
-    """The unmasker's graph with as many layers in 8-bit arithmetic as keep its results within :data:`ERROR`."""
-    crops = calibration_crops(side)
-    feeds = [{"images": to_tensor(one)[None].numpy()} for one in crops]
+def fast_graph(name, exact, crops, noise=()):
+    """A generator's graph with as many layers in 8-bit arithmetic as keep its results within :data:`ERROR`."""
+    levels = {f"noise_{number}": level.numpy() for number, level in enumerate(noise)}
+    feeds = [{"images": to_tensor(one)[None].numpy(), **levels} for one in crops]
     wanted = [run(exact, feed)[0] for feed in feeds]
     for count in range(len(WHOLE_NUMBERS), 0, -1):
         layers = WHOLE_NUMBERS[:count]
         graph = packed(calculated_in_8_bits(exact, layers, feeds), EXACT)
         error = error_inside(crops, wanted, [run(graph, feed)[0] for feed in feeds])
-        print(f"unmasker: {', '.join(layers)} in 8-bit arithmetic: {error:.2f} of 255 off where a mask was")
+        print(f"{name}: {', '.join(layers)} in 8-bit arithmetic: {error:.2f} of 255 off where it changes a face")
         if error <= ERROR:
             return graph
     return packed(exact, EXACT)

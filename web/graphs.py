@@ -124,6 +124,8 @@ def calculated_in_8_bits(graph, layers, feeds):
         feeds: inputs of the graph, from which the activations' ranges are taken.
     """
     chosen = [node for node in graph.graph.node if node.op_type == "Conv" and _named(node.input[1], layers)]
+    if not chosen:
+        return graph
     made = {node.output[0] for node in chosen}
     chosen += [node for node in graph.graph.node if node.op_type == "Relu" and node.input[0] in made]
     with tempfile.TemporaryDirectory(prefix="maskhub-web-") as folder:

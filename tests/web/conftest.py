@@ -15,7 +15,7 @@ from node_packages import WEB, install, make
 from PIL import Image
 
 ROOT = Path(__file__).parents[2]
-GRAPHS = (WEB / "export.py", WEB / "tflite_graph.py")
+GRAPHS = (*WEB.glob("*.py"), *(WEB / "examples").iterdir())
 WEIGHTS = ("light-256", "mask-detector")
 
 

@@ -6,13 +6,14 @@ import gradio as gr
 import httpx
 import numpy as np
 import pytest
-from app_process import PATIENCE
+from app_process import PATIENCE, ROOT
 from PIL import Image
 
 from maskhub.errors import ConfigError
 from maskhub.provenance import read_provenance
 from space import browser_edition
 
+AXE = ROOT / "web" / "node_modules" / "axe-core" / "axe.min.js"
 ISOLATION = {"cross-origin-opener-policy": "same-origin", "cross-origin-embedder-policy": "require-corp"}
 
 
@@ -42,7 +43,7 @@ def app(site):
     """A small app with the component and the site, in this process."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MASKHUB_WEB_DIST", str(site / "dist"))
-        with gr.Blocks(analytics_enabled=False) as demo:
+        with gr.Blocks(analytics_enabled=False) as demo, gr.Accordion("On your own device"):
             browser_edition.camera(elem_id="here")
         how = {"quiet": True, "prevent_thread_lock": True, "ssr_mode": False, "footer_links": []}
         demo.launch(server_name="127.0.0.1", app_kwargs={"routes": browser_edition.routes()}, **how)
@@ -67,7 +68,7 @@ def test_the_camera_works_in_the_app_without_sending_a_frame(app, chromium, tmp_
     asked = []
     page.on("request", lambda request: asked.append((request.method, request.url)))
     page.goto(app)
-    page.get_by_label("Put on").check()
+    page.get_by_role("radio", name="Put on").check()
     page.get_by_role("button", name="Start the camera").click()
     page.locator("#rate", has_text=re.compile(r"[\d.]+ frames/s, 1 face")).wait_for()
     asked.clear()
@@ -77,10 +78,13 @@ def test_the_camera_works_in_the_app_without_sending_a_frame(app, chromium, tmp_
     assert read_provenance(tmp_path / "made.png").direction == "mask"
     with Image.open(tmp_path / "made.png") as image:
         assert np.ptp(np.asarray(image.convert("RGB"))[:10], axis=(0, 1)).max() < 6  # the backdrop stays as it is
-    page.get_by_label("Take off").check()
+    page.get_by_role("radio", name="Take off").check()
     page.wait_for_timeout(500)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    page.evaluate("document.querySelector('#here').style.display = 'none'")
-    page.locator("#off:not([hidden])").wait_for(state="attached")
+    page.add_script_tag(path=AXE)
+    found = page.evaluate("async () => (await axe.run('#here')).violations.map(rule => rule.id)")
+    assert found == []
     assert [(method, url) for method, url in asked if "/browser/" not in url and not url.startswith("blob:")] == []
+    page.get_by_role("button", name="On your own device").click()  # hidden, it stops
+    page.locator("#start", has_text="Start the camera").wait_for(state="attached")
     page.context.close()

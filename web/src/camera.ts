@@ -72,7 +72,9 @@ export function mount(host: HTMLElement): void {
     const view = { live: at<HTMLCanvasElement>("live"), start: at<HTMLButtonElement>("start"), snapshot: at<HTMLButtonElement>("snapshot"), rate: at("rate"), off: at("off"), say };
     const made = new Camera(client, options, view);
     new IntersectionObserver(([entry]) => {
-      if (!entry.isIntersecting && entry.boundingClientRect.width === 0) made.stop(); // another tab, not just scrolled away
+      if (entry.isIntersecting || entry.boundingClientRect.width) return; // seen, or just scrolled away
+      made.stop();
+      if (!host.isConnected) client.close();
     }).observe(host);
     at("snapshot").addEventListener("click", async () => download(await client.ask("snapshot", { format: "png" }), "camera-maskhub.png"));
     return made;

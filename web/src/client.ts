@@ -22,6 +22,11 @@ export class Client {
     };
   }
 
+  /** End the worker; nothing can be asked any more. */
+  close(): void {
+    this.worker.terminate();
+  }
+
   ask<K extends keyof Requests>(name: K, given: Requests[K]["given"], transfer: Transferable[] = []): Promise<Requests[K]["answer"]> {
     return new Promise((resolve, reject) => {
       const id = this.next++;

@@ -52,7 +52,7 @@ export class Networks {
 
   private async create(name: NetworkName): Promise<Ort.InferenceSession> {
     // 8-bit arithmetic is a processor's: on WebGPU each such layer would go back and forth
-    const file = name === "unmasker" && this.providers[0] === "webgpu" ? "unmasker-float" : name;
+    const file = name.endsWith("masker") && this.providers[0] === "webgpu" ? `${name}-float` : name;
     const bytes = await this.read(`models/${file}.onnx`);
     // YuNet takes any size, and is small: WebGPU would compile its kernels anew for each
     const providers = name === "yunet" ? ["wasm"] : this.providers;
