@@ -22,7 +22,7 @@ import onnx
 import onnxruntime
 import torch
 from onnx import TensorProto, helper, numpy_helper
-from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from torch import nn
 
 __all__ = ["OPSET", "calculated_in_8_bits", "packed", "recorded", "run"]
@@ -33,8 +33,6 @@ LARGE = 2048
 CLIPS = np.linspace(1.0, 0.6, 9)
 TOLERANCE = 2e-3
 """Largest difference in [-1, 1] between torch and a graph with float32 weights."""
-PERCENTILE = 99.999
-"""How much of the activations' values 8 bits must cover."""
 
 
 def recorded(network, side):
@@ -135,8 +133,7 @@ def calculated_in_8_bits(graph, layers, feeds):
             quantize_static(
                 copy.deepcopy(graph), path, _Photos(feeds), quant_format=QuantFormat.QDQ, per_channel=True,
                 activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, op_types_to_quantize=["Conv", "Relu"],
-                nodes_to_quantize=[node.name for node in chosen], calibrate_method=CalibrationMethod.Percentile,
-                extra_options={"CalibPercentile": PERCENTILE},
+                nodes_to_quantize=[node.name for node in chosen],
             )  # fmt: skip
         logging.disable(logging.NOTSET)
         return onnx.load(path)
