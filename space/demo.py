@@ -16,16 +16,16 @@ from space.gate import Gate, allowed_hosts
 from space.guarded import GuardedBlocks
 from space.links import links, meta, routes
 from space.proxies import without_proxies
-from space.tabs import cycle, dataset, drawn, photo, quiz, reimage, train, video, webcam
+from space.tabs import compare, cycle, dataset, drawn, photo, quiz, reimage, train, video, webcam
 from space.zero import lent
 
 __all__ = ["LAB", "TABS", "build", "launch", "main"]
 
-TABS, LAB = (photo, drawn, webcam, video, quiz), (cycle, dataset, train, reimage)
+TABS, LAB = (photo, drawn, webcam, video, compare, quiz), (cycle, dataset, train, reimage)
 """The tabs for visitors, and those of the Lab."""
 LIVE_TABS = (webcam, video)
 """Those that call the network for each frame."""
-PHOTO_TABS = (photo, drawn, cycle)
+PHOTO_TABS = (photo, drawn, compare, cycle)
 """Those that share a photo."""
 
 MAX_FILE_SIZE = "200mb"

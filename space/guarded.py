@@ -26,6 +26,16 @@ TIME_LIMITS = {"model": 180, "reimage": 300, "uploads": 900, "video": 1800, "sha
 """Time limits of a job in seconds by ``concurrency_id``; None: all others. A camera's job is one frame."""
 MAX_DEPTH = 32
 """Maximum nesting of lists and objects in a request; the app's requests have four levels."""
+KINDS = {
+    type(None): "nothing",
+    bool: "true or false",
+    int: "a number",
+    float: "a number",
+    str: "text",
+    list: "a list",
+    dict: "an object",
+}
+"""JSON's types in words."""
 NOT_UPLOADED = "This file was not uploaded here. Upload it first."
 
 
@@ -58,7 +68,10 @@ class GuardedBlocks(gr.Blocks):
     async def preprocess_data(self, block_fn, inputs, state, explicit_call=False):
         """Convert a request's JSON for the handlers; bad requests get a one-line error."""
         try:
-            values = await super().preprocess_data(block_fn, own_files(inputs), state, explicit_call)
+            inputs = own_files(inputs)
+            for block, value in zip(block_fn.inputs, inputs, strict=False):
+                _fitting(block, value)
+            values = await super().preprocess_data(block_fn, inputs, state, explicit_call)
             return [_fitting(block, value) for block, value in zip(block_fn.inputs, values, strict=True)]
         except gr.Error as error:
             error.print_exception = False
@@ -133,28 +146,30 @@ def _note(text):
 
 
 def _fitting(block, value):
-    """Check that a component could have sent a value: gradio passes on JSON of any type.
+    """A value as a component sends it: gradio passes on JSON of any type.
 
     Raises:
-        TypeError: the component does not send such values.
+        gr.Error: the component does not send such values; it names the component and what it sends.
     """
+    wanted, fits = "", True
     if isinstance(block, gr.Textbox):
         value = "" if value is None else value
-        fits = isinstance(value, str)
+        wanted, fits = "text", isinstance(value, str)
     elif isinstance(block, gr.Checkbox):
-        fits = isinstance(value, bool)
+        wanted, fits = "true or false", isinstance(value, bool)
     elif isinstance(block, (gr.Number, gr.Slider)):
         number = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 2**53
-        fits = number or (value is None and isinstance(block, gr.Number))
+        wanted, fits = "a number", number or (value is None and isinstance(block, gr.Number))
     elif isinstance(block, gr.Dropdown) and block.multiselect:
         value = value or []
-        fits = isinstance(value, list) and all(isinstance(item, str) for item in value)
+        wanted, fits = "a list of texts", isinstance(value, list) and all(isinstance(item, str) for item in value)
     elif isinstance(block, gr.Radio):
-        fits = value is not None
-    else:
-        fits = True
+        wanted, fits = "one of its choices", value is not None
     if not fits:
-        raise TypeError(f"a {block.get_block_name()} does not send {type(value).__name__}")
+        name = getattr(block, "label", None) or block.get_block_name()
+        kind = KINDS.get(type(value), "that")
+        kind = f"{kind} out of range" if kind == wanted else kind
+        raise gr.Error(f"“{name}” must be {wanted}, not {kind}.", print_exception=False)
     return value
 
 

@@ -11,7 +11,7 @@ from visit import DESKTOP, LAB, PHONE, Visit, open_tab
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
-VISITORS = ("Photo", "Drawn masks", "Webcam", "Video", "Quiz")
+VISITORS = ("Photo", "Drawn masks", "Webcam", "Video", "Compare", "Quiz")
 ALL = {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
 SIGHT = {"type": "rule", "values": ["color-contrast", "target-size", "meta-viewport"]}
 """What may differ in the dark and on a phone: the rest is checked once."""

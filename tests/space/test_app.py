@@ -43,7 +43,7 @@ def call(client, path, api_name, *options):
 
 def test_the_api_has_these_endpoints_and_no_others(client):
     api = client.view_api(return_format="dict", print_info=False)
-    assert set(api["named_endpoints"]) == {"/mask", "/unmask", "/swap", "/cycle", "/wear", "/detect"}
+    assert set(api["named_endpoints"]) == {"/mask", "/unmask", "/swap", "/cycle", "/wear", "/compare", "/detect"}
     assert not api["unnamed_endpoints"]
     assert [p["parameter_name"] for p in api["named_endpoints"]["/cycle"]["parameters"]] == ["photo", "start"]
 
@@ -90,6 +90,37 @@ def test_bad_photos_get_one_clear_line(client, bad_files, case):
             call(client, path, api_name)
         message = str(raised.value)
         assert words in message and "\n" not in message and "/tmp" not in message and "Traceback" not in message
+
+
+@pytest.mark.parametrize(
+    ("api_name", "options", "words"),
+    [
+        ("/cycle", ("sideways",), "sideways is not in the list of choices"),
+        ("/compare", ("sideways",), "sideways is not in the list of choices"),
+        ("/wear", ("hat",), "style"),
+        ("/wear", ("cloth", 7), "“colour” must be text, not a number."),
+        ("/wear", ("cloth", "navy", "upside down"), "worn"),
+        ("/wear", ("cloth", "navy", "correctly", "all"), "“everyone” must be true or false, not text."),
+        ("/wear", ("cloth", "navy", "correctly", True, "x"), "“seed” must be a number, not text."),
+        ("/wear", ("cloth", "navy", "correctly", True, -1), "seed"),
+    ],
+)
+def test_wrong_arguments_get_a_sentence(client, api_name, options, words):
+    with pytest.raises(AppError) as raised:
+        call(client, ASTRONAUT, api_name, *options)
+    assert words in str(raised.value) and "\n" not in str(raised.value), str(raised.value)
+
+
+def test_compare_gives_every_methods_picture_and_time(client, masked_file):
+    pictures, rows = call(client, masked_file, "/compare", "unmask")
+    assert [row["method"] for row in rows][1:] == ["Rule and Telea's inpainting", "Rule and Navier–Stokes"]
+    assert len(pictures) == 1 + len(rows) and all(row["seconds"] > 0 and not row["problem"] for row in rows)
+    assert rows[0]["bytes"] > 0 == rows[1]["bytes"]
+    before, *after = [pixels(picture["image"]) for picture in pictures]
+    assert all((before != picture).any() for picture in after)
+    assert {row["problem"] for row in call(client, ASTRONAUT, "/compare", "unmask")[1]} == {
+        "No masked face was found to compare on."
+    }
 
 
 def test_no_photo_gets_one_clear_line(client):

@@ -1,0 +1,122 @@
+"""The methods of the Compare tab: the app's network, others beside it, drawing by rule, and classical inpainting.
+
+``MASKHUB_COMPARE`` names further pipelines by folder or Hub id, separated by commas.
+"""
+
+import functools
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from maskhub.data.masked import Wearing, mask_faces
+from maskhub.errors import NoFaceError
+from maskhub.evaluation.baselines import INPAINTINGS, inpaint
+from maskhub.faces.detect import detect
+from maskhub.faces.photo import split_alpha
+from maskhub.masks.detector import MASKED, detect_mask
+from maskhub.pipelines.face_mask import BUNDLED, FaceMaskPipeline
+from maskhub.provenance import RULE, Provenance, mark
+
+__all__ = ["Method", "methods"]
+
+AROUND = 24
+"""Pixels around a mask that an inpainting sees."""
+GROWN = 0.3
+"""Confidence per pixel from which the mask detector's region is filled: its edge too, or a line of the mask stays."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way to put masks on and take them off.
+
+    Attributes:
+        name, about: for people.
+        size: bytes of its weights, 0 for a rule.
+        run: (photo as ``PIL.Image``, ``"mask"``, ``"unmask"`` or ``"cycle"``) → ``PIL.Image``. Raises NoFaceError where
+            there is nothing to do.
+    """
+
+    name: str
+    about: str
+    size: int
+    run: Callable
+
+
+def methods(pipe):
+    """The app's own pipeline, those of ``MASKHUB_COMPARE``, and the two that need no training."""
+    names = [name.strip() for name in os.environ.get("MASKHUB_COMPARE", "").split(",") if name.strip()]
+    found = [_network(pipe), *(_network(_loaded(name)) for name in names)]
+    about = "masks drawn by rule, taken off by filling the hole from its edge; not trained"
+    telea, stokes = INPAINTINGS
+    return [
+        *found,
+        Method("Rule and Telea's inpainting", f"{about} (Telea, 2004)", 0, functools.partial(_by_rule, telea)),
+        Method("Rule and Navier–Stokes", f"{about} (Bertalmio, 2001)", 0, functools.partial(_by_rule, stokes)),
+    ]
+
+
+@functools.lru_cache(maxsize=8)
+def _loaded(name):
+    return FaceMaskPipeline.from_pretrained(name)
+
+
+def _network(pipe):
+    networks = [network for network in (pipe.masker, pipe.unmasker) if network is not None]
+    size = sum(value.numel() * value.element_size() for network in networks for value in network.parameters())
+    kinds = " and ".join(sorted({type(network).__name__ for network in networks}))
+    rule = ", on a mask drawn by rule" if pipe.config.wear else ""
+    return Method(_name(pipe), f"{kinds} at {pipe.config.resolution} pixels{rule}", size, functools.partial(_ask, pipe))
+
+
+def _name(pipe):
+    return BUNDLED.name if pipe.model_name == BUNDLED.name else Path(pipe.model_name).name
+
+
+def _ask(pipe, photo, what):
+    output = pipe.cycle(photo, details=True) if what == "cycle" else pipe(photo, what, details=True)
+    if not any(face.changed for face in output.faces[0]):
+        raise NoFaceError(_nothing(what))
+    return output.images[0]
+
+
+def _by_rule(inpainting, photo, what):
+    """Masks by :func:`maskhub.data.masked.mask_faces`, and off by an inpainting of :data:`INPAINTINGS`."""
+    pixels, region = np.asarray(split_alpha(photo)[0]), None
+    if what != "unmask":
+        try:
+            masked = mask_faces(pixels, Wearing(bare_only=True), "")
+        except NoFaceError as error:
+            raise NoFaceError(_nothing(what)) from error
+        pixels, region = masked.image, masked.region > 0
+    if what != "mask":
+        pixels = _filled(pixels, region if region is not None else _worn(pixels), INPAINTINGS[inpainting])
+    return mark(Image.fromarray(pixels), Provenance(what, RULE))
+
+
+def _worn(pixels):
+    """Where masks are, as the mask detector finds them: bool H×W."""
+    region = np.zeros(pixels.shape[:2], bool)
+    for face in detect(pixels):
+        found = detect_mask(pixels, face)
+        if found.presence >= MASKED:
+            region |= found.region > GROWN
+    if not region.any():
+        raise NoFaceError(_nothing("unmask"))
+    return region
+
+
+def _filled(pixels, region, method):
+    """Inpaint within the part of the photo that holds the region, since time grows with the picture."""
+    rows, columns = np.nonzero(region)
+    top, left = max(rows.min() - AROUND, 0), max(columns.min() - AROUND, 0)
+    part, out = np.s_[top : rows.max() + AROUND, left : columns.max() + AROUND], pixels.copy()
+    out[part] = inpaint(np.ascontiguousarray(pixels[part]), region[part], method)
+    return out
+
+
+def _nothing(what):
+    return "no masked face was found to compare on." if what == "unmask" else "no bare face was found to compare on."
