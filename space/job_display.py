@@ -69,6 +69,17 @@ def job_choices(key):
     ]
 
 
+def _waiting(before):
+    return "Next in line." if before <= 1 else f"Waiting: {before} jobs before it."
+
+
+def _span(seconds):
+    """A time to wait, rounded as a person would say it."""
+    if seconds < 90:
+        return f"about {max(5, 5 * round(seconds / 5))} s"
+    return f"about {round(seconds / 60)} min" if seconds < 5400 else f"about {seconds / 3600:.1f} h"
+
+
 def _ago(seconds):
     for size, name in ((86_400, "day"), (3600, "hour"), (60, "minute")):
         if seconds >= size:
@@ -80,7 +91,7 @@ def _ago(seconds):
 def progress(job, now, jobs):
     """Bar and figures of a job."""
     said = {
-        "queued": f"Waiting: {sum(j.active and j.created < job.created for j in jobs)} jobs before it.",
+        "queued": _waiting(sum(j.active and j.created < job.created for j in jobs)),
         "running": f"Step {now.step:,} of {now.total:,}" if now.step else "Starting …",
         "finished": f"Done: {now.total:,} steps. The model is called {job.model}.",
         "failed": f"Failed at step {now.step:,}: {job.message}",
@@ -92,6 +103,8 @@ def progress(job, now, jobs):
         elif now.line:
             names = ("loss_real", "loss_fake", "loss_combined", "loss_train")
             figures = " · ".join(f"{name[5:]} {now.line[name]:.2f}" for name in names if name in now.line)
+            pictures = (now.total - now.step) * job.options.get("batch_size", 0)
+            said += f" · {_span(pictures / max(now.line['images_per_second'], 0.1))} left" if pictures else ""
             said += f" · {now.line['images_per_second']:,.0f} images/s · losses: {figures}"
         if job.attempts > 1 or job.last_step:
             said += f" · interrupted at step {job.last_step:,}, resumed from the last checkpoint"

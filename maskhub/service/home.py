@@ -78,6 +78,8 @@ class Home:
 def check_dataset_name(name):
     """The name of a dataset without surrounding blanks; ConfigError if it is not allowed."""
     name = (name or "").strip()
+    if not name:
+        raise ConfigError("give the dataset a name first.")
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name) or name.endswith("."):
         raise ConfigError(
             f"a dataset can't be called {name!r}: use up to 64 letters, digits, '-', '_' and '.', "

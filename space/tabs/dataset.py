@@ -59,7 +59,7 @@ def _form(here):
         here.name = gr.Textbox(
             label="Add to dataset", placeholder="my-faces", max_lines=1, elem_id="dataset-name", min_width=120
         )
-        here.split = gr.Dropdown(SPLIT_CHOICES, value="train", label="As", elem_id="dataset-as", min_width=110)
+        here.split = gr.Dropdown(SPLIT_CHOICES, value="train", label="Use for", elem_id="dataset-as", min_width=110)
     here.attributes = gr.Textbox(
         label="Attributes of all of them", placeholder="tone=light, place=Dayton, OH", max_lines=1,
         elem_id="dataset-attributes",

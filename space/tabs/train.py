@@ -89,9 +89,7 @@ def _form(here):
     here.dataset = gr.Dropdown(
         rooms.dataset_choices(), value="builtin:pixel-faces", label="Train on", elem_id="train-dataset"
     )
-    here.attributes = gr.Dropdown(
-        [], multiselect=True, label="Only faces with (guaranteed attributes)", elem_id="train-attributes"
-    )
+    here.attributes = gr.Dropdown([], multiselect=True, label="Train only on faces with …", elem_id="train-attributes")
     here.count = gr.HTML(elem_id="train-count", elem_classes="count")
     with gr.Row(elem_classes="pair"):
         here.start = gr.Dropdown([NEW], value="", label="Start from", elem_id="train-start", min_width=120)

@@ -1,11 +1,12 @@
 """Pictures of the app: the README's, or each tab on a screen and on a phone.
 
     python tests/space/screenshot.py            # writes docs/images/app.png
-    python tests/space/screenshot.py FOLDER     # writes FOLDER/translate-1280.png, FOLDER/translate-390.png, ...
+    python tests/space/screenshot.py FOLDER     # writes FOLDER/photo-1280-light.png, FOLDER/photo-390-dark.png, ...
 
 ``MASKHUB_MODEL`` names the model if set.
 """
 
+import itertools
 import os
 import shutil
 import sys
@@ -17,6 +18,9 @@ from playwright.sync_api import sync_playwright
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from app_process import PATIENCE, ROOT, start_app, stop_app
+
+sys.path.insert(0, str(Path(__file__).parent))
+from visit import LAB, open_tab
 
 PICTURE = ROOT / "docs" / "images" / "app.png"
 SIZES = ((1280, 900), (390, 844))
@@ -34,17 +38,17 @@ def browser():
 
 
 def readme():
-    """The Translate tab with a masked astronaut."""
+    """The Photo tab with the group, swapped, and the looks of one face."""
     with browser() as (url, chromium):
         page = chromium.new_page(viewport={"width": 1120, "height": 860})
+        page.set_default_timeout(1000 * PATIENCE)
         page.goto(url)
-        page.set_input_files("#translate-photo input[type=file]", ROOT / "space" / "examples" / "astronaut.jpg")
-        page.wait_for_selector("#translate-photo img[src]")
-        page.click("#mask")
-        page.wait_for_selector("#translate-status p")
-        page.wait_for_selector("#translate-result img >> nth=1")
+        page.click("#photo-examples button >> nth=1")
+        page.locator("#photo-faces button >> nth=5").wait_for()
+        page.click("#photo-faces button >> nth=2")
+        page.locator("#photo-looks button >> nth=7").wait_for()
         page.mouse.move(0, 0)
-        page.wait_for_timeout(1000)
+        page.wait_for_timeout(3000)
         page.screenshot(path=PICTURE, full_page=True)
     # 256 colours are a third of the bytes, and hardly to be told from the full palette
     with Image.open(PICTURE) as image:
@@ -54,32 +58,18 @@ def readme():
 
 
 def tabs(folder):
-    """Every tab as it is opened, whole pages."""
+    """Every tab as it is opened, whole pages, light and dark."""
     folder.mkdir(parents=True, exist_ok=True)
     with browser() as (url, chromium):
-        for width, height in SIZES:
-            page = chromium.new_page(viewport={"width": width, "height": height})
+        for (width, height), scheme in itertools.product(SIZES, ("light", "dark")):
+            page = chromium.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
             page.set_default_timeout(1000 * PATIENCE)
             page.goto(url)
-            for name in (
-                "Translate",
-                "Wear a mask",
-                "Webcam",
-                "Video",
-                "Cycle",
-                "Dataset",
-                "Train",
-                "Re-image",
-                "Quiz",
-            ):
-                page.wait_for_selector("[role=tab]")
-                if page.get_by_role("tab", name=name).count():
-                    page.get_by_role("tab", name=name).click()
-                else:  # a phone has no room for it in the row
-                    page.locator(".overflow-menu > button").click()
-                    page.locator(".overflow-dropdown button", has_text=name).click()
+            for name in ("Photo", "Drawn masks", "Webcam", "Video", "Compare", "Quiz", *LAB):
+                open_tab(page, name)
                 page.wait_for_timeout(4000)  # pictures come one by one
-                page.screenshot(path=folder / f"{name.lower().replace(' ', '-')}-{width}.png", full_page=True)
+                file = f"{name.lower().replace(' ', '-')}-{width}-{scheme}.png"
+                page.screenshot(path=folder / file, full_page=True)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import av
 import pytest
+from app_process import PATIENCE
 from films import camera_file, film, written
 
 from maskhub.provenance import read_provenance
@@ -44,6 +45,15 @@ def test_a_mask_goes_on_before_the_camera(before_camera):
     assert picture.get_attribute("src").startswith("data:image/jpeg;base64,")
     assert picture.evaluate("img => [img.naturalWidth, img.naturalHeight]") == [320, 240]
     assert here.fits()
+    # whoever waits is told for how long
+    other = here.page.context.browser.new_page(permissions=["camera"])
+    other.set_default_timeout(1000 * PATIENCE)
+    other.goto(here.url)
+    open_tab(other, "Webcam")
+    other.click("#webcam-camera [title='grant webcam access']")
+    other.locator("#webcam-camera .button-wrap button").first.click()
+    other.locator("#webcam-rate", has_text="The camera is in use: one other visitor is before you").wait_for()
+    other.close()
     here.page.get_by_label("Original").click()
     here.page.get_by_text(re.compile(r"s left$")).wait_for()
     here.page.click("#webcam-snap")

@@ -7,7 +7,7 @@ import numpy as np
 from app_process import PATIENCE
 from PIL import Image
 
-__all__ = ["DESKTOP", "PHONE", "Visit", "numbers", "open_tab", "until"]
+__all__ = ["DESKTOP", "LAB", "PHONE", "Visit", "numbers", "open_tab", "until"]
 
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 LAB = ("Cycle", "Dataset", "Train", "Re-image")

@@ -1,0 +1,90 @@
+"""What a visitor is told before and after a photo is translated."""
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFilter
+
+from maskhub.direction import Direction
+from maskhub.pipelines.outcomes import Outcome
+from space import verdict
+from space.outlook import outlook, reading_order
+from space.swap import FaceSwap, options, translate
+
+
+def face(direction, outcome=Outcome.CHANGED, presence=0.0, **more):
+    return FaceSwap((0, 0, 10, 10), np.eye(2, 3), Direction(direction), outcome, presence, **more)
+
+
+ON, OFF = face("mask"), face("unmask")
+BARE, WORN = face("unmask", Outcome.NO_MASK), face("mask", Outcome.ALREADY_MASKED, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("faces", "words", "clean"),
+    [
+        ([ON], "Mask put on in 0.5 s.", True),
+        ([OFF], "Mask taken off in 0.5 s. What appears under a mask is invented.", True),
+        ([ON, OFF, OFF], "Mask put on and 2 masks taken off in 0.5 s. What appears under a mask is invented.", True),
+        ([BARE], "Nothing was changed. This face wears no mask, so there is nothing to take off.", False),
+        ([WORN], "Nothing was changed. This face already wears a mask.", False),
+        ([ON, WORN, WORN], "Mask put on in 0.5 s. 2 faces already wear a mask.", True),
+        ([face("mask", empty=True)], "Nothing was changed. On this face the network found nothing to change.", False),
+        (
+            [face("unmask", left_on=True)],
+            "Nothing was changed. The mask could not be taken off completely: try another look below. What appears under "
+            "a mask is invented.",
+            False,
+        ),
+    ],
+)
+def test_what_became_of_the_faces_is_said_as_it_is(faces, words, clean):
+    assert verdict.sentence(faces, 0.5) == words
+    assert verdict.clean(faces) is clean
+
+
+def test_the_button_that_would_help():
+    assert verdict.helps([ON, BARE], "unmask") is None
+    assert verdict.helps([BARE], "unmask") == ("Put a mask on instead", "mask", False)
+    assert verdict.helps([WORN], "mask") == ("Take the mask off instead", "unmask", False)
+    unsure = face("unmask", Outcome.NO_MASK, 0.4)
+    assert verdict.helps([unsure], "unmask") == ("Take it off anyway", "unmask", True)
+
+
+def test_poor_results_are_foretold(astronaut):
+    assert outlook(astronaut) == []
+    assert outlook(astronaut.filter(ImageFilter.GaussianBlur(5))) == [
+        "This face is blurred, so the result will probably be poor."
+    ]
+    head = astronaut.crop((120, 20, 330, 230))
+    pair = Image.new("RGB", (420, 210))
+    pair.paste(head, (210, 0))
+    pair.paste(head.resize((40, 40)), (40, 60))
+    assert outlook(pair) == ["Face 1 is very small, so its result will probably be poor."]
+    assert "No face was found" in outlook(Image.new("RGB", (64, 64)))[0]
+
+
+def test_faces_are_numbered_as_one_reads():
+    boxes = [(200, 10, 50, 50), (10, 150, 50, 50), (100, 20, 50, 50), (210, 140, 50, 50)]
+    assert reading_order(boxes) == [2, 0, 1, 3]
+
+
+def test_each_face_as_chosen(astronaut, tiny_pipeline):
+    before = np.asarray(astronaut)
+    kept = translate(tiny_pipeline, astronaut, "auto", {0: "keep"})
+    assert np.array_equal(kept.image, before) and not kept.region.any() and kept.faces[0].said == "as it was"
+    looks = {words: choice for _, words, choice in options(tiny_pipeline, astronaut, 0, colour="black", seed=3)}
+    assert looks["cloth"] == "rule cloth black 3" and looks["patterned"] == "rule patterned random 3"
+    drawn = translate(tiny_pipeline, astronaut, "auto", {0: looks["cloth"]})
+    assert drawn.faces[0].said == "mask put on" and drawn.region.mean() > 0.01
+    changed = np.abs(np.asarray(drawn.image).astype(int) - before).max(2) > 0
+    assert changed[drawn.region].mean() > 0.9 and not changed[300:].any()
+
+
+def test_a_masked_face_has_three_candidates(masked_astronaut, tiny_pipeline):
+    looks = options(tiny_pipeline, masked_astronaut, 0)
+    assert [choice for _, _, choice in looks] == ["keep", "candidate 0", "candidate 1", "candidate 2"]
+    usual, *others = [
+        np.asarray(translate(tiny_pipeline, masked_astronaut, "auto", {0: choice}).image) for _, _, choice in looks[1:]
+    ]
+    assert np.array_equal(usual, translate(tiny_pipeline, masked_astronaut, "auto").image)
+    assert all((usual != other).any() for other in others)
