@@ -164,11 +164,12 @@ def _fitting(block, value):
         value = value or []
         wanted, fits = "a list of texts", isinstance(value, list) and all(isinstance(item, str) for item in value)
     elif isinstance(block, gr.Radio):
-        wanted, fits = "one of its choices", value is not None
+        choices = [choice for _, choice in block.choices]
+        wanted, fits = f"one of {', '.join(map(str, choices))}", value in choices
     if not fits:
         name = getattr(block, "label", None) or block.get_block_name()
         kind = KINDS.get(type(value), "that")
-        kind = f"{kind} out of range" if kind == wanted else kind
+        kind = f"{kind} out of range" if kind == wanted else repr(value[:40]) if isinstance(value, str) else kind
         raise gr.Error(f"“{name}” must be {wanted}, not {kind}.", print_exception=False)
     return value
 

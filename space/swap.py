@@ -7,6 +7,7 @@ A choice for a face is text, so that it can be stored with a page: ``keep``; ``r
 rule; ``candidate N``, another answer of the network, which is asked about a mirrored or a wider crop of the face.
 """
 
+from copy import copy
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -25,8 +26,8 @@ from maskhub.provenance import mark
 
 __all__ = ["CANDIDATES", "FaceSwap", "Swap", "options", "translate"]
 
-CANDIDATES = ((1.0, False), (1.0, True), (1.12, False))
-"""How much wider the crop is than usual, and whether it is mirrored."""
+CANDIDATES = ((1.0, True), (1.12, False))
+"""Other crops to ask the network about: how much wider than usual, and whether mirrored."""
 UNSURE = (0.2, 0.8)
 """Between these the mask detector is unsure, which is worth saying if nothing was changed because of it."""
 DONE = {Direction.MASK: "mask put on", Direction.UNMASK: "mask taken off"}
@@ -149,9 +150,10 @@ def options(pipe, photo, number, direction="auto", colour="random", seed=0):
     translator([face])
     looks = [(face.crop, "as it was", "keep")]
     if face.direction is Direction.UNMASK and face.changed:
+        looks.append((_blended(face), "candidate 1", ""))
         for candidate in range(len(CANDIDATES)):
-            other = _ask_again(pipe, face, candidate)
-            looks.append((_blended(other), f"candidate {candidate + 1}", f"candidate {candidate}"))
+            other = _ask_again(pipe, copy(face), candidate)
+            looks.append((_blended(other), f"candidate {candidate + 2}", f"candidate {candidate}"))
     elif face.outcome is not Outcome.ALREADY_MASKED:
         if face.changed:
             looks.append((_blended(face), "by the network", ""))
@@ -167,7 +169,8 @@ def options(pipe, photo, number, direction="auto", colour="random", seed=0):
 def _ask_again(pipe, face, candidate):
     """The network's answer to another crop of a face, put into its record."""
     wider, mirrored = CANDIDATES[candidate]
-    if wider != face.wider:
+    if wider > 1:
+        wider *= face.wider
         other = FaceRecord(face.photo, face.face, face.side, face.seed, face.number, face.owner, wider)
         face.matrix, face.crop, face.given, face.wider = other.matrix, other.crop, other.given, wider
     given = np.ascontiguousarray(face.given[:, ::-1]) if mirrored else face.given

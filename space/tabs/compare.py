@@ -32,7 +32,9 @@ def layout():
     with gr.Row(equal_height=False, elem_classes="workbench"):
         with gr.Column(scale=1, min_width=300):
             here.photo = photos.photo_input("compare-photo", height=320)
-            here.what = gr.Radio(WHAT, value="unmask", show_label=False, container=False, elem_id="compare-what")
+            here.what = gr.Radio(
+                WHAT, value="unmask", label="direction", show_label=False, container=False, elem_id="compare-what"
+            )
             here.run = gr.Button("Compare all methods", variant="primary", elem_id="compare")
             here.problem = photos.line("compare-problem")
             here.examples = photos.examples("compare-examples")

@@ -37,7 +37,9 @@ def layout():
     with gr.Row(equal_height=False):
         with gr.Column(scale=1, min_width=300):
             here.photo = photos.photo_input("cycle-photo", height=360)
-            here.start = gr.Radio(STARTS, value="mask", show_label=False, container=False, elem_id="cycle-start")
+            here.start = gr.Radio(
+                STARTS, value="mask", label="start", show_label=False, container=False, elem_id="cycle-start"
+            )
             here.run = gr.Button("Round trip", variant="primary", elem_id="cycle")
             here.problem = photos.line("cycle-problem")
             here.examples = photos.examples("cycle-examples")

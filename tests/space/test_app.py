@@ -95,13 +95,13 @@ def test_bad_photos_get_one_clear_line(client, bad_files, case):
 @pytest.mark.parametrize(
     ("api_name", "options", "words"),
     [
-        ("/cycle", ("sideways",), "sideways is not in the list of choices"),
-        ("/compare", ("sideways",), "sideways is not in the list of choices"),
+        ("/cycle", ("sideways",), "“start” must be one of mask, unmask, not 'sideways'."),
+        ("/compare", ("sideways",), "“direction” must be one of unmask, mask, cycle, not 'sideways'."),
         ("/wear", ("hat",), "style"),
         ("/wear", ("cloth", 7), "“colour” must be text, not a number."),
         ("/wear", ("cloth", "navy", "upside down"), "worn"),
-        ("/wear", ("cloth", "navy", "correctly", "all"), "“everyone” must be true or false, not text."),
-        ("/wear", ("cloth", "navy", "correctly", True, "x"), "“seed” must be a number, not text."),
+        ("/wear", ("cloth", "navy", "correctly", "all"), "“everyone” must be true or false, not 'all'."),
+        ("/wear", ("cloth", "navy", "correctly", True, "x"), "“seed” must be a number, not 'x'."),
         ("/wear", ("cloth", "navy", "correctly", True, -1), "seed"),
     ],
 )
