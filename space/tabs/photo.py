@@ -40,7 +40,7 @@ def build(pipe):
     here = layout(pipe)
     wire(here, pipe)
     wire_choices(here, pipe)
-    wire_api(here, pipe)
+    wire_api(pipe)
     return here
 
 
@@ -154,13 +154,14 @@ def wire_choices(here, pipe):
     )
 
 
-def wire_api(here, pipe):
-    """The endpoints for scripts."""
+def wire_api(pipe):
+    """The endpoints for scripts, with a photo of their own: that of the page begins with an example."""
+    photo = photos.PhotoInput(type="filepath", visible=False, label="Your photo")
     api, picture = gr.Button(visible=False), gr.Image(type="filepath", format="png", visible=False, label="result")
     for direction, about in ABOUT.items():
         api.click(
             partial(translated, pipe, direction),
-            here.photo,
+            photo,
             picture,
             concurrency_id="model",
             api_name=ENDPOINTS[direction],
