@@ -46,7 +46,7 @@ def text_of(answer):
 
 def test_the_tools_are_named_typed_and_documented(agent):
     tools = agent()
-    assert {*tools} == {"mask", "unmask", "swap", "cycle", "wear", "detect"}
+    assert {*tools} == {"mask", "unmask", "swap", "cycle", "wear", "compare", "detect"}
     for tool in tools.values():
         assert tool.description and all(value["description"] for value in tool.inputSchema["properties"].values())
         assert tool.inputSchema["properties"]["photo"]["type"] == "string" and "photo" in tool.inputSchema["required"]
