@@ -12,7 +12,7 @@ from maskhub.evaluation.report import Report
 from maskhub.evaluation.words import number, words
 from maskhub.files import write_file
 
-__all__ = ["curve_html", "report_page"]
+__all__ = ["report_page"]
 
 HERE = Path(__file__).parent
 MOST_FAILURES = 40
@@ -38,7 +38,9 @@ def report_page(paths, output, title="What maskhub measured"):
     if not paths:
         raise ConfigError("a page needs at least one report.")
     reports = [(path, Report.load(path)) for path in map(Path, paths)]
-    environment = _environment()
+    environment = Environment(
+        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     environment.filters |= {
         "number": number, "words": words, "setting": _setting, "stem": lambda name: Path(name).stem,
         "photos": _photos, "tables": _tables, "group_tables": _group_tables, "drawings": drawings,
@@ -51,21 +53,6 @@ def report_page(paths, output, title="What maskhub measured"):
     )
     write_file(output, text)
     return text
-
-
-def curve_html(curve):
-    """A :class:`~maskhub.evaluation.report.Curve` as HTML, to be shown outside of a page of reports; "" without points.
-
-    Its colours are ``--c1`` and so on of the page around it, or the default ones.
-    """
-    template = _environment().get_template("curve.html.j2")
-    return "".join(template.module.curve(drawing) for drawing in drawings([curve]))
-
-
-def _environment():
-    return Environment(
-        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
 
 
 def _heading(report, path):

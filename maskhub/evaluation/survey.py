@@ -55,14 +55,12 @@ class Scores:
     counts: tuple
     mean: Figure
 
-    def curve(self, own=None):
-        """The distribution as bars with the mean, and ``own``, the score of one visitor, as upright lines."""
+    def curve(self):
+        """The distribution as bars, with the mean as an upright line."""
         top = max(self.counts, default=0)
         lines = {"rounds": [[score, count] for score, count in enumerate(self.counts)]}
         if self.mean.value is not None:
             lines[f"mean {self.mean.value:.2f}"] = [[self.mean.value, 0], [self.mean.value, top]]
-        if own is not None:
-            lines[f"yours, {own}"] = [[own, 0], [own, top]]
         return Curve("Scores of all rounds", f"right answers of {self.questions}", "rounds", lines, ["rounds"])
 
 

@@ -10,7 +10,7 @@ import pytest
 from maskhub.errors import ConfigError, SourceError
 from maskhub.evaluation.intervals import wilson_interval
 from maskhub.evaluation.measures.survey import Options, measure
-from maskhub.evaluation.page import curve_html
+from maskhub.evaluation.page import report_page
 from maskhub.evaluation.report import Figure, Report
 from maskhub.evaluation.survey import COLUMNS, Scores, Survey, default_path
 
@@ -54,10 +54,11 @@ def test_the_distribution_of_the_scores(tmp_path):
     assert scores.mean.value == 5 and scores.mean.n == 3 and scores.mean.interval[0] < 5
     report = measure(Options(database=survey.path))
     assert report.rows[""]["score"] == scores.mean and report.curves == [scores.curve()]
-    curve = scores.curve(own=4)
-    assert curve.bars == ["rounds"] and curve.lines["mean 5.00"] == [[5, 0], [5, 2]] and "yours, 4" in curve.lines
-    shown = curve_html(curve)
-    assert shown.count("<rect") == 2 and shown.count("<polyline") == 2 and "<title>6: 2</title>" in shown
+    curve = scores.curve()
+    assert curve.bars == ["rounds"] and curve.lines["mean 5.00"] == [[5, 0], [5, 2]]
+    report.save(tmp_path / "s.json")
+    shown = report_page([tmp_path / "s.json"], tmp_path / "s.html")
+    assert shown.count("<rect") == 2 and shown.count("<polyline") == 1 and "<title>6: 2</title>" in shown
 
 
 def test_a_round_counts_once_and_whole(tmp_path):
