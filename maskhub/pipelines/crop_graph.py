@@ -69,7 +69,7 @@ def export_crop_graph(network, path, resolution):
     names = [f"noise_{number}" for number in range(len(noise))]
     with torch.no_grad(), warnings.catch_warnings(), quiet_export():
         warnings.simplefilter("ignore")
-        free = ({0: torch.export.Dim("batch")}, [{}] * len(noise))
+        free = ({0: torch.export.Dim("batch", min=1, max=1 << 16)}, [{}] * len(noise))  # torch 2.6 needs the bounds
         program = torch.onnx.export(
             torch.export.export(module, (crops, noise), dynamic_shapes=free), dynamo=True, optimize=True,
             opset_version=OPSET, input_names=["crop", *names], output_names=["result", "region"], verbose=False,
