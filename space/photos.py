@@ -121,7 +121,7 @@ def examples(elem_id):
     )
 
 
-def example(event: gr.SelectData):
+def example(event: gr.SelectData = None):
     """A visitor's own copy of the example that was clicked."""
     source = list(EXAMPLES.values())[picked(event, len(EXAMPLES))]
     target = Path(tempfile.mkdtemp(dir=get_upload_folder())) / Path(source).name

@@ -141,7 +141,7 @@ def wire_choices(here, pipe):
     here.more.click(_more, here.chosen, here.chosen, **quiet).then(*looking, **quiet)
     here.colour.input(*looking, **quiet)
 
-    def choosing(result, chosen, outlined, kind, event: gr.SelectData):
+    def choosing(result, chosen, outlined, kind, event: gr.SelectData = None):
         return choose(pipe, result, chosen, outlined, kind, photos.picked(event, len(chosen["looks"])))
 
     here.looks.select(
@@ -276,7 +276,7 @@ def choose(pipe, result, chosen, outlined, kind, index):
     return "", said, gr.update(value=slider["value"]), ready, gr.update(value=faces["value"]), result
 
 
-def _face(chosen, event: gr.SelectData):
+def _face(chosen, event: gr.SelectData = None):
     return chosen | {"face": photos.picked(event, MOST), "seed": 0}
 
 
