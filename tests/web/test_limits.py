@@ -13,7 +13,7 @@ from maskhub import FaceMaskPipeline
 pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.timeout(3600)]
 
 EXAMPLES = ROOT / "web" / "examples"
-DONE = re.compile(r"faces? found\. .* s\.$")
+DONE = re.compile(r"faces? found: .* s\.$")
 SWIFTSHADER = [
     "--enable-unsafe-webgpu",
     "--use-webgpu-adapter=swiftshader",

@@ -74,8 +74,8 @@ function summary(faces: FaceReport[], seconds: number): string {
     return `left as it is${outcome === "changed" ? "" : ` (${outcome})`}`;
   });
   const counts = [...new Set(told)].map((what) => [told.filter((other) => other === what).length, what] as const);
-  const parts = counts.map(([count, what]) => (faces.length > 1 ? `${what}: ${count}` : what));
-  return `${faces.length} ${faces.length === 1 ? "face" : "faces"} found. ${parts.join(", ")}. ${seconds.toFixed(2)} s.`;
+  const parts = counts.map(([count, what]) => (faces.length > 1 ? `${count} × ${what}` : what));
+  return `${faces.length} ${faces.length === 1 ? "face" : "faces"} found: ${parts.join(", ")}. ${seconds.toFixed(2)} s.`;
 }
 
 function saving(possible: boolean): void {
