@@ -156,3 +156,26 @@ def test_the_pinned_set_has_everything_that_the_extras_of_the_app_have():
         *(requirement_names(extras[name]) for name in ("hub", "torch", "video", "train", "app"))
     )
     assert wanted - {"maskhub"} <= pinned
+
+
+ALONE = {
+    "hub": ((), "import maskhub.data.shards, maskhub.data.hub_source, maskhub.hub, maskhub.cards"),
+    "video": ((), "import maskhub.pipelines.video, maskhub.pipelines.live, maskhub.commands.film"),
+    "train": (("hub", "torch"), "from maskhub.training import launch, registry, report, trainer"),
+    "eval": (("hub", "torch"), "from maskhub.evaluation.measures import *; any(map(load, MEASURES))"),
+    "export": (("torch",), "import maskhub.models.export, maskhub.pipelines.crop_graph, onnx, onnxscript"),
+}
+"""Extra → the extras that it includes, and imports that it promises."""
+SHARED = {"hub": {"pandas", "httpx"}, "torch": {"scipy", "jinja2"}}
+"""Packages that an extra has by its dependencies, though another one names them."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("extra", ALONE)
+def test_an_extra_alone_imports_what_it_promises(extra):
+    included, code = ALONE[extra]
+    there = {package for name in (extra, *included) for package in {*EXTRAS[name], *SHARED.get(name, ())}}
+    missing = sorted({package for packages in EXTRAS.values() for package in packages} - there)
+    script = f"import sys\nsys.modules |= dict.fromkeys({missing!r})\n{code}"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
