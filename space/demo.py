@@ -89,8 +89,8 @@ def build(pipe):
                     _tab(tab, pipe, built)
         gr.Markdown(FOOT, elem_id="foot")
         _connect(demo, built)
-        tools.build()
-    tools.describe(demo)
+        photo_of_call = tools.build()
+    tools.describe(demo, photo_of_call)
     # one photo already keeps all cores busy
     return demo.queue(default_concurrency_limit=1, max_size=32, api_open=False)
 

@@ -38,11 +38,11 @@ PARAMETERS = {
 
 
 def build():
-    """Add the endpoint ``detect`` to the app."""
-    found = gr.JSON(visible=False, label="faces")
+    """Add the endpoint ``detect`` to the app; returns its input, an empty photo."""
+    found, photo = gr.JSON(visible=False, label="faces"), photos.PhotoInput(visible=False, label="photo")
     gr.Button(visible=False).click(
         detected,
-        photos.PhotoInput(type="filepath", visible=False, label="photo"),
+        photo,
         found,
         concurrency_id="model",
         api_name="detect",
@@ -51,6 +51,7 @@ def build():
             f"height in pixels; presence is the detector's confidence from 0 to 1, masked from {MASKED} on."
         ),
     )
+    return photo
 
 
 def detected(photo):
@@ -67,10 +68,14 @@ def detected(photo):
     ]
 
 
-def describe(demo):
-    """Name and document the endpoints of an app as tools: gradio takes both from their handlers."""
+def describe(demo, photo):
+    """Name and document the endpoints of an app as tools: gradio takes both from their handlers.
+
+    They read the input ``photo`` in place of a tab's, which may hold an example: a call without a photo is an error.
+    """
     for block_fn in demo.fns.values():
         if block_fn.fn is not None and block_fn.api_visibility == "public":
+            block_fn.inputs = [photo if isinstance(block, photos.PhotoInput) else block for block in block_fn.inputs]
             block_fn.fn = _tool(block_fn.fn, block_fn.api_name, block_fn.api_description)
 
 
