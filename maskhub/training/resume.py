@@ -90,7 +90,7 @@ def _check_same_run(trainer, path, record):
         )
     now = options.resumable()
     then = type(options)().resumable() | record.options  # options that maskhub has added since then get their defaults
-    changed = [f"{name} {then[name]!r} → {now[name]!r}" for name in now if now[name] != then[name]]
+    changed = [f"{name} {_shown(then[name])} → {_shown(now[name])}" for name in now if now[name] != then[name]]
     if changed:
         raise CheckpointError(f"{path} was trained with other options: {'; '.join(changed)}.")
     if record.photos != task.fingerprint(trainer.timeline.options):
@@ -158,3 +158,8 @@ def _set_random_state(random):
     torch.set_rng_state(random["cpu"])
     if "cuda" in random and torch.cuda.is_available():
         torch.cuda.set_rng_state(random["cuda"])
+
+
+def _shown(value):
+    """An option as a message shows it: the items of a list without brackets."""
+    return ", ".join(map(repr, value)) if isinstance(value, list | tuple) and value else repr(value)
