@@ -188,9 +188,10 @@ def launch():
 
 LONGEST = [
     "space/test_service_browser", "web/test_page", "training/test_trainer", "training/test_runs", "space/test_browser",
-    "web/test_parity", "web/test_limits", "space/test_app", "pipelines/test_face_mask", "service/test_jobs",
-    "training/test_reimaging", "test_cli", "space/test_live_browser", "pipelines/test_backends", "space/test_share",
-    "space/test_gate", "space/test_guarded", "hub/test_hub", "evaluation/test_recognition", "fuzz/test_api_bodies",
+    "web/test_parity", "space/test_access", "space/test_app", "pipelines/test_face_mask", "service/test_jobs",
+    "training/test_reimaging", "training/test_smoke_recipes", "web/test_app", "test_cli",
+    "space/test_live_browser", "pipelines/test_backends", "space/test_share", "space/test_gate", "space/test_guarded",
+    "hub/test_hub", "evaluation/test_recognition", "fuzz/test_api_bodies",
     "crash/test_crashes", "data/test_unpaired", "training/test_adversarial", "training/test_mask_detector",
     "data/test_masked",
 ]  # fmt: skip
