@@ -87,6 +87,10 @@ class GuardedBlocks(gr.Blocks):
         Python can't kill threads. A job that exceeds its limit is abandoned: the visitor gets an error, its place in
         the queue and in the thread pool is freed, and its thread keeps running.
         """
+        event = kwargs.get("event_data")
+        if event is not None:  # gradio expects what its own page sends
+            sent = own_files(event._data)
+            event._data = {"index": None, "value": None} | (sent if isinstance(sent, dict) else {})
         loop = asyncio.get_running_loop()
         limit = self.time_limits.get(block_fn.concurrency_id, self.time_limits[None])
         deadline = self._deadlines.get(iterator) if iterator is not None else None
@@ -107,7 +111,8 @@ class GuardedBlocks(gr.Blocks):
             raise gr.Error(f"This took longer than {limit:g} seconds and was stopped.", print_exception=False)
         try:
             output = job.result()
-        except gr.Error:
+        except gr.Error as error:
+            error.print_exception = False  # gradio's own refusals would fill the log with tracebacks
             raise
         except MaskHubError as error:  # not handled by the handler
             raise gr.Error(words(error), print_exception=False) from error
@@ -163,6 +168,9 @@ def _fitting(block, value):
     elif isinstance(block, gr.Dropdown) and block.multiselect:
         value = value or []
         wanted, fits = "a list of texts", isinstance(value, list) and all(isinstance(item, str) for item in value)
+    elif isinstance(block, gr.Dropdown):
+        value = None if value == [] else value
+        wanted, fits = "one choice", value is None or isinstance(value, (str, int, float))
     elif isinstance(block, gr.Radio):
         choices = [choice for _, choice in block.choices]
         wanted, fits = f"one of {', '.join(map(str, choices))}", value in choices

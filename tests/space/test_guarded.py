@@ -128,6 +128,34 @@ def test_a_stream_of_frames_refuses_them_too(app, attacks):
         refused(send(app.url, event["id"], [{"path": path, "url": None}, "original", None]))
 
 
+@pytest.mark.parametrize(
+    "data", [5, "x", [], {}, {"index": None}, {"index": [9], "value": {}}, {"index": {"path": "x"}}]
+)
+def test_what_a_page_never_says_of_a_click_is_refused_in_one_line(app, data):
+    """The app fixture finds no traceback and no failed handler in the log."""
+    events, components = endpoints(app.url)
+    chosen = [event for event in events if any(name == "select" for _, name in event["targets"])]
+    assert len(chosen) >= 3
+    for event in chosen:
+        values = [components[other]["props"].get("value") for other in event["inputs"]]
+        answer = send(app.url, event["id"], values, event_data=data)
+        assert answer["success"] or "\n" not in answer["output"]["error"], answer
+
+
+@pytest.mark.parametrize("value", [["a"], [[]], {"a": 1}])
+def test_a_dropdown_takes_no_lists(app, value):
+    events, components = endpoints(app.url)
+    tried = 0
+    for event in events:
+        for place, id in enumerate(event["inputs"]):
+            props = components[id]["props"]
+            if components[id]["type"] == "dropdown" and not props.get("multiselect"):
+                values = [components[other]["props"].get("value") for other in event["inputs"]]
+                values[place], tried = value, tried + 1
+                assert "does not fit" in send(app.url, event["id"], values)["output"]["error"]
+    assert tried
+
+
 def test_what_is_there_and_what_is_not_look_the_same(app, attacks):
     events, _ = endpoints(app.url)
     mask = next(entry["id"] for entry in events if entry["api_name"] == "mask")
