@@ -142,17 +142,16 @@ def test_what_a_page_never_says_of_a_click_is_refused_in_one_line(app, data):
         assert answer["success"] or "\n" not in answer["output"]["error"], answer
 
 
-@pytest.mark.parametrize("value", [["a"], [[]], {"a": 1}])
-def test_a_dropdown_takes_no_lists(app, value):
+def test_a_dropdown_takes_no_lists(app):
     events, components = endpoints(app.url)
-    tried = 0
+    odd, tried = itertools.cycle([["a"], [[]], {"a": 1}]), 0
     for event in events:
         for place, id in enumerate(event["inputs"]):
             props = components[id]["props"]
             if components[id]["type"] == "dropdown" and not props.get("multiselect"):
                 values = [components[other]["props"].get("value") for other in event["inputs"]]
-                values[place], tried = value, tried + 1
-                assert "does not fit" in send(app.url, event["id"], values)["output"]["error"]
+                values[place], tried = next(odd), tried + 1
+                assert "must be" in send(app.url, event["id"], values)["output"]["error"]
     assert tried
 
 
