@@ -91,6 +91,7 @@ class PhotoPipeline:
             ConfigError: a bad option.
             NoFaceError: a photo without a face, or, if masks are first drawn by rule, without one that is clear enough.
         """
+        _check_numbers(batch_size, seed)
         translator = self.translator(direction, force)
         batch = PhotoBatch.read(photos, self.config.resolution, seed, on_no_face)
         translator(batch.faces, batch_size)
@@ -110,6 +111,7 @@ class PhotoPipeline:
         As :meth:`__call__`; with ``details`` the output also has ``there`` and ``cycle_errors``. A photo of which no
         face was translated in the first step is an error too, unless ``on_no_face="keep"``.
         """
+        _check_numbers(batch_size, seed)
         start = Direction(start)
         translator, back = self.translator(start, force), self._way(start.inverse)
         batch = PhotoBatch.read(photos, self.config.resolution, seed, on_no_face)
@@ -127,6 +129,7 @@ class PhotoPipeline:
 
         Neither the face detector nor the mask detector is used.
         """
+        _check_numbers(batch_size, seed)
         return self.run(Direction(direction), crops, [(0, seed)] * len(crops), batch_size)
 
     def run(self, direction, crops, owners, batch_size):
@@ -153,3 +156,11 @@ class PhotoPipeline:
         self.network(direction)
         style = self.config.wear if direction is Direction.MASK else None
         return Way(RuleMasker(style) if style else None, partial(self.run, direction))
+
+
+def _check_numbers(batch_size, seed):
+    """Raise :class:`ConfigError` unless both are whole numbers in their ranges; ``seed`` may be a list of them."""
+    seeds = seed if isinstance(seed, (list, tuple)) else [seed]
+    for what, value, least in [("batch size", batch_size, 1), *(("seed", one, 0) for one in seeds)]:
+        if not isinstance(value, (int, np.integer)) or not least <= value < 2**63:
+            raise ConfigError(f"the {what} is {value!r}; it must be a whole number from {least}.")

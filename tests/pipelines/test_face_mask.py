@@ -129,6 +129,16 @@ def test_one_way_pipelines_load(masked_astronaut, tmp_path):
         again(masked_astronaut, "auto")
 
 
+@pytest.mark.parametrize(
+    "options",
+    [{"batch_size": value} for value in (-1, 0, 1.5, "x")] + [{"seed": value} for value in (-1, 2**70, 1.5, "x", [-1])],
+)
+def test_numbers_out_of_range_are_one_line(tiny_pipeline, astronaut, options):
+    for call in (tiny_pipeline.mask, tiny_pipeline.cycle, tiny_pipeline.translate_crops):
+        with pytest.raises(ConfigError, match=r"the (batch size|seed) is .*; it must be a whole number from [01]\."):
+            call([astronaut], **options)
+
+
 def test_half_precision_runs(tiny_pipeline, astronaut, tmp_path):
     tiny_pipeline.save_pretrained(tmp_path)
     low = FaceMaskPipeline.from_pretrained(tmp_path, dtype=torch.bfloat16)
