@@ -173,7 +173,8 @@ def _fitting(block, value):
         wanted, fits = "one choice", value is None or isinstance(value, (str, int, float))
     elif isinstance(block, gr.Radio):
         choices = [choice for _, choice in block.choices]
-        wanted, fits = f"one of {', '.join(map(str, choices))}", value in choices
+        known = [*choices, *range(len(choices))] if block.type == "index" else choices  # what gradio makes of them
+        wanted, fits = f"one of {', '.join(map(str, choices))}", value in known
     if not fits:
         name = getattr(block, "label", None) or block.get_block_name()
         kind = KINDS.get(type(value), "that")

@@ -256,7 +256,9 @@ def test_a_dataset_belongs_to_who_brought_it(home, make_zip):
             receive(home, [packed], "mine", key=key)
         with pytest.raises(OwnerError, match="somebody else"):
             Datasets(home).remove("mine", key)
-    for name in ("", "../up", ".hidden", "a/b", "x" * 65, "builtin:pixel-faces"):
+    with pytest.raises(ConfigError, match="a name first"):
+        receive(home, [packed], "", key="me")
+    for name in ("../up", ".hidden", "a/b", "x" * 65, "builtin:pixel-faces"):
         with pytest.raises(ConfigError, match="can't be called"):
             receive(home, [packed], name, key="me")
     assert receive(home, [packed], "mine", key="me").count == 1

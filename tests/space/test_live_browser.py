@@ -99,7 +99,7 @@ def test_a_film_that_takes_too_long_is_cancelled(before_camera, astronaut, tmp_p
     # so does another film in its place
     begin.click()
     here.page.get_by_text(re.compile(r"Frame \d+ of 400")).wait_for()
-    here.page.click("#video-film button[aria-label='Remove']")
+    here.page.click("#video-film button[aria-label='Clear']")
     here.page.locator("#video-status p").wait_for(state="detached")
     assert cancel.is_disabled()
     here.page.click("#video")

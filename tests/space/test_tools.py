@@ -4,6 +4,7 @@ import asyncio
 import base64
 import io
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import numpy as np
@@ -32,7 +33,12 @@ def agent(app):
                 return {tool.name: tool for tool in (await session.list_tools()).tools}
             return await session.call_tool(name, arguments)
 
-    return lambda name=None, **arguments: asyncio.run(talk(name, arguments))
+    def call(name=None, **arguments):
+        # a thread of its own: Playwright's loop runs in this one
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(asyncio.run, talk(name, arguments)).result()
+
+    return call
 
 
 @pytest.fixture(scope="module")
