@@ -230,7 +230,7 @@ def remove_file(path):
 
 def remove_folder(path):
     """Delete a folder: it disappears at once, and whatever a kill leaves behind has a temporary name. WriteError
-    without permission, or if there is none."""
+    without permission, or if the folder does not exist."""
     path = Path(path)
     temporary = _temporary(path)
     with write_errors(path):

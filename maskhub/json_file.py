@@ -9,7 +9,7 @@ __all__ = ["read_json", "write_json"]
 
 
 def read_json(path):
-    """Read a JSON object; None if there is none or it is broken."""
+    """Read a JSON object; None if the file is missing or broken."""
     try:
         value = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError):

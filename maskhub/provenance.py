@@ -166,7 +166,7 @@ def save_options(image, kind):
 
 def read_provenance(source):
     """The :class:`Provenance` of a picture or film (a path, a file object or a ``PIL.Image``; films need PyAV), or None
-    if there is none, which does not mean that the picture is unchanged.
+    if it carries no mark, which does not mean that the picture is unchanged.
 
     Raises:
         PhotoError, VideoError: not a file, or neither picture nor film.

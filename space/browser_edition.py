@@ -32,7 +32,7 @@ def folder():
 
 
 def address():
-    """Where visitors find the browser edition: ``MASKHUB_WEB_URL``, else here; None if there is none.
+    """Where visitors find the browser edition: ``MASKHUB_WEB_URL``, else here; None if it was not built.
 
     Raises:
         ConfigError: ``MASKHUB_WEB_URL`` is no web address.

@@ -69,10 +69,8 @@ class GuardedBlocks(gr.Blocks):
         """Convert a request's JSON for the handlers; bad requests get a one-line error."""
         try:
             inputs = own_files(inputs)
-            for block, value in zip(block_fn.inputs, inputs, strict=False):
-                _fitting(block, value)
-            values = await super().preprocess_data(block_fn, inputs, state, explicit_call)
-            return [_fitting(block, value) for block, value in zip(block_fn.inputs, values, strict=True)]
+            fitting = [_fitting(block, value) for block, value in zip(block_fn.inputs, inputs, strict=False)]
+            return await super().preprocess_data(block_fn, fitting, state, explicit_call)
         except gr.Error as error:
             error.print_exception = False
             raise
@@ -173,8 +171,7 @@ def _fitting(block, value):
         wanted, fits = "one choice", value is None or isinstance(value, (str, int, float))
     elif isinstance(block, gr.Radio):
         choices = [choice for _, choice in block.choices]
-        known = [*choices, *range(len(choices))] if block.type == "index" else choices  # what gradio makes of them
-        wanted, fits = f"one of {', '.join(map(str, choices))}", value in known
+        wanted, fits = f"one of {', '.join(map(str, choices))}", value in choices
     if not fits:
         name = getattr(block, "label", None) or block.get_block_name()
         kind = KINDS.get(type(value), "that")

@@ -121,6 +121,29 @@ def examples(elem_id):
     )
 
 
+def on_run(events, show, inputs, outputs, progress, scroll):
+    """For each of ``events``, run ``show`` on the photo, then scroll to its result.
+
+    Args:
+        events: event listeners such as ``button.click``.
+        show: handler, as for :func:`about`.
+        inputs, outputs: components of the handler that :func:`about` returns.
+        progress: component or components that show the progress.
+        scroll: arguments of :func:`scroll_to`.
+    """
+    private = {"api_visibility": "private"}
+    for event in events:
+        done = event(about(show), inputs, outputs, show_progress_on=progress, concurrency_id="model", **private)
+        done.then(None, js=scroll_to(*scroll), **private)
+
+
+def on_example(gallery, photo):
+    """Copy the clicked example of :func:`examples` to a photo input; returns the event, for ``.then``."""
+    return gallery.select(
+        example, None, photo, show_progress="hidden", concurrency_id="model", api_visibility="private"
+    )
+
+
 def example(event: gr.SelectData = None):
     """A visitor's own copy of the example that was clicked."""
     source = list(EXAMPLES.values())[picked(event, len(EXAMPLES))]

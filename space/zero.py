@@ -44,7 +44,7 @@ def lent(pipe, device="cuda"):
     marked, other = spaces.GPU(there, duration=SECONDS), copy(pipe)
 
     def run(*given):
-        # the time is a visitor's: as long as there is none, while the app starts, the processor does it
+        # GPU time is a visitor's: while the app starts, there is no visitor, and the CPU does the work
         return pipe.run(*given) if LocalContext.request.get(None) is None else marked(*given)
 
     other.run = run

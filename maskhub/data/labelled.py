@@ -84,7 +84,7 @@ class LabelledPhotos:
         """The photos whose columns have these values.
 
         Raises:
-            SourceError: there are none; the message lists the existing values.
+            SourceError: no photo matches; the message lists the existing values.
         """
         places = [n for n, known in enumerate(self.columns) if all(known.get(k) == v for k, v in attributes.items())]
         if not places:

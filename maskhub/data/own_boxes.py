@@ -68,7 +68,7 @@ class OwnBoxes:
             place: a COCO file, or a folder of VOC or YOLO files; by default those in ``folder``.
 
         Returns:
-            :class:`OwnBoxes`, or None if there are none and no ``place`` was given.
+            :class:`OwnBoxes`, or None if the dataset has no boxes and no ``place`` was given.
 
         Raises:
             SourceError: ``place`` has no boxes, or a file is damaged.

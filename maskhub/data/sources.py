@@ -66,7 +66,7 @@ def open_source(spec, holdout=False):
 
 class FolderSource(PhotoSource):
     """The photos of a folder and its sub-folders, sorted by path; ``holdout`` leaves out those of
-    :func:`is_held_out`. SourceError if there is none."""
+    :func:`is_held_out`. SourceError if no photo is left."""
 
     def __init__(self, folder, holdout=False):
         self.folder = Path(folder)

@@ -124,7 +124,7 @@ class ModelRegistry:
         return AttributeClassifier.from_pretrained(best.path).eval() if isinstance(best, ModelEntry) else best
 
     def get(self, name):
-        """One model; :class:`CheckpointError` if there is none of that name."""
+        """One model; :class:`CheckpointError` if no model has this name."""
         entry = self._entry(self.root / check_name(name))
         if entry is None:
             raise CheckpointError(f"there is no model {name!r}; there are {', '.join(e.name for e in self.list())}.")

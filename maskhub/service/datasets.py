@@ -92,15 +92,15 @@ class Datasets:
         return [*BUILT_IN, *(entry.name for entry in self.list())]
 
     def get(self, name):
-        """An uploaded dataset; SourceError if there is none, ConfigError for an invalid name."""
+        """An uploaded dataset; SourceError if it does not exist, ConfigError for an invalid name."""
         path = self.home.datasets / check_dataset_name(name)
         if not path.is_dir():
             raise SourceError(f"there is no dataset {name!r}.")
         return self._entry(path)
 
     def sources(self, name, split="train"):
-        """The specs of a split for the training scripts, one or those of :data:`ALL`; SourceError if there is none,
-        or no picture in it."""
+        """The specs of a split for the training scripts, one or those of :data:`ALL`; SourceError if it
+        does not exist or has no pictures."""
         if name == ALL:
             brought = [one.name for one in self.list() if one.counts[split]]
             return [spec for one in (DRAWN, *brought) for spec in self.sources(one, split)]
@@ -214,7 +214,7 @@ class Datasets:
         """Delete a dataset that belongs to the holder of ``key``.
 
         Raises:
-            SourceError: there is none. OwnerError: it belongs to somebody else. ConfigError: a job needs it.
+            SourceError: it does not exist. OwnerError: it belongs to somebody else. ConfigError: a job needs it.
         """
         with self.home.lock():
             dataset = self.get(name)

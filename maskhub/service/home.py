@@ -89,7 +89,7 @@ def check_dataset_name(name):
 
 
 def owner_of(key):
-    """The stored hash of a visitor's key, or "" if there is none."""
+    """The stored hash of a visitor's key, or "" without a key."""
     return hashlib.sha256(f"maskhub {key}".encode()).hexdigest()[:32] if key else ""
 
 

@@ -150,7 +150,7 @@ class Jobs:
         return sorted(found, key=lambda job: (-job.created, job.id))
 
     def get(self, id):
-        """One job; ConfigError if there is none with this id."""
+        """One job; ConfigError if no job has this id."""
         job = self._read(self.home.jobs / id) if id and id.isalnum() else None
         if job is None:
             raise ConfigError("there is no such job any more.")
@@ -247,7 +247,7 @@ class Jobs:
 
     def cancel(self, id, key):
         """Cancel a job of the holder of ``key``: a waiting one at once, a running one after the current step.
-        ConfigError if there is none, OwnerError if it belongs to somebody else."""
+        ConfigError if it does not exist, OwnerError if it belongs to somebody else."""
         with self.home.lock():
             job = self._own(id, key)
             if job.state == "queued":
@@ -264,7 +264,7 @@ class Jobs:
             remove_folder(self.folder(id))
 
     def remove_model(self, name, key):
-        """Delete a model of the holder of ``key``; MaskHubError if there is none, it belongs to somebody else, or a
+        """Delete a model of the holder of ``key``; MaskHubError if it does not exist, belongs to somebody else, or a
         job starts from it."""
         with self.home.lock():
             entry = self.models.get(name)

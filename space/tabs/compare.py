@@ -52,12 +52,11 @@ def layout():
 def wire(here, pipe):
     """Connect the components to the handlers."""
     results = [here.status, here.pictures, here.table]
-    private = {"concurrency_id": "model", "api_visibility": "private"}
-    going = photos.about(partial(show, pipe)), [here.photo, here.seen, here.what], [here.problem, *results, here.seen]
-    scroll = {"js": photos.scroll_to("compare-pictures", "compare-problem"), "api_visibility": "private"}
-    picked = here.examples.select(photos.example, None, here.photo, show_progress="hidden", **private)
-    for event in (here.run.click, picked.then):
-        event(*going, show_progress_on=here.pictures, **private).then(None, **scroll)
+    picked = photos.on_example(here.examples, here.photo)
+    photos.on_run(
+        (here.run.click, picked.then), partial(show, pipe), [here.photo, here.seen, here.what],
+        [here.problem, *results, here.seen], here.pictures, ("compare-pictures", "compare-problem"),
+    )  # fmt: skip
     photos.watch(here.photo, here.problem, results, CLEARED, here.seen)
     gr.Button(visible=False).click(
         partial(compared, pipe),

@@ -59,12 +59,11 @@ def layout():
 def wire(here, pipe):
     """Connect the components to the handlers."""
     results = [here.status, here.there, here.back]
-    private = {"concurrency_id": "model", "api_visibility": "private"}
-    going = photos.about(partial(show, pipe)), [here.photo, here.seen, here.start], [here.problem, *results, here.seen]
-    scroll = {"js": photos.scroll_to("cycle-there", "cycle-problem"), "api_visibility": "private"}
-    picked = here.examples.select(photos.example, None, here.photo, show_progress="hidden", **private)
-    for event in (here.run.click, picked.then):
-        event(*going, show_progress_on=[here.there, here.back], **private).then(None, **scroll)
+    picked = photos.on_example(here.examples, here.photo)
+    photos.on_run(
+        (here.run.click, picked.then), partial(show, pipe), [here.photo, here.seen, here.start],
+        [here.problem, *results, here.seen], [here.there, here.back], ("cycle-there", "cycle-problem"),
+    )  # fmt: skip
     gr.Button(visible=False).click(
         partial(cycled, pipe),
         [here.photo, here.start],

@@ -83,16 +83,13 @@ def wire(here):
     """Connect the components to the handlers."""
     results = [here.status, here.slider, here.download, here.result]
     choices = [here.photo, here.seen, here.style, here.colour, here.worn, here.everyone, here.seed, here.overlay]
-    private = {"concurrency_id": "model", "api_visibility": "private"}
-    event = {"show_progress_on": here.slider, **private}
-    scroll = {"js": photos.scroll_to("wear-result", "wear-problem"), "api_visibility": "private"}
     at_once = {"queue": False, "api_visibility": "private"}
-    shown, into = photos.about(show), [here.problem, *results, here.seen]
-    here.run.click(shown, choices, into, **event).then(None, **scroll)
     another = here.another.click(lambda seed: seed + 1, here.seed, here.seed, **at_once)
-    another.then(shown, choices, into, **event).then(None, **scroll)
-    picked = here.examples.select(photos.example, None, here.photo, show_progress="hidden", **private)
-    picked.then(shown, choices, into, **event).then(None, **scroll)
+    picked = photos.on_example(here.examples, here.photo)
+    photos.on_run(
+        (here.run.click, another.then, picked.then), show, choices, [here.problem, *results, here.seen], here.slider,
+        ("wear-result", "wear-problem"),
+    )  # fmt: skip
     here.style.input(
         lambda style: gr.update(choices=_colours(style), value="random"), here.style, here.colour, **at_once
     )

@@ -110,18 +110,15 @@ def wire(here, pipe):
     """Connect the buttons to the handlers."""
     results = _results(here)
     into, private = [here.problem, *results, here.seen], {"concurrency_id": "model", "api_visibility": "private"}
-    scroll = {"js": photos.scroll_to("photo-result", "photo-problem"), "api_visibility": "private"}
-    event = {"show_progress_on": here.slider, **private}
-    options = [here.photo, here.seen, here.outlined, here.kind]
-    for direction, button in {"auto": here.swap, "mask": here.mask, "unmask": here.unmask}.items():
-        shown = photos.about(partial(show, pipe, direction))
-        button.click(shown, options, into, **event).then(None, **scroll)
+    options, scroll = [here.photo, here.seen, here.outlined, here.kind], ("photo-result", "photo-problem")
+    swap = [here.swap.click, photos.on_example(here.examples, here.photo).then]
+    for direction, events in {"auto": swap, "mask": [here.mask.click], "unmask": [here.unmask.click]}.items():
+        photos.on_run(events, partial(show, pipe, direction), options, into, here.slider, scroll)
     here.upload.click(None, js="() => maskhub.choose('#photo-photo')", api_visibility="private")
     here.instead.click(
-        partial(show_instead, pipe), [here.result, here.outlined, here.kind], [here.problem, *results], **event
-    ).then(None, **scroll)
-    picked = here.examples.select(photos.example, None, here.photo, show_progress="hidden", **private)
-    picked.then(photos.about(partial(show, pipe, "auto")), options, into, **event).then(None, **scroll)
+        partial(show_instead, pipe), [here.result, here.outlined, here.kind], [here.problem, *results],
+        show_progress_on=here.slider, **private,
+    ).then(None, js=photos.scroll_to(*scroll), api_visibility="private")  # fmt: skip
     photos.watch(here.photo, here.problem, results, CLEARED, here.seen)
     here.outlined.input(pair, [here.result, here.outlined], here.slider, show_progress="hidden", **private)
     here.kind.input(
