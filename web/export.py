@@ -24,8 +24,9 @@ from maskhub.faces import detect, mesh, yunet  # noqa: E402
 from maskhub.faces.align import alignment, crop  # noqa: E402
 from maskhub.faces.photo import open_photo  # noqa: E402
 from maskhub.masks import fabric, fit, lighting, straps, styles  # noqa: E402
+from maskhub.masks.blend import grain_tile  # noqa: E402
 from maskhub.masks.detector import bundled_mask_detector  # noqa: E402
-from maskhub.masks.wear import grain_tile, wear  # noqa: E402
+from maskhub.masks.wear import wear  # noqa: E402
 from maskhub.pipelines.face_mask import FaceMaskPipeline  # noqa: E402
 from maskhub.tensors import to_pixels, to_tensor  # noqa: E402
 

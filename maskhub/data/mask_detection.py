@@ -16,7 +16,7 @@ from maskhub.data.decoys import decoy, occlude
 from maskhub.data.masked import Wearing
 from maskhub.data.paired import WornPairs
 from maskhub.data.positions import PositionDataset, endless_batches
-from maskhub.masks.wear import SHADOW
+from maskhub.masks.blend import SHADOW
 from maskhub.tensors import to_pixels, to_tensor
 
 __all__ = ["CROPS", "MaskDetectionCrops", "mask_detection_batches", "roughen"]

@@ -9,10 +9,8 @@ Authentication" (MaskTheFace), 2020; Cabani and others: "MaskedFace-Net", 2020. 
 turns with the head, and its lighting is fitted to the skin (:mod:`maskhub.masks.lighting`).
 """
 
-import functools
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 from PIL import Image
 
@@ -20,13 +18,14 @@ from maskhub.errors import NoFaceError, PhotoError
 from maskhub.faces.detect import detect
 from maskhub.faces.landmarks import PRESENT, Landmarks
 from maskhub.faces.landmarks import landmarks as find_landmarks
+from maskhub.masks.blend import blend, lit, three, toned
 from maskhub.masks.fabric import paint
 from maskhub.masks.fit import Head, drape, unwrap
-from maskhub.masks.lighting import LUMA, estimate_lighting, filled, to_linear, to_srgb
+from maskhub.masks.lighting import estimate_lighting, filled, to_linear
 from maskhub.masks.straps import draw_straps, skin_like
 from maskhub.masks.styles import design as draw_design
 
-__all__ = ["Worn", "grain_tile", "reliable", "wear"]
+__all__ = ["Worn", "reliable", "wear"]
 
 SEARCH_SIDE = 192
 """Photos are first searched for their largest face at this size; enough for a face that fills the picture."""
@@ -34,8 +33,6 @@ SURE_FACE, NEAR = 0.85, 0.066
 """Landmarks of low presence are still used if the detector's score reaches the first number and its five points lie
 within the second, in face sizes. Tuned on 600 CelebA photos, whose six profiles all pass; one of 400 masked photos
 does."""
-SHADOW = 0.34
-"""Depth of the contact shadow where the fabric touches the skin."""
 MARGIN = 0.07
 """How far shadow and straps may extend beyond the fabric, in face widths."""
 
@@ -127,14 +124,13 @@ def reliable(landmarks, face):
 
 
 def _put_on(image, landmarks, design, rng):
-    region = np.zeros(image.shape[:2], np.float32)
     head = Head.of(landmarks)
     sheet = drape(head, design.tension, bulge=design.bulge)
     reach = design.side + max(design.waist, 0) + 0.025
     low, high = float(design.top.min()) - 0.03, float(design.bottom.max()) + 0.03
     unwrapped = unwrap(sheet, (-reach, reach), (low, high), (image.shape[1], image.shape[0]))
     if unwrapped is None:
-        return image.copy(), region
+        return image.copy(), np.zeros(image.shape[:2], np.float32)
     lighting = estimate_lighting(image, landmarks, head)
     painted = paint(design, unwrapped, head.width)
 
@@ -147,7 +143,7 @@ def _put_on(image, landmarks, design, rng):
     )
     part = image[y0:y1, x0:x1]
 
-    fabric = _lit(painted, unwrapped.normals, lighting)
+    fabric = lit(painted, unwrapped.normals, lighting)
     alpha = np.zeros((size[1], size[0]), np.float32)
     alpha[inner] = painted.alpha
     skin = skin_like(part, lighting.skin)
@@ -159,31 +155,12 @@ def _put_on(image, landmarks, design, rng):
     else:
         strap_cover, normal = strap
         shade = lighting.on(*(np.full((1, 1), value, np.float32) for value in normal))
-        strap_colour = _toned(to_linear(design.strap[None, None] * 255), lighting, shade)
+        strap_colour = toned(to_linear(design.strap[None, None] * 255), lighting, shade)
         layer = filled(alpha.shape, strap_colour[0, 0])
-        layer[inner] += (fabric - layer[inner]) * _three(painted.alpha)
+        layer[inner] += (fabric - layer[inner]) * three(painted.alpha)
         whole = np.maximum(alpha, strap_cover)
 
-    # blur the fabric and its cover like the photo; from here on the colours are weighted by the cover
-    sigma = max(lighting.blur, 0.5)
-    window = 2 * int(np.ceil(2.2 * sigma)) + 1
-    layer = cv2.GaussianBlur(layer * _three(whole), (window, window), sigma)
-    whole = cv2.GaussianBlur(whole, (window, window), sigma)
-    shadow = _shadow(whole, head, lighting) * skin
-    mixed = part * _three((1 - shadow) * (1 - whole)) + layer
-    mixed += _three(_grain(size, lighting.grain, rng) * whole)
-    cover = np.maximum(whole, shadow)
-    cover[cover < 1 / 255] = 0
-    out = image.copy()
-    changed = cv2.add(mixed, 0.0, dtype=cv2.CV_8UC3)  # rounds, and clips to 0 to 255
-    out[y0:y1, x0:x1] = cv2.copyTo(changed, (cover > 0).view(np.uint8), part.copy())
-    region[y0:y1, x0:x1] = np.minimum(cover, 1)
-    return out, region
-
-
-def _three(plane):
-    """A plane as three equal channels: numpy broadcasts slowly over a last axis of 3."""
-    return cv2.merge((plane, plane, plane))
+    return blend(image, (x0, y0), layer, whole, lighting, head, rng, skin=skin)
 
 
 def _room(design, head, unwrapped, shape):
@@ -195,54 +172,3 @@ def _room(design, head, unwrapped, shape):
     x1 = max(unwrapped.left + unwrapped.u.shape[1] + margin, int(ears[:, 0].max()) + 3)
     y1 = max(unwrapped.top + unwrapped.u.shape[0] + margin, int(ears[:, 1].max()) + 3)
     return max(x0, 0), max(y0, 0), min(x1, shape[1]), min(y1, shape[0])
-
-
-def _lit(painted, normals, lighting):
-    """The fabric's colours in the photo, float32 0 to 255."""
-    slope_x = cv2.Sobel(painted.relief, cv2.CV_32F, 1, 0, scale=1 / 8)
-    slope_y = cv2.Sobel(painted.relief, cv2.CV_32F, 0, 1, scale=1 / 8)
-    lean = np.float32(1.2) * np.clip(-normals[..., 2], 0, 1)
-    shade = lighting.on(
-        normals[..., 0] - np.clip(slope_x, -1, 1) * lean,
-        normals[..., 1] - np.clip(slope_y, -1, 1) * lean,
-        normals[..., 2],
-    )
-    return _toned(painted.colour, lighting, shade * painted.dim)
-
-
-def _toned(colour, lighting, shade):
-    linear = colour
-    if lighting.saturation < 1:
-        grey = linear @ LUMA
-        linear = _three(grey) + (linear - _three(grey)) * np.float32(lighting.saturation)
-    lit = linear * cv2.merge([shade * value for value in lighting.exposure])
-    return to_srgb(lit) * np.float32(255)
-
-
-def _shadow(whole, head, lighting):
-    """How much the mask darkens the skin around it: close along its rim, more on the side away from the light."""
-    sigma = max(0.6, 0.016 * head.width)
-    size = 2 * int(np.ceil(2 * sigma)) + 1
-    direction = -lighting.shade[1:3]
-    reach = 0.010 * head.width
-    shift = direction / max(float(np.hypot(*direction)), 0.15) * reach
-    moved = cv2.warpAffine(whole, np.float64([[1, 0, shift[0]], [0, 1, shift[1]]]), (whole.shape[1], whole.shape[0]))
-    soft = cv2.GaussianBlur(moved, (size, size), sigma)
-    return np.float32(SHADOW) * soft * (1 - whole)
-
-
-def _grain(size, sigma, rng):
-    """Noise as strong as the photo's, h×w, cut from a fixed tile at a random place."""
-    tile = grain_tile()
-    x, y = rng.integers(0, tile.shape[1], 2)
-    if x + size[0] <= tile.shape[1] and y + size[1] <= tile.shape[0]:
-        return tile[y : y + size[1], x : x + size[0]] * np.float32(sigma)
-    rows, columns = (np.arange(size[1]) + y) % tile.shape[0], (np.arange(size[0]) + x) % tile.shape[1]
-    return tile[rows][:, columns] * np.float32(sigma)
-
-
-@functools.cache
-def grain_tile():
-    noise = np.random.default_rng(3).standard_normal((512, 512)).astype(np.float32)
-    noise = cv2.GaussianBlur(noise, (3, 3), 0.6)
-    return noise / noise.std()

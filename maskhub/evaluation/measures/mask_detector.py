@@ -22,9 +22,9 @@ from maskhub.evaluation.report import Figure, Report
 from maskhub.faces import align
 from maskhub.faces.detect import detect
 from maskhub.faces.landmarks import landmarks, moved_landmarks
+from maskhub.masks.blend import SHADOW
 from maskhub.masks.detector import MASKED, bundled_mask_detector, detect_mask_on_crop
 from maskhub.masks.styles import WORN
-from maskhub.masks.wear import SHADOW
 from maskhub.models.mask_detector import MaskDetector
 
 __all__ = ["Options", "measure", "measure_mask_detector"]
