@@ -15,7 +15,7 @@ may change when a run is resumed, :data:`STAGED` ones in the stages of a recipe.
 
 import argparse
 from pathlib import Path
-from typing import Annotated, Literal, get_args, get_origin
+from typing import Annotated, ClassVar, Literal, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from tyro.constructors import PrimitiveConstructorSpec
@@ -69,6 +69,8 @@ class OptionSet(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+    resets: ClassVar[dict] = {}
+    """Option → values of a recipe's options that no longer apply when the command line gives it."""
 
     def __init__(self, **values):
         try:
@@ -164,8 +166,13 @@ def parse(options_class, description=None, args=None):
 
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     early.add_argument("--recipe")
-    recipe = early.parse_known_args(args)[0].recipe
-    default = read_recipe(recipe, options_class) if recipe else options_class()
+    for name in options_class.resets:
+        early.add_argument(flag(name), f"--{name}", dest=name)
+    early = early.parse_known_args(args)[0]
+    default = read_recipe(early.recipe, options_class) if early.recipe else options_class()
+    for name, values in options_class.resets.items():
+        if getattr(early, name) is not None:
+            default = default.replaced(**values)
     options, unknown = tyro.cli(
         options_class, default=default, description=description, args=args, registry=registry(),
         return_unknown_args=True,

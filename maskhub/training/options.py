@@ -1,7 +1,7 @@
 """Options shared by all training tasks. Options of a single method are declared in its file."""
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import tyro
 from pydantic import BeforeValidator, Field, model_validator
@@ -20,9 +20,14 @@ Precision = Annotated[
 ReportTo = Annotated[tuple[Literal["tensorboard", "trackio", "wandb"], ...], *COMMAS, FREE]
 Stages = Annotated[tuple[dict, ...], tyro.conf.Suppress]
 
+ALL_STEPS = 10**9
+"""max_steps of stages in epochs, unless it is given: all of them."""
+
 
 class TrainingOptions(OptionSet):
     """Options shared by all training tasks."""
+
+    resets: ClassVar[dict] = {"max_steps": {"epochs": 0.0}}
 
     output: Annotated[str, FREE] = ""
     """Folder for the result, checkpoints/, samples/, metrics.jsonl and status.json."""
@@ -106,8 +111,8 @@ class TrainingOptions(OptionSet):
             return values
         stages = tuple(named(stage) for stage in stages)
         steps = [stage.get("steps") for stage in stages]
-        whole = {"max_steps": sum(steps)} if all(type(count) is int and count > 0 for count in steps) else {}
-        return {**whole, **values, "stages": stages}
+        whole = sum(steps) if all(type(count) is int and count > 0 for count in steps) else ALL_STEPS
+        return {"max_steps": whole, **values, "stages": stages}
 
     @property
     def sheets(self):
@@ -190,7 +195,7 @@ class TrainingOptions(OptionSet):
             changes = {name: value for name, value in stage.items() if name not in ("steps", "epochs")}
             length = stage.get("steps") or steps(stage["epochs"], self.replaced(stages=(), **changes))
             stages.append({"steps": length, **changes})
-        total = sum(stage["steps"] for stage in stages) or steps(self.epochs, self)
+        total = min(sum(stage["steps"] for stage in stages), self.max_steps) or steps(self.epochs, self)
         return self.replaced(stages=tuple(stages), max_steps=total, epochs=0.0)
 
     def timeline(self):

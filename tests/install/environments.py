@@ -73,9 +73,14 @@ def environments(torch):
             found[extra] = ([f"WHEEL[{extra}]", *([] if extra in ("hub", "video", "heif") else [torch])], ["", extra])
     found["torch-2.6"] = (["WHEEL[torch]", "torch==2.6.*"], ["", "torch"])
     found["torch-2.13"] = (["WHEEL[torch]", "torch==2.13.*"], ["", "torch"])
+    found["all"] = (["WHEEL[all]", torch], list(CODE))
     # the oldest versions that the metadata allow; only uv can choose them
-    core = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["dependencies"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    core = project["dependencies"]
+    extras = [part for extra in CODE if extra for part in project["optional-dependencies"][extra]]
+    every = [*core, *(part for part in extras if not part.startswith("maskhub["))]
     found["core-lowest"] = (["--resolution=lowest-direct", *core, "WHEEL"], [""])
+    found["all-lowest"] = (["--resolution=lowest-direct", *every, "WHEEL[all]"], list(CODE))
     found["requirements"] = (
         ["-r", str(ROOT / "requirements.txt"), "WHEEL"],
         ["", "hub", "video", "torch", "train", "app"],

@@ -285,6 +285,19 @@ def test_epochs_are_passes_over_the_larger_source(small, here, tmp_path):
     assert code == 0 and "11 steps" in text and "stage 1: steps 7, lambda_cycle 3" in text, text
 
 
+@pytest.mark.parametrize("written", ["epochs: 3", "stages: [{epochs: 1}, {epochs: 2}]"])
+def test_steps_on_the_command_line_replace_a_recipes_epochs(written, small, here, tmp_path):
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text(written)
+    options = small("cyclegan", tmp_path / "run")
+    del options["max_steps"]
+    for flag in (["--max-steps", "5"], ["--max-steps=5"], ["--max_steps", "5"]):
+        code, text = here("cyclegan", options, "--recipe", recipe, *flag, "--dry-run")
+        assert code == 0 and "5 steps of 2 samples" in text, text
+    code, text = here("cyclegan", options, "--recipe", recipe, "--dry-run")
+    assert code == 0 and "21 steps of 2 samples" in text, text
+
+
 @pytest.mark.parametrize(
     ("name", "limit", "photos"), [("cyclegan", 5, 5), ("pix2pix", 5, 5), ("reimaging", 5, 5), ("classifier", 60, 120)]
 )
