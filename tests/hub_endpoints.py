@@ -348,6 +348,8 @@ class HubEndpoints(HubHandler):
                     return
                 self.wfile.write(data)
                 left -= len(data)
+                with self.hub.lock:
+                    self.hub.served += len(data)
 
 
 def _git_oid(data):

@@ -6,6 +6,7 @@
 
     hub.fault("PUT", "/_lfs/", cut_after=1000)  # the next such request breaks off
     hub.log                                     # what was asked: (method, path, status)
+    hub.served                                  # bytes of files that were sent
 
 ``python tests/hub_server.py`` serves one to try things by hand.
 """
@@ -97,7 +98,7 @@ class LoopbackHub:
 
     def __init__(self, folder, tokens, port=0, cdn=False):
         self.folder, self.tokens, self.cdn = Path(folder), dict(tokens), cdn
-        self.repositories, self.log, self.faults = {}, [], []
+        self.repositories, self.log, self.faults, self.served = {}, [], [], 0
         self.without_plan = set()  # names of users who pay for nothing
         self.signatures, self.lock = set(), threading.RLock()
         (self.folder / "blobs").mkdir(parents=True, exist_ok=True)

@@ -41,9 +41,17 @@ class HubSource(PhotoSource):
         column, config: image column and configuration; optional if there is only one.
         holdout: leave out the photos of :func:`~maskhub.data.folder.is_held_out`.
 
+    Attributes:
+        stream: its rows as a ``datasets.IterableDataset``, undecoded, with all columns.
+        files: the addresses of its files, which contain the revision.
+        format: how they are stored, by the name of datasets' reader: ``"parquet"``, ``"webdataset"``, ...
+
     Raises:
         SourceError: no such dataset, split or revision, no right to it, no network, or no single image column.
     """
+
+    checked = False
+    """Whether the checksums of parquet pages are verified."""
 
     def __init__(
         self, dataset, split="train", revision=None, column=None, holdout=False, block=512, mixed=4, config=None
@@ -52,36 +60,36 @@ class HubSource(PhotoSource):
         self.holdout, self.block, self.mixed, self._path = holdout, block, mixed, str(dataset)
         self.spec = f"{dataset}/{config}" if config else str(dataset)
         self.spec += f":{split}" + (f"@{revision}" if revision else "") + (f"#{column}" if column else "")
-        rows = self.open_stream()
+        rows = self._open_stream()
         self.column = self._image_column(rows, column)
         # only `decode` removes the decoding threads that datasets has set up
-        self._rows = rows.decode(False).select_columns([self.column])
+        self.stream = rows.decode(False)
+        self._rows = self.stream.select_columns([self.column])
         self._pass = None  # photos per pass, known after the first one
 
     def identity(self):
         return self.dataset, self.config, self.split, self.revision
 
     def _reader_options(self):
-        """Further arguments of ``datasets.load_dataset``."""
+        """Further arguments of ``datasets.load_dataset_builder``."""
         return {}
 
-    def open_stream(self):
+    def _open_stream(self):
         """Its rows as a ``datasets.IterableDataset``, with all columns; errors as of the class."""
-        from datasets import load_dataset
+        from datasets import load_dataset_builder
         from datasets.data_files import EmptyDatasetError
         from datasets.exceptions import DataFilesNotFoundError, DatasetNotFoundError
 
         what = f"the dataset {self.spec}"
         with self.errors():
             try:
-                return load_dataset(
-                    self._path,
-                    self.config,
-                    split=self.split,
-                    revision=self.revision,
-                    streaming=True,
-                    **self._reader_options(),
+                builder = load_dataset_builder(
+                    self._path, self.config, revision=self.revision, **self._reader_options()
                 )
+                stream = builder.as_streaming_dataset(self.split)
+                self.format = type(builder).__module__.rpartition(".")[2]
+                self.files = list((builder.config.data_files or {}).get(self.split, ()))
+                return stream
             except DatasetNotFoundError as error:
                 if "Revision" in str(error):
                     raise SourceError(f"{what} has no such revision (branch, tag or commit).") from error
@@ -243,6 +251,8 @@ class BuiltSource(HubSource):
     Checksums of pages, which ``maskhub dataset build`` writes, are verified. SourceError if there is no shard in the
     folder, or no single image column.
     """
+
+    checked = True
 
     def __init__(self, folder, column=None, holdout=False):
         if not has_shards(folder):

@@ -214,16 +214,14 @@ class HubRows:
         from datasets import Audio, Image, Video
 
         self.source, self.spec = source, source.spec
-        # undecoded, so that skipped rows are cheap
-        self._rows = source.open_stream().decode(False)
-        self.features = dict(self._rows.features)
+        self.features = dict(source.stream.features)
         media = {name for name, kind in self.features.items() if isinstance(kind, (Audio, Image, Video))}
         media |= {name for name, kind in self.features.items() if holds_pictures(kind)}
         self.left_out = sorted(media - {source.column})
         self.columns = [name for name in self.features if name not in media]
 
     def __iter__(self):
-        rows = iter(self._rows)
+        rows = iter(self.source.stream)
         for index in itertools.count():
             with self.source.errors():
                 try:

@@ -1,0 +1,240 @@
+"""Units: the pieces of a stored source, each of which one reader reads without reading the others.
+
+    source = open_source("user/faces")               # a HubSource or BuiltSource
+    for unit in units(source):                       # the same list on every machine
+        for row in read_unit(source, unit):          # only the bytes of this unit, in bounded memory
+            ...
+
+A unit is a parquet file or, of a large one, a range of its row groups; another file that datasets reads on its own,
+such as a tar archive of WebDataset; or a range of the photos of an imagefolder, in or out of zip archives. Units are in
+the order of the source, and together they have each of its rows once.
+
+The name of a unit follows from what is stored in it: the hash that the Hub gives of its file, so that other commits,
+such as those to the README, do not change it. Machines that agree on the name agree on the rows.
+"""
+
+import hashlib
+import itertools
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from posixpath import commonpath, dirname
+
+from maskhub.errors import SourceError, first_line
+
+__all__ = ["Unit", "read_unit", "unit_limit", "unit_name", "units"]
+
+SMALLEST, LARGEST, PIECES = 64 << 20, 1 << 30, 128
+"""Files are split if they are larger than the source's share of so many pieces, at least and at most so many bytes.
+The footers of files that are not split need not be read before the work begins."""
+PHOTOS = 1000
+"""Photos of an imagefolder in a unit."""
+BUFFER = 16 << 20
+"""Bytes of a column read at once from large row groups."""
+WHOLE = 32 << 20
+"""Bytes up to which a row group is read at once, in as few requests as possible."""
+BATCH = 16
+"""Rows decoded at once."""
+READERS = 16
+"""Footers read at once."""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A piece of a source. It can be pickled, to be read by another process.
+
+    Attributes:
+        index: its place in the source, from 0.
+        name: the index and a hash of what is stored in it, such as ``000012-5f0c9a31d2``.
+        size: stored bytes, if known.
+        path, length: address and bytes of its file.
+        groups: its row groups, if it does not have all those of its file.
+        span: the first row and the one after its last, if it is a range of rows.
+        rows: number of rows, if known (where row groups were counted, and for ranges).
+    """
+
+    index: int
+    name: str
+    size: int | None = None
+    path: str | None = None
+    length: int | None = None
+    groups: tuple | None = None
+    span: tuple | None = None
+    rows: int | None = None
+
+
+def unit_name(index, *stored):
+    """The name of a unit by its index and everything that identifies its content."""
+    return f"{index:06d}-{hashlib.blake2b(repr(stored).encode(), digest_size=5).hexdigest()}"
+
+
+def unit_limit(size):
+    """The bytes from which files are split in a source of ``size`` bytes."""
+    return min(max(size // PIECES, SMALLEST), LARGEST)
+
+
+def units(source, limit=None):
+    """All units of a source, in its order.
+
+    Args:
+        source: :class:`~maskhub.data.hub_source.HubSource` or ``BuiltSource``.
+        limit: parquet files of more bytes are split at their row groups, into units of at most so many bytes or one
+            row group; 0: a unit per row group; by default :func:`unit_limit` of the whole source. Only the footers of
+            files that are split are read.
+
+    Raises:
+        SourceError: the files can't be listed, or a footer can't be read.
+    """
+    with source.errors():
+        stored = _stored(source.files)
+    files = list(zip(source.files, stored, strict=True))
+    if source.format == "parquet":
+        limit = unit_limit(sum(size for size, _ in stored)) if limit is None else limit
+        with ThreadPoolExecutor(READERS) as readers:
+            pieces = readers.map(lambda file: _split(source, file[0], file[1][0], limit), files)
+            found = [(*file, *piece) for file, some in zip(files, pieces, strict=True) for piece in some]
+        return [
+            Unit(index, unit_name(index, content, groups), size, path, content[0], groups, None, rows)
+            for index, (path, content, groups, size, rows) in enumerate(found)
+        ]
+    if source.format.endswith("folder"):
+        count = _count(source)
+        return [
+            Unit(index, unit_name(index, stored, start, stop), span=(start, stop), rows=stop - start)
+            for index, start in enumerate(range(0, count, PHOTOS))
+            for stop in [min(start + PHOTOS, count)]
+        ]
+    if source.stream.num_shards == len(source.files):
+        return [
+            Unit(index, unit_name(index, content), content[0], path, content[0])
+            for index, (path, content) in enumerate(files)
+        ]
+    return [Unit(index, unit_name(index, stored)) for index in range(source.stream.num_shards)]
+
+
+def read_unit(source, unit, columns=None, start=0):
+    """Yield the rows of a unit in order as dicts, with undecoded pictures (structs of ``bytes`` and ``path``).
+
+    Memory is bounded by :data:`WHOLE`, :data:`BUFFER` and the pages of the file, whatever the size of its row groups.
+
+    Args:
+        source, unit: a source and one of its :func:`units`.
+        columns: names of the columns to read; by default all.
+        start: rows to skip. Whole row groups are skipped without reading them.
+
+    Raises:
+        SourceError: a file is damaged, missing, or can't be reached.
+    """
+    rows = _parquet_rows if source.format == "parquet" else _stream_rows
+    with _errors(source):
+        yield from rows(source, unit, columns, start)
+
+
+@contextmanager
+def _errors(source):
+    with source.errors():
+        try:
+            yield
+        except ValueError as error:  # pyarrow's error for a broken file
+            raise SourceError(f"a file of the dataset {source.spec} is damaged: {first_line(error)}.") from error
+
+
+def _stored(files):
+    """Size in bytes of each file, and what identifies its content: its hash on the Hub, its name elsewhere."""
+    import fsspec
+
+    if not files:
+        return []
+    paths = [fsspec.core.url_to_fs(file) for file in files]
+    system, folder = paths[0][0], commonpath([dirname(path) for _, path in paths])
+    found = system.find(folder, detail=True) if len(files) > 1 else {}
+    about = [found.get(path) or system.info(path) for _, path in paths]
+    names = (path.removeprefix(folder) for _, path in paths)
+    return [(one["size"], one.get("blob_id") or name) for one, name in zip(about, names, strict=True)]
+
+
+def _split(source, path, size, limit):
+    """Row groups (None: all), bytes and rows (None: unknown) of each unit of a parquet file."""
+    if size <= limit:
+        return [(None, size, None)]
+    with _errors(source), _open(path, size) as file:
+        metadata = _reader(source, file).metadata
+    pieces = []
+    for number in range(metadata.num_row_groups):
+        held, rows = _group_size(metadata.row_group(number)), metadata.row_group(number).num_rows
+        if pieces and pieces[-1][1] + held <= limit:
+            numbers, before, some = pieces.pop()
+            pieces.append(((*numbers, number), before + held, some + rows))
+        else:
+            pieces.append(((number,), held, rows))
+    return pieces
+
+
+def _group_size(group):
+    return sum(group.column(number).total_compressed_size for number in range(group.num_columns))
+
+
+def _open(path, size):
+    """A stored file of which only what is asked for is read."""
+    import fsspec
+
+    system, path = fsspec.core.url_to_fs(path)
+    return system.open(path, "rb", cache_type="none", size=size)
+
+
+def _reader(source, file, metadata=None, **options):
+    import pyarrow.parquet as pq
+
+    return pq.ParquetFile(file, metadata=metadata, page_checksum_verification=source.checked, **options)
+
+
+def _parquet_rows(source, unit, columns, start):
+    from datasets import Features
+    from datasets.table import table_cast
+
+    features = source.stream.features
+    schema = Features({name: features[name] for name in columns or features}).arrow_schema
+    with _open(unit.path, unit.length) as file:
+        metadata = _reader(source, file).metadata
+        for number in range(metadata.num_row_groups) if unit.groups is None else unit.groups:
+            group = metadata.row_group(number)
+            if start >= group.num_rows:
+                start -= group.num_rows
+                continue
+            whole = _group_size(group) <= WHOLE
+            how = {"pre_buffer": True} if whole else {"pre_buffer": False, "buffer_size": BUFFER}
+            reader = _reader(source, file, metadata, **how)
+            for batch in reader.iter_batches(BATCH, [number], columns, use_threads=False):
+                rows = table_cast(_table(batch.slice(start)), schema).to_pylist() if start < len(batch) else ()
+                start = max(0, start - len(batch))
+                yield from rows
+
+
+def _table(batch):
+    import pyarrow as pa
+
+    return pa.Table.from_batches([batch])
+
+
+def _stream_rows(source, unit, columns, start):
+    stream = source.stream
+    if unit.span is None:
+        stream = stream.shard(stream.num_shards, unit.index)
+    if columns is not None:
+        stream = stream.select_columns(list(columns))
+    first, after = unit.span or (0, None)
+    return itertools.islice(_all_rows(stream), first + start, after)
+
+
+def _all_rows(stream):
+    # `iter`, since a plain loop would give each worker of a DataLoader a different share of the rows
+    return (row for rows in stream.iter(batch_size=BATCH) for row in _rows_of(rows))
+
+
+def _rows_of(columns):
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
+def _count(source):
+    """The number of photos of an imagefolder, which are not fetched for that."""
+    return sum(1 for _ in _all_rows(source.stream.select_columns([source.column])))

@@ -1,0 +1,151 @@
+"""Units of a source: together they have each row once, in order, and each is read without the bytes of the others."""
+
+import io
+import pickle
+import tarfile
+import zipfile
+
+import numpy as np
+import pytest
+from hub_photos import encoded, push_parquet, row
+from huggingface_hub import HfApi
+
+from maskhub.data import units as units_module
+from maskhub.data.sources import open_source
+from maskhub.data.units import read_unit, unit_limit, units
+from maskhub.errors import SourceError
+
+COUNT = 10
+
+
+def numbers(source, unit, column="image", **options):
+    return [int(cell[column]["path"].split("_")[1][:3]) for cell in read_unit(source, unit, **options)]
+
+
+def push_files(repo, files):
+    api = HfApi()
+    api.create_repo(repo, repo_type="dataset", exist_ok=True)
+    for name, data in files.items():
+        api.upload_file(path_or_fileobj=data, path_in_repo=name, repo_id=repo, repo_type="dataset")
+    return repo
+
+
+def archive(kind, photos):
+    file = io.BytesIO()
+    if kind == "zip":
+        with zipfile.ZipFile(file, "w") as out:
+            for number in photos:
+                out.writestr(f"photo_{number:03d}.png", encoded(number))
+    else:
+        with tarfile.open(fileobj=file, mode="w") as out:
+            for number in photos:
+                entry = tarfile.TarInfo(f"photo_{number:03d}.png")
+                entry.size = len(encoded(number))
+                out.addfile(entry, io.BytesIO(encoded(number)))
+    return file.getvalue()
+
+
+@pytest.fixture
+def parquet(hub_user, tmp_path):
+    """Three files of row groups of two rows."""
+    import pyarrow.parquet as pq
+
+    def push(**more):
+        push_parquet(tmp_path, hub_user.repo("faces"), [row(number) for number in range(COUNT)])
+        files = {}
+        for path in sorted(tmp_path.glob("train-*.parquet")):
+            pq.write_table(pq.read_table(path), path, row_group_size=2)
+            files[f"data/{path.stem}-of-00003.parquet".replace("train-", "train-0000")] = path.read_bytes()
+        return push_files(hub_user.repo("faces"), files | more)
+
+    return push
+
+
+@pytest.mark.parametrize(("limit", "count", "rows"), [(None, 3, None), (0, 6, [2, 2, 1, 2, 1, 2])])
+def test_parquet_files_and_row_groups(parquet, limit, count, rows):
+    source = open_source(parquet())
+    found = units(source, limit)
+    assert len(found) == count and sorted(unit.rows or 0 for unit in found) == sorted(rows or [0] * count)
+    assert [number for unit in found for number in numbers(source, unit)] == list(range(COUNT))
+    assert [label for unit in found for label in (r["label"] for r in read_unit(source, unit, ["label"]))] == list(
+        range(COUNT)
+    )
+
+
+def test_rows_are_as_datasets_has_them(parquet):
+    source = open_source(parquet())
+    assert [row for unit in units(source) for row in read_unit(source, unit)] == list(source.stream)
+
+
+@pytest.mark.parametrize("start", range(6))
+def test_a_unit_is_read_from_any_row(parquet, start):
+    source = open_source(parquet())
+    assert numbers(source, units(source)[0], start=start) == [0, 1, 2, 3][start:]
+    assert numbers(source, units(source, 0)[1], start=start) == [2, 3][start:]
+
+
+def test_names_follow_from_what_is_stored(parquet, tmp_path):
+    before = units(open_source(parquet()))
+    again = units(open_source(parquet(**{"README.md": b"another text"})))
+    assert [unit.name for unit in before] == [unit.name for unit in again]
+    assert before[0].path != again[0].path  # another commit
+    changed = units(open_source(parquet(**{"data/train-00001-of-00003.parquet": _other_file(tmp_path)})))
+    assert [a.name == b.name for a, b in zip(before, changed, strict=True)] == [True, False, True]
+    assert len({unit.name for unit in units(open_source(parquet()), 0)}) == 6
+
+
+def _other_file(folder):
+    return (folder / "train-2.parquet").read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["tar", "zip", "photos"])
+def test_archives_and_photos(hub_user, monkeypatch, kind):
+    monkeypatch.setattr(units_module, "PHOTOS", 4)
+    halves = (range(5), range(5, COUNT))
+    if kind == "photos":
+        files = {f"train/photo_{n:03d}.png": encoded(n) for n in range(COUNT)}
+    else:
+        files = {f"train-{number}.{kind}": archive(kind, half) for number, half in enumerate(halves)}
+    source = open_source(push_files(hub_user.repo(kind), files))
+    found = units(source)
+    assert len(found) == (2 if kind == "tar" else 3)
+    cells = [cell for unit in found for cell in read_unit(source, unit, [source.column])]
+    assert [source.photo_bytes(cell[source.column]) for cell in cells] == [encoded(n) for n in range(COUNT)]
+    assert [cell for unit in found for cell in read_unit(source, unit, [source.column], start=2)] == [
+        cell for unit in found for cell in list(read_unit(source, unit, [source.column]))[2:]
+    ]
+
+
+def test_each_byte_is_sent_once(hub, hub_user, tmp_path):
+    noise, repo = np.random.default_rng(0), hub_user.repo("large")
+    rows = [{"bytes": noise.bytes(100_000), "path": f"photo_{n:03d}.png"} for n in range(60)]
+    push_parquet(tmp_path, repo, rows, shards=3)
+    source = open_source(repo)
+    for limit in (None, 0):
+        found = units(source, limit)
+        before, asked = hub.served, len(hub.log)
+        for reader in range(3):  # three readers share the units
+            for unit in found[reader::3]:
+                list(read_unit(pickle.loads(pickle.dumps(source)), pickle.loads(pickle.dumps(unit))))
+        assert hub.served - before < 1.1 * 6_000_000
+        assert len(hub.log) - asked < 20
+
+
+def test_a_large_row_group_is_read_in_pieces(parquet, hub, monkeypatch):
+    monkeypatch.setattr(units_module, "WHOLE", 0)
+    source = open_source(parquet())
+    assert [number for unit in units(source) for number in numbers(source, unit)] == list(range(COUNT))
+
+
+def test_large_sources_have_large_units():
+    assert [unit_limit(size << 20) for size in (1, 12_800, 10_000_000)] == [64 << 20, 100 << 20, 1 << 30]
+
+
+def test_a_broken_file_is_one_error(parquet, tmp_path):
+    source = open_source(parquet(**{"data/train-00001-of-00003.parquet": b"no parquet"}))
+    good, bad, _ = units(source)
+    assert numbers(source, good) == [0, 1, 2, 3]
+    with pytest.raises(SourceError, match="a file of the dataset .* is damaged"):
+        list(read_unit(source, bad))
+    with pytest.raises(SourceError, match="damaged"):
+        units(source, 0)
