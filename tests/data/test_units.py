@@ -145,7 +145,7 @@ def test_a_broken_file_is_one_error(parquet, tmp_path):
     source = open_source(parquet(**{"data/train-00001-of-00003.parquet": b"no parquet"}))
     good, bad, _ = units(source)
     assert numbers(source, good) == [0, 1, 2, 3]
-    with pytest.raises(SourceError, match="a file of the dataset .* is damaged"):
+    with pytest.raises(SourceError, match=r"a file of the dataset .* is damaged"):
         list(read_unit(source, bad))
     with pytest.raises(SourceError, match="damaged"):
         units(source, 0)
