@@ -10,14 +10,18 @@ import xml.etree.ElementTree as ET
 import yaml
 
 from maskhub.data.own_boxes import yolo_name
+from maskhub.masks.coverings import COVERED, COVERINGS
 
 __all__ = ["BOXES", "CATEGORIES", "box_files", "coco", "voc", "yolo"]
 
 CATEGORIES = ("masked face", "unmasked face", "wrongly worn", "mask")
 """The classes: faces with a correctly worn mask, without a mask, with a wrongly worn mask; and masks."""
+COVERED_CATEGORIES = ("covered face", *COVERINGS)
+"""Further classes where a face has another covering: that face, and what covers it."""
 BOXES = ("none", "coco", "voc", "yolo")
 
 WORN_CATEGORIES = {"unmasked": "unmasked face", "correctly": "masked face", "already masked": "masked face"}
+WORN_CATEGORIES[COVERED] = "covered face"
 CLASSES = dict(enumerate(CATEGORIES, 1))
 
 
@@ -32,7 +36,7 @@ def box_files(photos, form, own=None):
     Returns:
         dict, path → text.
     """
-    classes = own.classes if own else CLASSES
+    classes = own.classes if own else _classes(photos)
     if form == "coco":
         return {"annotations.json": json.dumps(coco(photos, classes), ensure_ascii=False) + "\n"}
     if form == "voc":
@@ -43,6 +47,12 @@ def box_files(photos, form, own=None):
         data = {"path": ".", "train": ".", "val": ".", "names": {number: name for name, number in numbers.items()}}
         return files | {"data.yaml": yaml.safe_dump(data, sort_keys=False, allow_unicode=True)}
     return {}
+
+
+def _classes(photos):
+    """Number → name; those of other coverings only where there are some."""
+    covered = any(face["worn"] == COVERED for record in photos.values() for face in record["faces"])
+    return dict(enumerate((*CATEGORIES, *COVERED_CATEGORIES) if covered else CATEGORIES, 1))
 
 
 def coco(photos, classes=CLASSES):
@@ -137,7 +147,7 @@ def _objects(record):
         if box:
             yield category, box, attributes, {}
         if face["mask_box"]:
-            yield "mask", face["mask_box"], attributes, {}
+            yield face["style"] if worn == COVERED else "mask", face["mask_box"], attributes, {}
 
 
 def _within(box, record):

@@ -30,7 +30,7 @@ COLUMNS = {
     "landmarks": "478 × (x, y, depth) in pixels of each face, as in MediaPipe's face mesh; empty if not detected",
     "style": "of each face's mask; empty for a face without one",
     "colour": "of each face's mask",
-    "worn": "`correctly`, `nose-out`, `chin-out`, `nose-and-mouth-out` or `unmasked`",
+    "worn": "`correctly`, `nose-out`, `chin-out`, `nose-and-mouth-out`, `covered` (not by a mask) or `unmasked`",
     "pose": "yaw, pitch, roll of each face in degrees",
 }
 

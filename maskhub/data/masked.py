@@ -18,6 +18,7 @@ from pydantic import Field, model_validator
 from maskhub.errors import ConfigError, NoFaceError
 from maskhub.faces.detect import detect
 from maskhub.faces.landmarks import landmarks
+from maskhub.masks.coverings import COVERING_COLOURS, COVERINGS, RANDOM_COVERING
 from maskhub.masks.detector import MASKED, mask_presences
 from maskhub.masks.styles import COLOURS, STYLES, WORN
 from maskhub.masks.wear import wear
@@ -27,8 +28,9 @@ __all__ = [
     "MaskOptions", "Masked", "Wearing", "face_facts", "mask_box", "mask_faces", "region_image", "seed_of", "wear_near",
 ]  # fmt: skip
 
-REACH = 1.6
-"""Part of the photo around a face for the mask: this many times the face's box to each side of its centre."""
+REACH, ARM = 1.6, 3.2
+"""Part of the photo around a face for the mask, or for a covering with an arm: this many times the face's box to each
+side of its centre."""
 
 
 class MaskOptions(OptionSet):
@@ -38,8 +40,9 @@ class MaskOptions(OptionSet):
         ConfigError: a bad value, or a colour that the style does not have.
     """
 
-    style: Literal[*STYLES, "random"] = "random"
-    """Mask style: surgical, kn95, cup, cloth, patterned, neoprene, or random."""
+    style: Literal[*STYLES, "random", *COVERINGS, RANDOM_COVERING] = "random"
+    """Mask style: surgical, kn95, cup, cloth, patterned, neoprene, or random for one of these. Or something else
+    before the face: sunglasses, scarf, hand, microphone, or random-covering for one of these."""
     colour: str = "random"
     """A colour of that style, such as blue, black or white, or random."""
     wrongly_worn: Share = 0.0
@@ -47,11 +50,19 @@ class MaskOptions(OptionSet):
 
     @model_validator(mode="after")
     def _check_colour(self):
-        if self.colour != "random" and self.colour not in COLOURS.get(self.style, ()):
-            known = COLOURS.get(self.style)
-            hint = f"{self.style} masks come in {', '.join(known)}" if known else "give a --style too"
+        known = (COLOURS | COVERING_COLOURS).get(self.style, ())
+        if self.colour != "random" and self.colour not in known:
+            kind = f"{self.style} masks come" if self.style in COLOURS else f"{self.style} comes"
+            hint = f"{kind} in {', '.join(known)}" if known else "give a --style too"
             raise ConfigError(f"--colour is {self.colour!r}; {hint}.")
+        if self.wrongly_worn and not self.is_mask:
+            raise ConfigError(f"--wrongly-worn is for masks: leave it out with --style {self.style}.")
         return self
+
+    @property
+    def is_mask(self):
+        """Whether masks are put on, not other coverings."""
+        return self.style not in (*COVERINGS, RANDOM_COVERING)
 
 
 class Wearing(MaskOptions):
@@ -86,7 +97,8 @@ class Masked:
         image: uint8 RGB, H×W×3.
         region: float32 H×W in [0, 1]; where it is 0, the photo is unchanged.
         faces: a dict for each face, largest first: ``box`` (left, top, width, height), ``score``, ``worn`` (one of
-            :data:`maskhub.masks.WORN`, ``"unmasked"``, or ``"already masked"`` for a skipped face),
+            :data:`maskhub.masks.WORN`, ``"covered"`` for another covering, ``"unmasked"``, or ``"already masked"`` for
+            a skipped face),
             ``style``, ``colour`` (empty for a face without a new mask), ``mask_box`` (or None), and ``pose`` (yaw,
             pitch, roll in degrees) and ``presence`` if its landmarks were detected, else None. Pixels and
             degrees are rounded to hundredths.
@@ -170,7 +182,7 @@ def wear_near(image, face, mark, wearing, seed, worn):
         the :class:`~maskhub.masks.wear.Worn` of that part, its region, and the part's left and top in the photo.
     """
     left, top, width, height = face.box
-    reach = REACH * max(width, height)
+    reach = (REACH if wearing.is_mask else ARM) * max(width, height)
     x0, y0 = max(int(left + width / 2 - reach), 0), max(int(top + height / 2 - reach), 0)
     part = image[y0 : int(top + height / 2 + reach) + 1, x0 : int(left + width / 2 + reach) + 1]
     shifted = replace(mark, points=mark.points - np.float32([x0, y0, 0]))

@@ -45,7 +45,7 @@ def lit(painted, normals, lighting):
     return toned(painted.colour, lighting, shade * painted.dim)
 
 
-def blend(image, corner, layer, cover, lighting, head, rng, *, skin, gap=GAP, shadow=SHADOW):
+def blend(image, corner, layer, cover, lighting, head, rng, *, skin, gap=GAP, shadow=SHADOW, shape=None):
     """Put a layer on a part of a photo.
 
     Args:
@@ -58,6 +58,7 @@ def blend(image, corner, layer, cover, lighting, head, rng, *, skin, gap=GAP, sh
         skin: float32 h×w, or a number: the share of the shadow that falls on each pixel.
         gap: distance from the face in face widths: a shadow from further away is softer and further off.
         shadow: depth of the shadow.
+        shape: float32 h×w in [0, 1], what counts as covered, where that is more than ``cover``: dark glass.
 
     Returns:
         a copy of the photo with the layer, and its region, float32 H×W; where that is 0 the photo is unchanged.
@@ -74,6 +75,8 @@ def blend(image, corner, layer, cover, lighting, head, rng, *, skin, gap=GAP, sh
     mixed = part * three((1 - darker) * (1 - cover)) + layer
     mixed += three(_grain(size, lighting.grain, rng) * cover)
     changed = np.maximum(cover, darker)
+    if shape is not None:
+        changed = np.maximum(changed, shape)
     changed[changed < 1 / 255] = 0
     out, region = image.copy(), np.zeros(image.shape[:2], np.float32)
     mixed = cv2.add(mixed, 0.0, dtype=cv2.CV_8UC3)  # rounds, and clips to 0 to 255

@@ -12,7 +12,7 @@ import numpy as np
 
 from maskhub.masks.lighting import filled, rank, to_linear
 
-__all__ = ["TILE", "Painted", "noise_tile", "paint"]
+__all__ = ["TILE", "Painted", "noise_at", "noise_tile", "paint"]
 
 WIDE, TALL = np.float32(0.78), np.float32(0.84)
 """Face widths along the sheet per unit of u and of v."""
@@ -374,6 +374,14 @@ def _pleats(count, variant, soft):
     window /= window.sum()
     relief, dim = (np.convolve(np.pad(a, (soft + 1) // 2, "edge"), window, "valid") for a in (relief, dim))
     return relief.astype(np.float32), dim.astype(np.float32)
+
+
+def noise_at(name, x, y, scale_x, scale_y, start):
+    """A random field of mean 0 and standard deviation 1 at places x, y (h×w, face widths), at ``scale`` texels of its
+    tile per face width; ``start`` is the texel at 0."""
+    span = np.float32(2 * TILE)
+    across, down = x * np.float32(scale_x) + np.float32(start), y * np.float32(scale_y) + np.float32(start)
+    return cv2.remap(noise_tile(name), across % span, down % span, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
 
 
 @functools.cache

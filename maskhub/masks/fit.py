@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-__all__ = ["Head", "Sheet", "Unwrapped", "drape", "unwrap"]
+__all__ = ["FINE_STEP", "Head", "Sheet", "Unwrapped", "drape", "sheet_of", "unwrap"]
 
 MEAN_FACE = Path(__file__).parents[1] / "faces" / "weights" / "mean_face.npy"
 AXIS_Z = 0.1
@@ -133,7 +133,11 @@ def drape(head, tension=10, gap=0.012, bulge=None):
     net += (reach - plain)[..., None] * out
     rows, columns = _fine_basis(len(V)), _fine_basis(len(U))
     points = np.tensordot(rows, net, 1)
-    points = np.matmul(columns, points)
+    return sheet_of(np.matmul(columns, points), head)
+
+
+def sheet_of(points, head):
+    """The :class:`Sheet` of points in the head's axes, rows×columns×3."""
     xyz = head.to_photo(points).astype(np.float32)
     across = cv2.Sobel(xyz, cv2.CV_32F, 1, 0, ksize=1)
     down = cv2.Sobel(xyz, cv2.CV_32F, 0, 1, ksize=1)

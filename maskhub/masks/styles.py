@@ -10,7 +10,7 @@ import numpy as np
 
 from maskhub.errors import ConfigError
 
-__all__ = ["COLOURS", "STYLES", "WORN", "Design", "design"]
+__all__ = ["COLOURS", "STYLES", "WORN", "Design", "design", "named_colour"]
 
 WORN = ("correctly", "nose-out", "chin-out", "nose-and-mouth-out")
 """How a mask is worn: the classes of MaskedFace-Net (Cabani and others, 2020)."""
@@ -153,7 +153,7 @@ def design(style="random", colour=None, worn="correctly", rng=None):
         worn = WORN[1 + int(picks[1] * 3)]
     if worn not in WORN:
         raise ConfigError(f"unknown way of wearing a mask: {worn!r}. Choose one of {', '.join(WORN)} or random.")
-    name, base = _colour(style, colour, picks[2])
+    name, base = named_colour(style, COLOURS[style], colour, picks[2])
     base = (base * (1 + 0.05 * size[3])).clip(0.02, 0.97)
 
     top, bottom, side = _outline(style, worn, size, height)
@@ -197,8 +197,18 @@ def _parts(style, base, picks):
     return parts, own
 
 
-def _colour(style, colour, pick):
-    colours = COLOURS[style]
+def named_colour(style, colours, colour, pick):
+    """The name and the value, 3 in [0, 1], of a colour.
+
+    Args:
+        style: for error messages.
+        colours: its colours, name → three sRGB numbers, or None for the absence of one (whose value is None too).
+        colour: a name, three sRGB numbers from 0 to 255, or None for the one that ``pick`` in [0, 1) picks.
+        pick: a random number.
+
+    Raises:
+        ConfigError: no such colour.
+    """
     if colour is None:
         # the first colour of each style is the most common one
         names = [next(iter(colours)), *colours]
@@ -214,7 +224,8 @@ def _colour(style, colour, pick):
         if values.shape != (3,) or values.min() < 0 or values.max() > 255:
             raise ConfigError(f"a colour must be a name or three numbers from 0 to 255, not {colour!r}.")
         return "#{:02x}{:02x}{:02x}".format(*(int(value) for value in values)), values / 255
-    return name, np.array(colours[name]) / 255
+    value = colours[name]
+    return name, None if value is None else np.array(value) / 255
 
 
 def _outline(style, worn, size, height):

@@ -19,6 +19,7 @@ from maskhub.faces.detect import detect
 from maskhub.faces.landmarks import PRESENT, Landmarks
 from maskhub.faces.landmarks import landmarks as find_landmarks
 from maskhub.masks.blend import blend, lit, three, toned
+from maskhub.masks.coverings import COVERED, COVERINGS, RANDOM_COVERING, put_before
 from maskhub.masks.fabric import paint
 from maskhub.masks.fit import Head, drape, unwrap
 from maskhub.masks.lighting import estimate_lighting, filled, to_linear
@@ -44,7 +45,8 @@ class Worn(NamedTuple):
         image: the photo in the type it was given (``PIL.Image`` or uint8 RGB array), masked.
         region: float32 H×W in [0, 1]: 1 where mask or strap covers the photo, soft at the edges, and low (the shadow's
             depth) where the mask only shades the skin. Pixels where it is 0 are unchanged.
-        style, colour, worn: names of the mask and the way it is worn (see :data:`maskhub.masks.styles.WORN`).
+        style, colour, worn: names of the mask and the way it is worn (see :data:`maskhub.masks.styles.WORN`), or
+            ``"covered"`` for another covering.
         landmarks: the :class:`~maskhub.faces.landmarks.Landmarks` that were used: presence, yaw, pitch, roll.
         face: the :class:`~maskhub.faces.detect.Face`, or None if only landmarks were given.
     """
@@ -64,10 +66,12 @@ def wear(photo, face=None, style="random", seed=0, *, colour=None, worn="correct
     Args:
         photo: ``PIL.Image`` (any mode; the result is RGB) or uint8 RGB array, H×W×3.
         face: the :class:`~maskhub.faces.detect.Face`; by default the photo's largest.
-        style: a name in :data:`maskhub.masks.STYLES`, or ``random``.
+        style: a mask: a name in :data:`maskhub.masks.STYLES`, or ``random`` for one of these. Something else before
+            the face: a name in :data:`maskhub.masks.COVERINGS`, or ``random-covering`` for one of these.
         seed: whole number from 0; the same seed and photo give the same bytes.
-        colour: a name in the style's :data:`maskhub.masks.COLOURS`, three sRGB numbers (0 to 255), or None: random.
-        worn: a name in :data:`maskhub.masks.WORN`, or ``random`` for one of the three incorrect ways.
+        colour: a name of a colour of that style (:data:`maskhub.masks.COLOURS`), three sRGB numbers (0 to 255), or
+            None: random.
+        worn: a name in :data:`maskhub.masks.WORN`, or ``random`` for one of the three incorrect ways; of masks.
         landmarks: of that face, if already known; used whatever their presence.
 
     Raises:
@@ -85,11 +89,15 @@ def wear(photo, face=None, style="random", seed=0, *, colour=None, worn="correct
                 "the face is covered, turned too far or too small. Use another photo, or give landmarks."
             )
     rng = np.random.default_rng(seed)
-    design = draw_design(style, colour, worn, rng)
-    masked, region = _put_on(image, landmarks, design, rng)
+    if style in COVERINGS or style == RANDOM_COVERING:
+        masked, region, *labels = *put_before(image, landmarks, style, colour, rng), COVERED
+    else:
+        design = draw_design(style, colour, worn, rng)
+        masked, region = _put_on(image, landmarks, design, rng)
+        labels = design.style, design.colour, design.worn
     if isinstance(photo, Image.Image):
         masked = Image.fromarray(masked)
-    return Worn(masked, region, design.style, design.colour, design.worn, landmarks, face)
+    return Worn(masked, region, *labels, landmarks, face)
 
 
 def _as_array(photo):
