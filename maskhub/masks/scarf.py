@@ -1,4 +1,4 @@
-"""A scarf or neck gaiter over mouth and chin: a sheet that follows the face and stands out around the neck, in folds."""
+"""A scarf or neck gaiter over mouth and chin: a sheet that follows the face and stands out around the neck in folds."""
 
 from dataclasses import replace
 
