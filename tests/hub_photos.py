@@ -24,8 +24,10 @@ def row(number):
     return {"bytes": encoded(number), "path": f"photo_{number:03d}.png"}
 
 
-def push_parquet(folder, repo_id, rows, shards=3, split="train", branch=None, columns=("image",), token=None, **repo):
-    """Push a dataset in ``shards`` parquet files, as ``datasets`` itself would."""
+def push_parquet(
+    folder, repo_id, rows, shards=3, split="train", branch=None, columns=("image",), token=None, group=None, **repo
+):
+    """Push a dataset in ``shards`` parquet files with row groups of ``group`` rows, as ``datasets`` itself would."""
     from datasets import Dataset, Features, Image, Value
     from datasets.utils.logging import disable_progress_bar
     from huggingface_hub import CommitOperationAdd, HfApi
@@ -36,7 +38,7 @@ def push_parquet(folder, repo_id, rows, shards=3, split="train", branch=None, co
         chosen = [rows[i] for i in share]
         features = Features({**{name: Image() for name in columns}, "label": Value("int64")})
         table = Dataset.from_dict({**dict.fromkeys(columns, chosen), "label": share.tolist()}, features=features)
-        table.to_parquet(folder / f"{split}-{number}.parquet")
+        table.to_parquet(folder / f"{split}-{number}.parquet", batch_size=group)
         name = f"data/{split}-{number:05d}-of-{shards:05d}.parquet"
         operations.append(CommitOperationAdd(name, folder / f"{split}-{number}.parquet"))
     api.create_repo(repo_id, repo_type="dataset", exist_ok=True, **repo)

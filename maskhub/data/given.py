@@ -21,7 +21,7 @@ class GivenPairs(PositionDataset):
     def __init__(self, unmasked, masked, resolution, seed, **walk):
         super().__init__(resolution, seed, **walk)
         _check_pairs(unmasked, masked)
-        self.sources = {"unmasked": unmasked, "masked": masked}
+        self.sources = {"unmasked": self.shared(unmasked), "masked": self.shared(masked)}
 
     def __iter__(self):
         # the same seed gives the same permutation and rows

@@ -5,18 +5,22 @@ import io
 import itertools
 import warnings
 import weakref
-from collections import deque
+from copy import copy
+from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-
 from maskhub.data.folder import is_held_out
+from maskhub.data.lanes import Lane, Share, deal_units
 from maskhub.data.source import PhotoSource
+from maskhub.data.units import filled_rows, photo_names, read_unit, units
 from maskhub.errors import PhotoError, SourceError, first_line
 from maskhub.faces.photo import open_photo, split_alpha
 from maskhub.hub_errors import hub_errors
 
 __all__ = ["BuiltSource", "HubSource", "has_shards", "holds_pictures"]
+
+AT_ONCE = 4 << 20
+"""Bytes of a file read at once: of both sources of a run, each worker has up to ``mixed`` files of each lane open."""
 
 _READING = weakref.WeakSet()
 """Partly read shards, to close at exit: pyarrow complains about those that are still open."""
@@ -31,10 +35,11 @@ def _stop_reading():
 class HubSource(PhotoSource):
     """A streamed dataset on the Hub: downloaded on demand, and not stored on disk.
 
-    Each pass shuffles the shards, interleaves the rows of ``mixed`` shards, and shuffles them within blocks of
-    ``block`` rows, which are kept undecoded in memory. Images may be in the rows (parquet, webdataset) or in separate
-    files (imagefolder), which are fetched one by one. To start later, or to read only a share, skipped rows still have
-    to be read (but only one whole pass, and no separate files), so each process and worker streams all rows.
+    Each pass shuffles the files, interleaves the photos of up to ``mixed`` files, and shuffles them within blocks of at
+    most ``block`` photos, which are kept undecoded in memory. Images may be in the rows (parquet, webdataset) or in
+    separate files (imagefolder), which are fetched one by one. :meth:`shared` deals the files to processes and workers.
+    To start later, files and row groups are skipped by their numbers of rows; only WebDataset's archives, and columns
+    with empty cells, have to be read to know how many photos to skip.
 
     Args:
         dataset: ``user/name``.
@@ -54,7 +59,7 @@ class HubSource(PhotoSource):
     """Whether the checksums of parquet pages are verified."""
 
     def __init__(
-        self, dataset, split="train", revision=None, column=None, holdout=False, block=512, mixed=4, config=None
+        self, dataset, split="train", revision=None, column=None, holdout=False, block=128, mixed=4, config=None
     ):
         self.dataset, self.split, self.revision, self.config = dataset, split, revision, config
         self.holdout, self.block, self.mixed, self._path = holdout, block, mixed, str(dataset)
@@ -64,11 +69,15 @@ class HubSource(PhotoSource):
         self.column = self._image_column(rows, column)
         # only `decode` removes the decoding threads that datasets has set up
         self.stream = rows.decode(False)
-        self._rows = self.stream.select_columns([self.column])
-        self._pass = None  # photos per pass, known after the first one
+        self._share, self._counted = Share(), {}
 
     def identity(self):
-        return self.dataset, self.config, self.split, self.revision
+        return self.dataset, self.config, self.split, self.revision, [unit.name for unit in self.whole_files]
+
+    @cached_property
+    def whole_files(self):
+        """Its units where no file is split; their names follow from what is stored in them."""
+        return units(self, limit=2**63)
 
     def _reader_options(self):
         """Further arguments of ``datasets.load_dataset_builder``."""
@@ -132,65 +141,49 @@ class HubSource(PhotoSource):
         """A context that converts errors of reading to :class:`SourceError`."""
         return hub_errors(f"streaming {self.spec}", SourceError)
 
+    @cached_property
+    def deal(self):
+        """The :class:`~maskhub.data.lanes.Deal` of its units."""
+        return deal_units(self, 1, most=1)
+
+    def shared(self, share):
+        other = copy(self)
+        other._share, other.deal = share, deal_units(self, share.world)
+        return other
+
     def walk(self, positions, seed):
-        """As in the base; rows before the first position are skipped undecoded."""
-        positions = iter(positions)
-        position = next(positions, None)
-        epoch = 0
-        while position is not None:
-            if self._pass:  # whole passes are skipped without reading
-                epoch = position // self._pass
-            start = epoch * (self._pass or 0)  # position of the first row of the pass
-            for block in self._blocks(seed, epoch):
-                order = np.random.default_rng((seed, epoch, start)).permutation(len(block))
-                while position is not None and position < start + len(block):
-                    yield position, self._first_good(block, order, position - start, seed, epoch)
-                    position = next(positions, None)
-                start += len(block)
-                if position is None:
-                    return
-            self._pass = self._pass or start
-            if not self._pass:
-                rest = " once the held-out tenth is left out" if self.holdout else ""
-                raise SourceError(f"the dataset {self.spec} holds no photo{rest}.")
+        """As in the base; the photos before the first position are skipped undecoded."""
+        lanes, deal = {}, self.deal
+        for position in positions:
+            number, place = self._share.find(position, deal.lanes)
+            lane = lanes.setdefault(number, Lane(self, deal, number, seed))
+            lane.seek(place)
+            yield position, self._first_good(lane, place - lane.first)
 
-    def _blocks(self, seed, epoch):
-        """Lists of ``block`` undecoded images; the last one may be shorter."""
-        block = []
-        for cell in self._cells(np.random.default_rng((seed, epoch)).permutation(self._rows.num_shards)):
-            if cell is None or (self.holdout and is_held_out(self._file_name(cell))):
-                continue
-            block.append(cell)
-            if len(block) == self.block:
-                yield block
-                block = []
-        if block:
-            yield block
+    def photos(self, unit, start=0):
+        """The undecoded photos of a :class:`~maskhub.data.units.Unit` from the ``start``-th on, in its order."""
+        number = 0 if self.holdout or not start or filled_rows(self, unit) is None else start
+        rows = read_unit(self, unit, [self.column], number, AT_ONCE)
+        _READING.add(rows)
+        for row in rows:
+            cell = picture_cell(row[self.column])
+            if self._is_used(cell):
+                number += 1
+                if number > start:
+                    yield cell
+        self._counted[unit.name] = number
 
-    def _cells(self, order):
-        """The rows of the shards, interleaved over ``mixed`` shards."""
-        waiting = map(self._shard, order)
-        reading = deque(itertools.islice(waiting, self.mixed))
-        while reading:
-            shard = reading.popleft()
-            with self.errors():
-                try:
-                    cell = next(shard, self)  # self marks the end, since a cell may be None
-                except ValueError as error:  # pyarrow's error for a broken file
-                    what = f"a file of the dataset {self.spec} is damaged"
-                    raise SourceError(f"{what}: {first_line(error)}.") from error
-            if cell is not self:
-                reading.append(shard)
-                yield cell
-            else:
-                reading.extend(itertools.islice(waiting, 1))
+    def count(self, unit):
+        """The number of photos of a unit, or None if only reading the whole unit would tell."""
+        if self._counted.get(unit.name) is None:
+            rows = filled_rows(self, unit)
+            if self.holdout and rows is not None:
+                rows = sum(self._is_used({"path": name}) for name in photo_names(self, unit))
+            self._counted[unit.name] = rows
+        return self._counted[unit.name]
 
-    def _shard(self, index):
-        # `iter`, since a plain loop would give each worker of a DataLoader a different share of the rows
-        batches = self._rows.shard(self._rows.num_shards, int(index)).iter(batch_size=32)
-        cells = (picture_cell(cell) for batch in batches for cell in batch[self.column])
-        _READING.add(batches)
-        return cells
+    def _is_used(self, cell):
+        return cell is not None and not (self.holdout and is_held_out(self._file_name(cell)))
 
     def _file_name(self, cell):
         if not cell.get("path"):
@@ -200,10 +193,14 @@ class HubSource(PhotoSource):
             )
         return cell["path"].split("::")[0]  # zip://photo.png::hf://datasets/...
 
-    def _first_good(self, block, order, place, seed, epoch):
-        """The photo at a position of a block, or the next one that can be read, independent of the start."""
+    def _first_good(self, lane, place):
+        """The photo at a place of the lane's block, or the next one that can be read, independent of the start."""
+        block, order = lane.block, lane.order
         turns = (block[order[(place + step) % len(block)]] for step in range(len(block)))
-        rest = itertools.chain.from_iterable(self._blocks(seed, epoch))  # in case a whole block is broken
+        later = itertools.takewhile(lambda found: found[0] < lane.turn + 2, lane.blocks(lane.first + len(block)))
+        rest = (
+            cell for _, start, cells in later if start > lane.first for cell in cells
+        )  # if all of a block is broken
         for cell in itertools.chain(turns, rest):
             data = self.photo_bytes(cell)
             try:
@@ -262,7 +259,7 @@ class BuiltSource(HubSource):
         self.spec = str(folder) + (f"#{column}" if column else "")
 
     def identity(self):
-        return str(self.folder.resolve())
+        return str(self.folder.resolve()), [unit.name for unit in self.whole_files]
 
     def _reader_options(self):
         from pyarrow.dataset import ParquetFragmentScanOptions

@@ -56,7 +56,9 @@ class MaskDetectionCrops(PositionDataset):
     def __init__(self, unmasked, masked, resolution, seed, cache=None, **walk):
         super().__init__(resolution, seed, **walk)
         wearing = Wearing(wrongly_worn=WRONGLY_WORN)
-        self.worn, self.masked = WornPairs(unmasked, resolution, seed, wearing=wearing, cache=cache, **walk), masked
+        self.worn = WornPairs(unmasked, resolution, seed, wearing=wearing, cache=cache, **walk)
+        self.streams = self.worn.streams
+        self.masked = self.shared(masked)
 
     def __iter__(self):
         photos = self.masked.walk(self.positions(), self.seed + 1)

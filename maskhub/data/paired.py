@@ -61,7 +61,9 @@ class WornPairs(PositionDataset):
 
     def __init__(self, source, resolution, seed, *, wearing=None, cache=None, coarse=0.0, repeats=1, **walk):
         super().__init__(resolution, seed, **walk)
-        self.source, self.wearing, self.coarse, self.repeats = source, wearing or Wearing(), coarse, repeats
+        self.wearing, self.coarse, self.repeats = wearing or Wearing(), coarse, repeats
+        every = repeats if self.batch_size % repeats == 0 else 1  # else groups of samples cross batches
+        self.source = self.shared(source, range(0, self.batch_size, every))
         # a fork of this process would wait forever for OpenCV's threads, which it does not have
         cv2.setNumThreads(1)
         self.cache = FaceCache(cache or cache_folder(source) / "faces.sqlite")

@@ -1,9 +1,12 @@
 """Training data that is read by position, and its batches."""
 
 import itertools
+import warnings
 
 import torch
 from torch.utils.data import DataLoader, IterableDataset, default_collate, get_worker_info
+
+from maskhub.data.lanes import Share
 
 __all__ = ["LOAD_SCALE", "PositionDataset", "endless_batches"]
 
@@ -28,30 +31,77 @@ class PositionDataset(IterableDataset):
     def __init__(self, resolution, seed, start=0, rank=0, world=1, batch_size=1, load_scale=LOAD_SCALE):
         self.resolution, self.seed, self.start, self.load_scale = resolution, seed, start, load_scale
         self.rank, self.world, self.batch_size = rank, world, batch_size
+        self.streams = []
+
+    def shared(self, source, taken=None):
+        """A source as this process walks it. ``taken`` is a range with the samples of a batch that take a photo; None:
+        all."""
+        share = Share(self.world, self.batch_size, range(self.batch_size) if taken is None else taken)
+        source = source.shared(share)
+        if source.deal is not None:
+            self.streams.append(source)
+        return source
+
+    def turns(self, index=0, workers=1):
+        """The numbers of the batches of one of so many workers; None where it waits for the others.
+
+        A worker makes the batches of whole lanes (:mod:`maskhub.data.lanes`), so that no other reads the same files.
+        Workers take turns, so if they do not divide the lanes, some of them wait in the last turn of a round.
+        """
+        lanes = min((stream.deal.lanes for stream in self.streams if stream.deal.lanes >= workers), default=workers)
+        width = -(-lanes // workers) * workers
+        turn, place = divmod(self.start // self.batch_size, lanes)
+        for number in itertools.count(turn * width + place + index, workers):
+            turn, place = divmod(number, width)
+            yield turn * lanes + place if place < lanes else None
 
     def positions(self, index=0, workers=None):
         """Those of one of so many workers; if not given, of the ``DataLoader``'s that this process is."""
         if workers is None:
-            worker = get_worker_info()
-            index, workers = (worker.id, worker.num_workers) if worker else (0, 1)
-        for batch in itertools.count(self.start // self.batch_size + index, workers):
-            for sample in range(batch * self.batch_size, (batch + 1) * self.batch_size):
-                yield sample * self.world + self.rank
+            index, workers = _this_worker()
+        for batch in self.turns(index, workers):
+            if batch is not None:
+                for sample in range(batch * self.batch_size, (batch + 1) * self.batch_size):
+                    yield sample * self.world + self.rank
+
+
+class _WithPauses(IterableDataset):
+    """A dataset for a ``DataLoader``, with empty samples where a worker waits for the others."""
+
+    def __init__(self, dataset):
+        self.dataset = dataset
+
+    def __iter__(self):
+        samples, size = iter(self.dataset), self.dataset.batch_size
+        for batch in self.dataset.turns(*_this_worker()):
+            yield from [None] * size if batch is None else itertools.islice(samples, size)
+
+
+def _this_worker():
+    """The index of this worker process of a ``DataLoader``, and their number."""
+    worker = get_worker_info()
+    return (worker.id, worker.num_workers) if worker else (0, 1)
 
 
 def _together(samples):
-    """A batch. The first sample has all entries; later ones may lack some, which then have fewer rows."""
+    """A batch, or None. The first sample has all entries; later ones may lack some, which then have fewer rows."""
+    if samples[0] is None:
+        return None
     return {name: default_collate([sample[name] for sample in samples if name in sample]) for name in samples[0]}
 
 
 def endless_batches(dataset, workers=0, pin_memory=False):
-    """An endless iterator of batches of a :class:`PositionDataset`."""
+    """An endless iterator of batches of a :class:`PositionDataset`. A warning says which streams have too few files."""
+    for stream in dataset.streams:
+        shortage = stream.deal.shortage(stream, workers)
+        if shortage and dataset.rank == 0:
+            warnings.warn(shortage, stacklevel=2)
     loader = DataLoader(
-        dataset,
+        _WithPauses(dataset),
         dataset.batch_size,
         num_workers=workers,
         collate_fn=_together,
         pin_memory=pin_memory,
         generator=torch.Generator(),  # otherwise starting workers would use torch's global random state
     )
-    return iter(loader)
+    return (batch for batch in iter(loader) if batch is not None)

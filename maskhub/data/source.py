@@ -13,6 +13,7 @@ class PhotoSource:
         size: number of photos in a pass; None if it is unknown.
         folder: folder of its photos, or None.
         dataset: id on the Hub, or None.
+        deal: a stream's :class:`~maskhub.data.lanes.Deal`, else None.
         draws_pairs: whether :meth:`pair` gives each photo with and without its mask.
     """
 
@@ -20,7 +21,13 @@ class PhotoSource:
     size = None
     folder = None
     dataset = None
+    deal = None
     draws_pairs = False
+
+    def shared(self, share):
+        """The same source for one of several processes, or for batches that don't take a photo for each sample; only
+        streams differ. ``share`` is a :class:`~maskhub.data.lanes.Share`."""
+        return self
 
     def walk(self, positions, seed):
         """Yield ``(position, photo)`` for ascending sample positions; photos are RGB ``PIL.Image``.

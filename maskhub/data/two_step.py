@@ -65,7 +65,8 @@ class WornAndMasked(PositionDataset):
         self.masked_faces = self.batch_size if masked_faces is None else masked_faces
         how = {"wearing": wearing, "cache": cache, "coarse": coarse, "repeats": repeats}
         self.worn = WornPairs(unmasked, resolution, seed, **how, **walk)
-        self.masked = masked
+        self.streams = self.worn.streams
+        self.masked = self.shared(masked, range(min(self.masked_faces, self.batch_size)))
 
     def __iter__(self):
         photos = self.masked.walk(filter(self._has_masked, self.positions()), self.seed)

@@ -14,6 +14,7 @@ such as those to the README, do not change it. Machines that agree on the name a
 """
 
 import hashlib
+import io
 import itertools
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -22,7 +23,16 @@ from posixpath import commonpath, dirname
 
 from maskhub.errors import SourceError, first_line
 
-__all__ = ["Unit", "read_unit", "unit_limit", "unit_name", "units"]
+__all__ = [
+    "READERS",
+    "Unit",
+    "filled_rows",
+    "photo_names",
+    "read_unit",
+    "unit_limit",
+    "unit_name",
+    "units",
+]
 
 SMALLEST, LARGEST, PIECES = 64 << 20, 1 << 30, 128
 """Files are split if they are larger than the source's share of so many pieces, at least and at most so many bytes.
@@ -33,6 +43,8 @@ BUFFER = 16 << 20
 """Bytes of a column read at once from large row groups."""
 WHOLE = 32 << 20
 """Bytes up to which a row group is read at once, in as few requests as possible."""
+FOOTER = 8 << 10
+"""Bytes at the end of a parquet file read for its footer; those of long footers are read next."""
 BATCH = 16
 """Rows decoded at once."""
 READERS = 16
@@ -112,22 +124,49 @@ def units(source, limit=None):
     return [Unit(index, unit_name(index, stored)) for index in range(source.stream.num_shards)]
 
 
-def read_unit(source, unit, columns=None, start=0):
+def read_unit(source, unit, columns=None, start=0, most=WHOLE):
     """Yield the rows of a unit in order as dicts, with undecoded pictures (structs of ``bytes`` and ``path``).
 
-    Memory is bounded by :data:`WHOLE`, :data:`BUFFER` and the pages of the file, whatever the size of its row groups.
+    Memory is bounded by ``most``, :data:`BUFFER` and the pages of the file, whatever the size of its row groups.
 
     Args:
         source, unit: a source and one of its :func:`units`.
         columns: names of the columns to read; by default all.
         start: rows to skip. Whole row groups are skipped without reading them.
+        most: bytes up to which a row group is read at once, in as few requests as possible.
 
     Raises:
         SourceError: a file is damaged, missing, or can't be reached.
     """
     rows = _parquet_rows if source.format == "parquet" else _stream_rows
     with _errors(source):
-        yield from rows(source, unit, columns, start)
+        yield from rows(source, unit, columns, start, most)
+
+
+def filled_rows(source, unit):
+    """The number of rows of a unit if each has a photo, as far as that is known without reading them; else None."""
+    if source.format != "parquet":
+        return unit.rows
+    with _errors(source), _open(unit.path, unit.length) as file:
+        metadata, rows = _footer(file), 0
+        for number in _groups(unit, metadata):
+            group = metadata.row_group(number)
+            if not _is_filled(group, source.column):
+                return None
+            rows += group.num_rows
+    return rows
+
+
+def photo_names(source, unit):
+    """The name of the photo of each row of a unit; of a parquet file, nothing but the names is read."""
+    if source.format != "parquet":
+        yield from (row[source.column]["path"] for row in read_unit(source, unit, [source.column]))
+        return
+    with _errors(source), _open(unit.path, unit.length) as file:
+        metadata = _footer(file)
+        reader = _reader(source, file, metadata)
+        for batch in reader.iter_batches(row_groups=list(_groups(unit, metadata)), columns=[f"{source.column}.path"]):
+            yield from (cell and cell["path"] for cell in batch[source.column].to_pylist())
 
 
 @contextmanager
@@ -158,7 +197,7 @@ def _split(source, path, size, limit):
     if size <= limit:
         return [(None, size, None)]
     with _errors(source), _open(path, size) as file:
-        metadata = _reader(source, file).metadata
+        metadata = _footer(file)
     pieces = []
     for number in range(metadata.num_row_groups):
         held, rows = _group_size(metadata.row_group(number)), metadata.row_group(number).num_rows
@@ -170,8 +209,20 @@ def _split(source, path, size, limit):
     return pieces
 
 
+def _groups(unit, metadata):
+    """The numbers of a unit's row groups in its file."""
+    return range(metadata.num_row_groups) if unit.groups is None else unit.groups
+
+
 def _group_size(group):
     return sum(group.column(number).total_compressed_size for number in range(group.num_columns))
+
+
+def _is_filled(group, column):
+    """Whether the statistics of a row group say that each row has the bytes of a photo."""
+    chunks = (group.column(number) for number in range(group.num_columns))
+    known = [chunk.statistics for chunk in chunks if chunk.path_in_schema in (column, f"{column}.bytes")]
+    return len(known) == 1 and known[0] is not None and known[0].has_null_count and known[0].null_count == 0
 
 
 def _open(path, size):
@@ -182,27 +233,43 @@ def _open(path, size):
     return system.open(path, "rb", cache_type="none", size=size)
 
 
-def _reader(source, file, metadata=None, **options):
+def _footer(file):
+    """The metadata of an open parquet file, of which little more than that is read: pyarrow would read 64 KB."""
+    import pyarrow.parquet as pq
+
+    end = _read_end(file, FOOTER)
+    length = int.from_bytes(end[-8:-4], "little") + 8
+    if len(end) < length <= file.size:
+        end = _read_end(file, length)
+    return pq.read_metadata(io.BytesIO(b"PAR1" + end[-length:]))  # raises ValueError for other bytes
+
+
+def _read_end(file, length):
+    file.seek(max(0, file.size - length))
+    return file.read()
+
+
+def _reader(source, file, metadata, **options):
     import pyarrow.parquet as pq
 
     return pq.ParquetFile(file, metadata=metadata, page_checksum_verification=source.checked, **options)
 
 
-def _parquet_rows(source, unit, columns, start):
+def _parquet_rows(source, unit, columns, start, most):
     from datasets import Features
     from datasets.table import table_cast
 
     features = source.stream.features
     schema = Features({name: features[name] for name in columns or features}).arrow_schema
     with _open(unit.path, unit.length) as file:
-        metadata = _reader(source, file).metadata
-        for number in range(metadata.num_row_groups) if unit.groups is None else unit.groups:
+        metadata = _footer(file)
+        for number in _groups(unit, metadata):
             group = metadata.row_group(number)
             if start >= group.num_rows:
                 start -= group.num_rows
                 continue
-            whole = _group_size(group) <= WHOLE
-            how = {"pre_buffer": True} if whole else {"pre_buffer": False, "buffer_size": BUFFER}
+            whole = _group_size(group) <= most
+            how = {"pre_buffer": True} if whole else {"pre_buffer": False, "buffer_size": min(most, BUFFER)}
             reader = _reader(source, file, metadata, **how)
             for batch in reader.iter_batches(BATCH, [number], columns, use_threads=False):
                 rows = table_cast(_table(batch.slice(start)), schema).to_pylist() if start < len(batch) else ()
@@ -216,7 +283,7 @@ def _table(batch):
     return pa.Table.from_batches([batch])
 
 
-def _stream_rows(source, unit, columns, start):
+def _stream_rows(source, unit, columns, start, _):
     stream = source.stream
     if unit.span is None:
         stream = stream.shard(stream.num_shards, unit.index)

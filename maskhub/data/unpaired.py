@@ -38,7 +38,7 @@ class UnpairedPhotos(PositionDataset):
 
     def __init__(self, sources, resolution, seed, **walk):
         super().__init__(resolution, seed, **walk)
-        self.sources = dict(sources)
+        self.sources = {name: self.shared(source) for name, source in sources.items()}
 
     def __iter__(self):
         streams = [self._stream(number, name) for number, name in enumerate(self.sources)]

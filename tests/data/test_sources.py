@@ -9,12 +9,9 @@ import warnings
 
 import numpy as np
 import pytest
-import torch
 from hub_photos import photo, push_parquet, row
 
-from maskhub.data.positions import endless_batches
 from maskhub.data.sources import FolderSource, HubSource, is_held_out, open_source
-from maskhub.data.unpaired import UnpairedPhotos
 from maskhub.errors import SourceError
 
 COUNT = 23
@@ -127,18 +124,14 @@ def test_a_stream_is_walked_whole_each_pass_in_another_order(parquet):
 
 
 @pytest.mark.parametrize("start", [5, COUNT, COUNT + 7, 3 * COUNT + 2])
-def test_a_stream_is_walked_from_anywhere(parquet, start):
+@pytest.mark.parametrize("empty", [False, True])  # without empty cells, rows are counted without reading them
+def test_a_stream_is_walked_from_anywhere(hub_user, tmp_path, start, empty):
+    parquet, rows = hub_user.repo("faces"), [row(number) for number in range(COUNT)]
+    push_parquet(tmp_path, parquet, [*rows[:5], *[None] * 3, *rows[5:]] if empty else rows)
     whole = numbers(HubSource(parquet, block=8), range(4 * COUNT))
     late = HubSource(parquet, block=8)
     assert numbers(late, range(start, 4 * COUNT)) == whole[start:]
     assert numbers(late, range(start, 4 * COUNT, 5)) == whole[start::5]  # now that it knows the length of a pass
-
-
-def test_a_late_walk_reads_only_one_pass_to_find_its_place(parquet):
-    source, passes = HubSource(parquet), []
-    source._cells = lambda order: passes.append(order) or HubSource._cells(source, order)
-    numbers(source, range(50 * COUNT, 50 * COUNT + 3))
-    assert len(passes) == 2
 
 
 def test_a_stream_without_its_held_out_tenth(hub_user, tmp_path):
@@ -293,18 +286,3 @@ def test_shares_of_a_stream_are_its_whole(parquet):
     whole = numbers(HubSource(parquet, block=8), range(2 * COUNT))
     shares = [numbers(HubSource(parquet, block=8), range(rank, 2 * COUNT, 3)) for rank in range(3)]
     assert sorted(itertools.chain(*shares)) == whole
-
-
-@pytest.mark.parametrize(("workers", "done"), [(0, 0), (0, 7), (1, 3), (2, 0), (2, 7)])
-def test_streamed_batches_do_not_depend_on_workers_or_on_a_restart(parquet, workers, done):
-    """A run that is killed and goes on, with other workers, sees the very batches of one that never stopped."""
-
-    def batches(count, workers, start=0):
-        sources = [HubSource(parquet, block=8) for _ in range(2)]
-        dataset = UnpairedPhotos(
-            dict(zip(("unmasked", "masked"), sources, strict=True)), 32, seed=0, start=4 * start, batch_size=4
-        )
-        return list(itertools.islice(endless_batches(dataset, workers), count))
-
-    for one, other in zip(batches(8, 0)[done:], batches(8 - done, workers, done), strict=True):
-        assert all(torch.equal(one[name], other[name]) for name in ("unmasked", "masked"))

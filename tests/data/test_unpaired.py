@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from maskhub.data.positions import endless_batches
+from maskhub.data.source import PhotoSource
 from maskhub.data.sources import FolderSource
 from maskhub.data.unpaired import UnpairedPhotos, augment
 
@@ -75,7 +76,7 @@ def test_the_domains_are_drawn_apart(domains):
 
 
 def test_shares_of_processes_are_disjoint_and_complete(domains):
-    class Recorder:
+    class Recorder(PhotoSource):
         def walk(self, positions, seed):
             for position in positions:
                 yield position, photo(position)

@@ -1,0 +1,206 @@
+"""How processes and workers share a stream, so that together they read each byte of it once in a pass.
+
+A stream is cut into units (:mod:`maskhub.data.units`). In each pass they are shuffled and dealt to *lanes*, a power of
+two per process. Batch b of a process comes from its lane ``b % lanes``, whichever worker makes it, so the order follows
+from the seed, the units and the number of processes alone. Where there are at least as many lanes as workers, a worker
+opens only the units of its own lanes.
+
+Lanes do not wait for each other: one that was dealt fewer photos begins its next pass sooner, and is dealt other units
+then. So over several passes all photos are used equally often.
+"""
+
+import itertools
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from maskhub.data.units import READERS, units
+from maskhub.errors import SourceError
+
+__all__ = ["Deal", "Lane", "Share", "deal_units"]
+
+LANES = 8
+"""Most lanes of a process."""
+FIRST = 8
+"""Photos in the first block of a pass; each block is twice as large as the one before it, up to the source's ``block``.
+So a pass begins soon, and what is read for a few photos is little more than these."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """How a process's batches take the photos of a source.
+
+    Attributes:
+        world: number of processes.
+        batch_size: samples in a batch.
+        taken: the samples of a batch that take a photo.
+    """
+
+    world: int = 1
+    batch_size: int = 1
+    taken: range = range(1)
+
+    def find(self, position, lanes):
+        """The lane of a sample's position, counted over all processes, and the number of its photo in that lane."""
+        sample, rank = divmod(position, self.world)
+        batch, number = divmod(sample, self.batch_size)
+        turn, lane = divmod(batch, lanes)
+        return rank * lanes + lane, turn * len(self.taken) + self.taken.index(number)
+
+
+@dataclass(frozen=True)
+class Deal:
+    """The units of a source, and how they are dealt.
+
+    Attributes:
+        units: list of :class:`~maskhub.data.units.Unit`.
+        lanes: lanes of a process.
+        total: lanes of all processes.
+        parts: 1; with fewer units than processes, each unit is read by several lanes, which keep every ``parts``-th
+            of its photos.
+    """
+
+    units: list
+    lanes: int
+    total: int
+    parts: int
+
+    def hand(self, lane, turn, seed):
+        """The pieces that a lane is dealt in a pass, in its order: pairs of a unit and the part of its photos."""
+        order = np.random.default_rng((seed, turn)).permutation(len(self.units) * self.parts)
+        return [
+            (self.units[number // self.parts], number % self.parts) for number in order[lane :: self.total].tolist()
+        ]
+
+    def shortage(self, source, workers):
+        """A sentence for a source with fewer files than readers, or that some readers have to share; else None."""
+        world, files, pieces = self.total // self.lanes, len(source.files), len(self.units)
+        readers, twice = world * max(workers, 1), self.parts > 1 or self.lanes < workers
+        if source.format.endswith("folder") or (files >= readers and not twice):  # photos in files of their own
+            return None
+        text = f"{source.spec} has {files:,} files for {world:,} process(es) with {max(workers, 1)} worker(s) each"
+        if pieces > files:
+            text += f" and is read in {pieces:,} pieces of whole row groups"
+        if twice:
+            more = "smaller row groups" if source.format == "parquet" else "more files"
+            text += f"; some are read by several workers: use fewer workers, or save it with {more}"
+        return f"{text}."
+
+
+def deal_units(source, world, most=LANES):
+    """The :class:`Deal` of a :class:`~maskhub.data.hub_source.HubSource` for so many processes with at most ``most``
+    lanes each. Files are read in row groups where there are fewer than four for each lane.
+
+    Raises:
+        SourceError: the files can't be listed or read, or there is none.
+    """
+    found = source.whole_files
+    if source.format == "parquet" and most > 1 and len(found) < 4 * world * most:
+        found = units(source, sum(unit.size for unit in found) // (4 * world * most))
+    if not found:
+        raise SourceError(f"the dataset {source.spec} holds no photo.")
+    lanes = 1
+    while 2 * lanes <= most and 2 * lanes * world <= len(found):
+        lanes *= 2
+    return Deal(found, lanes, lanes * world, -(-lanes * world // len(found)))
+
+
+class Lane:
+    """The endless photos of one lane, undecoded, in shuffled blocks.
+
+    Within a pass, the photos of up to ``source.mixed`` pieces are interleaved and shuffled in blocks of at most
+    ``source.block``. A later start skips passes, files and row groups by their counts, without reading them.
+
+    Attributes:
+        turn: number of the current pass.
+        first, block: the current block, and the number of its first photo in the lane.
+        order: the shuffled places of the block's photos.
+    """
+
+    def __init__(self, source, deal, number, seed):
+        self.source, self.deal, self.number, self.seed = source, deal, number, seed
+        self.turn, self.first, self.block, self.order, self._blocks = 0, 0, [], [], None
+
+    def seek(self, place):
+        """Make the block with the ``place``-th photo the current one; fast for ascending places."""
+        if self._blocks is None or place < self.first:
+            self._blocks, self.block = self.blocks(place), []
+        while not self.block or place >= self.first + len(self.block):
+            self.turn, self.first, self.block = next(self._blocks)
+            self.order = np.random.default_rng((self.seed, self.number, self.first)).permutation(len(self.block))
+
+    def blocks(self, place):
+        """The endless blocks from that with the ``place``-th photo or from an earlier one: the number of the pass, that
+        of the block's first photo in the lane, and its photos.
+
+        Raises:
+            SourceError: no unit has a photo, or the stream can't be read.
+        """
+        start, empty = 0, set()
+        for turn in itertools.count():
+            hand = self.deal.hand(self.number, turn, self.seed)
+            counts = self._counts(hand) if place > start else None
+            if counts and place >= start + sum(counts):
+                start += sum(counts)
+                continue
+            end = yield from self._pass(turn, hand, counts, start, place)
+            if start == end:
+                empty.update(unit.index for unit, _ in hand)
+                if len(empty) == len(self.deal.units):
+                    rest = " once the held-out tenth is left out" if self.source.holdout else ""
+                    raise SourceError(f"the dataset {self.source.spec} holds no photo{rest}.")
+            start = end
+
+    def _pass(self, turn, hand, counts, start, place):
+        """The blocks of a pass; with counts, those before ``place`` are skipped. Returns the start of the next pass."""
+        counts = counts or [None] * len(hand)
+        waiting = deque(_Piece(self, unit, part, count) for (unit, part), count in zip(hand, counts, strict=True))
+        reading = deque()
+        for number in itertools.count():
+            size = min(self.source.block, FIRST << number)
+            while waiting and len(reading) < min(number + 1, self.source.mixed):
+                reading.append(waiting.popleft())
+            skipped, block = None not in counts and start + size <= place, []
+            while reading and len(block) < size:
+                piece = reading.popleft()
+                photo = piece.skip() if skipped else piece.read()
+                if photo is not None:
+                    block.append(photo)
+                    reading.append(piece)
+                elif waiting:
+                    reading.append(waiting.popleft())
+            if not block:
+                return start
+            if not skipped:
+                yield turn, start, block
+            start += len(block)
+
+    def _counts(self, hand):
+        """The number of photos of each piece, or None where only reading a whole one would tell."""
+        with ThreadPoolExecutor(READERS) as readers:
+            counts = list(readers.map(self.source.count, [unit for unit, _ in hand]))
+        if None in counts:
+            return None
+        return [len(range(part, count, self.deal.parts)) for (_, part), count in zip(hand, counts, strict=True)]
+
+
+class _Piece:
+    """The photos of a piece, in order; it is opened where the first one is read."""
+
+    def __init__(self, lane, unit, part, count):
+        self.source, self.parts, self.unit, self.part = lane.source, lane.deal.parts, unit, part
+        self.count, self.place, self._photos = count, 0, None
+
+    def skip(self):
+        """True, and the next photo is skipped; None at the end."""
+        self.place += 1
+        return True if self.place <= self.count else None
+
+    def read(self):
+        """The next photo; None at the end."""
+        if self._photos is None:
+            photos = self.source.photos(self.unit, self.part + self.place * self.parts)
+            self._photos = itertools.islice(photos, 0, None, self.parts)
+        return next(self._photos, None)
