@@ -26,13 +26,12 @@ from accelerate.utils import set_seed
 from diffusers.training_utils import EMAModel
 
 from maskhub.errors import CheckpointError, ConfigError, DivergenceError, WriteError, first_line
-from maskhub.files import settle_folder, sweep, write_file, written_folder
+from maskhub.files import settle_folder, sweep, write_file
 from maskhub.hold import hold
-from maskhub.json_file import read_json
 from maskhub.training import checkpoint
-from maskhub.training.card import training_card
 from maskhub.training.graphed import GraphedStep
-from maskhub.training.report import RunReport, sample_sheet, timeline_sheet, write_curves, write_png
+from maskhub.training.report import RunReport
+from maskhub.training.results import Results
 from maskhub.training.resume import capture, faster_precision, init_from, restore
 from maskhub.training.schedule import Timeline
 from maskhub.training.signals import StopSignal
@@ -40,16 +39,10 @@ from maskhub.training.trackers import Trackers, tracker_arguments
 
 __all__ = ["Trainer"]
 
-SAMPLES = 6
-"""Photos of each domain on a sample sheet."""
 TOO_LARGE = 1e6
 """A loss above this counts as diverged."""
 STATUS_EVERY = 1.0
 """Minimum seconds between two writes of status.json during training."""
-RESULT_EVERY = 60.0
-"""Minimum seconds between two writes of the result and the curves at checkpoints; the last one always writes them."""
-RECORD = "training.json"
-"""File in the result's folder with its method and step."""
 
 
 class Trainer:
@@ -99,7 +92,8 @@ class Trainer:
         rank = self.accelerator.process_index
         set_seed(options.seed)  # the same initial weights in all processes
         self.task = task_class(options, rank)
-        self.task.average = self.averaged
+        self.results = Results(self)
+        self.task.average = self.results.averaged
         samples = options.batch_size * self.accelerator.num_processes
         self.options = options.in_steps(self.task.photos, samples)
         self.timeline = Timeline(self.options)
@@ -107,8 +101,7 @@ class Trainer:
             self.task.sources_of(stage)
         set_seed(options.seed * 1000 + rank + 1)
         self.step, self.seconds, self.ema, self.stop = 0, 0.0, {}, StopSignal(self.accelerator)
-        self._copies, self._fixed_batch, self._graphed, self._graphed_stage = {}, None, None, None
-        self._status_at, self._result_at = -STATUS_EVERY, -RESULT_EVERY
+        self._graphed, self._graphed_stage, self._status_at = None, None, -STATUS_EVERY
         init_from(self)
 
     @property
@@ -151,7 +144,7 @@ class Trainer:
         with hold(self.output, "a training run") if main else nullcontext():
             if main:
                 sweep(self.output)
-                settle_folder(self.output / self.task.result)
+                settle_folder(self.results.folder)
             for line in self.describe():
                 self.accelerator.print(line, flush=True)
             self._status("running")
@@ -162,7 +155,7 @@ class Trainer:
                 self._status("failed", error=f"{type(error).__name__}: {first_line(error)}")
                 raise
             self._status("finished" if self.over else "stopped")
-            return self.output / self.task.result if self.over else None
+            return self.results.folder if self.over else None
 
     def prepare(self):
         """Move the networks to the device and create optimizers and moving averages."""
@@ -200,15 +193,15 @@ class Trainer:
                     self._check_finite(self.report.log(self.step, rate))
                     self._status("running")
                 due = self.step in c.sheets or (c.sample_every and (self.step % c.sample_every == 0 or last))
-                if due:
-                    self._sample()
+                if due and main:
+                    self.results.sample()
                 if self.step % c.checkpoint_every == 0:
                     self._save()
                     saved = self.step
             if saved != self.step:
                 self._save()
-            if main and self._result_step() != self.step:
-                self._write_result()
+            if main and self.results.step != self.step:
+                self.results.write()
         finally:
             self.report.close()
 
@@ -222,7 +215,7 @@ class Trainer:
             world=accelerator.num_processes,
             batch_size=c.batch_size,
         )
-        return map(self._on_device, self.task.batches(dataset, c.workers, accelerator.device.type == "cuda"))
+        return map(self.on_device, self.task.batches(dataset, c.workers, accelerator.device.type == "cuda"))
 
     def train_step(self, batches):
         """One step. Returns the means of its terms by name, and its number of samples."""
@@ -257,7 +250,9 @@ class Trainer:
                 pass
         return {name: torch.stack(values).mean() for name, values in terms.items()}
 
-    def _on_device(self, batch):
+    def on_device(self, batch):
+        """A batch on this process's device, as the task's ``step`` takes it."""
+
         def move(x):
             layout = {"memory_format": self.task.memory_format} if x.ndim == 4 and x.is_floating_point() else {}
             return x.to(self.accelerator.device, non_blocking=True, **layout)
@@ -331,61 +326,14 @@ class Trainer:
             if state != "failed":  # a full disk may be the reason of the failure
                 raise
 
-    # ---- what it leaves -------------------------------------------------------------------------------------------
-
     def _save(self):
         self._check_weights()
         checkpoint.write_checkpoint(self.output / "checkpoints", *capture(self), self.accelerator)
         if self.accelerator.is_main_process:
             checkpoint.prune_checkpoints(self.output / "checkpoints", self.options.keep_checkpoints)
-            if time.monotonic() >= self._result_at + RESULT_EVERY:
-                self._write_result()
+            if self.results.due:
+                self.results.write()
         self.accelerator.wait_for_everyone()
-
-    def averaged(self, name):
-        """The network ``name`` in float32 and eval mode, with its moving average as weights if it has one."""
-        network = self.task.networks[name]
-        if name not in self._copies or self._copies[name].config != network.config:
-            with _same_random_numbers():  # a new network draws random weights
-                self._copies[name] = type(network).from_config(network.config).to(self.accelerator.device)
-        copy = self._copies[name]
-        copy.load_state_dict(network.state_dict())
-        if name in self.ema:
-            self.ema[name].copy_to(copy.parameters())
-        return copy.eval().requires_grad_(False)
-
-    def _write_result(self):
-        """Write curves.png and the result's folder, which records the step and so comes last."""
-        self._result_at = time.monotonic()
-        curves = write_curves(self.output, self.task.curves, [stage.first for stage in self.timeline.stages[1:]])
-        if curves:
-            self.report.picture("curves", curves, self.step)
-        networks = {name: self.averaged(name) for name in self.task.averaged}
-        record = {"method": self.task.name, "step": self.step}
-        with _same_random_numbers(), written_folder(self.output / self.task.result) as folder:
-            self.task.write(networks, folder, training_card(self).render())
-            write_file(folder / RECORD, json.dumps(record) + "\n")
-
-    def _result_step(self):
-        return (read_json(self.output / self.task.result / RECORD) or {}).get("step")
-
-    def _sample(self):
-        if not self.accelerator.is_main_process:
-            return
-        task, networks = self.task, {name: self.averaged(name) for name in self.task.averaged}
-        with torch.inference_mode(), _same_random_numbers():
-            if self._fixed_batch is None:
-                self._fixed_batch = self._on_device(task.fixed_batch(SAMPLES))
-            torch.manual_seed(0)  # for networks that draw noise
-            groups, figures = task.samples(networks, self._fixed_batch), task.test(networks)
-        if figures:
-            self.report.test(self.step, figures)
-        if groups:
-            folder = self.output / "samples"
-            sheet = folder / f"step-{self.step:08d}.png"
-            write_png(sample_sheet(groups), sheet)
-            self.report.picture("samples", sheet, self.step)
-            timeline_sheet(folder, [len(group) for group in groups], groups[0][0].shape[3])
 
     def close(self):
         """Leave the process group, whether the run ended well or not."""
@@ -393,8 +341,3 @@ class Trainer:
         AcceleratorState._reset_state(reset_partial_state=True)  # for another run in the same process
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
-
-
-def _same_random_numbers():
-    """Restore the random state afterwards, so that writing results does not change the rest of the run."""
-    return torch.random.fork_rng(devices=range(torch.cuda.device_count()) if torch.cuda.is_available() else [])

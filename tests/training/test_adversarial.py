@@ -127,7 +127,7 @@ def test_a_step_with_each_option(trainer, options):
 @pytest.mark.parametrize("name", ADVERSARIAL)
 def test_the_pipeline_translates_a_photo(name, trainer, astronaut):
     one = trainer(name)
-    pipe = one.task.pipeline({name: one.averaged(name) for name in one.task.averaged})
+    pipe = one.task.pipeline({name: one.results.averaged(name) for name in one.task.averaged})
     direction = "mask" if pipe.masker is not None else "unmask"
     made = pipe(astronaut, direction, seed=3)
     assert made.size == astronaut.size

@@ -101,7 +101,7 @@ def test_the_average_follows_the_weights(name, trainer):
         one.train_step(batches)
         one.step += 1
     for network_name in one.task.averaged:
-        average, live = one.averaged(network_name), one.task.networks[network_name]
+        average, live = one.results.averaged(network_name), one.task.networks[network_name]
         pairs = list(zip(average.parameters(), live.parameters(), strict=True))
         assert any(not torch.equal(a, b) for a, b in pairs)
         assert not average.training and live.training

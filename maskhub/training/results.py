@@ -1,0 +1,86 @@
+"""What a run leaves behind: sample sheets, curves, and the finished model."""
+
+import json
+import time
+
+import torch
+
+from maskhub.files import write_file, written_folder
+from maskhub.json_file import read_json
+from maskhub.training.card import training_card
+from maskhub.training.report import sample_sheet, timeline_sheet, write_curves, write_png
+
+__all__ = ["Results"]
+
+SAMPLES = 6
+"""Photos of each domain on a sample sheet."""
+RESULT_EVERY = 60.0
+"""Minimum seconds between two writes of the result and the curves at checkpoints; the last one always writes them."""
+RECORD = "training.json"
+"""File in the result's folder with its method and step."""
+
+
+class Results:
+    """Writes the results of a :class:`~maskhub.training.trainer.Trainer`; only its main process may call
+    :meth:`sample` and :meth:`write`."""
+
+    def __init__(self, trainer):
+        self.trainer, self.folder = trainer, trainer.output / trainer.task.result
+        self._copies, self._fixed_batch, self._written_at = {}, None, -RESULT_EVERY
+
+    def averaged(self, name):
+        """The network ``name`` in float32 and eval mode, with its moving average as weights if it has one."""
+        network, ema = self.trainer.task.networks[name], self.trainer.ema
+        if name not in self._copies or self._copies[name].config != network.config:
+            with _same_random_numbers():  # a new network draws random weights
+                self._copies[name] = type(network).from_config(network.config).to(self.trainer.accelerator.device)
+        copy = self._copies[name]
+        copy.load_state_dict(network.state_dict())
+        if name in ema:
+            ema[name].copy_to(copy.parameters())
+        return copy.eval().requires_grad_(False)
+
+    def sample(self):
+        """Write a sample sheet and the figures on test photos."""
+        trainer, task = self.trainer, self.trainer.task
+        networks = {name: self.averaged(name) for name in task.averaged}
+        with torch.inference_mode(), _same_random_numbers():
+            if self._fixed_batch is None:
+                self._fixed_batch = trainer.on_device(task.fixed_batch(SAMPLES))
+            torch.manual_seed(0)  # for networks that draw noise
+            groups, figures = task.samples(networks, self._fixed_batch), task.test(networks)
+        if figures:
+            trainer.report.test(trainer.step, figures)
+        if groups:
+            folder = trainer.output / "samples"
+            sheet = folder / f"step-{trainer.step:08d}.png"
+            write_png(sample_sheet(groups), sheet)
+            trainer.report.picture("samples", sheet, trainer.step)
+            timeline_sheet(folder, [len(group) for group in groups], groups[0][0].shape[3])
+
+    @property
+    def due(self):
+        """Whether a checkpoint should write the result too."""
+        return time.monotonic() >= self._written_at + RESULT_EVERY
+
+    @property
+    def step(self):
+        """The step of the result in the folder; None without one."""
+        return (read_json(self.folder / RECORD) or {}).get("step")
+
+    def write(self):
+        """Write curves.png and the result's folder, which records the step and so comes last."""
+        self._written_at = time.monotonic()
+        trainer, task = self.trainer, self.trainer.task
+        curves = write_curves(trainer.output, task.curves, [stage.first for stage in trainer.timeline.stages[1:]])
+        if curves:
+            trainer.report.picture("curves", curves, trainer.step)
+        networks = {name: self.averaged(name) for name in task.averaged}
+        with _same_random_numbers(), written_folder(self.folder) as folder:
+            task.write(networks, folder, training_card(trainer).render())
+            write_file(folder / RECORD, json.dumps({"method": task.name, "step": trainer.step}) + "\n")
+
+
+def _same_random_numbers():
+    """Restore the random state afterwards, so that writing results does not change the rest of the run."""
+    return torch.random.fork_rng(devices=range(torch.cuda.device_count()) if torch.cuda.is_available() else [])
