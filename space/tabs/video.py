@@ -3,6 +3,7 @@
 import shutil
 import tempfile
 import time
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -66,24 +67,64 @@ def layout():
 
 
 def wire(here, pipe):
-    """Connect the components to the handlers."""
+    """Connect the components to the handlers.
+
+    gradio ignores clicks on a button whose event is still pending, and a cancelled one (``cancels=``) stays pending for
+    a while after the page has moved on. So every click counts (``multiple``), and a film is stopped by its
+    :class:`Job`.
+    """
+    here.job = gr.State()
     outputs = [here.problem, here.status, here.result, here.run, here.cancel]
-    private, at_once = {"api_visibility": "private"}, {"queue": False, "api_visibility": "private"}
-    event = {"show_progress": "hidden", "concurrency_limit": 1, "concurrency_id": "video", **private}
-    scroll = {"js": photos.scroll_to("video-result", "video-problem"), **private}
-    running = here.run.click(partial(show, pipe), [here.film, here.way], outputs, **event)
-    running.then(None, **scroll)
+    private = {"api_visibility": "private"}
+    event = {"show_progress": "hidden", "trigger_mode": "multiple", **private}
+    at_once, in_turn = {"queue": False, **event}, {"concurrency_limit": 1, "concurrency_id": "video", **event}
     picked = here.example.click(_example, None, here.film, **at_once)
-    trying = picked.then(partial(show, pipe), [here.film, here.way], outputs, **event)
-    trying.then(None, **scroll)
-    # sent last: a progress update after it would leave Start disabled
-    stop = {"cancels": [running, trying], **at_once}
-    here.cancel.click(None, None, None, **stop).then(
-        lambda: ("", photos.done("Cancelled."), None, *_buttons(False)), None, outputs, **at_once
-    )
+    for clicked in (here.run.click, picked.then):
+        begun = clicked(begin, [here.film, here.way, here.job], [here.job, *outputs], **at_once)
+        shown = begun.success(partial(show, pipe), here.job, outputs, **in_turn)
+        shown.failure(partial(stop, ("", "", None, *_buttons(False))), here.job, outputs, **at_once)
+        shown.then(None, js=photos.scroll_to("video-result", "video-problem"), **private)
+    cancelled = "", photos.done("Cancelled."), None, *_buttons(False)
+    here.cancel.click(partial(stop, cancelled), here.job, outputs, **at_once)
     # another film, or none: the old one's result must not appear
     for changed in (here.film.upload, here.film.clear):
-        changed(None, None, None, **stop).then(about, here.film, outputs, **at_once)
+        how = at_once | {"trigger_mode": "always_last"}
+        changed(lambda path, job: stop(about(path), job), [here.film, here.job], outputs, **how)
+
+
+@dataclass
+class Job:
+    """A film that a visitor has begun.
+
+    Attributes:
+        path, way: the film, and the direction.
+        taken: :func:`show` has got it. If a visitor clicks while a job waits, the newest one is taken in its place.
+        ending: what the page shows instead of a result, once the job is stopped.
+    """
+
+    path: str
+    way: str
+    taken: bool = False
+    ending: tuple | None = None
+
+
+def begin(path, way, before):
+    """Make the :class:`Job` of a click, which replaces the one ``before``; returns it and what the page shows."""
+    job, shown = Job(path, way), ("", _bar(0, 0), None, *_buttons(True))
+    try:
+        if not path:
+            raise VideoError("There is no film yet: upload one, or try the example.")
+        check(path)
+    except MaskHubError as error:
+        shown = job.ending = photos.problem(_named(error, path)), "", None, *_buttons(False)
+    return job, *stop(shown, before)
+
+
+def stop(ending, job):
+    """Let a job end with its next frame, if there is one; returns what the page shows then, and until then."""
+    if job is not None:
+        job.ending = ending
+    return ending
 
 
 def about(path):
@@ -101,26 +142,37 @@ def about(path):
     return "", photos.done(text), None, *_buttons(False)
 
 
-def show(pipe, path, way):
-    """Translate a film; yields a problem, the status line, the result and the buttons until it is done."""
+def show(pipe, job):
+    """Translate a job's film; yields a problem, the status line, the result and the buttons until it is done."""
+    if job is None or job.taken:  # by an earlier click
+        yield (gr.skip(),) * 5
+        return
+    job.taken = True
+    if not job.ending:
+        yield from _translated(pipe, job)
+    if job.ending:
+        yield job.ending
+
+
+def _translated(pipe, job):
     yield "", _bar(0, 0), None, *_buttons(True)
     start = told = time.perf_counter()
     try:
-        if not path:
-            raise VideoError("There is no film yet: upload one, or try the example.")
-        check(path)
         # in a folder that the app cleans up
-        target = Path(tempfile.mkdtemp(dir=get_upload_folder())) / f"{Path(path).stem[:80]}-{SUFFIX[way]}.mp4"
-        translator = FrameTranslator(pipe, way)
-        work = Film(path, target, translator, pipe.provenance(way), most_side=MOST_SIDE)
+        name = f"{Path(job.path).stem[:80]}-{SUFFIX[job.way]}.mp4"
+        target = Path(tempfile.mkdtemp(dir=get_upload_folder())) / name
+        translator = FrameTranslator(pipe, job.way)
+        work = Film(job.path, target, translator, pipe.provenance(job.way), most_side=MOST_SIDE)
         for done in work:
+            if job.ending:
+                return
             if time.perf_counter() - told > TELL_EVERY:
                 told = time.perf_counter()
                 yield "", _bar(done, work.total, told - start), None, *_buttons(True)
     except MaskHubError as error:
-        yield photos.problem(_named(error, path)), "", None, *_buttons(False)
+        yield photos.problem(_named(error, job.path)), "", None, *_buttons(False)
         return
-    said = _said(way, work.report, translator.outcomes, time.perf_counter() - start)
+    said = _said(job.way, work.report, translator.outcomes, time.perf_counter() - start)
     if translator.outcomes[Outcome.CHANGED]:
         yield "", photos.done(said), str(target), *_buttons(False)
     else:  # a film that is as it was is no result

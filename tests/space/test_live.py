@@ -4,6 +4,7 @@ import base64
 import copy
 import io
 
+import gradio as gr
 import numpy as np
 import pytest
 from films import film, written
@@ -55,3 +56,35 @@ def test_a_film_over_the_limits_is_refused_in_words(astronaut, tmp_path, monkeyp
     assert "has 5 frames" in video.about(clip)[0]  # before it is started
     with pytest.raises(VideoError, match=r"lasts 40 seconds: cut it to 30"):
         video.check(written(tmp_path / "long.mp4", film(astronaut, 2), [0, 39_960], rate=25))
+
+
+@pytest.fixture
+def begun(astronaut, tmp_path):
+    """The job of a click on Start, with a film of 5 frames."""
+    clip = written(tmp_path / "clip.mp4", film(astronaut, 5))
+    return video.begin(clip, "mask", None)[0]
+
+
+def test_of_two_clicks_the_newer_one_runs(begun, tiny_pipeline):
+    newer, *shown = video.begin(begun.path, "unmask", begun)
+    assert "Starting" in shown[1] and begun.ending == tuple(shown)
+    # gradio's state holds the newest job, whichever click's turn it is
+    *_, last = video.show(tiny_pipeline, newer)
+    assert "wears a mask" in last[0] and last[3]["interactive"]
+    assert list(video.show(tiny_pipeline, newer)) == [(gr.skip(),) * 5]
+
+
+@pytest.mark.parametrize("steps", [0, 1], ids=["while it waits", "while it runs"])
+def test_a_stopped_film_shows_no_result(steps, begun, tiny_pipeline, monkeypatch):
+    monkeypatch.setattr(video, "TELL_EVERY", 0)
+    running = video.show(tiny_pipeline, begun)
+    for _ in range(steps):
+        next(running)
+    assert video.stop(("", "Cancelled.", None, {}, {}), begun) == begun.ending
+    assert list(running) == [begun.ending]
+
+
+def test_without_a_film_nothing_waits_for_its_turn(tiny_pipeline):
+    job, *shown = video.begin(None, "auto", None)
+    assert "There is no film yet" in shown[0] and shown[3]["interactive"]
+    assert list(video.show(tiny_pipeline, job)) == [tuple(shown)]
