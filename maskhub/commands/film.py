@@ -12,7 +12,7 @@ def mask_by_rule(source, output, wearing, force, provenance):
     from maskhub.provenance import RULE, Provenance
 
     colour = None if wearing.colour == "random" else wearing.colour
-    masker = RuleMasker(wearing.style, colour, wearing.way, wearing.portion)
+    masker = RuleMasker(wearing.look, colour, wearing.way, wearing.portion)
     tag = Provenance("mask", RULE) if provenance else None
     return _run(source, output, FrameTranslator(masker, "mask", seed=wearing.seed, force=force), tag)
 

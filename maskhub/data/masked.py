@@ -15,6 +15,7 @@ import tyro
 from PIL import Image
 from pydantic import Field, model_validator
 
+from maskhub.data.mask_images import mask_images_digest, mask_pictures
 from maskhub.errors import ConfigError, NoFaceError
 from maskhub.faces.detect import detect
 from maskhub.faces.landmarks import landmarks
@@ -47,6 +48,9 @@ class MaskOptions(OptionSet):
     """A colour of that style, such as blue, black or white, or random."""
     wrongly_worn: Share = 0.0
     """Probability that a mask is worn wrongly (nose, chin, or nose and mouth out)."""
+    mask_images: str | None = None
+    """Folder with your own pictures of masks, used instead of drawn ones: cut-outs (with a transparent ground), photos
+    of a mask on a plain ground, or photos of masked faces, whose masks are cut out."""
 
     @model_validator(mode="after")
     def _check_colour(self):
@@ -55,9 +59,25 @@ class MaskOptions(OptionSet):
             kind = f"{self.style} masks come" if self.style in COLOURS else f"{self.style} comes"
             hint = f"{kind} in {', '.join(known)}" if known else "give a --style too"
             raise ConfigError(f"--colour is {self.colour!r}; {hint}.")
+        if self.mask_images and (self.style, self.colour) != ("random", "random"):
+            raise ConfigError("--mask-images are used instead of a --style and a --colour: leave these out.")
         if self.wrongly_worn and not self.is_mask:
             raise ConfigError(f"--wrongly-worn is for masks: leave it out with --style {self.style}.")
         return self
+
+    @property
+    def look(self):
+        """The ``style`` of :func:`maskhub.masks.wear`. SourceError if ``mask_images`` has none that can be used."""
+        return mask_pictures(self.mask_images) if self.mask_images else self.style
+
+    def identity(self):
+        """The options as results depend on them: of ``mask_images`` the contents, not the place. SourceError as of
+        :attr:`look`."""
+        options = self.model_dump(exclude={"mask_images"})
+        if self.mask_images:
+            _ = self.look  # reads the pictures once, before there are workers
+            options["mask_images"] = mask_images_digest(self.mask_images)
+        return options
 
     @property
     def is_mask(self):
@@ -86,7 +106,7 @@ class Wearing(MaskOptions):
     def put_on(self, image, marks, seed, worn):
         """:func:`maskhub.masks.wear` in this style and colour, with given landmarks."""
         colour = None if self.colour == "random" else self.colour
-        return wear(image, style=self.style, seed=seed, colour=colour, worn=worn, landmarks=marks)
+        return wear(image, style=self.look, seed=seed, colour=colour, worn=worn, landmarks=marks)
 
 
 @dataclass(frozen=True)

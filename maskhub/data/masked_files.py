@@ -133,7 +133,7 @@ def mask_source(
     rows = open_rows(spec, [output, *more])
     targets = result_names(rows.names, png) if rows.folder else {}
     taken = {*targets.values()}
-    options = {"source": str(spec) if rows.folder is None else "folder", **wearing.model_dump()}
+    options = {"source": str(spec) if rows.folder is None else "folder", **wearing.identity()}
     options |= {"regions": regions is not None, "provenance": provenance} | ({"png": True} if png else {})
     own = _own_boxes(rows, own_boxes) if boxes != "none" else None
     options |= ({"own_boxes": own.digest} if own else {}) | ({"model": way.name} if way is not BY_RULE else {})

@@ -64,6 +64,7 @@ class WornPairs(PositionDataset):
         self.wearing, self.coarse, self.repeats = wearing or Wearing(), coarse, repeats
         every = repeats if self.batch_size % repeats == 0 else 1  # else groups of samples cross batches
         self.source = self.shared(source, range(0, self.batch_size, every))
+        _ = self.wearing.look  # reads the pictures of masks once, before there are workers
         # a fork of this process would wait forever for OpenCV's threads, which it does not have
         cv2.setNumThreads(1)
         self.cache = FaceCache(cache or cache_folder(source) / "faces.sqlite")

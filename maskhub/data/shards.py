@@ -75,7 +75,7 @@ def build_dataset(
     rows = open_rows(spec, [output])
     photos = hashlib.sha1("\n".join(rows.names).encode()).hexdigest() if rows.folder else None
     source = rows.spec if rows.folder is None else "folder"
-    options = {"source": source, **wearing.model_dump(), "crops": crops, "shard_size": shard_size, "world": world}
+    options = {"source": source, **wearing.identity(), "crops": crops, "shard_size": shard_size, "world": world}
     features, names = pair_features(rows, crops)
     report = BuildReport(features=features)
     with hold(output, "maskhub dataset build", f"rank-{rank}"):

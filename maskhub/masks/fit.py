@@ -76,8 +76,10 @@ class Sheet:
         """Sample the sheet (or another grid of its shape) at arrays of (u, v), bilinearly: …×3."""
         grid = self.xyz if points is None else points
         x, y = _grid_x(np.asarray(u, np.float32)), _grid_y(np.asarray(v, np.float32))
-        flat = cv2.remap(grid, x.reshape(-1, 1), y.reshape(-1, 1), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        return flat.reshape(*x.shape, 3)
+        if x.ndim != 2:  # OpenCV takes pictures of coordinates, of less than 32,768 a side
+            x, y = x.reshape(-1, 1), y.reshape(-1, 1)
+        flat = cv2.remap(grid, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        return flat.reshape(*np.shape(u), 3)
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from maskhub.masks.coverings import COVERED, COVERINGS, RANDOM_COVERING, put_bef
 from maskhub.masks.fabric import paint
 from maskhub.masks.fit import Head, drape, unwrap
 from maskhub.masks.lighting import estimate_lighting, filled, to_linear
+from maskhub.masks.pictures import PICTURE, MaskPictures
 from maskhub.masks.straps import draw_straps, skin_like
 from maskhub.masks.styles import design as draw_design
 
@@ -46,7 +47,7 @@ class Worn(NamedTuple):
         region: float32 H×W in [0, 1]: 1 where mask or strap covers the photo, soft at the edges, and low (the shadow's
             depth) where the mask only shades the skin. Pixels where it is 0 are unchanged.
         style, colour, worn: names of the mask and the way it is worn (see :data:`maskhub.masks.styles.WORN`), or
-            ``"covered"`` for another covering.
+            ``"covered"`` for another covering. Of a picture: ``picture``, and its file name.
         landmarks: the :class:`~maskhub.faces.landmarks.Landmarks` that were used: presence, yaw, pitch, roll.
         face: the :class:`~maskhub.faces.detect.Face`, or None if only landmarks were given.
     """
@@ -67,7 +68,8 @@ def wear(photo, face=None, style="random", seed=0, *, colour=None, worn="correct
         photo: ``PIL.Image`` (any mode; the result is RGB) or uint8 RGB array, H×W×3.
         face: the :class:`~maskhub.faces.detect.Face`; by default the photo's largest.
         style: a mask: a name in :data:`maskhub.masks.STYLES`, or ``random`` for one of these. Something else before
-            the face: a name in :data:`maskhub.masks.COVERINGS`, or ``random-covering`` for one of these.
+            the face: a name in :data:`maskhub.masks.COVERINGS`, or ``random-covering`` for one of these. Or one of
+            some :class:`~maskhub.masks.pictures.MaskPictures`.
         seed: whole number from 0; the same seed and photo give the same bytes.
         colour: a name of a colour of that style (:data:`maskhub.masks.COLOURS`), three sRGB numbers (0 to 255), or
             None: random.
@@ -89,7 +91,12 @@ def wear(photo, face=None, style="random", seed=0, *, colour=None, worn="correct
                 "the face is covered, turned too far or too small. Use another photo, or give landmarks."
             )
     rng = np.random.default_rng(seed)
-    if style in COVERINGS or style == RANDOM_COVERING:
+    if isinstance(style, MaskPictures):
+        picture = style.pick(rng)
+        design = picture.design(worn, rng)
+        masked, region = _put_on(image, landmarks, design, rng, picture.paint)
+        labels = PICTURE, picture.name, design.worn
+    elif style in COVERINGS or style == RANDOM_COVERING:
         masked, region, *labels = *put_before(image, landmarks, style, colour, rng), COVERED
     else:
         design = draw_design(style, colour, worn, rng)
@@ -131,11 +138,12 @@ def reliable(landmarks, face):
     return face.score >= SURE_FACE and off <= NEAR
 
 
-def _put_on(image, landmarks, design, rng):
+def _put_on(image, landmarks, design, rng, paint=paint):
     head = Head.of(landmarks)
     sheet = drape(head, design.tension, bulge=design.bulge)
     reach = design.side + max(design.waist, 0) + 0.025
-    low, high = float(design.top.min()) - 0.03, float(design.bottom.max()) + 0.03
+    beyond = design.numbers.get("beyond", 0.03)
+    low, high = float(design.top.min()) - beyond, float(design.bottom.max()) + beyond
     unwrapped = unwrap(sheet, (-reach, reach), (low, high), (image.shape[1], image.shape[0]))
     if unwrapped is None:
         return image.copy(), np.zeros(image.shape[:2], np.float32)

@@ -168,7 +168,7 @@ def test_no_face_is_an_error(photo):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"style": "scarf"}, {"worn": "sideways"}, {"style": "cup", "colour": "navy"}, {"colour": (1, 2)}]
+    "wrong", [{"style": "visor"}, {"worn": "sideways"}, {"style": "cup", "colour": "navy"}, {"colour": (1, 2)}]
 )
 def test_unknown_names_are_errors(photo, points, wrong):
     with pytest.raises(ConfigError):

@@ -1,0 +1,54 @@
+"""The user's own pictures of masks, of a folder."""
+
+import functools
+import hashlib
+import multiprocessing
+import warnings
+from pathlib import Path
+
+from maskhub.data.folder import is_photo, list_files
+from maskhub.errors import PhotoError, SourceError
+from maskhub.masks.pictures import MaskPicture, MaskPictures
+
+__all__ = ["mask_images_digest", "mask_pictures"]
+
+
+@functools.lru_cache(4)
+def mask_pictures(folder):
+    """The :class:`~maskhub.masks.pictures.MaskPictures` of a folder and its sub-folders, read once a process.
+
+    A picture that can't be used is left out, with one line of warning.
+
+    Raises:
+        SourceError: no such folder, or no picture in it that can be used.
+    """
+    pictures, faults = [], []
+    for name, path in _pictures(folder).items():
+        try:
+            pictures.append(MaskPicture.read(path))
+        except PhotoError as error:
+            faults.append(f"{name} is left out: {error}")
+    if not pictures:
+        raise SourceError(f"{folder} has no picture of a mask that can be used. {faults[0]}")
+    if multiprocessing.parent_process() is None:  # its workers would say the same
+        for fault in faults:
+            warnings.warn(fault, stacklevel=2)
+    return MaskPictures(tuple(pictures))
+
+
+def mask_images_digest(folder):
+    """A hash of the pictures' names and contents, which results depend on."""
+    found = hashlib.blake2b(digest_size=16)
+    for name, path in _pictures(folder).items():
+        found.update(name.encode() + b"\0" + path.read_bytes())
+    return found.hexdigest()
+
+
+def _pictures(folder):
+    folder = Path(folder).expanduser()
+    if not folder.is_dir():
+        raise SourceError(f"there is no folder of mask pictures {folder}.")
+    found = {name: path for name, path in list_files(folder).items() if is_photo(name)}
+    if not found:
+        raise SourceError(f"{folder} has no pictures.")
+    return found
