@@ -19,6 +19,7 @@ EXTRAS = {
     "eval": ("scipy", "jinja2", "dlib", "efficientnet_lite_pytorch", "face_recognition_models"),
     "export": ("onnx", "onnxscript"),
     "heif": ("pillow_heif",),
+    "ray": ("ray",),
 }
 """Extra → the packages, by the names they are imported with, that it brings."""
 

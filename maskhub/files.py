@@ -19,8 +19,10 @@ Flushing costs milliseconds per file. To write thousands of files, prepare them 
 import errno
 import hashlib
 import os
+import secrets
 import shutil
 import socket
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -43,6 +45,7 @@ __all__ = [
     "prepare_file",
     "remove_file",
     "remove_folder",
+    "scratch_folder",
     "settle_folder",
     "sweep",
     "sync",
@@ -201,6 +204,21 @@ def written_folder(path):
             settle_folder(path)
             raise
         shutil.rmtree(replaced, ignore_errors=True)
+
+
+@contextmanager
+def scratch_folder():
+    """A temporary folder, deleted after the block, or by the next call if the process is killed in it."""
+    home = Path(tempfile.gettempdir()) / "maskhub"
+    folder = _temporary(home / secrets.token_hex(4))
+    with write_errors(folder):
+        home.mkdir(exist_ok=True)
+        _delete_abandoned(home.glob(f"{PARTIAL}*"))
+        folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def settle_folder(path):

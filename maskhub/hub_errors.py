@@ -10,12 +10,16 @@ from maskhub.errors import ConfigError, HubError, WriteError, first_line
 from maskhub.extras import require
 from maskhub.files import PARTIAL
 
-__all__ = ["SafeSaving", "hub_errors", "patient", "readable"]
+__all__ = ["SafeSaving", "hub_errors", "patient", "persistent", "readable"]
 
 BUSY = (429, 502, 503, 504)
 """Status codes with which the Hub asks clients to back off."""
 PAUSES = (1, 2, 4, 8)
 """Seconds before each retry, unless the Hub says how long to wait."""
+CONFLICTS = (409, 412)
+"""Status codes of a commit that came at the same time as another one."""
+LONG_PAUSES = (*PAUSES, 15, 30, *[60] * 120)
+"""The same for the commits of a long run, of which the Hub takes a limited number an hour."""
 LONGEST_PAUSE = 300
 """Longest wait in seconds: the Hub counts requests in windows of five minutes."""
 
@@ -53,13 +57,22 @@ def hub_errors(what, error_class=HubError):
 
 def patient(call, *arguments, **options):
     """Make a write request through the Hub's client, with retries while the Hub is busy; it must be repeatable."""
+    return _repeated(PAUSES, BUSY, call, arguments, options)
+
+
+def persistent(call, *arguments, **options):
+    """As :func:`patient`, but for up to two hours, and also when requests of other machines get in its way."""
+    return _repeated(LONG_PAUSES, (*BUSY, *CONFLICTS), call, arguments, options)
+
+
+def _repeated(pauses, statuses, call, arguments, options):
     from huggingface_hub.errors import HfHubHTTPError
 
-    for pause in (*PAUSES, None):
+    for pause in (*pauses, None):
         try:
             return call(*arguments, **options)
         except HfHubHTTPError as error:
-            if pause is None or error.response is None or error.response.status_code not in BUSY:
+            if pause is None or error.response is None or error.response.status_code not in statuses:
                 raise
             time.sleep(_pause(error.response, pause))
 

@@ -2,12 +2,12 @@
 
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 from pydantic import Field
 
-from maskhub.commands.photos import ANY_MASKS, Masking, Output, report_line
+from maskhub.commands.photos import ANY_MASKS, Masking, Output
 from maskhub.data.criteria import Criteria
 from maskhub.errors import ConfigError
 from maskhub.options import Count, OptionSet, Positive
@@ -15,6 +15,7 @@ from maskhub.options import Count, OptionSet, Positive
 __all__ = ["build", "curate", "draw"]
 
 Spec = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")]
+Target = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="OUTPUT")]
 
 
 class Work(OptionSet):
@@ -23,14 +24,16 @@ class Work(OptionSet):
     crops: Annotated[int, Field(ge=32, le=2048)] | None = None
     """Write aligned crops of faces of this side in pixels instead of whole photos."""
     workers: Count | None = None
-    """Worker processes, per rank; default: one per processor core."""
+    """Worker processes, per rank or Ray task; default: one per processor core, with Ray one per task."""
 
 
 class Shards(Work):
-    """Rows, shards and processes of the dataset."""
+    """Shards and processes of the dataset."""
 
     shard_size: Positive = 1000
-    """Source rows per shard."""
+    """Photos of a folder per shard; a dataset on the Hub has a shard per file, or several of a large file."""
+    engine: Literal["local", "ray"] = "local"
+    """local: processes of this machine. ray: a task per shard on a Ray cluster, the one of RAY_ADDRESS or a new one."""
 
 
 WORK, SHARDS, CRITERIA = Work(), Shards(), Criteria()
@@ -38,7 +41,7 @@ WORK, SHARDS, CRITERIA = Work(), Shards(), Criteria()
 
 def build(
     source: Spec,
-    output: Output,
+    output: Target,
     /,
     wearing: Masking = ANY_MASKS,
     shards: tyro.conf.OmitArgPrefixes[Shards] = SHARDS,
@@ -47,32 +50,35 @@ def build(
 ) -> int:
     """Write pairs of unmasked and masked photos as parquet shards, for datasets.load_dataset.
 
-    Under `accelerate launch` or torchrun each process takes its share of the rows; all use the same OUTPUT folder. Run
-    the same command again to continue an interrupted run.
+    Any number of processes on any machines can run this command together: under `accelerate launch`, torchrun or Slurm,
+    with --engine ray, or started by hand. Run the same command again to continue an interrupted run.
 
     Args:
         source: A folder, or user/dataset[/config][:split][@revision][#column] on the Hub, which is streamed.
-        output: Folder for the dataset.
+        output: Folder for the dataset, hf://datasets/user/name, or another address of fsspec, such as s3://bucket/name.
         wearing: Masks, and how and by how many they are worn.
-        shards: Rows, shards and processes.
-        push_to_hub: Upload the dataset with a card to this repository, user/name.
+        shards: Shards and processes.
+        push_to_hub: Also upload the shards of a folder to this repository, user/name, as they are made.
         private: Make a new repository private.
     """
     from maskhub.data.shards import build_dataset
     from maskhub.data.workers import processors
 
-    rank, world = _number("RANK", 0), _number("WORLD_SIZE", 1)
+    rank, world, neighbours = _ranks()
     workers = shards.workers
     if workers is None:
-        workers = max(1, processors() // _number("LOCAL_WORLD_SIZE", 1))
-    options = {"crops": shards.crops, "shard_size": shards.shard_size, "workers": workers}
-    report = build_dataset(source, output, wearing, **options, rank=rank, world=world)
-    code = report_line(report, output)
-    if push_to_hub and report.last:
-        from maskhub.hub import push_folder
-
-        print(f"pushed to {push_folder(output, push_to_hub, repo_type='dataset', private=private)}")
-    return code
+        workers = 1 if shards.engine == "ray" else max(1, processors() // neighbours)
+    options = {"crops": shards.crops, "shard_size": shards.shard_size, "workers": workers, "engine": shards.engine}
+    where = {"rank": rank, "world": world, "push_to_hub": push_to_hub, "private": private or None}
+    report = build_dataset(source, output, wearing, **options, **where)
+    print(f"{report.made} made, {report.kept} already there, {len(report.failures)} failed")
+    if report.missing:
+        print(f"{report.missing} shards are not there yet: run the same command again to make them.")
+    elif report.url:
+        print(f"pushed to {report.url}")
+    if report.failures:
+        print(f"see {output.rstrip('/')}/failures.csv", file=sys.stderr)
+    return 2 if report.failures else 0
 
 
 def curate(
@@ -122,6 +128,18 @@ def draw(source: Spec, output: Output, /) -> int:
     write = write_portraits if are_portraits(source) else write_folder
     print(f"{write(source, output)} faces written to {output}")
     return 0
+
+
+def _ranks():
+    """The rank (None if there is none), the number of ranks, and how many of them share this machine."""
+    if os.environ.get("WORLD_SIZE"):  # accelerate and torchrun
+        return _number("RANK", 0), _number("WORLD_SIZE", 1), _number("LOCAL_WORLD_SIZE", 1)
+    tasks, jobs = _number("SLURM_NTASKS", 1), _number("SLURM_ARRAY_TASK_COUNT", 1)
+    if tasks * jobs == 1:
+        return None, 1, 1
+    step = max(1, _number("SLURM_ARRAY_TASK_STEP", 1))
+    job = (_number("SLURM_ARRAY_TASK_ID", 0) - _number("SLURM_ARRAY_TASK_MIN", 0)) // step
+    return job * tasks + _number("SLURM_PROCID", 0), jobs * tasks, 1  # Slurm gives each task cores of its own
 
 
 def _number(name, default):

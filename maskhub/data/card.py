@@ -35,18 +35,17 @@ COLUMNS = {
 }
 
 
-def dataset_card(folder, options, features, notes):
+def dataset_card(size, options, features, notes):
     """The card as text of a ``README.md``; :data:`~maskhub.cards.THIS_REPOSITORY` stands for the dataset's id.
 
     Args:
-        folder: folder of the dataset, for its size.
+        size: bytes of all shards.
         options: options of :func:`maskhub.data.shards.build_dataset`; ``source`` is None for a folder.
         features: ``datasets.Features``.
         notes: ``rows`` and ``failures`` of each shard.
     """
     count = sum(note["rows"] for note in notes)
     failed = sum(len(note["failures"]) for note in notes)
-    size = sum(path.stat().st_size for path in (folder / "data").glob("*.parquet"))
     source = options["source"]
     origin = "/".join(re.split("[@#:]", source)[0].split("/")[:2]) if source else None  # without options
     pictures = "whole photos"

@@ -5,12 +5,11 @@ Training draws photos at random (:mod:`maskhub.data.sources`), while building a 
 
 import hashlib
 import io
-import itertools
 import json
 import os
 import re
 import stat
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from maskhub.data.folder import is_photo, list_files, no_photo
@@ -20,6 +19,7 @@ from maskhub.data.pixel_faces import PixelSource
 from maskhub.data.portraits import FOLDER, are_portraits, masked_portrait, portraits
 from maskhub.data.sources import HubSource, open_source
 from maskhub.data.tables import METADATA, plain_text, read_table
+from maskhub.data.units import Unit, read_unit, unit_name, units
 from maskhub.errors import PhotoError, SourceError
 
 __all__ = ["FolderRows", "HubRows", "PortraitRows", "Row", "open_rows"]
@@ -35,7 +35,7 @@ class Row:
     """One row of a source.
 
     Attributes:
-        index: index of the row, from 0.
+        index: index of the row in its source or unit, from 0.
         name: name of its photo: the path within the folder; on the Hub, the index and the photo's name.
         photo: the photo, which :func:`Row.open` prepares for ``open_photo``.
         columns: the other columns by name.
@@ -132,9 +132,28 @@ class FolderRows:
         return len(self.names)
 
     def __iter__(self):
-        for index, name in enumerate(self.names):
+        return self._span(0, len(self.names))
+
+    def _span(self, start, stop):
+        for index in range(start, min(stop, len(self.names))):
+            name = self.names[index]
             columns, home = self._of(name)
             yield Row(index, name, str(self._paths[name]), columns, home)
+
+    def units(self, count):
+        """Its :class:`~maskhub.data.units.Unit` of ``count`` photos each, named by the photos' names and sizes."""
+        found = []
+        for index, start in enumerate(range(0, len(self.names), count)):
+            names = self.names[start : start + count]
+            stored = [(name, _size(self._paths[name])) for name in names]
+            span = (start, start + len(names))
+            found.append(Unit(index, unit_name(index, stored), span=span, rows=len(names)))
+        return found
+
+    def read(self, unit):
+        """Yield the rows of one of its units, with typed columns."""
+        for row in self._span(*unit.span):
+            yield replace(row, columns=self.typed(row.columns))
 
     def kind_of(self, column):
         """The narrowest of int64, float64 and string for a column, since CSV only has text."""
@@ -181,10 +200,11 @@ class PortraitRows(FolderRows):
         self.columns = [*self.columns, "mask"]
         self.others.pop("pairs.csv")
 
-    def __iter__(self):
-        for index, (name, portrait) in enumerate(self._portraits.items()):
+    def _span(self, start, stop):
+        for index in range(start, min(stop, len(self.names))):
+            portrait = self._portraits[self.names[index]]
             kind = _MaskedRow if portrait.masked else Row
-            yield kind(index, name, str(portrait.path), portrait.columns)
+            yield kind(index, portrait.name, str(portrait.path), portrait.columns)
 
 
 @dataclass(frozen=True)
@@ -221,21 +241,29 @@ class HubRows:
         self.columns = [name for name in self.features if name not in media]
 
     def __iter__(self):
-        rows = iter(self.source.stream)
-        for index in itertools.count():
-            with self.source.errors():
-                try:
-                    row = next(rows)
-                except StopIteration:
-                    if index == 0:
-                        raise SourceError(f"the dataset {self.spec} holds no photo.") from None
-                    return
-                except ValueError as error:  # pyarrow's error for a broken file
-                    raise SourceError(f"a file of the dataset {self.spec} is damaged: {error}") from error
-                cell = picture_cell(row[self.source.column])
-                photo = self.source.photo_bytes(cell) if cell else b""
-                name = f"{index:08d}{_own_name(cell or {}, photo)}"
-                yield Row(index, name, photo, {key: self._plain(key, row[key]) for key in self.columns})
+        index = -1
+        for index, cells in enumerate(cells for unit in self.units() for cells in self._cells(unit)):
+            yield self._row(index, f"{index:08d}", cells)
+        if index < 0:
+            raise SourceError(f"the dataset {self.spec} holds no photo.")
+
+    def units(self, count=None):
+        """Its :func:`~maskhub.data.units.units`; ``count`` is only for folders."""
+        return units(self.source)
+
+    def read(self, unit):
+        """Yield the rows of one of its units. They are named by the unit's index and their place in it."""
+        for place, cells in enumerate(self._cells(unit)):
+            yield self._row(place, f"{unit.index:06d}-{place:06d}", cells)
+
+    def _cells(self, unit):
+        return read_unit(self.source, unit, [self.source.column, *self.columns])
+
+    def _row(self, index, start, cells):
+        cell = picture_cell(cells[self.source.column])
+        photo = self.source.photo_bytes(cell) if cell else b""
+        columns = {key: self._plain(key, cells[key]) for key in self.columns}
+        return Row(index, start + _own_name(cell or {}, photo), photo, columns)
 
     def _plain(self, key, value):
         """Convert class labels to their names, since the numbers are meaningless without the list of names."""
@@ -294,6 +322,13 @@ def _regular(path):
         raise PhotoError(f"there is no file {path}.") from error
     except OSError as error:
         raise PhotoError(f"{path} can't be read ({error.strerror or error}).") from error
+
+
+def _size(path):
+    try:
+        return path.stat().st_size
+    except OSError:  # reading it reports that
+        return None
 
 
 def _parent(name):

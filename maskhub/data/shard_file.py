@@ -5,19 +5,19 @@ of pages, so that a reader can load less; and pages cut by content, so that a sh
 what changed (https://huggingface.co/blog/parquet-cdc).
 
 Each page has a checksum that readers can verify, as :class:`~maskhub.data.hub_source.BuiltSource` does. The file's
-metadata contain a note: number of rows, failures, the hash of the photos, and the hash of all data in the file.
+metadata contain a note: number of rows, failures, the hash of the photos, the options of the build, and the hash of all
+data in the file.
 """
 
 import hashlib
 import io
 import json
 from contextlib import contextmanager
-from pathlib import Path
 
 from maskhub.errors import ConfigError, PhotoError
 from maskhub.files import written_file
 
-__all__ = ["SourceDigest", "open_shard", "read_note", "shard_path"]
+__all__ = ["SourceDigest", "open_shard", "read_note"]
 
 GROUP_BYTES = 32 << 20
 """Largest row group, the unit that readers and this writer keep in memory; only a single row may be larger. The Hub's
@@ -28,11 +28,6 @@ UNKNOWN = "0" * 64
 """Stands for the hash in the note until it is known."""
 TAIL = 8
 """Bytes at the end of a parquet file: the footer's length, little-endian in four, and ``PAR1``."""
-
-
-def shard_path(output, rank, number):
-    """Path of a shard."""
-    return Path(output) / "data" / f"train-{rank:04d}-{number:06d}.parquet"
 
 
 class SourceDigest:
@@ -55,8 +50,9 @@ class SourceDigest:
 
 
 @contextmanager
-def open_shard(path, features):
+def open_shard(path, features, options=None):
     """Write a shard: yields a :class:`_Writer`, and gives it its final name when the block ends without an error.
+    ``options`` go into its note.
 
     Raises:
         WriteError: it can't be written. PhotoError: a column changes its type.
@@ -73,6 +69,7 @@ def open_shard(path, features):
                 yield writer
                 writer.flush()
                 note = {"rows": writer.rows, "failures": writer.failures, "source": writer.source.hexdigest()}
+                note |= {"options": options}
                 parquet.add_key_value_metadata({NOTE.decode(): json.dumps(note | {"sha256": UNKNOWN})})
         except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
             raise PhotoError(f"{path} could not be written: a column changes its type ({error}).") from error
@@ -123,20 +120,23 @@ def _write_hash(path):
         file.write(digest.encode())
 
 
-def read_note(path, features=None):
-    """Verify a shard and return its note, or None if there is no such shard.
+def read_note(path, features=None, file=None):
+    """Verify a shard and return its note.
 
-    ``features`` are the ``datasets.Features`` that it must have; without them the note is only read. ConfigError if it
-    is another file, or has changed.
+    Args:
+        path: its path, or its name for errors if ``file`` is given, an open file that is closed at the end.
+        features: the ``datasets.Features`` that it must have; without them the note is only read.
+
+    Raises:
+        ConfigError: it is another file, or has changed.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    if not path.exists():
-        return None
     try:
-        with pq.ParquetFile(path) as file:
-            note, schema = json.loads(file.metadata.metadata[NOTE]), file.schema_arrow
+        with file or open(path, "rb") as shard:
+            metadata = pq.ParquetFile(shard)
+            note, schema = json.loads(metadata.metadata.metadata[NOTE]), metadata.schema_arrow
         wanted = features and features.arrow_schema
         as_written = features is None or (
             schema.equals(wanted)

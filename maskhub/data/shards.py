@@ -1,212 +1,203 @@
-"""Build paired datasets at scale: stream a source, put masks on, and write pairs as parquet shards.
+"""Build paired datasets at scale: read the units of a source, put masks on, and write pairs as parquet shards.
 
     build_dataset("photos", "pairs", Wearing(seed=1), workers=4)
     datasets.load_dataset("pairs", split="train")[0]["masked"]
 
-Row i of the source belongs to rank i mod world. A rank's rows go into shards of a fixed number of source rows, with
-rank and number in their names; see :mod:`maskhub.data.shard_file` for the metadata of a shard.
+Each unit of the source (:mod:`maskhub.data.units`) becomes one shard, whose name follows from what is stored in the
+unit and from the options. A shard is there whole or not at all, so what is there is done, and any number of processes
+on any machines can work on the same data set; see :mod:`maskhub.data.schedule`.
 """
 
-import hashlib
-import json
 from collections import deque
-from dataclasses import dataclass, field, replace
-from functools import partial
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
 from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 from tqdm import tqdm
 
-from maskhub.data.batch import BatchReport, check_not_input, write_failures
+from maskhub.data.batch import BatchReport, check_not_input
 from maskhub.data.card import dataset_card
 from maskhub.data.masked import Wearing
-from maskhub.data.pairs import make_pairs, pair_features
-from maskhub.data.rows import open_rows
-from maskhub.data.shard_file import SourceDigest, open_shard, read_note, shard_path
+from maskhub.data.plan import plan_build
+from maskhub.data.schedule import Schedule
+from maskhub.data.shard_file import open_shard, read_note
+from maskhub.data.tables import csv_text
+from maskhub.data.targets import HubTarget, MirroredTarget, open_target
 from maskhub.data.workers import check_main_guard, run_jobs
-from maskhub.errors import ConfigError
-from maskhub.files import HIDDEN, sweep, write_file
-from maskhub.hold import hold, in_turn
+from maskhub.errors import ConfigError, MaskHubError, SourceError
 
-__all__ = ["BuildReport", "build_dataset"]
+__all__ = ["BuildReport", "build_dataset", "make_shards"]
+
+READERS = 16
+"""Notes of shards read at once."""
 
 
 @dataclass
 class BuildReport(BatchReport):
-    """The result of a build; ``made`` and ``kept`` count rows.
+    """The result of a build; ``made`` and ``kept`` count rows, ``kept`` only when the data set is complete.
 
     Attributes:
-        last: whether this rank completed the dataset and has to push it.
+        missing: shards that are not there yet.
         features: ``datasets.Features`` of the shards.
+        url: address of the data set on the Hub, if it is there.
     """
 
-    last: bool = False
+    missing: int = 0
     features: object = field(default=None, repr=False)
+    url: str | None = None
 
 
 def build_dataset(
-    spec, output, wearing=None, *, crops=None, shard_size=1000, workers=0, rank=0, world=1, progress=True
-):
-    """Write pairs of a face dataset as parquet shards ``output/data/train-<rank>-<number>.parquet``.
+    spec, output, wearing=None, *, crops=None, shard_size=1000, workers=0, rank=None, world=1, engine="local",
+    push_to_hub=None, private=None, progress=True,
+):  # fmt: skip
+    """Write pairs of a face dataset as parquet shards ``data/train-<unit>-<hash>.parquet``.
 
     Args:
         spec: a folder or a dataset on the Hub, which is streamed.
-        output: folder, the same for all ranks. ``failures.csv`` there lists failed photos.
+        output: a folder, ``hf://datasets/user/name``, or an address of fsspec. ``failures.csv`` there lists failed
+            photos once the data set is complete.
         wearing: :class:`~maskhub.data.masked.Wearing`.
         crops: side in pixels of aligned crops, with a row per masked face; None: whole photos, with a row per photo.
-        shard_size: source rows per shard.
-        workers: worker processes of this rank; 0: work in this process.
-        rank, world: rank and number of processes, as set by ``accelerate launch`` and ``torchrun``.
+        shard_size: photos of a folder per shard.
+        workers: worker processes of this process, or of each Ray task; 0: work in this process.
+        rank, world: rank and number of processes, as set by ``accelerate launch``, ``torchrun`` and Slurm. They only
+            say where a process begins; any other processes may help.
+        engine: ``"local"``, or ``"ray"`` to run a task per unit on a Ray cluster.
+        push_to_hub: upload the shards of a folder to this dataset, ``user/name``, as they are made.
+        private: whether a new dataset on the Hub is private.
 
     Raises:
         SourceError: no such source, or no photo in it.
         ConfigError: an option is out of range, or ``output`` has damaged shards, or shards of other options or photos.
-        WriteError: another run holds ``output``, or a shard can't be written.
+        WriteError: a shard can't be written. HubError: it can't be uploaded.
     """
     check_main_guard()
-    wearing, output = wearing or Wearing(), Path(output)
+    wearing = wearing or Wearing()
     if crops is not None and not 32 <= crops <= 2048:
         raise ConfigError(f"the crops' side is {crops}; it must lie between 32 and 2048 pixels.")
     if shard_size < 1:
         raise ConfigError(f"the shard size is {shard_size}; it must be 1 or more.")
-    if not 0 <= rank < world:
+    if not 0 <= (rank or 0) < world:
         raise ConfigError(f"the rank is {rank} of {world}; it must lie between 0 and {world - 1}.")
-    check_not_input(Path(spec).expanduser(), output)
-    rows = open_rows(spec, [output])
-    photos = hashlib.sha1("\n".join(rows.names).encode()).hexdigest() if rows.folder else None
-    source = rows.spec if rows.folder is None else "folder"
-    options = {"source": source, **wearing.identity(), "crops": crops, "shard_size": shard_size, "world": world}
-    features, names = pair_features(rows, crops)
-    report = BuildReport(features=features)
-    with hold(output, "maskhub dataset build", f"rank-{rank}"):
-        sweep(output)
-        claim(output, options | {"photos": photos})
-        was_done = _done_path(output, rank).exists()
-        build = _Build(rows, output, features, report, shard_size, rank, world)
-        build.write(partial(make_pairs, wearing, crops, names), workers, progress)
-        options |= {"source": rows.source.dataset and rows.spec if rows.folder is None else None}
-        _finish(output, options, rank, was_done, report)
+    if engine not in ("local", "ray"):
+        raise ConfigError(f"the engine is {engine!r}; it must be local or ray.")
+    if "://" not in str(output):
+        check_not_input(Path(spec).expanduser(), output)
+    plan = plan_build(spec, wearing, crops, shard_size, [output])
+    target = open_target(output, world, private)
+    if push_to_hub:
+        target = _mirrored(target, HubTarget(push_to_hub, world, private))
+    schedule = Schedule(plan, target, rank, world)
+    report = BuildReport(features=plan.features, url=getattr(getattr(target, "hub", target), "url", None))
+    target.prepare()
+    plan.check(target, schedule.own_units())
+    try:
+        _work(plan, target, schedule, engine, workers, report, progress)
+        target.flush()
+    except BaseException:
+        with suppress(MaskHubError):
+            target.flush()  # what is finished is not lost
+        raise
+    _finish(plan, target, report, everything=rank in (None, 0) or not schedule.waited)
     return report
 
 
-@dataclass
-class _Build:
-    """The share of one rank."""
+def _mirrored(target, hub):
+    if type(target).__name__ != "FolderTarget":
+        raise ConfigError(f"{target} is not a folder: leave out push_to_hub, or build hf://datasets/{hub.repo_id}.")
+    return MirroredTarget(target.folder, hub)
 
-    rows: object
-    output: Path
-    features: object
-    report: BuildReport
-    shard_size: int
-    rank: int
-    world: int
 
-    def write(self, work, workers, progress):
-        """Make missing shards, and verify existing ones."""
-        order, numbers = deque(), set()
-        total = (len(self.rows) - self.rank + self.world - 1) // self.world if self.rows.folder else None
-        with tqdm(total=total, unit="photo", mininterval=0.5, disable=not progress, position=self.rank) as bar:
-            answers = _in_order(run_jobs(work, self._todo(order, numbers, bar), workers), order, bar)
-            for number, answers_of_shard in groupby(answers, lambda answer: self._shard_of(answer[0])):
-                with open_shard(shard_path(self.output, self.rank, number), self.features) as shard:
-                    for row, result, reason in answers_of_shard:
-                        self._add(shard, row, result, reason)
-        for path in (self.output / "data").glob(f"train-{self.rank:04d}-*.parquet"):
-            if path not in {shard_path(self.output, self.rank, number) for number in numbers}:
-                raise self._other_photos(path)
+def _work(plan, target, schedule, engine, workers, report, progress):
+    total = sum(unit.rows for unit in plan.units) if all(unit.rows for unit in plan.units) else None
+    position = schedule.rank or 0
+    with tqdm(total=total, unit="photo", mininterval=0.5, disable=not progress, position=position) as bar:
+        if engine == "ray":
+            from maskhub.data.engine import make_on_ray
 
-    def _shard_of(self, row):
-        return row.index // self.world // self.shard_size
-
-    def _todo(self, order, numbers, bar):
-        """The rows of missing shards; the rows of existing ones are compared with what they were made from."""
-        own = (row for row in self.rows if row.index % self.world == self.rank)
-        for number, rows in groupby(own, self._shard_of):
-            numbers.add(number)
-            path = shard_path(self.output, self.rank, number)
-            note = read_note(path, self.features)
-            if note is None:
-                for row in rows:
-                    row = row if self.rows.folder is None else replace(row, columns=self.rows.typed(row.columns))
-                    order.append(row)
-                    yield row
-                continue
-            found = SourceDigest()
-            for row in rows:
-                found.add(row)
-                bar.update()
-            if found.hexdigest() != note["source"]:
-                raise self._other_photos(path)
-            self.report.kept += note["rows"]
-            self.report.failures += map(tuple, note["failures"])
-
-    def _add(self, shard, row, result, reason):
-        if reason is not None:
-            shard.source.add(row)
-            shard.failures.append((row.name, reason))
-            self.report.failures.append((row.name, reason))
+            make_on_ray(plan, target, schedule.free(), workers, report, bar)
             return
-        digest, pairs = result
-        shard.source.add(row, digest)
-        shard.add(pairs)
-        self.report.made += len(pairs)
+        while True:
+            make_shards(plan, target, schedule.free(), workers, report, bar)
+            target.flush()
+            if not schedule.wait():
+                return
 
-    def _other_photos(self, path):
-        return ConfigError(f"{path} was made of other photos than this source has now: choose another folder.")
+
+def make_shards(plan, target, units, workers, report, bar):
+    """Make the shards of ``units``, an iterable that is read as the work goes on.
+
+    Args:
+        plan, target: :class:`~maskhub.data.plan.Plan`, and a target of :mod:`maskhub.data.targets`.
+        workers: worker processes; 0: work in this process.
+        report, bar: :class:`BuildReport` and ``tqdm`` bar to count in.
+    """
+    order = deque()
+
+    def rows():
+        for unit in units:
+            for row in plan.rows.read(unit):
+                order.append((unit, row))
+                yield row
+            order.append((unit, None))  # so that a unit without rows has a shard, too
+
+    answers = _in_order(run_jobs(plan.work, rows(), workers), order, bar)
+    for unit, of_unit in groupby(answers, itemgetter(0)):
+        with (
+            target.place(plan.shards[unit.index]) as path,
+            open_shard(path, plan.features, plan.options) as shard,
+        ):
+            for _, row, answer in of_unit:
+                if row is not None:
+                    _add(shard, row, *answer, report)
 
 
 def _in_order(answers, order, bar):
-    """Sort results into the order of their rows."""
+    """Yield ``(unit, row, (result, reason))`` in the order of the rows, and ``(unit, None, None)`` after each unit."""
     waiting = {}
-    for row, result, reason in answers:
-        waiting[row.index] = result, reason
+    for row, *answer in answers:
+        waiting[id(row)] = answer
         bar.update()
-        while order and order[0].index in waiting:
-            row = order.popleft()
-            yield row, *waiting.pop(row.index)
+        while order and (order[0][1] is None or id(order[0][1]) in waiting):
+            unit, row = order.popleft()
+            yield unit, row, waiting.pop(id(row), None)
+    while order:
+        yield *order.popleft(), None
 
 
-def claim(output, options):
-    """Store the options of this dataset, or compare them with those of an earlier run and of other ranks;
-    ConfigError if they differ, or the note is damaged."""
-    path, options = output / HIDDEN / "build.json", json.loads(json.dumps(options))
-    with _lock(output):
-        try:
-            before = dict(json.loads(path.read_text()))
-        except FileNotFoundError:
-            before = None
-        except (ValueError, TypeError):
-            if any((output / "data").glob("*.parquet")):
-                raise ConfigError(f"{path} is damaged: delete {output}, and build it again.") from None
-            before = None
-        if before is None:
-            write_file(path, json.dumps(options))
-            return
-    changed = sorted(key for key in options | before if options.get(key) != before.get(key))
-    if changed == ["photos"]:
-        raise ConfigError(f"{output} holds a data set of other photos than this folder now has: choose another folder.")
-    if changed:
-        raise ConfigError(
-            f"{output} holds a data set made with a different {', '.join(changed)}: choose another folder."
-        )
+def _add(shard, row, result, reason, report):
+    if reason is not None:
+        shard.source.add(row)
+        shard.failures.append((row.name, reason))
+        report.failures.append((row.name, reason))
+        return
+    digest, pairs = result
+    shard.source.add(row, digest)
+    shard.add(pairs)
+    report.made += len(pairs)
 
 
-def _lock(output):
-    return in_turn(output / HIDDEN / "build.lock")
+def _finish(plan, target, report, everything):
+    """Write the card and the failures if all shards are there; they are the same, whoever writes them.
 
-
-def _done_path(output, rank):
-    return output / HIDDEN / f"done-{rank:04d}"
-
-
-def _finish(output, options, rank, was_done, report):
-    """Mark this rank as done and collect failures; the last rank to finish completes the dataset."""
-    with _lock(output):
-        write_file(_done_path(output, rank), f"{report.made + report.kept}\n")
-        whole = all(_done_path(output, other).exists() for other in range(options["world"]))
-        # if everything was already done and the run is only repeated to push, rank 0 does it
-        report.last = whole and (rank == 0 if was_done else True)
-        notes = [read_note(path) for path in sorted((output / "data").glob("train-*.parquet"))]
-        write_failures(output, sorted((name, reason) for note in notes for name, reason in note["failures"]))
-        if whole:
-            write_file(output / "README.md", dataset_card(output, options, report.features, notes))
+    ``everything`` says whether this process shall do so; others need not read all notes again.
+    """
+    there = target.shards()
+    report.missing = sum(name not in there for name in plan.shards)
+    if report.missing or not everything:
+        return
+    with ThreadPoolExecutor(READERS) as readers:
+        notes = list(readers.map(lambda name: read_note(f"{target}/{name}", file=target.open(name)), plan.shards))
+    report.kept = sum(note["rows"] for note in notes) - report.made
+    report.failures = sorted((name, reason) for note in notes for name, reason in note["failures"])
+    if not report.made + report.kept + len(report.failures):
+        raise SourceError(f"the dataset {plan.source} holds no photo.")
+    failures = csv_text(["file_name", "reason"], report.failures) if report.failures else None
+    card = dataset_card(
+        sum(there[name] for name in plan.shards), plan.options | {"source": plan.source}, plan.features, notes
+    )
+    target.write({"failures.csv": failures, "README.md": card})

@@ -54,7 +54,7 @@ def mask(source, out):
 
 
 def build(source, out):
-    return build_dataset(source, out / "o", Wearing(seed=1), crops=64, shard_size=2, progress=False)
+    return build_dataset(source, out / "o", Wearing(seed=1), crops=64, shard_size=2, rank=0, progress=False)
 
 
 def curate(source, out):

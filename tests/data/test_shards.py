@@ -1,4 +1,4 @@
-"""Paired shards: the same rows whatever the processes, kills and places; and the way to the Hub and back."""
+"""Paired shards: the same bytes whatever the processes, kills and places; and the way to the Hub and back."""
 
 import csv
 import io
@@ -55,7 +55,7 @@ def built(folder, tmp_path_factory):
 
 def test_rows(folder, built):
     out, report = built
-    assert report.last
+    assert report.missing == 0
     assert report.made == 10
     assert [name for name, _ in report.failures] == ["blank.png"]
     assert [row["file_name"] for row in csv.DictReader((out / "failures.csv").open())] == ["blank.png"]
@@ -73,12 +73,33 @@ def test_rows(folder, built):
         assert isinstance(row["age"], int) and isinstance(row["size"], float) and row["style_"].startswith("x")
 
 
-def test_two_ranks_make_the_rows_of_one(folder, built, tmp_path):
-    for rank in (1, 0):
-        report = build_dataset(folder, tmp_path, Wearing(seed=1), shard_size=2, rank=rank, world=2, progress=False)
-        assert report.last == (rank == 0)
-    assert rows_of(tmp_path) == rows_of(built[0])
-    assert (tmp_path / "failures.csv").read_bytes() == (built[0] / "failures.csv").read_bytes()
+def content(folder):
+    """All visible files of a data set."""
+    found = (path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file())
+    return {name.as_posix(): (folder / name).read_bytes() for name in found if not name.name.startswith(".")}
+
+
+def test_ranks_share_the_units_and_take_over_what_is_lost(folder, built, tmp_path, monkeypatch):
+    from maskhub.data import schedule
+
+    monkeypatch.setattr(schedule, "POLL", 0.0)
+    monkeypatch.setattr(schedule, "PATIENCE", 0.0)
+    whole = content(built[0])
+    shards = [name for name in whole if name.startswith("data/")]
+
+    class Lost(Exception):  # noqa: N818
+        pass
+
+    def lose(self):
+        raise Lost
+
+    with monkeypatch.context() as patch, pytest.raises(Lost):
+        patch.setattr(schedule.Schedule, "wait", lose)
+        build_dataset(folder, tmp_path, Wearing(seed=1), shard_size=4, rank=1, world=2, progress=False)
+    assert [name in content(tmp_path) for name in shards] == [False, True, True]  # the second half
+    report = build_dataset(folder, tmp_path, Wearing(seed=1), shard_size=4, rank=1, world=2, progress=False)
+    assert (report.made, report.kept, report.missing) == (4, 6, 0)  # rank 0 never came
+    assert content(tmp_path) == whole
 
 
 SCRIPT = """
@@ -86,7 +107,7 @@ import sys
 from maskhub.data.masked import Wearing
 from maskhub.data.shards import build_dataset
 if __name__ == "__main__":
-    build_dataset(sys.argv[1], sys.argv[2], Wearing(seed=1), shard_size=4, workers=1, progress=False)
+    build_dataset(sys.argv[1], sys.argv[2], Wearing(seed=1), shard_size=4, workers=1, rank=0, progress=False)
 """
 
 
@@ -95,7 +116,7 @@ def test_killed_and_begun_again(folder, built, tmp_path):
     out = tmp_path / "out"
     command = [sys.executable, str(tmp_path / "go.py"), str(folder), str(out)]
     process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": os.getcwd()})
-    first = out / "data" / "train-0000-000000.parquet"
+    first = out / sorted(name for name in content(built[0]) if name.startswith("data/"))[0]
     end = time.monotonic() + 60
     while time.monotonic() < end and not first.exists():
         time.sleep(0.005)
@@ -107,11 +128,7 @@ def test_killed_and_begun_again(folder, built, tmp_path):
     assert report.made + report.kept == 10
     assert report.kept >= 4 and there >= 1
     assert first.stat().st_mtime_ns == before
-    names = sorted(path.name for path in (built[0] / "data").iterdir())
-    assert sorted(path.name for path in (out / "data").iterdir()) == names
-    for name in names:
-        assert (out / "data" / name).read_bytes() == (built[0] / "data" / name).read_bytes()
-    assert (out / "failures.csv").read_bytes() == (built[0] / "failures.csv").read_bytes()
+    assert content(out) == content(built[0])
 
 
 def test_crops(folder, tmp_path):
@@ -174,7 +191,12 @@ def test_other_photos_are_refused(folder, tmp_path):
         build_dataset(source, out, Wearing(seed=1), crops=32, shard_size=4, progress=False)
     (source / "00.jpg").unlink()
     shutil.copy(source / "3.jpg", source / "1.jpg")  # the same name, another photo
-    with pytest.raises(ConfigError, match=r"train-0000-000000\.parquet was made of other photos"):
+    with pytest.raises(ConfigError, match="holds a data set of other photos"):
+        build_dataset(source, out, Wearing(seed=1), crops=32, shard_size=4, progress=False)
+    data = bytearray((folder / "1.jpg").read_bytes())
+    data[-10] ^= 1
+    (source / "1.jpg").write_bytes(data)  # even the same size
+    with pytest.raises(ConfigError, match=r"train-000000-.*\.parquet was made of other photos"):
         build_dataset(source, out, Wearing(seed=1), crops=32, shard_size=4, progress=False)
     assert {path.name: path.read_bytes() for path in (out / "data").iterdir()} == before
     shutil.copy(folder / "1.jpg", source / "1.jpg")
@@ -187,12 +209,12 @@ def test_a_streamed_source_that_shrank_or_grew_is_refused(folder, tmp_path, hub_
     repo = hub_user.repo("faces")
     data = [{"bytes": (folder / f"{n}.png").read_bytes(), "path": f"{n}.png"} for n in (0, 2, 4, 6)]
     push_parquet(tmp_path, repo, data[:3], shards=1)
-    build_dataset(repo, tmp_path / "out", Wearing(seed=1), crops=32, shard_size=2, progress=False)
-    assert build_dataset(repo, tmp_path / "out", Wearing(seed=1), crops=32, shard_size=2, progress=False).kept == 3
+    build_dataset(repo, tmp_path / "out", Wearing(seed=1), crops=32, progress=False)
+    assert build_dataset(repo, tmp_path / "out", Wearing(seed=1), crops=32, progress=False).kept == 3
     for rows in (data, data[:2], [row(1), *data[:3]]):
         push_parquet(tmp_path, repo, rows, shards=1)
-        with pytest.raises(ConfigError, match="was made of other photos"):
-            build_dataset(repo, tmp_path / "out", Wearing(seed=1), crops=32, shard_size=2, progress=False)
+        with pytest.raises(ConfigError, match="holds a data set of other photos"):
+            build_dataset(repo, tmp_path / "out", Wearing(seed=1), crops=32, progress=False)
 
 
 def test_a_flipped_byte_is_found(folder, tmp_path):
@@ -221,15 +243,11 @@ def test_a_flipped_byte_is_found(folder, tmp_path):
     assert path.read_bytes() == whole
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"null"])
-def test_a_damaged_note_of_options_is_one_line(folder, tmp_path, content):
-    note = tmp_path / ".maskhub" / "build.json"
-    note.parent.mkdir()
-    note.write_bytes(content)  # a power cut, before the first shard
-    build_dataset(folder, tmp_path, Wearing(seed=1), crops=32, progress=False)
-    note.write_bytes(content)
-    with pytest.raises(ConfigError, match=r"build\.json is damaged: delete"):
-        build_dataset(folder, tmp_path, Wearing(seed=1), crops=32, progress=False)
+def test_a_build_by_an_earlier_maskhub_is_one_error(folder, tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "train-0000-000000.parquet").write_bytes(b"PAR1")
+    with pytest.raises(ConfigError, match=r"shards of an earlier maskhub \(data/train-0000-000000\.parquet\)"):
+        build_dataset(folder, tmp_path, Wearing(seed=1), progress=False)
 
 
 def test_row_groups_are_bounded_by_bytes_and_pages_are_indexed(tmp_path, monkeypatch):
@@ -268,12 +286,22 @@ def test_a_changed_row_leaves_most_of_the_file_as_it_was(tmp_path):
     assert a[2_000_000:2_004_096] in b
 
 
-def test_two_builds_in_one_folder(folder, tmp_path):
-    from maskhub.errors import WriteError
-    from maskhub.hold import hold
+@pytest.mark.parametrize("target", ["file", "memory"])
+def test_other_stores(folder, built, tmp_path, target):
+    import fsspec
 
-    with (
-        hold(tmp_path, "maskhub dataset build", "rank-0"),
-        pytest.raises(WriteError, match="in use by `maskhub dataset build`"),
-    ):
-        build_dataset(folder, tmp_path, Wearing(seed=1), progress=False)
+    address = f"file://{tmp_path}/out" if target == "file" else f"memory://{tmp_path.name}"
+    report = build_dataset(folder, address, Wearing(seed=1), shard_size=4, progress=False)
+    assert report.made == 10
+    system, base = fsspec.core.url_to_fs(address)
+    found = {path.removeprefix(f"{base}/"): system.cat_file(path) for path in system.find(base)}
+    assert found == content(built[0])
+    assert build_dataset(folder, address, Wearing(seed=1), shard_size=4, progress=False).kept == 10
+    with pytest.raises(ConfigError, match="a different seed"):
+        build_dataset(folder, address, Wearing(seed=2), shard_size=4, progress=False)
+
+
+@pytest.mark.parametrize("target", ["hf://models/a/b", "hf://datasets/a", "nonsense://a/b"])
+def test_targets_that_name_nothing(folder, target):
+    with pytest.raises(ConfigError, match="target"):
+        build_dataset(folder, target, progress=False)

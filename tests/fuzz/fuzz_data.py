@@ -1,4 +1,4 @@
-"""What data sets are read from: metadata tables, journals and build notes of earlier runs, parquet shards."""
+"""What data sets are read from: metadata tables, journals of earlier runs, parquet shards."""
 
 import json
 import random
@@ -29,7 +29,6 @@ def inputs():
     found = {f"metadata{suffix}": table_text(rows, suffix).encode() for suffix in (".csv", ".jsonl")}
     run()
     found["journal.jsonl"] = (FOLDER / "out" / ".maskhub" / "journal.jsonl").read_bytes()
-    found["build.json"] = json.dumps({"seed": 1, "world": 1, "crops": None}).encode()
     with open_shard(FOLDER / "shard.parquet", Features({"image": ImageFeature(), "age": Value("int64")})) as shard:
         data = (FOLDER / "in" / "a.png").read_bytes()
         shard.add([{"image": {"bytes": data, "path": "a.png"}, "age": n} for n in range(4)])
@@ -61,7 +60,6 @@ def read(name, data):
 
     from maskhub.data.rows import FolderRows
     from maskhub.data.shard_file import read_note
-    from maskhub.data.shards import claim
     from maskhub.data.sources import open_source
     from maskhub.data.tables import metadata_names, table_text
 
@@ -80,11 +78,6 @@ def read(name, data):
     elif name == "journal.jsonl":
         (FOLDER / "out" / ".maskhub" / name).write_bytes(data)
         assert run().failures == []
-    elif name == "build.json":
-        shutil.rmtree(FOLDER / "built", ignore_errors=True)
-        (FOLDER / "built" / ".maskhub").mkdir(parents=True)
-        (FOLDER / "built" / ".maskhub" / name).write_bytes(data)
-        claim(FOLDER / "built", {"seed": 1, "world": 1, "crops": None})
     else:
         disable_caching()
         folder = FOLDER / f"shards{random.getrandbits(60)}"

@@ -1,4 +1,4 @@
-"""Tables, journals, notes and shards: whatever is broken is refused in one line, soon, in bounds."""
+"""Tables, journals and shards: whatever is broken is refused in one line, soon, in bounds."""
 
 import pytest
 from fuzzing import run_target

@@ -1,0 +1,109 @@
+"""The plan of a build: which units of the source become which shards. It is the same on every machine."""
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from functools import partial
+
+from maskhub.data.pairs import make_pairs, pair_features
+from maskhub.data.rows import open_rows
+from maskhub.data.shard_file import SourceDigest, read_note
+from maskhub.data.targets import FolderTarget
+from maskhub.errors import ConfigError
+
+__all__ = ["Plan", "plan_build"]
+
+BY_RANK = re.compile(r"data/train-\d{4}-\d{6}\.parquet")
+"""Shards of maskhub before units."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that the shards depend on; it can be pickled.
+
+    Attributes:
+        rows: rows of the source; see :func:`~maskhub.data.rows.open_rows`.
+        units: its units, in order.
+        shards: names of their shards.
+        work: function of a row that makes its pairs.
+        features: ``datasets.Features`` of the shards.
+        options: dict of the options, which each shard carries.
+        source: the spec of a data set on the Hub, or None.
+    """
+
+    rows: object
+    units: list
+    shards: list
+    work: object
+    features: object
+    options: dict
+    source: str | None
+
+    def check(self, target, units):
+        """Compare what is there with the plan, and existing shards of ``units`` with their photos.
+
+        Raises:
+            ConfigError: there are shards of other options or photos, or damaged ones.
+        """
+        there = target.shards()
+        for name in there.keys() - set(self.shards):
+            raise self._stranger(target, name)
+        if isinstance(target, FolderTarget):  # elsewhere reading would cost more, and stores have checksums
+            for unit in units:
+                if self.shards[unit.index] in there:
+                    self._check_shard(target.folder / self.shards[unit.index], unit)
+
+    def _check_shard(self, path, unit):
+        note = read_note(path, self.features)
+        if self.source is None:
+            found = SourceDigest()
+            for row in self.rows.read(unit):
+                found.add(row)
+            if found.hexdigest() != note["source"]:
+                raise ConfigError(f"{path} was made of other photos than this source has now: choose another folder.")
+
+    def _stranger(self, target, name):
+        if BY_RANK.fullmatch(name):
+            return ConfigError(
+                f"{target} holds shards of an earlier maskhub ({name}), which this one can't continue: "
+                "choose another folder, or finish it with that version."
+            )
+        options = read_note(f"{target}/{name}", file=target.open(name)).get("options") or {}
+        changed = sorted(key for key in self.options if options.get(key) != self.options[key])
+        if changed:
+            return ConfigError(
+                f"{target} holds a data set made with a different {', '.join(changed)}: choose another folder."
+            )
+        return ConfigError(
+            f"{target} holds a data set of other photos than this source now has ({name} is of none of them): "
+            "choose another folder."
+        )
+
+
+def plan_build(spec, wearing, crops, shard_size, leave_out=()):
+    """The :class:`Plan` of a build; arguments as of :func:`~maskhub.data.shards.build_dataset`.
+
+    Raises:
+        SourceError: no such source, or no photo in it.
+    """
+    rows = open_rows(spec, leave_out)
+    units = rows.units(shard_size)
+    features, names = pair_features(rows, crops)
+    if rows.folder is None:
+        about = {
+            "source": "/".join(filter(None, (rows.source.dataset, rows.source.config))),
+            "split": rows.source.split,
+        }
+        about |= {"column": rows.source.column, "shard_size": None}
+    else:
+        about = {"source": "folder", "split": None, "column": None, "shard_size": shard_size}
+    options = json.loads(json.dumps(about | wearing.identity() | {"crops": crops}))
+    shards = [f"data/train-{unit.index:06d}-{_digest(unit, options)}.parquet" for unit in units]
+    work = partial(make_pairs, wearing, crops, names)
+    return Plan(rows, units, shards, work, features, options, rows.spec if rows.folder is None else None)
+
+
+def _digest(unit, options):
+    text = json.dumps([unit.name, options], sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=5).hexdigest()

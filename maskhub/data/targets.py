@@ -1,0 +1,258 @@
+"""Where a data set is built: a folder, a data set on the Hub, or another store that fsspec can write to.
+
+    pairs/                              a folder
+    hf://datasets/user/name             a data set on the Hub, created if missing
+    s3://bucket/pairs                   any other store of fsspec
+
+A shard is put in place whole, under a name that says what is in it, so that its presence means that it is done, and
+processes on any machines need nothing but the list of names to agree on what remains.
+"""
+
+import re
+import time
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+from maskhub.cards import THIS_REPOSITORY
+from maskhub.errors import ConfigError
+from maskhub.files import remove_file, scratch_folder, sweep, write_errors, write_file
+from maskhub.hub_errors import hub_errors, patient, persistent
+
+__all__ = ["FolderTarget", "HubTarget", "MirroredTarget", "StoreTarget", "open_target"]
+
+HUB = re.compile(r"hf://datasets/(?P<id>[\w-][\w.-]*/[\w-][\w.-]*)/?")
+BATCH_SECONDS = 60.0
+"""Least time between two commits of a process."""
+COMMITS_AN_HOUR = 100
+"""Commits of all processes together; the Hub takes 128 an hour in a repository."""
+
+
+def open_target(output, world=1, private=None):
+    """The target that a path or address names.
+
+    Args:
+        output: see the module.
+        world: number of processes that commit to a data set on the Hub: the more, the fewer commits of each.
+        private: whether a new data set on the Hub is private.
+
+    Raises:
+        ConfigError: there is no such kind of store. HubError: no right to write to the data set, or no connection.
+    """
+    output = str(output)
+    if output.startswith("hf:") and not output.startswith("hf://buckets/"):
+        match = HUB.fullmatch(output)
+        if not match:
+            raise ConfigError(f"the target {output} is not a data set on the Hub: write hf://datasets/user/name.")
+        return HubTarget(match["id"], world, private)
+    if "://" in output and not output.startswith("file://"):
+        return StoreTarget(output)
+    return FolderTarget(Path(output.removeprefix("file://")))
+
+
+class FolderTarget:
+    """A folder, which processes of several machines may share.
+
+    Attributes:
+        lag: seconds after which every finished shard is in :meth:`shards`.
+    """
+
+    lag = 0.0
+
+    def __init__(self, folder):
+        self.folder = Path(folder).expanduser()
+
+    def __str__(self):
+        return str(self.folder)
+
+    def prepare(self):
+        """Delete what killed processes left behind."""
+        if self.folder.is_dir():
+            sweep(self.folder)
+
+    def shards(self):
+        """Names of the files in ``data`` → their bytes."""
+        found = (self.folder / "data").glob("[!.]*.parquet")
+        return {f"data/{path.name}": path.stat().st_size for path in sorted(found)}
+
+    @contextmanager
+    def place(self, name):
+        """A path to write a file to; at the end of the block it is put in place under its name."""
+        yield self.folder / name
+
+    def open(self, name):
+        """A file to read."""
+        return open(self.folder / name, "rb")
+
+    def write(self, files, message=None):
+        """Write texts: name → text, or None to delete it."""
+        for name, text in files.items():
+            if text is None:
+                remove_file(self.folder / name)
+            else:
+                write_file(self.folder / name, text)
+
+    def flush(self):
+        """Put everything that is finished in place."""
+
+
+class StoreTarget:
+    """A store of fsspec, such as ``s3://bucket/pairs``, in which an upload appears whole or not at all."""
+
+    lag = 0.0
+
+    def __init__(self, address):
+        import fsspec
+
+        self.address = address.rstrip("/")
+        try:
+            self.system, self.base = fsspec.core.url_to_fs(self.address)
+        except (ValueError, ImportError) as error:
+            raise ConfigError(f"the target {address} can't be opened: {error}.") from error
+
+    def __str__(self):
+        return self.address
+
+    def prepare(self):
+        pass
+
+    def shards(self):
+        with write_errors(self.address):
+            self.system.invalidate_cache()
+            try:
+                found = self.system.find(f"{self.base}/data", detail=True)
+            except FileNotFoundError:
+                return {}
+        return {f"data/{PurePosixPath(path).name}": about["size"] for path, about in sorted(found.items())}
+
+    @contextmanager
+    def place(self, name):
+        with scratch_folder() as folder:
+            path = folder / PurePosixPath(name).name
+            yield path
+            with write_errors(f"{self.address}/{name}"):
+                self.system.makedirs(f"{self.base}/data", exist_ok=True)
+                self.system.put_file(str(path), f"{self.base}/{name}")
+
+    def open(self, name):
+        return self.system.open(f"{self.base}/{name}", "rb", block_size=1 << 16)
+
+    def write(self, files, message=None):
+        for name, text in files.items():
+            with write_errors(f"{self.address}/{name}"):
+                if text is not None:
+                    self.system.pipe_file(f"{self.base}/{name}", text.encode())
+                elif self.system.exists(f"{self.base}/{name}"):
+                    self.system.rm_file(f"{self.base}/{name}")
+
+    def flush(self):
+        pass
+
+
+class HubTarget:
+    """A data set on the Hub. Shards are uploaded as they are made, and committed many at once, for the Hub takes a
+    limited number of commits. A kill loses the shards since the last commit, which are then made again.
+
+    Attributes:
+        uploaded: uploaded shards that are not committed yet. Another process may commit them.
+        commits: whether this process commits.
+    """
+
+    def __init__(self, repo_id, world=1, private=None):
+        from huggingface_hub import HfApi
+
+        self.repo_id, self.api, self.commits = repo_id, HfApi(), True
+        self.lag = max(BATCH_SECONDS, 3600 / COMMITS_AN_HOUR * world)
+        self.uploaded, self.committed = [], time.monotonic()
+        with self._errors():
+            url = patient(self.api.create_repo, repo_id, repo_type="dataset", private=private, exist_ok=True)
+        self.repo_id, self.url = url.repo_id, str(url)
+
+    def __str__(self):
+        return f"hf://datasets/{self.repo_id}"
+
+    def _errors(self):
+        return hub_errors(f"the upload to {self.repo_id}")
+
+    def prepare(self):
+        pass
+
+    def shards(self):
+        from huggingface_hub import RepoFile
+        from huggingface_hub.errors import EntryNotFoundError
+
+        with self._errors():
+            try:
+                found = self.api.list_repo_tree(self.repo_id, "data", repo_type="dataset")
+                return {file.path: file.size for file in found if isinstance(file, RepoFile)}
+            except EntryNotFoundError:
+                return {}
+
+    @contextmanager
+    def place(self, name):
+        with scratch_folder() as folder:
+            path = folder / PurePosixPath(name).name
+            yield path
+            self.upload(name, path)
+
+    def upload(self, name, path):
+        """Upload a file, and commit if it is time to."""
+        from huggingface_hub import CommitOperationAdd
+
+        shard = CommitOperationAdd(name, path)
+        with self._errors():
+            persistent(self.api.preupload_lfs_files, self.repo_id, [shard], repo_type="dataset")
+        self.take([shard])
+
+    def take(self, uploaded):
+        """Take over shards that are uploaded already, and commit if it is time to."""
+        self.uploaded += uploaded
+        if self.commits and time.monotonic() - self.committed > self.lag:
+            self.flush()
+
+    def open(self, name):
+        from huggingface_hub import HfFileSystem
+
+        return HfFileSystem().open(f"datasets/{self.repo_id}/{name}", "rb", cache_type="none")
+
+    def write(self, files, message="Card and totals"):
+        from huggingface_hub import CommitOperationAdd, CommitOperationDelete
+
+        texts = {name: text.replace(THIS_REPOSITORY, self.repo_id).encode() for name, text in files.items() if text}
+        with self._errors():
+            there = self.api.list_repo_files(self.repo_id, repo_type="dataset") if None in files.values() else ()
+        changes = [CommitOperationAdd(name, text) for name, text in texts.items()]
+        changes += [CommitOperationDelete(name) for name, text in files.items() if text is None and name in there]
+        self._commit(changes, message)
+
+    def flush(self):
+        if self.uploaded and self.commits:
+            self._commit(self.uploaded, f"Add {len(self.uploaded)} shards")
+            self.uploaded, self.committed = [], time.monotonic()
+
+    def _commit(self, changes, message):
+        with self._errors():
+            persistent(self.api.create_commit, self.repo_id, changes, commit_message=message, repo_type="dataset")
+
+
+class MirroredTarget(FolderTarget):
+    """A folder whose shards are also uploaded to a data set on the Hub."""
+
+    def __init__(self, folder, hub):
+        super().__init__(folder)
+        self.hub, self.lag = hub, hub.lag
+
+    @contextmanager
+    def place(self, name):
+        yield self.folder / name
+        self.hub.upload(name, self.folder / name)
+
+    def write(self, files, message=None):
+        super().write(files)
+        there = self.hub.shards()
+        for name in self.shards().keys() - there.keys():  # shards from before the data set was to be uploaded
+            self.hub.upload(name, self.folder / name)
+        self.hub.flush()
+        self.hub.write(files)
+
+    def flush(self):
+        self.hub.flush()
