@@ -7,9 +7,10 @@
     uv run jobs/mask_dataset.py user/faces user/masked-faces --style cloth
     hf jobs uv run --flavor cpu-upgrade --secrets HF_TOKEN jobs/mask_dataset.py user/faces user/masked-faces
 
-SOURCE is user/dataset[/config][:split][@revision][#column], a folder or builtin:portraits, TARGET user/name. All
-further options are those of `maskhub dataset build`, such as --crops 256 and --private. docs/jobs.md says what a job
-costs.
+SOURCE is user/dataset[/config][:split][@revision][#column], a folder or builtin:portraits, TARGET user/name. Shards are
+uploaded as they are made, so a job that was stopped goes on when it is started again, and several jobs can share the
+work. All further options are those of `maskhub dataset build`, such as --crops 256 and --private. docs/jobs.md says
+what a job costs.
 """
 
 import sys
@@ -23,4 +24,4 @@ if __name__ == "__main__":
     if len(given) < 2 or any(word.startswith("-") for word in given[:2]):
         sys.exit(USAGE)
     source, target, *options = given
-    main(["dataset", "build", source, "pairs", "--push-to-hub", target, *options])
+    main(["dataset", "build", source, f"hf://datasets/{target}", *options])

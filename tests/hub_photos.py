@@ -1,11 +1,14 @@
 """Numbered pictures, and datasets of them on the loopback Hub."""
 
 import io
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-__all__ = ["photo", "push_parquet", "row"]
+from maskhub.cards import THIS_REPOSITORY
+
+__all__ = ["data_set_files", "encoded", "photo", "push_parquet", "row"]
 
 
 def photo(number):
@@ -47,3 +50,14 @@ def push_parquet(
     return api.create_commit(
         repo_id, operations, commit_message="photos", repo_type="dataset", revision=branch or "main"
     ).oid
+
+
+def data_set_files(repo_id):
+    """The files of a data set: name → bytes, with the card as it would be in a folder."""
+    from huggingface_hub import HfApi, hf_hub_download
+
+    names = [name for name in HfApi().list_repo_files(repo_id, repo_type="dataset") if name != ".gitattributes"]
+    files = {name: Path(hf_hub_download(repo_id, name, repo_type="dataset")).read_bytes() for name in names}
+    if "README.md" in files:
+        files["README.md"] = files["README.md"].replace(repo_id.encode(), THIS_REPOSITORY.encode())
+    return files

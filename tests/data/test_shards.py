@@ -10,6 +10,7 @@ import time
 
 import numpy as np
 import pytest
+from crash_disk import visible
 from PIL import Image
 
 from maskhub import ConfigError
@@ -73,18 +74,12 @@ def test_rows(folder, built):
         assert isinstance(row["age"], int) and isinstance(row["size"], float) and row["style_"].startswith("x")
 
 
-def content(folder):
-    """All visible files of a data set."""
-    found = (path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file())
-    return {name.as_posix(): (folder / name).read_bytes() for name in found if not name.name.startswith(".")}
-
-
 def test_ranks_share_the_units_and_take_over_what_is_lost(folder, built, tmp_path, monkeypatch):
     from maskhub.data import schedule
 
     monkeypatch.setattr(schedule, "POLL", 0.0)
     monkeypatch.setattr(schedule, "PATIENCE", 0.0)
-    whole = content(built[0])
+    whole = visible(built[0])
     shards = [name for name in whole if name.startswith("data/")]
 
     class Lost(Exception):  # noqa: N818
@@ -96,10 +91,10 @@ def test_ranks_share_the_units_and_take_over_what_is_lost(folder, built, tmp_pat
     with monkeypatch.context() as patch, pytest.raises(Lost):
         patch.setattr(schedule.Schedule, "wait", lose)
         build_dataset(folder, tmp_path, Wearing(seed=1), shard_size=4, rank=1, world=2, progress=False)
-    assert [name in content(tmp_path) for name in shards] == [False, True, True]  # the second half
+    assert [name in visible(tmp_path) for name in shards] == [False, True, True]  # the second half
     report = build_dataset(folder, tmp_path, Wearing(seed=1), shard_size=4, rank=1, world=2, progress=False)
     assert (report.made, report.kept, report.missing) == (4, 6, 0)  # rank 0 never came
-    assert content(tmp_path) == whole
+    assert visible(tmp_path) == whole
 
 
 SCRIPT = """
@@ -116,7 +111,7 @@ def test_killed_and_begun_again(folder, built, tmp_path):
     out = tmp_path / "out"
     command = [sys.executable, str(tmp_path / "go.py"), str(folder), str(out)]
     process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": os.getcwd()})
-    first = out / sorted(name for name in content(built[0]) if name.startswith("data/"))[0]
+    first = out / sorted(name for name in visible(built[0]) if name.startswith("data/"))[0]
     end = time.monotonic() + 60
     while time.monotonic() < end and not first.exists():
         time.sleep(0.005)
@@ -128,7 +123,7 @@ def test_killed_and_begun_again(folder, built, tmp_path):
     assert report.made + report.kept == 10
     assert report.kept >= 4 and there >= 1
     assert first.stat().st_mtime_ns == before
-    assert content(out) == content(built[0])
+    assert visible(out) == visible(built[0])
 
 
 def test_crops(folder, tmp_path):
@@ -295,7 +290,7 @@ def test_other_stores(folder, built, tmp_path, target):
     assert report.made == 10
     system, base = fsspec.core.url_to_fs(address)
     found = {path.removeprefix(f"{base}/"): system.cat_file(path) for path in system.find(base)}
-    assert found == content(built[0])
+    assert found == visible(built[0])
     assert build_dataset(folder, address, Wearing(seed=1), shard_size=4, progress=False).kept == 10
     with pytest.raises(ConfigError, match="a different seed"):
         build_dataset(folder, address, Wearing(seed=2), shard_size=4, progress=False)

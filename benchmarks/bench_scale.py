@@ -1,0 +1,165 @@
+"""Bytes that the Hub sends, and photos a second, as processes share a data set: building (and training on) it.
+
+    python benchmarks/bench_scale.py                            # 16 files of 10 MB; 1, 2, 4 and 8 ranks
+    python benchmarks/bench_scale.py --ranks 1 --workers 1 2    # photos/s as workers grow
+    python benchmarks/bench_scale.py memory                     # peak memory as row groups and the data set grow
+
+The Hub is the tests' (tests/hub_server.py), on this machine, and counts the bytes of files that it sends. Ranks are
+processes of `maskhub dataset build` that are started together, as torchrun or Slurm would.
+"""
+
+import argparse
+import io
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tests"))
+PORTRAITS = ROOT / "maskhub" / "data" / "portraits"
+PADDING = 400_000
+"""Bytes of noise after each photo."""
+
+
+def start_hub(folder):
+    """A loopback Hub with one user, to which this process and its children talk."""
+    from hub_server import LoopbackHub
+
+    hub = LoopbackHub(folder / "hub", {"hf_bench": ("bench", "write")}).start()
+    os.environ |= {"HF_ENDPOINT": hub.url, "HF_TOKEN": "hf_bench", "HF_HOME": str(folder / "home")}
+    os.environ |= {
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "OMP_NUM_THREADS": "1",
+        "NO_PROXY": "127.0.0.1",
+    }
+    os.environ["PYTHONPATH"] = str(ROOT)
+    return hub
+
+
+def push(repo, files, size, group=None):
+    """Push a data set of ``files`` parquet files of at least ``size`` bytes in row groups of ``group`` rows. Its photos
+    are portraits, with noise after the end of the JPEG, so that few of them make a large file. Returns the bytes of all
+    files, and the number of photos."""
+    import numpy as np
+    import pyarrow.parquet as pq
+    from datasets import Dataset, Features
+    from datasets import Image as ImageFeature
+    from huggingface_hub import HfApi
+    from PIL import Image
+
+    faces, rng, photos, total = sorted(PORTRAITS.glob("*.webp")), np.random.default_rng(0), 0, 0
+    HfApi().create_repo(repo, repo_type="dataset", exist_ok=True)
+    for number in range(files):
+        rows, held = [], 0
+        while held < size:
+            file = io.BytesIO()
+            Image.open(faces[photos % len(faces)]).convert("RGB").save(file, "JPEG", quality=92)
+            data = file.getvalue() + rng.bytes(PADDING)
+            rows.append({"image": {"bytes": data, "path": f"{photos:06d}.jpg"}})
+            held, photos = held + len(data), photos + 1
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "data.parquet")
+            table = Dataset.from_list(rows, features=Features({"image": ImageFeature()})).with_format("arrow")[:]
+            pq.write_table(table, path, row_group_size=group, use_content_defined_chunking=True)
+            total += path.stat().st_size
+            name = f"data/train-{number:05d}-of-{files:05d}.parquet"
+            HfApi().upload_file(path_or_fileobj=path, path_in_repo=name, repo_id=repo, repo_type="dataset")
+    return total, photos
+
+
+def build(repo, out, ranks, workers):
+    """Start ``ranks`` builds of one data set together; returns seconds until the last one ends."""
+    command = [
+        sys.executable,
+        "-c",
+        "from maskhub.cli import main; main()",
+        "dataset",
+        "build",
+        repo,
+        str(out),
+        "--crops",
+        "64",
+    ]
+    start = time.perf_counter()
+    processes = [
+        subprocess.Popen(
+            [*command, "--workers", str(workers)],
+            env=os.environ | {"RANK": str(rank), "WORLD_SIZE": str(ranks), "LOCAL_WORLD_SIZE": str(ranks)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        for rank in range(ranks)
+    ]
+    for process in processes:
+        _, errors = process.communicate()
+        if process.returncode:
+            sys.exit(errors.decode())
+    return time.perf_counter() - start
+
+
+def bench_build(hub, folder, options):
+    """Bytes sent for a build, as a share of those of the data set, by ranks and workers."""
+    size, photos = push("bench/faces", options.files, options.megabytes << 20)
+    for workers in options.workers:
+        for ranks in options.ranks:
+            sent, asked = hub.served, len(hub.log)
+            seconds = build("bench/faces", folder / f"out-{ranks}-{workers}", ranks, workers)
+            row = {"build": photos, "megabytes": round(size / 1e6), "ranks": ranks, "workers": workers}
+            row |= {"sent": round((hub.served - sent) / size, 3), "requests": len(hub.log) - asked}
+            print(json.dumps(row | {"photos_per_second": round(photos / seconds, 1)}), flush=True)
+
+
+def bench_memory(hub, folder, options):
+    """Peak memory of reading a unit, by the size of its row groups."""
+    for megabytes in (20, 200):
+        for files in (1, 3):
+            repo = f"bench/groups-{megabytes}-{files}"
+            push(repo, files, megabytes << 20)  # one row group a file
+            made = subprocess.run([sys.executable, __file__, "read", repo], capture_output=True, text=True, check=True)
+            row = {"row_group_megabytes": megabytes, "files": files, "peak_megabytes": int(made.stdout)}
+            print(json.dumps(row), flush=True)
+
+
+def read(repo):
+    """Read all units of a data set, and print the peak memory of this process in megabytes, less that at the start."""
+    from maskhub.data.sources import open_source
+    from maskhub.data.units import read_unit, units
+
+    source = open_source(repo)
+    found = units(source)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for unit in found:
+        for _ in read_unit(source, unit):
+            pass
+    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+
+
+BENCHES = {"build": bench_build, "memory": bench_memory}  # a bench of training takes the same arguments
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", nargs="?", choices=[*BENCHES, "read"], default="build")
+    parser.add_argument("repo", nargs="?", help="for read, which memory calls")
+    parser.add_argument("--ranks", type=int, nargs="+", default=[1, 2, 4, 8])
+    parser.add_argument("--workers", type=int, nargs="+", default=[0])
+    parser.add_argument("--files", type=int, default=16)
+    parser.add_argument("--megabytes", type=int, default=10, help="of a file")
+    options = parser.parse_args()
+    if options.what == "read":
+        read(options.repo)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        hub = start_hub(Path(folder))
+        print(json.dumps({"cores": os.cpu_count(), "load": round(os.getloadavg()[0], 1)}), flush=True)
+        BENCHES[options.what](hub, Path(folder), options)
+
+
+if __name__ == "__main__":
+    main()
