@@ -70,7 +70,7 @@ class Plan:
                 "choose another folder, or finish it with that version."
             )
         options = read_note(f"{target}/{name}", file=target.open(name)).get("options") or {}
-        changed = sorted(key for key in self.options if options.get(key) != self.options[key])
+        changed = sorted(key for key in self.options | options if options.get(key) != self.options.get(key))
         if changed:
             return ConfigError(
                 f"{target} holds a data set made with a different {', '.join(changed)}: choose another folder."
