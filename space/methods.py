@@ -88,7 +88,7 @@ def _by_rule(inpainting, photo, what):
     pixels, region = np.asarray(split_alpha(photo)[0]), None
     if what != "unmask":
         try:
-            masked = mask_faces(pixels, Wearing(bare_only=True), "")
+            masked = mask_faces(pixels, Wearing(bare_only=True, scores="none"), "")
         except NoFaceError as error:
             raise NoFaceError(_nothing(what)) from error
         pixels, region = masked.image, masked.region > 0

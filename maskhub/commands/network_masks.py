@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from maskhub.data.masked import Masked, face_facts, mask_box, seed_of
+from maskhub.data.masked import Masked, face_facts, low_quality, mask_box, seed_of
 from maskhub.data.masked_files import MaskingWay
 from maskhub.direction import Direction
 from maskhub.errors import NoFaceError
@@ -53,10 +53,14 @@ def mask_by_network(pipeline, pixels, wearing, name, own=None):
     faces = [face_facts(face) for face in found]
     for record in sorted(records, key=lambda record: record.face.box[2]):  # the larger face is usually nearer
         if record.changed:
-            image, cover = record.paste(image)
-            region = np.maximum(region, cover)
-            done = {"worn": WORN[0], "style": pipeline.model_name, "mask_box": mask_box(cover)}
-            faces[record.number] |= done
+            after, cover = record.paste(image)
+            facts = faces[record.number]
+            facts |= wearing.score(image, after, cover, record.face)
+            if wearing.accepts(facts):
+                image, region = after, np.maximum(region, cover)
+                facts |= {"worn": WORN[0], "style": pipeline.model_name, "mask_box": mask_box(cover)}
         elif record.outcome is Outcome.ALREADY_MASKED:
             faces[record.number]["worn"] = "already masked"
+    if own is None and not any(face["style"] for face in faces):
+        raise NoFaceError(low_quality(faces, wearing))
     return Masked(image, region, faces, [None] * len(found), found)

@@ -83,20 +83,21 @@ def mask(
         input: A photo, a folder, user/dataset[/config][:split][@revision][#column] on the Hub, builtin:portraits, or a
             film such as clip.mp4.
         output: A file for a photo or a film, else a folder.
-        wearing: Masks, and how and by how many they are worn; with --model only portion and seed apply.
+        wearing: Masks, and how and by how many they are worn; with --model only portion, seed and scores apply.
         making: Outputs, worker processes, and a network instead of the rules.
         force: Also put masks on faces that already wear one, without running the mask detector.
     """
     if making.model is not None:
-        if wearing != Wearing(seed=wearing.seed, portion=wearing.portion) or making.workers is not None:
+        used = ("seed", "portion", "scores", "min_quality")
+        if wearing != Wearing(**{name: getattr(wearing, name) for name in used}) or making.workers is not None:
             raise ConfigError("style, colour, wrongly-worn and workers can't be used with --model: leave them out.")
-        if wearing.portion == 1 and not making.extra:
+        if wearing.portion == 1 and not wearing.min_quality and not making.extra:
             return _translate("mask", Path(input), output, making, force, wearing.seed)
     source, wearing = Path(input).expanduser(), wearing.model_copy(update={"bare_only": not force})
     _check_png(making.png, source)
     if _is_film(source):
-        if making.extra or making.model:
-            raise ConfigError("regions, boxes and workers can't be used with a film: leave them out.")
+        if making.extra or making.model or wearing.min_quality:
+            raise ConfigError("regions, boxes, workers and min-quality can't be used with a film: leave them out.")
         from maskhub.commands.film import mask_by_rule
         from maskhub.data.batch import check_not_input
 

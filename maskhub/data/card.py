@@ -32,6 +32,10 @@ COLUMNS = {
     "colour": "of each face's mask",
     "worn": "`correctly`, `nose-out`, `chin-out`, `nose-and-mouth-out`, `covered` (not by a mask) or `unmasked`",
     "pose": "yaw, pitch, roll of each face in degrees",
+    "presence": "the landmarks' confidence in each face, 0 to 1",
+    "agreement": "of each mask's region with what a mask detector finds: intersection over union",
+    "sharpness": "of each face; below 0.6 it is blurred",
+    "quality": "of each face with a mask, 0 to 1: as good as the worst of these three; empty for the others",
 }
 
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-import cv2
 import numpy as np
 from PIL import Image
 
@@ -22,6 +21,7 @@ from maskhub.data.journal import Journal
 from maskhub.data.mask_measures import measure_mask
 from maskhub.data.photo_file import encode_photo
 from maskhub.data.rows import open_rows
+from maskhub.data.scores import sharpness
 from maskhub.data.tables import csv_text, metadata_names, table_text
 from maskhub.data.workers import check_main_guard
 from maskhub.errors import ConfigError
@@ -71,17 +71,6 @@ def measure(pixels):
     if marks.present:
         measured |= {"yaw": marks.yaw, "pitch": marks.pitch, "roll": marks.roll}
     return {key: round(value, 3) if isinstance(value, float) else value for key, value in measured.items()}, face
-
-
-def sharpness(crop):
-    """Sharpness of an aligned crop: the variance of its Laplacian divided by its variance, in per cent.
-
-    The division keeps dull or dark photos from counting as blurred. A sharp 256-pixel face has 0.9
-    to 4, one blurred by a standard deviation of 2 pixels 0.4 to 1.4, by 4 pixels below 0.5.
-    """
-    grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    edges = cv2.Laplacian(cv2.GaussianBlur(grey, (0, 0), 0.8), cv2.CV_32F)
-    return float(100 * edges.var() / max(float(grey.var()), 1.0))
 
 
 def curate_source(spec, output, criteria=None, *, crops=None, workers=0, overwrite=False, progress=True):

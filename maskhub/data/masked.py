@@ -16,8 +16,9 @@ from PIL import Image
 from pydantic import Field, model_validator
 
 from maskhub.data.mask_images import mask_images_digest, mask_pictures
+from maskhub.data.scores import SCORES, score
 from maskhub.errors import ConfigError, NoFaceError
-from maskhub.faces.detect import detect
+from maskhub.faces.detect import Face, detect
 from maskhub.faces.landmarks import landmarks
 from maskhub.masks.coverings import COVERING_COLOURS, COVERINGS, RANDOM_COVERING
 from maskhub.masks.detector import MASKED, mask_presences
@@ -98,6 +99,29 @@ class Wearing(MaskOptions):
     """Skip faces that already wear a mask according to the mask detector. ``maskhub mask`` sets this; it loads
     torch and the detector into every process, which takes seconds and 300 MB."""
 
+    scores: Literal["all", "fast", "none"] = "all"
+    """How each made face is scored: fast leaves out the mask detector's agreement with the mask."""
+    min_quality: Share = 0.0
+    """Leave out masks of a lower quality, from 0 to 1: as good as the worst score."""
+
+    @model_validator(mode="after")
+    def _check_scores(self):
+        if self.min_quality and self.scores == "none":
+            raise ConfigError("--min-quality needs scores: leave out --scores none.")
+        return self
+
+    def score(self, before, after, region, face, mark=None):
+        """The scores that are asked for, as of :func:`maskhub.data.scores.score`. Only masks are compared with what the
+        mask detector finds."""
+        if self.scores == "none":
+            return {}
+        agreement = self.scores == "all" and self.is_mask
+        return score(before, after, region, face, mark and mark.presence, agreement)
+
+    def accepts(self, scores):
+        """Whether a face with these scores keeps its mask."""
+        return scores["quality"] is None or scores["quality"] >= self.min_quality
+
     def way(self, rng):
         """Draw how a mask is worn, a name of :data:`maskhub.masks.WORN`, from a ``numpy.random.Generator``."""
         wrong = rng.random() < self.wrongly_worn
@@ -120,7 +144,8 @@ class Masked:
             :data:`maskhub.masks.WORN`, ``"covered"`` for another covering, ``"unmasked"``, or ``"already masked"`` for
             a skipped face),
             ``style``, ``colour`` (empty for a face without a new mask), ``mask_box`` (or None), and ``pose`` (yaw,
-            pitch, roll in degrees) and ``presence`` if its landmarks were detected, else None. Pixels and
+            pitch, roll in degrees) and ``presence`` if its landmarks were detected, else None; and ``agreement``,
+            ``sharpness`` and ``quality`` of a new mask (:func:`maskhub.data.scores.score`), else None. Pixels and
             degrees are rounded to hundredths.
         landmarks: the :class:`~maskhub.faces.landmarks.Landmarks` of each face, or None, in the same order.
         found: the :class:`~maskhub.faces.detect.Face` of each.
@@ -150,22 +175,7 @@ def mask_faces(pixels, wearing, name, largest=False, own=None):
     found = detect(pixels) if own is None else own
     if not found and own is None:
         raise NoFaceError("no face was found: a face must be at least about 30 pixels wide.")
-    wanted = 1 if largest else max(1, round(wearing.portion * len(found)))
-    turn = (
-        range(len(found))
-        if largest
-        else sorted(range(len(found)), key=lambda number: seed_of(wearing.seed, name, number, "portion"))
-    )
-    marks = [None] * len(found)
-    chosen, worn_already = [], []
-    for number in (number for number in turn if found[number]):
-        marks[number] = landmarks(pixels, found[number])
-        if wearing.bare_only and mask_presences([(pixels, found[number])])[0] >= MASKED:
-            worn_already.append(number)
-        elif marks[number].present:
-            chosen.append(number)
-        if len(chosen) == wanted:
-            break
+    marks, chosen, worn_already = _chosen(pixels, found, wearing, name, largest)
     if not chosen and worn_already and own is None:
         raise NoFaceError("all faces that are clear enough already wear a mask; --force puts another one on.")
     if not chosen and own is None:
@@ -182,10 +192,42 @@ def mask_faces(pixels, wearing, name, largest=False, own=None):
         seed = seed_of(wearing.seed, name, number, "mask")
         made, cover, (x0, y0) = wear_near(image, found[number], marks[number], wearing, seed, worn)
         part = np.s_[y0 : y0 + cover.shape[0], x0 : x0 + cover.shape[1]]
-        image[part], region[part] = made.image, np.maximum(region[part], cover)
-        box = mask_box(cover, x0, y0)
-        faces[number] |= {"worn": made.worn, "style": made.style, "colour": made.colour, "mask_box": box}
+        faces[number] |= wearing.score(image[part], made.image, cover, moved(found[number], x0, y0), marks[number])
+        if wearing.accepts(faces[number]):
+            image[part], region[part] = made.image, np.maximum(region[part], cover)
+            box = mask_box(cover, x0, y0)
+            faces[number] |= {"worn": made.worn, "style": made.style, "colour": made.colour, "mask_box": box}
+    if own is None and not any(face["style"] for face in faces):
+        raise NoFaceError(low_quality(faces, wearing))
     return Masked(image, region, faces, marks, found)
+
+
+def _chosen(pixels, found, wearing, name, largest):
+    """The landmarks of the faces (None where they were not needed), and the numbers of those that get a mask and of
+    those that wear one."""
+    wanted = 1 if largest else max(1, round(wearing.portion * len(found)))
+    turn = (
+        range(len(found))
+        if largest
+        else sorted(range(len(found)), key=lambda number: seed_of(wearing.seed, name, number, "portion"))
+    )
+    marks, chosen, worn_already = [None] * len(found), [], []
+    for number in (number for number in turn if found[number]):
+        marks[number] = landmarks(pixels, found[number])
+        if wearing.bare_only and mask_presences([(pixels, found[number])])[0] >= MASKED:
+            worn_already.append(number)
+        elif marks[number].present:
+            chosen.append(number)
+        if len(chosen) == wanted:
+            break
+    return marks, chosen, worn_already
+
+
+def low_quality(faces, wearing):
+    """Why no face of a photo (:attr:`Masked.faces`) is masked although some were tried."""
+    best = max((face for face in faces if face["quality"] is not None), key=lambda face: face["quality"])
+    measures = ", ".join(f"{key} {best[key]}" for key in SCORES if best[key] is not None)
+    return f"its mask is not good enough for --min-quality {wearing.min_quality:g} ({measures})."
 
 
 def wear_near(image, face, mark, wearing, seed, worn):
@@ -210,6 +252,12 @@ def wear_near(image, face, mark, wearing, seed, worn):
     return made, made.region, (x0, y0)
 
 
+def moved(face, left, top):
+    """A :class:`~maskhub.faces.detect.Face` in the pixels of a part of its photo with this corner."""
+    x, y, width, height = face.box
+    return Face((x - left, y - top, width, height), face.points - np.float32([left, top]), face.score)
+
+
 def mask_box(cover, x0=0, y0=0):
     """Left, top, width and height of a mask with this region (float32 H×W), whose corner is at x0, y0; or None."""
     ys, xs = np.nonzero(cover > 0.5)  # a shadow is not a mask: only half cover and more
@@ -228,6 +276,9 @@ def face_facts(face, mark=None):
         "mask_box": None,
         "pose": [round(angle, 2) for angle in (mark.yaw, mark.pitch, mark.roll)] if mark else None,
         "presence": round(mark.presence, 4) if mark else None,
+        "agreement": None,
+        "sharpness": None,
+        "quality": None,
     }
 
 

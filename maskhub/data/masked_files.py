@@ -18,6 +18,7 @@ from maskhub.data.masked import Wearing, mask_faces, region_image
 from maskhub.data.own_boxes import OwnBoxes, faces_in
 from maskhub.data.photo_file import encode_photo, result_names, result_path
 from maskhub.data.rows import open_rows
+from maskhub.data.scores import SCORES
 from maskhub.data.tables import metadata_names, table_text
 from maskhub.data.workers import check_main_guard
 from maskhub.errors import ConfigError
@@ -43,9 +44,9 @@ class MaskingWay:
 
 
 BY_RULE = MaskingWay(mask_faces, RULE)
-ADDED = ("mask_style", "mask_colour", "worn", "faces", "masked_faces")
-"""Columns added to the metadata. The first three have an entry for each masked face, largest first, separated by
-";"."""
+ADDED = ("mask_style", "mask_colour", "worn", "faces", "masked_faces", *SCORES)
+"""Columns added to the metadata. All but the numbers of faces have an entry for each masked face, largest first,
+separated by ";"."""
 
 
 def mask_photo(source, target, wearing, name, region=None, provenance=True, way=BY_RULE):
@@ -201,6 +202,7 @@ def _metadata(done, rows, columns, from_folder):
         masked = [face for face in record["faces"] if face["style"]]
         added = [";".join(face[key] for face in masked) for key in ("style", "colour", "worn")]
         added += [len(record["faces"]), len(masked)]
+        added += [";".join("" if face[key] is None else f"{face[key]:g}" for face in masked) for key in SCORES]
         file_name = str(PurePosixPath(target).relative_to(PurePosixPath(row.home).parent))
         kept = {names[key]: value for key, value in row.columns.items()}
         line = {"file_name": file_name, **kept, **dict(zip(added_names, added, strict=True))}

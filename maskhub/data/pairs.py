@@ -8,6 +8,7 @@ from PIL import Image
 
 from maskhub.data.folder import free_names
 from maskhub.data.masked import mask_faces, region_image
+from maskhub.data.scores import SCORES
 from maskhub.faces import align
 from maskhub.faces.landmarks import moved_landmarks
 from maskhub.faces.photo import open_photo, split_alpha
@@ -28,7 +29,7 @@ def pair_features(rows, crops=None):
     pairs |= {name: Image() for name in ("unmasked", "masked", "region")}
     pairs |= {"boxes": List(numbers), "landmarks": List(List(numbers))}
     pairs |= {name: List(Value("string")) for name in ("style", "colour", "worn")}
-    pairs |= {"pose": List(numbers)}
+    pairs |= {"pose": List(numbers), **dict.fromkeys(SCORES, numbers)}
     names = free_names(rows.columns, pairs)
     return Features(pairs | {names[name]: _feature(rows, name) for name in rows.columns}), names
 
@@ -80,6 +81,7 @@ def _about(faces, marks):
         "colour": [face["colour"] for face in faces],
         "worn": [face["worn"] for face in faces],
         "pose": [face["pose"] or [] for face in faces],
+        **{name: [face[name] for face in faces] for name in SCORES},
     }
 
 

@@ -53,7 +53,7 @@ class WornPictures:
 
     def __init__(self, pictures, direction="unmask", seed=0):
         self.pictures, self.direction = pictures, Direction(direction)
-        self.wearing, self.failures = Wearing(seed=seed), Failures()
+        self.wearing, self.failures = Wearing(seed=seed, scores="none"), Failures()
 
     def __iter__(self):
         failures = Failures()

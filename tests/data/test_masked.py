@@ -17,6 +17,7 @@ from PIL import Image
 from maskhub import ConfigError, NoFaceError
 from maskhub.data.masked import Wearing, mask_faces
 from maskhub.data.masked_files import ADDED, mask_source
+from maskhub.data.scores import SCORES
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +134,8 @@ def test_a_folder_keeps_all_that_it_had(folder, result):
     assert [row["file_name"] for row in read_csv(out / "o" / "failures.csv")] == ["blank.png", "broken.jpg"]
     assert (out / "o" / "notes.txt").read_text() == "keep me"
     rows = read_csv(out / "o" / "metadata.csv")
-    assert list(rows[0]) == ["file_name", "who", "faces", "mask_style", "mask_colour", "worn", "faces_", "masked_faces"]
+    own, added = ["file_name", "who", "faces"], ["mask_style", "mask_colour", "worn", "faces_", "masked_faces", *SCORES]
+    assert list(rows[0]) == [*own, *added]
     assert [(row["file_name"], row["who"], row["faces"]) for row in rows[:6]] == [
         (f"a/{n:03d}.png", f"person {n}", str(n)) for n in range(6)
     ]
