@@ -49,9 +49,6 @@ class Making(Translating):
     boxes: Literal["coco", "voc", "yolo", "none"] = "none"
     """Boxes of faces and masks, as OUTPUT/annotations.json (coco), OUTPUT/annotations/*.xml (voc), or *.txt next to
     the photos and OUTPUT/data.yaml (yolo)."""
-    own_boxes: str = "auto"
-    """With --boxes: mask only the faces in INPUT's own boxes, and write these boxes, in the same order.
-    auto: if it has any, in one of the three formats; none; or the path of a COCO file, or of VOC or YOLO files."""
     workers: Count | None = None
     """Worker processes; default: one per processor core."""
 
@@ -88,7 +85,7 @@ def mask(
         force: Also put masks on faces that already wear one, without running the mask detector.
     """
     if making.model is not None:
-        used = ("seed", "portion", "scores", "min_quality")
+        used = ("seed", "portion", "scores", "min_quality", "own_boxes")
         if wearing != Wearing(**{name: getattr(wearing, name) for name in used}) or making.workers is not None:
             raise ConfigError("style, colour, wrongly-worn and workers can't be used with --model: leave them out.")
         if wearing.portion == 1 and not wearing.min_quality and not making.extra:
@@ -112,7 +109,7 @@ def mask(
     on_hub = input.count("/") in (1, 2) and source.suffix.lower() not in PHOTO_SUFFIXES
     if not (source.exists() or input.startswith("builtin:") or on_hub):
         raise PhotoError(f"there is no photo or folder {input}.")
-    names = ("regions", "boxes", "own_boxes", "overwrite", "png", "provenance")
+    names = ("regions", "boxes", "overwrite", "png", "provenance")
     options = {name: getattr(making, name) for name in names} | {"way": _way(making, single=False)}
     workers = making.workers if making.workers is not None else 0 if making.model else processors()
     return report_line(mask_source(input, output, wearing, workers=workers, **options), output)

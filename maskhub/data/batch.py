@@ -95,7 +95,7 @@ def working_folder(output, by, options, overwrite, *more):
             sweep(folder)
 
 
-def run_batch(rows, journal, work, places, *, workers=0, compared=None, progress=True):
+def run_batch(rows, journal, work, places, *, workers=0, compared=None, progress=True, kept=()):
     """Process the photos of a source that are not yet in a journal. Returns :class:`BatchReport`, and the rows (without
     their photos) in order.
 
@@ -105,6 +105,7 @@ def run_batch(rows, journal, work, places, *, workers=0, compared=None, progress
         places: name → paths of all files that the result of a photo may have.
         workers: worker processes; 0: work in this process.
         compared, progress: as in :func:`process_folder`.
+        kept: columns that ``work`` needs.
 
     Raises:
         ConfigError: the journal is of other photos.
@@ -131,7 +132,7 @@ def run_batch(rows, journal, work, places, *, workers=0, compared=None, progress
                 report.kept += 1
                 bar.update()
             else:
-                yield replace(row, columns={}), places(row.name)
+                yield replace(row, columns={key: row.columns.get(key) for key in kept}), places(row.name)
 
     total = len(rows) if rows.folder else None
     with tqdm(total=total, unit="photo", mininterval=0.5, disable=not progress) as bar:

@@ -36,7 +36,7 @@ def box_files(photos, form, own=None):
     Returns:
         dict, path → text.
     """
-    classes = own.classes if own else _classes(photos)
+    classes = (own and own.classes) or _classes(photos)
     if form == "coco":
         return {"annotations.json": json.dumps(coco(photos, classes), ensure_ascii=False) + "\n"}
     if form == "voc":
@@ -50,7 +50,10 @@ def box_files(photos, form, own=None):
 
 
 def _classes(photos):
-    """Number → name; those of other coverings only where there are some."""
+    """Number → name: those of the data set's boxes; those of other coverings only where there are some."""
+    own = {box["category"] for record in photos.values() for box in record.get("own", ())}
+    if own:
+        return dict(enumerate(sorted(own), 1))
     covered = any(face["worn"] == COVERED for record in photos.values() for face in record["faces"])
     return dict(enumerate((*CATEGORIES, *COVERED_CATEGORIES) if covered else CATEGORIES, 1))
 

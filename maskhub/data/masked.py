@@ -73,8 +73,8 @@ class MaskOptions(OptionSet):
 
     def identity(self):
         """The options as results depend on them: of ``mask_images`` the contents, not the place. SourceError as of
-        :attr:`look`."""
-        options = self.model_dump(exclude={"mask_images"})
+        :attr:`look`. Without the data set's own boxes."""
+        options = self.model_dump(exclude={"mask_images", "own_boxes"})
         if self.mask_images:
             _ = self.look  # reads the pictures once, before there are workers
             options["mask_images"] = mask_images_digest(self.mask_images)
@@ -93,6 +93,10 @@ class Wearing(MaskOptions):
     """Share of the faces in a photo that get a mask, at least one."""
     seed: Count = 0
     """Seed of the masks, independent of the number of workers."""
+    own_boxes: str = "auto"
+    """Mask only the faces that the data set names itself: the column with their boxes or landmarks, or the path of a
+    COCO file, or of VOC or YOLO files. auto: with --boxes, the annotation files in INPUT, if it has any; none. Boxes
+    are then written in the same order."""
     worn: Annotated[Literal[*WORN] | None, tyro.conf.Suppress] = None
     """How every mask is worn; None: by wrongly_worn."""
     bare_only: Annotated[bool, tyro.conf.Suppress] = False

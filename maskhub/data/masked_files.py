@@ -13,9 +13,10 @@ from PIL import Image
 
 from maskhub.data.batch import check_free, check_not_input, run_batch, working_folder, write_failures
 from maskhub.data.boxes import BOXES, box_files
+from maskhub.data.column_boxes import open_own_boxes
 from maskhub.data.folder import free_names
 from maskhub.data.masked import Wearing, mask_faces, region_image
-from maskhub.data.own_boxes import OwnBoxes, faces_in
+from maskhub.data.own_boxes import faces_in
 from maskhub.data.photo_file import encode_photo, result_names, result_path
 from maskhub.data.rows import open_rows
 from maskhub.data.scores import SCORES
@@ -77,7 +78,7 @@ def mask_photo(source, target, wearing, name, region=None, provenance=True, way=
 def _masked(way, own, provenance, wearing, name, source, places):
     """The record of a masked photo, and the files of the photo and its region: path → bytes.
 
-    ``own`` are the :class:`~maskhub.data.own_boxes.OwnBoxes` of the data set, or None, and ``name`` the photo's in it.
+    ``own`` is a function of the photo's width and height: its boxes in the data set, or None.
     """
     photo, more = open_photo(source), {}
     rgb, alpha = split_alpha(photo)
@@ -85,10 +86,9 @@ def _masked(way, own, provenance, wearing, name, source, places):
     if own is None:
         masked = way.mask(pixels, wearing, name)
     else:
-        boxes = own.boxes(name, rgb.width, rgb.height)
+        boxes = own(rgb.width, rgb.height)
         masked = way.mask(pixels, wearing, name, own=faces_in(pixels, boxes))
-        number = own.image_id(name)
-        more = {"own": [asdict(box) for box in boxes]} | ({} if number is None else {"image_id": number})
+        more = {"own": [asdict(box) for box in boxes]}
     image = Image.fromarray(masked.image)
     if alpha is not None:
         image.putalpha(alpha)
@@ -100,7 +100,7 @@ def _masked(way, own, provenance, wearing, name, source, places):
 
 def mask_source(
     spec, output, wearing=None, *, workers=0, regions=None, boxes="none", overwrite=False, progress=True,
-    provenance=True, png=False, way=BY_RULE, own_boxes="auto",
+    provenance=True, png=False, way=BY_RULE,
 ):  # fmt: skip
     """Put masks on all photos of a folder or a Hub dataset; the result is an imagefolder.
 
@@ -119,8 +119,6 @@ def mask_source(
         overwrite: process everything again, and delete old results that this run does not make.
         progress, provenance, png: show a bar; write the provenance into each file; write every photo as PNG.
         way: :class:`MaskingWay`, how faces are masked.
-        own_boxes: with ``boxes``, mask and write only these: ``"auto"``, those that the folder has; ``"none"``; or the
-            place of some, see :class:`~maskhub.data.own_boxes.OwnBoxes`.
 
     Returns, Raises:
         as :func:`~maskhub.data.batch.process_folder`.
@@ -136,7 +134,7 @@ def mask_source(
     taken = {*targets.values()}
     options = {"source": str(spec) if rows.folder is None else "folder", **wearing.identity()}
     options |= {"regions": regions is not None, "provenance": provenance} | ({"png": True} if png else {})
-    own = _own_boxes(rows, own_boxes) if boxes != "none" else None
+    own = open_own_boxes(rows, wearing.own_boxes, wanted=boxes != "none")
     options |= ({"own_boxes": own.digest} if own else {}) | ({"model": way.name} if way is not BY_RULE else {})
     if not overwrite:
         check_free(output, [*targets.values(), "metadata.csv", "metadata.jsonl", "annotations.json"])
@@ -150,7 +148,8 @@ def mask_source(
 
     with working_folder(output, "maskhub mask", options, overwrite, *more) as journal:
         work = partial(_mask_job, way, own, provenance, wearing, output)
-        report, order = run_batch(rows, journal, work, places, workers=workers, progress=progress)
+        kept = [own.column] if hasattr(own, "column") else []
+        report, order = run_batch(rows, journal, work, places, workers=workers, progress=progress, kept=kept)
         known = {target_of(row.name): row for row in order}
         done = {target: record for target, row in known.items() if (record := journal.record(row.name))}
         files = _metadata(done, known, rows.columns, bool(rows.folder)) | box_files(done, boxes, own)
@@ -160,16 +159,11 @@ def mask_source(
     return report
 
 
-def _own_boxes(rows, place):
-    """A folder's own boxes, if it has any and they are wanted."""
-    if place == "none" or not rows.folder:
-        return None
-    return OwnBoxes.find(rows.folder, None if place == "auto" else place)
-
-
 def _mask_job(way, own, provenance, wearing, output, row, paths):
     name = row.name if own else paths[0].relative_to(output).as_posix()
-    return _masked(way, own, provenance, wearing, name, row.open(), paths)
+    record, contents = _masked(way, own and partial(own.of, row), provenance, wearing, name, row.open(), paths)
+    number = own and own.image_id(row.name)
+    return record | ({} if number is None else {"image_id": number}), contents
 
 
 def _region_name(target, targets):

@@ -8,7 +8,9 @@ from PIL import Image
 
 from maskhub.data.folder import free_names
 from maskhub.data.masked import mask_faces, region_image
+from maskhub.data.own_boxes import faces_in
 from maskhub.data.scores import SCORES
+from maskhub.errors import NoFaceError
 from maskhub.faces import align
 from maskhub.faces.landmarks import moved_landmarks
 from maskhub.faces.photo import open_photo, split_alpha
@@ -43,9 +45,9 @@ def _feature(rows, name):
     return Value(rows.kind_of(name))
 
 
-def make_pairs(wearing, crops, names, row):
+def make_pairs(wearing, crops, names, row, own=None):
     """The digest of one photo, a :class:`~maskhub.data.rows.Row`, and its rows of :func:`pair_features`, which returns
-    ``names``.
+    ``names``. With ``own``, of :func:`~maskhub.data.column_boxes.open_own_boxes`, only faces in its boxes are masked.
 
     Raises:
         PhotoError: it can't be read. NoFaceError: no face.
@@ -53,7 +55,9 @@ def make_pairs(wearing, crops, names, row):
     digest = row.digest()
     photo = open_photo(row.open())
     pixels = np.asarray(split_alpha(photo)[0])
-    masked = mask_faces(pixels, wearing, row.name)
+    masked = mask_faces(pixels, wearing, row.name, own=_own_faces(own, row, pixels))
+    if not any(face["style"] for face in masked.faces):
+        raise NoFaceError(f"none of the {len(masked.faces)} faces in its boxes is clear enough for a mask.")
     kept = {names[key]: value for key, value in row.columns.items()}
     if crops is None:
         about = _about(masked.faces, masked.landmarks)
@@ -71,6 +75,17 @@ def make_pairs(wearing, crops, names, row):
             pictures = _pictures(row.name, before, after, region)
             pairs.append({"file_name": row.name, "face": number, **pictures, **about, **kept})
     return digest, pairs
+
+
+def _own_faces(own, row, pixels):
+    """The faces in the data set's own boxes, or None."""
+    if own is None:
+        return None
+    boxes = own.of(row, pixels.shape[1], pixels.shape[0])
+    faces = [face for face in faces_in(pixels, boxes) if face]
+    if not faces:
+        raise NoFaceError(f"no face was found in its {len(boxes)} boxes.")
+    return faces
 
 
 def _about(faces, marks):

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from functools import partial
 
+from maskhub.data.column_boxes import open_own_boxes
 from maskhub.data.pairs import make_pairs, pair_features
 from maskhub.data.rows import open_rows
 from maskhub.data.shard_file import SourceDigest, read_note
@@ -98,9 +99,11 @@ def plan_build(spec, wearing, crops, shard_size, leave_out=()):
         about |= {"column": rows.source.column, "shard_size": None}
     else:
         about = {"source": "folder", "split": None, "column": None, "shard_size": shard_size}
+    own = open_own_boxes(rows, wearing.own_boxes, wanted=False)
+    about |= {"own_boxes": own.digest} if own else {}
     options = json.loads(json.dumps(about | wearing.identity() | {"crops": crops}))
     shards = [f"data/train-{unit.index:06d}-{_digest(unit, options)}.parquet" for unit in units]
-    work = partial(make_pairs, wearing, crops, names)
+    work = partial(make_pairs, wearing, crops, names, own=own)
     return Plan(rows, units, shards, work, features, options, rows.spec if rows.folder is None else None)
 
 

@@ -1,6 +1,7 @@
 """Data sets of the (loopback) Hub as rows: configurations, columns of any kind and name, empty splits, a busy Hub."""
 
 import csv
+import io
 import itertools
 
 import numpy as np
@@ -9,6 +10,7 @@ from hub_photos import encoded, push_parquet, row
 from PIL import Image
 
 from maskhub.data.curate import Criteria, curate_source
+from maskhub.data.masked import Wearing
 from maskhub.data.masked_files import mask_source
 from maskhub.data.rows import HubRows, open_rows
 from maskhub.data.shards import build_dataset
@@ -162,3 +164,28 @@ def test_a_table_of_a_hub_data_set_is_no_formula(hub_user, head, tmp_path):
     with open(tmp_path / "o" / "metadata.csv", newline="") as table:
         (line,) = csv.DictReader(table)
     assert line["who"] == "'=cmd|' /C calc'!A0"
+
+
+def test_faces_in_a_column(hub_user, head, tmp_path):
+    """The column of the Hub's object detection data sets, whose classes are numbers."""
+    from datasets import ClassLabel, List, Value
+    from datasets import Image as ImageFeature
+
+    wide = Image.new("RGB", (160, 80), (120, 130, 140))
+    for left in (4, 84):
+        wide.paste(head, (left, 4))
+    file = io.BytesIO()
+    wide.save(file, "PNG")
+    cell = {"bytes": file.getvalue(), "path": "a.png"}
+    boxes = List(List(Value("float32")))
+    objects = {"bbox": boxes, "category": List(ClassLabel(names=["person", "face"]))}
+    repo = hub_user.repo("boxed")
+    row = {"bbox": [[100.0, 12.0, 44.0, 58.0]], "category": [1]}
+    push(repo, {"image": [cell], "objects": [row]}, {"image": ImageFeature(), "objects": objects})
+    wearing = Wearing(seed=1, own_boxes="objects", scores="none")
+    assert mask_source(repo, tmp_path / "m", wearing, boxes="voc", progress=False).failures == []
+    (annotation,) = (tmp_path / "m" / "annotations").glob("*.xml")
+    assert "<name>face</name>" in annotation.read_text()
+    assert build_dataset(repo, tmp_path / "b", wearing, crops=64, progress=False).made == 1
+    with pytest.raises(SourceError, match="has no column 'boxes' of boxes; its other columns: objects"):
+        mask_source(repo, tmp_path / "n", Wearing(own_boxes="boxes"), progress=False)

@@ -147,7 +147,7 @@ def test_boxes_that_do_not_fit_are_said(crowd, boxes, tmp_path):
     with pytest.raises(SourceError, match="not a COCO file of boxes"):
         mask_source(tmp_path / "in", tmp_path / "new", boxes="coco", progress=False)
     with pytest.raises(SourceError, match="there are no boxes"):
-        mask_source(tmp_path / "in", tmp_path / "new", boxes="coco", own_boxes=tmp_path / "no", progress=False)
+        mask_source(tmp_path / "in", tmp_path / "new", Wearing(own_boxes=str(tmp_path / "no")), progress=False)
     assert OwnBoxes.find(tmp_path) is None
     (tmp_path / "labels").mkdir()
     (tmp_path / "labels" / "a.txt").write_text("0 0.5 0.5 0.1 0.1\n")
