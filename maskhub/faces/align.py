@@ -8,7 +8,7 @@ faces and profiles inside).
 import cv2
 import numpy as np
 
-__all__ = ["alignment", "crop", "paste", "window"]
+__all__ = ["alignment", "crop", "paste", "warped", "window"]
 
 EYE_HEIGHT = 0.32
 SIDE = 1.4
@@ -46,10 +46,20 @@ def crop(image, matrix, resolution):
     multiple = int(np.clip(np.ceil(shrink - 0.25), 1, 16))
     scaled = _pixel_scaled(matrix, multiple)
     side = resolution * multiple
-    out = cv2.warpAffine(image, scaled, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    out = warped(image, scaled, side)
     if multiple > 1:
         out = cv2.resize(out, (resolution, resolution), interpolation=cv2.INTER_AREA)
     return out
+
+
+def warped(image, matrix, side):
+    """A square of a photo, uint8 RGB side×side×3, interpolated linearly; beyond the photo's edges its border pixels are
+    repeated. ``matrix`` (2×3) maps the photo's pixels to the square's."""
+    # OpenCV warps four channels, to the same values, in less than half the time of three
+    faster = image.shape[0] * image.shape[1] <= 2 * side * side
+    image = cv2.cvtColor(image, cv2.COLOR_RGB2RGBA) if faster else image
+    out = cv2.warpAffine(image, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return cv2.cvtColor(out, cv2.COLOR_RGBA2RGB) if faster else out
 
 
 def paste(photo, changed, region, matrix):

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
+from maskhub.faces.align import warped
 from maskhub.faces.detect import SURE
 from maskhub.faces.mesh import SIDE, run_mesh
 
@@ -123,8 +124,7 @@ def _look(image, centre, side, across):
     if shrink > 2:
         # warpAffine only interpolates: average much larger faces down first
         image, matrix = _shrunk(image, matrix, centre, side, shrink)
-    crop = cv2.warpAffine(image, matrix, (SIDE, SIDE), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    crop_points, logit = run_mesh(crop)
+    crop_points, logit = run_mesh(warped(image, matrix, SIDE))
     back = np.stack([across, down], 1) * shrink
     points = np.empty((len(crop_points), 3), np.float32)
     points[:, :2] = (crop_points[:, :2] - SIDE / 2) @ back.T + centre

@@ -23,12 +23,10 @@ def three(plane):
 def toned(colour, lighting, shade):
     """Linear colours h×w×3 in a shade h×w of a :class:`~maskhub.masks.lighting.Lighting`, as the photo shows them:
     sRGB, float32 0 to 255."""
-    linear = colour
-    if lighting.saturation < 1:
-        grey = linear @ LUMA
-        linear = three(grey) + (linear - three(grey)) * np.float32(lighting.saturation)
-    lit = linear * cv2.merge([shade * value for value in lighting.exposure])
-    return to_srgb(lit) * np.float32(255)
+    fading = lighting.saturation * np.eye(3) + (1 - lighting.saturation) * LUMA
+    tone = to_srgb(cv2.transform(colour, lighting.exposure[:, None] * fading) * three(shade))
+    tone *= np.float32(255)
+    return tone
 
 
 def lit(painted, normals, lighting):
@@ -36,13 +34,11 @@ def lit(painted, normals, lighting):
     h×w×3."""
     slope_x = cv2.Sobel(painted.relief, cv2.CV_32F, 1, 0, scale=1 / 8)
     slope_y = cv2.Sobel(painted.relief, cv2.CV_32F, 0, 1, scale=1 / 8)
-    lean = np.float32(1.2) * np.clip(-normals[..., 2], 0, 1)
-    shade = lighting.on(
-        normals[..., 0] - np.clip(slope_x, -1, 1) * lean,
-        normals[..., 1] - np.clip(slope_y, -1, 1) * lean,
-        normals[..., 2],
-    )
-    return toned(painted.colour, lighting, shade * painted.dim)
+    x, y, z = (np.ascontiguousarray(normals[..., axis]) for axis in range(3))
+    lean = np.float32(1.2) * np.clip(-z, 0, 1)
+    x -= np.clip(slope_x, -1, 1) * lean
+    y -= np.clip(slope_y, -1, 1) * lean
+    return toned(painted.colour, lighting, lighting.on(x, y, z) * painted.dim)
 
 
 def blend(image, corner, layer, cover, lighting, head, rng, *, skin, gap=GAP, shadow=SHADOW, shape=None):
@@ -72,8 +68,8 @@ def blend(image, corner, layer, cover, lighting, head, rng, *, skin, gap=GAP, sh
     layer = cv2.GaussianBlur(layer * three(cover), (window, window), sigma)
     cover = cv2.GaussianBlur(cover, (window, window), sigma)
     darker = _shadow(cover, head, lighting, gap, shadow) * skin
-    mixed = part * three((1 - darker) * (1 - cover)) + layer
-    mixed += three(_grain(size, lighting.grain, rng) * cover)
+    layer += cv2.multiply(part, three((1 - darker) * (1 - cover)), dtype=cv2.CV_32F)
+    mixed = cv2.add(layer, three(_grain(size, lighting.grain, rng) * cover), dst=layer)
     changed = np.maximum(cover, darker)
     if shape is not None:
         changed = np.maximum(changed, shape)
@@ -94,7 +90,9 @@ def _shadow(whole, head, lighting, gap, depth):
     shift = direction / max(float(np.hypot(*direction)), 0.15) * reach
     moved = cv2.warpAffine(whole, np.float64([[1, 0, shift[0]], [0, 1, shift[1]]]), (whole.shape[1], whole.shape[0]))
     soft = cv2.GaussianBlur(moved, (size, size), sigma)
-    return np.float32(depth) * soft * (1 - whole)
+    soft *= np.float32(depth)
+    soft *= 1 - whole
+    return soft
 
 
 def _grain(size, sigma, rng):

@@ -41,7 +41,7 @@ def paint(design, sheet, width):
     :class:`Painted`."""
     u, v = sheet.u, sheet.v
     away = np.abs(u)
-    top, bottom = design.edge(design.top, u), design.edge(design.bottom, u)
+    top, bottom = design.edges(u)
     down = (v - top) / np.maximum(bottom - top, np.float32(0.05))
     below_top, above_bottom = _distance(v - top) / width, _distance(bottom - v) / width
     end = np.float32(design.side)
@@ -79,14 +79,20 @@ class _Canvas:
         start_y = 0.10 * scale_y + (seed // 7) % max(int(2 * TILE - 1 - 1.3 * scale_y), 1)
         x = self.x * np.float32(scale_x) + np.float32(start_x)
         y = self.y * np.float32(scale_y) + np.float32(start_y)
+        for places in (x, y):  # the tile repeats itself after TILE
+            low, high = float(places.min()), float(places.max())
+            if low < 0 and high + TILE < 2 * TILE - 1:
+                places += np.float32(TILE)
+            elif high > 2 * TILE - 1 and low >= TILE:
+                places -= np.float32(TILE)
         return cv2.remap(noise_tile(name), x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
 
     def tint(self, amount, colour):
         """Mix in an sRGB colour, by a field in [0, 1]."""
         # numpy broadcasts slowly over a last axis of 3
-        amount = cv2.merge((amount, amount, amount))
-        self.colour *= 1 - amount
-        self.colour += cv2.multiply(amount, (*to_linear(np.asarray(colour) * 255).tolist(), 0.0))
+        rest = 1 - amount
+        self.colour *= cv2.merge((rest, rest, rest))
+        self.colour += cv2.merge([amount * value for value in to_linear(np.asarray(colour) * 255)])
 
     def line(self, distance, half, soft=None):
         """1 within ``half`` (in widths) of where a distance is 0, with soft edges about a pixel wide."""
@@ -117,8 +123,8 @@ class _Canvas:
         soft = int(np.clip(2048 * 1.6 / (0.75 * self.width), 25, 160)) // 8 * 8 + 1
         heights, dims = _pleats(count, variant, soft)
         index = np.clip(place * np.float32(len(heights) - 1), 0, len(heights) - 1).astype(np.int32)
-        self.relief += heights[index] * relief
-        self.dim *= 1 - dims[index] * dim
+        self.relief += heights.take(index) * relief
+        self.dim *= 1 - dims.take(index) * dim
 
     def rim(self, radius, dim=0.16):
         """Round off the fabric's edge and darken it."""
@@ -146,9 +152,10 @@ def _surgical(c):
     count = numbers["pleats"]
     bow = 0.035 + 0.05 * c.picks[7]
     wobble = c.noise("smooth", 120, 30, 3) * np.float32(0.010)
-    place = c.down + wobble - np.float32(bow) * (1 - (c.away / design.side) ** 2) * (c.down - np.float32(0.35))
+    towards_middle = 1 - (c.away / np.float32(design.side)) ** 2
+    place = c.down + wobble - np.float32(bow) * towards_middle * (c.down - np.float32(0.35))
     # the folds are pressed flat at the sides and open over the mouth
-    open_ = np.clip(1 - (c.away / np.float32(design.side)) ** 2, 0, 1)
+    open_ = np.clip(towards_middle, 0, 1)
     uneven = 1 + np.float32(0.35) * c.noise("smooth", 200, 60, 2)
     c.pleats(place, count, int(c.picks[6] * 8), (0.020 + 0.012 * open_) * uneven, (0.34 - 0.10 * open_) * uneven)
     # the sewn rim, brighter because its fabric is doubled, with the nose wire inside
@@ -263,7 +270,7 @@ def _valve(c, u, down, radius):
     """An exhalation valve: a raised plastic disc with slots."""
     x = c.x - np.float32(u) * WIDE
     y = (c.down - np.float32(down)) * np.float32(0.78)
-    away = np.hypot(x, y)
+    away = np.sqrt(x * x + y * y)
     soft = max(0.008, 1.5 / c.width)
     disc = np.clip((radius - away) / soft + 0.5, 0, 1)
     c.tint(disc, c.design.base * 0.35 + 0.55)
@@ -294,7 +301,7 @@ def _pattern(c, name):
         row = np.floor(c.y / period)
         x = _fraction(c.x / period + 0.5 * row) - 0.5
         y = _fraction(c.y / period) - 0.5
-        away = np.hypot(x, y) * period
+        away = np.sqrt(x * x + y * y) * period
         c.tint(np.clip((0.26 * period - away) * c.width + 0.5, 0, 1), accent)
     elif name == "camouflage":
         light, dark = c.design.base * 0.55 + 0.32, c.design.base * 0.32
@@ -316,7 +323,7 @@ def _floral(c, accent):
     turn = _fraction(seed * 57.3)
     x = c.x / cell - gx - np.float32(0.5) - (seed - 0.5) * 0.4
     y = c.y / cell - gy - np.float32(0.5) - (turn - 0.5) * 0.4
-    away = np.hypot(x, y)
+    away = np.sqrt(x * x + y * y)
     petals = 0.20 + 0.09 * np.cos(5 * np.arctan2(y, x) + turn * 6.3)
     size = 0.7 + 0.5 * turn
     sharp = cell * c.width
@@ -340,9 +347,12 @@ def _distance(field):
     dx = cv2.Sobel(field, cv2.CV_32F, 1, 0, scale=1 / 8)
     dy = cv2.Sobel(field, cv2.CV_32F, 0, 1, scale=1 / 8)
     # cv2.magnitude does not always return the same last digit
-    slope = np.sqrt(dx * dx + dy * dy)
+    dx *= dx
+    dy *= dy
+    dx += dy
+    slope = np.sqrt(dx, out=dx)
     typical = rank(slope[::4, ::4], 0.5)
-    return field / np.clip(slope, 0.3 * typical + 1e-6, 4 * typical + 1e-5)
+    return field / np.clip(slope, 0.3 * typical + 1e-6, 4 * typical + 1e-5, out=slope)
 
 
 def _rounded(a, b, radius):
@@ -350,7 +360,10 @@ def _rounded(a, b, radius):
     radius = np.float32(radius)
     near = np.minimum(a, b)
     a, b = np.maximum(radius - a, 0), np.maximum(radius - b, 0)
-    return np.maximum(near, radius) - np.sqrt(a * a + b * b)
+    a *= a
+    b *= b
+    a += b
+    return np.maximum(near, radius, out=near) - np.sqrt(a, out=a)
 
 
 @functools.lru_cache(64)

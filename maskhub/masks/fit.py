@@ -7,6 +7,7 @@ right on a level frontal face, y down, z away from the camera. The unit is the f
 """
 
 import functools
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,10 @@ TOP_Y = -0.10
 JAW = (234, 93, 132, 58, 172, 136, 150, 149, 176, 148, 152)
 U = np.linspace(-1.1, 1.1, 23)
 V = np.concatenate([np.linspace(-0.1, 1.0, 12), [1.1, 1.2, 1.3, 1.4]])
+STEP_RADIANS = np.radians(0.1 * U_DEGREES)
+AXIS = np.array([0, 0, AXIS_Z])
+_INNER = slice(2, 12), slice(2, -2)
+"""The nodes that tension moves."""
 FINE = 3
 """Fine steps per step of the control net."""
 FINE_STEP = 0.1 / FINE
@@ -111,44 +116,48 @@ def drape(head, tension=10, gap=0.012, bulge=None):
     """
     net = (_net_weights() @ head.points).reshape(12, len(U), 3)
     # there are no landmarks under the chin: the fabric turns back towards the neck
-    step = np.array([0.0, 0.030, 0.075]) - np.outer(np.sin(np.radians(U * U_DEGREES)), [0.03, 0, 0])
-    below = net[-1] + np.arange(1, 5)[:, None, None] * step
-    net = np.concatenate([net, below])
+    net = np.concatenate([net, net[-1] + _below()])
     out = _outward()
-    axis = np.array([0, 0, AXIS_Z])
-    skin = ((net - axis) * out).sum(-1) + gap
-    reach = skin.copy()
-    inner, inner_out = (slice(2, 12), slice(2, -2)), out[2:12, 2:-2]
-    inner_skin, plain = skin[inner], ((net - axis) * out).sum(-1)
-    count = len(U)
+    reach = np.einsum("ijk,jk->ij", net - AXIS, out)
+    # the fabric only moves outward, so the rest of each node's place stays as it is
+    still = net - reach[..., None] * out
+    reach += gap
+    skin = reach[_INNER].copy()
+    pulls = {far: np.einsum("ijk,jk->ij", sum(_neighbours(still, far)) * 0.25 - AXIS, out[2:-2]) for far in (1, 2)}
     for step in range(tension):
-        net += (reach - plain)[..., None] * out
-        plain = reach.copy()
         # distant neighbours first: they spread the tension in few steps
         far = 2 if step < tension // 2 else 1
-        mean = net[2 - far : 12 - far, 2:-2] + net[2 + far : 12 + far, 2:-2]
-        mean += net[2:12, 2 - far : count - 2 - far] + net[2:12, 2 + far : count - 2 + far]
-        pulled = np.einsum("ijk,ijk->ij", mean * 0.25 - axis, inner_out)
-        reach[inner] = np.maximum(inner_skin, pulled)
+        above, below, before, after = _neighbours(reach, far)
+        pulled = (above + below) * 0.25 + (before + after) * (0.25 * np.cos(far * STEP_RADIANS)) + pulls[far]
+        reach[_INNER] = np.maximum(skin, pulled)
     if bulge is not None:
-        reach = reach + bulge(*np.meshgrid(U, V))
-    net += (reach - plain)[..., None] * out
-    rows, columns = _fine_basis(len(V)), _fine_basis(len(U))
-    points = np.tensordot(rows, net, 1)
-    return sheet_of(np.matmul(columns, points), head)
+        reach = reach + bulge(*_nodes())
+    net = still + reach[..., None] * out
+    points = _fine_basis(len(V)) @ net.transpose(2, 0, 1) @ _fine_basis(len(U)).T
+    return sheet_of(cv2.merge(list(points)), head)
 
 
 def sheet_of(points, head):
     """The :class:`Sheet` of points in the head's axes, rows×columns×3."""
-    xyz = head.to_photo(points).astype(np.float32)
-    across = cv2.Sobel(xyz, cv2.CV_32F, 1, 0, ksize=1)
-    down = cv2.Sobel(xyz, cv2.CV_32F, 0, 1, ksize=1)
-    ax, ay, az = cv2.split(down)
-    bx, by, bz = cv2.split(across)
-    normals = cv2.merge([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx])
-    length = np.sqrt(np.einsum("ijk,ijk->ij", normals, normals))
-    normals /= length[..., None] + 1e-9
-    return Sheet(xyz, normals, points.astype(np.float32))
+    xyz = head.to_photo(points.reshape(-1, 3)).astype(np.float32).reshape(points.shape)
+    ax, ay, az = cv2.split(cv2.Sobel(xyz, cv2.CV_32F, 0, 1, ksize=1))
+    bx, by, bz = cv2.split(cv2.Sobel(xyz, cv2.CV_32F, 1, 0, ksize=1))
+    x, y, z = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
+    scale = 1 / (np.sqrt(x * x + y * y + z * z) + np.float32(1e-9))
+    return Sheet(xyz, cv2.merge([x * scale, y * scale, z * scale]), points.astype(np.float32))
+
+
+def _neighbours(field, far):
+    """The four neighbours, ``far`` nodes away, of each inner node of a field on the control net."""
+    rows, columns = field.shape[:2]
+    last = rows - 4
+    across, down = slice(2, columns - 2), slice(2, last)
+    return (
+        field[2 - far : last - far, across],
+        field[2 + far : last + far, across],
+        field[down, 2 - far : columns - 2 - far],
+        field[down, 2 + far : columns - 2 + far],
+    )
 
 
 def unwrap(sheet, u_range, v_range, size):
@@ -160,45 +169,48 @@ def unwrap(sheet, u_range, v_range, size):
     """
     rows = slice(max(int(_grid_y(v_range[0])), 0), int(np.ceil(_grid_y(v_range[1]))) + 1)
     columns = slice(max(int(_grid_x(u_range[0])), 0), int(np.ceil(_grid_x(u_range[1]))) + 1)
-    part, facing = sheet.xyz[rows, columns], sheet.normals[rows, columns, 2] < 0.02
+    x, y, z = (cv2.extractChannel(sheet.xyz, axis) for axis in range(3))
+    facing = sheet.normals[rows, columns, 2] < 0.02
     if not facing.any():
         return None
-    x0, y0 = np.floor(part[..., :2].min((0, 1))).astype(int) - 2
-    x1, y1 = np.ceil(part[..., :2].max((0, 1))).astype(int) + 3
-    left, top = max(int(x0), 0), max(int(y0), 0)
-    width, height = min(int(x1), size[0]) - left, min(int(y1), size[1]) - top
+    left, top = max(math.floor(x[rows, columns].min()) - 2, 0), max(math.floor(y[rows, columns].min()) - 2, 0)
+    width = min(math.ceil(x[rows, columns].max()) + 3, size[0]) - left
+    height = min(math.ceil(y[rows, columns].max()) + 3, size[1]) - top
     if width < 2 or height < 2:
         return None
-    local = sheet.xyz[..., :2] - np.float32([left, top])
+    x -= np.float32(left)
+    y -= np.float32(top)
 
     coarse = max(width, height) / 44
     grid_size = int(np.ceil(width / coarse)), int(np.ceil(height / coarse))
-    near_last = np.argsort(-part[..., 2][facing])
-    cells = (local[rows, columns][facing][near_last] / coarse).astype(np.int32)
-    inside = ((cells >= 0) & (cells < grid_size)).all(1)
     row, column = np.nonzero(facing)
-    found = np.full((grid_size[1], grid_size[0]), -1, np.int32)
-    flat = (row + rows.start) * sheet.xyz.shape[1] + column + columns.start
-    found[cells[inside, 1], cells[inside, 0]] = flat[near_last][inside]
+    near_last = np.argsort(-z[rows, columns][facing])
+    row, column = row[near_last] + rows.start, column[near_last] + columns.start
+    cell_x, cell_y = (x[row, column] / coarse).astype(np.int32), (y[row, column] / coarse).astype(np.int32)
+    inside = (cell_x >= 0) & (cell_x < grid_size[0]) & (cell_y >= 0) & (cell_y < grid_size[1])
     if not inside.any():
         return None
+    found = np.full((grid_size[1], grid_size[0]), -1, np.int32)
+    found[cell_y[inside], cell_x[inside]] = (row * x.shape[1] + column)[inside]
     empty = (found < 0).astype(np.uint8)
     _, labels = cv2.distanceTransformWithLabels(empty, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
     by_label = np.zeros(labels.max() + 1, np.int32)
     by_label[labels[empty == 0]] = found[empty == 0]
     start = by_label[labels]
-    grid = np.stack([start % sheet.xyz.shape[1], start // sheet.xyz.shape[1]], -1).astype(np.float32)
+    grid = (start % x.shape[1]).astype(np.float32), (start // x.shape[1]).astype(np.float32)
 
-    inverse = _inverse_jacobian(local)
-    grid = _newton(grid, local, inverse, coarse, 2)
-    grid = cv2.blur(grid, (3, 3), borderType=cv2.BORDER_REPLICATE)
-    grid = _enlarged(grid, coarse, (width, height))
-    grid = _newton(grid, local, inverse, 1.0, 1)
-    gx, gy = np.ascontiguousarray(grid[..., 0]), np.ascontiguousarray(grid[..., 1])
-    normals = cv2.remap(sheet.normals, gx, gy, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    # OpenCV samples four channels faster than two or three
+    places, inverse = cv2.merge([x, y, z, z]), _inverse_jacobian(x, y)
+    grid = _newton(*grid, places, inverse, coarse, 2)
+    grid = (cv2.blur(plane, (3, 3), borderType=cv2.BORDER_REPLICATE) for plane in grid)
+    grid = (cv2.resize(plane, None, fx=coarse, fy=coarse)[:height, :width] for plane in grid)
+    gx, gy = _newton(*grid, places, inverse, 1.0, 1)
+    normals = cv2.cvtColor(sheet.normals, cv2.COLOR_RGB2RGBA)
+    normals = cv2.remap(normals, gx, gy, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[..., :3]
     u = gx * np.float32(FINE_STEP) - np.float32(1.1)
     v = gy * np.float32(FINE_STEP) - np.float32(0.1)
-    return Unwrapped(left, top, u, v, normals, _cover(local[rows, columns], width, height))
+    frontal = sheet.normals[rows, columns, 2] < -0.3
+    return Unwrapped(left, top, u, v, normals, _cover(places[rows, columns, :2], frontal, width, height))
 
 
 def _grid_x(u):
@@ -209,28 +221,30 @@ def _grid_y(v):
     return (v + 0.1) / FINE_STEP
 
 
-def _newton(grid, local, inverse, spacing, steps):
-    """Move grid coordinates (x, y of the fine sheet) so that the sheet's points fall on the pixel centres."""
-    height, width = grid.shape[:2]
+def _newton(gx, gy, places, inverse, spacing, steps):
+    """Move grid coordinates (x and y of the fine sheet) so that the sheet's points fall on the pixel centres."""
+    height, width = gx.shape
     offset = np.float32(spacing / 2 - 0.5)
     xs = np.arange(width, dtype=np.float32) * np.float32(spacing) + offset
     ys = np.arange(height, dtype=np.float32)[:, None] * np.float32(spacing) + offset
-    limit = np.float32([local.shape[1] - 1, local.shape[0] - 1])
     for _ in range(steps):
-        # remap rounds its coordinates to 1/32: start each step from the position it samples
-        gx, gy = cv2.split(np.rint(grid * np.float32(32)) * np.float32(1 / 32))
-        at = cv2.remap(local, gx, gy, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        at = cv2.remap(places, gx, gy, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         inv = cv2.remap(inverse, gx, gy, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         dx, dy = xs - at[..., 0], ys - at[..., 1]
-        gx += np.clip(inv[..., 0] * dx + inv[..., 1] * dy, -3, 3)
-        gy += np.clip(inv[..., 2] * dx + inv[..., 3] * dy, -3, 3)
-        grid = cv2.merge([np.clip(gx, 0, limit[0]), np.clip(gy, 0, limit[1])])
-    return grid
+        step_x, step_y = inv[..., 0] * dx, inv[..., 2] * dx
+        step_x += inv[..., 1] * dy
+        step_y += inv[..., 3] * dy
+        gx = _within(gx + _within(step_x, -3, 3), 0, places.shape[1] - 1)
+        gy = _within(gy + _within(step_y, -3, 3), 0, places.shape[0] - 1)
+    return gx, gy
 
 
-def _inverse_jacobian(local):
+def _within(plane, low, high):
+    return np.clip(plane, low, high, out=plane)
+
+
+def _inverse_jacobian(x, y):
     """Grid steps per pixel step, rows×columns×4; kept small where the sheet is seen edge-on."""
-    x, y = cv2.split(local)
     xu, xv = cv2.Sobel(x, cv2.CV_32F, 1, 0, scale=1 / 8), cv2.Sobel(x, cv2.CV_32F, 0, 1, scale=1 / 8)
     yu, yv = cv2.Sobel(y, cv2.CV_32F, 1, 0, scale=1 / 8), cv2.Sobel(y, cv2.CV_32F, 0, 1, scale=1 / 8)
     det = xu * yv - xv * yu
@@ -239,20 +253,22 @@ def _inverse_jacobian(local):
     return cv2.merge([yv * scale, -xv * scale, -yu * scale, xu * scale])
 
 
-def _enlarged(grid, spacing, size):
-    matrix = np.float64([[1 / spacing, 0, 0.5 / spacing - 0.5], [0, 1 / spacing, 0.5 / spacing - 0.5]])
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return cv2.warpAffine(grid, matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
-
-
-def _cover(local, width, height):
-    """The share of each pixel inside the sheet's outline: its columns drawn as overlapping strips."""
+def _cover(local, frontal, width, height):
+    """The share of each pixel inside the sheet's outline: its columns drawn as overlapping strips, wide ones where
+    the sheet faces the camera and so can't fold over itself."""
     cover = np.zeros((height, width), np.uint8)
     points = np.rint(local * 16).astype(np.int32)
     last = local.shape[1] - 1
-    for j in range(0, last, 3):
-        strip = np.concatenate([points[:, j], points[::-1, min(j + 4, last)]])
+    whole = frontal.all(0)
+    j = 0
+    while j < last:
+        end = j + 4
+        while end < last and whole[j : end + 1].all():
+            end += 1
+        end = min(end, last)
+        strip = np.concatenate([points[:, j], points[-1, j + 1 : end], points[::-1, end], points[0, end - 1 : j : -1]])
         cv2.fillPoly(cover, [strip], 255, cv2.LINE_AA, 4)
+        j = max(j + 3, end - 1)
     return cover.astype(np.float32) / 255
 
 
@@ -287,10 +303,22 @@ def _net_weights():
 
 @functools.cache
 def _outward():
-    """Each node's direction away from the head's axis: 16×columns×3."""
+    """The direction away from the head's axis in each column of the control net: columns×3."""
     theta = np.radians(U * U_DEGREES)
-    out = np.stack([np.sin(theta), np.zeros_like(theta), -np.cos(theta)], -1)
-    return np.broadcast_to(out, (len(V), *out.shape)).copy()
+    return np.stack([np.sin(theta), np.zeros_like(theta), -np.cos(theta)], -1)
+
+
+@functools.cache
+def _below():
+    """Where the four rows under the chin lie, relative to the row on the jaw line: 4×columns×3."""
+    step = np.array([0.0, 0.030, 0.075]) - np.outer(np.sin(np.radians(U * U_DEGREES)), [0.03, 0, 0])
+    return np.arange(1, 5)[:, None, None] * step
+
+
+@functools.cache
+def _nodes():
+    """The u and v of the control net's nodes, rows×columns each."""
+    return np.meshgrid(U, V)
 
 
 @functools.cache

@@ -7,6 +7,7 @@ split is estimated from the skin, the whites of the eyes and the brightest parts
 """
 
 import functools
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -105,15 +106,15 @@ def rank(values, share):
 def to_linear(srgb):
     """uint8 or [0, 255] sRGB to linear float32 in [0, 1] (a plain power of 2.2)."""
     if srgb.dtype == np.uint8:
-        return _linear_table()[srgb]
+        return _linear_table().take(srgb)
     return (np.asarray(srgb, np.float32) / 255) ** np.float32(2.2)
 
 
 def to_srgb(linear):
     """Linear float32 to sRGB in [0, 1], with the highlights rolled off as in a camera."""
-    root = cv2.sqrt(np.maximum(np.asarray(linear, np.float32), 0))
-    index = np.minimum(root.reshape(np.shape(linear)) * np.float32(_TONE_STEPS), 2 * _TONE_STEPS - 1)
-    return _tone_table()[index.astype(np.int32)]
+    root = np.sqrt(np.maximum(np.asarray(linear, np.float32), 0))
+    root *= np.float32(_TONE_STEPS)
+    return _tone_table().take(root.astype(np.int32), mode="clip")  # far faster than indexing with brackets
 
 
 _TONE_STEPS = 4096
@@ -191,7 +192,7 @@ def _exposure(level, linear, xy, corner, side, image):
     if eyes:
         guesses.append((np.log(max(max(eyes), 1e-3) / 0.45), 0.55))
     step = max(1, max(image.shape[:2]) // 48)
-    brightest = rank(_linear_table()[image[::step, ::step]] @ LUMA, 0.97)
+    brightest = rank(_linear_table().take(image[::step, ::step]) @ LUMA, 0.97)
     guesses.append((np.log(max(brightest, level, 1e-3) / 0.80), 0.55))
     weights = np.array([1 / sigma**2 for _, sigma in guesses])
     exposure = 1.15 * float(np.exp((np.array([guess for guess, _ in guesses]) * weights).sum() / weights.sum()))
@@ -212,8 +213,10 @@ def _sharpness(image, landmarks, head, thumb):
     grey = cv2.cvtColor(part, cv2.COLOR_RGB2GRAY)
     dx = cv2.Sobel(grey, cv2.CV_32F, 1, 0, scale=1 / 8)
     dy = cv2.Sobel(grey, cv2.CV_32F, 0, 1, scale=1 / 8)
-    steepest = rank(np.sqrt(dx * dx + dy * dy), 0.985)
-    contrast = rank(grey, 0.97) - rank(grey, 0.03)
+    steepest = math.sqrt(rank(dx * dx + dy * dy, 0.985))
+    up_to = np.cumsum(np.bincount(grey.ravel(), minlength=256))
+    low, high = np.searchsorted(up_to, [int(0.03 * grey.size), int(0.97 * grey.size)], side="right")
+    contrast = float(high - low)
     blur = contrast / (2.5 * max(steepest, 0.5))
     # calibrated on sharp faces blurred by known amounts
     blur = float(np.clip(np.sqrt(max((blur**2 - 3.6) / 2.3, 0.1)), 0.3, 0.04 * head.width + 0.3))

@@ -112,7 +112,7 @@ class MaskPicture:
         sheet = drape(head, plan.tension, bulge=plan.bulge)
         a, b = _texels()
         u = a * np.float32(plan.side)
-        top, bottom = plan.edge(plan.top, u), plan.edge(plan.bottom, u)
+        top, bottom = plan.edges(u)
         v = top + b * (bottom - top)
         xyz, normals = sheet.at(u, v), sheet.at(u, v, sheet.normals)
         linear = to_linear(pixels)
@@ -136,7 +136,7 @@ class MaskPicture:
     def paint(self, design, sheet, width):
         """:func:`maskhub.masks.fabric.paint` with this picture."""
         u, v = sheet.u, sheet.v
-        top, bottom = design.edge(design.top, u), design.edge(design.bottom, u)
+        top, bottom = design.edges(u)
         across, down = u / np.float32(design.side), (v - top) / np.maximum(bottom - top, np.float32(0.05))
         needed = 1.2 * width  # texels across, at which none is skipped
         side = next((TEXELS >> step for step in (3, 2, 1) if TEXELS >> step >= needed), TEXELS)

@@ -61,13 +61,10 @@ def skin_like(part, skin):
     height, width = part.shape[:2]
     factor = max(2, round(max(height, width) / 128))
     small = cv2.resize(part, (max(1, width // factor), max(1, height // factor)), interpolation=cv2.INTER_AREA)
-    difference = small.astype(np.float32) - np.asarray(skin, np.float32)
-    luma = difference @ LUMA
-    chroma = difference - luma[..., None]
-    far = (luma / 70) ** 2 + (chroma * chroma).sum(-1) / 24**2
-    return cv2.resize(
-        np.clip(1.6 - 0.6 * far, 0, 1).astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR
-    )
+    red, green, blue = (small[..., channel] - np.float32(skin[channel]) for channel in range(3))
+    luma = LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
+    far = (luma / 70) ** 2 + ((red - luma) ** 2 + (green - luma) ** 2 + (blue - luma) ** 2) / 24**2
+    return cv2.resize(np.clip(1.6 - 0.6 * far, 0, 1), (width, height), interpolation=cv2.INTER_LINEAR)
 
 
 def strap_paths(design, head, sheet):
@@ -78,7 +75,7 @@ def strap_paths(design, head, sheet):
     band = design.style == "cup"
     sign = np.array([-1.0, -1.0, 1.0, 1.0])
     u = (sign * (design.side - 0.025)).astype(np.float32)
-    low, high = (float(design.edge(table, u[2:3])[0]) for table in (design.top, design.bottom))
+    low, high = (float(edge[0]) for edge in design.edges(u[2:3]))
     inset = 0.22 if band else 0.16 if design.style == "neoprene" else 0.05
     v = low + np.array([inset, 1 - inset, inset, 1 - inset]) * (high - low)
     start = sheet.at(u, v, sheet.head_points).astype(np.float64)

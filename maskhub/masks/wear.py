@@ -11,6 +11,7 @@ turns with the head, and its lighting is fitted to the skin (:mod:`maskhub.masks
 
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 from PIL import Image
 
@@ -173,7 +174,9 @@ def _put_on(image, landmarks, design, rng, paint=paint):
         shade = lighting.on(*(np.full((1, 1), value, np.float32) for value in normal))
         strap_colour = toned(to_linear(design.strap[None, None] * 255), lighting, shade)
         layer = filled(alpha.shape, strap_colour[0, 0])
-        layer[inner] += (fabric - layer[inner]) * three(painted.alpha)
+        fabric = cv2.subtract(fabric, (*strap_colour[0, 0].tolist(), 0.0))
+        fabric *= three(painted.alpha)
+        layer[inner] += fabric
         whole = np.maximum(alpha, strap_cover)
 
     return blend(image, (x0, y0), layer, whole, lighting, head, rng, skin=skin)
