@@ -19,6 +19,7 @@ from maskhub.faces.landmarks import landmarks, moved_landmarks
 from maskhub.masks.detector import MASKED, mask_presences
 from maskhub.masks.styles import COLOURS, STYLES
 from maskhub.pipelines.changed import changed_region
+from maskhub.pipelines.estimate import Estimate
 from maskhub.pipelines.outcomes import Outcome
 from maskhub.pipelines.record import FaceRecord, PhotoRecord
 from maskhub.pipelines.translator import RuleMasker
@@ -51,6 +52,7 @@ class FaceSwap:
         presence: the mask detector's confidence before, or None if it was not asked.
         empty: whether not a pixel changed although it was translated.
         left_on: whether a mask is still found after it was taken off.
+        estimate: of the result, or None if no mask was to be taken off.
     """
 
     box: tuple
@@ -60,6 +62,12 @@ class FaceSwap:
     presence: float | None = None
     empty: bool = False
     left_on: bool = False
+    estimate: Estimate | None = None
+
+    @property
+    def poor(self):
+        """Whether a mask was taken off, but the result is likely to look poor."""
+        return self.changed and not self.left_on and self.estimate is not None and self.estimate.poor
 
     @property
     def changed(self):
@@ -76,7 +84,8 @@ class FaceSwap:
     def said(self):
         """A few words for its thumbnail."""
         if self.changed:
-            return "mask still there" if self.left_on else DONE[self.direction]
+            done = "mask still there" if self.left_on else DONE[self.direction]
+            return f"{done}, likely poor" if self.poor else done
         return "nothing changed" if self.empty else LEFT[self.outcome]
 
 
@@ -206,7 +215,7 @@ def _told(record, pixels):
         FaceSwap(
             face.face.box, face.matrix, face.direction, face.outcome, face.presence,
             empty=face.changed and face.made is not None and not (face.region > 0.5).any(),
-            left_on=face.number in still,
+            left_on=face.number in still, estimate=face.estimate,
         )
         for face in record.faces
     ]  # fmt: skip

@@ -24,6 +24,10 @@ def sentence(faces, seconds):
     if len(gone) > off:
         where = "The mask" if len(faces) == 1 else f"On {_faces(len(gone) - off)} the mask"
         said.append(f"{where} could not be taken off completely: try another look below.")
+    poor = [face.estimate.reason for face in faces if face.poor]
+    if poor:
+        where = "The result" if len(faces) == 1 else f"The result on {_faces(len(poor))}"
+        said.append(f"{where} is probably poor ({', or '.join(dict.fromkeys(poor))}): try another look below.")
     empty = sum(face.empty for face in faces)
     if empty:
         said.append(f"On {_faces(empty) if len(faces) > 1 else 'this face'} the network found nothing to change.")
@@ -37,7 +41,7 @@ def sentence(faces, seconds):
 
 def clean(faces):
     """Whether something was changed, and nothing went wrong."""
-    return any(face.changed for face in faces) and not any(face.left_on or face.empty for face in faces)
+    return any(face.changed for face in faces) and not any(face.left_on or face.empty or face.poor for face in faces)
 
 
 def helps(faces, direction):

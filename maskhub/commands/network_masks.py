@@ -39,8 +39,9 @@ def mask_by_network(pipeline, pixels, wearing, name, own=None):
     side, seed = pipeline.config.resolution, seed_of(wearing.seed, name)
     records = [FaceRecord(pixels, found[number], side, seed, number) for number in turn if found[number]]
     translator = pipeline.translator("mask", force=not wearing.bare_only)
-    for face, presence in zip(records, translator.presences(records), strict=True):
-        translator.decide(face, masked=presence is not None and presence >= MASKED)
+    translator.examine(records)
+    for face in records:
+        translator.decide(face, masked=face.presence is not None and face.presence >= MASKED)
     wanted = max(1, round(wearing.portion * len(found)))
     for face in [face for face in records if face.pending][wanted:]:
         face.outcome = Outcome.NOT_CHOSEN

@@ -28,6 +28,7 @@ __all__ = [
     "bundled_mask_detector",
     "detect_mask",
     "detect_mask_on_crop",
+    "detect_masks",
     "detect_masks_on_crops",
     "mask_presences",
 ]
@@ -103,12 +104,19 @@ def detect_mask(pixels, face, network=None):
     return MaskDetection(found.presence, cv2.warpAffine(found.region, matrix, size, flags=flags, borderValue=0.0))
 
 
-def mask_presences(faces, network=None):
-    """The confidence, 0 to 1, that each of a list of faces, (uint8 RGB H×W×3 photo,
-    :class:`~maskhub.faces.detect.Face`), wears a mask."""
+def detect_masks(faces, network=None):
+    """Detect masks on a list of faces, (uint8 RGB H×W×3 photo, :class:`~maskhub.faces.detect.Face`).
+
+    Returns their aligned crops, uint8 S×S×3 at the network's resolution, and a :class:`MaskDetection` of each.
+    """
     side = _side(network)
     crops = [align.crop(pixels, align.alignment(face, side), side) for pixels, face in faces]
-    return [found.presence for found in detect_masks_on_crops(crops, network)]
+    return crops, detect_masks_on_crops(crops, network)
+
+
+def mask_presences(faces, network=None):
+    """The confidence, 0 to 1, that each of a list of faces wears a mask; ``faces`` as for :func:`detect_masks`."""
+    return [found.presence for found in detect_masks(faces, network)[1]]
 
 
 def bundled_mask_detector():

@@ -18,7 +18,7 @@ from maskhub.faces import align
 from maskhub.faces.landmarks import Landmarks, landmarks, moved_landmarks
 from maskhub.faces.smooth import OneEuro
 from maskhub.faces.track import FaceTracker
-from maskhub.masks.detector import MASKED
+from maskhub.masks.detector import MASKED, mask_presences
 from maskhub.pipelines.outcomes import Outcome
 from maskhub.pipelines.record import FaceRecord
 from maskhub.pipelines.translator import RuleMasker
@@ -148,7 +148,7 @@ class _Memory:
         """Set a face's direction, or its outcome if it needs no change; runs the detector now and then."""
         before, self._undecided = self.masked, self._undecided - step
         if not translator.force and self._undecided <= 0:
-            (presence,), self._undecided = translator.presences([face]), DECIDE_SECONDS
+            (presence,), self._undecided = mask_presences([(face.photo, face.face)]), DECIDE_SECONDS
             share = 1 if self.presence is None else DECIDE_SHARE
             self.presence = presence + (1 - share) * ((self.presence or 0) - presence)
             if self.masked is None or abs(self.presence - MASKED) > DECIDED:

@@ -21,16 +21,22 @@ class Outcome(StrEnum):
 
 
 DONE = {Direction.MASK: "put on", Direction.UNMASK: "taken off"}
+POOR = "likely poor"
 
 
 def tally(faces):
-    """Count :class:`~maskhub.pipelines.record.FaceRecord` s for :func:`described`: ``"put on"``, ``"taken off"``, and
-    the outcomes of faces left as they are. Counts of several photos can be added."""
-    return Counter(DONE[face.direction] if face.changed else face.outcome for face in faces)
+    """Count :class:`~maskhub.pipelines.record.FaceRecord` s for :func:`described`: ``"put on"``, ``"taken off"``, of
+    these :data:`POOR`, and the outcomes of faces left as they are. Counts of several photos can be added."""
+    counts = Counter(DONE[face.direction] if face.changed else face.outcome for face in faces)
+    return counts + Counter(POOR for face in faces if face.changed and face.likely_poor)
 
 
 def described(counts):
-    """One sentence about a :func:`tally`: ``3 faces found: 2 masks taken off, 1 left as it is (no mask worn)``."""
+    """One sentence about a :func:`tally`: ``3 faces found: 2 masks taken off, 1 left as it is (no mask worn); 1 result
+    is likely poor``."""
+    if poor := counts[POOR]:
+        others = Counter({what: n for what, n in counts.items() if what != POOR})
+        return f"{described(others)}; {poor} {'result is' if poor == 1 else 'results are'} likely poor"
     total = counts.total()
     if not total:
         return "no face found"

@@ -19,6 +19,7 @@ from maskhub.faces import align
 from maskhub.faces.detect import Face, detect
 from maskhub.faces.photo import kept_info, open_photo, split_alpha
 from maskhub.pipelines.changed import wider_for
+from maskhub.pipelines.estimate import Estimate
 from maskhub.pipelines.outcomes import Outcome
 from maskhub.provenance import mark
 
@@ -43,6 +44,7 @@ class FaceRecord:
         made: uint8 S×S×3, the translation, or None.
         region: float32 S×S in [0, 1]: the opacity of ``made`` in the photo.
         presence: 0 to 1, the mask detector's confidence that a mask is worn; None if the detector was not run.
+        estimate: of the result, for a face whose mask is to be taken off; None if the mask detector was not run.
         direction: of the translation; None until decided.
         outcome: None until known.
     """
@@ -60,6 +62,7 @@ class FaceRecord:
     made: np.ndarray | None = field(default=None, repr=False)
     region: np.ndarray | None = field(default=None, repr=False)
     presence: float | None = None
+    estimate: Estimate | None = None
     direction: Direction | None = None
     outcome: Outcome | None = None
 
@@ -70,6 +73,16 @@ class FaceRecord:
     def changed(self):
         """Whether it was translated."""
         return self.outcome is Outcome.CHANGED
+
+    @property
+    def expected_error(self):
+        """The LPIPS that the result is expected to have inside the region, or None."""
+        return self.estimate.error if self.estimate else None
+
+    @property
+    def likely_poor(self):
+        """Whether the result is likely to look poor."""
+        return self.estimate is not None and self.estimate.poor
 
     @property
     def pending(self):
@@ -87,7 +100,8 @@ class FaceRecord:
     def onward(self):
         """A copy for the next translation of the same photo: its translated crop is the new input."""
         other = copy(self)
-        other.given, other.made, other.region, other.outcome = self.made, None, None, None
+        other.given, other.made, other.region = self.made, None, None
+        other.estimate = other.outcome = None
         return other
 
     def paste(self, photo):

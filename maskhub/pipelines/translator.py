@@ -15,9 +15,10 @@ import numpy as np
 from maskhub.direction import Direction
 from maskhub.errors import ConfigError, NoFaceError
 from maskhub.faces import align
-from maskhub.masks.detector import MASKED, mask_presences
+from maskhub.masks.detector import MASKED, detect_masks
 from maskhub.masks.wear import wear
 from maskhub.pipelines.changed import changed_region
+from maskhub.pipelines.estimate import estimate_result
 from maskhub.pipelines.outcomes import Outcome
 
 __all__ = ["RuleMasker", "Translator", "Way", "asked_direction"]
@@ -125,17 +126,22 @@ class Translator:
     def __call__(self, faces, batch_size=8):
         """Translate :class:`~maskhub.pipelines.record.FaceRecord` s of photos in place, ``batch_size`` crops per
         network batch."""
-        for face, presence in zip(faces, self.presences(faces), strict=True):
-            face.presence = presence
-            self.decide(face, masked=not self.force and presence >= MASKED)
+        self.examine(faces)
+        for face in faces:
+            self.decide(face, masked=not self.force and face.presence >= MASKED)
         for direction, way in self.ways.items():
             way.translate([face for face in faces if face.pending and face.direction is direction], batch_size)
 
-    def presences(self, faces):
-        """The mask detector's confidence that each face wears a mask, 0 to 1; None for each if ``force``."""
+    def examine(self, faces):
+        """Run the mask detector, unless ``force``: sets ``face.presence``, and ``face.estimate`` where a mask is worn
+        and may be taken off."""
         if self.force or not faces:
-            return [None] * len(faces)
-        return mask_presences([(face.photo, face.face) for face in faces])
+            return
+        crops, detections = detect_masks([(face.photo, face.face) for face in faces])
+        for face, crop, found in zip(faces, crops, detections, strict=True):
+            face.presence = found.presence
+            if found.masked and self.asked is not Direction.MASK:
+                face.estimate = estimate_result(crop, face.face.score, found)
 
     def decide(self, face, masked):
         """Set a face's direction by whether it wears a mask, and its outcome if there is nothing to be done."""
