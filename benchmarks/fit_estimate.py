@@ -107,7 +107,11 @@ def table(guesses, errors, sources, count):
         print(f"| {name} | " + " | ".join(f"{value:.2f} ({a:.2f} to {b:.2f})" for value, a, b in cells) + " |")
         if name != "estimate":
             low, high = np.quantile(np.subtract(drawn["estimate"], drawn[name]), (0.025, 0.975), axis=0)
-            print("|   estimate better by | " + " | ".join(f"{a:+.2f} to {b:+.2f}" for a, b in zip(low, high, strict=True)) + " |")
+            print(
+                "|   estimate better by | "
+                + " | ".join(f"{a:+.2f} to {b:+.2f}" for a, b in zip(low, high, strict=True))
+                + " |"
+            )
 
 
 def main():

@@ -79,6 +79,20 @@ def masked_astronaut(astronaut):
     return wear(astronaut, style="surgical", colour="blue", seed=2).image
 
 
+@pytest.fixture(scope="session")
+def shaded_astronaut(masked_astronaut):
+    """The same at half its brightness on one side of the face: a result that is likely poor."""
+    import numpy as np
+    from PIL import Image
+
+    from maskhub.faces.detect import detect
+
+    pixels = np.array(masked_astronaut)
+    left, _, width, _ = detect(pixels)[0].box
+    pixels[:, int(left + width / 2) :] //= 2
+    return Image.fromarray(pixels)
+
+
 @pytest.fixture
 def tiny_pipeline():
     """A seeded, untrained ``FaceMaskPipeline`` both ways, of the smallest networks, at 64 pixels."""

@@ -24,12 +24,12 @@ FILE = Path(__file__).parents[1] / "weights" / "estimate.json"
 :data:`REASONS` → its ``mean`` and ``weight``."""
 REASONS = {
     "certainty": "turned away or partly hidden",
-    "reach": "its mask reaches below the chin",
-    "unevenness": "its mask is patterned or unevenly lit",
-    "doubt": "the outline of its mask is unclear",
+    "reach": "a mask that reaches below the chin",
+    "unevenness": "a patterned or unevenly lit mask",
+    "doubt": "a mask without a clear outline",
     "slant": "lit from one side",
 }
-"""The numbers of :func:`measure_face`, and what is wrong with a face where one of them makes the result poor."""
+"""The numbers of :func:`measure_face`, and what it is about a face that makes its result poor."""
 CERTAIN = 0.97
 """Scores of the face detector above this one count as equal."""
 FEW = 50

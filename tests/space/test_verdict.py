@@ -6,9 +6,10 @@ from PIL import Image, ImageFilter
 
 from maskhub.direction import Direction
 from maskhub.masks.styles import COLOURS, STYLES
+from maskhub.pipelines.estimate import Estimate
 from maskhub.pipelines.outcomes import Outcome
 from space import verdict
-from space.outlook import outlook, reading_order
+from space.outlook import outlook, reading_order, results_of
 from space.swap import FaceSwap, options, translate
 
 
@@ -17,6 +18,7 @@ def face(direction, outcome=Outcome.CHANGED, presence=0.0, **more):
 
 
 ON, OFF = face("mask"), face("unmask")
+POOR = face("unmask", estimate=Estimate(0.4, True, "lit from one side"))
 BARE, WORN = face("unmask", Outcome.NO_MASK), face("mask", Outcome.ALREADY_MASKED, 1.0)
 
 
@@ -30,6 +32,18 @@ BARE, WORN = face("unmask", Outcome.NO_MASK), face("mask", Outcome.ALREADY_MASKE
         ([WORN], "Nothing was changed. This face already wears a mask.", False),
         ([ON, WORN, WORN], "Mask put on in 0.5 s. 2 faces already wear a mask.", True),
         ([face("mask", empty=True)], "Nothing was changed. On this face the network found nothing to change.", False),
+        (
+            [POOR],
+            "Mask taken off in 0.5 s. The result is probably poor (lit from one side): try another look below. "
+            "What appears under a mask is invented.",
+            False,
+        ),
+        (
+            [OFF, POOR, POOR],
+            "3 masks taken off in 0.5 s. The result on 2 faces is probably poor (lit from one side): try another look "
+            "below. What appears under a mask is invented.",
+            False,
+        ),
         (
             [face("unmask", left_on=True)],
             "Nothing was changed. The mask could not be taken off completely: try another look below. "
@@ -51,16 +65,17 @@ def test_the_button_that_would_help():
     assert verdict.helps([unsure], "unmask") == ("Take it off anyway", "unmask", True)
 
 
-def test_poor_results_are_foretold(astronaut):
-    assert outlook(astronaut) == []
-    assert outlook(astronaut.filter(ImageFilter.GaussianBlur(5))) == [
-        "This face is blurred, so the result will probably be poor."
-    ]
-    head = astronaut.crop((120, 20, 330, 230))
-    pair = Image.new("RGB", (420, 210))
-    pair.paste(head, (210, 0))
-    pair.paste(head.resize((40, 40)), (40, 60))
-    assert outlook(pair) == ["Face 1 is very small, so its result will probably be poor."]
+def test_poor_results_are_foretold(astronaut, masked_astronaut, shaded_astronaut):
+    assert outlook(astronaut) == outlook(masked_astronaut) == []
+    assert outlook(shaded_astronaut) == ["The result will probably be poor (lit from one side)."]
+    row = Image.new("RGB", (3 * 512, 512))
+    for place, photo in enumerate((shaded_astronaut, masked_astronaut, shaded_astronaut)):
+        row.paste(photo, (place * 512, 0))
+    said = " ".join(outlook(row))
+    assert "face 1" in said and "face 3" in said and "face 2" not in said
+    assert results_of([1, 3], 3) == "The results on faces 1 and 3"
+    blurred = astronaut.filter(ImageFilter.GaussianBlur(8.5))
+    assert outlook(blurred) == ["The result will probably be poor (turned away, covered or blurred)."]
     assert "No face was found" in outlook(Image.new("RGB", (64, 64)))[0]
 
 
