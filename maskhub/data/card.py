@@ -1,6 +1,7 @@
 """The card of a paired dataset: contents, origin, licence and limits."""
 
 import re
+from pathlib import PurePosixPath
 
 from maskhub.cards import THIS_REPOSITORY, DataCard, Section, markdown_table
 from maskhub.masks.styles import STYLES
@@ -39,17 +40,19 @@ COLUMNS = {
 }
 
 
-def dataset_card(size, options, features, notes):
+def dataset_card(shards, options, features, notes):
     """The card as text of a ``README.md``; :data:`~maskhub.cards.THIS_REPOSITORY` stands for the dataset's id.
 
     Args:
-        size: bytes of all shards.
+        shards: name of each shard, its path within the dataset → its bytes.
         options: options of :func:`maskhub.data.shards.build_dataset`; ``source`` is None for a folder.
         features: ``datasets.Features``.
         notes: ``rows`` and ``failures`` of each shard.
     """
     count = sum(note["rows"] for note in notes)
     failed = sum(len(note["failures"]) for note in notes)
+    size = sum(shards.values())
+    paths = sorted({f"{PurePosixPath(name).parent}/train-*.parquet" for name in shards})
     source = options["source"]
     origin = "/".join(re.split("[@#:]", source)[0].split("/")[:2]) if source else None  # without options
     pictures = "whole photos"
@@ -69,10 +72,10 @@ head, lit, blurred and grained like the photo. Nobody wore them.
 - every masked picture says in its own metadata (XMP) that software put the mask on
 - {failed:,} photos were left out (no face, or damaged): `failures.csv` names them"""
     sections = [Section("How it was made", made), Section("Limits", LIMITS), Section("Licence", LICENCE)]
-    return DataCard(TITLE, _front(count, size, origin, features), USAGE, about, sections).render()
+    return DataCard(TITLE, _front(count, size, paths, origin, features), USAGE, about, sections).render()
 
 
-def _front(count, size, origin, features):
+def _front(count, size, paths, origin, features):
     split = {"name": "train", "num_bytes": size, "num_examples": count}
     return {
         "pretty_name": TITLE,
@@ -83,7 +86,7 @@ def _front(count, size, origin, features):
         "tags": ["maskhub", "face-mask", "synthetic-masks"],
         "size_categories": [next((name for limit, name in SIZES if count < limit), "n>1M")],
         "source_datasets": [origin] if origin else None,
-        "configs": [{"config_name": "default", "data_files": [{"split": "train", "path": "data/train-*.parquet"}]}],
+        "configs": [{"config_name": "default", "data_files": [{"split": "train", "path": paths}]}],
         "dataset_info": {
             "features": features._to_yaml_list(),
             "splits": [split],

@@ -19,6 +19,10 @@ BY_RANK = re.compile(r"data/train-\d{4}-\d{6}\.parquet")
 """Shards of maskhub before units."""
 
 
+IN_A_FOLDER = 5000
+"""Shards in a folder; the Hub recommends less than 10,000 files."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """Everything that the shards depend on; it can be pickled.
@@ -102,9 +106,13 @@ def plan_build(spec, wearing, crops, shard_size, leave_out=()):
     own = open_own_boxes(rows, wearing.own_boxes, wanted=False)
     about |= {"own_boxes": own.digest} if own else {}
     options = json.loads(json.dumps(about | wearing.identity() | {"crops": crops}))
-    shards = [f"data/train-{unit.index:06d}-{_digest(unit, options)}.parquet" for unit in units]
+    shards = [f"{_folder(unit, units)}/train-{unit.index:06d}-{_digest(unit, options)}.parquet" for unit in units]
     work = partial(make_pairs, wearing, crops, names, own=own)
     return Plan(rows, units, shards, work, features, options, rows.spec if rows.folder is None else None)
+
+
+def _folder(unit, units):
+    return "data" if len(units) <= IN_A_FOLDER else f"data/{unit.index // IN_A_FOLDER:03d}"
 
 
 def _digest(unit, options):

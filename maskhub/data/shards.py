@@ -197,7 +197,6 @@ def _finish(plan, target, report, everything):
     if not report.made + report.kept + len(report.failures):
         raise SourceError(f"the dataset {plan.source} holds no photo.")
     failures = csv_text(["file_name", "reason"], report.failures) if report.failures else None
-    card = dataset_card(
-        sum(there[name] for name in plan.shards), plan.options | {"source": plan.source}, plan.features, notes
-    )
+    shards = {name: there[name] for name in plan.shards}
+    card = dataset_card(shards, plan.options | {"source": plan.source}, plan.features, notes)
     target.write({"failures.csv": failures, "README.md": card})

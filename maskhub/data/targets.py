@@ -70,9 +70,9 @@ class FolderTarget:
             sweep(self.folder)
 
     def shards(self):
-        """Names of the files in ``data`` → their bytes."""
-        found = (self.folder / "data").glob("[!.]*.parquet")
-        return {f"data/{path.name}": path.stat().st_size for path in sorted(found)}
+        """Names of the shards, paths within the data set → their bytes."""
+        found = sorted((self.folder / "data").rglob("[!.]*.parquet"))
+        return {path.relative_to(self.folder).as_posix(): path.stat().st_size for path in found}
 
     @contextmanager
     def place(self, name):
@@ -122,7 +122,7 @@ class StoreTarget:
                 found = self.system.find(f"{self.base}/data", detail=True)
             except FileNotFoundError:
                 return {}
-        return {f"data/{PurePosixPath(path).name}": about["size"] for path, about in sorted(found.items())}
+        return {path.removeprefix(f"{self.base}/"): about["size"] for path, about in sorted(found.items())}
 
     @contextmanager
     def place(self, name):
@@ -130,7 +130,7 @@ class StoreTarget:
             path = folder / PurePosixPath(name).name
             yield path
             with write_errors(f"{self.address}/{name}"):
-                self.system.makedirs(f"{self.base}/data", exist_ok=True)
+                self.system.makedirs(f"{self.base}/{PurePosixPath(name).parent}", exist_ok=True)
                 self.system.put_file(str(path), f"{self.base}/{name}")
 
     def open(self, name):
@@ -182,7 +182,7 @@ class HubTarget:
 
         with self._errors():
             try:
-                found = self.api.list_repo_tree(self.repo_id, "data", repo_type="dataset")
+                found = self.api.list_repo_tree(self.repo_id, "data", recursive=True, repo_type="dataset")
                 return {file.path: file.size for file in found if isinstance(file, RepoFile)}
             except EntryNotFoundError:
                 return {}
