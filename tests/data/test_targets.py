@@ -65,6 +65,20 @@ def test_the_list_of_files_is_all_that_another_machine_needs(folder, built, hub_
     assert data_set_files(repo) == built
 
 
+def test_many_shards_are_in_sub_folders(folder, built, hub_user, monkeypatch):
+    from datasets import load_dataset
+
+    from maskhub.data import plan
+
+    monkeypatch.setattr(plan, "IN_A_FOLDER", 4)
+    repo = hub_user.repo("many")
+    build_dataset(folder, f"hf://datasets/{repo}", Wearing(seed=1), **OPTIONS)
+    shards = sorted(name for name in data_set_files(repo) if name.startswith("data/"))
+    assert [name[:9] for name in shards] == ["data/000/"] * 4 + ["data/001/"] * 2
+    assert len(list(load_dataset(repo, split="train", streaming=True))) == 5
+    assert build_dataset(folder, f"hf://datasets/{repo}", Wearing(seed=1), **OPTIONS).kept == 5
+
+
 @pytest.mark.parametrize("status", [409, 412, 429, 503])
 def test_a_busy_hub_and_commits_of_others(folder, built, hub_user, hub, no_waiting, monkeypatch, status):
     monkeypatch.setattr(targets, "BATCH_SECONDS", 0.0)
