@@ -15,7 +15,7 @@ LOAD_SCALE = 286 / 256
 
 
 class PositionDataset(IterableDataset):
-    """Endless samples, each of which depends only on the seed and its position in the sequence.
+    """Endless samples (up to ``stop``), each of which depends only on the seed and its position in the sequence.
 
     So the samples are the same for any number of workers and any start, and no state has to be saved.
 
@@ -25,11 +25,13 @@ class PositionDataset(IterableDataset):
         start: position of the first sample, in samples of this process.
         rank, world: rank of this process and number of processes.
         batch_size: samples that a worker takes in a row, so that batches do not depend on the number of workers.
+        stop: position after the last sample, so that workers do not read ahead of the end of a run; None: no end.
         load_scale: photos are loaded at this times R, then a random R×R square is cropped.
     """
 
-    def __init__(self, resolution, seed, start=0, rank=0, world=1, batch_size=1, load_scale=LOAD_SCALE):
+    def __init__(self, resolution, seed, start=0, rank=0, world=1, batch_size=1, load_scale=LOAD_SCALE, stop=None):
         self.resolution, self.seed, self.start, self.load_scale = resolution, seed, start, load_scale
+        self.stop = stop
         self.rank, self.world, self.batch_size = rank, world, batch_size
         self.streams = []
 
@@ -53,7 +55,10 @@ class PositionDataset(IterableDataset):
         turn, place = divmod(self.start // self.batch_size, lanes)
         for number in itertools.count(turn * width + place + index, workers):
             turn, place = divmod(number, width)
-            yield turn * lanes + place if place < lanes else None
+            batch = turn * lanes + place
+            if self.stop is not None and batch * self.batch_size >= self.stop:
+                return
+            yield batch if place < lanes else None
 
     def positions(self, index=0, workers=None):
         """Those of one of so many workers; if not given, of the ``DataLoader``'s that this process is."""
@@ -91,7 +96,7 @@ def _together(samples):
 
 
 def endless_batches(dataset, workers=0, pin_memory=False):
-    """An endless iterator of batches of a :class:`PositionDataset`. A warning says which streams have too few files."""
+    """An iterator of the batches of a :class:`PositionDataset`. A warning says which streams have too few files."""
     for stream in dataset.streams:
         shortage = stream.deal.shortage(stream, workers)
         if shortage and dataset.rank == 0:

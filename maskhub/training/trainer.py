@@ -206,11 +206,12 @@ class Trainer:
             self.report.close()
 
     def batches(self):
-        """The batches of this process on its device, starting at the current step."""
+        """The batches of this process on its device, from the current step to the end of the run."""
         c, accelerator = self.options, self.accelerator
         dataset = self.task.dataset(
             c.seed,
             start=self.timeline.batches_before(self.step) * c.batch_size,
+            stop=self.timeline.batches_before(c.max_steps) * c.batch_size,
             rank=accelerator.process_index,
             world=accelerator.num_processes,
             batch_size=c.batch_size,

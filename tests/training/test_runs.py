@@ -7,6 +7,7 @@ import time
 
 import pytest
 import torch
+from hub_photos import push_parquet
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -18,7 +19,9 @@ from .conftest import command_line
 from .test_trainer import same_weights, weights
 
 LAUNCH = (sys.executable, "-m", "accelerate.commands.launch", "--cpu")
-TWO = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
+TWO = (sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1",
+       "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0")  # fmt: skip
+"""With ACCELERATE_USE_CPU, these are two processes on the CPU."""
 
 
 @pytest.fixture(scope="module")
@@ -86,10 +89,20 @@ def test_a_killed_small_run_goes_on_alike(small, start, here, tmp_path):
     assert steps[0] == steps[1]
 
 
-def test_two_processes_stop_resume_and_leave_cleanly(small, start, finish, finish_two, tmp_path):
+@pytest.fixture
+def streamed(drawn, hub_user, tmp_path):
+    """Specs of the drawn photos as two splits of a data set on the Hub, in row groups of two."""
+    for split in ("unmasked", "masked"):
+        rows = [{"bytes": path.read_bytes(), "path": path.name} for path in sorted((drawn / split).iterdir())]
+        push_parquet(tmp_path, hub_user.repo("drawn"), rows, split=split, group=2)
+    return {split: f"{hub_user.repo('drawn')}:{split}" for split in ("unmasked", "masked")}
+
+
+def test_two_processes_stop_resume_and_leave_cleanly(streamed, small, start, finish, finish_two, tmp_path):
+    """They read their photos from the Hub, and go on with another number of workers."""
     output = tmp_path / "two"
-    options = small("cyclegan", output, max_steps=100_000, checkpoint_every=2)
-    options |= {"norm": "batch", "gradient_accumulation": 2}
+    options = small("cyclegan", output, max_steps=100_000, checkpoint_every=2) | streamed
+    options |= {"norm": "batch", "gradient_accumulation": 2, "workers": 2}
     process = start(*command_line(options), launcher=TWO)
     deadline = time.monotonic() + 240
     while latest_checkpoint(output / "checkpoints") is None and time.monotonic() < deadline:
@@ -97,17 +110,21 @@ def test_two_processes_stop_resume_and_leave_cleanly(small, start, finish, finis
     os.kill(read_status(output)["pid"], signal.SIGTERM)  # of one of the two
     text = process.communicate(timeout=240)[0]
     assert "stopped at step" in text and "process group" not in text.lower(), text
+    assert "3 files for 2 process(es) with 2 worker(s) each and is read in 8 pieces of whole row groups" in text
     stopped = read_status(output)
     assert stopped["state"] == "stopped"
     last = latest_checkpoint(output / "checkpoints")
     assert last.name == f"step-{stopped['step']:08d}"
     pools = [load_file(last / f"process-{rank}.safetensors")["pools/fake_B/images"] for rank in (0, 1)]
     assert not torch.equal(*pools)  # each saw its own share
-    options["max_steps"] = stopped["step"] + 2
+    options |= {"max_steps": stopped["step"] + 2, "workers": 0}
     codes, text = finish_two(*command_line(options), "--resume", "latest", script="train_cyclegan.py")
     assert codes == [0, 0] and f"{stopped['step']} steps done" in text, text
     code, text = finish(*command_line(options), "--resume", "latest")
     assert code == 2 and "a run with 2 process(es), this one has 1" in text
+    codes, text = finish_two(*command_line(options | {"output": str(tmp_path / "whole")}), script="train_cyclegan.py")
+    assert codes == [0, 0], text
+    assert same_weights(output / "pipeline", tmp_path / "whole" / "pipeline")
 
 
 @pytest.mark.parametrize("name", ["cyclegan", "reimaging"])
