@@ -1,6 +1,7 @@
-"""Bytes that the Hub sends, and photos a second, as processes share a data set: building (and training on) it.
+"""Bytes that the Hub sends, and photos a second, as processes share a data set: building and training on it.
 
     python benchmarks/bench_scale.py                            # 16 files of 10 MB; 1, 2, 4 and 8 ranks
+    python benchmarks/bench_scale.py train --workers 0 2        # the same for a walk through it in training
     python benchmarks/bench_scale.py --ranks 1 --workers 1 2    # photos/s as workers grow
     python benchmarks/bench_scale.py memory                     # peak memory as row groups and the data set grow
 
@@ -24,6 +25,10 @@ sys.path.insert(0, str(ROOT / "tests"))
 PORTRAITS = ROOT / "maskhub" / "data" / "portraits"
 PADDING = 400_000
 """Bytes of noise after each photo."""
+BATCH = 4
+"""Samples of a batch in training."""
+WALKS = 2
+"""Walks through the data set of a bench of training: a lane may read a few photos of its next walk ahead."""
 
 
 def start_hub(folder):
@@ -115,6 +120,52 @@ def bench_build(hub, folder, options):
             print(json.dumps(row | {"photos_per_second": round(photos / seconds, 1)}), flush=True)
 
 
+def bench_train(hub, folder, options):
+    """Bytes sent for each walk through a data set in training, as a share of its bytes, by ranks and workers."""
+    size, photos = push("bench/faces", options.files, options.megabytes << 20, options.group)
+    for workers in options.workers:
+        for ranks in options.ranks:
+            sent, asked = hub.served, len(hub.log)
+            start = time.perf_counter()
+            how = ["--ranks", ranks, "--workers", workers, "--photos", WALKS * photos]
+            made = subprocess.run(
+                [sys.executable, __file__, "walk", "bench/faces", *map(str, how)], capture_output=True, text=True
+            )
+            if made.returncode:
+                sys.exit(made.stderr)
+            row = {"walk": photos, "megabytes": round(size / 1e6), "ranks": ranks, "workers": workers}
+            row |= {"sent": round((hub.served - sent) / size / WALKS, 3), "requests": len(hub.log) - asked}
+            print(json.dumps(row | {"seconds": round(time.perf_counter() - start, 1)}), flush=True)
+
+
+def walk(options):
+    """Walk through a data set in ``options.ranks`` processes with ``options.workers`` each, as a training run does."""
+    import multiprocessing
+
+    from maskhub.data import sources, unpaired  # noqa: F401 (imported once, before the ranks are forked)
+
+    fork = multiprocessing.get_context("fork")
+    processes = [fork.Process(target=walk_share, args=(options, rank)) for rank in range(options.ranks[0])]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    if any(process.exitcode for process in processes):
+        sys.exit(1)
+
+
+def walk_share(options, rank):
+    """The walk of one rank: ``options.photos`` samples of all ranks together."""
+    from maskhub.data.positions import endless_batches
+    from maskhub.data.sources import open_source
+    from maskhub.data.unpaired import UnpairedPhotos
+
+    (ranks,), (workers,) = options.ranks, options.workers
+    how = {"rank": rank, "world": ranks, "batch_size": BATCH, "stop": options.photos // ranks}
+    for _ in endless_batches(UnpairedPhotos({"photos": open_source(options.repo)}, 64, 0, **how), workers):
+        pass
+
+
 def bench_memory(hub, folder, options):
     """Peak memory of reading a unit, by the size of its row groups."""
     for megabytes in (20, 200):
@@ -140,13 +191,15 @@ def read(repo):
     print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 
 
-BENCHES = {"build": bench_build, "memory": bench_memory}  # a bench of training takes the same arguments
+BENCHES = {"build": bench_build, "train": bench_train, "memory": bench_memory}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", nargs="?", choices=[*BENCHES, "read"], default="build")
-    parser.add_argument("repo", nargs="?", help="for read, which memory calls")
+    parser.add_argument("what", nargs="?", choices=[*BENCHES, "read", "walk"], default="build")
+    parser.add_argument("repo", nargs="?", help="for read and walk, which memory and train call")
+    parser.add_argument("--photos", type=int, help="for walk: samples of all ranks")
+    parser.add_argument("--group", type=int, help="for train: photos of a row group; by default one for each file")
     parser.add_argument("--ranks", type=int, nargs="+", default=[1, 2, 4, 8])
     parser.add_argument("--workers", type=int, nargs="+", default=[0])
     parser.add_argument("--files", type=int, default=16)
@@ -154,6 +207,9 @@ def main():
     options = parser.parse_args()
     if options.what == "read":
         read(options.repo)
+        return
+    if options.what == "walk":
+        walk(options)
         return
     with tempfile.TemporaryDirectory() as folder:
         hub = start_hub(Path(folder))

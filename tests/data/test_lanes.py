@@ -4,6 +4,8 @@ import io
 import itertools
 import pickle
 import re
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -155,3 +157,31 @@ def test_batches_depend_neither_on_workers_nor_on_a_restart(faces, done):
     for workers in {0: (1, 2, 4), 7: (0, 3), 30: (2,)}[done]:
         for one, other in zip(whole, batches(5, workers, done), strict=True):
             assert all(torch.equal(one[name], other[name]) for name in ("unmasked", "masked"))
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_row_group(tmp_path):
+    """A row group of 200 MB is read in pieces, and of its 2,000 photos a block is kept."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    file = io.BytesIO()
+    Image.new("RGB", (32, 32), "red").save(file, "JPEG")
+    for name, count in (("small", 8), ("large", 2000)):
+        (tmp_path / name).mkdir()
+        rng = np.random.default_rng(0)
+        table = pa.table({"image": [file.getvalue() + rng.bytes(100_000) for _ in range(count)]})
+        pq.write_table(table, tmp_path / name / "data.parquet", use_dictionary=False, compression="NONE")
+    code = """
+import itertools, resource, sys
+from maskhub.data.sources import open_source
+from maskhub.data.unpaired import UnpairedPhotos
+for name, count in (("small", 8), ("large", 2000)):
+    samples = iter(UnpairedPhotos({"photo": open_source(f"{sys.argv[1]}/{name}")}, 32, 0, batch_size=4))
+    assert sum(1 for _ in itertools.islice(samples, count)) == count
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)
+"""
+    made = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True)
+    assert made.returncode == 0, made.stderr
+    before, after = map(int, made.stdout.split())
+    assert after - before < 80
