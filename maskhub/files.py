@@ -37,7 +37,6 @@ __all__ = [
     "Prepared",
     "append_line",
     "commit",
-    "copy_file",
     "discard",
     "is_running",
     "make_folder",
@@ -266,11 +265,6 @@ def make_folder(path):
     path.mkdir(parents=True, exist_ok=True)
     for folder in missing:
         sync(folder.parent)
-
-
-def copy_file(source, target):
-    """Copy a file and its modification time atomically; errors as of :func:`write_file`."""
-    commit([prepare_copy(source, target)])
 
 
 def append_line(file, line):

@@ -17,8 +17,9 @@ import argparse
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, get_args, get_origin
 
+import tyro
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
-from tyro.constructors import PrimitiveConstructorSpec
+from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from maskhub.errors import ConfigError, first_line
 
@@ -162,8 +163,6 @@ def parse(options_class, description=None, args=None):
     Raises:
         ConfigError: an unknown option or a bad value, on the command line or in the recipe.
     """
-    import tyro
-
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     early.add_argument("--recipe")
     for name in options_class.resets:
@@ -211,8 +210,6 @@ def named(values):
 
 def registry():
     """Rules that make tyro pass numbers and choices as text: the options validate them and report errors."""
-    from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
-
     rules = ConstructorRegistry()
 
     @rules.primitive_rule

@@ -226,12 +226,6 @@ def own_file(path):
         resolved = Path(path).resolve()
         if resolved.is_relative_to(folder) and stat.S_ISREG(resolved.lstat().st_mode):
             return str(resolved)
-    except (
-        AttributeError,
-        OSError,
-        ValueError,
-        TypeError,
-        RuntimeError,
-    ):  # too long, null bytes, not text, loops of links
-        pass
+    except (AttributeError, OSError, ValueError, TypeError, RuntimeError):
+        pass  # too long, null bytes, not text, loops of links
     raise PhotoError(NOT_UPLOADED)

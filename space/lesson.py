@@ -40,11 +40,11 @@ def layout():
 def wire(here):
     """Connect the choice of a face."""
     here.face.input(
-        judge, here.face, [here.shown, here.thesis, here.ours], show_progress="hidden", api_visibility="private"
+        classified, here.face, [here.shown, here.thesis, here.ours], show_progress="hidden", api_visibility="private"
     )
 
 
-def judge(place):
+def classified(place):
     """The made-up face at ``place``, and both classifiers' probabilities."""
     if place is None:
         return "", *[gr.update(value=None, visible=False)] * 2

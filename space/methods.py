@@ -1,4 +1,4 @@
-"""The methods of the Compare tab: the app's network, others beside it, drawing by rule, and classical inpainting.
+"""The methods of the Compare tab: the app's network, further ones, masks drawn by rule, and classical inpainting.
 
 ``MASKHUB_COMPARE`` names further pipelines by folder or Hub id, separated by commas.
 """
@@ -18,7 +18,7 @@ from maskhub.evaluation.baselines import INPAINTINGS, inpaint
 from maskhub.faces.detect import detect
 from maskhub.faces.photo import split_alpha
 from maskhub.masks.detector import MASKED, detect_mask
-from maskhub.pipelines.face_mask import BUNDLED, FaceMaskPipeline
+from maskhub.pipelines.face_mask import FaceMaskPipeline
 from maskhub.provenance import RULE, Provenance, mark
 
 __all__ = ["Method", "methods"]
@@ -36,7 +36,7 @@ class Method:
     Attributes:
         name, about: for people.
         size: bytes of its weights, 0 for a rule.
-        run: (photo as ``PIL.Image``, ``"mask"``, ``"unmask"`` or ``"cycle"``) → ``PIL.Image``. Raises NoFaceError where
+        run: (photo as ``PIL.Image``, ``"mask"``, ``"unmask"`` or ``"cycle"``) → ``PIL.Image``. Raises NoFaceError if
             there is nothing to do.
     """
 
@@ -69,11 +69,8 @@ def _network(pipe):
     size = sum(value.numel() * value.element_size() for network in networks for value in network.parameters())
     kinds = " and ".join(sorted({type(network).__name__ for network in networks}))
     rule = ", on a mask drawn by rule" if pipe.config.wear else ""
-    return Method(_name(pipe), f"{kinds} at {pipe.config.resolution} pixels{rule}", size, functools.partial(_ask, pipe))
-
-
-def _name(pipe):
-    return BUNDLED.name if pipe.model_name == BUNDLED.name else Path(pipe.model_name).name
+    about = f"{kinds} at {pipe.config.resolution} pixels{rule}"
+    return Method(Path(pipe.model_name).name, about, size, functools.partial(_ask, pipe))
 
 
 def _ask(pipe, photo, what):
@@ -119,4 +116,4 @@ def _filled(pixels, region, method):
 
 
 def _nothing(what):
-    return "no masked face was found to compare on." if what == "unmask" else "no bare face was found to compare on."
+    return f"no {'masked' if what == 'unmask' else 'unmasked'} face was found to compare on."

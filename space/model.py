@@ -4,14 +4,11 @@
 """
 
 import os
-from pathlib import Path
 
-import diffusers
 import torch
 
 from maskhub.errors import CheckpointError
-from maskhub.pipelines.face_mask import FaceMaskPipeline
-from maskhub.pipelines.load import preferred
+from maskhub.pipelines.load import load_pipeline, preferred
 from space.zero import is_zero
 
 __all__ = ["load"]
@@ -24,19 +21,9 @@ def load():
         CheckpointError: ``MASKHUB_MODEL`` is not a pipeline, or this copy of maskhub has no bundled checkpoint.
     """
     name = os.environ.get("MASKHUB_MODEL", "").strip()
-    diffusers.utils.logging.disable_progress_bar()
     try:
-        pipe = _from(name) if name else FaceMaskPipeline.bundled(backend=preferred())
+        pipe = load_pipeline(name or None, "cpu", preferred())
     except CheckpointError as error:
         remedy = "Set MASKHUB_MODEL to a pipeline's folder or Hub id"
         raise CheckpointError(f"{error} {remedy}{', or leave it empty.' if name else '.'}") from error
     return pipe.to("cuda") if torch.cuda.is_available() and not is_zero() else pipe
-
-
-def _from(name):
-    weights = {path.name for path in Path(name).glob("*/*.safetensors")}
-    # a folder may only have half-precision weights, like the bundled one
-    half = weights and all(weight.endswith(".fp16.safetensors") for weight in weights)
-    return FaceMaskPipeline.from_pretrained(
-        name, backend=preferred(), **({"variant": "fp16", "dtype": torch.float32} if half else {})
-    )

@@ -28,6 +28,8 @@ __all__ = [
     "examples",
     "line",
     "notice",
+    "on_example",
+    "on_run",
     "photo_input",
     "picked",
     "problem",

@@ -40,7 +40,7 @@ async function site() {
   console.log(`dist/ is ready: ${(first / 1e6).toFixed(2)} MB to load at first, compressed`);
 }
 
-/** GZIP_LEVEL=1 saves ten seconds where the size does not matter, as in the tests. */
+/** GZIP_LEVEL=1 saves ten seconds if the size does not matter, as in the tests. */
 function pack(from, to) {
   writeFileSync(to, gzipSync(readFileSync(from), { level: Number(process.env.GZIP_LEVEL ?? 9) }));
 }
@@ -53,7 +53,7 @@ function files(folder) {
   return readdirSync(folder, { recursive: true }).map((name) => path.join(folder, name)).filter((name) => statSync(name).isFile()).sort();
 }
 
-/** Of all files: the service worker keeps what it has until one of them changes. */
+/** A hash of all files: the service worker keeps its cache until one of them changes. */
 function fingerprint(folder) {
   const hash = createHash("sha256");
   for (const name of files(folder)) hash.update(name).update(readFileSync(name));

@@ -42,13 +42,14 @@ class Encoder:
         dimensions: length of its vectors.
         face_network: whether it was trained to tell people apart.
         weights: path of its weights, if they come from a file.
+        resolution: R, side of its input in pixels.
     """
 
-    name, dimensions, face_network, weights = "", 0, True, None
+    name, dimensions, face_network, weights, resolution = "", 0, True, None, 0
 
     def crop(self, pixels, face):
         """The network's input, an aligned face: uint8 R×R×3."""
-        raise NotImplementedError
+        return align.crop(pixels, align.alignment(face, self.resolution), self.resolution)
 
     def encode(self, crops):
         """The network's vectors for aligned crops: list of uint8 R×R×3 → float N×dimensions, not normalised."""
@@ -111,9 +112,6 @@ class VGG19Encoder(Encoder):
         self.weights = find_weights("vgg19_normalized.safetensors", weights)
         self.network = VGG.load(self.weights, depth=19)
 
-    def crop(self, pixels, face):
-        return align.crop(pixels, align.alignment(face, self.resolution), self.resolution)
-
     @torch.inference_mode()
     def encode(self, crops):
         return self.network(_tensor(crops) / 255, layers=(self.layer,))[0].mean((2, 3)).numpy()
@@ -156,9 +154,6 @@ class InceptionEncoder(Encoder):
         from maskhub.evaluation.features import feature_network
 
         self.network = feature_network("inception", weights)
-
-    def crop(self, pixels, face):
-        return align.crop(pixels, align.alignment(face, self.resolution), self.resolution)
 
     def encode(self, crops):
         return self.network(np.stack(crops).transpose(0, 3, 1, 2)).numpy()

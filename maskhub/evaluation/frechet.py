@@ -7,9 +7,8 @@
 
 The *Fréchet distance* (Dowson, Landau 1982; Heusel and others 2017) is |μ₁ − μ₂|² + tr(C₁ + C₂ − 2 (C₁C₂)^½) of two
 Gaussians. It is biased: it grows as the number of images falls. The *kernel distance* (Bińkowski and others:
-"Demystifying MMD
-GANs", 2018) is the unbiased squared maximum mean discrepancy with the kernel (x·y / D + 1)³; it may be
-below 0. They are called FID and KID only with the published Inception weights.
+"Demystifying MMD GANs", 2018) is the unbiased squared maximum mean discrepancy with the kernel (x·y / D + 1)³; it may
+be below 0. They are called FID and KID only with the published Inception weights.
 """
 
 import math

@@ -20,10 +20,9 @@ from maskhub.faces.detect import detect
 from maskhub.faces.photo import split_alpha
 from maskhub.masks.detector import detect_masks_on_crops
 
-__all__ = ["DIRECTIONS", "PICTURES", "Question", "Quiz", "draw_quiz"]
+__all__ = ["PICTURES", "Question", "Quiz", "draw_quiz"]
 
 PICTURES = 22
-DIRECTIONS = (*Direction, "cycle")
 SIDE = 256
 """Side of every picture in pixels."""
 LEAST_FACE = 48
@@ -36,7 +35,7 @@ class Question:
 
     Attributes:
         real: whether it is an unchanged photo (only cropped and scaled).
-        direction: one of :data:`DIRECTIONS` for a generated picture, empty for a real one.
+        direction: ``"mask"``, ``"unmask"`` or ``"cycle"`` for a generated picture, empty for a real one.
         masked: whether it shows a mask, or should.
         key: hash of its pixels.
     """
@@ -133,7 +132,7 @@ def _endless(pool, rng):
 
 
 def _made(drawn, pipe, kind, direction, number, used):
-    """``count`` questions of one kind and direction; crops on which the pipeline finds no face are skipped."""
+    """``number`` questions of one kind and direction; crops on which the pipeline finds no face are skipped."""
     questions, tries = [], 0
     while len(questions) < number:
         tries += 1

@@ -2,7 +2,7 @@
 
     survey = Survey()                                      # MASKHUB_HOME, by default ~/.local/share/maskhub
     survey.record(visit, seed, quiz, said, model, photos)
-    survey.figures()                                       # share fooled with its interval, by model and direction
+    survey.figures()                                       # shares with their intervals, by model and direction
     survey.scores().curve()                                # how many rounds had each score, and the mean
 
 It follows the survey of the CycleGAN study: 22 pictures a round, and the distribution of scores as in its figure 12.
@@ -129,16 +129,16 @@ class Survey:
     def figures(self, rows=None):
         """The figures of rows from :meth:`rows`, by default all, as name → :class:`~maskhub.evaluation.report.Figure`.
 
-        ``fooled`` is the share of generated pictures taken for real, over all and for each ``model, direction``; ``real
-        doubted`` the share of real ones taken for generated; ``right`` the share of right answers; ``rounds`` their
-        number.
+        ``taken for real`` is the share of generated pictures that visitors took for real, over all and for each
+        ``model, direction``; ``real doubted`` the share of real ones taken for generated; ``right`` the share of right
+        answers; ``rounds`` their number.
         """
         rows = self.rows() if rows is None else rows
         made, real = [row for row in rows if not row["real"]], [row for row in rows if row["real"]]
-        out = {"fooled": _share(made, lambda row: row["said_real"], better="high")}
+        out = {"taken for real": _share(made, lambda row: row["said_real"], better="high")}
         for model, direction in sorted({(row["model"], row["direction"]) for row in made}):
             own = [row for row in made if (row["model"], row["direction"]) == (model, direction)]
-            out[f"fooled by {model}, {direction}"] = _share(own, lambda row: row["said_real"], better="high")
+            out[f"taken for real: {model}, {direction}"] = _share(own, lambda row: row["said_real"], better="high")
         out["real doubted"] = _share(real, lambda row: not row["said_real"])
         out["right"] = _share(rows, lambda row: row["said_real"] == row["real"])
         return out | {"rounds": Figure(len({row["visit"] for row in rows}), detail=True)}

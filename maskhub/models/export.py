@@ -30,7 +30,7 @@ TOLERANCE = 1e-3
 """Largest allowed difference between the export and torch, in [-1, 1] (an eighth of an 8-bit step)."""
 
 
-def export_onnx(network, path, resolution, *, any_size=False, weights=True, opset=OPSET):
+def export_onnx(network, path, resolution, *, any_size=False, weights=True):
     """Write a generator as an ONNX file, and compare it with torch on random images, alone and in a batch; returns the
     largest absolute difference, in [-1, 1].
 
@@ -58,7 +58,7 @@ def export_onnx(network, path, resolution, *, any_size=False, weights=True, opse
         for axes in ((0, 2, 3), (0,)) if any_size else ((0,),):
             try:
                 with torch.no_grad(), quiet_export():
-                    _write(network, temporary, resolution, opset, axes, weights)
+                    _write(network, temporary, resolution, axes, weights)
                 difference = _difference(network, OnnxFile(temporary, given), resolution)
             except OSError:  # the disk, not the graph
                 raise
@@ -92,7 +92,7 @@ class _Recorded(nn.Module):
         return self.network(images, noise=noise) if noise else self.network(images)
 
 
-def _write(network, path, resolution, opset, axes, weights):
+def _write(network, path, resolution, axes, weights):
     """Trace the graph with these axes dynamic, and write it."""
     count = 2  # a batch of one would be exported as a constant
     images = torch.rand(count, 3, resolution, resolution) * 2 - 1
@@ -103,7 +103,7 @@ def _write(network, path, resolution, opset, axes, weights):
         recorded,
         dynamo=True,
         optimize=weights,  # otherwise values precomputed from the weights would stay when the weights change
-        opset_version=opset,
+        opset_version=OPSET,
         input_names=["images", *(f"noise_{number}" for number in range(len(noise)))],
         output_names=list(network.outputs),
         verbose=False,

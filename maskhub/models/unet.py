@@ -62,16 +62,14 @@ class UnetGenerator(Network):
             come = channels[level] * (1 if inner else 2)
             go = out_channels if outer else channels[level - 1]
             # the three levels above the innermost, as far as that many have full width
-            drops = (
-                dropout if not inner and not outer and level >= depth - 4 and channels[level - 1] == 8 * width else 0.0
-            )
+            drops = dropout and not inner and not outer and level >= depth - 4 and channels[level - 1] == 8 * width
             doubled = up(come, go, outer or bias)
             self.decoder.append(
                 nn.Sequential(
                     nn.ReLU(),
                     doubled[0] if len(doubled) == 1 else nn.Sequential(*doubled),
                     nn.Identity() if outer else make_norm(go),
-                    Dropout(drops, noisy) if drops else nn.Identity(),
+                    Dropout(dropout, noisy) if drops else nn.Identity(),
                 )
             )
         self.init_weights()

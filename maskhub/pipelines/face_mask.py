@@ -68,14 +68,12 @@ class FaceMaskPipeline(SafeSaving, PhotoPipeline, DiffusionPipeline):
     ):
         super().__init__()
         Settings(resolution=resolution, wear=wear)
-        for name, network in (("masker", masker), ("unmasker", unmasker)):
-            _check_channels(name, network)
         self.register_modules(masker=masker, unmasker=unmasker)
         self.register_to_config(resolution=resolution, wear=wear)
         self._backends = Backends()
-        for network in (masker, unmasker):
-            if network is not None:
-                network.eval()
+        for role, network in self._networks().items():
+            _check_channels(role, network)
+            network.eval()
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, *, backend="torch", **kwargs):
@@ -90,9 +88,9 @@ class FaceMaskPipeline(SafeSaving, PhotoPipeline, DiffusionPipeline):
         options = {"onnx": backend in ("auto", "onnxruntime"), **fetch_options(kwargs)}
         folder = fetch_pipeline(pretrained_model_name_or_path, kwargs.get("variant"), **options)
         kwargs = with_variant(folder, kwargs)
-        own = {name: kwargs.pop(name) for name in ("masker", "unmasker", "resolution", "wear") if name in kwargs}
+        own = {name: kwargs.pop(name) for name in (*ROLES, "resolution", "wear") if name in kwargs}
         with load_errors(pretrained_model_name_or_path):
-            parts = dict.fromkeys(("masker", "unmasker"), lambda network: network.translates)
+            parts = dict.fromkeys(ROLES, lambda network: network.translates)
             settings, there = check_index(folder, cls.__name__, Settings, parts)
             # not diffusers' loader, which would run code from the folder
             networks = {
@@ -145,13 +143,10 @@ class FaceMaskPipeline(SafeSaving, PhotoPipeline, DiffusionPipeline):
         Raises:
             ConfigError: onnx or onnxscript is missing. CheckpointError: a network that can't be exported.
         """
-        networks = {"masker": self.masker, "unmasker": self.unmasker}
-        options = {"any_size": any_size, "weights": weights}
-        file = FILE if weights else GRAPH
+        file, options = FILE if weights else GRAPH, {"any_size": any_size, "weights": weights}
         made = {
-            name: export_onnx(network, Path(folder) / name / file, self.config.resolution, **options)
-            for name, network in networks.items()
-            if network is not None
+            role: export_onnx(network, Path(folder) / role / file, self.config.resolution, **options)
+            for role, network in self._networks().items()
         }
         self.save_pretrained(folder)
         return made
@@ -166,18 +161,19 @@ class FaceMaskPipeline(SafeSaving, PhotoPipeline, DiffusionPipeline):
         Raises:
             MissingExtraError: onnx or onnxscript is missing. CheckpointError: a network that can't be exported.
         """
-        networks = {Path(folder) / ONNX / f"{role}.onnx": getattr(self, role) for role in ROLES}
-        resolution = self.config.resolution
-        return {path: export_crop_graph(net, path, resolution) for path, net in networks.items() if net is not None}
+        paths = {Path(folder) / ONNX / f"{role}.onnx": network for role, network in self._networks().items()}
+        return {path: export_crop_graph(network, path, self.config.resolution) for path, network in paths.items()}
 
     def add_onnx(self, folder):
         """Write all ONNX files that make a saved pipeline run anywhere: a ``graph.onnx`` next to each network's
         weights, for :class:`~maskhub.pipelines.onnx_face_mask.OnnxFaceMaskPipeline`, and :meth:`export_crop_graphs`."""
-        for role in ROLES:
-            if getattr(self, role) is not None:
-                path = Path(folder) / role / GRAPH
-                export_onnx(getattr(self, role), path, self.config.resolution, weights=False)
+        for role, network in self._networks().items():
+            export_onnx(network, Path(folder) / role / GRAPH, self.config.resolution, weights=False)
         self.export_crop_graphs(folder)
+
+    def _networks(self):
+        """Role → network, for those that the pipeline has."""
+        return {role: network for role in ROLES if (network := getattr(self, role)) is not None}
 
     @property
     def backends(self):
@@ -200,7 +196,7 @@ class FaceMaskPipeline(SafeSaving, PhotoPipeline, DiffusionPipeline):
         return out
 
 
-def _check_channels(name, network):
-    channels = [network.config.get(key, 3) for key in ("in_channels", "out_channels")] if network is not None else []
-    if any(count != 3 for count in channels):
-        raise ConfigError(f"the {name} maps {channels[0]} channels to {channels[1]}: it must map three to three.")
+def _check_channels(role, network):
+    channels = [network.config.get(key, 3) for key in ("in_channels", "out_channels")]
+    if channels != [3, 3]:
+        raise ConfigError(f"the {role} maps {channels[0]} channels to {channels[1]}: it must map three to three.")

@@ -12,7 +12,7 @@ be pushed to the Hub as it is.
 
 import shutil
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from maskhub.errors import CheckpointError, ConfigError
@@ -51,8 +51,8 @@ class ModelEntry:
 
     def row(self):
         """Everything as one flat dict, for a table."""
-        flat = asdict(self) | {"path": str(self.path)}
-        return {**{key: flat[key] for key in ("name", "kind", "resolution")}, **self.attributes, **self.facts}
+        own = {"name": self.name, "kind": self.kind, "resolution": self.resolution}
+        return own | self.attributes | self.facts
 
 
 @dataclass(frozen=True)

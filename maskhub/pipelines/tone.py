@@ -61,7 +61,7 @@ def _as_it_is(face, made, region):
     return made
 
 
-def _beside(face, made, region, reach=2, alike=60.0):
+def _around(face, made, region, reach=2, alike=60.0):
     """The visible pixels near the covering where both faces show the same thing, and their difference."""
     near = cv2.dilate(region.astype(np.uint8), np.ones((2 * reach + 1,) * 2, np.uint8)).astype(bool) & ~region
     difference = face.astype(np.float32) - made
@@ -70,13 +70,13 @@ def _beside(face, made, region, reach=2, alike=60.0):
 
 
 def _shifted(face, made, region):
-    same, difference = _beside(face, made, region)
+    same, difference = _around(face, made, region)
     shift = np.median(difference[same], axis=0) if same.sum() >= 4 else np.zeros(3)
     return (made + shift).round().clip(0, 255).astype(np.uint8)
 
 
 def _poisson(face, made, region):
-    same, difference = _beside(face, made, region, reach=1)
+    same, difference = _around(face, made, region, reach=1)
     if same.sum() < 4:
         return _shifted(face, made, region)
     # the membrane: harmonic inside the region, fixed to the differences at the boundary (Jacobi iteration)

@@ -41,6 +41,7 @@ class Home:
 
     def __init__(self, root=None):
         self.root = Path(root or home_folder()).expanduser().resolve()
+        self.datasets, self.models, self.jobs = (self.root / name for name in ("datasets", "models", "jobs"))
         try:
             for room in (self.datasets, self.models, self.jobs):
                 make_folder(room)
@@ -51,18 +52,6 @@ class Home:
             raise ConfigError(
                 f"{self.root} can't be written ({error.strerror}): set MASKHUB_HOME to a folder for data and models."
             ) from error
-
-    @property
-    def datasets(self):
-        return self.root / "datasets"
-
-    @property
-    def models(self):
-        return self.root / "models"
-
-    @property
-    def jobs(self):
-        return self.root / "jobs"
 
     @contextmanager
     def lock(self):

@@ -21,10 +21,10 @@ def training_card(trainer):
     named = {}  # spec → its public name
     values = options.resumable()
     for name in (*options.needs(), "test_source", "init_from"):
-        spec = values.get(name)
-        if spec:
-            values[name] = [public_name(one) for one in spec] if isinstance(spec, list) else public_name(spec)
-            named |= dict(zip([spec] if isinstance(spec, str) else spec, _list(values[name]), strict=True))
+        if given := values.get(name):
+            specs = {spec: public_name(spec) for spec in (given if isinstance(given, list) else [given])}
+            values[name] = [specs[spec] for spec in given] if isinstance(given, list) else specs[given]
+            named |= specs
     lines = []
     for line in trainer.describe():
         if line.partition(": ")[0] in options.needs():
@@ -51,10 +51,6 @@ def training_card(trainer):
         Section("Licence", LICENCE),
     ]  # fmt: skip
     return card
-
-
-def _list(value):
-    return value if isinstance(value, list) else [value]
 
 
 def _on_hub(spec):

@@ -209,16 +209,14 @@ def classification(truth, found, labels):
 
 def confusion_picture(path, matrix, labels):
     """Draw a confusion matrix; rows are the truth, columns the predictions."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(1.8 + 0.8 * len(labels), 1.5 + 0.7 * len(labels)), layout="constrained")
-    FigureCanvasAgg(figure)
     axes = figure.subplots()
     axes.imshow(matrix, cmap="Blues", vmin=0)
-    axes.set(xticks=range(len(labels)), yticks=range(len(labels)), xlabel="found", ylabel="true")
-    axes.set_xticklabels(labels)
-    axes.set_yticklabels(labels)
+    axes.set_xticks(range(len(labels)), labels)
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set(xlabel="found", ylabel="true")
     most = max(max(row) for row in matrix)
     for y, row in enumerate(matrix):
         for x, count in enumerate(row):

@@ -61,11 +61,8 @@ class Muon(torch.optim.Optimizer):
                 _add(parameters[place], update.view(parameters[place].shape), -scale)
 
     def _by_adam(self, parameters, group):
-        gradients, states, (first, second) = (
-            [p.grad for p in parameters],
-            [self.state[p] for p in parameters],
-            group["betas"],
-        )
+        gradients, states = [p.grad for p in parameters], [self.state[p] for p in parameters]
+        first, second = group["betas"]
         for parameter, state in zip(parameters, states, strict=True):
             if not state:
                 where = parameter.device if group.get("capturable") else "cpu"

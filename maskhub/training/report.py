@@ -178,7 +178,6 @@ def write_curves(output, panels, stage_starts=()):
     ``panels`` maps the names of all metrics to a dict of title → names; ``stage_starts`` are drawn as vertical lines.
     Returns its path, or None if there are no metrics yet.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure  # not pyplot, which keeps all figures and is not thread-safe
 
     lines = [line for name in ("metrics.jsonl", "tests.jsonl") for line in read_metrics(output, name)]
@@ -187,7 +186,6 @@ def write_curves(output, panels, stage_starts=()):
     if not shown:  # the run is shorter than log_every
         return None
     figure = Figure(figsize=(9, 3.4 * len(shown)), layout="constrained")
-    FigureCanvasAgg(figure)
     for place, (title, panel) in enumerate(shown.items()):
         axes = figure.add_subplot(len(shown), 1, place + 1)
         for number, name in enumerate(panel):

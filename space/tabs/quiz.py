@@ -1,8 +1,9 @@
-"""Real or generated? Visitors judge 10 or 22 pictures of faces and see at once whether they were right."""
+"""Real or generated? Visitors guess for 10 or 22 pictures of faces, and learn at once whether they were right."""
 
 import html
 import os
 import secrets
+from collections import Counter
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,7 +29,7 @@ WHAT = {
 }
 ABOUT = """Half of these pictures are photos. In the other half, the network has redrawn part of the face. Can you tell
 which? Answers are stored without your name, to measure how good the network is."""
-HIDDEN, SHOWN = gr.update(visible=False), gr.update(visible=True)
+HIDDEN = gr.update(visible=False)
 
 
 @dataclass(frozen=True)
@@ -151,8 +152,7 @@ def _question(playing):
 
 
 def _progress(playing, number):
-    right = _right(playing)
-    score = f", {right} right so far" if playing["said"] else ""
+    score = f", {_right(playing)} right so far" if playing["said"] else ""
     return photos.done(f"Picture {number} of {len(playing['questions'])}{score}")
 
 
@@ -164,7 +164,7 @@ def _page(playing, picture=HIDDEN, asking=False, status="", verdict="", compared
     """The values of all components in the order of :func:`wire`."""
     answers = gr.update(visible=asking)
     begin = HIDDEN if playing else gr.update(visible=True, value="Play again" if end else "Start")
-    length = HIDDEN if playing else SHOWN
+    length = gr.update(visible=not playing)
     crowd, share, gallery = end.get("crowd", ""), end.get("share", HIDDEN), end.get("gallery", HIDDEN)
     return (
         playing, picture, answers, answers, begin, length, status, verdict, compared, more, crowd, share, gallery,
@@ -178,13 +178,12 @@ def _over():
 def _end(playing):
     """The score, the scores of all visitors, a text to share, and the pictures with their solution."""
     questions, said = playing["questions"], playing["said"]
-    survey, trouble, crowd = Survey(), "", ""
+    right, survey, trouble, crowd = _right(playing), Survey(), "", ""
     try:
         survey.record(playing["visit"], playing["seed"], questions, said, _model(), playing["photos"])
-        crowd = _crowd(survey, len(questions), _right(playing))
+        crowd = _crowd(survey, len(questions), right)
     except MaskHubError:
         trouble = " Your answers could not be stored."
-    right = _right(playing)
     deceived = sum(not q.real and answer for q, answer in zip(questions, said, strict=True))
     made = sum(not q.real for q in questions)
     score = f"{right} of {len(questions)} right. You took {deceived} of {made} redrawn faces for photos.{trouble}"
@@ -207,9 +206,7 @@ def _end(playing):
 def _crowd(survey, length, own):
     """The distribution of the scores of all rounds of this length, as bars, with one's own marked."""
     rows = survey.rows()
-    lengths = {}
-    for row in rows:
-        lengths[row["visit"]] = lengths.get(row["visit"], 0) + 1
+    lengths = Counter(row["visit"] for row in rows)
     scores = survey.scores([row for row in rows if lengths[row["visit"]] == length])
     rounds, top = sum(scores.counts), max(scores.counts, default=1)
     bars = "".join(

@@ -30,14 +30,14 @@ def test_the_shares_are_counted_with_their_intervals(tmp_path):
     play(survey, "two", [True, True, True, True, False, True])
     play(survey, "three", [False] * 6, model="b")
     figures = survey.figures()
-    assert figures["fooled by a, mask"] == Figure(0.75, wilson_interval(3, 4), 4, better="high")
-    assert figures["fooled by a, unmask"].value == 0 and figures["fooled by b, mask"].n == 2
-    assert figures["fooled"].value == pytest.approx(3 / 9)
+    assert figures["taken for real: a, mask"] == Figure(0.75, wilson_interval(3, 4), 4, better="high")
+    assert figures["taken for real: a, unmask"].value == 0 and figures["taken for real: b, mask"].n == 2
+    assert figures["taken for real"].value == pytest.approx(3 / 9)
     assert figures["real doubted"].value == pytest.approx(4 / 9)
     assert figures["right"].value == pytest.approx((5 + 6) / 18)
     report = measure(Options(database=survey.path, groups="model"))
     assert report.rows[""]["rounds"].value == 3 and report.n == 18
-    assert report.groups["model"]["a"][""]["fooled by a, mask"] == figures["fooled by a, mask"]
+    assert report.groups["model"]["a"][""]["taken for real: a, mask"] == figures["taken for real: a, mask"]
 
 
 def test_the_distribution_of_the_scores(tmp_path):
@@ -105,7 +105,7 @@ def test_the_report_and_its_table(tmp_path):
     assert len(rows) == 6 and {*rows[0]} == {*COLUMNS}
     assert rows[2]["model"] == "'=cmd, quoted" and rows[2]["direction"] == "mask" and rows[2]["seed"] == "7"
     report = Report.load(tmp_path / "new" / "s.json")
-    assert report.rows[""]["fooled"].value == 1 and any("only 1 rounds" in line for line in report.warnings)
+    assert report.rows[""]["taken for real"].value == 1 and any("only 1 rounds" in line for line in report.warnings)
 
 
 def test_where_it_lies(tmp_path, monkeypatch):

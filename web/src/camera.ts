@@ -1,5 +1,5 @@
 /**
- * The camera alone, for a page of the same origin: `import("/browser/camera.js").then(({ mount }) => mount(element))`.
+ * The camera as a component for any page of the same origin: `import("/browser/camera.js").then(({ mount }) => mount(element))`.
  * The networks are loaded when the camera is first started. It stops when the element is hidden or removed.
  */
 
@@ -72,7 +72,7 @@ export function mount(host: HTMLElement): void {
     const view = { live: at<HTMLCanvasElement>("live"), start: at<HTMLButtonElement>("start"), snapshot: at<HTMLButtonElement>("snapshot"), rate: at("rate"), off: at("off"), say };
     const made = new Camera(client, options, view);
     new IntersectionObserver(([entry]) => {
-      if (entry.isIntersecting || entry.boundingClientRect.width) return; // seen, or just scrolled away
+      if (entry.isIntersecting || entry.boundingClientRect.width) return; // visible, or just scrolled away
       made.stop();
       if (!host.isConnected) client.close();
     }).observe(host);

@@ -1,4 +1,4 @@
-/** What a network changed of a crop, and whether the crop was too small; as `maskhub.pipelines.changed`. */
+/** What a network changed in a crop, and whether the crop was too small; as in `maskhub.pipelines.changed`. */
 
 import { BEYOND, edgeWindow, EYE_HEIGHT } from "./faces/align";
 import { apply, clamp, type Field, field, inverse, type Matrix, type Picture, rint } from "./vision/image";
@@ -11,7 +11,7 @@ const THIRD = Math.fround(1 / 3);
 
 type Size = { width: number; height: number };
 
-/** The soft region of what was changed; exactly 0 at the crop's edges, but for those that are the photo's. */
+/** The soft region that changed; exactly 0 at the crop's edges, except those that are the photo's. */
 export function changedRegion(before: Picture, after: Picture, matrix: Matrix, photo: Size): Field {
   const side = before.height, change = field(side, side), rows = [side, -1], columns = [side, -1];
   let count = 0;
@@ -43,7 +43,7 @@ function difference(before: Uint8ClampedArray, after: Uint8ClampedArray, at: num
   return Math.abs(after[at] - before[at]) + Math.abs(after[at + 1] - before[at + 1]) + Math.abs(after[at + 2] - before[at + 2]);
 }
 
-/** How many times as wide a crop must be that a mask reaches out of; 1 where none does. */
+/** The factor by which a crop must be widened if a mask extends beyond it; 1 if none does. */
 export function widerFor(before: Picture, after: Picture, matrix: Matrix, photo: Size): number {
   const side = before.height, rows = Math.max(rint(LOWEST * side), 1);
   let count = 0;
@@ -54,7 +54,7 @@ export function widerFor(before: Picture, after: Picture, matrix: Matrix, photo:
   const back = inverse(matrix);
   const upper = apply(back, [side / 2, 0]), lower = apply(back, [side / 2, side]);
   const ends = [photo.width, photo.height];
-  let left = Infinity; // of the photo below the crop, in shares of the crop's side
+  let left = Infinity; // the part of the photo below the crop, as a share of the crop's side
   for (const i of [0, 1]) {
     if (upper[i] === lower[i]) continue;
     const end = lower[i] > upper[i] ? ends[i] : 0;

@@ -1,4 +1,4 @@
-/** The worker as the page sees it: one promise a request. */
+/** The page's interface to the worker: one promise per request. */
 
 import type { Requests } from "./protocol";
 
@@ -22,7 +22,7 @@ export class Client {
     };
   }
 
-  /** End the worker; nothing can be asked any more. */
+  /** Terminate the worker; no more requests are possible. */
   close(): void {
     this.worker.terminate();
   }

@@ -1,11 +1,11 @@
-/** Photos from files, upright and with the very bytes that they hold. */
+/** Opens photos upright, with exactly the pixel values of the file. */
 
 import { transparent } from "./files";
 import type { Picture } from "./vision/image";
 
 const MAX_PIXELS = 50_000_000, MIN_SIDE = 16;
 
-/** What a visitor is told instead of a result. */
+/** An error with a message for the visitor. */
 export class PhotoError extends Error {}
 
 export async function decode(file: Blob, name = "The photo"): Promise<Picture> {
@@ -14,7 +14,7 @@ export async function decode(file: Blob, name = "The photo"): Promise<Picture> {
   }
   let bitmap: ImageBitmap;
   try {
-    // turned by its orientation tag, and no colour changed on the way
+    // turned by its orientation tag, without converting colours
     bitmap = await createImageBitmap(file, { imageOrientation: "from-image", premultiplyAlpha: "none", colorSpaceConversion: "none" });
   } catch {
     throw new PhotoError(`${name} is not a picture that this browser can open (JPEG, PNG, WebP, AVIF or GIF).`);
@@ -30,7 +30,7 @@ export async function decode(file: Blob, name = "The photo"): Promise<Picture> {
   return photo;
 }
 
-/** The pixels of a bitmap; of transparent ones a canvas loses some bits. */
+/** The pixels of a bitmap; a canvas would lose some bits of transparent ones. */
 export function pixelsOf(bitmap: ImageBitmap): Picture {
   const { width, height } = bitmap, canvas = new OffscreenCanvas(width, height);
   const context = canvas.getContext("2d", { willReadFrequently: true }) as OffscreenCanvasRenderingContext2D;
@@ -38,7 +38,7 @@ export function pixelsOf(bitmap: ImageBitmap): Picture {
   return { data: context.getImageData(0, 0, width, height).data, width, height, channels: 4 };
 }
 
-/** The pixels by WebGL, which keeps colours apart from their transparency; null where there is none, or it is too small. */
+/** The pixels by WebGL, which does not premultiply alpha; null if WebGL is missing or its textures are too small. */
 function straight(bitmap: ImageBitmap): Uint8ClampedArray | null {
   const { width, height } = bitmap, gl = new OffscreenCanvas(1, 1).getContext("webgl2");
   if (!gl || Math.max(width, height) > gl.getParameter(gl.MAX_TEXTURE_SIZE)) return null;

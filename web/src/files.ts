@@ -1,4 +1,4 @@
-/** Pictures as files: PNG written whole, so that no pixel goes through a canvas, and JPEG; both with their tag. */
+/** Encodes pictures with their tag: PNG by our own encoder, since a canvas may change pixels, and JPEG. */
 
 import { packed } from "./packed";
 import { asText, type Tag, xmp } from "./provenance";
@@ -7,7 +7,7 @@ import type { Picture } from "./vision/image";
 const text = new TextEncoder();
 const latin = (words: string): Uint8Array => Uint8Array.from(words, (c) => c.charCodeAt(0) & 0xff);
 
-/** A PNG of the picture: RGB, or RGBA where it has transparent pixels. */
+/** A PNG of the picture: RGB, or RGBA if it has transparent pixels. */
 export async function encodePng(picture: Picture, tag: Tag, profile: Uint8Array | null): Promise<Blob> {
   const { width, height } = picture, channels = picture.channels === 4 && transparent(picture) ? 4 : 3;
   const header = new Uint8Array(13), view = new DataView(header.buffer);
@@ -77,7 +77,7 @@ function chunk(name: string, data: Uint8Array): Uint8Array {
   return out;
 }
 
-/** Of an iTXt chunk: a key and UTF-8 words, not compressed. */
+/** Content of an iTXt chunk: a key and uncompressed UTF-8 text. */
 function international(key: string, words: string): Uint8Array {
   return joined(latin(`${key}\0\0\0\0\0`), text.encode(words));
 }
@@ -95,7 +95,7 @@ function profileSegments(profile: Uint8Array): Uint8Array[] {
   });
 }
 
-/** EXIF with the two fields that plain viewers show. */
+/** EXIF with the two fields that simple viewers show. */
 function exif(tag: Tag): Uint8Array {
   const fields: [number, Uint8Array][] = [[0x010e, latin(`${asText(tag)}\0`)], [0x0131, latin(`${tag.software}\0`)]];
   let offset = 8 + 2 + 12 * fields.length + 4;

@@ -1,6 +1,6 @@
 /**
- * Masks on and off before the camera. A face is searched for in the whole frame now and then, and in between in a small
- * window about where it was; its place is smoothed. Whether it wears a mask is asked every few frames.
+ * Masks on and off in camera frames. The whole frame is searched for faces now and then; in between, only a small
+ * window around each face's last position, which is smoothed. The mask detector runs every few frames.
  */
 
 import { changedRegion } from "./changed";
@@ -14,12 +14,12 @@ import { apply, clamp, type Field, field, type Matrix, type Picture, type Point,
 const EVERY = 10, EVERY_EMPTY = 3;
 const SEARCH_SIDE = 480, WINDOW_SIDE = 144, WINDOW_WIDTHS = 2.2, FOLLOWED = 0.5;
 const SAME = 0.3;
-/** Frames from one mask drawn by rule to the next; in between it moves with the face. */
+/** Frames between redrawing a rule-based mask; in between it moves with the face. */
 const LOOK_EVERY = 4;
-/** A mask's region times this, up to 1, is what is pasted: its shadow, of a low region, is in the picture already. */
+/** A mask's region times this, up to 1, is pasted: low values are its shadow, which is already part of the picture. */
 const SHADE = 3;
 const CUTOFF = 1, BETA = 14;
-/** Frames between two questions of whether a face wears a mask; the newest answer's weight; how sure it must be to change. */
+/** Frames between runs of the mask detector on a face; weight of its newest result; confidence needed to switch. */
 const ASK_EVERY = 5, NEWEST = 0.3, DECIDED = 0.2;
 
 interface Track {
@@ -28,14 +28,14 @@ interface Track {
   filter: OneEuro;
   until: number;
   worn: { image: Picture; region: Field } | null;
-  /** how sure the mask detector has been of late; null where it was not asked yet */
+  /** the mask detector's averaged confidence; null before its first run */
   presence: number | null;
   masked: boolean;
   asked: number;
 }
 
 export interface LiveOptions {
-  /** "auto": off where a mask is worn, on everywhere else */
+  /** "auto": remove masks where worn, add them elsewhere */
   direction: Direction | "auto";
   style: string;
   colour: string | null;
@@ -62,7 +62,7 @@ export class Live {
     const pasted: Pasted[] = [], source: Picture = { ...frame, data: frame.data.slice() };
     for (const track of [...this.tracks].reverse()) {
       await this.decide(source, track);
-      if (options.direction === (track.masked ? "mask" : "unmask")) continue; // it needs nothing
+      if (options.direction === (track.masked ? "mask" : "unmask")) continue; // it needs no change
       const part = track.masked ? await this.takeOff(source, frame, track) : await this.putOn(source, frame, track, options);
       if (part) pasted.push(part);
     }
@@ -83,7 +83,7 @@ export class Live {
     return paste(frame, made, changedRegion(before, made, matrix, source), matrix);
   }
 
-  /** By rule alone: the network hardly changes what the rule drew, and would halve the frame rate. */
+  /** By rule only: the network hardly changes the drawn mask and would halve the frame rate. */
   private async putOn(source: Picture, frame: Picture, track: Track, options: LiveOptions): Promise<Pasted | null> {
     const side = this.pipeline.about.resolution, matrix = alignment(track.face, side);
     if (track.until-- <= 0) {
@@ -133,7 +133,7 @@ export class Live {
     }
   }
 
-  /** The face in a window about where it was, or null. */
+  /** The face in a window around its last position, or null. */
   private async near(frame: Picture, face: Face): Promise<Face | null> {
     const [left, top, width, height] = face.box, side = WINDOW_WIDTHS * Math.max(width, height);
     const x = clamp(Math.floor(left + width / 2 - side / 2), 0, frame.width - 16), y = clamp(Math.floor(top + height / 2 - side / 2), 0, frame.height - 16);
@@ -147,7 +147,7 @@ export class Live {
   }
 }
 
-/** The 1 € filter (Casiez, Roussel, Vogel, 2012) of a face's points and box as one: steady at rest, quick in motion. */
+/** The 1 € filter (Casiez, Roussel, Vogel, 2012) for a face's points and box together: steady at rest, quick in motion. */
 class OneEuro {
   private value: number[] | null = null;
   private raw: number[] = [];
@@ -181,7 +181,7 @@ function moved(marks: Landmarks, matrix: Matrix): Landmarks {
   return { points, presence: marks.presence, rotation: rotationOf(points) };
 }
 
-/** A region's field in its place on a crop. */
+/** A region as a field at its place in a crop. */
 function placed(region: Field, left: number, top: number, side: number): Field {
   const out = field(side, side);
   for (let y = 0; y < region.height; y++) {

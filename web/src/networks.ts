@@ -1,4 +1,4 @@
-/** The networks of the pipeline in onnxruntime-web, loaded when first asked for. */
+/** The pipeline's networks in onnxruntime-web, loaded on first use. */
 
 import type * as Ort from "onnxruntime-web";
 
@@ -12,7 +12,7 @@ export interface Input {
 
 export type Outputs = Record<string, Float32Array>;
 
-/** Where files of the site come from: fetched and cached in a browser, read from a folder in Node. */
+/** Reads the site's files: fetched and cached in a browser, from a folder in Node. */
 export type ReadFile = (name: string) => Promise<Uint8Array>;
 
 export class Networks {
@@ -21,7 +21,7 @@ export class Networks {
 
   constructor(private ort: typeof Ort, private read: ReadFile, private providers: string[] = ["wasm"]) {}
 
-  /** Load a network, so that its first run does not wait for it. */
+  /** Load a network in advance. */
   load(name: NetworkName): Promise<Ort.InferenceSession> {
     let session = this.sessions.get(name);
     if (!session) {
@@ -43,7 +43,7 @@ export class Networks {
     return out;
   }
 
-  /** One thing after the other: onnxruntime's WASM neither starts twice nor runs while it waits for something. */
+  /** Runs tasks one after another: onnxruntime's WASM can neither be initialised twice nor run concurrently. */
   private inTurn<T>(action: () => Promise<T>): Promise<T> {
     const turn = this.queue.then(action);
     this.queue = turn.catch(() => undefined);
@@ -51,10 +51,10 @@ export class Networks {
   }
 
   private async create(name: NetworkName): Promise<Ort.InferenceSession> {
-    // 8-bit arithmetic is a processor's: on WebGPU each such layer would go back and forth
+    // WebGPU has no 8-bit arithmetic: each such layer would move its data to the CPU and back
     const file = name.endsWith("masker") && this.providers[0] === "webgpu" ? `${name}-float` : name;
     const bytes = await this.read(`models/${file}.onnx`);
-    // YuNet takes any size, and is small: WebGPU would compile its kernels anew for each
+    // YuNet is small and takes any size: WebGPU would compile its kernels again for each
     const providers = name === "yunet" ? ["wasm"] : this.providers;
     return this.ort.InferenceSession.create(bytes, {
       executionProviders: providers,

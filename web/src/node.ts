@@ -2,8 +2,8 @@
  * The same pipeline in Node, for tests and figures: `node build/node.mjs jobs.json`.
  *
  * A job names a file of raw RGB pixels with its size and the options; its result is written as raw RGB too, and a line
- * of JSON on standard output tells the faces, what was replaced and how long it took. With `frames`, the file holds so
- * many pictures one after the other, which go before the camera at `rate` a second.
+ * of JSON on standard output has the faces, the share that was replaced and the time. With `frames`, the file holds that
+ * many pictures in sequence, treated as camera frames at `rate` per second.
  */
 
 import { readFile, writeFile } from "node:fs/promises";
@@ -48,7 +48,7 @@ async function photo(pipeline: Pipeline, job: Job, data: Picture["data"]): Promi
   };
 }
 
-/** Frames before the camera; how many faces there were in each. */
+/** Runs camera frames; the number of faces in each. */
 async function film(pipeline: Pipeline, job: Job, data: Picture["data"]): Promise<object> {
   const live = new Live(pipeline), size = 3 * job.width * job.height, faces: number[] = [];
   const options = { direction: job.direction as Direction, style: job.style ?? "random", colour: job.colour ?? null, seed: job.seed ?? 0 };
@@ -61,4 +61,4 @@ async function film(pipeline: Pipeline, job: Job, data: Picture["data"]): Promis
 }
 
 await main(process.argv.slice(2));
-process.exit(0); // onnxruntime's worker threads would keep it open
+process.exit(0); // onnxruntime's worker threads would keep the process alive

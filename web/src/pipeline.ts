@@ -1,5 +1,5 @@
 /**
- * Masks on and off the faces of whole photos: detection, aligned crop, network, and back into the photo. It mirrors
+ * Puts masks on faces in whole photos and takes them off: detection, aligned crop, network, paste. Mirrors
  * `maskhub.pipelines.face_mask`; every pixel outside the changed regions is the photo's own, bit for bit.
  */
 
@@ -13,10 +13,10 @@ import { type Field, type Matrix, type Picture, picture } from "./vision/image";
 
 export type Direction = "mask" | "unmask";
 
-/** The presence from which a face counts as masked. */
+/** Presence from which a face counts as masked. */
 export const MASKED = 0.5;
 
-/** Of `models/pipeline.json`, as `export.py` writes it. */
+/** The content of `models/pipeline.json`, written by `export.py`. */
 export interface About {
   version: string;
   model: string;
@@ -26,30 +26,30 @@ export interface About {
   wear: string | null;
 }
 
-/** What became of a face, in the words of `maskhub.pipelines.outcomes`. */
+/** The outcome for a face, as in `maskhub.pipelines.outcomes`. */
 export type Outcome = "changed" | "no mask worn" | "already masked" | "not clear enough";
 
-/** One face, and what became of it. */
+/** One face and its outcome. */
 export interface Translated {
   face: Face;
   direction: Direction;
   outcome: Outcome;
-  /** 0 to 1: how sure the mask detector is that a mask is worn; null where it was not asked */
+  /** 0 to 1: the mask detector's confidence that a mask is worn; null if it was not run */
   presence: number | null;
-  /** the aligned crop, what the network made of it, and the map from the photo to them */
+  /** the aligned crop, its translation, and the map from the photo to both */
   crop?: Picture;
   made?: Picture;
   matrix?: Matrix;
-  /** how much of what was made shows in the photo */
+  /** opacity of the translation in the photo */
   region?: Field;
 }
 
 export interface Options {
-  /** "auto": off where a mask is worn, on everywhere else */
+  /** "auto": remove masks where worn, add them elsewhere */
   direction: Direction | "auto";
-  /** translate every face, even one that needs nothing */
+  /** translate every face, even one that needs no change */
   force?: boolean;
-  /** of the masks that are drawn and the noise of the fabric */
+  /** of drawn masks and of the fabric's noise */
   seed?: number;
   style?: string;
   colour?: string | null;
@@ -68,7 +68,7 @@ export class Pipeline {
     return detect(this.networks, photo);
   }
 
-  /** Translate faces of a photo, which is not written to. */
+  /** Translate faces of a photo, which is not modified. */
   async translate(photo: Picture, faces: Face[], options: Options): Promise<Translated[]> {
     const noise = new Noise(options.seed ?? 0), out: Translated[] = [];
     for (const [number, face] of faces.entries()) {
@@ -81,7 +81,7 @@ export class Pipeline {
     return out;
   }
 
-  /** How sure the mask detector is that a face wears a mask, 0 to 1. */
+  /** The mask detector's confidence that a face wears a mask, 0 to 1. */
   async maskPresence(photo: Picture, face: Face): Promise<number> {
     const side = this.about.maskDetectorResolution;
     const images = toInput(crop(photo, alignment(face, side), side));
@@ -89,7 +89,7 @@ export class Pipeline {
     return 1 / (1 + Math.exp(-presence[0]));
   }
 
-  /** Run one aligned crop through a network, and nothing else. */
+  /** Run one aligned crop through a network only. */
   async translateCrop(given: Picture, direction: Direction, noise: Noise): Promise<Picture> {
     const inputs = { images: toInput(given), ...(direction === "mask" ? this.drawNoise(noise) : {}) };
     const made = await this.networks.run(direction === "mask" ? "masker" : "unmasker", inputs);
@@ -132,7 +132,7 @@ export class Pipeline {
   }
 }
 
-/** Paste translated faces into a copy of the photo, the largest last so that it lies over its neighbours. */
+/** Paste translated faces into a copy of the photo, the largest last, so that it is on top. */
 export function compose(photo: Picture, faces: Translated[]): { image: Picture; pasted: Pasted[] } {
   const image: Picture = { ...photo, data: photo.data.slice() };
   const pasted: Pasted[] = [];

@@ -7,9 +7,9 @@ export async function profileOf(file: Blob): Promise<Uint8Array | null> {
   const bytes = new Uint8Array(await file.arrayBuffer());
   try {
     const found = bytes[0] === 0xff ? ofJpeg(bytes) : bytes[0] === 0x89 ? await ofPng(bytes) : ascii(bytes, 0, 4) === "RIFF" ? ofWebp(bytes) : null;
-    return found && ascii(found, 16, 4) === "RGB " ? found : null; // one of CMYK or grey says nothing about what was made of them
+    return found && ascii(found, 16, 4) === "RGB " ? found : null; // a CMYK or grey profile does not apply to the RGB result
   } catch {
-    return null; // cut short
+    return null; // truncated
   }
 }
 

@@ -1,4 +1,4 @@
-/** What the page and its worker say to each other. */
+/** The messages between the page and its worker. */
 
 import type { Direction, Options, Outcome } from "./pipeline";
 
@@ -35,7 +35,7 @@ export interface CameraOptions {
   seed: number;
 }
 
-/** Name of a request → what it is given and what it answers. */
+/** Name of a request → its argument and its answer. */
 export interface Requests {
   load: { given: { webgpu: boolean }; answer: { version: string; model: string; styles: string[]; device: string; threads: number } };
   open: { given: { file: Blob; name: string }; answer: Opened };
@@ -46,7 +46,7 @@ export interface Requests {
   frame: { given: { bitmap: ImageBitmap; seconds: number; options: CameraOptions }; answer: Framed };
   snapshot: { given: { format: "png" | "jpeg" }; answer: Blob };
   stopCamera: { given: null; answer: null };
-  /** load what was not needed yet, so that everything works offline */
+  /** load everything else, so that the page works offline */
   rest: { given: null; answer: null };
 }
 

@@ -1,4 +1,4 @@
-/** Where a picture comes from, written into its file with the same keys as `maskhub.provenance`. */
+/** The provenance tag of a picture's file, with the same keys as `maskhub.provenance`. */
 
 export interface Tag {
   software: string;
@@ -21,7 +21,7 @@ export function tagOf(version: string, model: string, direction: Tag["direction"
   return { software: `maskhub ${version}`, model, direction, note: NOTES[direction] };
 }
 
-/** One sentence for a person. */
+/** One human-readable sentence. */
 export function asText(tag: Tag): string {
   return `${tag.note} (made by ${tag.software}, model ${tag.model}, direction ${tag.direction})`;
 }

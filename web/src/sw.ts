@@ -1,11 +1,11 @@
 /**
- * The service worker: every file of the site is kept once it came, so that the page works with the network off; and
- * the headers that let a page use several threads are added where the server sends none.
+ * The service worker: it caches every file of the site once loaded, so that the page works offline, and adds
+ * the headers that threads need if the server does not send them.
  */
 
 export {};
 declare const self: ServiceWorkerGlobalScope;
-/** Of the build: a name that changes with the files, and the files that a first visit loads before this worker runs. */
+/** Set by the build: a name that changes with the files, and the files that a first visit loads before this worker runs. */
 declare const CACHE: string;
 declare const SHELL: string[];
 

@@ -1,4 +1,4 @@
-/** The pipeline in a worker of its own, so that the page answers while it computes. */
+/** The pipeline in its own worker, so that the page stays responsive. */
 
 import * as ort from "onnxruntime-web/wasm";
 import { decode, PhotoError, pixelsOf } from "./decode";
@@ -25,18 +25,18 @@ let photo: Picture | null = null, profile: Uint8Array | null = null, faces: Face
 let tag: Tag["direction"] = "translate";
 let live: Live | null = null, lastFrame: Picture | null = null, lastDirection: Tag["direction"] = "mask";
 
-/** A file of the site; the large ones lie there packed, since not every server packs what it sends. */
+/** A file of the site. Large ones are stored compressed, since not every server compresses. */
 async function read(name: string): Promise<Uint8Array> {
   const response = await fetch(new URL(`${name}.gz`, self.location.href));
   if (!response.ok) throw new Error(`${name} could not be loaded (${response.status}).`);
   const bytes = new Uint8Array(await response.arrayBuffer());
-  const isPacked = bytes[0] === 0x1f && bytes[1] === 0x8b; // unless the server said so and the browser unpacked it
+  const isPacked = bytes[0] === 0x1f && bytes[1] === 0x8b; // unless the server declared the encoding, and the browser has unpacked it
   return isPacked ? packed(bytes, new DecompressionStream("gzip")) : bytes;
 }
 
 async function load({ webgpu }: Requests["load"]["given"]): Promise<Requests["load"]["answer"]> {
   const device = webgpu && (await hasWebGpu()) ? "webgpu" : "wasm";
-  // the same interface in another file, several times as large: only who has WebGPU loads it
+  // the same interface in a file several times as large: loaded with WebGPU only
   const runtime: typeof ort = device === "webgpu" ? await import(new URL("ort/ort.webgpu.mjs", self.location.href).href) : ort;
   const files = device === "webgpu" ? WEBGPU_RUNTIME : RUNTIME;
   runtime.env.wasm.wasmPaths = { mjs: new URL(`${files}.mjs`, self.location.href).href };

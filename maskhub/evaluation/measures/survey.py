@@ -15,8 +15,8 @@ __all__ = ["Options", "measure"]
 
 FEW = 20
 ABOUT = (
-    "How often visitors could tell generated pictures from photos: fooled is the share of generated pictures that they "
-    "took for photos, the score is the number of right answers in a round."
+    "How often visitors could tell generated pictures from photos: the share of generated pictures that they took for "
+    "real, and of real ones that they doubted; the score is the number of right answers in a round."
 )
 
 

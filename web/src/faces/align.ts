@@ -1,4 +1,4 @@
-/** Aligned face crops and pasting them back, as `maskhub.faces.align` does it. */
+/** Cuts aligned face crops and pastes them back, as in `maskhub.faces.align`. */
 
 import type { Face } from "./detect";
 import {
@@ -45,13 +45,13 @@ export interface Rectangle {
   height: number;
 }
 
-/** What was pasted: the rectangle of the photo, and how much of each of its pixels was replaced. */
+/** A paste: the rectangle of the photo, and the share of each of its pixels that was replaced. */
 export interface Pasted extends Rectangle {
   weight: Float32Array;
 }
 
 /**
- * Blend a changed crop into a photo, in place, through a soft region. Where the region is 0 its bytes stay.
+ * Blend a changed crop into a photo, in place, through a soft region. Where the region is 0, the photo's bytes stay.
  */
 export function paste(photo: Picture, changed: Picture, region: Field, matrix: Matrix): Pasted | null {
   const grow = 1 / scaleOf(matrix);
@@ -85,7 +85,7 @@ export function paste(photo: Picture, changed: Picture, region: Field, matrix: M
   return { left: x0, top: y0, width, height, weight };
 }
 
-/** The share of each of a crop's pixels that may show in the photo, so that no edge of the crop is seen in it. */
+/** The maximum opacity of each pixel of a crop in the photo, so that the crop's edges are not visible. */
 export function edgeWindow(matrix: Matrix, side: number, photo: { width: number; height: number }): Field {
   const away = fromHiddenEdges(matrix, side, photo), result = field(side, side), soft = BORDER * side;
   for (let y = 0, i = 0; y < side; y++) {
@@ -98,8 +98,8 @@ export function edgeWindow(matrix: Matrix, side: number, photo: { width: number;
 }
 
 /**
- * For each pixel of a crop and of a rim one pixel wide: the distance to the edges beyond which the photo goes on. Null
- * where it does on all sides, since the distance is then that to the nearest edge.
+ * For each pixel of a crop and of a rim one pixel wide: the distance to the edges beyond which the photo continues. Null
+ * if it does on all sides, since the distance is then that to the nearest edge.
  */
 function fromHiddenEdges(matrix: Matrix, side: number, photo: { width: number; height: number }): Float32Array | null {
   const out = BEYOND * side, near = -out, far = side - 1 + out, back = inverse(matrix), full = side + 2;

@@ -1,6 +1,6 @@
 /**
- * Face detection with YuNet, as `maskhub.faces.detect` does it: the photo with a margin, and where no face is found for
- * sure, the photo turned in steps of 45°.
+ * Face detection with YuNet, as in `maskhub.faces.detect`: on the photo with a margin and, if no face is found with
+ * confidence, on the photo turned in steps of 45°.
  */
 
 import { after, apply, clamp, inverse, type Matrix, type Picture, type Point, rint, scaleOf } from "../vision/image";
@@ -9,7 +9,7 @@ import { warp } from "../vision/warp";
 import type { Networks, Outputs } from "../networks";
 
 export interface Face {
-  /** left, top, width, height in the photo's pixels; may reach over its edges */
+  /** left, top, width, height in the photo's pixels; may extend beyond its edges */
   box: [number, number, number, number];
   /** eye, eye, nose tip, mouth corner, mouth corner; the person's right side first */
   points: Point[];
@@ -26,7 +26,7 @@ const STRIDES = [8, 16, 32];
 const OVERLAP = 0.3;
 const TOP = 500;
 
-/** One find of YuNet: left, top, width, height, 5 × (x, y), score. */
+/** One detection of YuNet: left, top, width, height, 5 × (x, y), score. */
 type Row = Float32Array;
 
 export interface DetectorOptions {
@@ -60,7 +60,7 @@ export async function detect(networks: Networks, photo: Picture, options: Detect
 
 type Find = (image: Picture, padX?: number, padY?: number) => Promise<Row[]>;
 
-/** What is found with the image turned, where that is surer than `rows`, which were found with it as it is. */
+/** The detections in the turned image, if they are more confident than `rows`, those of the upright image. */
 async function findTurned(find: Find, image: Picture, rows: Row[]): Promise<Row[]> {
   let turns = TURNS;
   if (rows.length) {
@@ -80,25 +80,25 @@ async function findTurned(find: Find, image: Picture, rows: Row[]): Promise<Row[
   return rows;
 }
 
-/** The rows of an image with a sure face, in which those faces that are not upright are found anew. */
+/** The rows of an image with a confident face; faces that are not upright are detected again. */
 async function turnUnsure(find: Find, image: Picture, rows: Row[]): Promise<Row[]> {
   const out: Row[] = [];
   for (const row of rows) out.push(row[14] >= SURE ? row : await righted(find, image, row));
   return out;
 }
 
-/** What is found in a face's surroundings, turned so that it stands upright; the row itself where it does. */
+/** The detection in a face's surroundings, turned upright; the row itself if it is upright. */
 async function righted(find: Find, image: Picture, row: Row): Promise<Row> {
   const winner = await wayUp(find, image, row);
   if (!winner) return row;
   const matrix = after(aboutTheMiddle(winner), windowMatrix(row));
   const found = turnBack(await find(warp(image, matrix, WINDOW, WINDOW)), matrix, winner);
   const middle = (one: Row): Point => [one[0] + one[2] / 2, one[1] + one[3] / 2], [x, y] = middle(row);
-  const reach = 0.5 * Math.max(row[2], row[3]); // further away it is a neighbour's
+  const reach = 0.5 * Math.max(row[2], row[3]); // further away it is another face
   return found.find((one) => Math.hypot(middle(one)[0] - x, middle(one)[1] - y) < reach) ?? row;
 }
 
-/** By how many degrees a found face must be turned to stand upright; 0 where that is not clearly better. */
+/** The angle in degrees that turns a face upright; 0 if that is not clearly better. */
 async function wayUp(find: Find, image: Picture, row: Row): Promise<number> {
   const window = warp(image, windowMatrix(row), WINDOW, WINDOW);
   let winner = 0, most = -1, upright = 0;
@@ -107,12 +107,12 @@ async function wayUp(find: Find, image: Picture, row: Row): Promise<number> {
     if (degrees === 0) upright = score;
     if (score > most) [winner, most] = [degrees, score];
   }
-  // a masked face scores low, and upside down at times a little higher: most photos are upright
+  // a masked face scores low, and sometimes a little higher upside down; most photos are upright
   const lead = most >= SURE ? 0.01 : UNSURE_LEAD;
   return most > Math.max(upright, row[14]) + lead ? winner : 0;
 }
 
-/** What is found in an image with a margin, which repeats its border. */
+/** The detections in an image with a margin that repeats its border. */
 async function findRows(networks: Networks, image: Picture, threshold: number, padX: number, padY: number): Promise<Row[]> {
   const { data, channels } = image, wide = image.width + 2 * padX, high = image.height + 2 * padY;
   const width = Math.ceil(wide / 32) * 32, height = Math.ceil(high / 32) * 32, size = width * height;
@@ -154,7 +154,7 @@ function rowsOf(out: Outputs, stride: number, width: number, threshold: number):
   return rows;
 }
 
-/** Non-maximum suppression on whole-number boxes, as `cv2.dnn.NMSBoxes`; surest first. */
+/** Non-maximum suppression on integer boxes, as `cv2.dnn.NMSBoxes`; most confident first. */
 function suppressed(rows: Row[], threshold: number): Row[] {
   const sorted = rows.filter((row) => row[14] > Math.fround(threshold)).sort((a, b) => b[14] - a[14]).slice(0, TOP);
   const kept: Row[] = [];
@@ -189,20 +189,20 @@ function padReplicate(image: Picture, padX: number, padY: number): Picture {
   return warp(image, [1, 0, padX, 0, 1, padY], image.width + 2 * padX, image.height + 2 * padY);
 }
 
-/** To the surroundings of a found face, WINDOW pixels a side. */
+/** The map to the surroundings of a detected face, WINDOW pixels per side. */
 function windowMatrix(row: Row): Matrix {
   const side = 1.8 * Math.max(row[2], row[3]), scale = WINDOW / side;
   const left = row[0] + row[2] / 2 - side / 2, top = row[1] + row[3] / 2 - side / 2;
   return [scale, 0, -left * scale, 0, scale, -top * scale];
 }
 
-/** A clockwise turn about a window's middle. */
+/** A clockwise turn about the centre of a window. */
 function aboutTheMiddle(degrees: number): Matrix {
   const cos = Math.cos((degrees * Math.PI) / 180), sin = Math.sin((degrees * Math.PI) / 180), middle = (WINDOW - 1) / 2;
   return [cos, -sin, (1 - cos) * middle + sin * middle, sin, cos, -sin * middle + (1 - cos) * middle];
 }
 
-/** The image turned clockwise on a canvas that holds it all, and the matrix that did it. */
+/** The image turned clockwise on a canvas that holds all of it, and the matrix of the turn. */
 function turnedWhole(image: Picture, degrees: number): { matrix: Matrix; turned: Picture } {
   const cos = Math.cos((degrees * Math.PI) / 180), sin = Math.sin((degrees * Math.PI) / 180);
   const { width, height } = image;
@@ -219,7 +219,7 @@ function turnBack(rows: Row[], matrix: Matrix, degrees: number): Row[] {
   return rows.map((row) => {
     const out = row.slice();
     const [x, y] = apply(back, [row[0] + row[2] / 2, row[1] + row[3] / 2]);
-    // the face as an ellipse in its box: the turned ellipse's box
+    // the face is an ellipse in its box: take the turned ellipse's box
     out[2] = Math.hypot(row[2] * cos, row[3] * sin) / zoom;
     out[3] = Math.hypot(row[2] * sin, row[3] * cos) / zoom;
     out[0] = x - out[2] / 2;

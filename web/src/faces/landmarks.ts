@@ -1,4 +1,4 @@
-/** The 478 face landmarks of MediaPipe's mesh with the head's pose, as `maskhub.faces.landmarks`. */
+/** The 478 face landmarks of MediaPipe's mesh with the head's pose, as in `maskhub.faces.landmarks`. */
 
 import { type Face, SURE } from "./detect";
 import type { Networks } from "../networks";
@@ -16,9 +16,9 @@ const FOREHEAD = [10, 151, 9, 8], BELOW_NOSE = [2, 164, 94];
 export interface Landmarks {
   /** 478 × (x, y, z) in the photo's pixels */
   points: Float64Array;
-  /** 0 to 1; below PRESENT the points are not to be trusted */
+  /** 0 to 1; below PRESENT the points are unreliable */
   presence: number;
-  /** 3×3, from the head's axes to the photo's, a row after the other */
+  /** 3×3, row by row, from the head's axes to the photo's */
   rotation: Float64Array;
 }
 
@@ -51,7 +51,7 @@ export async function landmarks(networks: Networks, image: Picture, face: Face):
   return { ...found, rotation: rotationOf(found.points) };
 }
 
-/** The crop of the second pass: its centre, side and axis, of the first pass's landmarks. */
+/** The crop of the second pass: its centre, side and axis, from the first pass's landmarks. */
 function framed(points: Float64Array): [Point, number, Point] {
   const dx = points[3 * 263] - points[3 * 33], dy = points[3 * 263 + 1] - points[3 * 33 + 1];
   const length = Math.max(Math.hypot(dx, dy), 1e-6);
@@ -86,7 +86,7 @@ async function look(networks: Networks, image: Picture, centre: Point, side: num
   return { points, presence: 1 / (1 + Math.exp(-clamp(out.Identity_1[0], -60, 60))) };
 }
 
-/** The part of the photo about the crop, averaged down by a whole factor, and the matrix that fits it. */
+/** The part of the photo around the crop, scaled down by an integer factor, and its matrix. */
 function shrunk(image: Picture, matrix: Matrix, centre: Point, side: number, zoom: number): [Picture, Matrix] {
   const factor = Math.floor(zoom), reach = side * 0.75;
   const x0 = Math.trunc(clamp(centre[0] - reach, 0, image.width - factor)), y0 = Math.trunc(clamp(centre[1] - reach, 0, image.height - factor));

@@ -1,4 +1,4 @@
-/** One pixel of a mask's unwrapped sheet after the other: its coordinates and distances, and the tools that paint it. */
+/** Paints a mask's unwrapped sheet pixel by pixel: the current pixel's coordinates and distances, and the painting tools. */
 
 import type { Design } from "./styles";
 import { edgeAt, hanning } from "./styles";
@@ -16,14 +16,14 @@ const TALL = 0.84;
 export const fraction = (x: number): number => x - Math.floor(x);
 export const soft = (x: number): number => clamp(x, 0, 1);
 
-/** A value at the pixel where the canvas is. */
+/** A value at the current pixel. */
 export type Reading = () => number;
 
 export class Canvas {
-  // of the pixel where the canvas is: coordinates, and distances in face widths
+  // of the current pixel: coordinates, and distances in face widths
   u = 0; v = 0; away = 0; down = 0; x = 0; y = 0;
   belowTop = 0; aboveBottom = 0; fromSide = 0; inside = 0;
-  // what is painted there: height above the plain sheet in face widths, share of light, linear colour
+  // painted so far: height above the plain sheet in face widths, share of light, linear colour
   relief = 0; dim = 1;
   colour = [0, 0, 0];
   readonly picks: number[];
@@ -83,7 +83,7 @@ export class Canvas {
     };
   }
 
-  /** 1 within `half` of where a distance (in widths) is 0, with soft edges about a pixel wide. */
+  /** 1 within `half` of where a distance (in widths) is 0, with soft edges about one pixel wide. */
   line(distance: number, half: number, blur = Math.max(1 / this.width, 0.35 * half)): number {
     // thinner than a pixel: fainter, not absent
     const strength = Math.min(1, 2 * half * this.width);
@@ -96,13 +96,13 @@ export class Canvas {
     return soft((share - Math.abs(fraction(along / length) - 0.5) * 2) * length * this.width * 0.5 + 0.5);
   }
 
-  /** Press a line in: lower and darker. */
+  /** Press in a line: lower and darker. */
   groove(mask: number, depth: number, dim: number): void {
     this.relief -= mask * depth;
     this.dim *= 1 - mask * dim;
   }
 
-  /** Stand the fabric up along the middle, where two halves meet at an angle. */
+  /** Raise the fabric along the middle, where two halves meet at an angle. */
   ridge(height: number, reach: number): void {
     this.relief += Math.exp(-this.away / reach) * height;
   }
@@ -119,7 +119,7 @@ export class Canvas {
     };
   }
 
-  /** Round the fabric's edge off and let less light reach it. */
+  /** Round off the fabric's edge and darken it. */
   rim(radius: number, dim: number): void {
     const part = soft(this.inside / radius), rise = part * (2 - part);
     this.relief += rise * 0.35 * radius;
@@ -138,7 +138,7 @@ export class Canvas {
   }
 }
 
-/** Face widths to where a field is 0, by its slope; where the sheet folds away the slope is held down. */
+/** Distance in face widths to where a field is 0, from its slope, which is limited where the sheet folds away. */
 function distances(values: Float32Array, width: number, height: number, faceWidth: number): Float32Array {
   const { dx, dy } = sobel({ data: values, width, height, channels: 1 }, 1 / 8);
   const slope = dx.map((value, i) => Math.sqrt(value * value + dy[i] * dy[i])), some: number[] = [];

@@ -1,4 +1,4 @@
-/** Painting a mask's design on its unwrapped sheet; as `maskhub.masks.fabric`, a pixel at a time. */
+/** Paints a mask's design on its unwrapped sheet, pixel by pixel; as in `maskhub.masks.fabric`. */
 
 import { Canvas, fraction, soft, WIDE } from "./canvas";
 import type { Unwrapped } from "./unwrap";
@@ -37,7 +37,7 @@ export function paint(design: Design, sheet: Unwrapped, width: number, tables: T
   return { alpha, colour, relief, dim };
 }
 
-/** 1 for the pixels that the sheet covers, and for their neighbours, whose relief tells the slope. */
+/** 1 for the pixels that the sheet covers and their neighbours, whose relief gives the slope. */
 function besideCovered({ cover, width, height }: Unwrapped): Uint8Array {
   const out = new Uint8Array(cover.length);
   for (let y = 0, i = 0; y < height; y++) {

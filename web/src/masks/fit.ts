@@ -1,4 +1,4 @@
-/** Where a mask lies: a sheet of fabric draped over the landmarks; as `maskhub.masks.fit`. */
+/** The shape of a mask: a sheet of fabric draped over the landmarks; as in `maskhub.masks.fit`. */
 
 import { type Design, bulgeAt } from "./styles";
 import type { Tables } from "./tables";
@@ -61,7 +61,7 @@ export function sheetAt(grid: Field, u: number, v: number): Float32Array {
   return remap(grid, Float32Array.of(gridX(u)), Float32Array.of(gridY(v)), 1, 1, "replicate").data;
 }
 
-/** Lays a design's sheet over heads. */
+/** Drapes a design's sheet over heads. */
 export class Draper {
   private weights: Float64Array[];
   private use: number[];
@@ -155,7 +155,7 @@ export class Draper {
   }
 }
 
-/** The mean of four neighbours, seen along the outward direction. */
+/** The mean of four neighbours along the outward direction. */
 function mean(net: Float64Array, i: number, j: number, far: number, [x, z]: number[]): number {
   let sumX = 0, sumZ = 0;
   for (const n of [(i - far) * COLUMNS + j, (i + far) * COLUMNS + j, i * COLUMNS + j - far, i * COLUMNS + j + far]) {
@@ -183,7 +183,7 @@ function normalsOf(xyz: Field): Field {
   return out;
 }
 
-/** The control net as a smoothing thin-plate spline of the landmarks, set up on the mean face; and which it uses. */
+/** The control net as a smoothing thin-plate spline of the landmarks, set up on the mean face; and the landmarks that it uses. */
 function netWeights(mean: number[]): [Float64Array[], number[]] {
   const theta = (i: number): number => (Math.atan2(mean[3 * i], AXIS_Z - mean[3 * i + 2]) * 180) / Math.PI;
   const jaw = JAW.map((i): Point => [-Math.abs(theta(i)), mean[3 * i + 1]]).sort((a, b) => a[0] - b[0]);
@@ -224,7 +224,7 @@ function interpolated(x: number, points: Point[]): number {
   return ay + ((x - ax) / (bx - ax)) * (by - ay);
 }
 
-/** Uniform cubic B-splines of `count` nodes, the ends' nodes mirrored, at FINE steps a node. */
+/** Uniform cubic B-splines of `count` nodes, mirrored at the ends, at FINE steps per node. */
 function fineBasis(count: number): Float64Array[] {
   return Array.from({ length: (count - 1) * FINE + 1 }, (_, row) => {
     const place = row / FINE, i = Math.min(Math.floor(place), count - 2), f = place - i;

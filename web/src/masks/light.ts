@@ -1,4 +1,4 @@
-/** The light on a face, read off its skin, so that a mask can be lit like it; as `maskhub.masks.lighting`. */
+/** Estimates the light on a face from its skin, to light a mask alike; as in `maskhub.masks.lighting`. */
 
 import type { Head } from "./fit";
 import type { Tables } from "./tables";
@@ -26,7 +26,7 @@ export interface Light {
   skin: number[];
 }
 
-/** The shade on a normal; need not be of length 1. */
+/** The shade for a normal, which need not have length 1. */
 export function shadeOn({ shade: c }: Light, x: number, y: number, z: number): number {
   const value = c[0] + c[1] * x + c[2] * y + c[3] * z + x * (c[4] * x + c[5] * y) + c[6] * y * y;
   return clamp(value, SHADE_RANGE[0], SHADE_RANGE[1]);
@@ -45,7 +45,7 @@ export const toLinear = (srgb: number): number => (srgb / 255) ** 2.2;
 export const toSrgb = (linear: number): number => TONES[Math.min(Math.sqrt(Math.max(linear, 0)) * TONE_STEPS, 2 * TONE_STEPS - 1) | 0];
 const luma = (values: ArrayLike<number>, at = 0): number => values[at] * LUMA[0] + values[at + 1] * LUMA[1] + values[at + 2] * LUMA[2];
 
-/** Read the light off a face. */
+/** Estimate the light on a face. */
 export function readLight(image: Picture, marks: Landmarks, head: Head, tables: Tables): Light {
   const low = [Infinity, Infinity], high = [-Infinity, -Infinity];
   for (let i = 0; i < marks.points.length; i += 3) {
@@ -75,7 +75,7 @@ export function readLight(image: Picture, marks: Landmarks, head: Head, tables: 
   };
 }
 
-/** Normals in the photo and linear colours of the landmarks on bare skin that face the camera. */
+/** Normals in the photo and linear colours of the landmarks on skin that face the camera. */
 function skinSamples(linear: Float32Array, place: (i: number) => number[], head: Head, tables: Tables) {
   const r = head.rotation, bare = new Set(tables.bare);
   const all = Array.from({ length: 468 }, (_, i) => {
@@ -108,7 +108,7 @@ function fitShade(normals: number[][], brightness: number[]) {
     });
     c = solve(system, right).map((row) => row[0]);
     const errors = basis.map((row, n) => target[n] - modelled(row, c));
-    // hair, brows and beards are darker than skin: what lies below the fit counts for less than what lies above
+    // hair, brows and beards are darker than skin: values below the fit count less than values above
     const scale = 1.5 * rank(errors.map(Math.abs), 0.5) + 0.03;
     weight = errors.map((error) => 1 / (1 + (error / (error < 0 ? scale : 1.6 * scale)) ** 2));
   }
@@ -167,7 +167,7 @@ function exposureOf(level: number, linear: Float32Array, place: (i: number) => n
   return clamp(exposure, level / 0.65, level / 0.09); // skin has an albedo of 0.07 to 0.65
 }
 
-/** The photo's blur (from its sharpest edges about the eyes) and its grain (from the calm skin), in its pixels. */
+/** The photo's blur (from its sharpest edges around the eyes) and its grain (from smooth skin), in its pixels. */
 function sharpnessOf(image: Picture, { points }: Landmarks, head: Head): { blur: number; grain: number } {
   const eyes = [33, 263, 70, 300, 105, 334, 6], margin = 0.08 * head.width;
   const span = [0, 1].map((k) => {
@@ -193,7 +193,7 @@ function sharpnessOf(image: Picture, { points }: Landmarks, head: Head): { blur:
   return { blur, grain: clamp(heard.length ? rank(heard, 0.5) : 0.5, 0.2, 12) };
 }
 
-/** Immerkær: "Fast Noise Variance Estimation", 1996, on the green of a patch; null where too little of it is in the photo. */
+/** Immerkær: "Fast Noise Variance Estimation", 1996, on the green channel of a patch; null if too little of it is in the photo. */
 function noiseAbout(image: Picture, x: number, y: number, reach: number): number | null {
   const x0 = Math.max(x - reach, 0), y0 = Math.max(y - reach, 0), x1 = Math.min(x + reach, image.width), y1 = Math.min(y + reach, image.height);
   if (Math.min(x1 - x0, y1 - y0) < 5) return null;

@@ -1,4 +1,4 @@
-/** The straps: ribbons from the mask's corners to the ears, hidden where the head turns away; as `maskhub.masks.straps`. */
+/** The straps: ribbons from the mask's corners to the ears, hidden where the head turns away; as in `maskhub.masks.straps`. */
 
 import { type Head, type Sheet, sheetAt, toPhoto } from "./fit";
 import { LUMA } from "./light";
@@ -12,7 +12,7 @@ const EAR = [[0.515, -0.08, 0.05], [0.5, 0.15, 0.06]];
 const BAND = [[0.54, -0.22, 0.3], [0.5, 0.3, 0.3]];
 const STEPS = 14;
 
-/** The straps' cover (0 to 1) on a rectangle of the photo, and the mean normal of what is seen; null where nothing is. */
+/** The straps' cover (0 to 1) on a rectangle of the photo, and the mean normal of their visible part; null if nothing is visible. */
 export function drawStraps(
   design: Design, head: Head, sheet: Sheet, bare: Field, left: number, top: number, tables: Tables,
 ): { cover: Float32Array; normal: number[] } | null {
@@ -20,12 +20,12 @@ export function drawStraps(
   const ribbon = tables.strapWidths[design.style] * (0.9 + 0.3 * design.picks[7]) * head.width;
   const sum = [0, 0, 0];
   for (const { line: whole, normals } of strapPaths(design, head, sheet)) {
-    // only the first stretch: what comes out again behind the head is not drawn
+    // only the first stretch: what reappears behind the head is not drawn
     const gone = normals.findIndex((normal) => !(normal[2] < -0.13));
     let count = gone < 0 ? normals.length : gone;
     if (count < 2) continue;
     let line = whole.slice(0, count).map(([x, y]): Point => [x - left, y - top]);
-    // hair over the ear: the strap runs under what doesn't look like skin, and soon ends
+    // hair over the ear: the strap runs under anything that doesn't look like skin, and soon ends
     const along = line.map(([x, y]) => bare.data[clamp(rint(y), 0, height - 1) * width + clamp(rint(x), 0, width - 1)]);
     const last = along.slice(-4);
     let target = cover;
@@ -72,7 +72,7 @@ function strapPaths(design: Design, head: Head, sheet: Sheet): { line: Point[]; 
     for (let i = 0; i < STEPS; i++) {
       const t = i / (STEPS - 1), arch = Math.sin(Math.PI * t);
       const at = [0, 1, 2].map((k) => start[k] + (end[k] - start[k]) * t);
-      // lie on the rounded cheek instead of cutting through it, and sag a little
+      // follow the rounded cheek instead of cutting through it, and sag a little
       const [x, y] = toPhoto(head, at[0] + 0.012 * sign * arch, at[1] + (lower ? 0.012 : 0.006) * arch, at[2]);
       line.push([x, y]);
       const z = -0.55 + 0.35 * t;

@@ -12,14 +12,14 @@ export interface Design {
   base: Colour;
   accent: Colour;
   strap: Colour;
-  /** the edges' v over |u| */
+  /** the edges' v as a function of |u| */
   top: Float32Array;
   bottom: Float32Array;
   side: number;
   waist: number;
   corner: number;
   tension: number;
-  /** of the fabric's noise */
+  /** seed of the fabric's noise */
   seed: number;
   picks: number[];
   pattern: string;
@@ -105,7 +105,7 @@ export function bulgeAt(design: Design, u: number, v: number): number {
   return slack + design.bulge * ridge * Math.max(1 - down, 0);
 }
 
-/** A table through the knots: piecewise linear, then rounded, with no kink on the nose. */
+/** A table through the knots: piecewise linear, then smoothed, without a kink on the nose. */
 function smooth(knots: number[], values: number[]): Float32Array {
   const line = new Float64Array(LUT_SIZE);
   for (let i = 0; i < LUT_SIZE; i++) {

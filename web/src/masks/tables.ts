@@ -1,4 +1,4 @@
-/** The rule's tables, as `export.py` writes them: noise tiles, styles, the mean face, and each seed's random numbers. */
+/** The rule's tables, written by `export.py`: noise tiles, styles, the mean face, and each seed's random numbers. */
 
 import type { ReadFile } from "../networks";
 import { type Field, field } from "../vision/image";
@@ -18,7 +18,7 @@ export interface Numbers {
   /** 468 × 3 */
   meanFace: number[];
   normals: number[];
-  /** landmarks on bare skin */
+  /** landmarks on skin without hair */
   bare: number[];
   /** "count-variant" → the folds' offsets */
   lips: Record<string, number[]>;

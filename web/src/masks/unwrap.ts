@@ -1,4 +1,4 @@
-/** The draped sheet as the photo's pixels see it; as `maskhub.masks.fit.unwrap`. */
+/** Maps the photo's pixels to the draped sheet; as `maskhub.masks.fit.unwrap`. */
 
 import { FINE_STEP, gridX, gridY, type Sheet } from "./fit";
 import { clamp, type Field, field, type Point, rint } from "../vision/image";
@@ -7,7 +7,7 @@ import { fillPolygon } from "../vision/draw";
 import { median } from "../vision/numbers";
 import { remap } from "../vision/warp";
 
-/** The sheet as the photo's pixels see it, within one rectangle. */
+/** What the photo's pixels show of the sheet, within one rectangle. */
 export interface Unwrapped {
   left: number;
   top: number;
@@ -20,7 +20,7 @@ export interface Unwrapped {
   cover: Float32Array;
 }
 
-/** Find for each pixel of the photo the (u, v) of the sheet that it shows; null where none does. */
+/** Find the sheet's (u, v) at each pixel of the photo; null if none shows it. */
 export function unwrap(sheet: Sheet, uRange: Point, vRange: Point, photo: { width: number; height: number }): Unwrapped | null {
   const across = sheet.xyz.width, down = sheet.xyz.height;
   const rows = [Math.max(Math.trunc(gridY(vRange[0])), 0), Math.min(Math.ceil(gridY(vRange[1])) + 1, down)];
@@ -60,7 +60,7 @@ export function unwrap(sheet: Sheet, uRange: Point, vRange: Point, photo: { widt
   };
 }
 
-/** Coarse cells of the photo with the place on the grid of the nearest point of the sheet. */
+/** For coarse cells of the photo, the grid position of the nearest point of the sheet. */
 function startGrid(sheet: Sheet, local: Field, facing: number[], coarse: number, width: number, height: number): Field | null {
   const found = new Int32Array(width * height).fill(-1);
   const nearLast = [...facing].sort((a, b) => sheet.xyz.data[3 * b + 2] - sheet.xyz.data[3 * a + 2]);
@@ -92,7 +92,7 @@ function split(grid: Field): [Float32Array, Float32Array] {
   return [x, y];
 }
 
-/** Move grid coordinates so that the sheet there lies on the pixels' centres. */
+/** Refine grid coordinates until the sheet's points lie on the pixels' centres. */
 function newton(grid: Field, local: Field, slopes: Field, spacing: number, steps: number): Field {
   const { width, height } = grid, offset = spacing / 2 - 0.5, out = field(width, height, 2);
   out.data.set(grid.data);
@@ -111,7 +111,7 @@ function newton(grid: Field, local: Field, slopes: Field, spacing: number, steps
   return out;
 }
 
-/** Grid steps for a pixel's step, four channels; held small where the sheet is seen edge-on. */
+/** Grid steps per pixel step, four channels; limited where the sheet is seen edge-on. */
 function inverseJacobian(local: Field): Field {
   const { width, height } = local, size = width * height;
   const [xs, ys] = split(local);
@@ -125,7 +125,7 @@ function inverseJacobian(local: Field): Field {
   return out;
 }
 
-/** The mean of each place and its neighbours, the border repeated. */
+/** The mean of each value and its neighbours, with the border repeated. */
 function boxBlurred(grid: Field): Field {
   const { width, height } = grid, out = field(width, height, 2);
   for (let y = 0; y < height; y++) {

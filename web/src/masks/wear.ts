@@ -1,4 +1,4 @@
-/** Putting a mask on a face by rule: the fabric lit like the face, as sharp and grainy as the photo; `maskhub.masks.wear`. */
+/** Draws a mask on a face by rule: fabric lit like the face, as sharp and grainy as the photo; as `maskhub.masks.wear`. */
 
 import { paint, type Painted } from "./fabric";
 import { Draper, type Head, headOf, toPhoto } from "./fit";
@@ -37,13 +37,13 @@ export class Rule {
     return new Rule(await loadTables(read));
   }
 
-  /** The photo with a mask on a face, or null where its landmarks can't be trusted. */
+  /** The photo with a mask on a face, or null if its landmarks are unreliable. */
   async wear(networks: Networks, photo: Picture, face: Face, options: WearOptions): Promise<Picture | null> {
     const marks = await landmarks(networks, photo, face);
     return marks.presence >= PRESENT || agree(marks, face) ? this.putOn(photo, marks, options).image : null;
   }
 
-  /** The photo with a mask on a face of these landmarks, and how much of each pixel of a rectangle it covers. */
+  /** The photo with a mask on a face with these landmarks, and the cover of each pixel of a rectangle. */
   putOn(photo: Picture, marks: Landmarks, { style, colour, seed }: WearOptions): { image: Picture; region: Field; room: Rectangle } {
     const draws = this.tables.draws[seed % this.tables.draws.length], design = drawDesign(this.tables, draws, style, colour);
     const head = headOf(marks), sheet = this.draper.drape(head, design);
@@ -61,7 +61,7 @@ export class Rule {
   }
 }
 
-/** Whether the detector, sure of its face, saw eyes, nose and mouth where the landmarks have them. */
+/** Whether a confident detector found eyes, nose and mouth where the landmarks have them. */
 function agree({ points }: Landmarks, face: Face): boolean {
   const at = (i: number): number[] => [points[3 * i], points[3 * i + 1]];
   const between = (i: number, j: number): number[] => at(i).map((value, k) => (value + at(j)[k]) / 2);
@@ -82,7 +82,7 @@ function roomFor(design: Design, head: Head, seen: Unwrapped, photo: Picture): R
   return { left, top, width: right - left, height: bottom - top };
 }
 
-/** Fabric over straps, in the room: colours 0 to 255 weighted by their cover later, and the cover. */
+/** Fabric over straps in the rectangle: colours 0 to 255, later weighted by their cover, and the cover. */
 function layered(
   design: Design, seen: Unwrapped, painted: Painted, light: Light, straps: { cover: Float32Array; normal: number[] } | null,
   room: Rectangle,
@@ -157,7 +157,7 @@ function blend(
   return region;
 }
 
-/** How much the mask darkens the skin about it: close along its rim, more on the side away from the light. */
+/** How much the mask darkens the skin around it: close to its rim, more on the side away from the light. */
 function shadowOf(whole: Field, head: Head, light: Light): Field {
   const sigma = Math.max(0.6, 0.016 * head.width), size = 2 * Math.ceil(2 * sigma) + 1, reach = 0.01 * head.width;
   const [x, y] = [-light.shade[1], -light.shade[2]], length = Math.max(Math.hypot(x, y), 0.15);

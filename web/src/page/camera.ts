@@ -1,4 +1,4 @@
-/** The camera: one frame at a time to the worker and back, as fast as it can. */
+/** The camera: sends one frame at a time to the worker and shows the result, as fast as possible. */
 
 import type { Client } from "../client";
 import type { CameraOptions } from "../protocol";
@@ -7,13 +7,13 @@ const WIDTH = 640, HEIGHT = 480;
 /** Frames over which the rate is measured. */
 const LAST = 12;
 
-/** What shows the camera, and tells what it does. */
+/** The elements of a camera, and a function that shows its status. */
 export interface View {
   live: HTMLCanvasElement;
   start: HTMLButtonElement;
   snapshot: HTMLButtonElement;
   rate: HTMLElement;
-  /** what is shown while it is off */
+  /** shown while it is off */
   off: HTMLElement;
   say: (status: string, problem?: string) => void;
 }

@@ -1,4 +1,4 @@
-/** Before and after, one over the other, with a divider that mouse, finger and keyboard move; and a button on each face. */
+/** Before and after on top of each other, with a divider that mouse, finger and keyboard move, and a button on each face. */
 
 import type { Made, Opened } from "../protocol";
 import { byId } from "./page";

@@ -1,4 +1,4 @@
-/** The page: wiring between what the visitor does and the worker. Nothing is computed here. */
+/** The page: connects the controls to the worker, which does all computing. */
 
 import { Client } from "../client";
 import { download } from "../download";
@@ -24,7 +24,7 @@ const comparison = new Comparison((number) => {
   void translate();
 });
 let client: Client, camera: Camera;
-/** Of the newest request: an older answer that comes late is thrown away. */
+/** Number of the newest request; late answers to older ones are dropped. */
 let turn = 0;
 
 function options(): Options {
@@ -152,7 +152,7 @@ function wire(): void {
 }
 
 async function start(): Promise<void> {
-  if (await prepareOffline()) return; // the page loads again, with what it needs for several threads
+  if (await prepareOffline()) return; // the page reloads with the headers that threads need
   client = new Client(document.baseURI);
   const view = { live: byId<HTMLCanvasElement>("live"), start: byId<HTMLButtonElement>("start"), snapshot: byId<HTMLButtonElement>("snapshot"), rate: byId("rate"), off: byId("camera-off"), say };
   camera = new Camera(client, () => ({ direction: options().direction, style: options().style ?? "random", seed: state.seed }), view);

@@ -1,9 +1,9 @@
-/** The service worker that keeps the site's files; it must be there before they are loaded, or they would come twice. */
+/** Registers the service worker that caches the site's files; it must be active before they load, or they would load twice. */
 
 const PATIENCE = 4000;
 const LOADED_AGAIN = "maskhub-loaded-again";
 
-/** Returns whether the page is being loaded again, now that the service worker adds the headers for several threads. */
+/** Returns whether the page is reloading, because the service worker now adds the headers that threads need. */
 export async function prepareOffline(): Promise<boolean> {
   if (!("serviceWorker" in navigator)) return false;
   try {

@@ -1,4 +1,4 @@
-/** The few things that every part of the page does. */
+/** Helpers for every part of the page. */
 
 export function byId<T extends HTMLElement>(id: string): T {
   return document.getElementById(id) as T;
@@ -8,13 +8,13 @@ export function show(what: string | HTMLElement, visible: boolean): void {
   (typeof what === "string" ? byId(what) : what).hidden = !visible;
 }
 
-/** Tell what is going on; and what went wrong, if anything did. */
+/** Show a status message and, if something went wrong, the problem. */
 export function say(status: string, problem = ""): void {
   byId("status").textContent = status;
   byId("problem").textContent = problem;
 }
 
-/** Do something on an event, and tell of what goes wrong. */
+/** Run a handler on an event, and show its errors. */
 export function listen(what: string | HTMLElement, event: string, action: () => unknown): void {
   (typeof what === "string" ? byId(what) : what).addEventListener(event, async () => {
     try {

@@ -6,7 +6,7 @@ import type { Point } from "./image";
 const EDGE = 0.8, SOFT = 1.5;
 const REACH = EDGE + SOFT / 2;
 
-/** Raise `cover` (0 to 1, a row of pixels after the other) to `value` inside a polygon, softly about its outline. */
+/** Raise `cover` (0 to 1, row by row) to `value` inside a polygon, with a soft outline. */
 export function fillPolygon(cover: Float32Array, width: number, height: number, points: Point[], value: number): void {
   fillInside(cover, width, height, points, value);
   for (let i = 0; i < points.length; i++) {

@@ -57,7 +57,7 @@ interface Taps {
   share: Float64Array;
 }
 
-/** Which source pixels, and what shares of them, make up each target pixel along one axis. */
+/** The source pixels, and their weights, that make up each target pixel along one axis. */
 function areaTaps(from: number, to: number): Taps {
   const scale = from / to;
   const starts = new Int32Array(to + 1), index: number[] = [], share: number[] = [];
@@ -113,7 +113,7 @@ function linearTaps(from: number, to: number) {
   return { low, high, share };
 }
 
-/** `cv2.GaussianBlur` of a field, its border mirrored; without a size as wide as OpenCV makes it for float32. */
+/** `cv2.GaussianBlur` of a field with a mirrored border; without a size, OpenCV's own for float32. */
 export function gaussian(source: Field, sigma: number, size = rint(sigma * 8 + 1) | 1): Field {
   const half = size >> 1;
   const kernel = new Float64Array(size);
@@ -123,10 +123,10 @@ export function gaussian(source: Field, sigma: number, size = rint(sigma * 8 + 1
   return convolveColumns(convolveRows(source, weights), weights);
 }
 
-/** The same of a field that is 0 outside of some columns and rows (first and last): only what they reach is smoothed. */
+/** The same for a field that is 0 outside some columns and rows (first and last): only what they affect is smoothed. */
 export function gaussianWithin(source: Field, sigma: number, columns: number[], rows: number[]): Field {
   const size = rint(sigma * 8 + 1) | 1, { width, height } = source;
-  // twice the kernel's half: once for what is reached, once more so that what is mirrored about its border is 0
+  // twice the kernel's radius: once for what is affected, once more so that what the border mirrors is 0
   const x0 = Math.max(0, columns[0] - size), x1 = Math.min(width, columns[1] + 1 + size);
   const y0 = Math.max(0, rows[0] - size), y1 = Math.min(height, rows[1] + 1 + size);
   const part = field(x1 - x0, y1 - y0), out = field(width, height);
@@ -204,12 +204,12 @@ export function sobel(source: Field, scale: number): { dx: Float32Array; dy: Flo
 }
 
 const FAR = 3.4028234663852886e38;
-/** Of a straight, a diagonal and a knight's step, in OpenCV's fixed point. */
+/** Lengths of a straight, a diagonal and a knight's step, in OpenCV's fixed point. */
 const [STRAIGHT, DIAGONAL, KNIGHT] = [1, 1.4, 2.1969].map((value) => Math.round(value * 65536) / 65536);
 
 /**
- * `cv2.distanceTransform(..., DIST_L2, 5)`: from each pixel to the nearest that is 0, in chamfer steps, and (where
- * asked for) the index of that pixel.
+ * `cv2.distanceTransform(..., DIST_L2, 5)`: the chamfer distance from each pixel to the nearest that is 0, and (if
+ * requested) the index of that pixel.
  */
 export function distance(mask: Uint8Array, width: number, height: number, nearest?: Int32Array): Float32Array {
   const stride = width + 4, away = new Float64Array(stride * (height + 4)).fill(Infinity);

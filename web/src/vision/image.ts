@@ -1,6 +1,6 @@
 /** Pictures and fields in plain arrays, and the affine maps between them. Rows first, channels interleaved. */
 
-/** 8-bit pixels: 3 channels RGB, or 4 where they come from a canvas. What is stored is clamped, and rounded half to even. */
+/** 8-bit pixels: 3 channels (RGB), or 4 from a canvas. Stored values are clamped, and rounded half to even. */
 export interface Picture {
   data: Uint8ClampedArray;
   width: number;
@@ -53,18 +53,18 @@ export function apply(m: Matrix, [x, y]: Point): Point {
   return [m[0] * x + m[1] * y + m[2], m[3] * x + m[4] * y + m[5]];
 }
 
-/** The map that goes `first`, then `second`. */
+/** The map that applies `first`, then `second`. */
 export function after(second: Matrix, first: Matrix): Matrix {
   const [a, b, c, d, e, f] = second, [g, h, i, j, k, l] = first;
   return [a * g + b * j, a * h + b * k, a * i + b * l + c, d * g + e * j, d * h + e * k, d * i + e * l + f];
 }
 
-/** How many times as long a step gets under the map. */
+/** The factor by which the map scales lengths. */
 export function scaleOf(m: Matrix): number {
   return Math.sqrt(Math.abs(m[0] * m[4] - m[1] * m[3]));
 }
 
-/** The map for a target grid `multiple` times as fine, pixel centres kept in step. */
+/** The map for a target grid `multiple` times as fine, with aligned pixel centres. */
 export function pixelScaled(m: Matrix, multiple: number): Matrix {
   const shift = (multiple - 1) / 2;
   return [m[0] * multiple, m[1] * multiple, m[2] * multiple + shift,

@@ -1,6 +1,6 @@
 /** Order statistics and small linear systems. */
 
-/** The value below which a share of the values lies. */
+/** A quantile: the value below which this share of the values lies. */
 export function rank(values: ArrayLike<number>, share: number): number {
   const sorted = Float64Array.from(values).sort();
   return sorted[Math.min(Math.floor(share * sorted.length), sorted.length - 1)];

@@ -1,7 +1,7 @@
 /**
  * Sampling pictures along affine maps and free coordinates, with the arithmetic of OpenCV 5: coordinates and weights
- * in float32, results rounded half to even. It matches `cv2.warpAffine` and `cv2.remap` to the last bit but for one
- * pixel in some thousands, which differs by 1.
+ * in float32, results rounded half to even. It matches `cv2.warpAffine` and `cv2.remap` bit for bit, except for about one
+ * pixel in a few thousand, which differs by 1.
  */
 
 import { clamp, type Field, field, inverse, type Matrix, type Picture, picture } from "./image";
@@ -124,7 +124,7 @@ export function remap(
   return out;
 }
 
-/** The index from 0 to `last` that a border gives instead of one beyond; -1 for none. */
+/** The index from 0 to `last` that the border mode maps an outside index to; -1 for none. */
 function within(index: number, last: number, border: Border): number {
   if (index >= 0 && index <= last) return index;
   if (border === "zero") return -1;
