@@ -1,7 +1,6 @@
 """The browser edition: the site of ``web/``, served with the app, and its camera as a component for other tabs.
 
-It computes on the visitor's device. The app serves it where it has been built (docs/web.md); a static Space that it was
-deployed to can be linked instead.
+It computes on the visitor's device. The app serves it if it has been built (docs/web.md), or links to a static Space.
 """
 
 import json
@@ -32,10 +31,10 @@ def folder():
 
 
 def address():
-    """Where visitors find the browser edition: ``MASKHUB_WEB_URL``, else here; None if it was not built.
+    """The URL of the browser edition: ``MASKHUB_WEB_URL``, or its path in this app; None if it has not been built.
 
     Raises:
-        ConfigError: ``MASKHUB_WEB_URL`` is no web address.
+        ConfigError: ``MASKHUB_WEB_URL`` is not a web address.
     """
     url = os.environ.get("MASKHUB_WEB_URL", "").strip()
     if url and not url.startswith(("https://", "http://")):
@@ -68,7 +67,7 @@ def camera(**options):
     """
     if folder() is None:
         return None
-    import gradio as gr  # not to deploy, which wants the folder alone
+    import gradio as gr  # imported here: space.deploy only needs the folder
 
     module = json.dumps(f"{PLACE}/camera.js")
     return gr.HTML(

@@ -24,17 +24,17 @@ __all__ = ["LAB", "TABS", "build", "launch", "main"]
 TABS, LAB = (photo, drawn, webcam, video, compare, quiz), (cycle, dataset, train, reimage)
 """The tabs for visitors, and those of the Lab."""
 LIVE_TABS = (webcam, video)
-"""Those that call the network for each frame."""
+"""Tabs that call the network for each frame."""
 PHOTO_TABS = (photo, drawn, compare, cycle)
-"""Those that share a photo."""
+"""Tabs that share a photo."""
 
 MAX_FILE_SIZE = "200mb"
-"""Of one file. Photos are limited by pixels, films by length, data sets by their own rules."""
+"""Limit of one file. Photos are also limited by pixels, films by length, data sets by their own rules."""
 
 HERE = Path(__file__).parent
 
 WORDS = {"audio.record": "Start", "common.loading": "Loading"}
-"""Our words for some of gradio's: a camera that shows a live result does not record."""
+"""Replacements for some of gradio's labels: a camera that shows a live result does not record."""
 
 HEAD = """# maskhub
 Take face masks off photos, or put them on."""
@@ -121,7 +121,7 @@ def _connect(demo, built):
 
 
 def launch(demo, bounds=None):
-    """Start to serve the app at ``GRADIO_SERVER_NAME`` and ``GRADIO_SERVER_PORT``; on a Space, for everyone.
+    """Serve the app at ``GRADIO_SERVER_NAME`` and ``GRADIO_SERVER_PORT``; on a Space, for everyone.
 
     Args:
         demo: ``gr.Blocks``. bounds: :class:`~space.gate.Bounds` of what visitors may send.

@@ -34,15 +34,15 @@ class FairQueue(Queue):
         return await super().push(body, request, username)
 
     def place(self, session, concurrency_id):
-        """How long a page must still wait for a camera or the like.
+        """How long a page still has to wait for its turn, such as at the camera.
 
         Args:
             session: gradio's hash of the page.
             concurrency_id: of the event that waits.
 
         Returns:
-            the number of events before it, running ones included, and seconds if each takes its whole time; None if it
-            does not wait.
+            the number of events before it, running ones included, and the seconds that they take at most; None if it is
+            not waiting.
         """
         queued = self.event_queue_per_concurrency_id.get(concurrency_id)
         waiting = sorted(queued.queue, key=self._turn) if queued else []

@@ -149,10 +149,10 @@ def _note(text):
 
 
 def _fitting(block, value):
-    """A value as a component sends it: gradio passes on JSON of any type.
+    """The value for a component's handler; gradio passes on JSON of any type.
 
     Raises:
-        gr.Error: the component does not send such values; it names the component and what it sends.
+        gr.Error: the component could not have sent it; the message names the component and what it accepts.
     """
     wanted, fits = "", True
     if isinstance(block, gr.Textbox):
@@ -214,7 +214,7 @@ def _checked(data, depth):
 def own_file(path):
     """The resolved path of a regular file in the app's upload folder, as text.
 
-    The address that gradio gives such a file stands for it; nothing is fetched.
+    gradio's own URL of such a file is accepted too; nothing is fetched.
 
     Raises:
         PhotoError: it is elsewhere, missing, or not a regular file; the text is the same for all of these.

@@ -1,4 +1,4 @@
-"""What a classifier sees of a face, and three made-up faces that mislead the thesis's (its figures 21 to 25)."""
+"""A classifier's feature maps, and three made-up faces that mislead the thesis's classifier (its figures 21 to 25)."""
 
 import functools
 from types import SimpleNamespace

@@ -28,7 +28,7 @@ pre { overflow-x: auto; padding: 0.75rem; border: 1px solid #8888; }"""
 
 
 def links():
-    """The links as HTML: pages that are here, the browser edition, and the code if the app runs on a Space."""
+    """The links as HTML: the app's own pages, the browser edition, and the code if the app runs on a Space."""
     found = [(title, f"/{name}") for name, (title, path) in PAGES.items() if path.is_file()]
     edition, space = browser_edition.address(), get_space()
     if edition:

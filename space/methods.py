@@ -24,7 +24,7 @@ from maskhub.provenance import RULE, Provenance, mark
 __all__ = ["Method", "methods"]
 
 AROUND = 24
-"""Pixels around a mask that an inpainting sees."""
+"""Pixels around a mask that an inpainting uses."""
 GROWN = 0.3
 """Confidence per pixel from which the mask detector's region is filled: its edge too, or a line of the mask stays."""
 

@@ -15,7 +15,7 @@ __all__ = ["load"]
 
 
 def load():
-    """The pipeline, on the GPU if there is one to keep.
+    """Load the pipeline, onto the GPU if the app has one of its own.
 
     Raises:
         CheckpointError: ``MASKHUB_MODEL`` is not a pipeline, or this copy of maskhub has no bundled checkpoint.

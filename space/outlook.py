@@ -17,7 +17,7 @@ UNCLEAR = "turned away, covered or blurred"
 
 
 def outlook(photo):
-    """Sentences about a photo's faces; empty if nothing speaks against a good result.
+    """Sentences about a photo's faces; empty if the result will probably be good.
 
     Args:
         photo: ``PIL.Image`` from :func:`maskhub.faces.photo.open_photo`.

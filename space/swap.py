@@ -1,10 +1,10 @@
-"""Translate a photo as the visitor chooses, face by face; nothing here knows of the page.
+"""Translate a photo as the visitor chooses, face by face, independently of the page.
 
     swap = translate(pipe, photo, "auto", {2: "rule surgical blue 7", 0: "keep"})
     swap.image, swap.faces[2].said              # the photo, "mask put on"
 
 A choice for a face is text, so that it can be stored with a page: ``keep``; ``rule STYLE COLOUR SEED``, a mask drawn by
-rule; ``candidate N``, another answer of the network, which is asked about a mirrored or a wider crop of the face.
+rule; ``candidate N``, another result of the network, from a mirrored or wider crop of the face.
 """
 
 from copy import copy
@@ -28,9 +28,9 @@ from maskhub.provenance import mark
 __all__ = ["CANDIDATES", "FaceSwap", "Swap", "options", "translate"]
 
 CANDIDATES = ((1.0, True), (1.12, False))
-"""Other crops to ask the network about: how much wider than usual, and whether mirrored."""
+"""Other crops for the network: how much wider than usual, and whether mirrored."""
 UNSURE = (0.2, 0.8)
-"""Between these the mask detector is unsure, which is worth saying if nothing was changed because of it."""
+"""Between these confidences the mask detector is unsure, which the page reports if a face was left alone for it."""
 DONE = {Direction.MASK: "mask put on", Direction.UNMASK: "mask taken off"}
 LEFT = {
     Outcome.NO_MASK: "wears no mask",
@@ -42,15 +42,15 @@ LEFT = {
 
 @dataclass
 class FaceSwap:
-    """What became of one face.
+    """The outcome for one face.
 
     Attributes:
         box: left, top, width, height in pixels.
         matrix: of its aligned crop, see :func:`maskhub.faces.align.alignment`.
         direction: what was done, or would have been.
         outcome: an :class:`~maskhub.pipelines.outcomes.Outcome`.
-        presence: the mask detector's confidence before, or None if it was not asked.
-        empty: whether not a pixel changed although it was translated.
+        presence: the mask detector's confidence before, or None if it was not run.
+        empty: whether it was translated but no pixel changed.
         left_on: whether a mask is still found after it was taken off.
         estimate: of the result, or None if no mask was to be taken off.
     """
@@ -106,7 +106,7 @@ def translate(pipe, photo, direction="auto", choices=None, force=False):
         photo: ``PIL.Image`` from :func:`maskhub.faces.photo.open_photo`.
         direction: ``"auto"``, ``"mask"`` or ``"unmask"``.
         choices: face's number (from 0, largest first) → choice.
-        force: whatever the mask detector says; only with a direction.
+        force: translate every face, whatever the mask detector finds; needs a direction.
 
     Returns:
         :class:`Swap`.
@@ -128,7 +128,7 @@ def translate(pipe, photo, direction="auto", choices=None, force=False):
     for face in free:
         choice = choices.get(face.number, "")
         if face.changed and choice.startswith("candidate "):
-            _ask_again(pipe, face, int(choice.split()[1]))
+            _run_again(pipe, face, int(choice.split()[1]))
     if not choices:
         record.require_faces()
     image, region = record.finish(pipe.provenance(direction))
@@ -141,7 +141,7 @@ def translate(pipe, photo, direction="auto", choices=None, force=False):
 
 
 def options(pipe, photo, number, direction="auto", colour="random", seed=0):
-    """The other looks that one face can have.
+    """The alternatives for one face.
 
     Args:
         pipe, photo, direction: as in :func:`translate`.
@@ -161,7 +161,7 @@ def options(pipe, photo, number, direction="auto", colour="random", seed=0):
     if face.direction is Direction.UNMASK and face.changed:
         looks.append((_blended(face), "candidate 1", ""))
         for candidate in range(len(CANDIDATES)):
-            other = _ask_again(pipe, copy(face), candidate)
+            other = _run_again(pipe, copy(face), candidate)
             looks.append((_blended(other), f"candidate {candidate + 2}", f"candidate {candidate}"))
     elif face.outcome is not Outcome.ALREADY_MASKED:
         if face.changed:
@@ -175,8 +175,8 @@ def options(pipe, photo, number, direction="auto", colour="random", seed=0):
     return looks
 
 
-def _ask_again(pipe, face, candidate):
-    """The network's answer to another crop of a face, put into its record."""
+def _run_again(pipe, face, candidate):
+    """Run the network on another crop of a face, and store the result in its record."""
     wider, mirrored = CANDIDATES[candidate]
     if wider > 1:
         wider *= face.wider

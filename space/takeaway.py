@@ -1,4 +1,4 @@
-"""What a visitor takes along: the result in a format of choice, before and after side by side, or a short animation."""
+"""Downloads: the result in a chosen format, before and after side by side, or a short animation."""
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont

@@ -1,4 +1,4 @@
-"""The endpoints as tools: mask detection, what each parameter means, and the MCP server that agents call them by.
+"""The endpoints as tools: mask detection, descriptions of the parameters, and the MCP server for agents.
 
 The other endpoints belong to their tabs. ``gradio_client`` reaches all of them by name, agents by the Model Context
 Protocol at ``/gradio_api/mcp/``; both pass the same checks as visitors (:mod:`space.guarded`, :mod:`space.gate`).
@@ -71,7 +71,7 @@ def detected(photo):
 def describe(demo, photo):
     """Name and document the endpoints of an app as tools: gradio takes both from their handlers.
 
-    They read the input ``photo`` in place of a tab's, which may hold an example: a call without a photo is an error.
+    They take the input ``photo`` instead of a tab's, which may hold an example: a call without a photo is an error.
     """
     for block_fn in demo.fns.values():
         if block_fn.fn is not None and block_fn.api_visibility == "public":
@@ -101,7 +101,7 @@ def can_serve_agents():
         return False
     from gradio import mcp
 
-    # photos that agents send as text are files there, and must be deleted like all others
+    # photos that agents send as text become files there, to be deleted like all others
     mcp.DEFAULT_TEMP_DIR = get_upload_folder()
     mcp.GradioMCPServer.pop_returned_state = staticmethod(_without_state)
     return True

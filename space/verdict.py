@@ -1,4 +1,4 @@
-"""What became of a photo's faces in words, and which button would help."""
+"""Describes the outcome for a photo's faces, and chooses the button to offer next."""
 
 from maskhub.direction import Direction
 from maskhub.pipelines.outcomes import Outcome

@@ -1,8 +1,7 @@
-"""ZeroGPU: the network runs where the GPU is, in a process of its own.
+"""ZeroGPU: the network runs in a separate process, which has a GPU.
 
-On such a Space there is a GPU only within a function that ``spaces.GPU`` marks: it runs in a process that is forked
-from the app, for at most :data:`SECONDS`. Films and cameras stay on the processor, since each call takes a second to
-start.
+Such a Space has a GPU only within functions that ``spaces.GPU`` marks: they run in a process forked from the app, for
+at most :data:`SECONDS`. Films and cameras stay on the CPU, since each call takes a second to start.
 """
 
 import os
@@ -13,7 +12,7 @@ from gradio.context import LocalContext
 __all__ = ["is_zero", "lent"]
 
 SECONDS = 30
-"""What a call asks for: less time means a shorter wait in the queue and more calls a day."""
+"""Time requested per call: less time means a shorter wait in the queue and more calls a day."""
 
 
 def is_zero():
@@ -34,9 +33,9 @@ def lent(pipe, device="cuda"):
     import spaces
     import torch
 
-    # crops are pickled on their way there and back, the pipeline is not: the process has it from the app
+    # only the crops are pickled: the forked process inherits the pipeline
     def there(direction, crops, owners, batch_size):
-        if device != "cpu":  # a forked process waits forever for the threads of the app, which it does not have
+        if device != "cpu":  # a forked process would wait forever for the app's threads, which it does not have
             cv2.setNumThreads(1)
             torch.set_num_threads(1)
         return pipe.to(device).run(direction, crops, owners, batch_size)
@@ -44,7 +43,7 @@ def lent(pipe, device="cuda"):
     marked, other = spaces.GPU(there, duration=SECONDS), copy(pipe)
 
     def run(*given):
-        # GPU time is a visitor's: while the app starts, there is no visitor, and the CPU does the work
+        # GPU time is charged to a visitor: while the app starts there is none, and the CPU is used
         return pipe.run(*given) if LocalContext.request.get(None) is None else marked(*given)
 
     other.run = run

@@ -30,9 +30,10 @@ __all__ = ["DiffusersPeer", "OnnxPeer", "open_peer", "unmasked_by"]
 
 DIFFUSERS = "diffusers:"
 SIDE = 512
-"""Side of the crop in pixels where a peer takes any."""
+"""Side of the crop in pixels for peers that take any size."""
 WIDER = 0.02
-"""Enlargement of the detected region on each side, as a share of the crop: a rim of the mask would be continued."""
+"""Enlargement of the detected region on each side, as a share of the crop: a peer would extend a visible rim of the
+mask."""
 SOFT = 0.004
 """Softness of the hole's edge when it is pasted, as a share of the crop."""
 PROMPT = "a portrait photo of a person's face, without a mask"

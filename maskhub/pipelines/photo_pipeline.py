@@ -1,4 +1,4 @@
-"""What every pipeline of faces does with whole photos, whatever runs its networks."""
+"""The steps on whole photos that the face pipelines share, whether torch or onnxruntime runs their networks."""
 
 import warnings
 from functools import partial

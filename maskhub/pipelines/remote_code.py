@@ -9,7 +9,7 @@ never downloads or runs them.
 __all__ = ["MODULE", "code_files", "with_code"]
 
 MODULE = "pipeline"
-"""The module that ``model_index.json`` names beside the class; its file is ``pipeline.py``."""
+"""The module that ``model_index.json`` names with the class; its file is ``pipeline.py``."""
 _ABOUT = '''"""For DiffusionPipeline.from_pretrained(..., trust_remote_code=True), with maskhub[torch] installed."""'''
 _PIPELINE = f"""{_ABOUT}
 

@@ -3,8 +3,8 @@
     smtp://USER:PASSWORD@mail.example.org:587?from=maskhub@example.org      STARTTLS
     smtps://mail.example.org?from=maskhub@example.org                       TLS from the start, port 465
 
-A password is never sent without TLS, but for a server on this machine. Nothing of a visitor is in the message but what
-the page shows to everyone anyway; the address is forgotten once the message is sent.
+A password is never sent without TLS, except to a server on this machine. The message only says what the page shows to
+everyone; the visitor's address is deleted once it is sent.
 """
 
 import ipaddress
@@ -34,7 +34,7 @@ class MailServer:
     """A server that takes mail for delivery.
 
     Attributes:
-        host, port, user: as in ``MASKHUB_SMTP``; without a user nobody logs in.
+        host, port, user: as in ``MASKHUB_SMTP``; without a user there is no log-in.
         sender: the address in From.
         tls: ``"start"``: STARTTLS if the server offers it; ``"always"``: TLS from the first byte.
     """

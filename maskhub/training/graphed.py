@@ -1,6 +1,6 @@
 """A training step recorded once as a CUDA graph and then replayed, which saves the time of launching its kernels.
 
-A step of small networks is mostly launching: its thousands of kernels take the CPU longer than they take the GPU.
+With small networks, the CPU takes longer to launch a step's thousands of kernels than the GPU takes to run them.
 """
 
 import torch
@@ -41,7 +41,7 @@ class GraphedStep:
         self._given = [[{name: x.clone() for name, x in batch.items()} for batch in turn] for turn in given]
         torch.cuda.synchronize()
         self._graph = torch.cuda.CUDAGraph()
-        # the loader's thread may pin memory meanwhile, which only this thread must not
+        # the loader's thread may pin memory meanwhile; only this thread may not
         with torch.cuda.graph(self._graph, stream=self._stream, capture_error_mode="thread_local"):
             self._terms = self._updates(self._given)
 

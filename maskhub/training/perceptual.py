@@ -39,7 +39,7 @@ class PerceptualLoss(nn.Module):
     def forward(self, made, wanted, region):
         """Mean distance of two batches, N×3×H×W in [-1, 1], within the region, N×1×H×W in [0, 1]."""
         made, wanted, region = (x.float() for x in (made, wanted, region))
-        if self.crop or made.device.type == "cpu":  # where a GPU would have to tell the CPU which rows are covered
+        if self.crop or made.device.type == "cpu":  # on a GPU, looking up the covered rows would stall it
             if not region.any():
                 return made.sum() * 0.0
             rows, columns = (_span(region.amax((0, 1, over)), self.crop) for over in (3, 2))

@@ -1,7 +1,7 @@
 """SimGAN: a refiner makes simulated pictures realistic without changing what they show.
 
 Shrivastava, Pfister, Tuzel, Susskind, Wang, Webb: "Learning from Simulated and Unsupervised Images through Adversarial
-Training" (CVPR 2017); the mask study uses it besides CycleGAN to make masked faces. Domain A: the refiner's
+Training" (CVPR 2017); the mask study uses it and CycleGAN to make masked faces. Domain A: the refiner's
 input (faces with a mask drawn by rule, or unmasked faces); B: really masked faces.
 """
 

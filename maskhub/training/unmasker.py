@@ -54,8 +54,8 @@ class UnmaskerOptions(WornOptions, LightOptions):
     recoloured_faces: Share = 0.0
     """Fraction of all faces whose exposure, white balance and contrast are changed."""
     repeats: Positive = 1
-    """Samples in a row that show the same photo and mask, cut, mirrored, moved and recoloured differently: spares the
-    CPU where a GPU waits for it."""
+    """Samples in a row that show the same photo and mask, cut, mirrored, moved and recoloured differently: saves
+    CPU time if a GPU waits for its data."""
     discriminator_width: Positive = 32
     discriminator_layers: Count = 4
     spectral_norm: bool = True
