@@ -12,9 +12,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from maskhub.cards import ModelCard
 from maskhub.data.masked import Wearing, mask_faces
-from maskhub.errors import NoFaceError
+from maskhub.errors import MaskHubError, NoFaceError
 from maskhub.evaluation.baselines import INPAINTINGS, inpaint
+from maskhub.evaluation.trained_against import card_folder
 from maskhub.faces.detect import detect
 from maskhub.faces.photo import split_alpha
 from maskhub.masks.detector import MASKED, detect_mask
@@ -36,6 +38,7 @@ class Method:
     Attributes:
         name, about: for people.
         size: bytes of its weights, 0 for a rule.
+        trained_on: the photos it was trained on, for people.
         run: (photo as ``PIL.Image``, ``"mask"``, ``"unmask"`` or ``"cycle"``) → ``PIL.Image``. Raises NoFaceError if
             there is nothing to do.
     """
@@ -43,19 +46,21 @@ class Method:
     name: str
     about: str
     size: int
+    trained_on: str
     run: Callable
 
 
 def methods(pipe):
     """The app's own pipeline, those of ``MASKHUB_COMPARE``, and the two that need no training."""
     names = [name.strip() for name in os.environ.get("MASKHUB_COMPARE", "").split(",") if name.strip()]
-    found = [_network(pipe), *(_network(_loaded(name)) for name in names)]
-    about = "masks drawn by rule, taken off by filling the hole from its edge; not trained"
+    own = os.environ.get("MASKHUB_MODEL", "").strip() or None
+    found = [_network(pipe, own), *(_network(_loaded(name), name) for name in names)]
+    about, photos = "masks drawn by rule, taken off by filling the hole from its edge", "nothing"
     telea, stokes = INPAINTINGS
     return [
         *found,
-        Method("Rule and Telea's inpainting", f"{about} (Telea, 2004)", 0, functools.partial(_by_rule, telea)),
-        Method("Rule and Navier–Stokes", f"{about} (Bertalmio, 2001)", 0, functools.partial(_by_rule, stokes)),
+        Method("Rule and Telea's inpainting", f"{about} (Telea, 2004)", 0, photos, functools.partial(_by_rule, telea)),
+        Method("Rule and Navier–Stokes", f"{about} (Bertalmio, 2001)", 0, photos, functools.partial(_by_rule, stokes)),
     ]
 
 
@@ -64,13 +69,24 @@ def _loaded(name):
     return FaceMaskPipeline.from_pretrained(name)
 
 
-def _network(pipe):
+@functools.lru_cache(maxsize=8)
+def _trained_on(model):
+    """What the card of a model (folder or Hub id; None: the bundled one) says in ``trained_on``."""
+    try:
+        photos = ModelCard.load(card_folder(model)).front.get("trained_on")
+    except MaskHubError:
+        photos = None
+    photos = photos if isinstance(photos, list) else [photos] if photos else []
+    return "; ".join(str(line)[:200] for line in photos[:8]) or "its card doesn't say"
+
+
+def _network(pipe, model):
     networks = [network for network in (pipe.masker, pipe.unmasker) if network is not None]
     size = sum(value.numel() * value.element_size() for network in networks for value in network.parameters())
     kinds = " and ".join(sorted({type(network).__name__ for network in networks}))
     rule = ", on a mask drawn by rule" if pipe.config.wear else ""
     about = f"{kinds} at {pipe.config.resolution} pixels{rule}"
-    return Method(Path(pipe.model_name).name, about, size, functools.partial(_ask, pipe))
+    return Method(Path(pipe.model_name).name, about, size, _trained_on(model), functools.partial(_ask, pipe))
 
 
 def _ask(pipe, photo, what):

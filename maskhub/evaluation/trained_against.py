@@ -11,7 +11,7 @@ from maskhub.hub_errors import hub_errors
 from maskhub.pipelines.face_mask import BUNDLED
 from maskhub.pipelines.fetch import fetch_pipeline
 
-__all__ = ["refuse_trained_against", "trained_against"]
+__all__ = ["card_folder", "refuse_trained_against", "trained_against"]
 
 _LOSS = re.compile(r"\bloss|lambda|λ|trained against|identity|perceptual", re.IGNORECASE)
 _MEASURED = re.compile(r"^#+ [^\n]*(?:measured|figures|results|evaluation).*?(?=^#|\Z)", re.I | re.M | re.S)
@@ -43,7 +43,7 @@ def refuse_trained_against(model, encoders):
     Raises:
         ConfigError: the model's card or configuration names one of them. CheckpointError: the card can't be fetched.
     """
-    found = trained_against(_folder(model), encoders)
+    found = trained_against(card_folder(model), encoders)
     if found:
         names = " and ".join(sorted(found))
         left = ", ".join(name for name in encoders if name not in found)
@@ -53,8 +53,13 @@ def refuse_trained_against(model, encoders):
         )
 
 
-def _folder(model):
-    """The folder with the model's card, which is downloaded separately from the networks of a Hub model."""
+def card_folder(model):
+    """The folder with the card of a model (folder or Hub id; None: the bundled one). That of a Hub model is downloaded
+    separately from its networks.
+
+    Raises:
+        CheckpointError: no such model, or no connection.
+    """
     if model is None:
         return BUNDLED
     folder = fetch_pipeline(model)

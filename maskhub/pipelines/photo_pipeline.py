@@ -77,7 +77,8 @@ class PhotoPipeline:
             force: translate every face, masked or not.
             batch_size: crops per generator batch.
             on_no_face: ``"raise"``, or ``"keep"`` to return a photo without a face unchanged.
-            details: return a :class:`FaceMaskOutput` instead of the pictures only.
+            details: return a :class:`FaceMaskOutput` instead of the pictures only. Its faces have an
+                ``expected_error`` and whether they are ``likely_poor``, if a mask was taken off without ``force``.
             seed: for everything random: the rule-based mask of a two-step masker, and the noise of a network that takes
                 noise. Otherwise it has no effect. Each photo in a list gets its own random numbers; with a list of
                 seeds, one per photo, each photo gets the same result as alone.

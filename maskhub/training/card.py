@@ -25,11 +25,12 @@ def training_card(trainer):
             specs = {spec: public_name(spec) for spec in (given if isinstance(given, list) else [given])}
             values[name] = [specs[spec] for spec in given] if isinstance(given, list) else specs[given]
             named |= specs
-    lines = []
+    lines, photos = [], []
     for line in trainer.describe():
         if line.partition(": ")[0] in options.needs():
             for spec in sorted(named, key=len, reverse=True):
                 line = line.replace(spec, named[spec], 1)
+            photos.append(line)
         lines.append(f"- {line}")
     samples = trainer.timeline.batches_before(trainer.step) * options.batch_size * trainer.accelerator.num_processes
     lines.append(
@@ -44,6 +45,7 @@ def training_card(trainer):
         "license_name": "terms-of-the-training-photos",
         "license_link": f"https://huggingface.co/{THIS_REPOSITORY}#licence",
         "trained_against": list(task.trained_against) or None,
+        "trained_on": photos or None,
         "datasets": sorted(datasets) or None,
     }
     card.sections = [

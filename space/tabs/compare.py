@@ -64,7 +64,7 @@ def wire(here, pipe):
         [here.pictures, gr.JSON(visible=False, label="methods")],
         concurrency_id="model",
         api_name="compare",
-        api_description="What each method makes of a photo, with its seconds, bytes of weights and problem.",
+        api_description="What each method makes of a photo; its seconds, bytes of weights, training photos and problem.",
     )
 
 
@@ -94,7 +94,8 @@ def _compared(pipe, path, what):
     photo = photos.read(path)
     pictures, rows = [(photos.viewable(path, photo), "Your photo")], []
     for number, method in enumerate(methods(pipe), 1):
-        row = {"method": method.name, "about": method.about, "bytes": method.size, "seconds": None, "problem": ""}
+        row = {"method": method.name, "about": method.about, "bytes": method.size, "trained_on": method.trained_on}
+        row |= {"seconds": None, "problem": ""}
         start = time.perf_counter()
         try:
             made = method.run(photo, what)
@@ -109,12 +110,14 @@ def _compared(pipe, path, what):
 
 
 def _table(rows):
-    """The methods with their time and size."""
+    """The methods with their time, size and training photos."""
     lines = []
     for row in rows:
         size = f"{row['bytes'] / 1e6:.1f} MB" if row["bytes"] else "none"
         took = f"{row['seconds']:.2f} s" if row["seconds"] is not None else html.escape(row["problem"])
-        cells = (html.escape(row["method"]), took, size, html.escape(row["about"]))
+        cells = (html.escape(row["method"]), took, size, html.escape(row["about"]), html.escape(row["trained_on"]))
         lines.append(f"<tr><th scope='row'>{cells[0]}</th>{''.join(f'<td>{cell}</td>' for cell in cells[1:])}</tr>")
-    head = "".join(f"<th scope='col'>{title}</th>" for title in ("Method", "Time", "Weights", "What it is"))
+    head = "".join(
+        f"<th scope='col'>{title}</th>" for title in ("Method", "Time", "Weights", "What it is", "Trained on")
+    )
     return f'<table class="facts"><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table>'

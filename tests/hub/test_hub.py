@@ -198,7 +198,9 @@ def finished_run():
 
 
 def test_the_card_of_a_run(finished_run, folder, hub_user):
-    text = training_card(finished_run).render()
+    card = training_card(finished_run)
+    assert card.front["trained_on"][0] == "unmasked: portraits, 1,700 photos"
+    text = card.render()
     assert "1,000 steps so far, 2,000 samples, 1.50 hours, seed 7" in text
     assert "| `seed` | `7` |" in text
     assert "secret" not in text and "- unmasked: portraits, 1,700 photos" in text

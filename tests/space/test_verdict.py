@@ -9,6 +9,7 @@ from maskhub.masks.styles import COLOURS, STYLES
 from maskhub.pipelines.estimate import Estimate
 from maskhub.pipelines.outcomes import Outcome
 from space import verdict
+from space.methods import methods
 from space.outlook import outlook, reading_order, results_of
 from space.swap import FaceSwap, options, translate
 
@@ -77,6 +78,24 @@ def test_poor_results_are_foretold(astronaut, masked_astronaut, shaded_astronaut
     blurred = astronaut.filter(ImageFilter.GaussianBlur(8.5))
     assert outlook(blurred) == ["The result will probably be poor (turned away, covered or blurred)."]
     assert "No face was found" in outlook(Image.new("RGB", (64, 64)))[0]
+
+
+@pytest.mark.parametrize(
+    ("front", "said"),
+    [
+        ("trained_on: [30 photos, 20 masks]", "30 photos; 20 masks"),
+        ("trained_on: 30 photos", "30 photos"),
+        ("license: other", "its card doesn't say"),
+        ("trained_on: [", "its card doesn't say"),
+    ],
+)
+def test_compare_says_what_a_model_was_trained_on(tiny_pipeline, tmp_path, monkeypatch, front, said):
+    (tmp_path / "README.md").write_text(f"---\n{front}\n---\n# model")
+    monkeypatch.setenv("MASKHUB_MODEL", str(tmp_path))
+    own, telea, _ = methods(tiny_pipeline)
+    assert (own.trained_on, telea.trained_on) == (said, "nothing")
+    monkeypatch.delenv("MASKHUB_MODEL")
+    assert "CelebA" in methods(tiny_pipeline)[0].trained_on
 
 
 def test_faces_are_numbered_as_one_reads():
