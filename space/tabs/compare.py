@@ -64,7 +64,7 @@ def wire(here, pipe):
         [here.pictures, gr.JSON(visible=False, label="methods")],
         concurrency_id="model",
         api_name="compare",
-        api_description="What each method makes of a photo; its seconds, bytes of weights, training photos and problem.",
+        api_description="What each method makes of a photo: seconds, bytes of weights, training photos and problem.",
     )
 
 
