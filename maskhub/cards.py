@@ -27,7 +27,7 @@ SPLITS = ("train", "test", "validation")
 _OLD_FIGURES = re.compile(
     r"<!-- figures of maskhub evaluate -->\n## Figures\n(.*?)<!-- end of figures -->\n?", re.DOTALL
 )
-"""How maskhub 0.1.0 delimited its figures."""
+"""How earlier versions delimited the figures."""
 _FENCE = re.compile(r"^\s*(```|~~~)")
 
 

@@ -27,9 +27,8 @@ class EmbeddingCache(BlobCache):
         super().__init__(path)
         self._identities = WeakKeyDictionary()
 
-    def embed_many(self, encoder, photos, faces, progress=None):
-        """As ``encoder.embed_many(photos, faces)``; ``progress`` is called with each number of faces that are newly
-        done."""
+    def embed_many(self, encoder, photos, faces):
+        """As ``encoder.embed_many(photos, faces)``."""
         if encoder not in self._identities:
             self._identities[encoder] = _identity(encoder)
         own = self._identities[encoder]
@@ -42,14 +41,10 @@ class EmbeddingCache(BlobCache):
                 missing.append(number)
             else:
                 out[number] = vector
-        if progress:
-            progress(len(photos) - len(missing))
         for start in range(0, len(missing), CHUNK):
             part = missing[start : start + CHUNK]
             out[part] = encoder.embed_many([photos[n] for n in part], [faces[n] for n in part])
             self.put([(keys[n], out[n].tobytes()) for n in part])
-            if progress:
-                progress(len(part))
         return out
 
 

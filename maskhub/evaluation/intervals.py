@@ -22,13 +22,13 @@ def wilson_interval(hits, n):
     return float(interval.low), float(interval.high)
 
 
-def bootstrap_interval(values, statistic=np.mean, resamples=1000, seed=0):
-    """The percentile bootstrap (Efron, 1979) of a statistic, a function of an array and an ``axis``, of independent
-    numbers; NaN twice for fewer than 2."""
+def bootstrap_interval(values):
+    """The percentile bootstrap (Efron, 1979) of the mean of independent numbers, with 1,000 resamples; NaN twice for
+    fewer than 2."""
     if len(values) < 2:
         return math.nan, math.nan
     found = stats.bootstrap(
-        (np.asarray(values),), statistic, n_resamples=resamples, method="percentile", rng=np.random.default_rng(seed)
+        (np.asarray(values),), np.mean, n_resamples=1000, method="percentile", rng=np.random.default_rng(0)
     )
     return float(found.confidence_interval.low), float(found.confidence_interval.high)
 

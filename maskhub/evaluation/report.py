@@ -33,7 +33,7 @@ _OLD_NAMES = {
         "masked before": "mask_detected_before",
     }
 }
-"""Old names of figures in reports of maskhub 0.1.0, by measure."""
+"""Names of figures in reports without a ``format``, by measure, and their names now."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class Report:
     Attributes:
         measure: its name in :data:`maskhub.evaluation.measures.MEASURES`.
         rows: row → name → :class:`Figure`; the row ``""`` has the figures without a row.
-        n: number of measured items; None in some reports of maskhub 0.1.0.
+        n: number of measured items; None in some reports of earlier versions.
         photos: source of the photos.
         about: what the figures mean, in one or two sentences.
         settings: the settings needed to repeat the measurement.
@@ -189,7 +189,7 @@ class Report:
 
     @classmethod
     def load(cls, path):
-        """Read a report of this version or of maskhub 0.1.0.
+        """Read a report of this version or of an earlier one, which has no ``format``.
 
         Raises:
             SourceError: no such file, or not a report.
@@ -255,7 +255,7 @@ def _item(data, folder):
 
 
 def _upgraded(data):
-    """Convert a report of maskhub 0.1.0 to this version."""
+    """Convert a report without a ``format`` to this version."""
     renamed, settings = _OLD_NAMES.get(data["measure"], {}), data["settings"]
 
     def figures(old):

@@ -84,11 +84,10 @@ def choose(kind, value, options):
     return options[value]
 
 
-def check_range(kind, value, low, high, multiple=1):
-    """Raise :class:`ConfigError` unless ``value`` is a multiple of ``multiple`` between ``low`` and ``high``."""
-    if not low <= value <= high or value % multiple:
-        step = f" in steps of {multiple}" if multiple > 1 else ""
-        raise ConfigError(f"{kind} is {value!r}; it must be from {low} to {high}{step}.")
+def check_range(kind, value, low, high):
+    """Raise :class:`ConfigError` unless ``value`` is between ``low`` and ``high``."""
+    if not low <= value <= high:
+        raise ConfigError(f"{kind} is {value!r}; it must be from {low} to {high}.")
 
 
 def norm_layer(norm):

@@ -90,7 +90,7 @@ class OnnxNetwork(OnnxFile):
         CheckpointError: files are missing, damaged, or don't belong together.
     """
 
-    def __init__(self, folder, threads=None):
+    def __init__(self, folder):
         folder = Path(folder)
         self.config = read_json(folder / "config.json")
         path = next((folder / name for name in (FILE, GRAPH) if (folder / name).is_file()), None)
@@ -100,7 +100,7 @@ class OnnxNetwork(OnnxFile):
                 "with `maskhub convert --to onnx-graph`."
             )
         weights = _weights(folder) if path.name == GRAPH else []
-        super().__init__(path, weights, threads)
+        super().__init__(path, weights)
         whole = _weights(folder) if path.name == FILE and any(folder.glob("*.safetensors")) else []
         if self.fingerprint != fingerprint(self.config.get("_class_name", ""), self.config, whole):
             raise CheckpointError(f"{path} was made from another network. Run `maskhub convert --to onnx` again.")

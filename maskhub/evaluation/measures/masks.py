@@ -51,7 +51,7 @@ def measure(options):
     return report
 
 
-def measure_masks(pictures, pipeline=None, direction=None, *, groups=(), network=None):
+def measure_masks(pictures, pipeline=None, direction=None, *, groups=()):
     """Run the mask detector on the largest face of every picture.
 
     Args:
@@ -59,7 +59,7 @@ def measure_masks(pictures, pipeline=None, direction=None, *, groups=(), network
         pipeline: a :class:`~maskhub.pipelines.face_mask.FaceMaskPipeline` that translates the photos first. Its result
             is measured where the face was found *before*, so that faces that can no longer be detected count too.
         direction: ``"mask"`` or ``"unmask"``, of the pipeline.
-        groups, network: metadata columns; mask detector, by default the bundled one.
+        groups: metadata columns.
 
     Raises:
         ConfigError: a pipeline without a direction or the reverse, an unknown column, or no face in any photo.
@@ -67,7 +67,7 @@ def measure_masks(pictures, pipeline=None, direction=None, *, groups=(), network
     if (pipeline is None) != (direction is None):
         raise ConfigError("a pipeline and a direction belong together: give both or neither.")
     check_columns([dict.fromkeys(pictures.columns)], groups)
-    network = network or bundled_mask_detector()
+    network = bundled_mask_detector()
     # the direction decides which end of the gallery is best; without one, it is a mask's presence
     gallery = BestAndWorst("results by the mask detector's presence", "low" if direction == "unmask" else "high")
     translate = translator(pipeline, direction) if pipeline is not None else None
