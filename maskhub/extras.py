@@ -16,7 +16,7 @@ EXTRAS = {
     "torch": ("torch", "diffusers", "accelerate", "sklearn"),
     "train": ("matplotlib",),
     "app": ("gradio", "pandas", "httpx", "mcp"),
-    "eval": ("scipy", "jinja2", "dlib", "efficientnet_lite_pytorch", "face_recognition_models"),
+    "eval": ("scipy", "dlib", "efficientnet_lite_pytorch", "face_recognition_models"),
     "export": ("onnx", "onnxscript"),
     "heif": ("pillow_heif",),
     "ray": ("ray",),

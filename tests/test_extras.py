@@ -166,7 +166,7 @@ ALONE = {
     "export": (("torch",), "import maskhub.models.export, maskhub.pipelines.crop_graph, onnx, onnxscript"),
 }
 """Extra → the extras that it includes, and imports that it promises."""
-SHARED = {"hub": {"pandas", "httpx"}, "torch": {"scipy", "jinja2"}}
+SHARED = {"hub": {"pandas", "httpx"}, "torch": {"scipy"}}
 """Packages that an extra has by its dependencies, though another one names them."""
 
 

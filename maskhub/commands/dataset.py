@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import tyro
 from pydantic import Field
 
-from maskhub.commands.photos import ANY_MASKS, Masking, Output
+from maskhub.commands.photos import ANY_MASKS, Masking, Output, Previewing
 from maskhub.data.criteria import Criteria
 from maskhub.errors import ConfigError
 from maskhub.options import Count, OptionSet, Positive
@@ -27,7 +27,7 @@ class Work(OptionSet):
     """Worker processes, per rank or Ray task; default: one per processor core, with Ray one per task."""
 
 
-class Shards(Work):
+class Shards(Previewing, Work):
     """Shards and processes of the dataset."""
 
     shard_size: Positive = 1000
@@ -64,6 +64,8 @@ def build(
     from maskhub.data.shards import build_dataset
     from maskhub.data.workers import processors
 
+    if shards.preview:
+        return _preview(source, wearing, shards)
     rank, world, neighbours = _ranks()
     workers = shards.workers
     if workers is None:
@@ -128,6 +130,16 @@ def draw(source: Spec, output: Output, /) -> int:
     write = write_portraits if are_portraits(source) else write_folder
     print(f"{write(source, output)} faces written to {output}")
     return 0
+
+
+def _preview(source, wearing, shards):
+    from functools import partial
+
+    from maskhub.data.plan import plan_build
+    from maskhub.data.preview import paired_pictures
+
+    plan = plan_build(source, wearing, shards.crops, shards.shard_size)
+    return shards.write_preview(plan.rows, partial(paired_pictures, plan.work), wearing.seed)
 
 
 def _ranks():

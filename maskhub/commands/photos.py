@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
+from pydantic import Field
 
 from maskhub.data.masked import Wearing
 from maskhub.errors import ConfigError, PhotoError
@@ -12,7 +13,19 @@ from maskhub.film_file import is_film
 from maskhub.options import Count, OptionSet
 from maskhub.pipelines.load import open_pipeline
 
-__all__ = ["ANY_MASKS", "Input", "Masking", "Output", "cycle", "mask", "outline", "report_line", "translate", "unmask"]
+__all__ = [
+    "ANY_MASKS",
+    "Input",
+    "Masking",
+    "Output",
+    "Previewing",
+    "cycle",
+    "mask",
+    "outline",
+    "report_line",
+    "translate",
+    "unmask",
+]
 
 Input = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="INPUT")]
 Masking = tyro.conf.OmitArgPrefixes[Wearing]
@@ -39,7 +52,26 @@ class Translating(Running):
     """In a folder, write PNG files instead of the photos' own formats."""
 
 
-class Making(Translating):
+class Previewing(OptionSet):
+    """A look at the result before a long run."""
+
+    preview: Path | None = None
+    """Only work some photos, and write them as this one picture: each without and with its mask."""
+    preview_photos: Annotated[int, Field(ge=1, le=200)] = 16
+    """Photos of the preview, drawn at random."""
+
+    def write_preview(self, rows, pictures, seed):
+        """Write the picture, and print how many photos failed; returns the exit code."""
+        from maskhub.data.photo_file import save_photo
+        from maskhub.data.preview import preview
+
+        sheet, worked, failed = preview(rows, pictures, self.preview_photos, seed)
+        save_photo(sheet, self.preview)
+        print(f"wrote {self.preview}: {worked - failed} of {worked} photos masked")
+        return 0
+
+
+class Making(Previewing, Translating):
     """Outputs, worker processes, and a network instead of the rules."""
 
     model: str | None = None
@@ -55,7 +87,7 @@ class Making(Translating):
     @property
     def extra(self):
         """Whether something is asked for that films can't have."""
-        return self.regions is not None or self.boxes != "none" or self.workers is not None
+        return bool(self.regions or self.preview) or self.boxes != "none" or self.workers is not None
 
 
 RUNNING, TRANSLATING, MAKING = Running(), Translating(), Making()
@@ -94,13 +126,17 @@ def mask(
     _check_png(making.png, source)
     if _is_film(source):
         if making.extra or making.model or wearing.min_quality:
-            raise ConfigError("regions, boxes, workers and min-quality can't be used with a film: leave them out.")
+            raise ConfigError(
+                "regions, boxes, preview, workers and min-quality can't be used with a film: leave them out."
+            )
         from maskhub.commands.film import mask_by_rule
         from maskhub.data.batch import check_not_input
 
         check_not_input(source, output)
         return mask_by_rule(source, output, wearing, force, making.provenance)
     if source.is_file():
+        if making.preview:
+            raise ConfigError("--preview is for folders and datasets: leave it out.")
         return _mask_one(source, output, wearing, making)
     from maskhub.data.masked_files import mask_source
     from maskhub.data.workers import processors
@@ -109,6 +145,8 @@ def mask(
     on_hub = input.count("/") in (1, 2) and source.suffix.lower() not in PHOTO_SUFFIXES
     if not (source.exists() or input.startswith("builtin:") or on_hub):
         raise PhotoError(f"there is no photo or folder {input}.")
+    if making.preview:
+        return _preview(input, wearing, making)
     names = ("regions", "boxes", "overwrite", "png", "provenance")
     options = {name: getattr(making, name) for name in names} | {"way": _way(making, single=False)}
     workers = making.workers if making.workers is not None else 0 if making.model else processors()
@@ -262,6 +300,22 @@ def _way(making, single):
     from maskhub.commands.network_masks import network_way
 
     return network_way(open_pipeline(making.model, making.device, single))
+
+
+def _preview(spec, wearing, making):
+    from functools import partial
+
+    from maskhub.data.column_boxes import open_own_boxes
+    from maskhub.data.preview import masked_pictures
+    from maskhub.data.rows import open_rows
+
+    way, rows = _way(making, single=False), open_rows(spec)
+
+    def mask(pixels, name, own=None):
+        return way.mask(pixels, wearing, name, own=own)
+
+    own = open_own_boxes(rows, wearing.own_boxes, wanted=making.boxes != "none")
+    return making.write_preview(rows, partial(masked_pictures, mask, own), wearing.seed)
 
 
 def _mask_one(source, output, wearing, making):

@@ -36,7 +36,8 @@ COLUMNS = {
     "presence": "the landmarks' confidence in each face, 0 to 1",
     "agreement": "of each mask's region with what a mask detector finds: intersection over union",
     "sharpness": "of each face; below 0.6 it is blurred",
-    "quality": "of each face with a mask, 0 to 1: as good as the worst of these three; empty for the others",
+    "light": "of each face: its median grey, 0 to 100",
+    "quality": "of each masked face, 0 to 1: as good as the worst of presence, agreement and sharpness",
 }
 
 

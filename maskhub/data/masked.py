@@ -149,8 +149,8 @@ class Masked:
             a skipped face),
             ``style``, ``colour`` (empty for a face without a new mask), ``mask_box`` (or None), and ``pose`` (yaw,
             pitch, roll in degrees) and ``presence`` if its landmarks were detected, else None; and ``agreement``,
-            ``sharpness`` and ``quality`` of a new mask (:func:`maskhub.data.scores.score`), else None. Pixels and
-            degrees are rounded to hundredths.
+            ``sharpness``, ``light`` and ``quality`` of a new mask (:func:`maskhub.data.scores.score`), else None.
+            Pixels and degrees are rounded to hundredths.
         landmarks: the :class:`~maskhub.faces.landmarks.Landmarks` of each face, or None, in the same order.
         found: the :class:`~maskhub.faces.detect.Face` of each.
     """
@@ -282,6 +282,7 @@ def face_facts(face, mark=None):
         "presence": round(mark.presence, 4) if mark else None,
         "agreement": None,
         "sharpness": None,
+        "light": None,
         "quality": None,
     }
 

@@ -14,12 +14,13 @@ from PIL import Image
 from maskhub.data.batch import check_free, check_not_input, run_batch, working_folder, write_failures
 from maskhub.data.boxes import BOXES, box_files
 from maskhub.data.column_boxes import open_own_boxes
-from maskhub.data.folder import free_names
+from maskhub.data.folder import chosen_few, free_names
 from maskhub.data.masked import Wearing, mask_faces, region_image
 from maskhub.data.own_boxes import faces_in
 from maskhub.data.photo_file import encode_photo, result_names, result_path
 from maskhub.data.rows import open_rows
 from maskhub.data.scores import SCORES
+from maskhub.data.summary import SHOWN, SUMMARY, Sample, counts_of, failed_samples, summary_page
 from maskhub.data.tables import metadata_names, table_text
 from maskhub.data.workers import check_main_guard
 from maskhub.errors import ConfigError
@@ -153,10 +154,23 @@ def mask_source(
         known = {target_of(row.name): row for row in order}
         done = {target: record for target, row in known.items() if (record := journal.record(row.name))}
         files = _metadata(done, known, rows.columns, bool(rows.folder)) | box_files(done, boxes, own)
+        files[SUMMARY] = _summary(rows, done, output, report)
         commit(prepare_file(output / name, text) for name, text in files.items())
         _copy_others(rows, output, {path.resolve() for path in own.files} if own else ())
         write_failures(output, report.failures)
     return report
+
+
+def _summary(rows, done, output, report):
+    """The page about the run's photos, ``done``: target → record."""
+    names = sorted(done)
+    samples = []
+    for name in (names[place] for place in chosen_few(names, min(SHOWN, len(names)))):
+        styles = ", ".join(face["style"] for face in done[name]["faces"] if face["style"])
+        samples.append(Sample(name, styles, output / name))
+    counts = counts_of(face for record in done.values() for face in record["faces"])
+    what = rows.spec if rows.folder is None else "a folder of photos"
+    return summary_page(what, len(done), counts, report.failures, samples, failed_samples(rows, report.failures))
 
 
 def _mask_job(way, own, provenance, wearing, output, row, paths):
@@ -206,7 +220,7 @@ def _metadata(done, rows, columns, from_folder):
 
 def _copy_others(rows, output, replaced):
     """Copy all other files, except the annotations that were ``replaced``."""
-    own = {"failures.csv", "annotations.json"}  # files of an earlier result that is masked again
+    own = {"failures.csv", "annotations.json", SUMMARY}  # files of an earlier result that is masked again
     others = rows.others.items() if rows.folder else ()
     commit(
         prepare_copy(source, output / name)

@@ -11,7 +11,7 @@ from maskhub.masks.detector import detect_mask_on_crop
 
 __all__ = ["SCORES", "score", "sharpness"]
 
-SCORES = ("presence", "agreement", "sharpness", "quality")
+SCORES = ("presence", "agreement", "sharpness", "light", "quality")
 """The columns."""
 SIDE = 128
 """Side of the aligned crop on which all are measured."""
@@ -35,17 +35,20 @@ def score(before, after, region, face, presence=None, agreement=True):
 
         * ``agreement``, 0 to 1: of the region and what the mask detector takes for a mask, intersection over union;
         * ``sharpness`` of the face without its mask, see :func:`sharpness`;
+        * ``light``, 0 to 100: the median grey of the face without its mask;
         * ``quality``, 0 to 1: the lowest of presence, agreement / :data:`AGREED` and sharpness / :data:`SHARP`.
     """
     matrix = align.alignment(face, SIDE)
-    sharp, agreed = sharpness(align.crop(before, matrix, SIDE)), None
+    crop, agreed = align.crop(before, matrix, SIDE), None
+    sharp, middle = sharpness(crop), crop[SIDE // 4 : 3 * SIDE // 4, SIDE // 4 : 3 * SIDE // 4]
     parts = [1.0, sharp / SHARP] + ([] if presence is None else [presence])
     if agreement:
         found = detect_mask_on_crop(align.crop(after, matrix, SIDE)).region > 0.5
         drawn = align.crop(region, matrix, SIDE) > 0.5
         agreed = float((found & drawn).sum() / max((found | drawn).sum(), 1))
         parts.append(agreed / AGREED)
-    values = {"agreement": agreed, "sharpness": sharp, "quality": min(parts)}
+    light = np.median(middle @ np.float32([0.299, 0.587, 0.114])) / 2.55
+    values = {"agreement": agreed, "sharpness": sharp, "light": light, "quality": min(parts)}
     return {key: None if value is None else round(float(value), 3) for key, value in values.items()}
 
 

@@ -14,10 +14,11 @@ import io
 import json
 from contextlib import contextmanager
 
+from maskhub.data.summary import Sample, counts_of, merged
 from maskhub.errors import ConfigError, PhotoError
 from maskhub.files import written_file
 
-__all__ = ["SourceDigest", "open_shard", "read_note"]
+__all__ = ["SourceDigest", "open_shard", "read_note", "samples_of_shard"]
 
 GROUP_BYTES = 32 << 20
 """Largest row group, the unit that readers and this writer keep in memory; only a single row may be larger. The Hub's
@@ -69,7 +70,7 @@ def open_shard(path, features, options=None):
                 yield writer
                 writer.flush()
                 note = {"rows": writer.rows, "failures": writer.failures, "source": writer.source.hexdigest()}
-                note |= {"options": options}
+                note |= {"options": options, "counts": writer.counts}
                 parquet.add_key_value_metadata({NOTE.decode(): json.dumps(note | {"sha256": UNKNOWN})})
         except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
             raise PhotoError(f"{path} could not be written: a column changes its type ({error}).") from error
@@ -83,11 +84,12 @@ class _Writer:
         rows: number of added rows.
         failures: list of ``(name, reason)``, to store in the file.
         source: :class:`SourceDigest` of the photos.
+        counts: of the rows' faces, see :func:`~maskhub.data.summary.counts_of`.
     """
 
     def __init__(self, parquet, schema):
         self._parquet, self._schema, self._group, self._bytes = parquet, schema, [], 0
-        self.rows, self.failures, self.source = 0, [], SourceDigest()
+        self.rows, self.failures, self.source, self.counts = 0, [], SourceDigest(), {}
 
     def add(self, rows):
         import pyarrow as pa
@@ -99,6 +101,7 @@ class _Writer:
             self._group.append(table)
             self._bytes += table.nbytes
         self.rows += len(rows)
+        self.counts = merged([self.counts, *map(counts_of, map(_faces, rows))])
 
     def flush(self):
         """Write the rows so far as a row group."""
@@ -107,6 +110,12 @@ class _Writer:
         if self._group:
             self._parquet.write_table(pa.concat_tables(self._group).combine_chunks())
             self._group, self._bytes = [], 0
+
+
+def _faces(row):
+    """A row's faces as dicts."""
+    names = [name for name in ("style", "worn", "pose", "light", "quality") if name in row]
+    return [dict(zip(names, values, strict=True)) for values in zip(*(row[name] for name in names), strict=True)]
 
 
 def _write_hash(path):
@@ -169,3 +178,16 @@ def _hash_of_data(path):
             sha256.update(data)
             remaining -= len(data)
     return sha256.hexdigest()
+
+
+def samples_of_shard(path, count):
+    """The first ``count`` masked pictures of a shard as :class:`~maskhub.data.summary.Sample` s."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        rows = next(file.iter_batches(count, columns=["file_name", "masked", "style"]), None)
+        rows = rows.to_pylist() if rows is not None else []
+    return [
+        Sample(row["file_name"], ", ".join(filter(None, row["style"])), io.BytesIO(row["masked"]["bytes"]))
+        for row in rows
+    ]

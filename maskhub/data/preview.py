@@ -1,0 +1,140 @@
+"""A contact sheet of a few photos before a long run: each without and with its mask, or why it has none."""
+
+import io
+import itertools
+from functools import partial
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from maskhub.data.folder import chosen_few
+from maskhub.errors import MaskHubError
+from maskhub.faces.photo import open_photo, split_alpha
+
+__all__ = ["masked_pictures", "paired_pictures", "preview"]
+
+HIGH, GAP, LINES = 200, 8, 4
+"""Height of a picture, space around it and lines of text below it."""
+ACROSS = 4
+UNITS, PER_UNIT = 4, 64
+"""Of streamed datasets, this many units at most are opened, and this many rows read of each."""
+
+
+def preview(rows, pictures, count, seed=0):
+    """Work a few photos and draw them.
+
+    Args:
+        rows: of :func:`~maskhub.data.rows.open_rows`.
+        pictures: function of a row → (before, after, words) for each pair of ``PIL.Image`` s to show.
+        count: number of photos, drawn at random by ``seed``.
+
+    Returns:
+        the sheet, ``PIL.Image``, the number of photos that were worked, and how many of these failed.
+    """
+    tiles, worked, failed = [], 0, 0
+    for row in _some(rows, count, seed):
+        worked += 1
+        try:
+            tiles += [_tile(before, after, f"{row.name}\n{words}") for before, after, words in pictures(row)]
+        except MaskHubError as error:
+            failed += 1
+            tiles.append(_tile(*_failed(row), f"{row.name}\n{error}"))
+    return _sheet(tiles), worked, failed
+
+
+def masked_pictures(mask, own, row):
+    """For :func:`preview`: the photo and the masked one.
+
+    Args:
+        mask: function (pixels, name, own=None) → :class:`~maskhub.data.masked.Masked`.
+        own: of :func:`~maskhub.data.column_boxes.open_own_boxes`.
+    """
+    from maskhub.data.own_boxes import faces_in
+
+    before = split_alpha(open_photo(row.open()))[0]
+    pixels = np.asarray(before)
+    faces = faces_in(pixels, own.of(row, before.width, before.height)) if own else None
+    masked = mask(pixels, row.name, own=faces)
+    worn = [face for face in masked.faces if face["style"]]
+    words = [", ".join(filter(None, (face["style"], face["colour"], face["worn"], _rated(face)))) for face in worn]
+    return [(before, Image.fromarray(masked.image), "; ".join(words) or "no face masked")]
+
+
+def paired_pictures(work, row):
+    """For :func:`preview`: the pairs of a row; ``work`` is :func:`~maskhub.data.pairs.make_pairs` with its options."""
+    out = []
+    for pair in work(row)[1]:
+        pictures = [open_photo(io.BytesIO(pair[key]["bytes"])) for key in ("unmasked", "masked")]
+        words = zip(pair["style"], pair["colour"], pair["worn"], strict=True)
+        out.append((*pictures, "; ".join(", ".join(face) for face in words if face[0])))
+    return out
+
+
+def _rated(face):
+    return "" if face["quality"] is None else f"quality {face['quality']:.2f}"
+
+
+def _some(rows, count, seed):
+    """``count`` rows by chance; of streamed ones, from some units."""
+    if rows.folder is not None:
+        chosen = {rows.names[place] for place in chosen_few([f"{seed} {name}" for name in rows.names], count)}
+        return (row for row in rows if row.name in chosen)
+    rng = np.random.default_rng(seed)
+    units = list(rows.units())
+    units = [units[place] for place in rng.permutation(len(units))[:UNITS]]
+    read = [list(itertools.islice(rows.read(unit), max(PER_UNIT, count))) for unit in units]
+    every = [row for part in read for row in part]
+    return [every[place] for place in sorted(rng.permutation(len(every))[:count])]
+
+
+def _failed(row):
+    try:
+        before = split_alpha(open_photo(row.open()))[0]
+    except MaskHubError:
+        before = Image.new("RGB", (HIGH, HIGH), (200, 200, 200))
+    return before, None
+
+
+def _tile(before, after, words):
+    pictures = [_scaled(picture) for picture in (before, after) if picture is not None]
+    font = ImageFont.load_default(13)
+    width = max(sum(picture.width for picture in pictures) + 2 * (len(pictures) - 1), HIGH)
+    tile = Image.new("RGB", (width, HIGH + 18 * LINES), "white")
+    left = 0
+    for picture in pictures:
+        tile.paste(picture, (left, 0))
+        left += picture.width + 2
+    draw = ImageDraw.Draw(tile)
+    lines = [line for text in words.split("\n") for line in _wrapped(text, width, partial(draw.textlength, font=font))]
+    for number, line in enumerate(lines[:LINES]):
+        draw.text((0, HIGH + 18 * number), line, "black" if after is not None or number == 0 else (176, 32, 32), font)
+    return tile
+
+
+def _wrapped(text, width, length):
+    """The lines of a text that are at most ``width`` pixels wide; a longer word is a line of its own."""
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        lines[-1:] = [longer] if length(longer) <= width or not lines[-1] else [lines[-1], word]
+    return lines
+
+
+def _scaled(picture):
+    picture = picture.convert("RGB")
+    width = max(1, min(round(picture.width * HIGH / picture.height), 2 * HIGH))
+    return picture.resize((width, HIGH), Image.Resampling.LANCZOS)
+
+
+def _sheet(tiles):
+    """The tiles in lines of :data:`ACROSS`."""
+    lines = [tiles[start : start + ACROSS] for start in range(0, len(tiles), ACROSS)] or [[]]
+    widths = [sum(tile.width + GAP for tile in line) + GAP for line in lines]
+    high = HIGH + 18 * LINES + GAP
+    sheet = Image.new("RGB", (max(*widths, HIGH), high * len(lines) + GAP), "white")
+    for number, line in enumerate(lines):
+        left = GAP
+        for tile in line:
+            sheet.paste(tile, (left, GAP + number * high))
+            left += tile.width + GAP
+    return sheet
