@@ -53,8 +53,8 @@ def crop(image, matrix, resolution):
 
 
 def warped(image, matrix, side):
-    """A square of a photo, uint8 RGB side×side×3, interpolated linearly; beyond the photo's edges its border pixels are
-    repeated. ``matrix`` (2×3) maps the photo's pixels to the square's."""
+    """A square of a photo, uint8 RGB side×side×3, or of a region, side×side, interpolated linearly; beyond the photo's
+    edges its border pixels are repeated. ``matrix`` (2×3) maps the photo's pixels to the square's."""
     # OpenCV warps four channels, to the same values, in less than half the time of three
     faster = image.ndim == 3 and image.shape[0] * image.shape[1] <= 2 * side * side
     image = cv2.cvtColor(image, cv2.COLOR_RGB2RGBA) if faster else image
