@@ -20,7 +20,7 @@ from maskhub.data.own_boxes import faces_in
 from maskhub.data.photo_file import encode_photo, result_names, result_path
 from maskhub.data.rows import open_rows
 from maskhub.data.scores import SCORES
-from maskhub.data.summary import SHOWN, SUMMARY, Sample, counts_of, failed_samples, summary_page
+from maskhub.data.summary import SHOWN, SUMMARY, counts_of, sample, summary_page
 from maskhub.data.tables import metadata_names, table_text
 from maskhub.data.workers import check_main_guard
 from maskhub.errors import ConfigError
@@ -167,10 +167,11 @@ def _summary(rows, done, output, report):
     samples = []
     for name in (names[place] for place in chosen_few(names, min(SHOWN, len(names)))):
         styles = ", ".join(face["style"] for face in done[name]["faces"] if face["style"])
-        samples.append(Sample(name, styles, output / name))
+        samples.append(sample(name, styles, output / name))
     counts = counts_of(face for record in done.values() for face in record["faces"])
+    failed = [sample(name, why, rows.folder and rows.folder / name) for name, why in report.failures[:SHOWN]]
     what = rows.spec if rows.folder is None else "a folder of photos"
-    return summary_page(what, len(done), counts, report.failures, samples, failed_samples(rows, report.failures))
+    return summary_page(what, len(done), counts, report.failures, samples, failed)
 
 
 def _mask_job(way, own, provenance, wearing, output, row, paths):

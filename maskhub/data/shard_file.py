@@ -14,17 +14,19 @@ import io
 import json
 from contextlib import contextmanager
 
-from maskhub.data.summary import Sample, counts_of, merged
+from maskhub.data.summary import counts_of, merged, sample
 from maskhub.errors import ConfigError, PhotoError
 from maskhub.files import written_file
 
-__all__ = ["SourceDigest", "open_shard", "read_note", "samples_of_shard"]
+__all__ = ["SourceDigest", "open_shard", "read_note"]
 
 GROUP_BYTES = 32 << 20
 """Largest row group, the unit that readers and this writer keep in memory; only a single row may be larger. The Hub's
 viewer takes up to 300 MB."""
 NOTE = b"maskhub"
 """Key of the note in the parquet file's metadata."""
+EACH = 4
+"""Samples of made rows, and of failed ones, in a shard that shows some."""
 UNKNOWN = "0" * 64
 """Stands for the hash in the note until it is known."""
 TAIL = 8
@@ -71,6 +73,7 @@ def open_shard(path, features, options=None):
                 writer.flush()
                 note = {"rows": writer.rows, "failures": writer.failures, "source": writer.source.hexdigest()}
                 note |= {"options": options, "counts": writer.counts}
+                note |= {"samples": writer.samples, "failed": writer.failed}
                 parquet.add_key_value_metadata({NOTE.decode(): json.dumps(note | {"sha256": UNKNOWN})})
         except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
             raise PhotoError(f"{path} could not be written: a column changes its type ({error}).") from error
@@ -85,11 +88,14 @@ class _Writer:
         failures: list of ``(name, reason)``, to store in the file.
         source: :class:`SourceDigest` of the photos.
         counts: of the rows' faces, see :func:`~maskhub.data.summary.counts_of`.
+        shows: whether the shard keeps some ``samples`` of its rows and ``failed`` ones, of
+            :func:`~maskhub.data.summary.sample`, for the page about the data set.
     """
 
     def __init__(self, parquet, schema):
         self._parquet, self._schema, self._group, self._bytes = parquet, schema, [], 0
         self.rows, self.failures, self.source, self.counts = 0, [], SourceDigest(), {}
+        self.shows, self.samples, self.failed = False, [], []
 
     def add(self, rows):
         import pyarrow as pa
@@ -102,6 +108,16 @@ class _Writer:
             self._bytes += table.nbytes
         self.rows += len(rows)
         self.counts = merged([self.counts, *map(counts_of, map(_faces, rows))])
+        for row in rows[: EACH - len(self.samples)] if self.shows else ():
+            styles = ", ".join(filter(None, row["style"]))
+            self.samples.append(sample(row["file_name"], styles, io.BytesIO(row["masked"]["bytes"])))
+
+    def fail(self, row, reason):
+        """Add a row that failed."""
+        self.source.add(row)
+        self.failures.append((row.name, reason))
+        if self.shows and len(self.failed) < EACH:
+            self.failed.append(sample(row.name, reason, row.open()))
 
     def flush(self):
         """Write the rows so far as a row group."""
@@ -178,16 +194,3 @@ def _hash_of_data(path):
             sha256.update(data)
             remaining -= len(data)
     return sha256.hexdigest()
-
-
-def samples_of_shard(path, count):
-    """The first ``count`` masked pictures of a shard as :class:`~maskhub.data.summary.Sample` s."""
-    import pyarrow.parquet as pq
-
-    with pq.ParquetFile(path) as file:
-        rows = next(file.iter_batches(count, columns=["file_name", "masked", "style"]), None)
-        rows = rows.to_pylist() if rows is not None else []
-    return [
-        Sample(row["file_name"], ", ".join(filter(None, row["style"])), io.BytesIO(row["masked"]["bytes"]))
-        for row in rows
-    ]

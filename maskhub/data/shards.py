@@ -20,14 +20,13 @@ from tqdm import tqdm
 
 from maskhub.data.batch import BatchReport, check_not_input
 from maskhub.data.card import dataset_card
-from maskhub.data.folder import chosen_few
 from maskhub.data.masked import Wearing
 from maskhub.data.plan import plan_build
 from maskhub.data.schedule import Schedule
-from maskhub.data.shard_file import open_shard, read_note, samples_of_shard
-from maskhub.data.summary import SHOWN, SUMMARY, failed_samples, merged, summary_page
+from maskhub.data.shard_file import open_shard, read_note
+from maskhub.data.summary import SHOWN, SUMMARY, merged, summary_page
 from maskhub.data.tables import csv_text
-from maskhub.data.targets import FolderTarget, HubTarget, MirroredTarget, open_target
+from maskhub.data.targets import HubTarget, MirroredTarget, open_target
 from maskhub.data.workers import check_main_guard, run_jobs
 from maskhub.errors import ConfigError, MaskHubError, SourceError
 
@@ -153,6 +152,7 @@ def make_shards(plan, target, units, workers, report, bar):
             target.place(plan.shards[unit.index]) as path,
             open_shard(path, plan.features, plan.options) as shard,
         ):
+            shard.shows = unit.index < SHOWN
             for _, row, answer in of_unit:
                 if row is not None:
                     _add(shard, row, *answer, report)
@@ -173,8 +173,7 @@ def _in_order(answers, order, bar):
 
 def _add(shard, row, result, reason, report):
     if reason is not None:
-        shard.source.add(row)
-        shard.failures.append((row.name, reason))
+        shard.fail(row, reason)
         report.failures.append((row.name, reason))
         return
     digest, pairs = result
@@ -201,14 +200,12 @@ def _finish(plan, target, report, everything):
     failures = csv_text(["file_name", "reason"], report.failures) if report.failures else None
     shards = {name: there[name] for name in plan.shards}
     card = dataset_card(shards, plan.options | {"source": plan.source}, plan.features, notes)
-    target.write({"failures.csv": failures, "README.md": card, SUMMARY: _summary(plan, target, report, notes)})
+    target.write({"failures.csv": failures, "README.md": card, SUMMARY: _summary(plan, report, notes)})
 
 
-def _summary(plan, target, report, notes):
-    """The page about the whole data set; with pictures where shards and photos are on this machine."""
-    counts, samples = merged(note.get("counts") or {} for note in notes), []
-    if isinstance(target, FolderTarget):
-        for place in chosen_few(plan.shards, min(SHOWN, len(plan.shards))):
-            samples += samples_of_shard(target.folder / plan.shards[place], max(1, SHOWN // len(plan.shards)))
-    return summary_page(plan.source or "a folder of photos", report.made + report.kept, counts, report.failures,
-                        samples, failed_samples(plan.rows, report.failures))  # fmt: skip
+def _summary(plan, report, notes):
+    """The page about the whole data set."""
+    samples, failed = ([one for note in notes for one in note.get(key, ())] for key in ("samples", "failed"))
+    counts = merged(note.get("counts", {}) for note in notes)
+    what = plan.source or "a folder of photos"
+    return summary_page(what, report.made + report.kept, counts, report.failures, samples, failed)

@@ -15,7 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from maskhub.errors import PhotoError
 from maskhub.faces.photo import open_photo
 
-__all__ = ["SHOWN", "SUMMARY", "Sample", "counts_of", "failed_samples", "merged", "summary_page"]
+__all__ = ["SHOWN", "SUMMARY", "counts_of", "merged", "sample", "summary_page"]
 
 SUMMARY = "summary.html"
 SHOWN = 12
@@ -30,16 +30,16 @@ LIGHT = ((30, "dark, below 30"), (50, "30 to 50"), (70, "50 to 70"), (None, "bri
 QUALITY = ((0.5, "below 0.5"), (0.7, "0.5 to 0.7"), (0.9, "0.7 to 0.9"), (None, "0.9 or more"))
 
 
-class Sample:
-    """A picture on the page: its ``name``, a line ``about`` it, and ``url``, a data URL, or None if it can't be read.
+def sample(name, about, photo):
+    """A picture on the page as a dict, for ``json``: its ``name``, a line ``about`` it, and ``url``, a small picture as
+    a data URL, or None if it can't be read.
 
     ``photo`` is what :func:`~maskhub.faces.photo.open_photo` takes, or None.
     """
-
-    def __init__(self, name, about, photo):
-        self.name, self.about, self.url = name, about, None
-        with suppress(PhotoError, OSError):
-            self.url = photo and _data_url(open_photo(photo))
+    url = None
+    with suppress(PhotoError, OSError):
+        url = photo and _data_url(open_photo(photo))
+    return {"name": name, "about": about, "url": url}
 
 
 def counts_of(faces):
@@ -77,7 +77,8 @@ def summary_page(what, photos, counts, failures, samples, failed=()):
         photos: number of photos, or rows, that were made.
         counts: of :func:`counts_of`.
         failures: list of (name, reason).
-        samples, failed: :class:`Sample` s of results, and of photos that failed.
+        samples, failed: several :func:`sample`: of results, and of photos that failed. The first :data:`SHOWN` are
+            on the page.
     """
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
@@ -97,8 +98,8 @@ def summary_page(what, photos, counts, failures, samples, failed=()):
         groups=groups,
         reasons=reasons.most_common(SHOWN),
         more=max(0, len(reasons) - SHOWN),
-        samples=[sample for sample in samples if sample.url],
-        failed=failed,
+        samples=[one for one in samples if one["url"]][:SHOWN],
+        failed=failed[:SHOWN],
     )  # fmt: skip
 
 
@@ -106,16 +107,6 @@ def _general(name, reason):
     """A reason without what differs from photo to photo: its name, and numbers."""
     reason = re.sub(rf"\S*{re.escape(name.rpartition('/')[2])}", "the photo", reason)
     return re.sub(r"\d+(\.\d+)?", "…", reason)
-
-
-def failed_samples(rows, failures):
-    """:class:`Sample` s of the first photos that failed; without pictures where ``rows`` are streamed.
-
-    Args:
-        rows: of :func:`~maskhub.data.rows.open_rows`.
-        failures: list of (name, reason).
-    """
-    return [Sample(name, reason, rows.folder and rows.folder / name) for name, reason in failures[:SHOWN]]
 
 
 def _data_url(photo):

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from maskhub.cli import main
-from maskhub.data.summary import Sample, counts_of, merged, summary_page
+from maskhub.data.summary import counts_of, merged, sample, summary_page
 
 
 def run(*arguments):
@@ -76,6 +76,6 @@ def test_counts():
 
 def test_a_page_without_faces_and_with_many_reasons():
     failures = [(f"{n}.png", f"reason {chr(97 + n)} {n}") for n in range(20)] + [("x/y.png", "x/y.png is torn")]
-    page = summary_page("nothing", 0, {}, failures, [], [Sample("a.png", "gone", None)])
+    page = summary_page("nothing", 0, {}, failures, [], [sample("a.png", "gone", None)])
     assert "9 more reasons in failures.csv" in page
     assert "the photo is torn" not in page  # only the most common twelve
