@@ -107,7 +107,7 @@ def name_of(tab):
 
 def _connect(demo, built):
     """Open the tab that the address names, and carry the photo from tab to tab."""
-    quiet = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+    quiet = rooms.quiet
     demo.load(None, js=f"() => maskhub.open({[name_of(tab) for tab in LAB]})", **quiet)
     for tab, (place, here) in built.items():
         place.select(None, js=f"() => maskhub.address('{name_of(tab)}')", **quiet)

@@ -40,8 +40,9 @@ def layout():
 def wire(here):
     """Connect the choice of a face."""
     here.face.input(
-        classified, here.face, [here.shown, here.thesis, here.ours], show_progress="hidden", api_visibility="private"
-    )
+        classified, here.face, [here.shown, here.thesis, here.ours], show_progress="hidden", trigger_mode="always_last",
+        api_visibility="private",
+    )  # fmt: skip
 
 
 def classified(place):

@@ -135,15 +135,19 @@ def on_run(events, show, inputs, outputs, progress, scroll):
     """
     private = {"api_visibility": "private"}
     for event in events:
-        done = event(about(show), inputs, outputs, show_progress_on=progress, concurrency_id="model", **private)
+        done = event(
+            about(show), inputs, outputs, show_progress_on=progress, concurrency_id="model", trigger_mode="always_last",
+            **private,
+        )  # fmt: skip
         done.then(None, js=scroll_to(*scroll), **private)
 
 
 def on_example(gallery, photo):
     """Copy the clicked example of :func:`examples` to a photo input; returns the event, for ``.then``."""
     return gallery.select(
-        example, None, photo, show_progress="hidden", concurrency_id="model", api_visibility="private"
-    )
+        example, None, photo, show_progress="hidden", concurrency_id="model", trigger_mode="multiple",
+        api_visibility="private",
+    )  # fmt: skip
 
 
 def example(event: gr.SelectData = None):

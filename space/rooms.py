@@ -10,7 +10,18 @@ from maskhub.service.home import Home, owner_of
 from maskhub.service.jobs import Jobs
 from maskhub.service.supervisor import Supervisor
 
-__all__ = ["dataset_choices", "jobs", "key_box", "mine", "model_choices", "offered", "on_show", "quiet", "supervise"]
+__all__ = [
+    "dataset_choices",
+    "jobs",
+    "key_box",
+    "mine",
+    "model_choices",
+    "offered",
+    "on_show",
+    "once",
+    "quiet",
+    "supervise",
+]
 
 KEY = """() => {
   let key = localStorage.getItem('maskhub-key');
@@ -20,8 +31,10 @@ KEY = """() => {
   }
   return key;
 }"""
-quiet = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
-"""Arguments of events that are fast and not part of the API."""
+once = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
+"""Arguments of events that are fast and not part of the API, and that a double click must not repeat."""
+quiet = {**once, "trigger_mode": "always_last"}
+"""Arguments of events that show something: one that happens while another is pending follows it."""
 
 
 @functools.cache

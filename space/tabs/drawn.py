@@ -83,7 +83,7 @@ def wire(here):
     """Connect the components to the handlers."""
     results = [here.status, here.slider, here.download, here.result]
     choices = [here.photo, here.seen, here.style, here.colour, here.worn, here.everyone, here.seed, here.overlay]
-    at_once = {"queue": False, "api_visibility": "private"}
+    at_once = {"queue": False, "trigger_mode": "always_last", "api_visibility": "private"}
     another = here.another.click(lambda seed: seed + 1, here.seed, here.seed, **at_once)
     picked = photos.on_example(here.examples, here.photo)
     photos.on_run(
@@ -95,8 +95,9 @@ def wire(here):
     )
     photos.watch(here.photo, here.problem, results, CLEARED, here.seen)
     here.overlay.input(
-        _pair, [here.result, here.overlay], here.slider, show_progress="hidden", api_visibility="private"
-    )
+        _pair, [here.result, here.overlay], here.slider, show_progress="hidden", trigger_mode="always_last",
+        api_visibility="private",
+    )  # fmt: skip
 
 
 def wire_api(here):

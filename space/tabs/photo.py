@@ -109,7 +109,8 @@ def _results(here):
 def wire(here, pipe):
     """Connect the buttons to the handlers."""
     results = _results(here)
-    into, private = [here.problem, *results, here.seen], {"concurrency_id": "model", "api_visibility": "private"}
+    into = [here.problem, *results, here.seen]
+    private = {"concurrency_id": "model", "trigger_mode": "always_last", "api_visibility": "private"}
     options, scroll = [here.photo, here.seen, here.outlined, here.kind], ("photo-result", "photo-problem")
     swap = [here.swap.click, photos.on_example(here.examples, here.photo).then]
     for direction, events in {"auto": swap, "mask": [here.mask.click], "unmask": [here.unmask.click]}.items():
@@ -131,10 +132,13 @@ def wire(here, pipe):
 
 def wire_choices(here, pipe):
     """Connect the faces and their looks."""
-    quiet = {"show_progress": "hidden", "concurrency_id": "model", "api_visibility": "private"}
+    private = {"concurrency_id": "model", "api_visibility": "private"}
+    quiet = {"show_progress": "hidden", "trigger_mode": "always_last", **private}
     offered = [here.problem, here.choice, here.looks, here.drawn, here.chosen]
     looking = (partial(looks, pipe), [here.result, here.chosen, here.colour], offered)
-    here.faces.select(_face, here.chosen, here.chosen, **quiet).then(*looking, **quiet)
+    here.faces.select(_face, here.chosen, here.chosen, show_progress="hidden", trigger_mode="multiple", **private).then(
+        *looking, **quiet
+    )
     here.more.click(_more, here.chosen, here.chosen, **quiet).then(*looking, **quiet)
     here.colour.input(*looking, **quiet)
 
@@ -146,8 +150,8 @@ def wire_choices(here, pipe):
         [here.result, here.chosen, here.outlined, here.kind],
         [here.problem, here.status, here.slider, here.download, here.faces, here.result],
         show_progress_on=here.slider,
-        concurrency_id="model",
-        api_visibility="private",
+        trigger_mode="multiple",
+        **private,
     )
 
 

@@ -104,12 +104,14 @@ def wire(here):
     options = [here.photo, here.seen, here.picked, here.model, here.where, here.count, here.refine, here.colours]
     options += [here.sample]
     event = {"show_progress_on": here.steps, "concurrency_id": "reimage", "api_visibility": "private"}
+    event |= {"trigger_mode": "always_last"}
     scroll = {"js": photos.scroll_to("reimage-steps", "reimage-problem"), "api_visibility": "private"}
-    chosen = here.gallery.select(pick, here.source, here.picked, **quiet).then(lambda: None, None, here.photo, **quiet)
+    select = quiet | {"trigger_mode": "multiple"}
+    chosen = here.gallery.select(pick, here.source, here.picked, **select).then(lambda: None, None, here.photo, **quiet)
     first = (lambda: 0, None, here.sample)
     for start in (chosen.then(*first, **quiet), here.run.click(*first, **quiet)):
         start.then(photos.about(reimage), options, into, **event).then(None, **scroll)
-    here.samples.select(sampled, None, here.sample, **quiet).then(photos.about(reimage), options, into, **event)
+    here.samples.select(sampled, None, here.sample, **select).then(photos.about(reimage), options, into, **event)
     lesson.wire(here.lesson)
     photos.watch(here.photo, here.problem, [], (), here.seen, line="reimage", warned=lambda photo: [])
 

@@ -152,7 +152,7 @@ def wire_form(here):
     started = [here.problem, here.job, here.name, here.timer]
     chosen = [here.choice, here.steps, here.webhook, here.email, here.key]
     for button, act, given in ((here.launch, begin, options), (here.choose, begin_classifier, chosen)):
-        begun = button.click(act, given, started, **rooms.quiet).then(watch, *_watched(here), **rooms.quiet)
+        begun = button.click(act, given, started, **rooms.once).then(watch, *_watched(here), **rooms.quiet)
         begun.then(None, js=photos.scroll_to("train-job", "train-problem"), api_visibility="private")
     asked_browser = here.notify.input(
         None, here.notify, [here.notify, here.refused], js=NOTIFY, api_visibility="private"
@@ -164,10 +164,10 @@ def wire_jobs(here):
     """The watched job, and notifications of jobs that end."""
     watched, seen_anew = _watched(here), (look, *_watched(here))
     rooms.on_show(here.key, *seen_anew)
-    here.timer.tick(watch, *watched, trigger_mode="once", **rooms.quiet)
+    here.timer.tick(watch, *watched, **rooms.once)
     here.job.input(watch, *watched, **rooms.quiet)
     for button, act in ((here.cancel, cancel), (here.forget, forget)):
-        button.click(act, [here.job, here.key], here.problem, **rooms.quiet).then(*seen_anew, **rooms.quiet)
+        button.click(act, [here.job, here.key], here.problem, **rooms.once).then(*seen_anew, **rooms.quiet)
     here.notice.change(None, [here.notice, here.notify], None, js=TELL, api_visibility="private")
     # through the queue: gradio shows notifications only for queued events
     told = here.notice.change(toast, here.notice, None, show_progress="hidden", api_visibility="private")
@@ -182,7 +182,7 @@ def wire_models(here):
     here.model.input(present, *presented, **rooms.quiet)
     here.search.input(present, *presented, **rooms.quiet)
     ask = "(name, key) => confirm(`Delete the model ${name} for good?`) ? [name, key] : [null, key]"
-    dropped = here.drop.click(drop_model, [here.model, here.key], here.problem, js=ask, **rooms.quiet)
+    dropped = here.drop.click(drop_model, [here.model, here.key], here.problem, js=ask, **rooms.once)
     dropped.then(present, *presented, **rooms.quiet)
 
 

@@ -20,7 +20,7 @@ from maskhub.faces.photo import open_photo, split_alpha
 from maskhub.pipelines.live import FrameTranslator
 from maskhub.pipelines.outcomes import described, tally
 from maskhub.provenance import mark
-from space import browser_edition, photos
+from space import browser_edition, photos, rooms
 
 __all__ = ["TITLE", "build"]
 
@@ -184,7 +184,7 @@ def layout():
 
 def wire(here, pipe):
     """Connect the camera to its handler."""
-    quiet = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+    quiet = rooms.quiet
     here.camera.stream(
         partial(step, pipe),
         [here.camera, here.way, here.session],
@@ -201,7 +201,7 @@ def wire(here, pipe):
     def waiting(request: gr.Request):
         return wait_words(root._queue.place(request.session_hash, "webcam"))
 
-    here.timer.tick(waiting, None, here.rate, **quiet)
+    here.timer.tick(waiting, None, here.rate, **rooms.once)
     here.snap.click(
         partial(snapshot, pipe), [here.result, here.way], [here.problem, here.snapshot], **quiet
     ).then(None, js=photos.scroll_to("webcam-snapshot", "webcam-problem"), api_visibility="private")  # fmt: skip

@@ -156,6 +156,19 @@ def test_nothing_is_kept_in_the_browser_and_analytics_are_off(app):
     assert config["footer_links"] == ["api"]
 
 
+def test_every_click_counts_unless_it_would_do_something_twice(app):
+    """gradio ignores an event while one of the same kind is pending, by default."""
+    config = httpx.get(f"{app.url}config").json()
+    names = {component["id"]: component["props"].get("elem_id") for component in config["components"]}
+    ignoring = [each for each in config["dependencies"] if each["backend_fn"] and each["trigger_mode"] == "once"]
+    targets = [target for each in ignoring if each["api_visibility"] == "private" for target in each["targets"]]
+    assert {names[place] for place, event in targets if event != "tick"} == {
+        "quiz-begin", "quiz-real", "quiz-made", "quiz-next",
+        "dataset-bring", "dataset-delete", "dataset-push",
+        "train", "train-classifier", "train-cancel", "train-forget", "model-delete", "model-push",
+    }  # fmt: skip
+
+
 def test_a_wrong_model_is_one_line_and_exit_code_2(tmp_path):
     environment = app_environment(MASKHUB_MODEL=str(tmp_path / "nowhere"))
     how = {"cwd": ROOT, "env": environment, "capture_output": True, "text": True, "timeout": PATIENCE}
