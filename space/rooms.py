@@ -11,6 +11,7 @@ from maskhub.service.jobs import Jobs
 from maskhub.service.supervisor import Supervisor
 
 __all__ = [
+    "ask",
     "dataset_choices",
     "jobs",
     "key_box",
@@ -33,6 +34,8 @@ KEY = """() => {
 }"""
 once = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
 """Arguments of events that are fast and not part of the API, and that a double click must not repeat."""
+ask = {**once, "trigger_mode": "multiple"}
+"""Arguments of events whose ``js`` asks before each."""
 quiet = {**once, "trigger_mode": "always_last"}
 """Arguments of events that show something: one that happens while another is pending follows it."""
 

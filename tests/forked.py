@@ -16,7 +16,7 @@ from pathlib import Path
 
 from maskhub.training.registry import TASKS
 
-__all__ = ["ROOT", "Forked"]
+__all__ = ["ROOT", "Forked", "run_code"]
 
 ROOT = Path(__file__).parents[1]
 _CONTEXT = multiprocessing.get_context("forkserver")
@@ -78,6 +78,15 @@ class Forked:
 
     def kill(self):
         self._process.kill()
+
+
+def run_code(code, *words, timeout=240):
+    """Run code as a script with these words; returns its exit code and what it printed, standard error included."""
+    with tempfile.TemporaryDirectory() as folder:
+        script = Path(folder) / "code.py"
+        script.write_text(code, encoding="utf-8")
+        process = Forked(script, *words, output=Path(folder) / "output.txt")
+        return process.wait(timeout), process.text()
 
 
 def _run(script, words, output, environment, session, file_size):

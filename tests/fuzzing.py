@@ -12,13 +12,13 @@ seed and their number alone, so that a failing one can be made again.
 import argparse
 import faulthandler
 import json
-import os
 import random
 import resource
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+from forked import Forked
 
 __all__ = ["fuzz", "mutated_bytes", "mutated_json", "run_target"]
 
@@ -37,20 +37,12 @@ def run_target(file, count, seed, timeout=600):
     Returns:
         dict: ``cases``, ``refused``, ``slowest`` in seconds and ``memory`` in MB, the rise of the peak.
     """
-    command = [
-        sys.executable,
-        "-X",
-        "faulthandler",
-        str(TESTS / "fuzz" / file),
-        "--count",
-        str(count),
-        "--seed",
-        str(seed),
-    ]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (TESTS, TESTS.parent)))}
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=timeout, env=environment)
-    assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout[-2000:]}\n{done.stderr[-6000:]}"
-    return json.loads(done.stdout.strip().splitlines()[-1])
+    words = ("--count", count, "--seed", seed)
+    with tempfile.TemporaryDirectory() as folder:
+        process = Forked(TESTS / "fuzz" / file, *words, output=Path(folder) / "output.txt")
+        code, text = process.wait(timeout), process.text()
+    assert code == 0, f"{file} {words}\n{text[-8000:]}"
+    return json.loads(next(line for line in text.splitlines() if line.startswith('{"cases"')))
 
 
 def fuzz(inputs, read, mutate=None, seconds=60, allowance=2048):
@@ -69,6 +61,7 @@ def fuzz(inputs, read, mutate=None, seconds=60, allowance=2048):
     parser.add_argument("--count", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    faulthandler.enable()
     for name, data in inputs.items():  # whole inputs are read, and what is loaded late is there
         read(name, data)
     _limit_memory(allowance)

@@ -112,7 +112,7 @@ def wire(here):
     chain(here.bring.click(take, given, [here.problem, here.status, here.refused, here.files, here.dataset], **heard))
     ask = "(name, key) => confirm(`Delete ${name} for good?`) ? [name, key] : [null, key]"
     removed = [here.problem, here.status, here.dataset]
-    chain(here.delete.click(remove, [here.dataset, here.key], removed, js=ask, **rooms.once))
+    chain(here.delete.click(remove, [here.dataset, here.key], removed, js=ask, **rooms.ask))
     for filter in (here.dataset, here.part, here.model):
         chain(filter.input(lambda: 0, None, here.page, **rooms.quiet))
     here.wanted.input(lambda: 0, None, here.page, **rooms.quiet).then(*looking, **rooms.quiet)

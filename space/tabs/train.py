@@ -182,7 +182,7 @@ def wire_models(here):
     here.model.input(present, *presented, **rooms.quiet)
     here.search.input(present, *presented, **rooms.quiet)
     ask = "(name, key) => confirm(`Delete the model ${name} for good?`) ? [name, key] : [null, key]"
-    dropped = here.drop.click(drop_model, [here.model, here.key], here.problem, js=ask, **rooms.once)
+    dropped = here.drop.click(drop_model, [here.model, here.key], here.problem, js=ask, **rooms.ask)
     dropped.then(present, *presented, **rooms.quiet)
 
 

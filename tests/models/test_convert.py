@@ -1,11 +1,10 @@
 """Checkpoints of pytorch-CycleGAN-and-pix2pix become maskhub generators with the same output."""
 
 import os
-import subprocess
-import sys
 
 import pytest
 import torch
+from forked import run_code
 from torch import nn
 
 from maskhub import CheckpointError, ResnetGenerator, UnetGenerator
@@ -238,21 +237,29 @@ def test_the_command_refuses_in_one_line(tmp_path, capsys):
     assert (tmp_path / "file").read_text() == "old" and not (tmp_path / "out").exists()
 
 
+WITHOUT_ROOM = """
+import contextlib, io, resource, sys
+from maskhub.cli import main
+said, room = io.StringIO(), int(sys.argv[1])  # what is said has room
+resource.setrlimit(resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
+try:
+    with contextlib.redirect_stderr(said):
+        main(sys.argv[2:])
+finally:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    print(said.getvalue(), end="")
+"""
+
+
 @pytest.mark.parametrize("room", [*(pytest.param(room, marks=pytest.mark.slow) for room in (200, 2_000)), 400_000])
 def test_a_full_disk_is_one_line_and_leaves_what_was_there(room, tmp_path):
     """A file size limit simulates a full disk: writes beyond it are partial, then fail."""
     torch.save(Foreign(8, 6).state_dict(), tmp_path / "a.pth")  # the result is 0.5 MB in float32
     assert run("convert", tmp_path / "a.pth", tmp_path / "out") == 0
     before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
-    code = (
-        "import resource, signal, sys; from maskhub.cli import main; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
-        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({room}, {room})); main(sys.argv[1:])"
-    )
     for target in ("out", "new"):
-        command = [sys.executable, "-c", code, "convert", str(tmp_path / "a.pth"), str(tmp_path / target)]
-        done = subprocess.run(command, capture_output=True, text=True)
-        said = done.stderr.strip().splitlines()
-        assert done.returncode == 2 and "could not be written" in said[-1], done.stderr
-        assert "Traceback" not in done.stderr
+        code, said = run_code(WITHOUT_ROOM, room, "convert", tmp_path / "a.pth", tmp_path / target)
+        assert code == 2 and "could not be written" in said.splitlines()[-1], said
+        assert "Traceback" not in said
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
     assert sorted(os.listdir(tmp_path)) == ["a.pth", "out"]

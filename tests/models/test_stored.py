@@ -3,11 +3,11 @@
 import json
 import os
 import shutil
-import subprocess
 import sys
 
 import pytest
 import torch
+from forked import run_code
 from safetensors.torch import load_file, save_file
 
 import maskhub
@@ -108,7 +108,7 @@ def test_the_message_names_field_value_and_bounds(kind, values, message, stored,
         kind.from_pretrained(tmp_path / "net")
 
 
-def test_claims_within_bounds_take_no_memory():
+def test_claims_within_bounds_take_no_memory(tmp_path):
     """A configuration of 77 GB with weights of a few kilobytes, in a process limited to 3 GB."""
     code = """
 import json, resource, sys, tempfile, time
@@ -123,11 +123,8 @@ try:
 except CheckpointError as error:
     print(time.monotonic() - begun < 20, error)
 """
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as folder:
-        done = subprocess.run([sys.executable, "-c", code, folder], capture_output=True, text=True, timeout=120)
-    assert done.stdout.startswith("True ") and "don't fit the configuration" in done.stdout, done.stderr
+    _, said = run_code(code, tmp_path)
+    assert said.startswith("True ") and "don't fit the configuration" in said, said
 
 
 def test_files_that_are_something_else(stored, tmp_path):

@@ -153,7 +153,7 @@ def test_a_job_that_lives_is_adopted_and_one_that_died_goes_on(jobs, supervisor,
     try:
         second.tick()
         assert second._children == {} and jobs.get(job.id).attempts == 1  # adopted
-        assert subprocess.run([sys.executable, "-m", "maskhub.service.worker", str(folder)]).returncode == TAKEN
+        assert supervisors._start(folder).wait(240) == TAKEN
 
         os.killpg(first, signal.SIGKILL)  # a power cut
         child.wait()

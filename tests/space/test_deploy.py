@@ -1,30 +1,31 @@
 """Deploying the Space to the loopback Hub."""
 
 import os
-import subprocess
-import sys
+import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 import yaml
 from app_process import PATIENCE, ROOT
+from forked import Forked
 from huggingface_hub import HfApi, hf_hub_download
 
 from maskhub.errors import ConfigError, HubError
 
 
 def deploy(*args, **settings):
+    """Run the script; returns its exit code and what it printed."""
     environment = os.environ | {"MASKHUB_WEB_DIST": "none"} | settings
-    how = {"cwd": ROOT, "env": environment, "capture_output": True, "text": True, "timeout": PATIENCE}
-    return subprocess.run([sys.executable, "space/deploy.py", *args], **how)
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder) / "output.txt"
+        process = Forked(ROOT / "space" / "deploy.py", *args, output=output, environment=environment)
+        return process.wait(PATIENCE), process.text()
 
 
 def test_a_space_is_made_and_brought_up_to_date(hub, hub_user, tmp_path):
     repo = hub_user.repo("masks")
-    done = deploy(repo, "--private")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.strip() == f"deployed to {hub.url}/spaces/{repo}"
+    assert deploy(repo, "--private") == (0, f"deployed to {hub.url}/spaces/{repo}\n")
 
     api = HfApi()
     info = api.repo_info(repo, repo_type="space")
@@ -41,7 +42,7 @@ def test_a_space_is_made_and_brought_up_to_date(hub, hub_user, tmp_path):
 
     api.upload_file(path_or_fileobj=b"old", path_in_repo="space/old.py", repo_id=repo, repo_type="space")
     api.upload_file(path_or_fileobj=b"kept", path_in_repo="notes.txt", repo_id=repo, repo_type="space")
-    assert deploy(repo).returncode == 0
+    assert deploy(repo)[0] == 0
     names = api.list_repo_files(repo, repo_type="space")
     assert "space/old.py" not in names and "notes.txt" in names
 
@@ -168,14 +169,13 @@ def test_the_card_of_the_static_space_asks_for_isolation():
     ],
 )
 def test_refusals_are_one_line_and_exit_code_2(hub, hub_user, args, words):
-    done = deploy(*args)
-    assert done.returncode == 2
-    assert words in done.stderr and done.stderr.count("\n") == 1
+    code, said = deploy(*args)
+    assert code == 2 and words in said and said.count("\n") == 1
 
 
 def test_a_read_token_is_told_so(hub, hub_user):
-    done = deploy(hub_user.repo("masks"), HF_TOKEN=hub_user.read_token)
-    assert done.returncode == 2 and "write access" in done.stderr and done.stderr.count("\n") == 1
+    code, said = deploy(hub_user.repo("masks"), HF_TOKEN=hub_user.read_token)
+    assert code == 2 and "write access" in said and said.count("\n") == 1
 
 
 def test_the_card_is_what_a_space_needs():
