@@ -33,7 +33,7 @@ os.environ |= {
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "HF_HUB_DISABLE_UPDATE_CHECK": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-    "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),  # two processes of tests share the cores
+    "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),  # the processes of tests share the cores
     "GRADIO_ANALYTICS_ENABLED": "False",
     "NO_PROXY": "127.0.0.1,localhost",
     "no_proxy": "127.0.0.1,localhost",
@@ -212,7 +212,7 @@ LONGEST = [
 
 
 def pytest_collection_modifyitems(items):
-    """The files that take longest first, so that two processes of tests end together."""
+    """The files that take longest first, so that the processes of tests end together."""
     files = [ROOT / "tests" / f"{name}.py" for name in LONGEST]
     place = {path: number for number, path in enumerate(files)}
     items.sort(key=lambda item: place.get(item.path, len(files)))
