@@ -114,3 +114,15 @@ def test_the_window_stays_open_at_the_photos_own_edges():
     below = window(alignment(face_at(degrees=15), 128), 128, photo[:130])
     assert below[0].max() == 0
     assert below[-1].min() == 1
+
+
+@pytest.mark.parametrize("channels", [(3,), ()])
+@pytest.mark.parametrize("kind", [np.uint8, np.float32])
+def test_small_and_large_photos_and_regions_are_cut_out_alike(channels, kind):
+    """Small ones take another way in OpenCV."""
+    small = np.random.default_rng(0).integers(0, 256, (90, 120, *channels)).astype(kind)
+    large = np.pad(small, [(0, 400), (0, 400)] + [(0, 0)] * len(channels))
+    matrix = np.array([[1.1, 0.2, -20.3], [-0.2, 1.1, -6.7]])
+    one, other = (crop(photo, matrix, 64) for photo in (small, large))
+    assert one.shape == (64, 64, *channels)
+    np.testing.assert_allclose(one, other, atol=1e-3)
