@@ -19,7 +19,7 @@ from maskhub.data.mask_images import mask_images_digest, mask_pictures
 from maskhub.data.scores import SCORES, score
 from maskhub.errors import ConfigError, NoFaceError
 from maskhub.faces.detect import Face, detect
-from maskhub.faces.landmarks import landmarks
+from maskhub.faces.landmarks import landmarks, reliable, surest_landmarks
 from maskhub.masks.coverings import COVERING_COLOURS, COVERINGS, RANDOM_COVERING
 from maskhub.masks.detector import MASKED, mask_presences
 from maskhub.masks.styles import COLOURS, STYLES, WORN
@@ -220,7 +220,9 @@ def _chosen(pixels, found, wearing, name, largest):
         marks[number] = landmarks(pixels, found[number])
         if wearing.bare_only and mask_presences([(pixels, found[number])])[0] >= MASKED:
             worn_already.append(number)
-        elif marks[number].present:
+            continue
+        marks[number] = surest_landmarks(pixels, found[number], marks[number])
+        if reliable(marks[number], found[number]):
             chosen.append(number)
         if len(chosen) == wanted:
             break

@@ -22,9 +22,8 @@ from maskhub.data.positions import PositionDataset
 from maskhub.errors import SourceError
 from maskhub.faces import align
 from maskhub.faces.detect import Face, detect
-from maskhub.faces.landmarks import Landmarks, landmarks, moved_landmarks
+from maskhub.faces.landmarks import Landmarks, moved_landmarks, reliable, surest_landmarks
 from maskhub.files import HIDDEN
-from maskhub.masks.wear import reliable
 from maskhub.tensors import to_tensor
 
 __all__ = ["FaceCache", "WornPairs", "cache_folder", "find_face"]
@@ -172,7 +171,7 @@ def _key(pixels):
 def find_face(pixels):
     """The largest face of a photo (uint8 RGB, H×W×3) and its landmarks, or None if a mask can't be drawn on it."""
     for face in detect(pixels)[:1]:
-        marks = landmarks(pixels, face)
+        marks = surest_landmarks(pixels, face)
         if reliable(marks, face):
             return face, marks
     return None

@@ -17,8 +17,7 @@ from PIL import Image
 
 from maskhub.errors import NoFaceError, PhotoError
 from maskhub.faces.detect import detect
-from maskhub.faces.landmarks import PRESENT, Landmarks
-from maskhub.faces.landmarks import landmarks as find_landmarks
+from maskhub.faces.landmarks import PRESENT, Landmarks, reliable, surest_landmarks
 from maskhub.masks.blend import blend, lit, three, toned
 from maskhub.masks.coverings import COVERED, COVERINGS, RANDOM_COVERING, put_before
 from maskhub.masks.fabric import paint
@@ -28,14 +27,10 @@ from maskhub.masks.pictures import PICTURE, MaskPictures
 from maskhub.masks.straps import draw_straps, skin_like
 from maskhub.masks.styles import design as draw_design
 
-__all__ = ["Worn", "reliable", "wear"]
+__all__ = ["Worn", "wear"]
 
 SEARCH_SIDE = 192
 """Photos are first searched for their largest face at this size; enough for a face that fills the picture."""
-SURE_FACE, NEAR = 0.85, 0.066
-"""Landmarks of low presence are still used if the detector's score reaches the first number and its five points lie
-within the second, in face sizes. Tuned on 600 CelebA photos, whose six profiles all pass; one of 400 masked photos
-does."""
 MARGIN = 0.07
 """How far shadow and straps may extend beyond the fabric, in face widths."""
 
@@ -85,7 +80,7 @@ def wear(photo, face=None, style="random", seed=0, *, colour=None, worn="correct
     if landmarks is None:
         if face is None:
             face = _largest(image)
-        landmarks = find_landmarks(image, face)
+        landmarks = surest_landmarks(image, face)
         if not reliable(landmarks, face):
             raise NoFaceError(
                 f"the face's landmarks are unreliable (presence {landmarks.presence:.2f}, minimum {PRESENT}): "
@@ -123,20 +118,6 @@ def _largest(image):
     if not faces:
         raise NoFaceError("no face was found in the photo. Use one in which a face is larger and less covered.")
     return faces[0]
-
-
-def reliable(landmarks, face):
-    """Whether a mask can be drawn by these landmarks of a detected face.
-
-    They are present, or a confident detector places eyes, nose and mouth where they do: strong profiles have a low
-    presence although their landmarks fit; on covered faces the two disagree.
-    """
-    if landmarks.present:
-        return True
-    points = landmarks.points[:, :2]
-    five = np.stack([(points[33] + points[133]) / 2, (points[263] + points[362]) / 2, *points[[1, 61, 291]]])
-    off = float(np.linalg.norm(five - face.points, axis=1).mean()) / max(face.box[2:])
-    return face.score >= SURE_FACE and off <= NEAR
 
 
 def _put_on(image, landmarks, design, rng, paint=paint):

@@ -1,17 +1,20 @@
 """Landmarks and pose on the astronaut's portrait: turned, mirrored, small, large, and without a face."""
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from PIL import ImageOps
+from PIL import Image, ImageOps
 
 from maskhub.faces import mesh
 from maskhub.faces.detect import Face, detect
-from maskhub.faces.landmarks import PRESENT, landmarks
+from maskhub.faces.landmarks import PRESENT, Landmarks, landmarks, reliable, surest_landmarks
 
 NOSE, CHIN, RIGHT_EYE, LEFT_EYE = 1, 152, 33, 263
+MORE = Path(__file__).parents[3] / "shared" / "faces" / "more"
+TURNED = ("ffval2_00058", "ffval0_00096", "fftrain12_00083", "ffval3_00246", "fftrain8_00464", "ffval3_00306")
 
 
 def look(image):
@@ -89,6 +92,44 @@ def test_no_face_has_a_low_presence():
     found = landmarks(noise, Face((90.0, 80.0, 120.0, 150.0), points, 0.9))
     assert found.presence < PRESENT
     assert not found.present
+
+
+def nose_aside(face, share):
+    """The face with its nose moved to the right, by a share of the box's width."""
+    points = face.points + np.float32([[0, 0], [0, 0], [share * face.box[2], 0], [0, 0], [0, 0]])
+    return Face(face.box, points, face.score)
+
+
+def test_further_looks_find_a_turned_face_that_the_first_missed(astronaut, upright):
+    image = np.asarray(astronaut)
+    face = detect(image)[0]
+    turned = nose_aside(face, 0.13)
+    missed = Landmarks.of(upright.points + np.float32([60, 0, 0]), 0.0)
+    assert not reliable(missed, turned)
+    found = surest_landmarks(image, turned, missed)
+    assert reliable(found, turned)
+    assert np.abs(found.points[:, :2] - upright.points[:, :2]).mean() < 6
+    # neither an unsure nor a frontal face is looked at again, and reliable landmarks are kept
+    assert surest_landmarks(image, Face(turned.box, turned.points, 0.8), missed) is missed
+    assert surest_landmarks(image, face, missed) is missed
+    assert surest_landmarks(image, turned, upright) is upright
+
+
+@pytest.mark.skipif(not MORE.is_dir(), reason="the shared faces are not here")
+@pytest.mark.parametrize("name", TURNED)
+def test_further_looks_find_profiles(name):
+    image = np.asarray(Image.open(MORE / f"{name}.webp").convert("RGB"))
+    face = detect(image)[0]
+    first = landmarks(image, face)
+    assert not reliable(first, face)
+    assert reliable(surest_landmarks(image, face, first), face)
+
+
+def test_no_look_makes_a_face_of_noise():
+    noise = np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8)
+    points = np.float32([[120, 130], [180, 130], [150, 160], [125, 190], [175, 190]])
+    face = Face((90.0, 80.0, 120.0, 150.0), points, 0.9)
+    assert not reliable(surest_landmarks(noise, face), face)
 
 
 def test_from_several_threads(astronaut, upright):

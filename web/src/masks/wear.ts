@@ -8,14 +8,13 @@ import { type Design, drawDesign } from "./styles";
 import { loadTables, type Tables, TILE } from "./tables";
 import { type Unwrapped, unwrap } from "./unwrap";
 import type { Face } from "../faces/detect";
-import { cut, type Landmarks, landmarks, PRESENT } from "../faces/landmarks";
+import { cut, type Landmarks, reliable, surestLandmarks } from "../faces/landmarks";
 import type { Rectangle } from "../faces/align";
 import type { Networks, ReadFile } from "../networks";
 import { clamp, type Field, field, type Picture } from "../vision/image";
 import { gaussian, sobel } from "../vision/filter";
 import { warpField } from "../vision/warp";
 
-const SURE_FACE = 0.85, NEAR = 0.066;
 const SHADOW = 0.34, MARGIN = 0.07;
 
 export interface WearOptions {
@@ -39,8 +38,8 @@ export class Rule {
 
   /** The photo with a mask on a face, or null if its landmarks are unreliable. */
   async wear(networks: Networks, photo: Picture, face: Face, options: WearOptions): Promise<Picture | null> {
-    const marks = await landmarks(networks, photo, face);
-    return marks.presence >= PRESENT || agree(marks, face) ? this.putOn(photo, marks, options).image : null;
+    const marks = await surestLandmarks(networks, photo, face);
+    return reliable(marks, face) ? this.putOn(photo, marks, options).image : null;
   }
 
   /** The photo with a mask on a face with these landmarks, and the cover of each pixel of a rectangle. */
@@ -59,15 +58,6 @@ export class Rule {
     const region = blend(image, part, room, layer, whole, bare, head, light, this.tables, draws.slice(14));
     return { image, region, room };
   }
-}
-
-/** Whether a confident detector found eyes, nose and mouth where the landmarks have them. */
-function agree({ points }: Landmarks, face: Face): boolean {
-  const at = (i: number): number[] => [points[3 * i], points[3 * i + 1]];
-  const between = (i: number, j: number): number[] => at(i).map((value, k) => (value + at(j)[k]) / 2);
-  const five = [between(33, 133), between(263, 362), at(1), at(61), at(291)];
-  const off = five.reduce((sum, [x, y], i) => sum + Math.hypot(x - face.points[i][0], y - face.points[i][1]) / 5, 0);
-  return face.score >= SURE_FACE && off / Math.max(face.box[2], face.box[3]) <= NEAR;
 }
 
 /** A rectangle with room for straps and shadow. */
