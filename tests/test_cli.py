@@ -94,9 +94,21 @@ def test_a_folder_is_counted_by_faces(run, model, astronaut, masked_astronaut, s
     astronaut.save(tmp_path / "in" / "bare.png")
     masked_astronaut.save(tmp_path / "in" / "masked.png")
     shaded_astronaut.save(tmp_path / "in" / "shaded.png")
+    (tmp_path / "in" / "metadata.csv").write_text("file_name,name\nbare.png,Eileen\nmasked.png,\nshaded.png,\n")
     code, out, _ = run("unmask", tmp_path / "in", tmp_path / "out", "--model", model)
     faces = "3 faces found: 2 masks taken off, 1 left as it is (no mask worn); 1 result is likely poor"
     assert (code, out.splitlines()) == (0, [faces, "3 made, 0 already there, 0 failed"])
+    table = (tmp_path / "out" / "metadata.csv").read_text()
+    lines = [line.split(",") for line in table.splitlines()]
+    assert lines[0] == ["file_name", "name", "expected_error", "likely_poor"]
+    assert lines[1] == ["bare.png", "Eileen", "", "0"]
+    assert [line[0] for line in lines[2:]] == ["masked.png", "shaded.png"] and [line[3] for line in lines[2:]] == [
+        "0",
+        "1",
+    ]
+    assert 0.2 < float(lines[2][2]) < float(lines[3][2]) < 0.5
+    assert "0 made, 3 already" in run("unmask", tmp_path / "in", tmp_path / "out", "--model", model)[1]
+    assert (tmp_path / "out" / "metadata.csv").read_text() == table
 
 
 def test_a_folder_with_a_broken_photo(run, model, photo, tmp_path):

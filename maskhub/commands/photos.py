@@ -30,6 +30,9 @@ __all__ = [
 Input = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="INPUT")]
 Masking = tyro.conf.OmitArgPrefixes[Wearing]
 ANY_MASKS = Wearing()
+ESTIMATED = ("expected_error", "likely_poor")
+"""Columns that taking masks off adds to the metadata: the estimate of each result, largest face first, separated by
+";", and the number of results that are likely poor."""
 
 
 class Running(OptionSet):
@@ -360,6 +363,7 @@ def _translate(direction, source, output, how, force=False, seed=0):
         raise PhotoError(f"there is no photo or folder {source}.")
     check_not_input(source, output)
     film, counts = _is_film(source), Counter()
+    columns = ESTIMATED if direction != "mask" and source.is_dir() else ()
     _check_png(how.png, source)
     pipeline = open_pipeline(how.model, how.device, single=source.is_file() and not film)
     if film:
@@ -370,7 +374,10 @@ def _translate(direction, source, output, how, force=False, seed=0):
     def translated(path, seed):
         done = pipeline(path, direction, force=force, seed=seed, provenance=how.provenance, details=True)
         counts.update(tally(done.faces[0]))
-        return done.images[0]
+        faces = [face for face in done.faces[0] if face.changed and face.estimate]
+        errors = ";".join(f"{face.expected_error:.3f}" for face in faces)
+        values = {"expected_error": errors, "likely_poor": sum(face.likely_poor for face in faces)}
+        return (done.images[0], values) if columns else done.images[0]
 
     if source.is_file():
         save_photo(translated(source, seed), output)
@@ -383,7 +390,8 @@ def _translate(direction, source, output, how, force=False, seed=0):
 
     used = str(Path(how.model).resolve()) if how.model and Path(how.model).exists() else how.model
     options = {"direction": direction, "model": used, "seed": seed, "force": force, "provenance": how.provenance}
-    report = process_folder(spec, output, named, options=options, overwrite=how.overwrite, png=how.png)
+    writing = {"overwrite": how.overwrite, "png": how.png, "columns": columns}
+    report = process_folder(spec, output, named, options=options, **writing)
     if report.made:
         print(described(counts))
     return report_line(report, output)

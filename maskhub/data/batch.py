@@ -11,10 +11,10 @@ from maskhub.data.journal import Journal
 from maskhub.data.photo_file import encode_photo, result_names, result_path, save_photo
 from maskhub.data.portraits import are_portraits
 from maskhub.data.rows import open_rows
-from maskhub.data.tables import csv_text
+from maskhub.data.tables import METADATA, csv_text, metadata_tables
 from maskhub.data.workers import run_jobs
 from maskhub.errors import ConfigError, PhotoError, SourceError
-from maskhub.files import discard, prepare_file, remove_file, sweep, write_file
+from maskhub.files import commit, discard, prepare_file, remove_file, sweep, write_file
 from maskhub.hold import hold
 
 __all__ = [
@@ -40,7 +40,9 @@ class BatchReport:
     failures: list = field(default_factory=list)
 
 
-def process_folder(source, output, work, *, options=None, compared=None, overwrite=False, progress=True, png=False):
+def process_folder(
+    source, output, work, *, options=None, compared=None, overwrite=False, progress=True, png=False, columns=(),
+):  # fmt: skip
     """Run ``work`` on every photo of a folder and its sub-folders, keeping their names and paths.
 
     Finished photos are recorded in ``output/.maskhub``, so an interrupted run continues where it stopped.
@@ -48,11 +50,13 @@ def process_folder(source, output, work, *, options=None, compared=None, overwri
 
     Args:
         source, output: folders of photos and of results.
-        work: path → ``PIL.Image``; errors are listed, and the other photos are processed.
+        work: path → ``PIL.Image``, or with ``columns`` also a dict of their values; errors are listed, and the other
+            photos are processed.
         options: dict of everything else that the results depend on, such as the model.
         compared: path → paths of other files that its result depends on, or None.
         overwrite, progress: process all photos again; show a bar.
         png: write every result as PNG instead of in the photo's format.
+        columns: new columns of ``metadata.csv``, which is then written, with the source's own columns.
 
     Raises:
         SourceError: no such folder, or no photo in it.
@@ -67,14 +71,22 @@ def process_folder(source, output, work, *, options=None, compared=None, overwri
     targets, options = result_names(rows.names, png), (options or {}) | ({"png": True} if png else {})
 
     def made(row, paths):
-        return {}, {paths[0]: encode_photo(work(Path(row.photo)), paths[0])}
+        done = work(Path(row.photo))
+        image, values = done if columns else (done, {})
+        return values, {paths[0]: encode_photo(image, paths[0])}
 
     if not overwrite:
-        check_free(output, targets.values())
+        check_free(output, [*targets.values(), *(METADATA if columns else ())])
     with working_folder(output, "maskhub", options, overwrite) as journal:
-        report, _ = run_batch(
+        report, order = run_batch(
             rows, journal, made, lambda name: [output / targets[name]], compared=compared, progress=progress
         )
+        if columns:
+            known = {targets[row.name]: row for row in order}
+            done = {target: record for target, row in known.items() if (record := journal.record(row.name)) is not None}
+            added = {target: {name: record.get(name, "") for name in columns} for target, record in done.items()}
+            tables = metadata_tables(added, known, rows.columns, from_folder=True)
+            commit(prepare_file(output / name, text) for name, text in tables.items())
         write_failures(output, report.failures)
     return report
 

@@ -14,14 +14,14 @@ from PIL import Image
 from maskhub.data.batch import check_free, check_not_input, run_batch, working_folder, write_failures
 from maskhub.data.boxes import BOXES, box_files
 from maskhub.data.column_boxes import open_own_boxes
-from maskhub.data.folder import chosen_few, free_names
+from maskhub.data.folder import chosen_few
 from maskhub.data.masked import Wearing, mask_faces, region_image
 from maskhub.data.own_boxes import faces_in
 from maskhub.data.photo_file import encode_photo, result_names, result_path
 from maskhub.data.rows import open_rows
 from maskhub.data.scores import SCORES
 from maskhub.data.summary import SHOWN, SUMMARY, counts_of, sample, summary_page
-from maskhub.data.tables import metadata_names, table_text
+from maskhub.data.tables import metadata_tables
 from maskhub.data.workers import check_main_guard
 from maskhub.errors import ConfigError
 from maskhub.faces.photo import kept_info, open_photo, split_alpha
@@ -153,7 +153,8 @@ def mask_source(
         report, order = run_batch(rows, journal, work, places, workers=workers, progress=progress, kept=kept)
         known = {target_of(row.name): row for row in order}
         done = {target: record for target, row in known.items() if (record := journal.record(row.name))}
-        files = _metadata(done, known, rows.columns, bool(rows.folder)) | box_files(done, boxes, own)
+        added = {target: _added(record) for target, record in done.items()}
+        files = metadata_tables(added, known, rows.columns, bool(rows.folder)) | box_files(done, boxes, own)
         files[SUMMARY] = _summary(rows, done, output, report)
         commit(prepare_file(output / name, text) for name, text in files.items())
         _copy_others(rows, output, {path.resolve() for path in own.files} if own else ())
@@ -201,22 +202,13 @@ def _check_places(spec, output, regions):
             )
 
 
-def _metadata(done, rows, columns, from_folder):
-    """Write a metadata file of the same kind for each one of the source, or ``metadata.csv`` at the top."""
-    names = metadata_names(columns, from_folder)
-    added_names = list(free_names(ADDED, names.values()).values())
-    homes = {}
-    for target, record in done.items():
-        row = rows[target]
-        masked = [face for face in record["faces"] if face["style"]]
-        added = [";".join(face[key] for face in masked) for key in ("style", "colour", "worn")]
-        added += [len(record["faces"]), len(masked)]
-        added += [";".join("" if face[key] is None else f"{face[key]:g}" for face in masked) for key in SCORES]
-        file_name = str(PurePosixPath(target).relative_to(PurePosixPath(row.home).parent))
-        kept = {names[key]: value for key, value in row.columns.items()}
-        line = {"file_name": file_name, **kept, **dict(zip(added_names, added, strict=True))}
-        homes.setdefault(row.home, []).append(line)
-    return {home: table_text(lines, PurePosixPath(home).suffix) for home, lines in homes.items()}
+def _added(record):
+    """The :data:`ADDED` columns of a photo."""
+    masked = [face for face in record["faces"] if face["style"]]
+    added = [";".join(face[key] for face in masked) for key in ("style", "colour", "worn")]
+    added += [len(record["faces"]), len(masked)]
+    added += [";".join("" if face[key] is None else f"{face[key]:g}" for face in masked) for key in SCORES]
+    return dict(zip(ADDED, added, strict=True))
 
 
 def _copy_others(rows, output, replaced):

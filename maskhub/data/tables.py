@@ -9,11 +9,14 @@ import csv
 import io
 import json
 import re
+from pathlib import PurePosixPath
 
 from maskhub.data.folder import free_names
 from maskhub.errors import SourceError, first_line
 
-__all__ = ["METADATA", "csv_text", "is_number", "metadata_names", "plain_text", "read_table", "table_text"]
+__all__ = [
+    "METADATA", "csv_text", "is_number", "metadata_names", "metadata_tables", "plain_text", "read_table", "table_text",
+]  # fmt: skip
 
 METADATA = ("metadata.csv", "metadata.jsonl")
 """The names of an imagefolder's tables."""
@@ -59,6 +62,25 @@ def metadata_names(columns, from_folder):
         return names
     linked = {name: f"{new}_" for name, new in names.items() if new.endswith(("file_name", "file_names"))}
     return names | linked
+
+
+def metadata_tables(added, rows, columns, from_folder):
+    """The metadata files of a folder of results, path → text: one of the same kind for each one of the source, or
+    ``metadata.csv`` at the top.
+
+    Args:
+        added: path of each result → dict of its new columns, the same for all.
+        rows: path of each result → its :class:`~maskhub.data.rows.Row`, whose columns are kept.
+        columns, from_folder: as for :func:`metadata_names`.
+    """
+    names, homes = metadata_names(columns, from_folder), {}
+    for target, more in added.items():
+        row = rows[target]
+        new = free_names(more, names.values())
+        line = {FILE_NAME: str(PurePosixPath(target).relative_to(PurePosixPath(row.home).parent))}
+        line |= {names[key]: value for key, value in row.columns.items()}
+        homes.setdefault(row.home, []).append(line | {new[key]: value for key, value in more.items()})
+    return {home: table_text(lines, PurePosixPath(home).suffix) for home, lines in homes.items()}
 
 
 def csv_text(columns, rows):
