@@ -153,8 +153,7 @@ def mask_source(
         report, order = run_batch(rows, journal, work, places, workers=workers, progress=progress, kept=kept)
         known = {target_of(row.name): row for row in order}
         done = {target: record for target, row in known.items() if (record := journal.record(row.name))}
-        added = {target: _added(record) for target, record in done.items()}
-        files = metadata_tables(added, known, rows.columns, bool(rows.folder)) | box_files(done, boxes, own)
+        files = _tables(done, known, rows) | box_files(done, boxes, own)
         files[SUMMARY] = _summary(rows, done, output, report)
         commit(prepare_file(output / name, text) for name, text in files.items())
         _copy_others(rows, output, {path.resolve() for path in own.files} if own else ())
@@ -202,8 +201,13 @@ def _check_places(spec, output, regions):
             )
 
 
+def _tables(done, known, rows):
+    """The metadata files, with the :data:`ADDED` columns."""
+    added = {target: _added(record) for target, record in done.items()}
+    return metadata_tables(added, known, rows.columns, bool(rows.folder))
+
+
 def _added(record):
-    """The :data:`ADDED` columns of a photo."""
     masked = [face for face in record["faces"] if face["style"]]
     added = [";".join(face[key] for face in masked) for key in ("style", "colour", "worn")]
     added += [len(record["faces"]), len(masked)]
