@@ -19,7 +19,7 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).parent))
 
 from conftest import ASTRONAUT
-from events import CLIENT, endpoints, join, outcome, send, upload
+from events import CLIENT, endpoints, join, outcome, send, send_all, upload
 
 from maskhub.errors import PhotoError, WriteError
 from space import photos
@@ -81,14 +81,16 @@ def refused(answer):
 def test_every_input_of_every_endpoint_refuses_what_was_not_uploaded(app, attacks):
     events, components = endpoints(app.url)
     kinds = itertools.cycle(itertools.product(attacks.values(), range(11)))
-    tried = set()
+    tried, calls = set(), []
     for event in events:
         for place, id in enumerate(event["inputs"]):
             path, shape = next(kinds)
             data = [components[other]["props"].get("value") for other in event["inputs"]]
             data[place] = list(shapes(path))[shape]
-            refused(send(app.url, event["id"], data))
+            calls.append((event["id"], data))
             tried.add(components[id]["type"])
+    for answer in send_all(app.url, calls):
+        refused(answer)
     assert {"image", "video", "file"} < tried, tried
 
 
@@ -100,12 +102,15 @@ def test_every_component_that_takes_files_refuses_every_attack(app, attacks):
             if components[id]["type"] in FILE_COMPONENTS:
                 first.setdefault(id, (event, place))
     assert len(first) >= 6, first
+    calls = []
     metas = itertools.cycle([{}, {}, {"meta": {"_type": "gradio.FileData"}}])  # 3 and 17 attacks: all pairs in turn
     for (event, place), path in itertools.product(first.values(), attacks.values()):
         data = [components[other]["props"].get("value") for other in event["inputs"]]
         shape = {"path": path} | next(metas)
         data[place] = [shape] if components[event["inputs"][place]]["type"] == "file" else shape
-        refused(send(app.url, event["id"], data))
+        calls.append((event["id"], data))
+    for answer in send_all(app.url, calls):
+        refused(answer)
 
 
 @pytest.mark.parametrize("name", ["mask", "unmask", "cycle", "wear"])
@@ -124,8 +129,9 @@ def test_named_endpoints_refuse_them_by_each_way_in(app, attacks, name):
 def test_a_stream_of_frames_refuses_them_too(app, attacks):
     events, _ = endpoints(app.url)
     event = next(entry for entry in events if entry["connection"] == "stream")
-    for path in attacks.values():
-        refused(send(app.url, event["id"], [{"path": path, "url": None}, "original", None]))
+    calls = [(event["id"], [{"path": path, "url": None}, "original", None]) for path in attacks.values()]
+    for answer in send_all(app.url, calls):
+        refused(answer)
 
 
 @pytest.mark.parametrize(
@@ -144,15 +150,17 @@ def test_what_a_page_never_says_of_a_click_is_refused_in_one_line(app, data):
 
 def test_a_dropdown_takes_no_lists(app):
     events, components = endpoints(app.url)
-    odd, tried = itertools.cycle([["a"], [[]], {"a": 1}]), 0
+    odd, calls = itertools.cycle([["a"], [[]], {"a": 1}]), []
     for event in events:
         for place, id in enumerate(event["inputs"]):
             props = components[id]["props"]
             if components[id]["type"] == "dropdown" and not props.get("multiselect"):
                 values = [components[other]["props"].get("value") for other in event["inputs"]]
-                values[place], tried = next(odd), tried + 1
-                assert "must be" in send(app.url, event["id"], values)["output"]["error"]
-    assert tried
+                values[place] = next(odd)
+                calls.append((event["id"], values))
+    assert calls
+    for answer in send_all(app.url, calls):
+        assert "must be" in answer["output"]["error"]
 
 
 def test_what_is_there_and_what_is_not_look_the_same(app, attacks):
