@@ -51,6 +51,25 @@ def visit(chromium, app, contexts):
         assert made.complaints == []
 
 
+@pytest.fixture(scope="module")
+def photo_page(chromium, app):
+    """The page that most tests of the Photo tab share: to open one takes seconds."""
+    context = chromium.new_context(viewport=DESKTOP)
+    made = Visit(context.new_page(), app.url)
+    yield made
+    context.close()
+    assert made.strayed == []
+
+
+@pytest.fixture
+def here(photo_page):
+    """That page without a photo; afterwards the console has no errors."""
+    photo_page.clear()
+    photo_page.page.locator("#photo-problem p").wait_for(state="detached")
+    yield photo_page
+    assert photo_page.complaints == []
+
+
 def result(here):
     """The two pictures of the Photo tab's slider."""
     return [numbers(here.picture(f"#photo-result img >> nth={side}")) for side in (0, 1)]
@@ -99,8 +118,9 @@ def test_a_masked_example_is_swapped_in_one_click_and_ones_own_photo_in_two(visi
 
 
 @pytest.mark.parametrize(("button", "direction"), [("Put masks on", "mask"), ("Take masks off", "unmask")])
-def test_a_photo_is_uploaded_translated_compared_and_downloaded(visit, pipe, masked_file, tmp_path, button, direction):
-    here, photo = visit(), ASTRONAUT if direction == "mask" else masked_file
+def test_a_photo_is_uploaded_translated_compared_and_downloaded(here, pipe, masked_file, tmp_path, button, direction):
+    photo = ASTRONAUT if direction == "mask" else masked_file
+    here.chooses("photo-format", "As uploaded")
     here.upload(photo)
     here.page.wait_for_selector("#photo-photo img[src*=astronaut]")
     here.page.get_by_role("button", name=button).click()
@@ -140,9 +160,9 @@ def test_a_photo_is_uploaded_translated_compared_and_downloaded(visit, pipe, mas
     ids=["tif", "no face", "wear", "cycle"],
 )
 def test_an_answer_stays_where_the_button_is_heard_before_its_photo(
-    visit, odd_files, bad_files, title, tab, button, photo, place
+    visit, request, odd_files, bad_files, title, tab, button, photo, place
 ):
-    here, held, over = visit(), [], []
+    here, held, over = request.getfixturevalue("here") if tab == "photo" else visit(), [], []
     for event in ("requestfinished", "requestfailed"):  # the page ends the stream of answers, or its server does
         here.page.on(event, lambda request: "queue/data" in request.url and over.append(request))
     open_tab(here.page, title)
@@ -164,8 +184,7 @@ def test_an_answer_stays_where_the_button_is_heard_before_its_photo(
     assert shown.count() == 1 and shown.inner_text() == said
 
 
-def test_the_change_is_outlined_on_request(visit):
-    here = visit()
+def test_the_change_is_outlined_on_request(here):
     here.upload(ASTRONAUT)
     here.shown()
     here.page.click("#mask")
@@ -198,9 +217,7 @@ def test_the_example_goes_there_and_back(visit, pipe, masked_file):
     here.page.get_by_text("And put on again").wait_for()
 
 
-def test_what_is_no_photo_is_said_in_plain_words(visit, bad_files):
-    here = visit()
-    here.clear()
+def test_what_is_no_photo_is_said_in_plain_words(here, bad_files):
     here.page.click("#mask")
     assert here.said("photo-problem").startswith("There is no photo yet")
     for case in ("text", "truncated", "1x1"):
@@ -219,8 +236,7 @@ def test_what_is_no_photo_is_said_in_plain_words(visit, bad_files):
     assert here.page.locator("#photo-download").is_disabled()
 
 
-def test_photos_that_a_browser_cannot_show_are_shown(visit, odd_files):
-    here = visit()
+def test_photos_that_a_browser_cannot_show_are_shown(here, odd_files):
     for name, shown in (("sixteen.tif", "sixteen.png"), ("cmyk.jpg", "cmyk.png"), ("phone.heic", "phone.jpg")):
         here.upload(odd_files[name])
         here.page.wait_for_function(
@@ -245,8 +261,7 @@ def test_the_webcam_takes_a_photo(visit):
     here.page.locator("#photo-problem", has_text="No face was found").wait_for()
 
 
-def test_what_changes_nothing_is_said_with_the_button_that_helps(visit):
-    here = visit()
+def test_what_changes_nothing_is_said_with_the_button_that_helps(here):
     here.upload(ASTRONAUT)
     here.page.wait_for_selector("#photo-photo img[src*=astronaut]")
     here.page.click("#unmask")
@@ -257,8 +272,7 @@ def test_what_changes_nothing_is_said_with_the_button_that_helps(visit):
     here.page.locator("#photo-instead").wait_for(state="hidden")
 
 
-def test_a_face_is_given_another_look_and_the_result_used_as_photo(visit):
-    here = visit()
+def test_a_face_is_given_another_look_and_the_result_used_as_photo(here):
     here.upload(ASTRONAUT)
     here.page.wait_for_selector("#photo-photo img[src*=astronaut]")
     here.page.click("#swap")
