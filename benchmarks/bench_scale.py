@@ -2,7 +2,7 @@
 
     python benchmarks/bench_scale.py                            # 16 files of 10 MB; 1, 2, 4 and 8 ranks
     python benchmarks/bench_scale.py train --workers 0 2        # the same for a walk through it in training
-    python benchmarks/bench_scale.py --ranks 1 --workers 1 2    # photos/s as workers grow
+    python benchmarks/bench_scale.py workers --workers 0 1 2 4  # photos/s of a core as workers grow
     python benchmarks/bench_scale.py memory                     # peak memory as row groups and the data set grow
 
 The Hub is the tests' (tests/hub_server.py), on this machine, and counts the bytes of files that it sends. Ranks are
@@ -13,7 +13,6 @@ import argparse
 import io
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -29,6 +28,8 @@ BATCH = 4
 """Samples of a batch in training."""
 WALKS = 2
 """Walks through the data set of a bench of training: a lane may read a few photos of its next walk ahead."""
+PHOTOS = 60
+"""Photos made for the rate of workers."""
 
 
 def start_hub(folder):
@@ -103,7 +104,7 @@ def build(repo, out, ranks, workers):
     ]
     for process in processes:
         _, errors = process.communicate()
-        if process.returncode:
+        if process.returncode not in (0, 2):  # 2: a photo without a clear face
             sys.exit(errors.decode())
     return time.perf_counter() - start
 
@@ -173,25 +174,58 @@ def bench_memory(hub, folder, options):
             repo = f"bench/groups-{megabytes}-{files}"
             push(repo, files, megabytes << 20)  # one row group a file
             made = subprocess.run([sys.executable, __file__, "read", repo], capture_output=True, text=True, check=True)
-            row = {"row_group_megabytes": megabytes, "files": files, "peak_megabytes": int(made.stdout)}
+            row = {"row_group_megabytes": megabytes, "files": files, "megabytes": json.loads(made.stdout)}
             print(json.dumps(row), flush=True)
 
 
 def read(repo):
-    """Read all units of a data set, and print the peak memory of this process in megabytes, less that at the start."""
+    """Read all units of a data set, and print the memory of this process in megabytes: once the source is open, and the
+    most while it is read."""
+    import psutil
+
     from maskhub.data.sources import open_source
     from maskhub.data.units import read_unit, units
 
     source = open_source(repo)
-    found = units(source)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    for unit in found:
+    next(read_unit(source, units(source)[0]))  # so that everything is imported
+    process = psutil.Process()
+    opened = most = process.memory_info().rss
+    for unit in units(source):
         for _ in read_unit(source, unit):
-            pass
-    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+            most = max(most, process.memory_info().rss)
+    print(json.dumps({"opened": opened >> 20, "reading": most >> 20}))
 
 
-BENCHES = {"build": bench_build, "train": bench_train, "memory": bench_memory}
+def bench_workers(hub, folder, options):
+    """Photos that a core makes in a second of its time, by workers. Processor time, so that other work on the machine
+    does not count."""
+    import psutil
+
+    from maskhub.data.masked import Wearing
+    from maskhub.data.plan import plan_build
+    from maskhub.data.workers import run_jobs
+
+    plan = plan_build("builtin:portraits", Wearing(), 256, 1000)
+    rows = [row for unit in plan.units for row in plan.rows.read(unit)][:PHOTOS]
+    process = psutil.Process()
+
+    def used():
+        every = [process, *process.children(recursive=True)]
+        return sum(sum(one.cpu_times()[:2]) for one in every)
+
+    for workers in options.workers:
+        answers = run_jobs(plan.work, rows, workers)
+        for _ in range(warm := 3 * max(1, workers)):
+            next(answers)
+        before = used()
+        for _ in range(PHOTOS - warm - workers):
+            next(answers)
+        rate = (PHOTOS - warm - workers) / (used() - before)
+        answers.close()
+        print(json.dumps({"workers": workers, "photos_per_core_second": round(rate, 2)}), flush=True)
+
+
+BENCHES = {"build": bench_build, "train": bench_train, "memory": bench_memory, "workers": bench_workers}
 
 
 def main():
