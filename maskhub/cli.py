@@ -5,6 +5,7 @@ error and exit code 2.
 """
 
 import sys
+import warnings
 from typing import Annotated
 
 import tyro
@@ -65,6 +66,7 @@ def main(args=None):
     for stream in (sys.stdout, sys.stderr):  # file names may not be valid text
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+    warnings.formatwarning = lambda message, *rest, **more: f"maskhub: {message}\n"  # without a line of code
     args = list(sys.argv[1:] if args is None else args)
     prog, about, family = "maskhub", "Put face masks on photos and take them off.", None
     try:

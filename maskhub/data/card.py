@@ -60,6 +60,8 @@ def dataset_card(shards, options, features, notes):
     if options["crops"]:
         pictures = f"aligned crops of {options['crops']} pixels, one per masked face"
     style = f"a random one of {', '.join(STYLES)}" if options["style"] == "random" else options["style"]
+    if options.get("mask_images"):
+        style = "pictures of masks that the maker of this data set chose"
     link = f"[{source}](https://huggingface.co/datasets/{origin})" if source else "a folder of photos"
     columns = [(f"`{name}`", COLUMNS.get(name, "of the source")) for name in features]
     about = f"""\

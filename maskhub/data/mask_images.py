@@ -27,7 +27,7 @@ def mask_pictures(folder):
         try:
             pictures.append(MaskPicture.read(path))
         except PhotoError as error:
-            faults.append(f"{name} is left out: {error}")
+            faults.append(f"left out of {folder}: {error}")
     if not pictures:
         raise SourceError(f"{folder} has no picture of a mask that can be used. {faults[0]}")
     if multiprocessing.parent_process() is None:  # its workers would say the same

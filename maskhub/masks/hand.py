@@ -181,7 +181,7 @@ def _texture():
     use = np.ones(len(mesh["triangles"]), bool)
     rows, columns, which, weights = rasterized(flat, mesh["triangles"], use, (TEXELS, TEXELS))
     rest = mixed(mesh["points"].astype(np.float32), mesh["triangles"][which], weights)
-    texture = np.ones((TEXELS, TEXELS, 4), np.float32)
+    texture = np.full((TEXELS, TEXELS, 4), (1, 1, 1, SHEEN), np.float32)
     texture[rows, columns] = np.column_stack(_details(rest))
     return texture
 
