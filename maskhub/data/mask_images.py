@@ -23,7 +23,7 @@ def mask_pictures(folder):
         SourceError: no such folder, or no picture in it that can be used.
     """
     pictures, faults = [], []
-    for name, path in _pictures(folder).items():
+    for path in _pictures(folder).values():
         try:
             pictures.append(MaskPicture.read(path))
         except PhotoError as error:
