@@ -139,12 +139,14 @@ class TrainingOptions(OptionSet):
                 raise ConfigError(f"{flag(name)} is missing.")
         if self.max_minutes and self.stages:
             raise ConfigError("--max-minutes can't be used with the stages of a recipe.")
+        if self.epochs and self.stages:
+            raise ConfigError("--epochs can't be used with the stages of a recipe; --max-steps can end them earlier.")
         if self.cuda_graph and self.mixed_precision == "fp16":
             raise ConfigError("--cuda-graph can't be used with --mixed-precision fp16: use bf16 or no.")
         total = 0
         for number, stage in enumerate(self.stages, 1):
             total += self._check_stage(number, stage)
-        if self.stages and not self.epochs and self.max_steps > total and not self._in_epochs():
+        if self.stages and self.max_steps > total and not self._in_epochs():
             raise ConfigError(f"--max-steps is {self.max_steps}, but the stages of the recipe have only {total} steps.")
 
     def _check_stage(self, number, stage):

@@ -119,3 +119,9 @@ def test_augment_moves_and_mirrors():
     assert 15 < mirrored < 45
     assert len({float(crop[0, 0, 0]) for crop in crops}) > 5
     assert all(crop[:, 0].equal(crop[:, -1]) for crop in crops)  # never turned
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_stop_ends_the_batches(domains, workers):
+    assert_same(batches(domains, 9, workers, stop=12), batches(domains, 3))
+    assert_same(batches(domains, 9, workers, start=4, stop=10), batches(domains, 3)[1:])

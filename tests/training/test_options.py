@@ -58,6 +58,7 @@ def test_the_learning_rate_warms_up():
         ("stages: [{steps: 5, lambda_cycle: -1}]", "stage 1: --lambda-cycle is -1; it must be at least 0"),
         ("stages: {steps: 5}", "list of mappings"),
         ("stages: [{steps: 5}]\nmax_steps: 6", "have only 5 steps"),
+        ("stages: [{steps: 5}]\nepochs: 2", "--epochs can't be used with the stages of a recipe"),
         ("generator_updates: 0\ndiscriminator_updates: 0", "nothing would be trained"),
         ("diffaugment: colour", "--diffaugment is 'colour'; it must be any of color"),
     ],
