@@ -101,8 +101,8 @@ def deal_units(source, world, most=LANES):
         found = units(source, sum(unit.size for unit in found) // (4 * world * most))
     if not found:
         raise SourceError(f"the dataset {source.spec} holds no photo.")
-    lanes = 1
-    while 2 * lanes <= most and 2 * lanes * world <= len(found):
+    lanes = 1  # a second one if there is a unit for it, more with two units for each, so that lanes are about as long
+    while 2 * lanes <= most and (2 if lanes == 1 else 4) * lanes * world <= len(found):
         lanes *= 2
     return Deal(found, lanes, lanes * world, -(-lanes * world // len(found)))
 
