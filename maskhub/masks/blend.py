@@ -5,6 +5,7 @@ import functools
 import cv2
 import numpy as np
 
+from maskhub.masks.fit import within
 from maskhub.masks.lighting import LUMA, to_srgb
 
 __all__ = ["SHADOW", "blend", "grain_tile", "lit", "three", "toned"]
@@ -35,9 +36,9 @@ def lit(painted, normals, lighting):
     slope_x = cv2.Sobel(painted.relief, cv2.CV_32F, 1, 0, scale=1 / 8)
     slope_y = cv2.Sobel(painted.relief, cv2.CV_32F, 0, 1, scale=1 / 8)
     x, y, z = (np.ascontiguousarray(normals[..., axis]) for axis in range(3))
-    lean = np.float32(1.2) * np.clip(-z, 0, 1)
-    x -= np.clip(slope_x, -1, 1) * lean
-    y -= np.clip(slope_y, -1, 1) * lean
+    lean = np.float32(1.2) * within(-z, 0, 1)
+    x -= within(slope_x, -1, 1) * lean
+    y -= within(slope_y, -1, 1) * lean
     return toned(painted.colour, lighting, lighting.on(x, y, z) * painted.dim)
 
 

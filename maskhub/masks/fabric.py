@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from maskhub.masks.fit import within
 from maskhub.masks.lighting import filled, rank, to_linear
 
 __all__ = ["TILE", "Painted", "noise_at", "noise_tile", "paint"]
@@ -46,16 +47,16 @@ def paint(design, sheet, width):
     below_top, above_bottom = _distance(v - top) / width, _distance(bottom - v) / width
     end = np.float32(design.side)
     if design.waist:
-        end = end + np.float32(4 * design.waist) * np.clip(down * (1 - down), 0, 0.25)
+        end = end + np.float32(4 * design.waist) * within(down * (1 - down), 0, 0.25)
     from_side = _distance(end - away) / width
     inside = _rounded(_rounded(below_top, above_bottom, design.corner), from_side, design.corner)
-    alpha = np.clip(inside * np.float32(width) + np.float32(0.5), 0, 1) * sheet.cover
+    alpha = within(inside * np.float32(width) + np.float32(0.5), 0, 1) * sheet.cover
 
     canvas = _Canvas(design, u, v, away, down, below_top, above_bottom, from_side, inside, width)
     _PAINTERS[design.style](canvas)
     # little light reaches the underside of the chin
-    canvas.dim *= 1 - np.float32(0.30) * np.clip((v - np.float32(0.86)) * 4, 0, 1)
-    return Painted(alpha, canvas.colour, canvas.relief * np.float32(width), np.clip(canvas.dim, 0.2, 1.1))
+    canvas.dim *= 1 - np.float32(0.30) * within((v - np.float32(0.86)) * 4, 0, 1)
+    return Painted(alpha, canvas.colour, canvas.relief * np.float32(width), within(canvas.dim, 0.2, 1.1))
 
 
 class _Canvas:
@@ -99,14 +100,14 @@ class _Canvas:
         soft = max(1.0 / self.width, 0.35 * half) if soft is None else soft
         # lines thinner than a pixel are fainter, not missing
         strength = min(1.0, 2 * half * self.width)
-        return np.clip((half + soft / 2 - np.abs(distance)) / soft, 0, 1) * np.float32(strength)
+        return within((half + soft / 2 - np.abs(distance)) / soft, 0, 1) * np.float32(strength)
 
     def dashes(self, along, length, share=0.6):
         """A row of stitches: 1 on the dashes along a coordinate in widths."""
         if length * self.width < 4:
             return np.float32(share)
         place = np.abs(_fraction(along * np.float32(1 / length)) - 0.5) * 2
-        return np.clip((share - place) * length * self.width * 0.5 + 0.5, 0, 1)
+        return within((share - place) * length * self.width * 0.5 + 0.5, 0, 1)
 
     def groove(self, mask, depth, dim):
         """Press in a line: lower and darker."""
@@ -122,13 +123,13 @@ class _Canvas:
         # sampled at pixel resolution, so that a lip is never sharper than the photo
         soft = int(np.clip(2048 * 1.6 / (0.75 * self.width), 25, 160)) // 8 * 8 + 1
         heights, dims = _pleats(count, variant, soft)
-        index = np.clip(place * np.float32(len(heights) - 1), 0, len(heights) - 1).astype(np.int32)
+        index = within(place * np.float32(len(heights) - 1), 0, len(heights) - 1).astype(np.int32)
         self.relief += heights.take(index) * relief
         self.dim *= 1 - dims.take(index) * dim
 
     def rim(self, radius, dim=0.16):
         """Round off the fabric's edge and darken it."""
-        part = np.clip(self.inside / np.float32(radius), 0, 1)
+        part = within(self.inside / np.float32(radius), 0, 1)
         rise = part * (2 - part)
         self.relief += rise * np.float32(0.35 * radius)
         self.dim *= (1 - dim) + np.float32(dim) * rise
@@ -138,7 +139,7 @@ class _Canvas:
         if broad:
             self.relief += self.noise("smooth", 170, 240) * np.float32(broad)
         if creases:
-            pull = np.clip((self.away - np.float32(0.22)) * np.float32(2.2), 0, 1)
+            pull = within((self.away - np.float32(0.22)) * np.float32(2.2), 0, 1)
             self.relief += self.noise("smooth", 130, 640, 1) * pull * np.float32(creases)
         if fibre:
             scale = min(700.0, max(self.width, 120.0) * 1.3)
@@ -155,18 +156,18 @@ def _surgical(c):
     towards_middle = 1 - (c.away / np.float32(design.side)) ** 2
     place = c.down + wobble - np.float32(bow) * towards_middle * (c.down - np.float32(0.35))
     # the folds are pressed flat at the sides and open over the mouth
-    open_ = np.clip(towards_middle, 0, 1)
+    open_ = within(towards_middle, 0, 1)
     uneven = 1 + np.float32(0.35) * c.noise("smooth", 200, 60, 2)
     c.pleats(place, count, int(c.picks[6] * 8), (0.020 + 0.012 * open_) * uneven, (0.34 - 0.10 * open_) * uneven)
     # the sewn rim, brighter because its fabric is doubled, with the nose wire inside
     hem = np.float32(0.042)
     band = np.minimum(np.minimum(c.below_top, c.above_bottom), c.from_side + np.float32(0.012))
-    doubled = np.clip((hem - band) * np.float32(c.width) * 0.7 + 0.5, 0, 1)
+    doubled = within((hem - band) * np.float32(c.width) * 0.7 + 0.5, 0, 1)
     c.dim *= 1 + doubled * np.float32(0.10)
     c.relief += doubled * np.float32(0.003)
     c.groove(c.line(band - hem, 0.0030) * c.dashes(c.x + c.y, 0.016, 0.7), 0.0012, 0.13)
     c.relief += (
-        c.line(c.below_top - np.float32(0.022), 0.009, 0.008) * np.clip((0.34 - c.away) * 8, 0, 1) * np.float32(0.0045)
+        c.line(c.below_top - np.float32(0.022), 0.009, 0.008) * within((0.34 - c.away) * 8, 0, 1) * np.float32(0.0045)
     )
     c.rim(0.010, 0.10)
 
@@ -185,7 +186,7 @@ def _kn95(c):
     # the weld across each half, and the nose clip under the fabric
     slant = c.down - (np.float32(0.26) + np.float32(0.30) * c.away)
     c.groove(c.line(slant * np.float32(0.8), 0.003) * (c.away > 0.12) * (c.from_side > 0.05), 0.0012, 0.09)
-    clip = c.line(c.below_top - np.float32(0.060), 0.014, 0.010) * np.clip((0.30 - c.away) * 10, 0, 1)
+    clip = c.line(c.below_top - np.float32(0.060), 0.014, 0.010) * within((0.30 - c.away) * 10, 0, 1)
     c.relief += clip * np.float32(0.005)
     c.dim *= 1 - np.float32(0.10) * clip
     if numbers["valve"]:
@@ -195,8 +196,8 @@ def _kn95(c):
         for row, (start, end) in enumerate(((0.0, 1.0), (0.0, 0.7))):
             line = c.line(c.down - np.float32(0.52 + 0.055 * row), 0.007)
             letters = c.dashes(c.x + c.noise("fibre", 60, 1, 3) * 0.002, 0.019, 0.62)
-            within = print_at & (c.u > 0.36 + 0.24 * start) & (c.u < 0.36 + 0.24 * end)
-            c.tint(line * letters * within * np.float32(0.45), (0.35, 0.42, 0.55))
+            shown = print_at & (c.u > 0.36 + 0.24 * start) & (c.u < 0.36 + 0.24 * end)
+            c.tint(line * letters * shown * np.float32(0.45), (0.35, 0.42, 0.55))
     c.rim(0.012, 0.10)
 
 
@@ -211,12 +212,12 @@ def _cup(c):
         c.relief += c.line(distance, 0.010, 0.012) * np.float32(0.0050)
         c.dim *= 1 - 0.10 * c.line(distance - np.float32(0.014), 0.006, 0.008)
     # the pressed flange
-    flange = np.clip((np.float32(0.040) - c.inside) * np.float32(c.width) * 0.5 + 0.5, 0, 1)
+    flange = within((np.float32(0.040) - c.inside) * np.float32(c.width) * 0.5 + 0.5, 0, 1)
     c.relief -= flange * np.float32(0.010)
     c.groove(c.line(c.inside - np.float32(0.042), 0.004), 0.002, 0.14)
     c.groove(c.line(c.inside - np.float32(0.020), 0.0025) * c.dashes(c.x + c.y, 0.012, 0.5), 0.0010, 0.10)
     # the aluminium clip over the nose
-    clip = c.line(c.below_top - np.float32(0.058), 0.014, 0.006) * np.clip((0.27 - c.away) * c.width * 0.15, 0, 1)
+    clip = c.line(c.below_top - np.float32(0.058), 0.014, 0.006) * within((0.27 - c.away) * c.width * 0.15, 0, 1)
     c.tint(clip * np.float32(0.75), (0.62, 0.63, 0.65))
     c.relief += clip * np.float32(0.004)
     if numbers["valve"]:
@@ -241,7 +242,7 @@ def _cloth(c):
         c.pleats(c.down, 2, 3, np.float32(0.022), np.float32(0.35))
     rim = np.minimum(np.minimum(c.below_top, c.above_bottom), c.from_side)
     c.groove(c.line(rim - np.float32(0.024), 0.0028) * c.dashes(c.x + c.y, 0.018, 0.6), 0.0014, 0.18)
-    tunnel = np.clip((np.float32(0.055) - c.from_side) * np.float32(c.width) * 0.4 + 0.5, 0, 1)
+    tunnel = within((np.float32(0.055) - c.from_side) * np.float32(c.width) * 0.4 + 0.5, 0, 1)
     c.relief += tunnel * np.float32(0.004) + tunnel * c.noise("smooth", 100, 900, 3) * np.float32(0.0022)
     c.rim(0.012, 0.20)
 
@@ -272,7 +273,7 @@ def _valve(c, u, down, radius):
     y = (c.down - np.float32(down)) * np.float32(0.78)
     away = np.sqrt(x * x + y * y)
     soft = max(0.008, 1.5 / c.width)
-    disc = np.clip((radius - away) / soft + 0.5, 0, 1)
+    disc = within((radius - away) / soft + 0.5, 0, 1)
     c.tint(disc, c.design.base * 0.35 + 0.55)
     c.relief = c.relief * (1 - 0.8 * disc) + disc * np.float32(0.016)
     ring = np.abs(away - np.float32(0.72 * radius))
@@ -282,7 +283,7 @@ def _valve(c, u, down, radius):
     )
     c.groove(slots, 0.004, 0.35)
     # the shadow at its base
-    c.dim *= 1 - 0.22 * np.clip(1 - np.abs(away - radius - 0.006) / 0.012, 0, 1) * (y > -0.3 * radius)
+    c.dim *= 1 - 0.22 * within(1 - np.abs(away - radius - 0.006) / 0.012, 0, 1) * (y > -0.3 * radius)
 
 
 def _pattern(c, name):
@@ -327,7 +328,7 @@ def _floral(c, accent):
     petals = 0.20 + 0.09 * np.cos(5 * np.arctan2(y, x) + turn * 6.3)
     size = 0.7 + 0.5 * turn
     sharp = cell * c.width
-    flower = np.clip((petals * size - away) * sharp + 0.5, 0, 1)
+    flower = within((petals * size - away) * sharp + 0.5, 0, 1)
     c.tint(flower, accent)
     c.tint(np.clip((0.075 * size - away) * sharp + 0.5, 0, 1), np.array([0.95, 0.78, 0.30]))
 
@@ -335,7 +336,7 @@ def _floral(c, accent):
 def _wave(along, period, share, width):
     """Bands of a period, anti-aliased."""
     place = np.abs(_fraction(along / np.float32(period)) - 0.5) * 2
-    return np.clip((share - place) * np.float32(period * width / 2) + 0.5, 0, 1).astype(np.float32)
+    return within((share - place) * np.float32(period * width / 2) + 0.5, 0, 1).astype(np.float32)
 
 
 def _fraction(x):
@@ -375,13 +376,13 @@ def _pleats(count, variant, soft):
     relief, dim = np.zeros_like(s), np.zeros_like(s)
     start = 0.08
     for lip in lips:
-        part = np.clip((s - start) / (lip - start), 0, 1)
+        part = within((s - start) / (lip - start), 0, 1)
         swell = part**1.5 * (s < lip)
         relief += swell
         dim += np.exp(-np.clip(s - lip, 0, None) / 0.040) * (s >= lip)
         dim -= 0.12 * np.exp(-(((s - lip + 0.02) / 0.012) ** 2))
         start = lip
-    part = np.clip((s - start) / (0.96 - start), 0, 1)
+    part = within((s - start) / (0.96 - start), 0, 1)
     relief += 0.6 * np.sin(np.pi * part) * (s >= start)
     window = np.hanning(soft + 2)
     window /= window.sum()

@@ -14,7 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-__all__ = ["FINE_STEP", "Head", "Sheet", "Unwrapped", "drape", "sheet_of", "unwrap"]
+__all__ = ["FINE_STEP", "Head", "Sheet", "Unwrapped", "drape", "sheet_of", "unwrap", "within"]
 
 MEAN_FACE = Path(__file__).parents[1] / "faces" / "weights" / "mean_face.npy"
 AXIS_Z = 0.1
@@ -234,13 +234,15 @@ def _newton(gx, gy, places, inverse, spacing, steps):
         step_x, step_y = inv[..., 0] * dx, inv[..., 2] * dx
         step_x += inv[..., 1] * dy
         step_y += inv[..., 3] * dy
-        gx = _within(gx + _within(step_x, -3, 3), 0, places.shape[1] - 1)
-        gy = _within(gy + _within(step_y, -3, 3), 0, places.shape[0] - 1)
+        gx = within(gx + within(step_x, -3, 3), 0, places.shape[1] - 1)
+        gy = within(gy + within(step_y, -3, 3), 0, places.shape[0] - 1)
     return gx, gy
 
 
-def _within(plane, low, high):
-    return np.clip(plane, low, high, out=plane)
+def within(plane, low, high):
+    """``np.clip`` of an array to two numbers, without its ten microseconds of overhead."""
+    plane = np.maximum(plane, low)
+    return np.minimum(plane, high, out=plane)
 
 
 def _inverse_jacobian(x, y):
