@@ -1,5 +1,7 @@
 """Process folders photo by photo; a bad file never ends a run."""
 
+import hashlib
+import json
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -126,9 +128,12 @@ def run_batch(rows, journal, work, places, *, workers=0, compared=None, progress
 
     def is_done(row):
         try:
-            return journal.is_done(row.name, row.digest, places(row.name))
+            return journal.is_done(row.name, partial(_digest, only(row)), places(row.name))
         except PhotoError:  # it can no longer be read: its job reports that
             return False
+
+    def only(row):
+        return replace(row, columns={key: row.columns.get(key) for key in kept})
 
     def with_others(row):
         return replace(row, compared=tuple(map(str, compared(Path(row.photo))))) if compared else row
@@ -144,7 +149,7 @@ def run_batch(rows, journal, work, places, *, workers=0, compared=None, progress
                 report.kept += 1
                 bar.update()
             else:
-                yield replace(row, columns={key: row.columns.get(key) for key in kept}), places(row.name)
+                yield only(row), places(row.name)
 
     total = len(rows) if rows.folder else None
     with tqdm(total=total, unit="photo", mininterval=0.5, disable=not progress) as bar:
@@ -160,10 +165,18 @@ def run_batch(rows, journal, work, places, *, workers=0, compared=None, progress
     return report, order
 
 
+def _digest(row):
+    """The digest of a row's photo, and of the columns that its result depends on."""
+    if not row.columns:
+        return row.digest()
+    columns = json.dumps(row.columns, sort_keys=True, default=str)
+    return f"{row.digest()}-{hashlib.blake2b(columns.encode(), digest_size=8).hexdigest()}"
+
+
 def _prepared(work, job):
     """Digest and record of one photo, and its files, which are written but not yet renamed."""
     row, paths = job
-    digest = row.digest()
+    digest = _digest(row)
     record, contents = work(row, paths)
     files = []
     try:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -15,7 +16,7 @@ from maskhub.data.masked_files import mask_source
 from maskhub.data.own_boxes import faces_in
 from maskhub.data.rows import Row, open_rows
 from maskhub.data.shards import build_dataset
-from maskhub.errors import PhotoError, SourceError
+from maskhub.errors import ConfigError, PhotoError, SourceError
 from maskhub.faces.detect import detect
 from maskhub.faces.landmarks import landmarks
 
@@ -115,6 +116,12 @@ def test_a_masked_folder_keeps_the_boxes_of_a_column(folder, tmp_path, faces):
     assert coco["annotations"][0]["attributes"]["worn"] == "correctly"
     row = json.loads((tmp_path / "out" / "metadata.jsonl").read_text())
     assert (row["who"], row["masked_faces"]) == ("twins", 1)
+    wearing = Wearing(seed=1, own_boxes="left")
+    assert mask_source(folder, tmp_path / "out", wearing, boxes="coco", progress=False).kept == 1
+    other = shutil.copytree(folder, tmp_path / "other") / "metadata.jsonl"
+    other.write_text(other.read_text().replace("visitor", "guest"))
+    with pytest.raises(ConfigError, match=r"a\.png"):
+        mask_source(other.parent, tmp_path / "out", wearing, boxes="coco", progress=False)
 
 
 def test_pairs_of_the_faces_in_a_column(folder, tmp_path, faces):
