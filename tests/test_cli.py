@@ -192,17 +192,32 @@ def test_dataset_build_and_curate(run, astronaut, tmp_path, hub_user):
     assert f"pushed to {os.environ['HF_ENDPOINT']}/datasets/{hub_user.repo('cli')}" in out
 
 
-def test_ranks_come_from_the_environment(run, astronaut, tmp_path, monkeypatch):
-    (tmp_path / "in").mkdir()
-    for number in range(3):
-        astronaut.crop((120, 20, 330, 230)).save(tmp_path / "in" / f"{number}.png")
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    for rank, count in ((0, 2), (1, 1)):
-        monkeypatch.setenv("RANK", str(rank))
-        code, out, _ = run("dataset", "build", tmp_path / "in", tmp_path / "out", "--workers", 0)
-        assert (code, f"{count} made" in out) == (0, True)
-    monkeypatch.setenv("RANK", "first")
-    assert run("dataset", "build", tmp_path / "in", tmp_path / "out")[0] == 2
+SLURM = {"SLURM_ARRAY_TASK_ID": "14", "SLURM_ARRAY_TASK_MIN": "10", "SLURM_ARRAY_TASK_STEP": "2"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "rank", "world", "workers"),
+    [
+        ({}, None, 1, 4),
+        ({"RANK": "1", "WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "2"}, 1, 8, 2),
+        ({"SLURM_PROCID": "3", "SLURM_NTASKS": "5"}, 3, 5, 4),
+        ({"SLURM_PROCID": "1", "SLURM_NTASKS": "2", "SLURM_ARRAY_TASK_COUNT": "6"} | SLURM, 5, 12, 4),
+    ],
+)
+def test_ranks_come_from_the_environment(run, tmp_path, monkeypatch, environment, rank, world, workers):
+    from maskhub.data import shards
+    from maskhub.data import workers as pool
+
+    given = {}
+    monkeypatch.setattr(shards, "build_dataset", lambda *_, **options: given.update(options) or shards.BuildReport())
+    monkeypatch.setattr(pool, "processors", lambda: 4)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert run("dataset", "build", tmp_path / "in", tmp_path / "out")[0] == 0
+    assert (given["rank"], given["world"], given["workers"]) == (rank, world, workers)
+    monkeypatch.setenv("WORLD_SIZE", "many")
+    code, _, err = run("dataset", "build", tmp_path / "in", tmp_path / "out")
+    assert (code, err.count("\n")) == (2, 1) and "WORLD_SIZE is 'many'" in err
 
 
 def test_cycle(run, model, photo, tmp_path):
