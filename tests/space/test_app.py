@@ -192,15 +192,16 @@ def test_a_port_that_is_none_is_one_line(monkeypatch):
         launch(None)
 
 
-@pytest.mark.parametrize("name", ["ALL_PROXY", "all_proxy", "HTTP_PROXY", "http_proxy", "HTTPS_PROXY"])
 @pytest.mark.parametrize("value", ["socks5://127.0.0.1:9", "socks4://x", "http://127.0.0.1:9", "none", "ftp://x", "::"])
-def test_no_proxy_comes_between_the_app_and_itself(monkeypatch, name, value):
-    monkeypatch.setenv(name, value)
+def test_no_proxy_comes_between_the_app_and_itself(monkeypatch, value):
+    names = ("ALL_PROXY", "all_proxy", "HTTP_PROXY", "http_proxy", "HTTPS_PROXY")  # one left would be enough to fail
+    for name in names:
+        monkeypatch.setenv(name, value)
     with gr.Blocks() as blocks:
         gr.Markdown("here")
     try:
         launch(blocks)
-        assert os.environ[name] == value  # others may need it
+        assert {os.environ[name] for name in names} == {value}  # others may need it
         with httpx.Client(trust_env=False) as client:
             assert "here" in client.get(f"{blocks.local_url}config").text
     finally:

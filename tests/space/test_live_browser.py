@@ -23,14 +23,21 @@ expect.set_options(timeout=1000 * PATIENCE)
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
 
-@pytest.fixture
-def before_camera(app, launch, astronaut, tmp_path):
-    """A visit by someone whose camera shows the example's head."""
-    camera = camera_file(tmp_path / "camera.y4m", film(astronaut, 8, size=(320, 240)))
+@pytest.fixture(scope="module")
+def context(launch, astronaut, tmp_path_factory):
+    """A phone's browser whose camera shows the example's head."""
+    camera = camera_file(tmp_path_factory.mktemp("camera") / "camera.y4m", film(astronaut, 8, size=(320, 240)))
     browser = launch(f"--use-file-for-fake-video-capture={camera}")
-    here = Visit(browser.new_page(viewport={"width": 390, "height": 844}, permissions=["camera"]), app.url)
-    yield here
+    yield browser.new_context(viewport={"width": 390, "height": 844}, permissions=["camera"])
     browser.close()
+
+
+@pytest.fixture
+def before_camera(app, context):
+    """A visit by someone before that camera."""
+    here = Visit(context.new_page(), app.url)
+    yield here
+    here.page.close()
     assert here.strayed == []
     # gradio's page sends frames a little before its server knows of the stream, and after it is closed
     assert [words for words in here.complaints if "404 (Not Found)" not in words] == []
