@@ -69,7 +69,7 @@ class HubSource(PhotoSource):
         self.column = self._image_column(rows, column)
         # only `decode` removes the decoding threads that datasets has set up
         self.stream = rows.decode(False)
-        self._share, self._counted = Share(), {}
+        self._share, self._deals, self._counted = Share(), {}, {}
 
     def identity(self):
         return self.dataset, self.config, self.split, self.revision, [unit.name for unit in self.whole_files]
@@ -147,8 +147,10 @@ class HubSource(PhotoSource):
         return deal_units(self, 1, most=1)
 
     def shared(self, share):
+        if share.world not in self._deals:
+            self._deals[share.world] = deal_units(self, share.world)
         other = copy(self)
-        other._share, other.deal = share, deal_units(self, share.world)
+        other._share, other.deal = share, self._deals[share.world]
         return other
 
     def walk(self, positions, seed):
