@@ -6,7 +6,7 @@ from the seed, the units and the number of processes alone. Where there are at l
 opens only the units of its own lanes.
 
 Lanes do not wait for each other: one that was dealt fewer photos begins its next pass sooner, and is dealt other units
-then. So over several passes all photos are used equally often.
+then. So over several passes all photos are used about equally often.
 """
 
 import itertools
