@@ -86,8 +86,8 @@ class Job:
     Attributes:
         state: queued, running, finished, failed or cancelled.
         created, ended: seconds since 1970.
-        message, model: why it failed; name of the resulting model.
-        cancel: whether it is being cancelled.
+        message, model: why it failed or finished early; name of the resulting model.
+        cancel, keep: whether it is being stopped, and whether its model is kept then.
         attempts, last_step: number of starts since the last new step, and that step.
         email, notice_problem: address to write to, forgotten once that is done; why the webhook or the e-mail failed.
         kind: ``"generator"`` or ``"classifier"``.
@@ -107,6 +107,7 @@ class Job:
     message: str = ""
     model: str = ""
     cancel: bool = False
+    keep: bool = False
     attempts: int = 0
     last_step: int = 0
     notice_problem: str = ""
@@ -245,15 +246,16 @@ class Jobs:
         recipe = classifier_options(request, choice.labels, choice.resolution, sum(count.values()))
         return recipe | {"source": sources}
 
-    def cancel(self, id, key):
-        """Cancel a job of the holder of ``key``: a waiting one at once, a running one after the current step.
+    def cancel(self, id, key, keep=False):
+        """Cancel a job of the holder of ``key``: a waiting one at once, a running one after the current step. With
+        ``keep`` it finishes early instead, and what it has learnt becomes the model.
         ConfigError if it does not exist, OwnerError if it belongs to somebody else."""
         with self.home.lock():
             job = self._own(id, key)
             if job.state == "queued":
                 self.write(replace(job, state="cancelled", ended=time.time()))
             elif job.active:
-                self.write(replace(job, cancel=True))
+                self.write(replace(job, cancel=True, keep=keep))
 
     def remove(self, id, key):
         """Delete an ended job of the holder of ``key``; its model is kept. ConfigError if it does not exist or has

@@ -29,7 +29,7 @@ from maskhub.service.mail import VARIABLE as MAIL
 from maskhub.service.mail import mail_server
 from maskhub.service.webhook import post
 from maskhub.service.worker import EXIT, LOCK, PROCESS, TAKEN
-from maskhub.training.status import read_status
+from maskhub.training.status import RECORD, read_status
 
 __all__ = ["Supervisor"]
 
@@ -113,9 +113,12 @@ class Supervisor:
         if status.get("state") == "finished":
             self._publish(job)
         elif job.cancel:
-            self._ended(job.id, "cancelled")
+            if not (job.keep and self._publish(job, "it was stopped early.")):
+                self._ended(job.id, "cancelled")
         elif job.id in self._ending:
-            self._ended(job.id, "failed", f"it took longer than {max_hours():g} hours, the limit here.")
+            late = f"it took longer than {max_hours():g} hours, the limit here."
+            if not self._publish(job, late):
+                self._ended(job.id, "failed", late)
         elif ended in (1, 2):
             self._ended(job.id, "failed", _last_words(folder))
         elif code != TAKEN or not self._alive(job, folder):
@@ -154,11 +157,20 @@ class Supervisor:
     def _hours(self, folder):
         return (time.time() - (read_json(folder / PROCESS) or {}).get("since", time.time())) / 3600
 
-    def _publish(self, job):
-        """Publish the model of a finished job."""
+    def _publish(self, job, early=""):
+        """Publish the model of a finished job, or of one that was stopped early, and why.
+
+        Returns:
+            False if it was stopped before it had learnt anything.
+        """
         folder, models = self.jobs.folder(job.id), self.jobs.models
         run = folder / "run"
         result = run / ("classifier" if job.kind == "classifier" else "pipeline")
+        steps = job.options["max_steps"]
+        if early:
+            steps = (read_json(result / RECORD) or {}).get("step", 0)
+            if not steps:
+                return False
         try:
             there = (models.root / job.name).is_dir()
             if not there or models.get(job.name).facts.get("job") != job.id:  # not yet published before a restart
@@ -168,15 +180,16 @@ class Supervisor:
                     for picture in filter(Path.is_file, found):
                         shutil.copy(picture, result / name)
                 models.add(
-                    job.name, result, dataset=job.dataset, steps=job.options["max_steps"], owner=job.owner,
+                    job.name, result, dataset=job.dataset, steps=steps, owner=job.owner,
                     init_from=job.init_from, job=job.id,
                 )  # fmt: skip
         except (MaskHubError, OSError) as error:
             self._ended(job.id, "failed", why(error))
-            return
+            return True
         shutil.rmtree(run / "checkpoints", ignore_errors=True)
         shutil.rmtree(result, ignore_errors=True)
-        self._ended(job.id, "finished", model=job.name)
+        self._ended(job.id, "finished", early, model=job.name)
+        return True
 
     def _ended(self, id, state, message="", model=""):
         self._ending.pop(id, None)

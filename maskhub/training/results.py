@@ -9,6 +9,7 @@ from maskhub.files import write_file, written_folder
 from maskhub.json_file import read_json
 from maskhub.training.card import training_card
 from maskhub.training.report import sample_sheet, timeline_sheet, write_curves, write_png
+from maskhub.training.status import RECORD
 
 __all__ = ["Results"]
 
@@ -16,8 +17,6 @@ SAMPLES = 6
 """Photos of each domain on a sample sheet."""
 RESULT_EVERY = 60.0
 """Minimum seconds between two writes of the result and the curves at checkpoints; the last one always writes them."""
-RECORD = "training.json"
-"""File in the result's folder with its method and step."""
 
 
 class Results:

@@ -5,7 +5,10 @@ from pathlib import Path
 
 from maskhub.json_file import read_json
 
-__all__ = ["read_metrics", "read_status"]
+__all__ = ["RECORD", "read_metrics", "read_status"]
+
+RECORD = "training.json"
+"""File in a run's result: its method, and the step it was written at."""
 
 
 def read_status(folder):

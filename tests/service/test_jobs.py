@@ -193,18 +193,32 @@ def test_a_job_that_only_dies_is_given_up(jobs, supervisor, monkeypatch):
     assert "ended 3 times without a new step" in jobs.get(job.id).message
 
 
-def test_a_job_that_takes_too_long_makes_room(jobs, supervisor, forked, monkeypatch):
-    job = jobs.submit(small(max_steps=20_000), key="me")
+@pytest.mark.parametrize("why", ["it was stopped early.", "it took longer than 0.0001 hours, the limit here."])
+def test_a_job_that_ends_early_keeps_what_it_has_learnt(jobs, supervisor, forked, monkeypatch, why):
+    job = jobs.submit(small(max_steps=20_000, name="early"), key="me")
     supervisor.tick()
     wait(lambda: jobs.progress(job.id).step >= 10, supervisor)
     assert jobs.get(job.id).state == "running"
-    monkeypatch.setenv("MASKHUB_MAX_HOURS", "0.0001")
+    if "stopped" in why:
+        jobs.cancel(job.id, "me", keep=True)
+    else:
+        monkeypatch.setenv("MASKHUB_MAX_HOURS", "0.0001")
     wait(lambda: not jobs.get(job.id).active, supervisor)
-    monkeypatch.delenv("MASKHUB_MAX_HOURS")
     over = jobs.get(job.id)
-    assert (over.state, over.model) == ("failed", "")
-    assert over.message == "it took longer than 0.0001 hours, the limit here."
+    assert (over.state, over.model, over.message) == ("finished", "early", why)
     assert not held(jobs.folder(job.id) / LOCK) and 10 <= jobs.progress(job.id).step < 20_000
+    entry = jobs.models.get("early")
+    assert entry.facts["steps"] == jobs.progress(job.id).step
+    assert "early" in ReimagingPipeline.from_pretrained(entry.path).generators
+
+
+def test_a_job_that_has_learnt_nothing_is_only_cancelled(jobs, supervisor, monkeypatch):
+    monkeypatch.setattr(supervisors, "_start", lambda folder: subprocess.Popen([sys.executable, "-c", ""]))
+    job = jobs.submit(small(), key="me")
+    supervisor.tick()
+    jobs.cancel(job.id, "me", keep=True)
+    wait(lambda: not jobs.get(job.id).active, supervisor)
+    assert jobs.get(job.id).state == "cancelled" and not jobs.models.root.joinpath(job.name).exists()
 
 
 @pytest.mark.parametrize("text", ["", "never", "0", "-1"])
