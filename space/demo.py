@@ -89,6 +89,7 @@ def build(pipe):
                     _tab(tab, pipe, built)
         gr.Markdown(FOOT, elem_id="foot")
         _connect(demo, built)
+        _lead_on(built)
         photo_of_call = tools.build()
     tools.describe(demo, photo_of_call)
     # one photo already keeps all cores busy
@@ -118,6 +119,19 @@ def _connect(demo, built):
             demo.load(None, here.photo, here.photo, js="(shown) => maskhub.restored(shown)", **quiet)
         place.select(None, here.photo, here.photo, js="(own) => maskhub.last(own)", **quiet)
         here.photo.input(None, here.photo, js="(photo) => { maskhub.keep(photo); }", **quiet)
+
+
+def _lead_on(built):
+    """From a trained model to its first face, and from a face that no model knows to the Photo tab."""
+    training, faces, first = built[train][1], built[reimage][1], built[photo][1]
+    quiet = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+    given = [faces.source, faces.gallery, faces.picked, faces.model, faces.photo, faces.where, faces.sample]
+    trying = training.use.click(reimage.tried, [training.job, training.key], given, **quiet)
+    shown = trying.then(None, js="() => document.querySelector('#tab-re-image-button').click()", **quiet)
+    reimage.run_on(faces, shown.then)
+    left = faces.away.click(reimage.away, [faces.photo, faces.picked], [faces.problem, first.photo], **quiet)
+    script = "(photo) => { maskhub.keep(photo); document.querySelector('#tab-photo-button').click(); }"
+    left.then(None, first.photo, js=script, **quiet)
 
 
 def launch(demo, bounds=None):

@@ -6,7 +6,7 @@ import io
 
 from PIL import Image
 
-__all__ = ["figures", "magnified"]
+__all__ = ["brush", "figures", "magnified", "thumbnail"]
 
 SMALL = 128
 """Pictures up to this side are shown with sharp pixels."""
@@ -22,23 +22,39 @@ def magnified(image, side=256):
     return shown
 
 
-def figures(steps, elem_class="steps"):
+def figures(steps, elem_class="steps", crisp=True):
     """Pictures side by side, each with a title and a line of text.
 
     Args:
         steps: list of (``PIL.Image``, title, line).
+        crisp: show small pictures with sharp pixels.
 
     Returns:
         HTML with the pictures embedded as PNG.
     """
     parts = []
     for image, title, line in steps:
-        crisp = " crisp" if max(image.size) <= SMALL else ""
+        sharp = " crisp" if crisp and max(image.size) <= SMALL else ""
         parts.append(
-            f'<figure><img class="{image.mode.lower()}{crisp}" alt="{html.escape(title)}" src="{_data(image)}">'
+            f'<figure><img class="{image.mode.lower()}{sharp}" alt="{html.escape(title)}" src="{_data(image)}">'
             f"<figcaption><b>{html.escape(title)}</b><span>{html.escape(line)}</span></figcaption></figure>"
         )
     return f'<div class="{elem_class}">{"".join(parts)}</div>'
+
+
+def thumbnail(image, name, side=64):
+    """A small picture as HTML."""
+    return f'<img alt="{html.escape(name)}" src="{_data(magnified(image, side))}">'
+
+
+def brush(image):
+    """A picture to paint on; ``page.js`` writes what is painted into ``#reimage-painted``."""
+    return (
+        f'<div class="brush"><img alt="The face" src="{_data(magnified(image))}">'
+        '<canvas width="64" height="64" role="img" aria-label="What is replaced"></canvas></div>'
+        '<p class="note">Paint over what is to be replaced, then press Re-image. '
+        '<button type="button" class="repaint">Start over</button></p>'
+    )
 
 
 def _data(image):

@@ -10,7 +10,7 @@ from maskhub.image_file import open_image
 from maskhub.service.datasets import ALL
 from space import photos, rooms
 
-__all__ = ["card", "image_update", "job_choices", "legend", "outcome", "plot", "progress", "series"]
+__all__ = ["card", "image_update", "job_choices", "legend", "outcome", "plot", "progress", "series", "span"]
 
 STATES = {"queued": "waiting", "running": "training", "finished": "done", "failed": "failed",
           "cancelled": "cancelled"}  # fmt: skip
@@ -73,7 +73,7 @@ def _waiting(before):
     return "Next in line." if before <= 1 else f"Waiting: {before} jobs before it."
 
 
-def _span(seconds):
+def span(seconds):
     """A time to wait, rounded as a person would say it."""
     if seconds < 90:
         return f"about {max(5, 5 * round(seconds / 5))} s"
@@ -104,10 +104,12 @@ def progress(job, now, jobs):
             names = ("loss_real", "loss_fake", "loss_combined", "loss_train")
             figures = " · ".join(f"{name[5:]} {now.line[name]:.2f}" for name in names if name in now.line)
             pictures = (now.total - now.step) * job.options.get("batch_size", 0)
-            said += f" · {_span(pictures / max(now.line['images_per_second'], 0.1))} left" if pictures else ""
+            said += f" · {span(pictures / max(now.line['images_per_second'], 0.1))} left" if pictures else ""
             said += f" · {now.line['images_per_second']:,.0f} images/s · losses: {figures}"
         if job.attempts > 1 or job.last_step:
             said += f" · interrupted at step {job.last_step:,}, resumed from the last checkpoint"
+    if job.state == "finished" and job.message:
+        said = f"Ended at step {now.step:,} of {now.total:,}: {job.message} The model is called {job.model}."
     if job.notice_problem:
         said += f" ({job.notice_problem}.)"
     kind = "problem" if job.state == "failed" else "done"

@@ -115,6 +115,66 @@ window.maskhub = (() => {
     }
   }
 
+  // ---- painting on a face: the cells of a grid, as hexadecimal text in a hidden box ---------------------------------
+  const RADIUS = 3.5;
+  let stroke = null; // canvas and place of a stroke that goes on
+
+  function painted(canvas) {
+    const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+    let text = "";
+    for (let byte = 0; byte < data.length / 32; byte++) {
+      let bits = 0;
+      for (let bit = 0; bit < 8; bit++) bits = 2 * bits + (data[4 * (8 * byte + bit) + 3] > 0);
+      text += bits.toString(16).padStart(2, "0");
+    }
+    const box = document.querySelector("#reimage-painted :is(textarea, input)");
+    box.value = text;
+    box.dispatchEvent(new Event("input", { bubbles: true }));
+  }
+
+  function dab(event) {
+    const { canvas, x, y } = stroke;
+    const box = canvas.getBoundingClientRect();
+    const to = {
+      x: ((event.clientX - box.x) * canvas.width) / box.width,
+      y: ((event.clientY - box.y) * canvas.height) / box.height,
+    };
+    const pen = canvas.getContext("2d");
+    pen.fillStyle = "#0d9488";
+    const steps = Math.max(1, Math.ceil(Math.hypot(to.x - x, to.y - y)));
+    for (let step = 1; step <= steps; step++) {
+      const [midX, midY] = [x + ((to.x - x) * step) / steps, y + ((to.y - y) * step) / steps];
+      for (let row = Math.floor(midY - RADIUS); row <= midY + RADIUS; row++)
+        for (let column = Math.floor(midX - RADIUS); column <= midX + RADIUS; column++)
+          if (Math.hypot(column + 0.5 - midX, row + 0.5 - midY) <= RADIUS) pen.fillRect(column, row, 1, 1);
+    }
+    Object.assign(stroke, to);
+  }
+
+  document.addEventListener("pointerdown", (event) => {
+    if (!event.target.matches?.(".brush canvas")) return;
+    const [canvas, box] = [event.target, event.target.getBoundingClientRect()];
+    canvas.setPointerCapture(event.pointerId);
+    stroke = {
+      canvas,
+      x: ((event.clientX - box.x) * canvas.width) / box.width,
+      y: ((event.clientY - box.y) * canvas.height) / box.height,
+    };
+    dab(event);
+  });
+  document.addEventListener("pointermove", (event) => stroke && dab(event));
+  for (const end of ["pointerup", "pointercancel"])
+    document.addEventListener(end, () => {
+      if (stroke) painted(stroke.canvas);
+      stroke = null;
+    });
+  document.addEventListener("click", (event) => {
+    if (!event.target.matches?.(".repaint")) return;
+    const canvas = document.querySelector(".brush canvas");
+    canvas.getContext("2d").clearRect(0, 0, canvas.width, canvas.height);
+    painted(canvas);
+  });
+
   // ---- names for screen readers, and a slider that arrow keys move --------------------------------------------------
   const HANDLE = ".compared [data-testid=slider]";
   const place = (handle) => {

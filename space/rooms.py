@@ -8,6 +8,7 @@ from gradio.context import Context
 from maskhub.service.datasets import ALL, BUILT_IN
 from maskhub.service.home import Home, owner_of
 from maskhub.service.jobs import Jobs
+from maskhub.service.presets import Presets
 from maskhub.service.supervisor import Supervisor
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "offered",
     "on_show",
     "once",
+    "presets",
     "quiet",
     "supervise",
 ]
@@ -48,6 +50,12 @@ def jobs():
         ConfigError: ``MASKHUB_HOME`` can't be written.
     """
     return Jobs(Home())
+
+
+@functools.cache
+def presets():
+    """The :class:`~maskhub.service.presets.Presets` of this app's jobs."""
+    return Presets(jobs())
 
 
 def supervise():

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
+import cv2
 import numpy as np
 import torch
 from diffusers import DiffusionPipeline
@@ -36,9 +37,20 @@ from maskhub.pipelines.tone import blend, kmeans_colours
 from maskhub.provenance import Provenance, mark
 from maskhub.tensors import to_tensor
 
-__all__ = ["BUNDLED", "GENERATORS", "THESIS", "ReimagingOutput", "ReimagingPipeline", "check_name", "load_classifier"]
+__all__ = [
+    "BUNDLED",
+    "GENERATORS",
+    "PHOTOS",
+    "THESIS",
+    "ReimagingOutput",
+    "ReimagingPipeline",
+    "check_name",
+    "load_classifier",
+]
 
 BUNDLED = Path(__file__).parent.parent / "weights" / "reimaging-32"
+PHOTOS = BUNDLED.with_name("reimaging-64")
+"""The bundled DCGAN for photos of faces."""
 THESIS = "thesis"
 """Name of the bundled classifier that was trained as in the thesis, on sets that share hair and eyes."""
 GENERATORS = {"DenseGenerator": DenseGenerator, "DcganGenerator": DcganGenerator}
@@ -217,12 +229,12 @@ class ReimagingPipeline(SafeSaving, DiffusionPipeline):
             what = photo if isinstance(photo, (str, Path)) else f"face {number}" if len(faces) > 1 else "the face"
             pixels, alpha = _square(photo, what)
             face = _resized(pixels, self.config.resolution)
-            region = _region(face, region, covering, colours)
+            region, whole = _region(pixels, face, region, covering, colours)
             if not region.any() and on_none == "raise":
                 raise PhotoError(f"no covering was found on {what}. Give its region, or its colours.")
             distribution, scores = self.classify(face)
             made = self._offered(face, region, model, scores, candidates, keep, refine_steps, seed)
-            self._finish(output, pixels, alpha, face, region, made, sample, smooth_colours, tone, seed)
+            self._finish(output, pixels, alpha, face, region, whole, made, sample, smooth_colours, tone, seed)
             output.distributions.append(distribution)
             output.scores.append(scores)
         return output
@@ -271,18 +283,18 @@ class ReimagingPipeline(SafeSaving, DiffusionPipeline):
             found += [replace(candidate, model=name) for candidate in made]
         return sorted(found, key=lambda candidate: candidate.error)[:keep]
 
-    def _finish(self, output, pixels, alpha, face, region, made, sample, smooth_colours, tone, seed):
+    def _finish(self, output, pixels, alpha, face, region, whole, made, sample, smooth_colours, tone, seed):
         chosen, raw = made[sample], made[sample].image
         smoothed = kmeans_colours(raw, smooth_colours, seed) if smooth_colours else raw
         result = blend(face, smoothed, region, tone)
         clipping = np.dstack([np.where(region[..., None], face, 0).astype(np.uint8), region.astype(np.uint8) * 255])
-        whole = _put_back(pixels, result, region)
+        picture = _put_back(pixels, face, result, region, whole)
         if alpha is not None:
-            whole.putalpha(alpha)
+            picture.putalpha(alpha)
         output.raw.append(Image.fromarray(raw))
         output.smoothed.append(Image.fromarray(smoothed))
         output.clipping.append(Image.fromarray(clipping))
-        output.result.append(mark(whole, Provenance("unmask", chosen.model or "maskhub")))
+        output.result.append(mark(picture, Provenance("unmask", chosen.model or "maskhub")))
         output.faces.append(Image.fromarray(face))
         output.regions.append(region)
         output.models.append(chosen.model)
@@ -334,35 +346,53 @@ def _resized(pixels, side):
     return np.asarray(Image.fromarray(pixels).resize((side, side), how))
 
 
-def _region(face, region, covering, colours):
-    side = face.shape[0]
+def _region(pixels, face, region, covering, colours):
+    """The pixels to replace, bool R×R, and the same in the picture's own size if they are known that exactly, or None.
+
+    ``pixels`` is the picture, ``face`` the same at the pipeline's resolution.
+    """
+    if region is None and covering == "learned":
+        from maskhub.masks.detector import detect_mask_on_crop
+
+        found = detect_mask_on_crop(np.ascontiguousarray(pixels))
+        region = (found.region > 0.5) & found.masked
     if region is not None:
         region = np.asarray(region)
         if region.ndim != 2 or region.shape[0] != region.shape[1]:
             raise ConfigError(f"a region must be a square boolean array, not {'×'.join(map(str, region.shape))}.")
-        if region.shape[0] != side:
-            shrunk = Image.fromarray((region > 0).astype(np.uint8) * 255).resize((side, side), Image.Resampling.BOX)
-            region = np.asarray(shrunk)
-        return region > 0
+        return _scaled(region, face.shape[0]), _scaled(region, pixels.shape[0])
     if covering == "colour" and colours is None:
         raise ConfigError("covering='colour' needs colours.")
-    if covering == "learned":
-        from maskhub.masks.detector import detect_mask_on_crop
-
-        found = detect_mask_on_crop(np.ascontiguousarray(face))
-        return (found.region > 0.5) & found.masked
     if colours is not None and covering in ("auto", "colour"):
-        return by_colour(face, colours)
+        return by_colour(face, colours), None
     if covering not in ("auto", "contrast"):
         raise ConfigError(f"covering is {covering!r}; it must be 'auto', 'colour', 'contrast' or 'learned'.")
-    return find_covering(face) if covering == "auto" else by_contrast(face)
+    return (find_covering(face) if covering == "auto" else by_contrast(face)), None
 
 
-def _put_back(pixels, result, region):
+def _scaled(region, side):
+    """A region in another size: every pixel that it touches."""
+    if region.shape[0] == side:
+        return region > 0
+    picture = Image.fromarray((region > 0).astype(np.uint8) * 255)
+    return np.asarray(picture.resize((side, side), Image.Resampling.BOX)) > 0
+
+
+def _put_back(pixels, face, result, region, whole):
     """The result at the picture's original size; pixels that were not replaced are unchanged."""
     side = pixels.shape[0]
     if side == result.shape[0]:
         return Image.fromarray(result)
-    where = np.asarray(Image.fromarray(region).resize((side, side), Image.Resampling.NEAREST))
-    larger = np.asarray(Image.fromarray(result).resize((side, side), Image.Resampling.NEAREST))
-    return Image.fromarray(np.where(where[..., None], larger, pixels))
+
+    def enlarged(small, how):
+        return np.asarray(Image.fromarray(small).resize((side, side), how))
+
+    where = enlarged(region, Image.Resampling.NEAREST)
+    if np.array_equal(enlarged(face, Image.Resampling.NEAREST), pixels):  # magnified pixel art
+        return Image.fromarray(np.where(where[..., None], enlarged(result, Image.Resampling.NEAREST), pixels))
+    # a photo: smooth, and blended into it over one pixel of the result
+    where = np.ascontiguousarray(where if whole is None else whole)
+    depth = cv2.distanceTransform(np.pad(where, 1, mode="edge").astype(np.uint8), cv2.DIST_L2, 3)[1:-1, 1:-1]
+    weight = np.clip(depth * result.shape[0] / side, 0, 1)[..., None]
+    larger = enlarged(result, Image.Resampling.BICUBIC)
+    return Image.fromarray((pixels + (larger.astype(np.float32) - pixels) * weight).round().astype(np.uint8))

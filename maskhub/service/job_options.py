@@ -5,6 +5,8 @@ from maskhub.json_file import read_json
 
 __all__ = ["classifier_options", "generator_options"]
 
+DCGAN = {"width": 32, "mixed_precision": "auto", "channels_last": True}
+"""Half of DCGAN's channels: minutes on a processor instead of an hour."""
 CLASSIFIER = {"width": 16, "hidden": [64], "covered": 0.5, "batch_size": 32, "learning_rate": 1e-3}
 """A classifier of the app: the thesis's with fewer channels, trained on covered faces too, since it is used on them."""
 
@@ -26,6 +28,7 @@ def generator_options(request, models):
         raise ConfigError("the learning rate must be above 0 and at most 0.1.")
     names = ("architecture", "resolution", "batch_size", "learning_rate", "seed")
     options = {name: getattr(request, name) for name in names} | _lengths(request.max_steps)
+    options |= DCGAN if request.architecture == "dcgan" else {}
     # averages over a quarter of a short run, so that it forgets the initial weights
     options["ema_decay"] = round(min(0.999, 1 - 4 / max(8, request.max_steps)), 6)
     if request.init_from:

@@ -33,7 +33,7 @@ from maskhub.service.mail import check_email
 from maskhub.service.webhook import check_webhook
 from maskhub.training.status import read_metrics, read_status
 
-__all__ = ["ACTIVE", "Job", "Jobs", "Progress", "Request", "max_steps"]
+__all__ = ["ACTIVE", "FEWEST", "Job", "Jobs", "Progress", "Request", "max_steps"]
 
 ACTIVE = ("queued", "running")
 WAITING, OWN = 20, 3
@@ -43,9 +43,9 @@ FEWEST = 8
 
 
 def max_steps():
-    """``MASKHUB_MAX_STEPS``, the maximum steps of a job; 20,000 by default."""
+    """``MASKHUB_MAX_STEPS``, the maximum steps of a job; 100,000 by default."""
     text = os.environ.get("MASKHUB_MAX_STEPS", "")
-    return int(text) if text.isdecimal() and int(text) else 20_000
+    return int(text) if text.isdecimal() and int(text) else 100_000
 
 
 @dataclass(frozen=True)

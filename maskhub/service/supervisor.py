@@ -31,7 +31,7 @@ from maskhub.service.webhook import post
 from maskhub.service.worker import EXIT, LOCK, PROCESS, TAKEN
 from maskhub.training.status import RECORD, read_status
 
-__all__ = ["Supervisor"]
+__all__ = ["Supervisor", "max_hours"]
 
 EVERY = 0.5
 """Seconds between two checks of the jobs."""

@@ -20,9 +20,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+import numpy as np
 from PIL import Image
 
 from maskhub.errors import ConfigError, MaskHubError, PhotoError, WriteError, first_line
+from maskhub.faces import align
+from maskhub.faces.detect import detect
 from maskhub.faces.photo import PHOTO_SUFFIXES, open_photo, split_alpha
 from maskhub.files import prepare_file
 from maskhub.image_file import KINDS, open_image
@@ -34,6 +37,8 @@ __all__ = ["Limits", "Report", "receive"]
 METADATA = ("metadata.csv", "metadata.jsonl")
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst")
 MB = 2**20
+PHOTO, CUT = 64, 256
+"""Side from which a picture can be a photo of a face, and side of a face that was cut out, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -68,17 +73,19 @@ class Limits:
 
 @dataclass
 class Report:
-    """The result of an upload: the number of pictures added to each split, and the refused files with reasons."""
+    """The result of an upload: the number of pictures added to each split, the refused files with reasons, and the
+    photos in which no face was found. Pictures below :data:`PHOTO` are not examined."""
 
     added: dict = field(default_factory=lambda: dict.fromkeys(SPLITS, 0))
     refused: list = field(default_factory=list)
+    faceless: list = field(default_factory=list)
 
     @property
     def count(self):
         return sum(self.added.values())
 
 
-def receive(home, files, dataset, split="train", attributes=None, key="", limits=None):
+def receive(home, files, dataset, split="train", attributes=None, key="", limits=None, cut=False):
     """Add pictures, zips and metadata files to a dataset, which is created if it is missing and a picture is accepted.
 
     Args:
@@ -86,6 +93,7 @@ def receive(home, files, dataset, split="train", attributes=None, key="", limits
         split: ``"train"`` or ``"test"``, for pictures whose zip does not set it.
         attributes: columns of all pictures; metadata of single pictures overrides them.
         key, limits: key of the uploader, and :class:`Limits`.
+        cut: cut the largest face out of each photo, upright and aligned; photos without a face are kept whole.
 
     Raises:
         ConfigError: an invalid name, split or attribute, too many files, or no space left. OwnerError: the dataset
@@ -102,6 +110,7 @@ def receive(home, files, dataset, split="train", attributes=None, key="", limits
     if datasets.bytes() > limits.total:
         raise ConfigError("there is no more room for pictures: delete a dataset first.")
     upload = _Upload(limits, split, _columns(attributes or {}, limits, "an attribute"))
+    upload.cut = cut
     upload.room = limits.dataset - (sum(there.counts.values()) if there else 0)
     # on the disk of the datasets, so that files can be moved
     with process_folder(home.root, ".incoming-") as folder:
@@ -117,7 +126,7 @@ class _Upload:
     def __init__(self, limits, split, attributes):
         self.limits, self.split, self.attributes = limits, split, attributes
         self.report, self.staged = Report(), {part: [] for part in SPLITS}
-        self.folder, self.room, self.text = None, 0, 0
+        self.folder, self.room, self.text, self.cut = None, 0, 0, False
 
     def loose(self, paths):
         tables = {}
@@ -213,7 +222,9 @@ class _Upload:
             raise PhotoError(f"its name is not that of a picture ({', '.join(sorted(PHOTO_SUFFIXES))}).")
         if sum(map(len, self.staged.values())) >= self.room:
             raise PhotoError(f"the dataset is full: it holds at most {self.limits.dataset:,} pictures.")
-        image = _decoded(data, self.limits)
+        image, faces = _decoded(data, self.limits, self.cut)
+        if faces == 0:
+            self.report.faceless.append(_shown(name))
         columns = self.attributes | columns
         # a column can set the split like a folder
         split = columns["split"] if columns.get("split") in SPLITS else split
@@ -288,8 +299,9 @@ class _ZipSource(io.FileIO):
         return super().read(size)
 
 
-def _decoded(data, limits):
-    """Decode a picture, whatever its name: RGB, at most ``limits.side`` a side."""
+def _decoded(data, limits, cut):
+    """Decode a picture, whatever its name: RGB, at most ``limits.side`` a side; and how many faces it shows, None if
+    that is not known. With ``cut`` the picture is the largest face."""
     file = io.BytesIO(data)
     file.name = "it"
     try:
@@ -303,12 +315,18 @@ def _decoded(data, limits):
         raise PhotoError(f"it is not a picture, or a broken one ({KINDS}).") from error
     if width * height > limits.pixels:
         raise PhotoError(f"it is {width}×{height}: more than {limits.pixels // 1_000_000} megapixels.")
-    image = split_alpha(open_photo(file))[0]
+    image, faces = split_alpha(open_photo(file))[0], None
+    if min(image.size) >= PHOTO:
+        pixels = np.asarray(image)
+        found = detect(pixels)
+        faces = len(found)
+        if cut and found:
+            image = Image.fromarray(align.crop(pixels, align.alignment(found[0], CUT), CUT))
     if max(image.size) > limits.side:
         image.thumbnail((limits.side, limits.side), Image.Resampling.LANCZOS)
     clean = Image.new("RGB", image.size)  # only the pixels
     clean.paste(image)
-    return clean
+    return clean, faces
 
 
 def _columns(row, limits, what):

@@ -64,6 +64,9 @@ def _form(here):
         label="Attributes of all of them", placeholder="tone=light, place=Dayton, OH", max_lines=1,
         elem_id="dataset-attributes",
     )  # fmt: skip
+    here.cut = gr.Checkbox(
+        True, label="Cut the face out of each photo, as the networks need it", container=False, elem_id="dataset-cut"
+    )
     here.bring = gr.Button("Upload", variant="primary", elem_id="dataset-bring")
     here.problem, here.status = photos.line("dataset-problem"), photos.line("dataset-status")
     here.refused = gr.HTML(elem_id="dataset-refused", elem_classes="line")
@@ -108,7 +111,7 @@ def wire(here):
     rooms.on_show(here.key, offer, asked, offered)
     here.key.filled.then(*looking, **rooms.quiet)
     heard = {"api_visibility": "private", "concurrency_id": "uploads", "show_progress_on": here.files}
-    given = [here.files, here.name, here.split, here.attributes, here.key]
+    given = [here.files, here.name, here.split, here.attributes, here.cut, here.key]
     chain(here.bring.click(take, given, [here.problem, here.status, here.refused, here.files, here.dataset], **heard))
     ask = "(name, key) => confirm(`Delete ${name} for good?`) ? [name, key] : [null, key]"
     removed = [here.problem, here.status, here.dataset]
@@ -149,11 +152,11 @@ def offer(dataset, part, model, wanted, key):
     return datasets, models, _attributes(there, wanted), gr.update(visible=own)
 
 
-def take(files, name, split, attributes, key):
+def take(files, name, split, attributes, cut, key):
     """Add files to a dataset: problem, status, refused files, the cleared input and the dataset to show."""
     try:
         given = split_attributes(attributes)
-        report = receive(rooms.jobs().home, files or [], name, split, given, key)
+        report = receive(rooms.jobs().home, files or [], name, split, given, key, cut=cut)
     except MaskHubError as error:
         return photos.problem(error), "", "", gr.skip(), gr.skip()
     if not report.count:
@@ -162,7 +165,7 @@ def take(files, name, split, attributes, key):
     added = " and ".join(f"{n} {word}" for word, n in zip(("training", "test"), report.added.values(), strict=True))
     said = photos.done(f"Added to {name.strip()}: {added} pictures.")
     chosen = gr.update(value=name.strip(), choices=rooms.dataset_choices(key))
-    return "", said, _refused(report.refused), None, chosen
+    return "", said + _faceless(report), _refused(report.refused), None, chosen
 
 
 def remove(dataset, key):
@@ -213,6 +216,16 @@ def _refused(refused):
     items = "".join(f"<li><b>{html.escape(name)}</b>: {html.escape(why)}</li>" for name, why in refused[:50])
     more = f"<li>and {len(refused) - 50:,} more</li>" if len(refused) > 50 else ""
     return f'<div class="refused"><p>Refused: {len(refused):,}</p><ul>{items}{more}</ul></div>'
+
+
+def _faceless(report):
+    """A notice about the photos in which no face was found."""
+    names, count = report.faceless, len(report.faceless)
+    if not names:
+        return ""
+    listed = f"{', '.join(names[:8])}{', …' if count > 8 else ''}"
+    which = f"{count:,} of these pictures" if report.count > 1 else "this picture"
+    return photos.notice([f"No face was found in {which}: {listed}. For drawn faces that does no harm."])
 
 
 def _folder(name):

@@ -1,6 +1,8 @@
-"""Train a generator on a dataset in the background: start, watch and cancel jobs; and the list of models."""
+"""Train a generator on a dataset in the background: start, watch and stop jobs."""
 
 import html
+from contextlib import suppress
+from functools import partial
 from types import SimpleNamespace
 
 import gradio as gr
@@ -8,10 +10,12 @@ import gradio as gr
 from maskhub.data.labelled import parse_attributes
 from maskhub.errors import ConfigError, MaskHubError
 from maskhub.service.datasets import attribute_choices
-from maskhub.service.jobs import Request, max_steps
+from maskhub.service.jobs import FEWEST, Request, max_steps
 from maskhub.service.mail import mail_server
-from space import job_display, photos, rooms
-from space.share import share
+from maskhub.service.presets import NAMES
+from maskhub.service.supervisor import max_hours
+from space import job_display, photos, rooms, trained
+from space.figures import thumbnail
 
 __all__ = ["TITLE", "build"]
 
@@ -20,6 +24,11 @@ ABOUT = """Jobs run one at a time, the others wait. You may close this page: job
 restarts. Trained models can be **seen and used by everyone** here. A generator guarantees the attributes that all its
 training pictures share, so choose only a few, preferably ones that stay visible above a mask: skin tone, hair."""
 NEW = ("A new model", "")
+OWN = "My own settings"
+NUMBERS = ("max_steps", "architecture", "resolution", "batch_size", "learning_rate")
+TIMED = ("architecture", "resolution", "batch_size", "max_steps")
+SHOWN = 8
+"""Matching pictures that are shown."""
 CLASSIFIER_STEPS = 400
 """Steps of a classifier, unless the form has fewer: on such small faces it is then done."""
 NOTIFY = """async (wanted) => {
@@ -47,8 +56,8 @@ def build(pipe):
     """The tab; it needs no pipeline."""
     here = layout()
     wire_form(here)
-    wire_jobs(here)
-    wire_models(here)
+    wire_jobs(here, trained.wire(here))
+    return here
 
 
 def layout():
@@ -61,22 +70,7 @@ def layout():
             _form(here)
         with gr.Column(scale=3, min_width=300):
             _job(here)
-    gr.Markdown("## Models\nAll models that were trained here; try them in the next tab.")
-    with gr.Row(equal_height=False):
-        with gr.Column(scale=2, min_width=300):
-            here.search = gr.Dropdown([], multiselect=True, label="Models with", elem_id="model-search")
-            here.model = gr.Dropdown([], label="Model", elem_id="model")
-            here.about = gr.HTML(elem_id="model-about")
-            here.drop = gr.Button("Delete this model", variant="stop", visible=False, elem_id="model-delete")
-            with gr.Row(elem_classes="pair", visible=False) as here.choosing:
-                here.choice = gr.Dropdown([], label="Choose among models by", elem_id="train-choice", min_width=120)
-                here.choose = gr.Button("Train a classifier", elem_id="train-classifier", min_width=120)
-            share("model", here.model, lambda name: rooms.jobs().models.get(name or "-").path)
-        with gr.Column(scale=3, min_width=300):
-            here.sheet = gr.Image(
-                label="Generated faces", format="png", interactive=False, visible=False, buttons=["fullscreen"],
-                elem_id="model-sheet", elem_classes="faces",
-            )  # fmt: skip
+    trained.layout(here)
     here.timer = gr.Timer(1.5, active=False)
     # seen: job → state that this page has shown; "" → step that it has shown
     here.seen, here.notice = gr.State({}), gr.Textbox(visible="hidden", elem_id="train-notice", label="notice")
@@ -91,22 +85,30 @@ def _form(here):
     )
     here.attributes = gr.Dropdown([], multiselect=True, label="Train only on faces with …", elem_id="train-attributes")
     here.count = gr.HTML(elem_id="train-count", elem_classes="count")
-    with gr.Row(elem_classes="pair"):
-        here.start = gr.Dropdown([NEW], value="", label="Start from", elem_id="train-start", min_width=120)
-        here.name = gr.Textbox(
-            label="Model name", placeholder="chosen automatically", max_lines=1, elem_id="train-name", min_width=120
-        )
-    most = max_steps()
-    here.steps = gr.Slider(
-        min(50, most), most, value=min(1000, most), step=min(50, most), label="Steps", elem_id="train-steps"
-    )
+    here.length = gr.Radio(_lengths(), value=NAMES[0], label="How long", elem_id="train-length")
+    here.time = gr.HTML(elem_id="train-time", elem_classes="count")
+    here.launch = gr.Button("Train", variant="primary", elem_id="train")
+    here.problem = photos.line("train-problem")
+    most, quick = max_steps(), rooms.presets().of(NAMES[0], "builtin:pixel-faces")
     with gr.Accordion("More options", open=False):
         with gr.Row(elem_classes="pair"):
-            here.architecture = gr.Dropdown(["dense", "dcgan"], value="dense", label="Network", min_width=110)
-            here.resolution = gr.Dropdown([32, 64, 128], value=32, label="Pixels", min_width=90)
+            here.start = gr.Dropdown([NEW], value="", label="Start from", elem_id="train-start", min_width=120)
+            here.name = gr.Textbox(
+                label="Model name", placeholder="chosen automatically", max_lines=1, elem_id="train-name", min_width=120
+            )
+        here.steps = gr.Slider(
+            min(50, most), most, value=quick["max_steps"], step=min(50, most), label="Steps", elem_id="train-steps"
+        )
         with gr.Row(elem_classes="pair"):
-            here.batch = gr.Number(32, precision=0, label="Batch", minimum=2, maximum=128, min_width=90)
-            here.rate = gr.Number(2e-4, label="Learning rate", min_width=110)
+            here.architecture = gr.Dropdown(
+                ["dense", "dcgan"], value=quick["architecture"], label="Network", min_width=110
+            )
+            here.resolution = gr.Dropdown([32, 64, 128], value=quick["resolution"], label="Pixels", min_width=90)
+        with gr.Row(elem_classes="pair"):
+            here.batch = gr.Number(
+                quick["batch_size"], precision=0, label="Batch", minimum=2, maximum=128, min_width=90
+            )
+            here.rate = gr.Number(quick["learning_rate"], label="Learning rate", min_width=110)
             here.seed = gr.Number(0, precision=0, label="Seed", minimum=0, min_width=80)
         here.webhook = gr.Textbox(
             label="Webhook for the end of the job (JSON POST)", placeholder="https://example.org/hook",
@@ -119,8 +121,6 @@ def _form(here):
     here.notify = gr.Checkbox(
         False, label="Notify me in this browser when it is done", container=False, elem_id="train-notify"
     )
-    here.launch = gr.Button("Train", variant="primary", elem_id="train")
-    here.problem = photos.line("train-problem")
     gr.Markdown(ABOUT, elem_classes="note")
 
 
@@ -128,6 +128,7 @@ def _job(here):
     """The progress of a job."""
     here.job = gr.Dropdown([], label="Job", elem_id="train-job", allow_custom_value=False)
     here.progress = gr.HTML(elem_id="train-progress", elem_classes="line")
+    here.use = gr.Button("Try it now", variant="primary", visible=False, elem_id="train-try")
     gr.HTML(job_display.legend())
     with gr.Row():
         here.accuracy = job_display.plot("Accuracy", "train-accuracy", [0, 1])
@@ -137,6 +138,7 @@ def _job(here):
         elem_id="train-samples", elem_classes="faces",
     )  # fmt: skip
     with gr.Row(elem_classes="pair"):
+        here.keep = gr.Button("Stop and keep the model", visible=False, elem_id="train-keep")
         here.cancel = gr.Button("Cancel this job", variant="stop", visible=False, elem_id="train-cancel")
         here.forget = gr.Button("Delete this job", visible=False, elem_id="train-forget")
 
@@ -145,10 +147,19 @@ def wire_form(here):
     """The form: keep its choices up to date, and start jobs."""
     offered, asked = _offer(here)
     rooms.on_show(here.key, offer, asked, offered)
+    numbers = [here.steps, here.architecture, here.resolution, here.batch, here.rate]
+    timed = ([here.length, here.dataset, here.start, *numbers], [here.length, here.time])
+    rooms.on_show(here.key, estimate, *timed)
     for component in (here.dataset, here.attributes):
         component.input(offer, asked, offered, **rooms.quiet)
-    options = [here.dataset, here.attributes, here.start, here.name, here.steps, here.architecture, here.resolution]
-    options += [here.batch, here.rate, here.seed, here.webhook, here.email, here.key]
+    for component in (here.dataset, here.length):
+        chosen = component.input(preset, [here.length, here.dataset], numbers, **rooms.quiet)
+        chosen.then(estimate, *timed, **rooms.quiet)
+    here.start.input(estimate, *timed, **rooms.quiet)
+    for component in numbers:
+        component.input(lambda: OWN, None, here.length, **rooms.quiet).then(estimate, *timed, **rooms.quiet)
+    options = [here.dataset, here.attributes, here.start, here.name, *numbers, here.seed, here.webhook, here.email]
+    options += [here.key]
     started = [here.problem, here.job, here.name, here.timer]
     chosen = [here.choice, here.steps, here.webhook, here.email, here.key]
     for button, act, given in ((here.launch, begin, options), (here.choose, begin_classifier, chosen)):
@@ -160,30 +171,19 @@ def wire_form(here):
     asked_browser.then(why_no_notices, here.refused, here.problem, **rooms.quiet)
 
 
-def wire_jobs(here):
-    """The watched job, and notifications of jobs that end."""
+def wire_jobs(here, presented):
+    """The watched job, and notifications of jobs that end; ``presented``: of :func:`space.trained.wire`."""
     watched, seen_anew = _watched(here), (look, *_watched(here))
     rooms.on_show(here.key, *seen_anew)
     here.timer.tick(watch, *watched, **rooms.once)
     here.job.input(watch, *watched, **rooms.quiet)
-    for button, act in ((here.cancel, cancel), (here.forget, forget)):
+    for button, act in ((here.keep, keep), (here.cancel, cancel), (here.forget, forget)):
         button.click(act, [here.job, here.key], here.problem, **rooms.once).then(*seen_anew, **rooms.quiet)
     here.notice.change(None, [here.notice, here.notify], None, js=TELL, api_visibility="private")
     # through the queue: gradio shows notifications only for queued events
     told = here.notice.change(toast, here.notice, None, show_progress="hidden", api_visibility="private")
     offered, asked = _offer(here)
-    told.then(present, *_presented(here), **rooms.quiet).then(offer, asked, offered, **rooms.quiet)
-
-
-def wire_models(here):
-    """The trained models."""
-    presented = _presented(here)
-    rooms.on_show(here.key, present, *presented)
-    here.model.input(present, *presented, **rooms.quiet)
-    here.search.input(present, *presented, **rooms.quiet)
-    ask = "(name, key) => confirm(`Delete the model ${name} for good?`) ? [name, key] : [null, key]"
-    dropped = here.drop.click(drop_model, [here.model, here.key], here.problem, js=ask, **rooms.ask)
-    dropped.then(present, *presented, **rooms.quiet)
+    told.then(trained.present, *presented, **rooms.quiet).then(offer, asked, offered, **rooms.quiet)
 
 
 def _offer(here):
@@ -194,14 +194,9 @@ def _offer(here):
 
 def _watched(here):
     """Inputs and outputs of :func:`watch`."""
-    shown = [here.job, here.progress, here.accuracy, here.loss, here.samples, here.cancel, here.forget, here.timer]
+    shown = [here.job, here.progress, here.accuracy, here.loss, here.samples, here.keep, here.cancel, here.forget]
+    shown += [here.use, here.timer]
     return [here.job, here.key, here.seen], [*shown, here.seen, here.notice]
-
-
-def _presented(here):
-    """Inputs and outputs of :func:`present`."""
-    shown = [here.model, here.about, here.sheet, here.drop, here.search, here.choosing, here.choice]
-    return [here.model, here.search, here.choice, here.key], shown
 
 
 def offer(dataset, attributes, start, key):
@@ -209,16 +204,57 @@ def offer(dataset, attributes, start, key):
     datasets, dataset = rooms.offered(rooms.dataset_choices(key), dataset, "builtin:pixel-faces")
     models, _ = rooms.offered([NEW, *rooms.model_choices(key)], start, "")
     try:
-        there = attribute_choices(rooms.jobs().datasets.faces(dataset, "train"))
+        every = rooms.jobs().datasets.faces(dataset, "train")
+        there = attribute_choices(every)
         chosen = [text for text in attributes if text in there]
-        fit = len(rooms.jobs().datasets.faces(dataset, "train", parse_attributes(chosen)))
+        fit = rooms.jobs().datasets.faces(dataset, "train", parse_attributes(chosen))
     except MaskHubError:
-        there, chosen, fit = [], [], 0
+        there, chosen, every, fit = [], [], [], []
     return (
         datasets,
         gr.update(choices=there) if chosen == attributes else gr.update(choices=there, value=chosen),
-        f"<p>{fit:,} training {'picture' if fit == 1 else 'pictures'}</p>", models,
+        _matching(every, fit), models,
     )  # fmt: skip
+
+
+def _matching(every, fit):
+    """How many training pictures match, with a few of them."""
+    some = f"{len(fit):,} of {len(every):,}" if len(fit) < len(every) else f"{len(fit):,}"
+    said = f"{some} training {'picture' if len(every) == 1 else 'pictures'}"
+    said += f": training needs at least {FEWEST}" if len(fit) < FEWEST else ""
+    pictures = []
+    for face in fit[:: max(1, len(fit) // SHOWN)][:SHOWN]:
+        with suppress(MaskHubError):  # just deleted
+            pictures.append(thumbnail(face.image, face.name))
+    return f'<p>{said}</p><div class="some">{"".join(pictures)}</div>'
+
+
+def _lengths(times=None):
+    """The choices of how long to train, with the time of each if it is known."""
+    return [(f"{name} ({times[name]})" if times else name, name) for name in NAMES] + [(OWN, OWN)]
+
+
+def preset(length, dataset):
+    """The numbers of a preset: steps, network, pixels, batch and learning rate."""
+    if length not in NAMES:
+        return (gr.skip(),) * 5
+    return tuple(rooms.presets().of(length, dataset)[name] for name in NUMBERS)
+
+
+def estimate(length, dataset, start, steps, architecture, resolution, batch, rate):
+    """The presets with their times, and how long training will take with the settings of the form."""
+    presets = rooms.presets()
+    if start:  # the network of the model
+        return gr.update(choices=_lengths()), ""
+    times = {}
+    for name in NAMES:
+        known = presets.of(name, dataset)
+        times[name] = job_display.span(presets.seconds(*(known[key] for key in TIMED)))
+    seconds = presets.seconds(architecture, int(resolution), int(batch or 0), int(steps))
+    said = f"{int(steps):,} steps: {job_display.span(seconds)} of training on this machine."
+    if seconds > 3600 * max_hours():
+        said += f" After {max_hours():g} h, the limit here, it stops with what it has learnt."
+    return gr.update(choices=_lengths(times)), f"<p>{said}</p>"
 
 
 def begin(dataset, attributes, start, name, steps, architecture, resolution, batch, rate, seed, webhook, email, key):
@@ -257,8 +293,12 @@ def why_no_notices(why):
 
 
 def look(id, key, seen):
-    """Everything about a job, by default the newest, whatever this page has already shown."""
-    return watch(id or next((entry.id for entry in rooms.jobs().list()), None), key, seen | {"": None})
+    """Everything about a job, whatever this page has already shown; by default the visitor's own that is running, else
+    their newest, else the newest of all."""
+    jobs = rooms.jobs().list()
+    own = [job for job in jobs if job.belongs_to(key)]
+    first = next(iter([job for job in own if job.active] or own or jobs), None)
+    return watch(id or (first and first.id), key, seen | {"": None})
 
 
 def watch(id, key, seen):
@@ -274,7 +314,7 @@ def watch(id, key, seen):
     ]
     notice = ended[-1] if ended else gr.skip()
     if entry is None:
-        nothing = [None, None, gr.update(value=None, visible=False), *[gr.update(visible=False)] * 2]
+        nothing = [None, None, gr.update(value=None, visible=False), *[gr.update(visible=False)] * 4]
         return gr.update(choices=choices, value=None), "", *nothing, timer, states | {"": None}, notice
     now = rooms.jobs().progress(id)
     fresh = (id, now.line.get("step"), str(now.samples))
@@ -284,11 +324,14 @@ def watch(id, key, seen):
         if known and not entry.active and seen.get(id) == entry.state
         else gr.update(choices=choices, value=id)
     )
-    own = entry.belongs_to(key)
+    own, usable = entry.belongs_to(key), entry.kind == "generator" and bool(entry.model)
     return (
         jobs, job_display.progress(entry, now, everything.values()), *_pictures(id, now, known),
+        gr.update(visible=own and entry.state == "running", interactive=not entry.cancel and now.step > 0),
         gr.update(visible=own and entry.active, interactive=not entry.cancel),
-        gr.update(visible=own and not entry.active), timer, states | {"": fresh}, notice,
+        gr.update(visible=own and not entry.active),
+        gr.update(visible=usable and (rooms.jobs().models.root / entry.model).is_dir()),
+        timer, states | {"": fresh}, notice,
     )  # fmt: skip
 
 
@@ -301,6 +344,11 @@ def _pictures(id, now, known):
     return *plots, job_display.image_update(now.samples)
 
 
+def keep(id, key):
+    """Finish a job early; returns the problem line."""
+    return _problem_of(partial(rooms.jobs().cancel, keep=True), id, key)
+
+
 def cancel(id, key):
     """Cancel a job; returns the problem line."""
     return _problem_of(rooms.jobs().cancel, id, key)
@@ -311,42 +359,12 @@ def forget(id, key):
     return _problem_of(rooms.jobs().remove, id, key)
 
 
-def drop_model(name, key):
-    """Delete a model; returns the problem line."""
-    return _problem_of(rooms.jobs().remove_model, name, key) if name else gr.skip()  # not confirmed
-
-
 def _problem_of(act, name, key):
     try:
         act(name, key)
     except MaskHubError as error:
         return photos.problem(error)
     return ""
-
-
-def present(name, wanted, choice, key):
-    """One model, the list of those with the ``wanted`` attributes, and by what a classifier could choose among them."""
-    models = rooms.jobs().models
-    generators, choices = models.list("generator"), sorted(models.choices())
-    values = sorted({f"{key}={value}" for entry in generators for key, value in entry.attributes.items()})
-    wanted = [text for text in wanted or [] if text in values]
-    attributes = dict(text.split("=", 1) for text in wanted)
-    found = {entry.name: entry for entry in models.list("generator" if wanted else None, attributes)}
-    search = gr.update(choices=values, value=wanted)
-    choice = choice if choice in choices else next(iter(choices), None)
-    more = search, gr.update(visible=bool(choices)), gr.update(choices=choices, value=choice)
-    entry = found.get(name) or next(iter(found.values()), None)
-    if entry is None:
-        none = (
-            "<p class='note'>None has all of these.</p>" if wanted else "<p class='note'>None yet: train one above.</p>"
-        )
-        hidden = gr.update(value=None, visible=False)
-        return gr.update(choices=[], value=None), none, hidden, gr.update(visible=False), *more
-    return (
-        gr.update(choices=rooms.model_choices(key, "generator" if wanted else None, attributes), value=entry.name),
-        job_display.card(entry), job_display.image_update(entry.path / "samples.png"),
-        gr.update(visible=rooms.mine(entry.facts, key)), *more,
-    )  # fmt: skip
 
 
 def toast(text):

@@ -1,0 +1,133 @@
+"""The face that is re-imaged, and what of it is replaced: a covering that is found, drawn for the visitor, or painted.
+
+subject = from_photo(photo, "me.jpg")               # the face, cut out of its photo
+subject, region, found = covered(subject, "auto")   # found: whether a covering was there
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from PIL import Image
+
+from maskhub.data.pixel_faces import pixel_faces
+from maskhub.errors import NoFaceError, PhotoError
+from maskhub.faces import align
+from maskhub.faces.detect import detect
+from maskhub.faces.photo import split_alpha
+from maskhub.masks.covering import COVERING_COLOURS, by_contrast, colours_of, find_covering
+from maskhub.masks.detector import detect_mask_on_crop
+from maskhub.masks.wear import wear
+
+__all__ = ["GRID", "WAYS", "Subject", "covered", "from_photo", "subject"]
+
+WAYS = [
+    ("Find it", "auto"),
+    ("Find it by the mask detector (photos)", "learned"),
+    ("Find it by contrast (drawn faces)", "contrast"),
+    ("Cover it for me", "cover"),
+    ("Paint it", "paint"),
+]
+"""The ways to a region, for a dropdown."""
+GRID = 64
+"""Cells per side of a painted region."""
+SIDE, SMALLEST = 256, 64
+"""Side of a face that was cut out of its photo, and that from which a picture can be a photo, in pixels."""
+LARGEST = 512
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A face to re-image.
+
+    Attributes:
+        pixels: uint8 RGB S×S×3.
+        name: its file name.
+        photo: whether it is a photo of a face, not a drawn one.
+    """
+
+    pixels: np.ndarray
+    name: str
+    photo: bool
+
+    @property
+    def image(self):
+        return Image.fromarray(self.pixels)
+
+
+def subject(image, name):
+    """A picture that one face fills, as :class:`Subject`; others are cropped to the centre."""
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    square = image.convert("RGB").crop((left, top, left + side, top + side))
+    if side > LARGEST:
+        square = square.resize((LARGEST, LARGEST), Image.Resampling.LANCZOS)
+    pixels = np.asarray(square)
+    return Subject(pixels, name, side >= SMALLEST and bool(detect(pixels)))
+
+
+def from_photo(photo, name):
+    """The largest face of an uploaded photo, cut out as for training; without a face, the photo's centre."""
+    pixels = np.asarray(split_alpha(photo)[0])
+    faces = detect(pixels) if min(photo.size) >= SMALLEST else []
+    if not faces:
+        return replace(subject(photo, name), photo=False)
+    return Subject(align.crop(pixels, align.alignment(faces[0], SIDE), SIDE), name, True)
+
+
+def covered(given, way, painted=""):
+    """What of a face is replaced.
+
+    Args:
+        given: :class:`Subject`.
+        way: one of :data:`WAYS`.
+        painted: for ``"paint"``: :data:`GRID` × :data:`GRID` bits in hexadecimal, row by row.
+
+    Returns:
+        the :class:`Subject`, with a covering drawn on it if none was found; bool S×S; whether one was found.
+
+    Raises:
+        PhotoError: nothing was painted.
+    """
+    if way == "paint":
+        return given, _painted(painted, len(given.pixels)), True
+    if way != "cover":
+        region = _found(given, way)
+        if region.any():
+            return given, region, True
+    made, region = _drawn(given)
+    return replace(given, pixels=made), region, way == "cover"
+
+
+def _found(given, way):
+    if way == "learned" or (way == "auto" and given.photo):
+        found = detect_mask_on_crop(np.ascontiguousarray(given.pixels))
+        return (found.region > 0.5) & found.masked
+    return (by_contrast if way == "contrast" else find_covering)(given.pixels)
+
+
+def _drawn(given):
+    """The face with a mask over mouth and nose, and its region."""
+    if given.photo:
+        try:
+            worn = wear(given.pixels, style="surgical", colour="blue")
+            return worn.image, worn.region > 0.5
+        except NoFaceError:  # turned too far for its landmarks
+            pass
+    side = len(given.pixels)
+    shape = pixel_faces("builtin:pixel-faces/light/mask:test")[0].region
+    region = np.asarray(Image.fromarray(shape).resize((side, side), Image.Resampling.NEAREST))
+    made = given.pixels.copy()
+    made[region] = colours_of(COVERING_COLOURS["mask"]["blue"])[1]
+    return made, region
+
+
+def _painted(text, side):
+    try:
+        bits = np.unpackbits(np.frombuffer(bytes.fromhex(text), np.uint8)).reshape(GRID, GRID).astype(bool)
+    except ValueError:
+        bits = np.zeros((GRID, GRID), bool)
+    if not bits.any():
+        raise PhotoError("paint over the part of the face that is to be replaced first.")
+    if bits.all():
+        raise PhotoError("leave some of the face unpainted: the model goes by what is visible.")
+    return np.asarray(Image.fromarray(bits).resize((side, side), Image.Resampling.NEAREST))

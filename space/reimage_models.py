@@ -1,0 +1,114 @@
+"""The models of the Re-image tab: the bundled ones and those of the registry, and the pipeline for a choice of them."""
+
+import functools
+import threading
+from pathlib import Path
+
+from maskhub.errors import CheckpointError
+from maskhub.pipelines.reimaging import BUNDLED, PHOTOS, ReimagingPipeline
+from space import rooms
+
+__all__ = ["CLASSIFIER", "choices", "pipeline_of"]
+
+CLASSIFIER = "by the classifier"
+FOR_PHOTOS = "bundled-photos"
+BUILT_IN = "bundled/"
+
+
+def choices(key):
+    """The models for a dropdown: the automatic choice, those of the registry and the bundled ones."""
+    bundled = (
+        [
+            (f"{name} – {rooms.words(attributes)} (built in)", f"{BUILT_IN}{name}")
+            for name, attributes in _bundled().models.items()
+        ]
+        if _there(BUNDLED)
+        else []
+    )
+    photos = [("photos – 64 pixels (built in)", FOR_PHOTOS)] if _there(PHOTOS) else []
+    every = rooms.model_choices(key) + photos + bundled
+    return [("Choose for me", CLASSIFIER), *every] if every else []
+
+
+def pipeline_of(model, photo):
+    """The pipeline for a face, the chosen generator or None, and the display names of its generators.
+
+    Args:
+        model: a value of :func:`choices`. photo: whether the face is a photo.
+
+    Raises:
+        CheckpointError: no such model, or none at all.
+    """
+    if _there(PHOTOS) and (model == FOR_PHOTOS or (model == CLASSIFIER and photo)):
+        made = _loaded(str(PHOTOS), 0)
+        (name,) = made.generators
+        return made, name, {name: "photos (built in)"}
+    if model and model.startswith(BUILT_IN) and _there(BUNDLED):
+        wanted = model.removeprefix(BUILT_IN)
+        return _bundled(), wanted, {wanted: f"{wanted} (built in)"}
+    return _one(model or "-") if model != CLASSIFIER else _all()
+
+
+def _one(model):
+    """The pipeline of a model of the registry."""
+    generator, resolution, attributes = _generator(model)
+    made = ReimagingPipeline(_classifier({model: attributes}, resolution), resolution=resolution)
+    made.add(model, generator, attributes)
+    return made, model, {}
+
+
+def _all():
+    """The pipeline of all models of one size, among which the classifier chooses."""
+    names = [entry.name for entry in rooms.jobs().models.list("generator")]
+    bundled = _bundled() if _there(BUNDLED) else None
+    if bundled is None and not names:
+        raise CheckpointError("there is no model yet: train one in the Train tab.")
+    resolution = bundled.config.resolution if bundled else _generator(names[0])[1]
+    parts, readable = {}, {}
+    for name in names:
+        generator, own, attributes = _generator(name)
+        if own == resolution:
+            parts[name] = (generator, attributes)
+    for name, attributes in bundled.models.items() if bundled else ():
+        parts[f"built-in.{name}"] = (bundled.generators[name], attributes)
+        readable[f"built-in.{name}"] = f"{name} (built in)"
+    classifier = _classifier({name: attributes for name, (_, attributes) in parts.items()}, resolution)
+    made = ReimagingPipeline(classifier=classifier, resolution=resolution)
+    for name, (generator, attributes) in parts.items():
+        made.add(name, generator, attributes)
+    return made, None, readable
+
+
+def _classifier(models, resolution):
+    """The classifier that knows the attributes of most of these models: a visitor's, or the bundled one."""
+    given = _bundled().classifier if _there(BUNDLED) and _bundled().config.resolution == resolution else None
+    return rooms.jobs().models.classifier_for(models, resolution, given) or given
+
+
+def _generator(name):
+    """The generator of a model of the registry, with its resolution and attributes."""
+    entry = rooms.jobs().models.get(name)
+    made = _loaded(str(entry.path), Path(entry.path / "model_index.json").stat().st_mtime_ns)
+    return next(iter(made.generators.values())), made.config.resolution, entry.attributes
+
+
+def _there(folder):
+    return (folder / "model_index.json").is_file()
+
+
+@functools.lru_cache(maxsize=1)
+def _bundled():
+    return ReimagingPipeline.bundled()
+
+
+def _loaded(path, stamp):
+    with _LOADING:
+        return _read(path, stamp)
+
+
+@functools.lru_cache(maxsize=16)
+def _read(path, stamp):
+    return ReimagingPipeline.from_pretrained(path, **({"variant": "fp16"} if path == str(PHOTOS) else {}))
+
+
+_LOADING = threading.Lock()
