@@ -22,8 +22,7 @@ __all__ = ["GRID", "WAYS", "Subject", "covered", "from_photo", "subject"]
 
 WAYS = [
     ("Find it", "auto"),
-    ("Find it by the mask detector (photos)", "learned"),
-    ("Find it by contrast (drawn faces)", "contrast"),
+    ("Find it by contrast", "contrast"),
     ("Cover it for me", "cover"),
     ("Paint it", "paint"),
 ]
@@ -99,7 +98,8 @@ def covered(given, way, painted=""):
 
 
 def _found(given, way):
-    if way == "learned" or (way == "auto" and given.photo):
+    """By the mask detector on photos, which are what it knows; by colour or contrast on drawn faces."""
+    if way == "auto" and given.photo:
         found = detect_mask_on_crop(np.ascontiguousarray(given.pixels))
         return (found.region > 0.5) & found.masked
     return (by_contrast if way == "contrast" else find_covering)(given.pixels)

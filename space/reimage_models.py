@@ -1,32 +1,28 @@
-"""The models of the Re-image tab: the bundled ones and those of the registry, and the pipeline for a choice of them."""
+"""The models of the Re-image tab: the bundled ones, those of the registry and the one for photos, a folder or Hub id in
+``MASKHUB_REIMAGE``; and the pipeline for a choice of them."""
 
 import functools
+import os
 import threading
 from pathlib import Path
 
 from maskhub.errors import CheckpointError
-from maskhub.pipelines.reimaging import BUNDLED, PHOTOS, ReimagingPipeline
+from maskhub.pipelines.reimaging import BUNDLED, ReimagingPipeline
 from space import rooms
 
 __all__ = ["CLASSIFIER", "choices", "pipeline_of"]
 
 CLASSIFIER = "by the classifier"
-FOR_PHOTOS = "bundled-photos"
+FOR_PHOTOS = "for photos"
 BUILT_IN = "bundled/"
 
 
 def choices(key):
     """The models for a dropdown: the automatic choice, those of the registry and the bundled ones."""
-    bundled = (
-        [
-            (f"{name} – {rooms.words(attributes)} (built in)", f"{BUILT_IN}{name}")
-            for name, attributes in _bundled().models.items()
-        ]
-        if _there(BUNDLED)
-        else []
-    )
-    photos = [("photos – 64 pixels (built in)", FOR_PHOTOS)] if _there(PHOTOS) else []
-    every = rooms.model_choices(key) + photos + bundled
+    bundled = _bundled().models.items() if _there() else ()
+    built_in = [(f"{name} – {rooms.words(known)} (built in)", f"{BUILT_IN}{name}") for name, known in bundled]
+    photos = [("For photos", FOR_PHOTOS)] if _for_photos() else []
+    every = rooms.model_choices(key) + photos + built_in
     return [("Choose for me", CLASSIFIER), *every] if every else []
 
 
@@ -39,11 +35,10 @@ def pipeline_of(model, photo):
     Raises:
         CheckpointError: no such model, or none at all.
     """
-    if _there(PHOTOS) and (model == FOR_PHOTOS or (model == CLASSIFIER and photo)):
-        made = _loaded(str(PHOTOS), 0)
-        (name,) = made.generators
-        return made, name, {name: "photos (built in)"}
-    if model and model.startswith(BUILT_IN) and _there(BUNDLED):
+    if _for_photos() and (model == FOR_PHOTOS or (model == CLASSIFIER and photo)):
+        made = _loaded(_for_photos(), 0)
+        return made, None, {name: f"{name}, for photos" for name in made.generators}
+    if model and model.startswith(BUILT_IN) and _there():
         wanted = model.removeprefix(BUILT_IN)
         return _bundled(), wanted, {wanted: f"{wanted} (built in)"}
     return _one(model or "-") if model != CLASSIFIER else _all()
@@ -60,7 +55,7 @@ def _one(model):
 def _all():
     """The pipeline of all models of one size, among which the classifier chooses."""
     names = [entry.name for entry in rooms.jobs().models.list("generator")]
-    bundled = _bundled() if _there(BUNDLED) else None
+    bundled = _bundled() if _there() else None
     if bundled is None and not names:
         raise CheckpointError("there is no model yet: train one in the Train tab.")
     resolution = bundled.config.resolution if bundled else _generator(names[0])[1]
@@ -81,7 +76,7 @@ def _all():
 
 def _classifier(models, resolution):
     """The classifier that knows the attributes of most of these models: a visitor's, or the bundled one."""
-    given = _bundled().classifier if _there(BUNDLED) and _bundled().config.resolution == resolution else None
+    given = _bundled().classifier if _there() and _bundled().config.resolution == resolution else None
     return rooms.jobs().models.classifier_for(models, resolution, given) or given
 
 
@@ -92,8 +87,12 @@ def _generator(name):
     return next(iter(made.generators.values())), made.config.resolution, entry.attributes
 
 
-def _there(folder):
-    return (folder / "model_index.json").is_file()
+def _there():
+    return (BUNDLED / "model_index.json").is_file()
+
+
+def _for_photos():
+    return os.environ.get("MASKHUB_REIMAGE", "")
 
 
 @functools.lru_cache(maxsize=1)
@@ -108,7 +107,7 @@ def _loaded(path, stamp):
 
 @functools.lru_cache(maxsize=16)
 def _read(path, stamp):
-    return ReimagingPipeline.from_pretrained(path, **({"variant": "fp16"} if path == str(PHOTOS) else {}))
+    return ReimagingPipeline.from_pretrained(path)
 
 
 _LOADING = threading.Lock()

@@ -37,20 +37,9 @@ from maskhub.pipelines.tone import blend, kmeans_colours
 from maskhub.provenance import Provenance, mark
 from maskhub.tensors import to_tensor
 
-__all__ = [
-    "BUNDLED",
-    "GENERATORS",
-    "PHOTOS",
-    "THESIS",
-    "ReimagingOutput",
-    "ReimagingPipeline",
-    "check_name",
-    "load_classifier",
-]
+__all__ = ["BUNDLED", "GENERATORS", "THESIS", "ReimagingOutput", "ReimagingPipeline", "check_name", "load_classifier"]
 
 BUNDLED = Path(__file__).parent.parent / "weights" / "reimaging-32"
-PHOTOS = BUNDLED.with_name("reimaging-64")
-"""The bundled DCGAN for photos of faces."""
 THESIS = "thesis"
 """Name of the bundled classifier that was trained as in the thesis, on sets that share hair and eyes."""
 GENERATORS = {"DenseGenerator": DenseGenerator, "DcganGenerator": DcganGenerator}

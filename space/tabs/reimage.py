@@ -21,7 +21,7 @@ BUILT_IN = [
     ("Pixel faces, covered", COVERED),
     ("Pixel faces of the thesis's sets, covered", "builtin:pixel-faces/covered/uniform"),
     ("Portraits, masked", PORTRAITS),
-    ("Portraits", "builtin:portraits"),
+    ("Portraits without a mask", "builtin:portraits"),
 ]
 SHOWN = 75
 PHOTO_STEPS = 60

@@ -2,6 +2,7 @@
 
 import json
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -10,7 +11,9 @@ from PIL import Image
 from maskhub import AttributeClassifier, CheckpointError, ConfigError, DenseGenerator, PhotoError, ReimagingPipeline
 from maskhub.data.labelled import LabelledPhotos
 from maskhub.data.pixel_faces import SKIN, draw, pixel_faces
+from maskhub.data.portraits import portraits
 from maskhub.masks.covering import by_colour, by_contrast, find_covering
+from maskhub.masks.detector import detect_mask_on_crop
 from maskhub.pipelines.candidates import agreement_weights, best_candidates, refined
 from maskhub.pipelines.model_registry import ModelRegistry
 from maskhub.pipelines.tone import blend, kmeans_colours
@@ -230,6 +233,18 @@ def test_larger_pictures_keep_their_size_and_pixels(pipeline):
     clear = large.copy()
     clear.putalpha(200)
     assert pipeline(clear, candidates=8).result[0].getchannel("A").getextrema() == (200, 200)
+
+
+def test_a_photo_is_filled_in_smoothly_and_only_under_its_covering(pipeline):
+    photo = np.asarray(portraits("builtin:portraits/masked:test")[0].image)
+    output = pipeline(photo, covering="learned", candidates=8, tone="none")
+    found = detect_mask_on_crop(photo).region > 0.5  # on the photo itself, not on its 32 pixels
+    result = np.asarray(output.result[0]).astype(int)
+    assert output.regions[0].shape == (32, 32) and (result == photo)[~found].all()
+    inside = cv2.erode(found.astype(np.uint8), np.ones((25, 25))) > 0
+    assert np.abs(result - photo)[inside].mean() > 5
+    steps = np.abs(np.diff(result, axis=1)).max(2)[:, 7::8][inside[:, 7:-1:8]]  # no blocks of 8 pixels
+    assert np.median(steps) < 12
 
 
 def test_ones_own_region_and_colours(pipeline):

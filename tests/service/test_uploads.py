@@ -20,6 +20,7 @@ from PIL import Image
 from maskhub.data.pixel_faces import pixel_faces, write_folder
 from maskhub.data.rows import open_rows
 from maskhub.errors import ConfigError, MaskHubError
+from maskhub.faces.detect import detect
 from maskhub.service.datasets import Datasets
 from maskhub.service.home import OwnerError, process_folder
 from maskhub.service.uploads import Limits, receive
@@ -367,3 +368,20 @@ def test_what_a_kill_left_is_settled_whatever_lies_there(home, make_zip):
     (home.datasets / ".evil" / ".maskhub.json").write_text('{"name": "../../x"}')
     Datasets(home).settle()
     assert Datasets(home).get("d").counts == {"train": 1, "test": 0}
+
+
+def test_faces_are_cut_out_of_photos_and_photos_without_one_are_named(home, tmp_path, astronaut):
+    astronaut.save(tmp_path / "me.png")
+    Image.new("RGB", (200, 100), "teal").save(tmp_path / "wall.png")
+    (tmp_path / "small.png").write_bytes(png())  # too small to be a photo
+    files = sorted(tmp_path.glob("*.png"))
+    report = receive(home, files, "cut", key="me", cut=True)
+    assert (report.count, report.refused, report.faceless) == (3, [], ["wall.png"])
+    faces = {face.name: face.image for face in Datasets(home).faces("cut", "train")}
+    assert {name: image.size for name, image in faces.items()} == {
+        "me.png": (256, 256), "small.png": (32, 32), "wall.png": (200, 100),
+    }  # fmt: skip
+    (found,) = detect(np.asarray(faces["me.png"]))
+    assert found.box[2] > 150  # it fills the picture
+    assert receive(home, files, "whole", key="me").faceless == ["wall.png"]
+    assert {face.image.size for face in Datasets(home).faces("whole", "train")} >= {astronaut.size}

@@ -85,7 +85,8 @@ def service(tiny_model, packed, tmp_path_factory):
     for name, key in (("small", "somebody"), ("own", ME)):
         Jobs(home).models.add(name, folder / "made", dataset="builtin:pixel-faces", steps=0, owner=owner_of(key))
         receive(home, [packed], {"small": "theirs", "own": "own"}[name], key=key)
-    service = Service(home, MASKHUB_MODEL=str(tiny_model), TMPDIR=str(folder), MASKHUB_WEBHOOK_PRIVATE="1")
+    service = Service(home, MASKHUB_MODEL=str(tiny_model), TMPDIR=str(folder), MASKHUB_WEBHOOK_PRIVATE="1",
+                      MASKHUB_MAX_STEPS=str(STEPS))  # fmt: skip
     service.start()
     yield service
     service.stop()
@@ -269,6 +270,64 @@ def test_a_face_of_ones_own_and_what_the_classifier_sees(page, service, tmp_path
         odds = dict(re.findall(r"(dark|light|medium)\s+(\d+)%", page.locator(f"#lesson-{name}").inner_text()))
         assert int(odds[tone]) > 80
     assert not [path for path in service.home.root.rglob("*me*.png") if path.stem.startswith("me")]  # not kept
+
+
+def test_a_newcomer_trains_a_model_and_tries_it_in_four_clicks(page, service):
+    page = page("a newcomer")
+    open_tab(page, "Train")  # two clicks
+    page.get_by_label(re.compile(r"Quick look \(about .+\)")).wait_for()
+    page.locator("#train-time", has_text=re.compile(r"\d+ steps: about .+ on this machine")).wait_for()
+    assert page.locator("#train-count img").count() == 8
+    button = page.locator("#train").bounding_box()
+    assert button["y"] + button["height"] < 900  # without scrolling
+    page.click("#train")
+    page.locator("#train-keep").wait_for()
+    page.goto(service.app.url)  # their own job is shown after a reload
+    open_tab(page, "Train")
+    page.locator("#train-progress p", has_text=re.compile("Step|Starting|Done")).wait_for()
+    assert "yours" in page.locator("#train-job input").input_value()
+    page.click("#train-try")  # once it is done
+    page.locator("#reimage-status", has_text="By builtin-pixel-faces").wait_for()
+    assert page.locator("#reimage-model input").input_value().startswith("builtin-pixel-faces")
+    assert page.locator("#reimage-steps figure").count() == 5
+    sizes = page.locator("#reimage-steps img").evaluate_all("images => images.map(image => image.clientWidth)")
+    assert len(set(sizes)) == 1
+
+
+def test_photos_are_covered_or_painted_and_one_that_no_model_knows_leads_to_photo(page):
+    page = page()
+    open_tab(page, "Re-image")
+    choose(page, "reimage-source", "Portraits without a mask")
+    page.wait_for_function("document.querySelectorAll('#reimage-faces img').length == 24")
+    choose(page, "reimage-model", "small")
+    page.locator("#reimage-faces button:has(img)").first.click()
+    page.locator("#reimage-status .notice", has_text="far from all that the model makes").wait_for()
+    assert page.locator("#reimage-problem p").count() == 0
+    choose(page, "reimage-where", "Cover it for me")
+    page.click("#reimage")
+    page.locator("#reimage-steps", has_text="True face").wait_for()
+
+    choose(page, "reimage-where", "Paint it")
+    canvas = page.locator("#reimage-brush canvas")
+    canvas.wait_for()
+    page.click("#reimage")
+    page.locator("#reimage-problem", has_text="Paint over the part of the face").wait_for()
+    box = canvas.bounding_box()
+    page.mouse.move(box["x"] + 0.3 * box["width"], box["y"] + 0.75 * box["height"])
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.7 * box["width"], box["y"] + 0.75 * box["height"], steps=4)
+    page.mouse.up()
+    page.click("#reimage")
+    page.locator("#reimage-steps figure >> nth=4").wait_for()
+    region = steps_of(page)[3][..., 3] > 0
+    rows, columns = np.nonzero(region)
+    side = len(region)
+    assert abs(rows.mean() / side - 0.75) < 0.05 and abs(columns.mean() / side - 0.5) < 0.05
+    assert 0.3 < np.ptp(columns) / side < 0.6 and np.ptp(rows) / side < 0.2
+
+    page.click("#reimage-away")
+    page.locator("#photo-photo img[src*=london]").wait_for()
+    assert "tab=photo" in page.url
 
 
 @pytest.fixture

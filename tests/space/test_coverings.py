@@ -1,0 +1,70 @@
+"""What of a face is re-imaged: coverings that are found, drawn for the visitor, or painted."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from maskhub.data.pixel_faces import pixel_faces
+from maskhub.data.portraits import portraits
+from maskhub.errors import PhotoError
+from space.coverings import GRID, WAYS, covered, from_photo, subject
+
+
+@pytest.fixture(scope="module")
+def faces():
+    """Name → :class:`~space.coverings.Subject`."""
+    drawn, masked = (pixel_faces(f"builtin:pixel-faces/{kind}:test")[0] for kind in ("light", "light/mask"))
+    photo, worn = (portraits(f"builtin:portraits{kind}:test")[0].image for kind in ("", "/masked"))
+    given = {"drawn": drawn.image, "drawn, masked": masked.image, "photo": photo, "photo, masked": worn}
+    return {name: subject(image, name) for name, image in given.items()}
+
+
+def painting(cells):
+    bits = np.zeros((GRID, GRID), bool)
+    bits[cells] = True
+    return bits, np.packbits(bits).tobytes().hex()
+
+
+def test_a_covering_is_found_on_drawn_faces_and_on_photos(faces):
+    assert {name: given.photo for name, given in faces.items()} == {
+        "drawn": False, "drawn, masked": False, "photo": True, "photo, masked": True,
+    }  # fmt: skip
+    given, region, found = covered(faces["drawn, masked"], "auto")
+    assert found and np.array_equal(region, pixel_faces("builtin:pixel-faces/light/mask:test")[0].region)
+    given, region, found = covered(faces["photo, masked"], "auto")
+    assert found and given is faces["photo, masked"] and region.shape == (256, 256)
+    assert region[150:200, 100:156].mean() > 0.9 and not region[:80].any()  # mouth and nose, not the eyes
+
+
+@pytest.mark.parametrize("name", ["drawn", "photo"])
+@pytest.mark.parametrize("way", [way for _, way in WAYS if way != "paint"])
+def test_a_face_without_a_covering_gets_one_and_no_way_ends_in_nothing(faces, name, way):
+    whole = faces[name]
+    given, region, found = covered(whole, way)
+    assert found == (way == "cover")
+    assert region.any() and 0.05 < region.mean() < 0.5
+    assert np.array_equal(given.pixels[~region], whole.pixels[~region]) or whole.photo  # a photo's mask has a shadow
+    assert (given.pixels[region] != whole.pixels[region]).any()
+
+
+def test_a_region_is_painted(faces):
+    bits, text = painting(np.s_[40:56, 20:44])
+    for name, side in (("drawn", 32), ("photo", 256)):
+        given, region, found = covered(faces[name], "paint", text)
+        assert found and given is faces[name] and region.shape == (side, side)
+        assert region.mean() == bits.mean()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("", "paint over"), ("00" * 512, "paint over"), ("ff" * 512, "unpainted"), ("zz", "paint"), ("ff", "paint")],
+)
+def test_what_is_no_painting_is_said(faces, text, words):
+    with pytest.raises(PhotoError, match=words):
+        covered(faces["drawn"], "paint", text)
+
+
+def test_the_face_is_cut_out_of_a_photo(astronaut):
+    given = from_photo(Image.fromarray(np.asarray(astronaut)), "a.jpg")
+    assert given.photo and given.pixels.shape == (256, 256, 3)
+    assert not from_photo(Image.new("RGB", (300, 200), "teal"), "b.png").photo
