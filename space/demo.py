@@ -125,7 +125,8 @@ def _lead_on(built):
     """From a trained model to its first face, and from a face that no model knows to the Photo tab."""
     training, faces, first = built[train][1], built[reimage][1], built[photo][1]
     quiet = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-    given = [faces.source, faces.gallery, faces.picked, faces.model, faces.photo, faces.where, faces.sample]
+    given = [faces.source, faces.gallery, faces.picked, faces.model, faces.photo, faces.where]
+    given += [faces.brush, faces.sample]
     trying = training.use.click(reimage.tried, [training.job, training.key], given, **quiet)
     shown = trying.then(None, js="() => document.querySelector('#tab-re-image-button').click()", **quiet)
     reimage.run_on(faces, shown.then)

@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 
-from maskhub.errors import MaskHubError
+from maskhub.errors import ConfigError, MaskHubError
 from maskhub.service.jobs import max_steps
 
 __all__ = ["NAMES", "Presets"]
@@ -38,14 +38,16 @@ class Presets:
     def __init__(self, jobs):
         self.jobs, self._first = jobs, None
 
-    def of(self, name, dataset):
-        """The fields of a :class:`~maskhub.service.jobs.Request` for a preset on a dataset."""
-        fields = (PHOTOS if self._photos(dataset) else DRAWN)[name]
-        return fields | {"max_steps": min(fields["max_steps"], max_steps())}
+    def all(self, dataset):
+        """Name → fields of a :class:`~maskhub.service.jobs.Request`, for training on a dataset."""
+        presets, most = PHOTOS if self._photos(dataset) else DRAWN, max_steps()
+        return {name: fields | {"max_steps": min(fields["max_steps"], most)} for name, fields in presets.items()}
 
     def seconds(self, architecture, resolution, batch_size, steps):
         """Estimate how long training takes: by the speed of the last jobs here, or before the first one by how fast
-        this machine computes."""
+        this machine computes. ConfigError for a network or resolution that jobs don't have."""
+        if (architecture, resolution) not in SPEED:
+            raise ConfigError(f"there is no network {architecture!r} for {resolution} pixels.")
         return steps * batch_size / (SPEED[architecture, resolution] * self._factor())
 
     def _photos(self, dataset):

@@ -119,15 +119,15 @@ def wire(here):
 
 
 def run_on(here, event, scroll=True):
-    """Re-image after an event; returns the next one."""
+    """Re-image after an event."""
     into = [here.problem, here.steps, here.status, here.distribution, here.fit, here.samples, here.lesson.maps]
     into += [here.download, here.away, here.seen]
     options = [here.photo, here.seen, here.picked, here.model, here.where, here.painted, here.count, here.refine]
     options += [here.colours, here.sample]
     shown = {"show_progress_on": here.steps, "concurrency_id": "reimage", "api_visibility": "private"}
     ran = event(photos.about(reimage), options, into, trigger_mode="always_last", **shown)
-    script = photos.scroll_to("reimage-steps", "reimage-problem") if scroll else None
-    return ran.then(None, js=script, api_visibility="private") if scroll else ran
+    if scroll:
+        ran.then(None, js=photos.scroll_to("reimage-steps", "reimage-problem"), api_visibility="private")
 
 
 def offer(source, model, key):
@@ -173,14 +173,16 @@ def canvas(path, picked, where):
 
 
 def tried(id, key):
-    """Try the model of a job on the first face that it fits: dataset, gallery, face, model, photo and covering."""
+    """Try the model of a job on the first face that it fits: dataset, gallery, face, model, photo, covering, brush and
+    sample."""
     job = rooms.jobs().get(id)
     faces = {"*": COVERED, "builtin:portraits": PORTRAITS}
     source = faces.get(job.dataset, COVERED if job.dataset.startswith("builtin:pixel") else job.dataset)
     fitting = _faces_of(source, job.attributes) or _faces_of(source)
     picked = (source, fitting[0].name) if fitting else None
     offered, models = offer(source, job.model, key)
-    return offered | {"value": source}, show_faces(source)[0], picked, models | {"value": job.model}, None, "auto", 0
+    chosen = offered | {"value": source}, show_faces(source)[0], picked, models | {"value": job.model}
+    return *chosen, None, "auto", gr.update(visible=False), 0
 
 
 def away(path, picked):
@@ -222,8 +224,11 @@ def _verdict(said, far, photo):
     """The status line, which warns of a face that is unlike those that the model makes."""
     if not far:
         return photos.done(said + " What was covered is invented. Choose another face below if it fits better.")
-    why = "This face is far from all that the model makes, so the result is poor: it knows other faces, or was trained"
-    return photos.notice([said, why, "too briefly.", *["The Photo tab takes masks off photos."] * photo])
+    why = (
+        "This face is far from all that the model makes, so the result is poor: it knows other faces, or was trained "
+        "too briefly."
+    )
+    return photos.notice([said, why, *["The Photo tab takes masks off photos."] * photo])
 
 
 def _others(done, sample):

@@ -1,6 +1,5 @@
 """Train a generator on a dataset in the background: start, watch and stop jobs."""
 
-import html
 from contextlib import suppress
 from functools import partial
 from types import SimpleNamespace
@@ -8,7 +7,7 @@ from types import SimpleNamespace
 import gradio as gr
 
 from maskhub.data.labelled import parse_attributes
-from maskhub.errors import ConfigError, MaskHubError
+from maskhub.errors import MaskHubError
 from maskhub.service.datasets import attribute_choices
 from maskhub.service.jobs import FEWEST, Request, max_steps
 from maskhub.service.mail import mail_server
@@ -16,6 +15,7 @@ from maskhub.service.presets import NAMES
 from maskhub.service.supervisor import max_hours
 from space import job_display, photos, rooms, trained
 from space.figures import thumbnail
+from space.notices import NOTIFY, TELL, toast, why_no_notices
 
 __all__ = ["TITLE", "build"]
 
@@ -31,25 +31,6 @@ SHOWN = 8
 """Matching pictures that are shown."""
 CLASSIFIER_STEPS = 400
 """Steps of a classifier, unless the form has fewer: on such small faces it is then done."""
-NOTIFY = """async (wanted) => {
-  if (!wanted) return [false, ''];
-  const here = 'Notification' in window;
-  const may = here && (await Notification.requestPermission()) === 'granted';
-  return [may, may ? '' : here ? 'refused' : 'unknown'];
-}"""
-REFUSED = {
-    "unknown": "this browser does not support notifications: set a webhook under More options.",
-    "refused": "this browser does not let the page show notifications: allow them in its settings, or set a webhook "
-    "under More options. Within huggingface.co a Space can't ask for permission: open it in a separate tab.",
-}
-TELL = """(text, wanted) => {
-  if (!text || !wanted || !('Notification' in window) || Notification.permission !== 'granted') return;
-  try {
-    new Notification('maskhub', { body: text.slice(text.indexOf('|') + 1), tag: text });
-  } catch (error) {
-    console.info('only notifications within the page', error);  // Chromium on Android
-  }
-}"""
 
 
 def build(pipe):
@@ -89,7 +70,7 @@ def _form(here):
     here.time = gr.HTML(elem_id="train-time", elem_classes="count")
     here.launch = gr.Button("Train", variant="primary", elem_id="train")
     here.problem = photos.line("train-problem")
-    most, quick = max_steps(), rooms.presets().of(NAMES[0], "builtin:pixel-faces")
+    most, quick = max_steps(), rooms.presets().all("builtin:pixel-faces")[NAMES[0]]
     with gr.Accordion("More options", open=False):
         with gr.Row(elem_classes="pair"):
             here.start = gr.Dropdown([NEW], value="", label="Start from", elem_id="train-start", min_width=120)
@@ -238,7 +219,7 @@ def preset(length, dataset):
     """The numbers of a preset: steps, network, pixels, batch and learning rate."""
     if length not in NAMES:
         return (gr.skip(),) * 5
-    return tuple(rooms.presets().of(length, dataset)[name] for name in NUMBERS)
+    return tuple(rooms.presets().all(dataset)[length][name] for name in NUMBERS)
 
 
 def estimate(length, dataset, start, steps, architecture, resolution, batch, rate):
@@ -246,11 +227,9 @@ def estimate(length, dataset, start, steps, architecture, resolution, batch, rat
     presets = rooms.presets()
     if start:  # the network of the model
         return gr.update(choices=_lengths()), ""
-    times = {}
-    for name in NAMES:
-        known = presets.of(name, dataset)
-        times[name] = job_display.span(presets.seconds(*(known[key] for key in TIMED)))
-    seconds = presets.seconds(architecture, int(resolution), int(batch or 0), int(steps))
+    known = presets.all(dataset)
+    times = {name: job_display.span(presets.seconds(*(known[name][key] for key in TIMED))) for name in NAMES}
+    seconds = presets.seconds(architecture, resolution, int(batch or 0), int(steps))
     said = f"{int(steps):,} steps: {job_display.span(seconds)} of training on this machine."
     if seconds > 3600 * max_hours():
         said += f" After {max_hours():g} h, the limit here, it stops with what it has learnt."
@@ -285,11 +264,6 @@ def _submitted(request, key):
     except MaskHubError as error:
         return photos.problem(error), gr.skip(), gr.skip(), gr.skip()
     return "", gr.update(choices=job_display.job_choices(key), value=made.id), "", gr.Timer(active=True)
-
-
-def why_no_notices(why):
-    """Why the browser shows no notifications, for the form's problem line."""
-    return photos.problem(ConfigError(REFUSED[why])) if why in REFUSED else ""
 
 
 def look(id, key, seen):
@@ -365,9 +339,3 @@ def _problem_of(act, name, key):
     except MaskHubError as error:
         return photos.problem(error)
     return ""
-
-
-def toast(text):
-    """Show a notification until the visitor closes it."""
-    if text:
-        gr.Info(html.escape(text.split("|", 1)[-1]), duration=None, title="maskhub")

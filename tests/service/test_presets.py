@@ -18,7 +18,7 @@ def jobs(home):
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("dataset", ["builtin:pixel-faces/light", "builtin:portraits"])
 def test_a_preset_can_be_asked_for_and_fits_the_pictures(jobs, name, dataset, monkeypatch):
-    fields = Presets(jobs).of(name, dataset)
+    fields = Presets(jobs).all(dataset)[name]
     paper = name == "As in the paper"
     photos = dataset.endswith("portraits")
     assert (fields["architecture"], fields["resolution"]) == (("dcgan", 64) if photos and not paper else ("dense", 32))
@@ -26,7 +26,7 @@ def test_a_preset_can_be_asked_for_and_fits_the_pictures(jobs, name, dataset, mo
     job = jobs.submit(Request(dataset, **fields), key="me")
     assert job.options["max_steps"] == fields["max_steps"]
     monkeypatch.setenv("MASKHUB_MAX_STEPS", "70")
-    assert Presets(jobs).of(name, dataset)["max_steps"] == max_steps() == 70
+    assert Presets(jobs).all(dataset)[name]["max_steps"] == max_steps() == 70
 
 
 def test_the_time_is_that_of_the_last_jobs(jobs):

@@ -299,7 +299,7 @@ def test_photos_are_covered_or_painted_and_one_that_no_model_knows_leads_to_phot
     open_tab(page, "Re-image")
     choose(page, "reimage-source", "Portraits without a mask")
     page.wait_for_function("document.querySelectorAll('#reimage-faces img').length == 24")
-    choose(page, "reimage-model", "small")
+    choose(page, "reimage-model", "dark")
     page.locator("#reimage-faces button:has(img)").first.click()
     page.locator("#reimage-status .notice", has_text="far from all that the model makes").wait_for()
     assert page.locator("#reimage-problem p").count() == 0
