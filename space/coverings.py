@@ -6,6 +6,7 @@ subject, region, found = covered(subject, "auto")   # found: whether a covering 
 
 from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 from PIL import Image
 
@@ -32,6 +33,8 @@ GRID = 64
 SIDE, SMALLEST = 256, 64
 """Side of a face that was cut out of its photo, and that from which a picture can be a photo, in pixels."""
 LARGEST = 512
+EDGE = 0.025
+"""Width of a mask's edge and shadow, as a share of the side."""
 
 
 @dataclass(frozen=True)
@@ -101,8 +104,14 @@ def _found(given, way):
     """By the mask detector on photos, which are what it knows; by colour or contrast on drawn faces."""
     if way == "auto" and given.photo:
         found = detect_mask_on_crop(np.ascontiguousarray(given.pixels))
-        return (found.region > 0.5) & found.masked
+        return _with_edge((found.region > 0.5) & found.masked)
     return (by_contrast if way == "contrast" else find_covering)(given.pixels)
+
+
+def _with_edge(region):
+    """A mask's region on a photo with its edge and shadow, whose colour would spread into the result."""
+    width = 2 * round(EDGE * len(region)) + 1
+    return cv2.dilate(region.astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width))) > 0
 
 
 def _drawn(given):
@@ -110,7 +119,7 @@ def _drawn(given):
     if given.photo:
         try:
             worn = wear(given.pixels, style="surgical", colour="blue")
-            return worn.image, worn.region > 0.5
+            return worn.image, _with_edge(worn.region > 0.5)
         except NoFaceError:  # turned too far for its landmarks
             pass
     side = len(given.pixels)

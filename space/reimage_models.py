@@ -21,7 +21,7 @@ def choices(key):
     """The models for a dropdown: the automatic choice, those of the registry and the bundled ones."""
     bundled = _bundled().models.items() if _there() else ()
     built_in = [(f"{name} – {rooms.words(known)} (built in)", f"{BUILT_IN}{name}") for name, known in bundled]
-    photos = [("For photos", FOR_PHOTOS)] if _for_photos() else []
+    photos = [("The model for photos", FOR_PHOTOS)] if _for_photos() else []
     every = rooms.model_choices(key) + photos + built_in
     return [("Choose for me", CLASSIFIER), *every] if every else []
 
@@ -37,7 +37,7 @@ def pipeline_of(model, photo):
     """
     if _for_photos() and (model == FOR_PHOTOS or (model == CLASSIFIER and photo)):
         made = _loaded(_for_photos(), 0)
-        return made, None, {name: f"{name}, for photos" for name in made.generators}
+        return made, None, {name: f"{name} (for photos)" for name in made.generators}
     if model and model.startswith(BUILT_IN) and _there():
         wanted = model.removeprefix(BUILT_IN)
         return _bundled(), wanted, {wanted: f"{wanted} (built in)"}
