@@ -45,7 +45,7 @@ def build(pipe):
 def layout():
     """Place the components; returns them by name."""
     here = SimpleNamespace()
-    gr.Markdown("Choose a covered face, and see step by step how a generator fills in what is covered.")
+    gr.Markdown("Choose a face, and see step by step how a generator fills in what is covered.")
     here.key = rooms.key_box()
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=300):
@@ -254,7 +254,7 @@ def _steps(whole, given, done, count, colours, sample):
         (done.clipping[0], "3 Clipping", "what covers the face"),
         (done.result[0], "4 Result", "adapted to the skin tone"),
     ]  # fmt: skip
-    return steps if given is whole else [*steps, (whole.image, "True face", "as it was uploaded")]
+    return steps if given is whole else [*steps, (whole.image, "True face", "before it was covered")]
 
 
 def _nth(sample):

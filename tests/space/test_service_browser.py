@@ -237,7 +237,7 @@ def test_a_face_of_ones_own_and_what_the_classifier_sees(page, service, tmp_path
     page = page()
     open_tab(page, "Re-image")
     page.locator("#reimage-faces img").first.wait_for()
-    choose(page, "reimage-model", "Choose by the classifier")
+    choose(page, "reimage-model", "Choose for me")
     page.locator("#reimage-upload button").first.click()
     page.set_input_files("#reimage-photo input[type=file]", tmp_path / "notes.jpg")
     page.locator("#reimage-problem", has_text="“notes.jpg” is not a picture").wait_for()
