@@ -277,7 +277,7 @@ def test_a_newcomer_trains_a_model_and_tries_it_in_four_clicks(page, service):
     open_tab(page, "Train")  # two clicks
     page.get_by_label(re.compile(r"Quick look \(about .+\)")).wait_for()
     page.locator("#train-time", has_text=re.compile(r"\d+ steps: about .+ on this machine")).wait_for()
-    assert page.locator("#train-count img").count() == 8
+    page.wait_for_function("document.querySelectorAll('#train-count img').length == 8")
     button = page.locator("#train").bounding_box()
     assert button["y"] + button["height"] < 900  # without scrolling
     page.click("#train")
