@@ -98,15 +98,20 @@ def outcome(path):
     return "taken for masked" if mask_presences([(image, faces[0])])[0] >= MASKED else "drawn"
 
 
+def held_out(row):
+    """Whether a photo is never trained on."""
+    key = hashlib.sha1(row["file_name"].encode()).hexdigest()
+    return row["source"] == "fairface_val" or int(key, 16) % 10 == 0
+
+
 def by_yaw(folder, n):
     """For each range of yaw: the share of photos on which a mask can be drawn, its 95 % interval, and all outcomes."""
     with open(folder / "metadata.csv", newline="", encoding="utf-8") as file:
-        rows = [(hashlib.sha1(row["file_name"].encode()).hexdigest(), row) for row in csv.DictReader(file)]
-    rows = [(key, row) for key, row in rows if row["source"] == "fairface_val" or int(key, 16) % 10 == 0]
+        rows = list(csv.DictReader(file))
+    rows.sort(key=lambda row: hashlib.blake2b(row["file_name"].encode()).digest())  # a fixed random order
     report = {}
     for low, high in pairwise(YAWS):
-        names = [row["file_name"] for _, row in sorted(rows, key=lambda pair: pair[0][::-1])
-                 if low <= abs(float(row["yaw"])) < high][:n]  # fmt: skip
+        names = [row["file_name"] for row in rows if low <= abs(float(row["yaw"])) < high and held_out(row)][:n]
         outcomes = Counter(outcome(folder / name) for name in names)
         hits = outcomes["drawn"] + outcomes["taken for masked"]  # --force draws on those, too
         interval = [round(end, 3) for end in wilson_interval(hits, len(names))]
