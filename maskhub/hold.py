@@ -21,21 +21,20 @@ ORPHANS = 20.0
 
 
 @contextmanager
-def hold(folder, by, name="lock"):
+def hold(folder, by):
     """Lock an output folder, created if missing, against other runs while the block runs. A killed process releases its
     lock.
 
     Args:
         by: the holder's name in the error message of other runs, such as ``"maskhub mask"``.
-        name: runs with different names, such as the ranks of one run, can lock the same folder together.
 
     Raises:
         WriteError: another run holds the folder (the message says which), or it can't be written to.
     """
     from filelock import FileLock, Timeout
 
-    lock = Path(folder) / HIDDEN / name
-    owner = lock.with_name(f"{name}.json")
+    lock = Path(folder) / HIDDEN / "lock"
+    owner = lock.with_name("lock.json")
     try:
         make_folder(lock.parent)
         held = FileLock(lock)

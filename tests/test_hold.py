@@ -26,8 +26,6 @@ def test_the_second_run_names_the_first(tmp_path):
         message = rf"out is in use by `maskhub mask`, process {other.pid} on .*\. Wait for it to end"
         with pytest.raises(WriteError, match=message), hold(tmp_path / "out", "maskhub mask"):
             pass
-        with hold(tmp_path / "out", "rank 1", "rank-1"):  # another name is another lock
-            pass
     finally:
         other.send_signal(signal.SIGKILL)
         other.wait()

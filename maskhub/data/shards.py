@@ -26,7 +26,7 @@ from maskhub.data.schedule import Schedule
 from maskhub.data.shard_file import open_shard, read_note
 from maskhub.data.summary import SHOWN, SUMMARY, merged, summary_page
 from maskhub.data.tables import csv_text
-from maskhub.data.targets import HubTarget, MirroredTarget, open_target
+from maskhub.data.targets import FolderTarget, HubTarget, MirroredTarget, open_target
 from maskhub.data.workers import check_main_guard, run_jobs
 from maskhub.errors import ConfigError, MaskHubError, SourceError
 
@@ -108,7 +108,7 @@ def build_dataset(
 
 
 def _mirrored(target, hub):
-    if type(target).__name__ != "FolderTarget":
+    if type(target) is not FolderTarget:
         raise ConfigError(f"{target} is not a folder: leave out push_to_hub, or build hf://datasets/{hub.repo_id}.")
     return MirroredTarget(target.folder, hub)
 
