@@ -21,15 +21,13 @@ class GivenPairs(PositionDataset):
     def __init__(self, unmasked, masked, resolution, seed, **walk):
         super().__init__(resolution, seed, **walk)
         _check_pairs(unmasked, masked)
-        self.sources = {"unmasked": self.shared(unmasked), "masked": self.shared(masked)}
+        self.source = self.shared(unmasked.paired(masked))
 
     def __iter__(self):
-        # the same seed gives the same permutation and rows
-        walks = [source.walk(self.positions(), self.seed) for source in self.sources.values()]
-        for (position, unmasked), (_, masked) in zip(*walks, strict=True):
+        for position, photos in self.source.walk(self.positions(), self.seed):
             yield {
                 name: augment(photo, self.resolution, np.random.default_rng((self.seed, position)), self.load_scale)
-                for name, photo in (("unmasked", unmasked), ("masked", masked))
+                for name, photo in zip(("unmasked", "masked"), photos, strict=True)
             }
 
 

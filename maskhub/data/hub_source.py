@@ -67,6 +67,7 @@ class HubSource(PhotoSource):
         self.spec += f":{split}" + (f"@{revision}" if revision else "") + (f"#{column}" if column else "")
         rows = self._open_stream()
         self.column = self._image_column(rows, column)
+        self.columns = [self.column]
         # only `decode` removes the decoding threads that datasets has set up
         self.stream = rows.decode(False)
         self._share, self._deals, self._counted = Share(), {}, {}
@@ -160,19 +161,26 @@ class HubSource(PhotoSource):
             number, place = self._share.find(position, deal.lanes)
             lane = lanes.setdefault(number, Lane(self, deal, number, seed))
             lane.seek(place)
-            yield position, self._first_good(lane, place - lane.first)
+            photos = self._first_good(lane, place - lane.first)
+            yield position, photos if len(photos) > 1 else photos[0]
+
+    def paired(self, other):
+        both = super().paired(other)
+        both.columns, both._deals, both._counted = [self.column, other.column], {}, {}
+        return both
 
     def photos(self, unit, start=0):
-        """The undecoded photos of a :class:`~maskhub.data.units.Unit` from the ``start``-th on, in its order."""
+        """The undecoded photos of a :class:`~maskhub.data.units.Unit` from the ``start``-th on, in its order: for each
+        a list of a cell, or two in :meth:`paired` columns."""
         number = 0 if self.holdout or not start or filled_rows(self, unit) is None else start
-        rows = read_unit(self, unit, [self.column], number, AT_ONCE)
+        rows = read_unit(self, unit, self.columns, number, AT_ONCE)
         _READING.add(rows)
         for row in rows:
-            cell = picture_cell(row[self.column])
-            if self._is_used(cell):
+            cells = [picture_cell(row[column]) for column in self.columns]
+            if all(cells) and self._is_used(cells[0]):
                 number += 1
                 if number > start:
-                    yield cell
+                    yield cells
         self._counted[unit.name] = number
 
     def count(self, unit):
@@ -196,19 +204,19 @@ class HubSource(PhotoSource):
         return cell["path"].split("::")[0]  # zip://photo.png::hf://datasets/...
 
     def _first_good(self, lane, place):
-        """The photo at a place of the lane's block, or the next one that can be read, independent of the start."""
+        """The photos at a place of the lane's block, or the next one that can be read, independent of the start."""
         block, order = lane.block, lane.order
         turns = (block[order[(place + step) % len(block)]] for step in range(len(block)))
         later = itertools.takewhile(lambda found: found[0] < lane.turn + 2, lane.blocks(lane.first + len(block)))
         rest = (
-            cell for _, start, cells in later if start > lane.first for cell in cells
+            face for _, start, faces in later if start > lane.first for face in faces
         )  # if all of a block is broken
-        for cell in itertools.chain(turns, rest):
-            data = self.photo_bytes(cell)
+        for cells in itertools.chain(turns, rest):
+            files = [self.photo_bytes(cell) for cell in cells]
             try:
-                return split_alpha(open_photo(io.BytesIO(data)))[0]
+                return [split_alpha(open_photo(io.BytesIO(data)))[0] for data in files]
             except PhotoError as error:
-                warnings.warn(f"left out of training: {cell.get('path')}: {error}", stacklevel=2)
+                warnings.warn(f"left out of training: {cells[0].get('path')}: {error}", stacklevel=2)
         raise SourceError(f"no photo of {self.spec} can be read.")
 
     def photo_bytes(self, cell):

@@ -325,7 +325,8 @@ class PixelSource(PhotoSource):
 
     def walk(self, positions, seed):
         for position in positions:
-            yield position, self._at(position, seed).image
+            face = self._at(position, seed).image
+            yield position, (face, self.partner._at(position, seed).image) if self.partner else face
 
     def pair(self, position, seed):
         """As in the base. A face of a source without coverings gets a mask, of a colour that the position draws."""

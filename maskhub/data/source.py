@@ -1,5 +1,7 @@
 """Base class of the sources of training photos; see :mod:`maskhub.data.sources` for the kinds."""
 
+from copy import copy
+
 from maskhub.errors import SourceError
 
 __all__ = ["PhotoSource"]
@@ -14,6 +16,7 @@ class PhotoSource:
         folder: folder of its photos, or None.
         dataset: id on the Hub, or None.
         deal: a stream's :class:`~maskhub.data.lanes.Deal`, else None.
+        partner: the source of :meth:`paired`, or None.
         draws_pairs: whether :meth:`pair` gives each photo with and without its mask.
     """
 
@@ -22,6 +25,7 @@ class PhotoSource:
     folder = None
     dataset = None
     deal = None
+    partner = None
     draws_pairs = False
 
     def shared(self, share):
@@ -38,6 +42,13 @@ class PhotoSource:
             SourceError: no photo can be read.
         """
         raise NotImplementedError
+
+    def paired(self, other):
+        """This source with the photos of ``other``, which has the same :meth:`identity`: its walk yields ``(position,
+        (photo, the other's photo))``, and leaves out a face of which either can't be read."""
+        both = copy(self)
+        both.partner = other
+        return both
 
     def pair(self, position, seed):
         """The sample of a position without and with its mask: uint8 R×R×3 twice, and float32 R×R, its region."""

@@ -98,7 +98,8 @@ class FolderSource(PhotoSource):
     def _first_good(self, order, place):
         for step in range(len(order)):
             try:
-                return self._open(order[(place + step) % len(order)])
+                face = order[(place + step) % len(order)]
+                return (self._open(face), self.partner._open(face)) if self.partner else self._open(face)
             except PhotoError as error:
                 warnings.warn(f"left out of training: {error}", stacklevel=2)
         raise SourceError(f"no photo of {self.spec} can be read.")

@@ -151,7 +151,7 @@ def filled_rows(source, unit):
         metadata, rows = _footer(file), 0
         for number in _groups(unit, metadata):
             group = metadata.row_group(number)
-            if not _is_filled(group, source.column):
+            if not all(_is_filled(group, column) for column in source.columns):
                 return None
             rows += group.num_rows
     return rows

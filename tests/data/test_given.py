@@ -90,3 +90,25 @@ def test_two_steps_wear_and_stay_unpaired(astronaut, twins):
     assert torch.equal(first["worn"][outside], first["unmasked"][outside])
     assert (first["distance"][first["region"] >= 0.5] == 0).all()
     assert not torch.equal(first["masked"], second["masked"])
+
+
+def test_pairs_stay_pairs_where_one_photo_is_missing_or_broken_or_held_out(twins):
+    """In a folder and in columns, whose names and thus held-out photos differ."""
+    from datasets import Dataset, Features
+    from datasets import Image as Picture
+
+    files = [[(twins / name / f"{n}.png").read_bytes() for n in range(5)] for name in ("unmasked", "masked")]
+    rows = {
+        name: [{"bytes": data, "path": f"{name}-{n}.png"} for n, data in enumerate(photos * 6)]
+        for name, photos in zip(("unmasked", "masked"), files, strict=True)
+    }
+    rows["unmasked"][3] = rows["masked"][11] = None
+    rows["masked"][17] = {"bytes": b"no picture", "path": "masked-17.png"}
+    (twins / "rows").mkdir()
+    Dataset.from_dict(rows, Features(dict.fromkeys(rows, Picture(decode=False)))).to_parquet(twins / "rows/a.parquet")
+    (twins / "masked" / "2.png").write_bytes(b"no picture")
+    columns = [open_source(f"{twins / 'rows'}#{name}", holdout=True) for name in rows]
+    for pair in (columns, sources(twins)):
+        with pytest.warns(UserWarning, match="left out"):
+            samples = take(GivenPairs(*pair, 40, seed=0, load_scale=1.0), 40)
+        assert all(torch.allclose(sample["unmasked"], -sample["masked"], atol=0.02) for sample in samples)
