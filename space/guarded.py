@@ -168,7 +168,9 @@ def _fitting(block, value):
         wanted, fits = "a list of texts", isinstance(value, list) and all(isinstance(item, str) for item in value)
     elif isinstance(block, gr.Dropdown):
         value = None if value == [] else value
-        wanted, fits = "one choice", value is None or isinstance(value, (str, int, float))
+        choices = [choice for _, choice in block.choices]
+        numbers = any(isinstance(choice, (int, float)) for choice in choices)
+        wanted, fits = "one choice", value is None or isinstance(value, (str, int, float) if numbers else str)
     elif isinstance(block, gr.Radio):
         choices = [choice for _, choice in block.choices]
         wanted, fits = f"one of {', '.join(map(str, choices))}", value in choices

@@ -104,7 +104,7 @@ class Datasets:
         if name == ALL:
             brought = [one.name for one in self.list() if one.counts[split]]
             return [spec for one in (DRAWN, *brought) for spec in self.sources(one, split)]
-        if name.startswith("builtin:"):
+        if name and name.startswith("builtin:"):
             _built_in(name, split)
             return [f"{name}:{split}"]
         dataset = self.get(name)
@@ -115,7 +115,7 @@ class Datasets:
     def faces(self, name=ALL, split=None, attributes=None):
         """The pictures of one dataset or of :data:`ALL`, of one split or of both, with these attributes: column →
         value, or a list of accepted values. SourceError if there is no such dataset."""
-        names = [DRAWN, *(one.name for one in self.list())] if name == ALL else [name]
+        names = [DRAWN, *(one.name for one in self.list())] if name == ALL else [name or ""]
         found = [
             face
             for one in names

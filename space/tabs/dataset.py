@@ -231,6 +231,6 @@ def _faceless(report):
 def _folder(name):
     if name == ALL:
         raise SourceError("choose one dataset: all of them together are nobody's to share.")
-    if name.startswith("builtin:"):
+    if name and name.startswith("builtin:"):
         raise SourceError("the built-in faces are drawn by code: `maskhub dataset draw` writes them as a folder.")
     return rooms.jobs().datasets.get(name).folder

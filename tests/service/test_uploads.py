@@ -385,3 +385,11 @@ def test_faces_are_cut_out_of_photos_and_photos_without_one_are_named(home, tmp_
     assert found.box[2] > 150  # it fills the picture
     assert receive(home, files, "whole", key="me").faceless == ["wall.png"]
     assert {face.image.size for face in Datasets(home).faces("whole", "train")} >= {astronaut.size}
+
+
+@pytest.mark.parametrize("name", [None, ""])
+def test_no_dataset_is_one_line(home, name):
+    """A visitor can empty a dropdown."""
+    for ask in (Datasets(home).faces, Datasets(home).sources, Datasets(home).get):
+        with pytest.raises(ConfigError, match="a name first"):
+            ask(name)
