@@ -26,7 +26,7 @@ BUILT_IN = [
 SHOWN = 75
 PHOTO_STEPS = 60
 """Steps of latent optimisation for photos: no sample comes close enough to one."""
-FAR = 60
+FAR = {"photo": 50, "drawn": 70}
 """Difference of the best generated face from the visible pixels, of 255, from which a face is unlike those that a model
 knows: docs/reimaging.md has the figures."""
 ABOUT = """The covering is found, drawn or painted, and a classifier chooses the generator for the attributes of the
@@ -208,7 +208,7 @@ def reimage(path, picked, model, where, painted, count, refine, colours, sample=
     if model == CLASSIFIER and not given.photo and not done.distributions[0]:
         said += " There is no classifier, so all models were tried."
     said += "" if found else " No covering was found, so mouth and nose were covered for you."
-    far = done.candidate_errors[0][0] > FAR
+    far = done.candidate_errors[0][0] > FAR["photo" if given.photo else "drawn"]
     odds, scores = done.distributions[0], done.scores[0]
     return (
         "", figures(_steps(whole, given, done, int(count), int(colours), int(sample)), crisp=not given.photo),
