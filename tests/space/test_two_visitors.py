@@ -70,7 +70,7 @@ def test_compare(pair, photos_of):
 def test_quiz(pair):
     for here in pair:
         open_tab(here.page, "Quiz")
-    pair[1].page.get_by_label("22").check()
+    pair[1].page.locator("#quiz-length").get_by_label("22").check()
     for here in pair:
         here.page.click("#quiz-begin")
     for here, length in zip(pair, (10, 22), strict=True):
