@@ -133,7 +133,8 @@ def _has_bf16(device):
         return False
     if platform.machine() in ("arm64", "aarch64"):
         return True
-    return torch.cpu.get_capabilities().get("avx512_bf16", False)
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)  # torch 2.6 lacks it
+    return capabilities().get("avx512_bf16", False)
 
 
 def _at_hand(network, folder):
