@@ -124,15 +124,14 @@ def _connect(demo, built):
 def _lead_on(built):
     """From a trained model to its first face, and from a face that no model knows to the Photo tab."""
     training, faces, first = built[train][1], built[reimage][1], built[photo][1]
-    quiet = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
     given = [faces.source, faces.gallery, faces.picked, faces.model, faces.photo, faces.where]
     given += [faces.brush, faces.sample]
-    trying = training.use.click(reimage.tried, [training.job, training.key], given, **quiet)
-    shown = trying.then(None, js="() => document.querySelector('#tab-re-image-button').click()", **quiet)
+    trying = training.use.click(reimage.tried, [training.job, training.key], given, **rooms.quiet)
+    shown = trying.then(None, js="() => document.querySelector('#tab-re-image-button').click()", **rooms.quiet)
     reimage.run_on(faces, shown.then)
-    left = faces.away.click(reimage.away, [faces.photo, faces.picked], [faces.problem, first.photo], **quiet)
+    left = faces.away.click(reimage.away, [faces.photo, faces.picked], [faces.problem, first.photo], **rooms.quiet)
     script = "(photo) => { maskhub.keep(photo); document.querySelector('#tab-photo-button').click(); }"
-    left.then(None, first.photo, js=script, **quiet)
+    left.then(None, first.photo, js=script, **rooms.quiet)
 
 
 def launch(demo, bounds=None):

@@ -73,10 +73,10 @@ class LabelledSamples(PositionDataset):
             yield {name: values[0] for name, values in self._at([place]).items()}
 
     def batches(self):
-        """Endless batches, each assembled at once: the same as a ``DataLoader``'s, but sooner."""
+        """The batches, each assembled at once: the same as a ``DataLoader``'s, but sooner."""
         places = self.places()
-        while True:
-            yield self._at(list(itertools.islice(places, self.batch_size)))
+        while batch := list(itertools.islice(places, self.batch_size)):
+            yield self._at(batch)
 
     def places(self):
         """The places of the samples' photos, in order."""

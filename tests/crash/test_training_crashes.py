@@ -13,7 +13,7 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from maskhub.files import PARTIAL, write_file
-from maskhub.training import trainer
+from maskhub.training import results, trainer
 from maskhub.training.launch import launch
 from maskhub.training.registry import task_class
 
@@ -27,7 +27,7 @@ OPTIONS = (
 def train(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda handle: None)
     # drawing takes longer than all the rest of a run
-    monkeypatch.setattr(trainer, "write_curves", lambda run, *more: write_file(run / "curves.png", b"drawn"))
+    monkeypatch.setattr(results, "write_curves", lambda run, *more: write_file(run / "curves.png", b"drawn"))
     monkeypatch.setattr(trainer, "STATUS_EVERY", 0.0)  # the same steps in every run
     rng = np.random.default_rng(0)
     for domain in ("unmasked", "masked"):

@@ -252,7 +252,7 @@ def test_the_command_line_masks_and_unmasks_films(clip, tmp_path, tiny_pipeline,
     for wrong in (["--boxes", "coco"], ["--workers", "2"]):
         with pytest.raises(SystemExit) as stop:
             main(["mask", str(clip), str(tmp_path / "c.mp4"), *wrong])
-        assert stop.value.code == 2 and "workers and min-quality can't be used with films" in capsys.readouterr().err
+        assert stop.value.code == 2 and "workers and min-quality can't be used with a film" in capsys.readouterr().err
     with pytest.raises(SystemExit) as stop:
         main(["mask", str(clip), str(tmp_path)])
     assert stop.value.code == 2 and "is a folder: give a file name" in capsys.readouterr().err

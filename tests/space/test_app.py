@@ -163,7 +163,7 @@ def test_every_click_counts_unless_it_would_do_something_twice(app):
     assert {names[place] for place, event in targets if event != "tick"} == {
         "quiz-begin", "quiz-real", "quiz-made", "quiz-next",
         "dataset-bring", "dataset-push",
-        "train", "train-classifier", "train-cancel", "train-forget", "model-push",
+        "train", "train-classifier", "train-keep", "train-cancel", "train-forget", "model-push",
     }  # fmt: skip
 
 

@@ -115,6 +115,8 @@ def page(service, chromium):
 
 def choose(page, elem_id, text):
     """Pick from a dropdown by the beginning of what it shows; again, if its choices came anew just then."""
+    # in the middle of the screen, where there is room for its list
+    page.locator(f"#{elem_id}").evaluate("element => element.scrollIntoView({block: 'center'})")
     for _ in range(10):
         page.click(f"#{elem_id} input")
         page.locator(".options [role=option]", has_text=text).first.click()

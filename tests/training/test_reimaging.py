@@ -70,7 +70,7 @@ def test_the_papers_order_of_updates(trainer):
 
 def test_real_labels_are_what_the_discriminator_settles_on(trainer):
     """Shown real faces alone, it comes to say ``real_label``, not 1."""
-    one = trainer("reimaging", real_label=0.7, learning_rate=3e-3, batch_size=32, discriminator_dropout=0.0)
+    one = trainer("reimaging", real_label=0.7, batch_size=32, discriminator_dropout=0.0, max_steps=150)
     optimizer, batches = one.optimizers["discriminator"], one.batches()
     for group in optimizer.param_groups:
         group["lr"] = 3e-3
