@@ -133,7 +133,7 @@ def _has_bf16(device):
         return False
     if platform.machine() in ("arm64", "aarch64"):
         return True
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)  # torch 2.6 lacks it
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)  # older torch lacks it
     return capabilities().get("avx512_bf16", False)
 
 
