@@ -12,12 +12,12 @@ from PIL import Image
 
 from maskhub.data.pixel_faces import pixel_faces
 from maskhub.errors import NoFaceError, PhotoError
-from maskhub.faces import align
 from maskhub.faces.detect import detect
 from maskhub.faces.photo import split_alpha
 from maskhub.masks.covering import COVERING_COLOURS, by_contrast, colours_of, find_covering
 from maskhub.masks.detector import detect_mask_on_crop
 from maskhub.masks.wear import wear
+from maskhub.service.uploads import PHOTO, cut_face
 
 __all__ = ["GRID", "WAYS", "Subject", "covered", "from_photo", "subject"]
 
@@ -30,9 +30,8 @@ WAYS = [
 """The ways to a region, for a dropdown."""
 GRID = 64
 """Cells per side of a painted region."""
-SIDE, SMALLEST = 256, 64
-"""Side of a face that was cut out of its photo, and that from which a picture can be a photo, in pixels."""
 LARGEST = 512
+"""Largest side of a picture that one face fills, in pixels; larger ones are scaled down."""
 EDGE = 0.025
 """Width of a mask's edge and shadow, as a share of the side."""
 
@@ -64,16 +63,16 @@ def subject(image, name):
     if side > LARGEST:
         square = square.resize((LARGEST, LARGEST), Image.Resampling.LANCZOS)
     pixels = np.asarray(square)
-    return Subject(pixels, name, side >= SMALLEST and bool(detect(pixels)))
+    return Subject(pixels, name, side >= PHOTO and bool(detect(pixels)))
 
 
 def from_photo(photo, name):
     """The largest face of an uploaded photo, cut out as for training; without a face, the photo's centre."""
     pixels = np.asarray(split_alpha(photo)[0])
-    faces = detect(pixels) if min(photo.size) >= SMALLEST else []
+    faces = detect(pixels) if min(photo.size) >= PHOTO else []
     if not faces:
         return replace(subject(photo, name), photo=False)
-    return Subject(align.crop(pixels, align.alignment(faces[0], SIDE), SIDE), name, True)
+    return Subject(cut_face(pixels, faces[0]), name, True)
 
 
 def covered(given, way, painted=""):

@@ -143,7 +143,7 @@ def _preview(source, wearing, shards):
 
 
 def _ranks():
-    """The rank (None if there is none), the number of ranks, and how many of them share this machine."""
+    """The rank (None without ranks), the number of ranks, and how many of them share this machine."""
     if os.environ.get("WORLD_SIZE"):  # accelerate and torchrun
         return _number("RANK", 0), _number("WORLD_SIZE", 1), _number("LOCAL_WORLD_SIZE", 1)
     tasks, jobs = _number("SLURM_NTASKS", 1), _number("SLURM_ARRAY_TASK_COUNT", 1)

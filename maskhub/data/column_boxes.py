@@ -40,7 +40,7 @@ def open_own_boxes(rows, place, wanted=True):
         :class:`ColumnBoxes`, :class:`~maskhub.data.own_boxes.OwnBoxes` or None.
 
     Raises:
-        SourceError: there are none at ``place``.
+        SourceError: no boxes are found at ``place``.
     """
     if place == "none" or (place == "auto" and not (wanted and rows.folder)):
         return None

@@ -30,7 +30,6 @@ def make_on_ray(plan, target, units, workers, report, bar):
             ray.init(log_to_driver=False)
     workers = max(1, workers)
     task = ray.remote(num_cpus=workers, max_retries=RETRIES)(_make_unit)
-    hub = getattr(target, "hub", target)
     shared = ray.put((plan, target, workers))
     waiting = [task.remote(shared, unit) for unit in units]
     while waiting:
@@ -48,7 +47,7 @@ def make_on_ray(plan, target, units, workers, report, bar):
             report.failures += failures
             bar.update(rows)
             if uploaded:
-                hub.take(uploaded)
+                target.hub.take(uploaded)
 
 
 def _make_unit(shared, unit):
@@ -57,8 +56,9 @@ def _make_unit(shared, unit):
     from maskhub.data.shards import BuildReport, make_shards
 
     plan, target, workers = shared
-    hub, report = getattr(target, "hub", target), BuildReport()
-    hub.commits = False
+    report = BuildReport()
+    if target.hub:
+        target.hub.commits = False
     with tqdm(disable=True) as bar:
         make_shards(plan, target, [unit], workers, report, bar)
-    return report.made, report.failures, getattr(hub, "uploaded", []), report.made + len(report.failures)
+    return report.made, report.failures, target.hub.uploaded if target.hub else [], report.made + len(report.failures)

@@ -94,7 +94,7 @@ def deal_units(source, world, most=LANES):
     lanes each. Files are read in row groups where there are fewer than four for each lane.
 
     Raises:
-        SourceError: the files can't be listed or read, or there is none.
+        SourceError: the files can't be listed or read, or the dataset is empty.
     """
     found = source.whole_files
     if source.format == "parquet" and most > 1 and len(found) < 4 * world * most:

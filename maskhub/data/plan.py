@@ -17,8 +17,6 @@ __all__ = ["Plan", "plan_build"]
 
 BY_RANK = re.compile(r"data/train-\d{4}-\d{6}\.parquet")
 """Shards of maskhub before units."""
-
-
 IN_A_FOLDER = 5000
 """Shards in a folder; the Hub recommends less than 10,000 files."""
 

@@ -93,7 +93,7 @@ def build_dataset(
     if push_to_hub:
         target = _mirrored(target, HubTarget(push_to_hub, world, private))
     schedule = Schedule(plan, target, rank, world)
-    report = BuildReport(features=plan.features, url=getattr(getattr(target, "hub", target), "url", None))
+    report = BuildReport(features=plan.features, url=target.hub and target.hub.url)
     target.prepare()
     plan.check(target, schedule.own_units())
     try:

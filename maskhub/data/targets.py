@@ -54,9 +54,10 @@ class FolderTarget:
 
     Attributes:
         lag: seconds after which every finished shard is in :meth:`shards`.
+        hub: the :class:`HubTarget` that shards are uploaded to, or None.
     """
 
-    lag = 0.0
+    lag, hub = 0.0, None
 
     def __init__(self, folder):
         self.folder = Path(folder).expanduser()
@@ -98,7 +99,7 @@ class FolderTarget:
 class StoreTarget:
     """A store of fsspec, such as ``s3://bucket/pairs``, in which an upload appears whole or not at all."""
 
-    lag = 0.0
+    lag, hub = 0.0, None
 
     def __init__(self, address):
         import fsspec
@@ -169,6 +170,10 @@ class HubTarget:
 
     def __str__(self):
         return f"hf://datasets/{self.repo_id}"
+
+    @property
+    def hub(self):
+        return self
 
     def _errors(self):
         return hub_errors(f"the upload to {self.repo_id}")

@@ -76,7 +76,7 @@ class MaskPicture:
 
     @classmethod
     def _flat(cls, name, pixels, alpha):
-        """From a mask seen from the front; its straps are left out, and drawn anew."""
+        """From a mask seen from the front; its straps are left out and drawn separately."""
         body, straps = _without_straps(alpha)
         rows, columns = np.nonzero(body > 0.5)
         if len(rows) == 0 or np.ptp(columns) < SMALLEST:

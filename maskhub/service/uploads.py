@@ -299,6 +299,11 @@ class _ZipSource(io.FileIO):
         return super().read(size)
 
 
+def cut_face(pixels, face):
+    """A detected face of a photo, upright and aligned as the networks need it: uint8 RGB :data:`CUT`×:data:`CUT`×3."""
+    return align.crop(pixels, align.alignment(face, CUT), CUT)
+
+
 def _decoded(data, limits, cut):
     """Decode a picture, whatever its name: RGB, at most ``limits.side`` a side; and how many faces it shows, None if
     that is not known. With ``cut`` the picture is the largest face."""
@@ -321,7 +326,7 @@ def _decoded(data, limits, cut):
         found = detect(pixels)
         faces = len(found)
         if cut and found:
-            image = Image.fromarray(align.crop(pixels, align.alignment(found[0], CUT), CUT))
+            image = Image.fromarray(cut_face(pixels, found[0]))
     if max(image.size) > limits.side:
         image.thumbnail((limits.side, limits.side), Image.Resampling.LANCZOS)
     clean = Image.new("RGB", image.size)  # only the pixels

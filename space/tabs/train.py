@@ -154,12 +154,12 @@ def wire_form(here):
 
 def wire_jobs(here, presented):
     """The watched job, and notifications of jobs that end; ``presented``: of :func:`space.trained.wire`."""
-    watched, seen_anew = _watched(here), (look, *_watched(here))
-    rooms.on_show(here.key, *seen_anew)
+    watched, looked = _watched(here), (look, *_watched(here))
+    rooms.on_show(here.key, *looked)
     here.timer.tick(watch, *watched, **rooms.once)
     here.job.input(watch, *watched, **rooms.quiet)
     for button, act in ((here.keep, keep), (here.cancel, cancel), (here.forget, forget)):
-        button.click(act, [here.job, here.key], here.problem, **rooms.once).then(*seen_anew, **rooms.quiet)
+        button.click(act, [here.job, here.key], here.problem, **rooms.once).then(*looked, **rooms.quiet)
     here.notice.change(None, [here.notice, here.notify], None, js=TELL, api_visibility="private")
     # through the queue: gradio shows notifications only for queued events
     told = here.notice.change(toast, here.notice, None, show_progress="hidden", api_visibility="private")

@@ -5,21 +5,10 @@ import numpy as np
 import pytest
 
 from maskhub.errors import ConfigError
-from maskhub.faces.detect import detect
-from maskhub.faces.landmarks import landmarks, moved_landmarks
+from maskhub.faces.landmarks import moved_landmarks
 from maskhub.masks import COVERED, COVERING_COLOURS, COVERINGS, RANDOM_COVERING, STYLES, wear
 
 EYES, NOSE, LIPS, FOREHEAD = (159, 386), 1, 14, 10
-
-
-@pytest.fixture(scope="module")
-def photo(astronaut):
-    return np.asarray(astronaut)
-
-
-@pytest.fixture(scope="module")
-def points(photo):
-    return landmarks(photo, detect(photo)[0])
 
 
 def at(region, points, number):

@@ -9,23 +9,11 @@ from maskhub.cli import main
 from maskhub.data.mask_images import mask_images_digest, mask_pictures
 from maskhub.data.masked import Wearing, mask_faces
 from maskhub.errors import ConfigError, PhotoError, SourceError
-from maskhub.faces.detect import detect
-from maskhub.faces.landmarks import landmarks
 from maskhub.masks import WORN, wear
 from maskhub.masks.pictures import PICTURE, MaskPicture, MaskPictures
 
 NOSE, LIPS, CHIN, FOREHEAD = 1, 14, 199, 10
 GREEN, RED = (40, 150, 60), (190, 40, 40)
-
-
-@pytest.fixture(scope="module")
-def photo(astronaut):
-    return np.asarray(astronaut)
-
-
-@pytest.fixture(scope="module")
-def points(photo):
-    return landmarks(photo, detect(photo)[0])
 
 
 @pytest.fixture(scope="module")

@@ -8,24 +8,13 @@ import pytest
 from PIL import Image
 
 from maskhub.errors import ConfigError, NoFaceError, PhotoError
-from maskhub.faces.detect import Face, detect
-from maskhub.faces.landmarks import landmarks
+from maskhub.faces.detect import Face
 from maskhub.masks import COLOURS, STYLES, WORN, wear
 
 NOSE_TIP, BRIDGE, UPPER_LIP, LOWER_LIP, CHIN, FOREHEAD = 1, 6, 0, 17, 199, 10
 NOWHERE = Face(
     (90.0, 80.0, 120.0, 150.0), np.float32([[120, 130], [180, 130], [150, 160], [125, 190], [175, 190]]), 0.9
 )
-
-
-@pytest.fixture(scope="module")
-def photo(astronaut):
-    return np.asarray(astronaut)
-
-
-@pytest.fixture(scope="module")
-def points(photo):
-    return landmarks(photo, detect(photo)[0])
 
 
 def at(region, points, index):

@@ -114,7 +114,7 @@ def page(service, chromium):
 
 
 def choose(page, elem_id, text):
-    """Pick from a dropdown by the beginning of what it shows; again, if its choices came anew just then."""
+    """Pick from a dropdown by the beginning of what it shows; again, if its choices were reloaded just then."""
     # in the middle of the screen, where there is room for its list
     page.locator(f"#{elem_id}").evaluate("element => element.scrollIntoView({block: 'center'})")
     for _ in range(10):

@@ -1,0 +1,17 @@
+"""The astronaut's photo and the landmarks of her face."""
+
+import numpy as np
+import pytest
+
+from maskhub.faces.detect import detect
+from maskhub.faces.landmarks import landmarks
+
+
+@pytest.fixture(scope="module")
+def photo(astronaut):
+    return np.asarray(astronaut)
+
+
+@pytest.fixture(scope="module")
+def points(photo):
+    return landmarks(photo, detect(photo)[0])
