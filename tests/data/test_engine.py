@@ -47,7 +47,8 @@ def test_three_nodes_of_which_one_is_killed_and_one_joins_late(folder, tmp_path,
         ray.init(address=cluster.address, log_to_driver=False)
         with ThreadPoolExecutor(1) as thread:
             build = thread.submit(build_dataset, folder, where, Wearing(seed=1), engine="ray", **options)
-            time.sleep(15)
+            while ray.available_resources().get("CPU") and not build.done():  # until both nodes are at work
+                time.sleep(0.1)
             assert not build.done()
             cluster.remove_node(nodes[0], allow_graceful=False)
             cluster.add_node(num_cpus=1)
