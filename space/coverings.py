@@ -14,8 +14,8 @@ from maskhub.data.pixel_faces import pixel_faces
 from maskhub.errors import NoFaceError, PhotoError
 from maskhub.faces.detect import detect
 from maskhub.faces.photo import split_alpha
-from maskhub.masks.covering import COVERING_COLOURS, by_contrast, colours_of, find_covering
 from maskhub.masks.detector import detect_mask_on_crop
+from maskhub.masks.find_covering import PIXEL_COVERING_COLOURS, by_contrast, colours_of, find_covering
 from maskhub.masks.wear import wear
 from maskhub.service.uploads import PHOTO, cut_face
 
@@ -125,7 +125,7 @@ def _drawn(given):
     shape = pixel_faces("builtin:pixel-faces/light/mask:test")[0].region
     region = np.asarray(Image.fromarray(shape).resize((side, side), Image.Resampling.NEAREST))
     made = given.pixels.copy()
-    made[region] = colours_of(COVERING_COLOURS["mask"]["blue"])[1]
+    made[region] = colours_of(PIXEL_COVERING_COLOURS["mask"]["blue"])[1]
     return made, region
 
 

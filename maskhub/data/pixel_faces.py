@@ -30,7 +30,7 @@ from maskhub.data.source import PhotoSource
 from maskhub.data.tables import METADATA, table_text
 from maskhub.errors import ConfigError, SourceError
 from maskhub.files import commit, prepare_file
-from maskhub.masks.covering import COVERING_COLOURS, colours_of
+from maskhub.masks.find_covering import PIXEL_COVERING_COLOURS, colours_of
 
 __all__ = [
     "CHOICES",
@@ -124,7 +124,7 @@ class Attributes:
                 raise ConfigError(
                     f"a pixel face's {name} is {getattr(self, name)!r}; it must be one of {', '.join(choices)}."
                 )
-        colours = COVERING_COLOURS.get(self.covering, {"": ""})
+        colours = PIXEL_COVERING_COLOURS.get(self.covering, {"": ""})
         if self.covering_colour not in colours:
             raise ConfigError(
                 f"a {self.covering}'s colour is one of {', '.join(colours)}, not {self.covering_colour!r}."
@@ -242,7 +242,7 @@ def _face(wanted, tone, types, split, version):
     if wanted.covering == "none":
         return face
     kind = pick("covering", ("mask", "mask", "scarf")) if wanted.covering == "covered" else wanted.covering
-    return face.covered(kind, pick("covering colour", COVERING_COLOURS[kind]))
+    return face.covered(kind, pick("covering colour", PIXEL_COVERING_COLOURS[kind]))
 
 
 @functools.lru_cache(maxsize=4096)
@@ -303,7 +303,7 @@ def _palette(a):
         "r": lip, "R": lip_line, "t": (252, 246, 236), "c": shirt, "C": shirt_shadow,
     }  # fmt: skip
     if a.covering != "none":
-        palette |= zip("mMl", _ramp(COVERING_COLOURS[a.covering][a.covering_colour]), strict=True)
+        palette |= zip("mMl", _ramp(PIXEL_COVERING_COLOURS[a.covering][a.covering_colour]), strict=True)
     table = np.zeros((128, 3), np.uint8)
     for letter, colour in palette.items():
         table[ord(letter)] = colour
@@ -332,7 +332,7 @@ class PixelSource(PhotoSource):
         """As in the base. A face of a source without coverings gets a mask, of a colour that the position draws."""
         face = self._at(position, seed)
         if face.attributes.covering == "none":
-            colours = tuple(COVERING_COLOURS["mask"])
+            colours = tuple(PIXEL_COVERING_COLOURS["mask"])
             face = face.covered("mask", colours[np.random.default_rng((seed, 3, position)).integers(len(colours))])
         return face.uncovered().pixels, face.pixels, face.region.astype(np.float32)
 

@@ -25,7 +25,7 @@ from pydantic import Field
 from maskhub.errors import CheckpointError, ConfigError, PhotoError
 from maskhub.faces.photo import open_photo, split_alpha
 from maskhub.hub_errors import SafeSaving
-from maskhub.masks.covering import by_colour, by_contrast, find_covering
+from maskhub.masks.find_covering import by_colour, by_contrast, find_covering
 from maskhub.models.classifier import AttributeClassifier
 from maskhub.models.configured import Configuration, Label, Whole
 from maskhub.models.dcgan import DcganGenerator
@@ -190,7 +190,8 @@ class ReimagingPipeline(SafeSaving, DiffusionPipeline):
             faces: a path, ``PIL.Image`` or uint8 array, or a list of them: square pictures that one face fills.
             regions: bool R×R or H×W per face, the pixels to replace; detected if not given.
             covering: how they are detected: ``"auto"``: by the known colours, or else by contrast; ``"colour"``,
-                ``"contrast"`` (see :mod:`maskhub.masks.covering`); ``"learned"``: by the mask detector, for photos.
+                ``"contrast"`` (see :mod:`maskhub.masks.find_covering`); ``"learned"``: by the mask detector, for
+                photos.
             colours: colours of the covering for ``"colour"``, N×3 in 0 to 255.
             model: name of the generator, instead of the one whose attributes fit.
             candidates: number of faces generated.

@@ -12,8 +12,8 @@ from maskhub import AttributeClassifier, CheckpointError, ConfigError, DenseGene
 from maskhub.data.labelled import LabelledPhotos
 from maskhub.data.pixel_faces import SKIN, draw, pixel_faces
 from maskhub.data.portraits import portraits
-from maskhub.masks.covering import by_colour, by_contrast, find_covering
 from maskhub.masks.detector import detect_mask_on_crop
+from maskhub.masks.find_covering import by_colour, by_contrast, find_covering
 from maskhub.pipelines.candidates import agreement_weights, best_candidates, refined
 from maskhub.pipelines.model_registry import ModelRegistry
 from maskhub.pipelines.tone import blend, kmeans_colours

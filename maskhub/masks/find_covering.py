@@ -8,7 +8,7 @@ eyes. For photos, use the learned detector, :mod:`maskhub.masks.detector`.
 import cv2
 import numpy as np
 
-__all__ = ["COVERING_COLOURS", "by_colour", "by_contrast", "colours_of", "find_covering"]
+__all__ = ["PIXEL_COVERING_COLOURS", "by_colour", "by_contrast", "colours_of", "find_covering"]
 
 
 def colours_of(text):
@@ -16,7 +16,7 @@ def colours_of(text):
     return np.array([tuple(bytes.fromhex(colour)) for colour in text.split()], np.uint8)
 
 
-COVERING_COLOURS = {
+PIXEL_COVERING_COLOURS = {
     "mask": {"blue": "6f9fca 98c5e6 c1e1f5", "mint": "5fb5a2 88d6c4 b7eee0", "lilac": "8e83c8 b2a8e6 d5cef7"},
     "scarf": {"teal": "0d6f78 17929a 4cc2c2", "violet": "5a2fa0 7a48c8 a67dec"},
 }
@@ -26,7 +26,7 @@ COVERING_COLOURS = {
 def find_covering(face):
     """Find the covered pixels of a face that fills the picture (uint8 RGB R×R×3) by the known colours, or else by
     contrast: bool R×R."""
-    known = np.concatenate([colours_of(text) for kind in COVERING_COLOURS.values() for text in kind.values()])
+    known = np.concatenate([colours_of(text) for kind in PIXEL_COVERING_COLOURS.values() for text in kind.values()])
     region = by_colour(face, known)
     return region if region.any() else by_contrast(face)
 
