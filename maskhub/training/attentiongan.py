@@ -19,19 +19,17 @@ from maskhub.options import STAGED, Count, Positive, Weight
 from maskhub.pipelines.face_mask import FaceMaskPipeline
 from maskhub.training.adversarial import WornOptions
 from maskhub.training.cycle import CycleOptions, CycleTask
-from maskhub.training.light import LightOptions, fitted_light
+from maskhub.training.light import LightChoiceOptions, fitted_light
 from maskhub.training.task import Update
 
 __all__ = ["AttentionGAN", "AttentionGANOptions"]
 
 
-class AttentionGANOptions(WornOptions, LightOptions, CycleOptions):
+class AttentionGANOptions(WornOptions, LightChoiceOptions, CycleOptions):
     """Train the two-step masker: an AttentionGAN that makes rule-based masks realistic."""
 
     generator: Literal["attention", "light"] = "attention"
     """attention: the paper's generator; light: a fast one for CPUs that predicts a residual to the drawn mask."""
-    light_blocks: tuple[Count, ...] = (1, 1, 3)
-    """Residual blocks at each resolution of the light generator."""
     generator_width: Positive = 64
     """Channels after the generators' first convolution."""
     blocks: Count = 9
@@ -61,10 +59,8 @@ class AttentionGANOptions(WornOptions, LightOptions, CycleOptions):
         super().check()
         if self.start == "unmasked" and (self.lambda_nmc or self.lambda_attention):
             raise ConfigError("--start unmasked draws no mask: --lambda-nmc and --lambda-attention must be 0.")
-        if self.generator == "light":
-            self.check_grids()
-            if any("noise" in stage for stage in self.stages):
-                raise ConfigError("the light generator is built with its noise: no stage can change it.")
+        if self.generator == "light" and any("noise" in stage for stage in self.stages):
+            raise ConfigError("the light generator is built with its noise: no stage can change it.")
 
 
 class AttentionGAN(CycleTask):

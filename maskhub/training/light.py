@@ -5,7 +5,7 @@ from maskhub.models.light import LightGenerator
 from maskhub.options import Count, Positive
 from maskhub.training.adversarial import PatchOptions
 
-__all__ = ["LightOptions", "fitted_light"]
+__all__ = ["LightChoiceOptions", "LightOptions", "fitted_light"]
 
 
 class LightOptions(PatchOptions):
@@ -34,6 +34,18 @@ class LightOptions(PatchOptions):
             widths=tuple(self.widths), blocks=tuple(blocks), fold=self.fold, detail=self.detail,
             detail_blocks=self.detail_blocks, **settings,
         )  # fmt: skip
+
+
+class LightChoiceOptions(LightOptions):
+    """Options of the methods that can train a light generator in place of their paper's; they add ``generator``."""
+
+    light_blocks: tuple[Count, ...] = (1, 1, 3)
+    """Residual blocks at each resolution of the light generator."""
+
+    def check(self):
+        super().check()
+        if self.generator == "light":
+            self.check_grids()
 
 
 def fitted_light(loaded, network):
