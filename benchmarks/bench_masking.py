@@ -34,6 +34,7 @@ from PIL import Image  # noqa: E402
 sys.path.insert(0, str(Path(__file__).parent))
 from flat_overlay import overlay  # noqa: E402
 
+from maskhub.data.folder import is_held_out, original_name  # noqa: E402
 from maskhub.errors import NoFaceError  # noqa: E402
 from maskhub.evaluation.intervals import wilson_interval  # noqa: E402
 from maskhub.faces.detect import detect  # noqa: E402
@@ -100,8 +101,7 @@ def outcome(path):
 
 def held_out(row):
     """Whether a photo is never trained on."""
-    key = hashlib.sha1(row["file_name"].encode()).hexdigest()
-    return row["source"] == "fairface_val" or int(key, 16) % 10 == 0
+    return row["source"] == "fairface_val" or is_held_out(original_name(row))
 
 
 def by_yaw(folder, n):

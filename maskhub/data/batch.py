@@ -13,7 +13,7 @@ from maskhub.data.journal import Journal
 from maskhub.data.photo_file import encode_photo, result_names, result_path, save_photo
 from maskhub.data.portraits import are_portraits
 from maskhub.data.rows import open_rows
-from maskhub.data.tables import METADATA, csv_text, metadata_tables
+from maskhub.data.tables import METADATA, csv_text, metadata_tables, named_otherwise
 from maskhub.data.workers import run_jobs
 from maskhub.errors import ConfigError, PhotoError, SourceError
 from maskhub.files import commit, discard, prepare_file, remove_file, sweep, write_file
@@ -58,7 +58,8 @@ def process_folder(
         compared: path → paths of other files that its result depends on, or None.
         overwrite, progress: process all photos again; show a bar.
         png: write every result as PNG instead of in the photo's format.
-        columns: new columns of ``metadata.csv``, which is then written, with the source's own columns.
+        columns: new columns of ``metadata.csv``, which is then written, with the source's own columns. It is also
+            written if results get other names than their photos, for ``original_name``.
 
     Raises:
         SourceError: no such folder, or no photo in it.
@@ -72,18 +73,20 @@ def process_folder(
     rows = open_rows(source, [output])
     targets, options = result_names(rows.names, png), (options or {}) | ({"png": True} if png else {})
 
+    tabled = columns or any(named_otherwise(row, targets[row.name]) for row in rows)
+
     def made(row, paths):
         done = work(Path(row.photo))
         image, values = done if columns else (done, {})
         return values, {paths[0]: encode_photo(image, paths[0])}
 
     if not overwrite:
-        check_free(output, [*targets.values(), *(METADATA if columns else ())])
+        check_free(output, [*targets.values(), *(METADATA if tabled else ())])
     with working_folder(output, "maskhub", options, overwrite) as journal:
         report, order = run_batch(
             rows, journal, made, lambda name: [output / targets[name]], compared=compared, progress=progress
         )
-        if columns:
+        if tabled:
             known = {targets[row.name]: row for row in order}
             done = {target: record for target, row in known.items() if (record := journal.record(row.name)) is not None}
             added = {target: {name: record.get(name, "") for name in columns} for target, record in done.items()}

@@ -22,7 +22,7 @@ from maskhub.data.mask_measures import measure_mask
 from maskhub.data.photo_file import encode_photo
 from maskhub.data.rows import open_rows
 from maskhub.data.scores import sharpness
-from maskhub.data.tables import csv_text, metadata_names, table_text
+from maskhub.data.tables import csv_text, metadata_names, named_otherwise, table_text
 from maskhub.data.workers import check_main_guard
 from maskhub.errors import ConfigError
 from maskhub.faces import align
@@ -150,7 +150,7 @@ def _write_reports(output, criteria, measured, names, report):
     if kept:
         lines = []
         for row, target, record in kept:
-            columns = {names[key]: value for key, value in row.columns.items()}
+            columns = {names[key]: value for key, value in row.columns.items()} | named_otherwise(row, target)
             own = {key: record[key] for key in MEASURES if key not in columns}
             lines.append({"file_name": target, **columns, **own})
         write_file(output / "metadata.csv", table_text(lines, ".csv"))

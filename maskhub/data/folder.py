@@ -5,12 +5,22 @@ Links to folders are followed, each folder once, so that circular links end. Hid
 
 import hashlib
 import os
+import re
 import warnings
 from pathlib import Path, PurePosixPath
 
 from maskhub.faces.photo import PHOTO_SUFFIXES
 
-__all__ = ["chosen_few", "free_name", "free_names", "is_held_out", "is_photo", "list_files", "no_photo"]
+__all__ = [
+    "FILE_NAME", "ORIGINAL_NAME", "chosen_few", "free_name", "free_names", "is_held_out", "is_photo", "list_files",
+    "listed_name", "no_photo", "original_name",
+]  # fmt: skip
+
+FILE_NAME = "file_name"
+ORIGINAL_NAME = "original_name"
+"""The column of a photo's name in its source, where its file has another one."""
+_PLACE = re.compile(r"^\d{6}-\d{6}-(?=.)")
+"""What ``dataset build`` puts before the names of photos from the Hub."""
 
 
 def list_files(folder, leave_out=()):
@@ -54,6 +64,28 @@ def is_held_out(file_name):
     """
     name = file_name.replace("\\", "/").rsplit("/", 1)[-1]
     return int(hashlib.sha1(name.encode("utf-8", "surrogateescape"), usedforsecurity=False).hexdigest(), 16) % 10 == 0
+
+
+def original_name(columns, name=None):
+    """The file name, in its source, of the photo that a picture was made from; :func:`is_held_out` decides by it. None
+    if it is unknown.
+
+    Args:
+        columns: the picture's row, of which ``original_name`` and ``file_name`` count.
+        name: the picture's own name or address, for rows without them.
+    """
+    name = (name or "").split("::")[0]  # zip://photo.png::hf://datasets/...
+    known, listed = columns.get(ORIGINAL_NAME), str(columns.get(FILE_NAME) or "")
+    if listed and name.startswith(f"{PurePosixPath(listed).stem}-"):  # only there `dataset build` wrote the column
+        listed = _PLACE.sub("", listed)
+    found = str(known or listed or name).replace("\\", "/").rsplit("/", 1)[-1]
+    return "".join(filter(str.isprintable, found)) or None
+
+
+def listed_name(name):
+    """A file's name for the column ``file_name`` of a build: one that begins like those of photos from the Hub gets
+    ``./`` in front, so that :func:`original_name` keeps it."""
+    return f"./{name}" if _PLACE.match(name) else name
 
 
 def is_photo(name):

@@ -9,15 +9,15 @@ from copy import copy
 from functools import cached_property
 from pathlib import Path
 
-from maskhub.data.folder import is_held_out
+from maskhub.data.folder import FILE_NAME, ORIGINAL_NAME, is_held_out, original_name
 from maskhub.data.lanes import Lane, Share, deal_units
 from maskhub.data.source import PhotoSource
-from maskhub.data.units import filled_rows, photo_names, read_unit, units
+from maskhub.data.units import filled_rows, read_names, read_unit, units
 from maskhub.errors import PhotoError, SourceError, first_line
 from maskhub.faces.photo import open_photo, split_alpha
 from maskhub.hub_errors import hub_errors
 
-__all__ = ["BuiltSource", "HubSource", "has_shards", "holds_pictures"]
+__all__ = ["BuiltSource", "HubSource", "has_shards", "holds_pictures", "nameless", "picture_cell"]
 
 AT_ONCE = 4 << 20
 """Bytes of a file read at once: of both sources of a run, each worker has up to ``mixed`` files of each lane open."""
@@ -44,7 +44,8 @@ class HubSource(PhotoSource):
     Args:
         dataset: ``user/name``.
         column, config: image column and configuration; optional if there is only one.
-        holdout: leave out the photos of :func:`~maskhub.data.folder.is_held_out`.
+        holdout: leave out the photos whose :func:`~maskhub.data.folder.original_name` is
+            :func:`~maskhub.data.folder.is_held_out`, so that a data set made of photos leaves out the same ones.
 
     Attributes:
         stream: its rows as a ``datasets.IterableDataset``, undecoded, with all columns.
@@ -70,6 +71,7 @@ class HubSource(PhotoSource):
         self.columns = [self.column]
         # only `decode` removes the decoding threads that datasets has set up
         self.stream = rows.decode(False)
+        self._naming = [name for name in (ORIGINAL_NAME, FILE_NAME) if holdout and name in self.stream.features]
         self._share, self._deals, self._counted = Share(), {}, {}
 
     def identity(self):
@@ -173,11 +175,11 @@ class HubSource(PhotoSource):
         """The undecoded photos of a :class:`~maskhub.data.units.Unit` from the ``start``-th on, in its order: for each
         a list of a cell, or two in :meth:`paired` columns."""
         number = 0 if self.holdout or not start or filled_rows(self, unit) is None else start
-        rows = read_unit(self, unit, self.columns, number, AT_ONCE)
+        rows = read_unit(self, unit, [*self.columns, *self._naming], number, AT_ONCE)
         _READING.add(rows)
         for row in rows:
             cells = [picture_cell(row[column]) for column in self.columns]
-            if all(cells) and self._is_used(cells[0]):
+            if all(cells) and self._is_used(row):
                 number += 1
                 if number > start:
                     yield cells
@@ -188,20 +190,17 @@ class HubSource(PhotoSource):
         if self._counted.get(unit.name) is None:
             rows = filled_rows(self, unit)
             if self.holdout and rows is not None:
-                rows = sum(self._is_used({"path": name}) for name in photo_names(self, unit))
+                rows = sum(map(self._is_used, read_names(self, unit, self._naming)))
             self._counted[unit.name] = rows
         return self._counted[unit.name]
 
-    def _is_used(self, cell):
-        return cell is not None and not (self.holdout and is_held_out(self._file_name(cell)))
-
-    def _file_name(self, cell):
-        if not cell.get("path"):
-            raise SourceError(
-                f"the dataset {self.spec} does not store the file names of its photos, so the held-out tenth is "
-                "unknown: train without --holdout, or on a split that leaves it out."
-            )
-        return cell["path"].split("::")[0]  # zip://photo.png::hf://datasets/...
+    def _is_used(self, row):
+        if not self.holdout:
+            return True
+        name = original_name(row, (picture_cell(row.get(self.column)) or {}).get("path"))
+        if name is None:
+            raise nameless(self.spec, "train without --holdout, or on a split that leaves it out")
+        return not is_held_out(name)
 
     def _first_good(self, lane, place):
         """The photos at a place of the lane's block, or the next one that can be read, independent of the start."""
@@ -227,6 +226,13 @@ class HubSource(PhotoSource):
 
         with self.errors(), fsspec.open(cell["path"], "rb") as file:
             return file.read()
+
+
+def nameless(spec, instead):
+    """A :class:`SourceError` for a data set whose held-out tenth is unknown, and what to do instead."""
+    return SourceError(
+        f"the dataset {spec} does not store the file names of its photos, so the held-out tenth is unknown: {instead}."
+    )
 
 
 def holds_pictures(feature):

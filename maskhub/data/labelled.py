@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from maskhub.data.folder import chosen_few, is_held_out
+from maskhub.data.hub_source import nameless
 from maskhub.data.pixel_faces import pixel_faces
 from maskhub.data.portraits import are_portraits
 from maskhub.data.rows import open_rows
@@ -51,7 +52,7 @@ class LabelledPhotos:
             specs: a folder (with ``metadata.csv``, or sub-folders as labels), a dataset on the Hub, or a built-in one;
                 or a list of them.
             resolution: R in pixels; the centre square of each photo is scaled to it.
-            holdout: leave out the photos of :func:`~maskhub.data.sources.is_held_out`.
+            holdout: leave out the photos of :func:`~maskhub.data.folder.is_held_out`.
             limit: keep at most this many photos of each source, chosen by their names; 0: all.
 
         Raises:
@@ -61,9 +62,7 @@ class LabelledPhotos:
         images, names, columns = [], [], []
         for spec in specs:
             first = len(names)
-            for name, photo, known in _read(spec):
-                if holdout and is_held_out(name):
-                    continue
+            for name, photo, known in _read(spec, holdout):
                 if len(images) * 3 * resolution**2 > MAX_BYTES:
                     raise SourceError(f"{spec} has over {len(images):,} photos: too many to keep in memory.")
                 images.append(_square(photo, resolution))
@@ -152,12 +151,17 @@ def split_attributes(text):
     return parse_attributes([part for part in parts if part.strip()])
 
 
-def _read(spec):
-    """``(name, RGB photo, columns)`` of each photo that can be read."""
+def _read(spec, holdout):
+    """``(name, RGB photo, columns)`` of each photo that can be read, without the held-out ones if ``holdout``."""
     if spec.startswith("builtin:") and not are_portraits(spec):
-        yield from ((face.name, face.image, face.columns) for face in pixel_faces(spec))
+        faces = (face for face in pixel_faces(spec) if not (holdout and is_held_out(face.name)))
+        yield from ((face.name, face.image, face.columns) for face in faces)
         return
     for row in open_rows(spec):
+        if holdout and row.original is None:
+            raise nameless(spec, "train without --holdout, or on a split that leaves it out")
+        if holdout and row.held_out:
+            continue
         try:
             photo = split_alpha(open_photo(row.open()))[0]
         except PhotoError as error:

@@ -1,12 +1,13 @@
 """Rows of a paired dataset: a photo or crop without and with its mask, the region, and metadata."""
 
 import io
+from pathlib import PurePosixPath
 
 import cv2
 import numpy as np
 from PIL import Image
 
-from maskhub.data.folder import free_names
+from maskhub.data.folder import free_names, listed_name
 from maskhub.data.masked import mask_faces, region_image
 from maskhub.data.own_boxes import faces_in
 from maskhub.data.scores import SCORES
@@ -59,10 +60,11 @@ def make_pairs(wearing, crops, names, row, own=None):
     if not any(face["style"] for face in masked.faces):
         raise NoFaceError(f"none of the {len(masked.faces)} faces in its boxes is clear enough for a mask.")
     kept = {names[key]: value for key, value in row.columns.items()}
+    listed = listed_name(row.name) if isinstance(row.photo, str) else row.name
     if crops is None:
         about = _about(masked.faces, masked.landmarks)
         pictures = _pictures(row.name, pixels, masked.image, masked.region, _original(row, photo))
-        return digest, [{"file_name": row.name, **pictures, **about, **kept}]
+        return digest, [{"file_name": listed, **pictures, **about, **kept}]
     pairs = []
     for number, (face, marks) in enumerate(zip(masked.faces, masked.landmarks, strict=True)):
         if face["style"]:
@@ -73,7 +75,7 @@ def make_pairs(wearing, crops, names, row, own=None):
             region = np.maximum(region, (before != after).any(2) / np.float32(255)).clip(0, 1)
             about = _about([_moved_face(face, masked.found[number], matrix)], [moved_landmarks(marks, matrix)])
             pictures = _pictures(row.name, before, after, region)
-            pairs.append({"file_name": row.name, "face": number, **pictures, **about, **kept})
+            pairs.append({"file_name": listed, "face": number, **pictures, **about, **kept})
     return digest, pairs
 
 
@@ -102,7 +104,7 @@ def _about(faces, marks):
 
 def _pictures(name, before, after, region, original=None):
     """The three picture columns; ``original`` are the unmasked photo's own bytes, if they can be used."""
-    stem = name.replace("/", "_").rpartition(".")[0]
+    stem = PurePosixPath(name.replace("/", "_")).stem
     pictures = {
         "unmasked": original or _png(Image.fromarray(before)),
         "masked": _png(mark(Image.fromarray(after), Provenance("mask", RULE))),

@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from maskhub.data.folder import chosen_few, is_held_out, is_photo, list_files, no_photo
+from maskhub.data.folder_rows import FolderRows
 from maskhub.data.hub_source import BuiltSource, HubSource, has_shards
 from maskhub.data.pixel_faces import PixelSource
 from maskhub.data.portraits import FOLDER, are_portraits, portraits
@@ -71,12 +72,13 @@ class FolderSource(PhotoSource):
     def __init__(self, folder, holdout=False):
         self.folder = Path(folder)
         self.spec = str(folder)
-        photos = {name: path for name, path in list_files(self.folder).items() if is_photo(name)}
-        self.names = [name for name, path in photos.items() if not (holdout and is_held_out(path.name))]
-        self.paths = [photos[name] for name in self.names]
-        self.size = len(self.paths)
-        if not self.paths:
-            raise SourceError(no_photo(folder, " once the held-out tenth is left out" if photos else ""))
+        if holdout:
+            photos = {row.name: Path(row.photo) for row in FolderRows(folder) if not row.held_out}
+        else:
+            photos = {name: path for name, path in list_files(self.folder).items() if is_photo(name)}
+        self.names, self.paths, self.size = list(photos), list(photos.values()), len(photos)
+        if not photos:
+            raise SourceError(no_photo(folder, " once the held-out tenth is left out" if holdout else ""))
 
     def walk(self, positions, seed):
         order, order_of = None, None

@@ -11,16 +11,16 @@ import json
 import re
 from pathlib import PurePosixPath
 
-from maskhub.data.folder import free_names
+from maskhub.data.folder import FILE_NAME, ORIGINAL_NAME, free_names
 from maskhub.errors import SourceError, first_line
 
 __all__ = [
-    "METADATA", "csv_text", "is_number", "metadata_names", "metadata_tables", "plain_text", "read_table", "table_text",
+    "METADATA", "csv_text", "is_number", "metadata_names", "metadata_tables", "named_otherwise", "plain_text",
+    "read_table", "table_text",
 ]  # fmt: skip
 
 METADATA = ("metadata.csv", "metadata.jsonl")
 """The names of an imagefolder's tables."""
-FILE_NAME = "file_name"
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
 csv.field_size_limit(2**31 - 1)  # Python's limit of 131,072 characters is too low for the boxes of a crowd
@@ -78,9 +78,16 @@ def metadata_tables(added, rows, columns, from_folder):
         row = rows[target]
         new = free_names(more, names.values())
         line = {FILE_NAME: str(PurePosixPath(target).relative_to(PurePosixPath(row.home).parent))}
-        line |= {names[key]: value for key, value in row.columns.items()}
+        line |= {names[key]: value for key, value in row.columns.items()} | named_otherwise(row, target)
         homes.setdefault(row.home, []).append(line | {new[key]: value for key, value in more.items()})
     return {home: table_text(lines, PurePosixPath(home).suffix) for home, lines in homes.items()}
+
+
+def named_otherwise(row, target):
+    """The column ``original_name`` for a :class:`~maskhub.data.folder_rows.Row` whose result has another file name
+    than its photo; else an empty dict."""
+    same = row.original is None or row.original == PurePosixPath(target).name
+    return {} if same else {ORIGINAL_NAME: row.original}
 
 
 def csv_text(columns, rows):
@@ -113,9 +120,10 @@ def _plain(row):
 def _cell(column, value):
     if isinstance(value, (dict, list)):
         value = json.dumps(value, ensure_ascii=False, default=str)
-    if column == FILE_NAME and isinstance(value, str) and _harmless(value).startswith("'") and value[:1] != "'":
-        return f"./{_harmless(value)[1:]}"
-    return _harmless(value)
+    harmless = _harmless(value)
+    if column in (FILE_NAME, ORIGINAL_NAME) and isinstance(value, str) and harmless[:1] == "'" != value[:1]:
+        return f"./{harmless[1:]}"
+    return harmless
 
 
 def _harmless(value):

@@ -27,7 +27,7 @@ __all__ = [
     "READERS",
     "Unit",
     "filled_rows",
-    "photo_names",
+    "read_names",
     "read_unit",
     "unit_limit",
     "unit_name",
@@ -157,16 +157,18 @@ def filled_rows(source, unit):
     return rows
 
 
-def photo_names(source, unit):
-    """The name of the photo of each row of a unit; of a parquet file, nothing but the names is read."""
+def read_names(source, unit, columns):
+    """Yield the rows of a unit with these columns and its photos; of those in a parquet file, nothing but the names is
+    read."""
     if source.format != "parquet":
-        yield from (row[source.column]["path"] for row in read_unit(source, unit, [source.column]))
+        yield from read_unit(source, unit, [source.column, *columns])
         return
     with _errors(source), _open(unit.path, unit.length) as file:
         metadata = _footer(file)
         reader = _reader(source, file, metadata)
-        for batch in reader.iter_batches(row_groups=list(_groups(unit, metadata)), columns=[f"{source.column}.path"]):
-            yield from (cell and cell["path"] for cell in batch[source.column].to_pylist())
+        names = [f"{source.column}.path", *columns]
+        for batch in reader.iter_batches(row_groups=list(_groups(unit, metadata)), columns=names):
+            yield from batch.to_pylist()
 
 
 @contextmanager

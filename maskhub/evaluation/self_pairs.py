@@ -19,7 +19,6 @@ from pathlib import Path
 import numpy as np
 
 from maskhub.data.rows import open_rows
-from maskhub.data.sources import is_held_out
 from maskhub.errors import ConfigError
 from maskhub.evaluation.embeddings import default_cache
 from maskhub.evaluation.face_views import FaceViews, encode_views, not_for_faces
@@ -56,7 +55,7 @@ class Photos:
         """
         if count is not None and count < 3:
             raise ConfigError(f"--count is {count}; it must be at least 3.")
-        rows = [row for row in open_rows(folder) if not held_out or is_held_out(row.name)]
+        rows = [row for row in open_rows(folder) if not held_out or row.held_out]
         return cls(Path(folder), {row.name: row.columns for row in rows[:count]}, held_out)
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from tqdm import tqdm
 
+from maskhub.data.hub_source import nameless
 from maskhub.data.rows import open_rows
-from maskhub.data.sources import is_held_out
 from maskhub.errors import ConfigError, MaskHubError, SourceError
 from maskhub.evaluation.gallery import Failures
 from maskhub.faces.photo import open_photo, split_alpha
@@ -55,7 +55,7 @@ class PictureSet:
 
     Args:
         spec: a folder, or ``user/dataset[/config][:split][@revision][#column]``.
-        held_out: only the held-out tenth (:func:`~maskhub.data.sources.is_held_out`).
+        held_out: only the held-out tenth (:func:`~maskhub.data.folder.is_held_out`).
         limit: maximum number of pictures; None for all.
         translate: ``PIL.Image`` → ``PIL.Image``, such as a pipeline in one direction; if it raises a
             :class:`MaskHubError`, the picture counts as failed.
@@ -78,13 +78,9 @@ class PictureSet:
         streamed = self._rows.folder is None
         for row in tqdm(self._rows, desc=self.title, unit="photo", disable=self.title is None):
             name = re.sub(r"^\d{8}-", "", row.name) if streamed else row.name
-            if self.held_out and name == row.name and streamed:
-                raise SourceError(
-                    f"the dataset {self.spec} does not store the file names of its photos, so the held-out tenth is "
-                    "unknown: measure a split that was left out of training instead of --held-out."
-                )
-            out = is_held_out(name)
-            if self.held_out and not out:
+            if self.held_out and row.original is None:
+                raise nameless(self.spec, "measure a split that was left out of training instead of --held-out")
+            if self.held_out and not row.held_out:
                 continue
             if self.limit is not None and self.total >= self.limit:
                 return
@@ -98,7 +94,7 @@ class PictureSet:
             except MaskHubError as error:
                 self.failures.add(name, error, pixels)
                 continue
-            yield Picture(name, pixels, row.columns, out)
+            yield Picture(name, pixels, row.columns, row.held_out)
         if not self.total:
             rest = " of the held-out tenth" if self.held_out else ""
             raise SourceError(f"the source {self.spec} holds no photo{rest}.")

@@ -26,7 +26,7 @@ def test_names_places_and_failures(folder, tmp_path):
     report = process_folder(folder, tmp_path / "out", open_photo, progress=False)
     made = sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("[!.]*.*"))
     made = [name for name in made if not name.startswith(".")]
-    assert made == ["a/b/three.png", "a/two.png", "failures.csv", "one.jpg"]
+    assert made == ["a/b/three.png", "a/two.png", "failures.csv", "metadata.csv", "one.jpg"]
     assert (report.made, report.kept) == (3, 0)
     rows = list(csv.DictReader((tmp_path / "out" / "failures.csv").open()))
     assert [row["file_name"] for row in rows] == ["broken.jpg"]
@@ -113,7 +113,7 @@ def test_formats_of_a_folder(folder, tmp_path):
     def names(**options):
         out = tmp_path / f"out{len(options)}"
         process_folder(folder, out, open_photo, progress=False, **options)
-        found = sorted(path for path in out.rglob("[!.f]*.*") if ".maskhub" not in path.parts)
+        found = sorted(path for path in out.rglob("[!.fm]*.*") if ".maskhub" not in path.parts)
         return {path.relative_to(out).as_posix(): Image.open(path).format for path in found}
 
     jpegs = dict.fromkeys(("IMG_2.jpg", "one.heic.jpg", "one.jpg"), "JPEG")

@@ -83,7 +83,7 @@ def test_a_gif_beside_a_png_keeps_both(tmp_path):
     assert process_folder(tmp_path / "in", tmp_path / "out", open_photo, progress=False).made == 3
     assert process_folder(tmp_path / "in", tmp_path / "out", open_photo, progress=False).kept == 3
     names = sorted(path.name for path in (tmp_path / "out").glob("[!.]*"))
-    assert names == ["a.gif.png", "a.gif_.png", "a.png"]
+    assert names == ["a.gif.png", "a.gif_.png", "a.png", "metadata.csv"]  # with the GIF's own name
 
 
 def test_results_never_share_a_name():

@@ -27,13 +27,16 @@ def scripts(monkeypatch):
 
 @pytest.fixture
 def folders(astronaut, tmp_path):
-    """Three photos of a face, one of them turned in the picture's plane, one held out; two masked; and weights."""
+    """Four photos of a face, turned in the picture's plane, of which one is held out, and one is a copy of a held-out
+    one; two masked; and weights."""
     held_out = next(name for name in (f"{n}.png" for n in range(99)) if is_held_out(name))
-    for folder, names in (("bare", ("a.png", "b.png", held_out)), ("masked", ("c.png", "d.png"))):
+    for folder, names in (("bare", ("a.png", "b.png", held_out, "copy.png")), ("masked", ("c.png", "d.png"))):
         (tmp_path / folder).mkdir()
         for number, name in enumerate(names):
             astronaut.crop((120, 20, 330, 230)).rotate(8 * number).save(tmp_path / folder / name)
-    (tmp_path / "bare" / "metadata.csv").write_text("file_name,source\na.png,mine\nb.png,test\n")
+    (tmp_path / "bare" / "metadata.csv").write_text(
+        f"file_name,source,original_name\na.png,mine,\nb.png,test,\ncopy.png,mine,{held_out}\n"
+    )
     rng = np.random.default_rng(0)
     weights = {"features.0.weight": rng.normal(size=(4, 3, 3, 3)), "features.2.weight": rng.normal(size=(8, 4, 3, 3)),
                "lin0.weight": rng.random((1, 8, 1, 1))}  # fmt: skip
@@ -51,9 +54,7 @@ def test_what_is_packed_is_unpacked(scripts, folders):
     assert len(parts) > 1
     unpack.main(unpack.Options(folders / "packed", folders / "data", workers=1))
     data = folders / "data"
-    assert [p.name for p in (data / "unmasked").glob("*.bmp")] == [
-        "bare_a.bmp"
-    ]  # b is of a test set, the third held out
+    assert [p.name for p in (data / "unmasked").glob("*.bmp")] == ["bare_a.bmp"]  # b is of a test set
     assert sorted(p.name for p in (data / "masked").iterdir()) == ["masked_c.bmp", "masked_d.bmp"]
     pixels = np.asarray(Image.open(data / "unmasked" / "bare_a.bmp"))
     before = np.asarray(Image.open(folders / "bare" / "a.png").convert("RGB"))

@@ -9,12 +9,12 @@ Faces and landmarks of the unmasked photos are found here and packed too, so tha
 time on them. VGG16 is packed with 8 bits a weight.
 """
 
-import csv
 import io
 import json
 import zipfile
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
@@ -22,7 +22,7 @@ import numpy as np
 import tyro
 from safetensors.numpy import load_file, save
 
-from maskhub.data.folder import is_held_out, is_photo, list_files
+from maskhub.data.folder_rows import FolderRows
 from maskhub.data.paired import find_face
 from maskhub.faces.photo import open_photo, split_alpha
 from maskhub.files import write_file
@@ -105,18 +105,16 @@ def packed(folders, options, with_faces):
     """Name, AVIF bytes and face of every photo that may be trained on."""
     jobs, shares = [], {name: float(share) for name, share in (entry.split("=") for entry in options.fewer)}
     for folder in folders:
-        sources = {}
-        if (folder / "metadata.csv").is_file():
-            with open(folder / "metadata.csv", encoding="utf-8", newline="") as file:
-                sources = {row["file_name"]: row.get("source", "") for row in csv.DictReader(file)}
-        for name, path in list_files(folder).items():
-            source = sources.get(name, "")
+        for row in FolderRows(folder):
+            source = row.columns.get("source") or ""
             share = shares.get(source, shares.get(folder.name, 1.0))
-            if is_photo(name) and not is_held_out(path.name) and source not in options.leave_out:
-                draw = np.random.default_rng(list(name.encode())).random()
+            if not row.held_out and source not in options.leave_out:
+                draw = np.random.default_rng(list(row.name.encode())).random()
                 if draw < share:
-                    jobs.append((path, options.quality, with_faces))
-    with ProcessPoolExecutor(options.workers, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
+                    jobs.append((Path(row.photo), options.quality, with_faces))
+    # a fork would wait forever for OpenCV's threads, which it does not have
+    own = {"mp_context": get_context("spawn"), "initializer": cv2.setNumThreads, "initargs": (1,)}
+    with ProcessPoolExecutor(options.workers, **own) as pool:
         return list(pool.map(pack_photo, *zip(*jobs, strict=True), chunksize=16)) if jobs else []
 
 

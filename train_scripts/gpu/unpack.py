@@ -13,6 +13,7 @@ import os
 import zipfile
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
@@ -44,7 +45,7 @@ class Options:
 def main(options):
     options.output.mkdir(parents=True, exist_ok=True)
     count = 0
-    with ProcessPoolExecutor(options.workers or os.cpu_count()) as pool:
+    with ProcessPoolExecutor(options.workers or os.cpu_count(), get_context("spawn")) as pool:
         for part in sorted(options.input.glob("part-*.zip")):
             with zipfile.ZipFile(part) as file:
                 contents = {name: file.read(name) for name in file.namelist()}
