@@ -1,10 +1,11 @@
-"""The static site in headless Chromium, by WASM: load size, first result, photos, camera, memory, main thread.
+"""The static site in headless Chromium, by WASM: load, photos, camera, stages, main thread, memory.
 
-    python benchmarks/bench_web.py --photos 100 --output web.json        # after `npm ci && npm run build` in web/
+    python benchmarks/bench_web.py                        # after `npm ci && npm run build` in web/
+    python benchmarks/bench_web.py --memory 100 --limit 400 --output web.json
 
-Prints a table and writes the figures. The goals are for two quiet cores. Times are wall times, which on a busy machine
-measure others' work too: see the load average in the table. Processor time, of all of Chromium's processes, depends on
-it less.
+Each figure is printed as soon as it is known, and the file is written again; what the time limit cut off is named at
+the end. The goals are for two quiet cores. Wall times on a busy machine measure others' work too: see the load average.
+Processor time, of all of Chromium's processes, depends on it less.
 """
 
 import argparse
@@ -14,6 +15,8 @@ import os
 import re
 import shutil
 import statistics
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -22,41 +25,120 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from PIL import Image
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 from playwright.sync_api import sync_playwright
 
 WEB = Path(__file__).parents[1] / "web"
 ARGS = [
     "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update",
     "--disable-sync", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
+    "--enable-blink-features=ForceEagerMeasureMemory",
 ]  # fmt: skip
-SECONDS = re.compile(r"([\d.]+) s\.$")
-TIMED = 9
-"""Photos that are timed each way, after two that are not."""
-CAMERA_SECONDS = 8
+WAYS = {"unmask": "masked.jpg", "mask": "bare.jpg"}
+WARM = 3
+"""Photos before those that are timed: the browser compiles its code meanwhile."""
+CAMERA_WARM, CAMERA_SECONDS = 3, 6
 WATCH = """
 window.tasks = [];
 new PerformanceObserver(list => window.tasks.push(...list.getEntries().map(task => task.duration)))
     .observe({type: 'longtask', buffered: true});
+document.addEventListener('change', event => {
+    if (event.target.id === 'file') window.began = performance.now();
+}, true);
+document.addEventListener('DOMContentLoaded', () => {
+    const done = () => / s\\.$/.test(document.getElementById('status').textContent);
+    const { dataset } = document.documentElement;
+    const show = () => requestAnimationFrame(() => { dataset.took ||= performance.now() - window.began; });
+    new MutationObserver(() => done() && show()).observe(document.getElementById('status'), {childList: true});
+});
 """
 LONGEST = "Math.max(0, ...window.tasks)"
+MEMORY = """async limit => {
+    const measured = performance.measureUserAgentSpecificMemory().then(found => found.bytes / 1e6);
+    return Promise.race([measured, new Promise(resolve => setTimeout(resolve, limit, null))]);
+}"""
 ROWS = {
     "load_mb": ("loaded at the first visit, compressed", "MB", "16 or less"),
     "ready_s": ("ready", "s", ""),
     "first_result_s": ("first result, from the address on", "s", ""),
     "ready_again_s": ("ready at the second visit", "s", ""),
-    "photo_unmask_ms": ("mask off: faces found, translated, shown", "ms", "under 250"),
-    "photo_unmask_cpu_ms": ("the same, processor time", "ms", ""),
-    "photo_mask_ms": ("mask on: faces found, translated, shown", "ms", "under 250"),
-    "photo_mask_cpu_ms": ("the same, processor time", "ms", ""),
-    "photos_per_second": ("photos a second, off and on in turn", "", ""),
-    "memory_mb": ("memory before", "MB", ""),
-    "memory_after_mb": ("memory after {photos} photos", "MB", "the same"),
+    "unmask_ms": ("mask off: a photo of 640×480, from the file to the result", "ms", "under 250"),
+    "unmask_cpu_ms": ("the same, processor time", "ms", ""),
+    "mask_ms": ("mask on: a photo of 640×480, from the file to the result", "ms", "under 250"),
+    "mask_cpu_ms": ("the same, processor time", "ms", ""),
     "camera_mask_fps": ("camera, mask on", "frames/s", "8 or more"),
+    "camera_mask_cpu_ms": ("processor time of a frame", "ms", ""),
     "camera_unmask_fps": ("camera, mask off", "frames/s", "8 or more"),
+    "camera_unmask_cpu_ms": ("processor time of a frame", "ms", ""),
     "longest_task_ms": ("longest task of the main thread while it works", "ms", "50 or less"),
+    "photos_per_second": ("photos a second, off and on in turn", "", ""),
+    "memory_mb": ("memory of the page and its workers", "MB", ""),
+    "memory_after_mb": ("the same, so many photos later", "MB", "the same"),
     "load_average": ("load average before; after", "", ""),
 }
 """Figure → what it is, its unit, the goal."""
+STAGES = {
+    "frame": "the whole frame",
+    "decode": "decode",
+    "follow": "faces followed or found (YuNet and its arrays)",
+    "find": "faces found (YuNet and its arrays)",
+    "yunet": "YuNet",
+    "mask-detector": "mask detector",
+    "align": "alignment",
+    "landmarks": "landmark network",
+    "draw": "drawing",
+    "unmasker": "unmasker",
+    "masker": "masker",
+    "region": "changed region",
+    "paste": "paste",
+    "show": "pictures for the page, before and after",
+    "encode": "PNG, for a download",
+}
+
+
+class OutOfTimeError(Exception):
+    """The limit has been reached."""
+
+
+class Record:
+    """The figures so far: printed and written one by one."""
+
+    def __init__(self, path, limit):
+        self.path, self.end, self.figures = path, time.monotonic() + limit, {}
+
+    def left(self):
+        """Seconds until the limit.
+
+        Raises:
+            OutOfTimeError: there are none.
+        """
+        seconds = self.end - time.monotonic()
+        if seconds <= 0:
+            raise OutOfTimeError
+        return seconds
+
+    def note(self, **figures):
+        """Add figures, which are numbers or lists of them."""
+        for name, value in figures.items():
+            value = [round(one, 1) for one in value] if isinstance(value, list) else round(value, 2)
+            self.figures[name] = value
+            what, unit, goal = ROWS[name]
+            shown = "; ".join(map(str, value)) if isinstance(value, list) else f"{value:g} {unit}".strip()
+            print(f"{what}: {shown}{goal and f' (goal: {goal})'}", flush=True)
+        self.write()
+
+    def stages(self, name, title, spent, columns):
+        """Add the times of stages: a table of milliseconds."""
+        self.figures[name] = spent
+        print(f"\n{title}\n| stage | {' | '.join(columns)} |\n|---|{'---|' * len(columns)}")
+        for stage in (stage for stage in STAGES if stage in spent):
+            shown = [f"{value:.1f}" for value in spent[stage]]
+            print(f"| {STAGES[stage]} | {' | '.join(shown + [''] * (len(columns) - len(shown)))} |")
+        print(flush=True)
+        self.write()
+
+    def write(self):
+        self.path.write_text(json.dumps(self.figures, indent=2) + "\n", encoding="utf-8")
 
 
 class Handler(SimpleHTTPRequestHandler):
@@ -80,12 +162,13 @@ class Handler(SimpleHTTPRequestHandler):
 
 def photo_of(folder, name, seed):
     """A photo of 640×480 with one face of 220 pixels."""
-    with Image.open(WEB / "examples" / name) as image:
-        face = image.convert("RGB").resize((300, 300), Image.Resampling.LANCZOS)
-    photo = Image.new("RGB", (640, 480), (205, 210, 208))
-    photo.paste(face, (100 + 20 * (seed % 7), 90))
     path = folder / f"{seed}-{name}"
-    photo.save(path, quality=92)
+    if not path.exists():
+        with Image.open(WEB / "examples" / name) as image:
+            face = image.convert("RGB").resize((300, 300), Image.Resampling.LANCZOS)
+        photo = Image.new("RGB", (640, 480), (205, 210, 208))
+        photo.paste(face, (100 + 20 * (seed % 7), 90))
+        photo.save(path, quality=92)
     return path
 
 
@@ -100,30 +183,6 @@ def film_of(folder, name):
             chroma = b"".join(plane.resize((320, 240)).tobytes() for plane in (cb, cr))
             file.write(b"FRAME\n" + y.tobytes() + chroma)
     return path
-
-
-def translated(page, path):
-    """Upload a photo and wait for its result; returns the seconds that took."""
-    if page.locator("#clear").is_visible():
-        page.click("#clear")
-    start = time.perf_counter()
-    page.set_input_files("#file", path)
-    page.locator("#status", has_text=SECONDS).wait_for()
-    return time.perf_counter() - start
-
-
-def timed(page, folder, direction, name):
-    """Medians for photos in one direction: milliseconds of wall time and of processor time."""
-    page.check(f"input[value={direction}]")
-    walls, works = [], []
-    for seed in range(TIMED + 2):
-        start = processor_seconds()
-        walls.append(translated(page, photo_of(folder, name, seed)))
-        works.append(processor_seconds() - start)
-    return {
-        f"photo_{direction}_ms": 1000 * statistics.median(walls[2:]),
-        f"photo_{direction}_cpu_ms": 1000 * statistics.median(works[2:]),
-    }
 
 
 def processor_seconds():
@@ -149,107 +208,165 @@ def _started_here(process, parents):
     return False
 
 
-def camera(launch, url, folder, direction, name):
-    """Frames a second that the page shows after some seconds of a camera, and its main thread's longest task."""
-    browser = launch(f"--use-file-for-fake-video-capture={film_of(folder, name)}")
-    page = opened(browser, url)
-    page.click("#mode-camera")
-    page.check(f"input[value={direction}]")
-    page.click("#start")
-    page.locator("#rate", has_text=re.compile("frames/s, 1 face")).wait_for()
-    page.evaluate("window.tasks.length = 0")
-    page.wait_for_timeout(1000 * CAMERA_SECONDS)
-    rate, longest = float(page.inner_text("#rate").split()[0]), page.evaluate(LONGEST)
-    browser.close()
-    return rate, longest
+class Bench:
+    """Chromium on the site, and the record."""
 
+    def __init__(self, playwright, url, folder, record):
+        self.playwright, self.url, self.folder, self.record = playwright, url, folder, record
 
-def opened(browser, url):
-    """The page, with everything loaded."""
-    page = browser.new_context(viewport={"width": 1280, "height": 900}, permissions=["camera"]).new_page()
-    page.set_default_timeout(300_000)
-    page.add_init_script(WATCH)
-    page.goto(url)
-    page.wait_for_selector("html[data-offline]")
-    return page
+    def browser(self, *more):
+        return self.playwright.chromium.launch(executable_path=shutil.which("chromium"), args=[*ARGS, *more])
 
+    def opened(self, browser, until="offline"):
+        """The page, ready or with everything loaded."""
+        page = browser.new_context(viewport={"width": 1280, "height": 900}, permissions=["camera"]).new_page()
+        page.set_default_timeout(1000 * self.record.left())
+        page.add_init_script(WATCH)
+        page.goto(self.url)
+        page.wait_for_selector(f"html[data-{until}]")
+        return page
 
-def memory(page):
-    """Megabytes of the page and its workers."""
-    return page.evaluate("async () => (await performance.measureUserAgentSpecificMemory()).bytes") / 1e6
+    def translated(self, page, path):
+        """Upload a photo and wait for its result; returns the milliseconds from the file to the frame that shows it."""
+        page.set_default_timeout(1000 * self.record.left())
+        if page.locator("#clear").is_visible():
+            page.click("#clear")
+        page.evaluate("delete document.documentElement.dataset.took")
+        page.set_input_files("#file", path)
+        page.wait_for_selector("html[data-took]")
+        return float(page.get_attribute("html", "data-took"))
 
+    def load(self):
+        """A first and a second visit."""
+        browser, start = self.browser(), time.perf_counter()
+        page = self.opened(browser, until="ready")
+        self.record.note(ready_s=time.perf_counter() - start)
+        self.translated(page, photo_of(self.folder, "masked.jpg", 0))
+        self.record.note(first_result_s=time.perf_counter() - start)
+        page.wait_for_selector("html[data-offline]")
+        self.record.note(load_mb=Handler.sent / 1e6)
+        start = time.perf_counter()
+        page.reload()
+        page.wait_for_selector("html[data-ready]")
+        self.record.note(ready_again_s=time.perf_counter() - start)
+        browser.close()
 
-def measure(browser, url, folder, photos):
-    """The figures of photos."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900}, permissions=["camera"])
-    page = context.new_page()
-    page.set_default_timeout(300_000)
-    page.add_init_script(WATCH)
-    start = time.perf_counter()
-    page.goto(url)
-    page.wait_for_selector("html[data-ready]")
-    figures = {"ready_s": time.perf_counter() - start}
-    translated(page, photo_of(folder, "masked.jpg", 0))
-    figures["first_result_s"] = time.perf_counter() - start
-    page.wait_for_selector("html[data-offline]")
-    figures["load_mb"] = Handler.sent / 1e6
-    start = time.perf_counter()
-    page.reload()
-    page.wait_for_selector("html[data-ready]")
-    figures["ready_again_s"] = time.perf_counter() - start
-    page.wait_for_selector("html[data-offline]")
-    page.evaluate("window.tasks.length = 0")
-    for direction, name in (("unmask", "masked.jpg"), ("mask", "bare.jpg")):
-        figures |= timed(page, folder, direction, name)
-    page.check("input[value=auto]")
-    before, start = memory(page), time.perf_counter()
-    for seed in range(photos):
-        translated(page, photo_of(folder, ("bare.jpg", "masked.jpg")[seed % 2], seed))
-    figures["photos_per_second"] = photos / (time.perf_counter() - start)
-    figures |= {"memory_mb": before, "memory_after_mb": memory(page)}
-    figures["longest_task_ms"] = page.evaluate(LONGEST)
-    context.close()
-    return figures
+    def photos(self, count):
+        """Photos in each direction: medians, and their stages."""
+        browser = self.browser()
+        page = self.opened(browser)
+        worker = next(worker for worker in page.workers if worker.url.endswith("worker.js"))
+        for direction, name in WAYS.items():
+            page.check(f"input[value={direction}]")
+            walls, works, stages = [], [], []
+            for seed in range(WARM + count):
+                path = photo_of(self.folder, name, seed)
+                worker.evaluate("for (const name of Object.keys(stages)) delete stages[name]")
+                start = processor_seconds()
+                walls.append(self.translated(page, path))
+                works.append(processor_seconds() - start)
+                with page.expect_download():
+                    page.click("#png")
+                stages.append(worker.evaluate("stages"))
+            wall, work = statistics.median(walls[WARM:]), 1000 * statistics.mean(works[WARM:])
+            self.record.note(**{f"{direction}_ms": wall, f"{direction}_cpu_ms": work})
+            self.stages_of(direction, stages[WARM:])
+        self.record.note(longest_task_ms=page.evaluate(LONGEST))
+        browser.close()
 
+    def stages_of(self, direction, stages):
+        """Wall time in Chromium, and processor time of the same code in Node, which can read it."""
+        jobs, size = [], {"width": 640, "height": 480}
+        for seed in range(WARM + len(stages)):
+            raw = self.folder / f"{seed}.raw"
+            with Image.open(photo_of(self.folder, WAYS[direction], seed)) as photo:
+                raw.write_bytes(photo.convert("RGB").tobytes())
+            jobs.append({"input": str(raw), "output": os.devnull, "direction": direction, "seed": seed, **size})
+        (self.folder / "jobs.json").write_text(json.dumps(jobs))
+        command = ["node", "build/node.mjs", self.folder / "jobs.json"]
+        how = {"env": os.environ | {"MASKHUB_WEB_THREADS": "1"}, "timeout": self.record.left()}
+        done = subprocess.run(command, cwd=WEB, capture_output=True, text=True, check=True, **how)
+        alone = [json.loads(line)["stages"] for line in done.stdout.splitlines()][WARM:]
+        spent = {}
+        for stage in stages[0]:
+            walls, works = [one[stage]["wall"] for one in stages], [one[stage]["work"] for one in alone if stage in one]
+            spent[stage] = [statistics.median(walls), min(walls), *([statistics.median(works)] if works else [])]
+        columns = ["ms in Chromium, median", "least", "ms of processor time in Node, one thread"]
+        self.record.stages(f"{direction}_stages", f"Stages of a photo, `{direction}`", spent, columns)
 
-def table(figures, photos):
-    """The figures as Markdown."""
-    lines = ["| | measured | goal |", "|---|---|---|"]
-    for name, (what, unit, goal) in ROWS.items():
-        value = figures[name]
-        shown = "; ".join(map(str, value)) if isinstance(value, list) else f"{value:.4g} {unit}".strip()
-        lines.append(f"| {what.format(photos=photos)} | {shown} | {goal} |")
-    return "\n".join(lines)
+    def camera(self, direction):
+        """Frames a second that the page shows, and their cost."""
+        browser = self.browser(f"--use-file-for-fake-video-capture={film_of(self.folder, WAYS[direction])}")
+        page = self.opened(browser)
+        page.click("#mode-camera")
+        page.check(f"input[value={direction}]")
+        page.click("#start")
+        page.locator("#rate", has_text=re.compile("frames/s, 1 face")).wait_for()
+        page.wait_for_timeout(1000 * CAMERA_WARM)
+        page.evaluate("window.tasks.length = 0")
+        worker = next(worker for worker in page.workers if worker.url.endswith("worker.js"))
+        worker.evaluate("for (const name of Object.keys(stages)) delete stages[name]")
+        start, work = time.perf_counter(), processor_seconds()
+        page.wait_for_timeout(1000 * CAMERA_SECONDS)
+        stages, work, took = worker.evaluate("stages"), processor_seconds() - work, time.perf_counter() - start
+        frames, name = stages["frame"]["runs"], f"camera_{direction}"
+        self.record.note(**{f"{name}_fps": frames / took, f"{name}_cpu_ms": 1000 * work / frames})
+        spent = {stage: [one["wall"] / frames] for stage, one in stages.items()}
+        title = f"Stages of a camera frame, `{direction}`"
+        self.record.stages(f"{name}_stages", title, spent, ["ms in Chromium, mean"])
+        longest = max(page.evaluate(LONGEST), self.record.figures.get("longest_task_ms", 0))
+        self.record.note(longest_task_ms=longest)
+        browser.close()
+
+    def memory(self, count):
+        """Memory before and after photos."""
+        browser = self.browser()
+        page = self.opened(browser)
+
+        def work(photos):
+            for seed in range(photos):
+                self.translated(page, photo_of(self.folder, tuple(WAYS.values())[seed % 2], seed % 14))
+
+        def used():
+            found = page.evaluate(MEMORY, 1000 * self.record.left())
+            self.record.left()
+            return found
+
+        work(4)
+        self.record.note(memory_mb=used())
+        start = time.perf_counter()
+        work(count)
+        self.record.note(photos_per_second=count / (time.perf_counter() - start))
+        self.record.note(memory_after_mb=used())
+        browser.close()
 
 
 def main():
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--photos", type=int, default=100, help="photos between the two measures of memory")
+    parser.add_argument("--photos", type=int, default=8, help="photos that are timed in each direction")
+    parser.add_argument("--memory", type=int, default=30, help="photos between the two measures of memory; 0: none")
+    parser.add_argument("--limit", type=float, default=160, help="seconds after which it stops")
     parser.add_argument("--output", type=Path, default=Path("web.json"))
     options = parser.parse_args()
-    load = os.getloadavg()[0]
+    record, load = Record(options.output, options.limit), os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="maskhub-web-") as name, sync_playwright() as playwright:
-        folder = Path(name)
         server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=WEB / "dist"))
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        url = f"http://127.0.0.1:{server.server_port}/"
-
-        def launch(*more):
-            return playwright.chromium.launch(executable_path=shutil.which("chromium"), args=[*ARGS, *more])
-
-        browser = launch()
-        figures = measure(browser, url, folder, options.photos)
-        browser.close()
-        for direction, name in (("mask", "bare.jpg"), ("unmask", "masked.jpg")):
-            rate, longest = camera(launch, url, folder, direction, name)
-            figures[f"camera_{direction}_fps"] = rate
-            figures["longest_task_ms"] = max(figures["longest_task_ms"], longest)
-        server.shutdown()
-    figures = {name: round(value, 2) for name, value in figures.items()}
-    figures["load_average"] = [round(load, 1), round(os.getloadavg()[0], 1)]
-    options.output.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-    print(table(figures, options.photos))
+        bench = Bench(playwright, f"http://127.0.0.1:{server.server_port}/", Path(name), record)
+        try:
+            bench.load()
+            bench.photos(options.photos)
+            for direction in ("mask", "unmask"):
+                bench.camera(direction)
+            if options.memory:
+                bench.memory(options.memory)
+        except (OutOfTimeError, PlaywrightTimeout, subprocess.TimeoutExpired):
+            missing = [what for name, (what, *_) in ROWS.items() if name not in {*record.figures, "load_average"}]
+            sys.exit(f"{options.limit:g} s are over; missing: {', '.join(missing)}")
+        finally:
+            record.note(load_average=[load, os.getloadavg()[0]])
+            server.shutdown()
 
 
 if __name__ == "__main__":

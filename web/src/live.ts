@@ -8,6 +8,7 @@ import { alignment, crop, edgeWindow, paste, type Pasted } from "./faces/align";
 import { detect, type Face } from "./faces/detect";
 import { cut, landmarks, type Landmarks, PRESENT, rotationOf } from "./faces/landmarks";
 import { Noise } from "./noise";
+import { timed } from "./stages";
 import { type Direction, MASKED, type Pipeline } from "./pipeline";
 import { apply, clamp, type Field, field, type Matrix, type Picture, type Point, rint, scaleOf } from "./vision/image";
 
@@ -58,7 +59,7 @@ export class Live {
   async frame(frame: Picture, seconds: number, options: LiveOptions): Promise<{ faces: Face[]; pasted: Pasted[] }> {
     const step = clamp(seconds - this.seconds, 1 / 240, 1);
     this.seconds = seconds;
-    await this.follow(frame, step);
+    await timed("follow", () => this.follow(frame, step));
     const pasted: Pasted[] = [], source: Picture = { ...frame, data: frame.data.slice() };
     for (const track of [...this.tracks].reverse()) {
       await this.decide(source, track);
@@ -78,9 +79,10 @@ export class Live {
   }
 
   private async takeOff(source: Picture, frame: Picture, { face }: Track): Promise<Pasted | null> {
-    const side = this.pipeline.about.resolution, matrix = alignment(face, side), before = crop(source, matrix, side);
+    const side = this.pipeline.about.resolution, matrix = alignment(face, side), before = timed("align", () => crop(source, matrix, side));
     const made = await this.pipeline.translateCrop(before, "unmask", new Noise(0));
-    return paste(frame, made, changedRegion(before, made, matrix, source), matrix);
+    const region = timed("region", () => changedRegion(before, made, matrix, source));
+    return timed("paste", () => paste(frame, made, region, matrix));
   }
 
   /** By rule only: the network hardly changes the drawn mask and would halve the frame rate. */
@@ -91,14 +93,14 @@ export class Live {
       const marks = await landmarks(this.pipeline.networks, source, track.face);
       if (marks.presence >= PRESENT) {
         const how = { style: options.style, colour: options.colour, seed: options.seed + track.number };
-        const { image, region, room } = this.pipeline.rule.putOn(crop(source, matrix, side), moved(marks, matrix), how);
+        const { image, region, room } = timed("draw", () => this.pipeline.rule.putOn(crop(source, matrix, side), moved(marks, matrix), how));
         track.worn = { image, region: placed(region, room.left, room.top, side) };
       }
     }
     if (!track.worn) return null;
     const window = edgeWindow(matrix, side, source), region = field(side, side);
     for (let i = 0; i < region.data.length; i++) region.data[i] = Math.min(SHADE * track.worn.region.data[i], 1) * window.data[i];
-    return paste(frame, track.worn.image, region, matrix);
+    return timed("paste", () => paste(frame, track.worn!.image, region, matrix));
   }
 
   private async follow(frame: Picture, step: number): Promise<void> {

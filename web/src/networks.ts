@@ -1,6 +1,7 @@
 /** The pipeline's networks in onnxruntime-web, loaded on first use. */
 
 import type * as Ort from "onnxruntime-web";
+import { timed } from "./stages";
 
 /** The networks' names: files `models/<name>.onnx`. */
 export type NetworkName = "yunet" | "landmarks" | "mask-detector" | "unmasker" | "masker";
@@ -37,7 +38,7 @@ export class Networks {
     const session = await this.load(name);
     const feeds: Record<string, Ort.Tensor> = {};
     for (const [key, { data, dims }] of Object.entries(inputs)) feeds[key] = new this.ort.Tensor("float32", data, dims);
-    const made = await this.inTurn(() => session.run(feeds));
+    const made = await this.inTurn(() => timed(name, () => session.run(feeds)));
     const out: Outputs = {};
     for (const [key, tensor] of Object.entries(made)) out[key] = tensor.data as Float32Array;
     return out;

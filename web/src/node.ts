@@ -13,6 +13,7 @@ import { Live } from "./live";
 import { Rule } from "./masks/wear";
 import { Networks } from "./networks";
 import { compose, type Direction, type Options, Pipeline } from "./pipeline";
+import { stages, useClock } from "./stages";
 import type { Picture } from "./vision/image";
 
 interface Job extends Options {
@@ -28,12 +29,14 @@ async function main([jobsFile, models = path.resolve("models")]: string[]): Prom
   const read = async (name: string) => new Uint8Array(await readFile(path.join(models, path.basename(name))));
   ort.env.wasm.numThreads = Number(process.env.MASKHUB_WEB_THREADS ?? 2);
   ort.env.logLevel = "error";
+  useClock(() => process.cpuUsage().user / 1000 + process.cpuUsage().system / 1000);
   const networks = new Networks(ort, read);
   const pipeline = await Pipeline.load(networks, read, await Rule.load(read));
   for (const job of JSON.parse(await readFile(jobsFile, "utf8")) as Job[]) {
+    for (const name of Object.keys(stages)) delete stages[name];
     const start = performance.now(), pixels = new Uint8ClampedArray(await readFile(job.input));
     const told = job.frames ? await film(pipeline, job, pixels) : await photo(pipeline, job, pixels);
-    console.log(JSON.stringify({ seconds: (performance.now() - start) / 1000, ...told }));
+    console.log(JSON.stringify({ seconds: (performance.now() - start) / 1000, stages, ...told }));
   }
 }
 

@@ -9,6 +9,7 @@ import { detect, type Face } from "./faces/detect";
 import { type Rule, type WearOptions } from "./masks/wear";
 import type { Networks, ReadFile } from "./networks";
 import { Noise } from "./noise";
+import { timed } from "./stages";
 import { type Field, type Matrix, type Picture, picture } from "./vision/image";
 
 export type Direction = "mask" | "unmask";
@@ -65,7 +66,7 @@ export class Pipeline {
 
   /** The faces of a photo, largest first. */
   find(photo: Picture): Promise<Face[]> {
-    return detect(this.networks, photo);
+    return timed("find", () => detect(this.networks, photo));
   }
 
   /** Translate faces of a photo, which is not modified. */
@@ -84,7 +85,7 @@ export class Pipeline {
   /** The mask detector's confidence that a face wears a mask, 0 to 1. */
   async maskPresence(photo: Picture, face: Face): Promise<number> {
     const side = this.about.maskDetectorResolution;
-    const images = toInput(crop(photo, alignment(face, side), side));
+    const images = toInput(cutOut(photo, alignment(face, side), side));
     const { presence } = await this.networks.run("mask-detector", { images });
     return 1 / (1 + Math.exp(-presence[0]));
   }
@@ -100,16 +101,16 @@ export class Pipeline {
     photo: Picture, face: Face, number: number, direction: Direction, options: Options, noise: Noise,
   ): Promise<Pick<Translated, "outcome" | "crop" | "made" | "matrix" | "region">> {
     const side = this.about.resolution;
-    let matrix = alignment(face, side), before = crop(photo, matrix, side);
+    let matrix = alignment(face, side), before = cutOut(photo, matrix, side);
     if (direction === "mask") {
       const how: WearOptions = { style: options.style ?? "random", colour: options.colour ?? null, seed: (options.seed ?? 0) + number };
       const worn = await this.rule.wear(this.networks, photo, face, how);
       if (!worn) return { outcome: "not clear enough" };
-      let given = crop(worn, matrix, side);
+      let given = cutOut(worn, matrix, side);
       const wider = widerFor(before, given, matrix, photo);
       if (wider > 1) {
         matrix = alignment(face, side, wider);
-        [before, given] = [crop(photo, matrix, side), crop(worn, matrix, side)];
+        [before, given] = [cutOut(photo, matrix, side), cutOut(worn, matrix, side)];
       }
       return changed(photo, before, await this.translateCrop(given, direction, noise), matrix);
     }
@@ -117,7 +118,7 @@ export class Pipeline {
     const wider = widerFor(before, made, matrix, photo);
     if (wider > 1) {
       matrix = alignment(face, side, wider);
-      before = crop(photo, matrix, side);
+      before = cutOut(photo, matrix, side);
       made = await this.translateCrop(before, direction, noise);
     }
     return changed(photo, before, made, matrix);
@@ -134,6 +135,10 @@ export class Pipeline {
 
 /** Paste translated faces into a copy of the photo, the largest last, so that it is on top. */
 export function compose(photo: Picture, faces: Translated[]): { image: Picture; pasted: Pasted[] } {
+  return timed("paste", () => composed(photo, faces));
+}
+
+function composed(photo: Picture, faces: Translated[]): { image: Picture; pasted: Pasted[] } {
   const image: Picture = { ...photo, data: photo.data.slice() };
   const pasted: Pasted[] = [];
   for (const { made, region, matrix } of [...faces].reverse()) {
@@ -144,8 +149,12 @@ export function compose(photo: Picture, faces: Translated[]): { image: Picture; 
   return { image, pasted };
 }
 
+function cutOut(photo: Picture, matrix: Matrix, side: number): Picture {
+  return timed("align", () => crop(photo, matrix, side));
+}
+
 function changed(photo: Picture, before: Picture, made: Picture, matrix: Matrix) {
-  return { outcome: "changed" as const, crop: before, made, matrix, region: changedRegion(before, made, matrix, photo) };
+  return { outcome: "changed" as const, crop: before, made, matrix, region: timed("region", () => changedRegion(before, made, matrix, photo)) };
 }
 
 const NORMALISED = Float32Array.from({ length: 256 }, (_, value) => value / 127.5 - 1);

@@ -11,6 +11,7 @@ import { packed } from "./packed";
 import { compose, Pipeline, type Translated } from "./pipeline";
 import { isDisplayP3, profileOf } from "./profile";
 import type { Requests } from "./protocol";
+import { stages, timed } from "./stages";
 import { type Tag, tagOf } from "./provenance";
 import type { Picture } from "./vision/image";
 
@@ -63,10 +64,10 @@ const ready = (): Pipeline => {
 };
 
 async function open({ file, name }: Requests["open"]["given"]): Promise<Requests["open"]["answer"]> {
-  const opened = await decode(file, name), colours = await profileOf(file);
+  const opened = await timed("decode", () => decode(file, name)), colours = await profileOf(file);
   const found = await ready().find(opened);
   [photo, profile, faces, result, done, doneFor] = [opened, colours, found, null, [], ""];
-  return { width: photo.width, height: photo.height, preview: await previewOf(photo), faces: faces.map((face) => face.box) };
+  return { width: photo.width, height: photo.height, preview: await timed("show", () => previewOf(opened)), faces: faces.map((face) => face.box) };
 }
 
 async function translate({ options, leave }: Requests["translate"]["given"]): Promise<Requests["translate"]["answer"]> {
@@ -78,24 +79,24 @@ async function translate({ options, leave }: Requests["translate"]["given"]): Pr
     doneFor = wanted;
   }
   const kept = done.filter((_, number) => !leave.includes(number));
-  result = compose(photo, kept).image;
+  const made = (result = compose(photo, kept).image);
   tag = options.direction === "auto" ? "translate" : options.direction;
   const reports = done.map(({ face, direction, outcome }) => ({ box: face.box, direction, outcome }));
-  return { preview: await previewOf(result), faces: reports, seconds: (performance.now() - start) / 1000 };
+  return { preview: await timed("show", () => previewOf(made)), faces: reports, seconds: (performance.now() - start) / 1000 };
 }
 
 function file(image: Picture, direction: Tag["direction"], colours: Uint8Array | null, format: "png" | "jpeg"): Promise<Blob> {
   const { version, model } = ready().about, said = tagOf(version, model, direction);
-  return format === "png" ? encodePng(image, said, colours) : encodeJpeg(image, said, colours);
+  return timed("encode", () => (format === "png" ? encodePng : encodeJpeg)(image, said, colours));
 }
 
 async function frame({ bitmap, seconds, options }: Requests["frame"]["given"]): Promise<Requests["frame"]["answer"]> {
   live ??= new Live(ready());
-  const start = performance.now(), image = pixelsOf(bitmap);
+  const start = performance.now(), image = timed("decode", () => pixelsOf(bitmap));
   bitmap.close();
   const found = await live.frame(image, seconds, { ...options, colour: null });
   [lastFrame, lastDirection] = [image, options.direction === "auto" ? "translate" : options.direction];
-  const made = await createImageBitmap(new ImageData(image.data as Uint8ClampedArray<ArrayBuffer>, image.width, image.height));
+  const made = await timed("show", () => createImageBitmap(new ImageData(image.data as Uint8ClampedArray<ArrayBuffer>, image.width, image.height)));
   return { bitmap: made, faces: found.faces.length, milliseconds: performance.now() - start };
 }
 
@@ -116,7 +117,7 @@ const handlers: { [K in keyof Requests]: (given: Requests[K]["given"]) => Promis
     [photo, profile, faces, result, done, doneFor] = [null, null, [], null, [], ""];
     return null;
   },
-  frame,
+  frame: (given) => timed("frame", () => frame(given)),
   save: async ({ format }) => {
     if (!result) throw new PhotoError("There is no result yet.");
     return file(result, tag, profile, format);
@@ -134,6 +135,8 @@ const handlers: { [K in keyof Requests]: (given: Requests[K]["given"]) => Promis
     return null;
   },
 };
+
+Object.assign(self, { stages }); // for benchmarks/bench_web.py
 
 self.onmessage = async ({ data: { id, name, given } }: MessageEvent<{ id: number; name: keyof Requests; given: never }>) => {
   try {

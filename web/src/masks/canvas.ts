@@ -6,7 +6,6 @@ import { type Tables, TILE } from "./tables";
 import type { Unwrapped } from "./unwrap";
 import { toLinear } from "./light";
 import { clamp, type Field } from "../vision/image";
-import { sobel } from "../vision/filter";
 import { rank } from "../vision/numbers";
 
 /** Face widths along the sheet for one step of u and of v. */
@@ -27,7 +26,9 @@ export class Canvas {
   relief = 0; dim = 1;
   colour = [0, 0, 0];
   readonly picks: number[];
-  private fields: Float32Array[];
+  private below: Distances;
+  private above: Distances;
+  private side: Distances;
   private downs: Float32Array;
   private base: number[];
 
@@ -43,7 +44,7 @@ export class Canvas {
       above[i] = bottom - v;
       side[i] = design.side + 4 * design.waist * clamp(down * (1 - down), 0, 0.25) - Math.abs(u);
     }
-    this.fields = [below, above, side].map((values) => distances(values, sheet.width, sheet.height, width));
+    [this.below, this.above, this.side] = [below, above, side].map((values) => new Distances(values, sheet.width, sheet.height, width));
   }
 
   /** Go to a pixel, unpainted. */
@@ -54,7 +55,10 @@ export class Canvas {
     this.down = this.downs[i];
     this.x = this.u * WIDE;
     this.y = this.v * TALL;
-    [this.belowTop, this.aboveBottom, this.fromSide] = [this.fields[0][i], this.fields[1][i], this.fields[2][i]];
+    const column = i % this.sheet.width, row = (i - column) / this.sheet.width;
+    this.belowTop = this.below.at(column, row);
+    this.aboveBottom = this.above.at(column, row);
+    this.fromSide = this.side.at(column, row);
     const { corner } = this.design;
     this.inside = rounded(rounded(this.belowTop, this.aboveBottom, corner), this.fromSide, corner);
     this.relief = 0;
@@ -138,13 +142,33 @@ export class Canvas {
   }
 }
 
-/** Distance in face widths to where a field is 0, from its slope, which is limited where the sheet folds away. */
-function distances(values: Float32Array, width: number, height: number, faceWidth: number): Float32Array {
-  const { dx, dy } = sobel({ data: values, width, height, channels: 1 }, 1 / 8);
-  const slope = dx.map((value, i) => Math.sqrt(value * value + dy[i] * dy[i])), some: number[] = [];
-  for (let y = 0; y < height; y += 4) for (let x = 0; x < width; x += 4) some.push(slope[y * width + x]);
-  const typical = rank(some, 0.5);
-  return values.map((value, i) => value / clamp(slope[i], 0.3 * typical + 1e-6, 4 * typical + 1e-5) / faceWidth);
+/** Distances in face widths to where a field is 0, from its slope, which is limited where the sheet folds away. */
+class Distances {
+  private low: number;
+  private high: number;
+
+  constructor(private values: Float32Array, private width: number, private height: number, private faceWidth: number) {
+    const some: number[] = [];
+    for (let y = 0; y < height; y += 4) for (let x = 0; x < width; x += 4) some.push(this.slope(x, y));
+    const typical = rank(some, 0.5);
+    this.low = 0.3 * typical + 1e-6;
+    this.high = 4 * typical + 1e-5;
+  }
+
+  at(x: number, y: number): number {
+    return this.values[y * this.width + x] / clamp(this.slope(x, y), this.low, this.high) / this.faceWidth;
+  }
+
+  /** `cv2.Sobel`'s, mirrored at the border. */
+  private slope(x: number, y: number): number {
+    const { values, width, height } = this;
+    const left = x > 0 ? x - 1 : Math.min(1, width - 1), right = x < width - 1 ? x + 1 : Math.max(width - 2, 0), here = y * width;
+    const above = (y > 0 ? y - 1 : Math.min(1, height - 1)) * width, below = (y < height - 1 ? y + 1 : Math.max(height - 2, 0)) * width;
+    const nw = values[above + left], ne = values[above + right], sw = values[below + left], se = values[below + right];
+    const dx = ne - nw + 2 * (values[here + right] - values[here + left]) + se - sw;
+    const dy = sw - nw + 2 * (values[below + x] - values[above + x]) + se - ne;
+    return Math.sqrt(dx * dx + dy * dy) / 8;
+  }
 }
 
 /** The smaller of two distances from inside, with the corner between them rounded. */

@@ -114,11 +114,17 @@ export class Draper {
   private net(head: Head): Float64Array {
     const net = new Float64Array(ROWS * COLUMNS * 3);
     for (let n = 0; n < NET_ROWS * COLUMNS; n++) {
-      const weights = this.weights[n];
-      for (let i = 0; i < this.use.length; i++) {
-        const from = 3 * this.use[i];
-        for (let k = 0; k < 3; k++) net[3 * n + k] += weights[i] * head.points[from + k];
+      const weights = this.weights[n], points = head.points;
+      let x = 0, y = 0, z = 0;
+      for (let i = 0; i < weights.length; i++) {
+        const from = 3 * this.use[i], weight = weights[i];
+        x += weight * points[from];
+        y += weight * points[from + 1];
+        z += weight * points[from + 2];
       }
+      net[3 * n] = x;
+      net[3 * n + 1] = y;
+      net[3 * n + 2] = z;
     }
     // under the chin there are no landmarks: the fabric turns back towards the neck
     for (let i = NET_ROWS; i < ROWS; i++) {
@@ -132,7 +138,7 @@ export class Draper {
   }
 
   private sheet(head: Head, net: Float64Array): Sheet {
-    const height = this.rows.length, width = this.columns.length, headPoints = field(width, height, 3), xyz = field(width, height, 3);
+    const r = head.rotation, height = this.rows.length, width = this.columns.length, headPoints = field(width, height, 3), xyz = field(width, height, 3);
     const partly = new Float64Array(height * COLUMNS * 3);
     for (let y = 0; y < height; y++) {
       for (let i = 0; i < ROWS; i++) {
@@ -142,13 +148,19 @@ export class Draper {
     }
     for (let y = 0; y < height; y++) {
       for (let x = 0; x < width; x++) {
-        const at = 3 * (y * width + x), point = [0, 0, 0];
-        for (let j = 0; j < COLUMNS; j++) {
-          const weight = this.columns[x][j];
-          if (weight) for (let k = 0; k < 3; k++) point[k] += weight * partly[3 * (y * COLUMNS + j) + k];
+        const at = 3 * (y * width + x), weights = this.columns[x];
+        let px = 0, py = 0, pz = 0;
+        for (let j = 0, from = 3 * y * COLUMNS; j < COLUMNS; j++, from += 3) {
+          const weight = weights[j];
+          if (!weight) continue;
+          px += weight * partly[from];
+          py += weight * partly[from + 1];
+          pz += weight * partly[from + 2];
         }
-        headPoints.data.set(point, at);
-        xyz.data.set(toPhoto(head, point[0], point[1], point[2]), at);
+        headPoints.data[at] = px;
+        headPoints.data[at + 1] = py;
+        headPoints.data[at + 2] = pz;
+        for (let k = 0; k < 3; k++) xyz.data[at + k] = head.width * (r[3 * k] * px + r[3 * k + 1] * py + r[3 * k + 2] * pz) + head.origin[k];
       }
     }
     return { xyz, normals: normalsOf(xyz), headPoints };
@@ -173,11 +185,13 @@ function normalsOf(xyz: Field): Field {
       const at = 3 * (y * width + x);
       const left = x > 0 && x < width - 1 ? at - 3 : at, right = x > 0 && x < width - 1 ? at + 3 : at;
       const above = y > 0 && y < height - 1 ? at - 3 * width : at, below = y > 0 && y < height - 1 ? at + 3 * width : at;
-      const [ax, ay, az] = [0, 1, 2].map((k) => data[below + k] - data[above + k]);
-      const [bx, by, bz] = [0, 1, 2].map((k) => data[right + k] - data[left + k]);
-      const normal = [ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx];
-      const length = Math.hypot(...normal) + 1e-9;
-      for (let k = 0; k < 3; k++) out.data[at + k] = normal[k] / length;
+      const ax = data[below] - data[above], ay = data[below + 1] - data[above + 1], az = data[below + 2] - data[above + 2];
+      const bx = data[right] - data[left], by = data[right + 1] - data[left + 1], bz = data[right + 2] - data[left + 2];
+      const nx = ay * bz - az * by, ny = az * bx - ax * bz, nz = ax * by - ay * bx;
+      const length = Math.sqrt(nx * nx + ny * ny + nz * nz) + 1e-9;
+      out.data[at] = nx / length;
+      out.data[at + 1] = ny / length;
+      out.data[at + 2] = nz / length;
     }
   }
   return out;

@@ -56,7 +56,7 @@ export function readLight(image: Picture, marks: Landmarks, head: Head, tables: 
   }
   const side = Math.max(high[0] - low[0], high[1] - low[1]) * 1.1;
   const corner = [(low[0] + high[0]) / 2 - side / 2, (low[1] + high[1]) / 2 - side / 2];
-  const linear = Float32Array.from(thumbOf(image, corner, side).data, (value) => LINEAR[value]);
+  const thumb = thumbOf(image, corner, side).data, linear = new Float32Array(thumb.length).map((_, i) => LINEAR[thumb[i]]);
   const place = (i: number): number[] => [0, 1].map((k) => ((marks.points[3 * i + k] - corner[k]) * THUMB) / side - 0.5);
 
   const { normals, colours } = skinSamples(linear, place, head, tables);
@@ -182,7 +182,7 @@ function sharpnessOf(image: Picture, { points }: Landmarks, head: Head): { blur:
     grey[i] = (part.data[3 * i] * 9798 + part.data[3 * i + 1] * 19235 + part.data[3 * i + 2] * 3735 + 16384) >> 15;
   }
   const { dx, dy } = sobel({ data: grey, width, height, channels: 1 }, 1 / 8);
-  const steepest = rank(dx.map((value, i) => Math.hypot(value, dy[i])), 0.985);
+  const steepest = Math.sqrt(rank(dx.map((value, i) => value * value + dy[i] * dy[i]), 0.985));
   let blur = (rank(grey, 0.97) - rank(grey, 0.03)) / (2.5 * Math.max(steepest, 0.5));
   // calibrated on sharp faces blurred by known amounts
   blur = clamp(Math.sqrt(Math.max((blur ** 2 - 3.6) / 2.3, 0.1)), 0.3, 0.04 * head.width + 0.3);

@@ -51,9 +51,9 @@ export function skinLike(part: Picture, skin: number[]): Field {
   const small = shrink(part, Math.max(1, Math.floor(width / factor)), Math.max(1, Math.floor(height / factor)));
   const like = field(small.width, small.height);
   for (let i = 0; i < like.data.length; i++) {
-    const difference = [0, 1, 2].map((k) => small.data[3 * i + k] - skin[k]);
-    const luma = difference.reduce((sum, value, k) => sum + value * LUMA[k], 0);
-    const chroma = difference.reduce((sum, value) => sum + (value - luma) ** 2, 0);
+    const r = small.data[3 * i] - skin[0], g = small.data[3 * i + 1] - skin[1], b = small.data[3 * i + 2] - skin[2];
+    const luma = r * LUMA[0] + g * LUMA[1] + b * LUMA[2];
+    const chroma = (r - luma) ** 2 + (g - luma) ** 2 + (b - luma) ** 2;
     like.data[i] = clamp(1.6 - 0.6 * ((luma / 70) ** 2 + chroma / 24 ** 2), 0, 1);
   }
   return resizeLinear(like, width, height);

@@ -49,10 +49,8 @@ export function unwrap(sheet: Sheet, uRange: Point, vRange: Point, photo: { widt
   let grid = startGrid(sheet, local, facing, coarse, Math.ceil(width / coarse), Math.ceil(height / coarse));
   if (!grid) return null;
   const slopes = inverseJacobian(local);
-  grid = newton(grid, local, slopes, coarse, 2);
-  grid = enlarged(boxBlurred(grid), coarse, width, height);
-  grid = newton(grid, local, slopes, 1, 1);
-  const [gx, gy] = split(grid);
+  grid = enlarged(boxBlurred(newton(grid, local, slopes, coarse, 2)), coarse, width, height);
+  const [gx, gy] = split(newton(grid, local, slopes, 1, 1));
   const normals = remap(sheet.normals, gx, gy, width, height, "replicate");
   return {
     left, top, width, height, normals, u: gx.map((x) => x * FINE_STEP - 1.1), v: gy.map((y) => y * FINE_STEP - 0.1),
@@ -73,7 +71,7 @@ function startGrid(sheet: Sheet, local: Field, facing: number[], coarse: number,
   }
   if (!any) return null;
   const nearest = new Int32Array(width * height);
-  distance(Uint8Array.from(found, (n) => Number(n < 0)), width, height, nearest);
+  distance(new Uint8Array(found.length).map((_, i) => Number(found[i] < 0)), width, height, nearest);
   const grid = field(width, height, 2);
   for (let i = 0; i < nearest.length; i++) {
     const n = found[nearest[i]];
@@ -94,17 +92,21 @@ function split(grid: Field): [Float32Array, Float32Array] {
 
 /** Refine grid coordinates until the sheet's points lie on the pixels' centres. */
 function newton(grid: Field, local: Field, slopes: Field, spacing: number, steps: number): Field {
-  const { width, height } = grid, offset = spacing / 2 - 0.5, out = field(width, height, 2);
-  out.data.set(grid.data);
+  const { width, height } = grid, offset = spacing / 2 - 0.5, out = field(width, height, 2), moved = out.data;
+  const gx = new Float32Array(width * height), gy = new Float32Array(width * height), right = local.width - 1, bottom = local.height - 1;
+  moved.set(grid.data);
   for (let step = 0; step < steps; step++) {
-    const [gx, gy] = split(out).map((values) => values.map((value) => rint(value * 32) / 32));
+    for (let i = 0; i < gx.length; i++) {
+      gx[i] = rint(moved[2 * i] * 32) / 32;
+      gy[i] = rint(moved[2 * i + 1] * 32) / 32;
+    }
     const at = remap(local, gx, gy, width, height, "replicate").data, by = remap(slopes, gx, gy, width, height, "replicate").data;
     for (let y = 0, i = 0; y < height; y++) {
       for (let x = 0; x < width; x++, i++) {
         const dx = x * spacing + offset - at[2 * i], dy = y * spacing + offset - at[2 * i + 1];
         const moveX = clamp(by[4 * i] * dx + by[4 * i + 1] * dy, -3, 3), moveY = clamp(by[4 * i + 2] * dx + by[4 * i + 3] * dy, -3, 3);
-        out.data[2 * i] = clamp(gx[i] + moveX, 0, local.width - 1);
-        out.data[2 * i + 1] = clamp(gy[i] + moveY, 0, local.height - 1);
+        moved[2 * i] = clamp(gx[i] + moveX, 0, right);
+        moved[2 * i + 1] = clamp(gy[i] + moveY, 0, bottom);
       }
     }
   }
@@ -120,7 +122,10 @@ function inverseJacobian(local: Field): Field {
   const floor = 0.05 * median(determinant.map(Math.abs)) + 1e-9, out = field(width, height, 4);
   for (let i = 0; i < size; i++) {
     const scale = determinant[i] / (determinant[i] ** 2 + floor * floor);
-    out.data.set([y.dy[i] * scale, -x.dy[i] * scale, -y.dx[i] * scale, x.dx[i] * scale], 4 * i);
+    out.data[4 * i] = y.dy[i] * scale;
+    out.data[4 * i + 1] = -x.dy[i] * scale;
+    out.data[4 * i + 2] = -y.dx[i] * scale;
+    out.data[4 * i + 3] = x.dx[i] * scale;
   }
   return out;
 }

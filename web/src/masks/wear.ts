@@ -11,6 +11,7 @@ import type { Face } from "../faces/detect";
 import { cut, type Landmarks, reliable, surestLandmarks } from "../faces/landmarks";
 import type { Rectangle } from "../faces/align";
 import type { Networks, ReadFile } from "../networks";
+import { timed } from "../stages";
 import { clamp, type Field, field, type Picture } from "../vision/image";
 import { gaussian, sobel } from "../vision/filter";
 import { warpField } from "../vision/warp";
@@ -39,7 +40,7 @@ export class Rule {
   /** The photo with a mask on a face, or null if its landmarks are unreliable. */
   async wear(networks: Networks, photo: Picture, face: Face, options: WearOptions): Promise<Picture | null> {
     const marks = await surestLandmarks(networks, photo, face);
-    return reliable(marks, face) ? this.putOn(photo, marks, options).image : null;
+    return reliable(marks, face) ? timed("draw", () => this.putOn(photo, marks, options)).image : null;
   }
 
   /** The photo with a mask on a face with these landmarks, and the cover of each pixel of a rectangle. */

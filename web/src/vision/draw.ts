@@ -36,16 +36,16 @@ function fillInside(cover: Float32Array, width: number, height: number, points: 
 }
 
 function softenEdge(cover: Float32Array, width: number, height: number, a: Point, b: Point, value: number): void {
-  const dx = b[0] - a[0], dy = b[1] - a[1], square = dx * dx + dy * dy;
+  const [ax, ay] = a, dx = b[0] - ax, dy = b[1] - ay, square = dx * dx + dy * dy;
   const y0 = Math.max(0, Math.ceil(Math.min(a[1], b[1]) - REACH)), y1 = Math.min(height - 1, Math.floor(Math.max(a[1], b[1]) + REACH));
   const x0 = Math.max(0, Math.ceil(Math.min(a[0], b[0]) - REACH)), x1 = Math.min(width - 1, Math.floor(Math.max(a[0], b[0]) + REACH));
   for (let y = y0; y <= y1; y++) {
-    for (let x = x0; x <= x1; x++) {
-      const along = square > 0 ? Math.min(1, Math.max(0, ((x - a[0]) * dx + (y - a[1]) * dy) / square)) : 0;
-      const away = Math.hypot(x - a[0] - along * dx, y - a[1] - along * dy);
+    for (let x = x0, at = y * width + x0; x <= x1; x++, at++) {
+      if (cover[at] >= value) continue;
+      const along = square > 0 ? Math.min(1, Math.max(0, ((x - ax) * dx + (y - ay) * dy) / square)) : 0;
+      const px = x - ax - along * dx, py = y - ay - along * dy, away = Math.sqrt(px * px + py * py);
       if (away >= REACH) continue;
-      const t = Math.min(1, Math.max(0, (away - EDGE) / SOFT + 0.5));
-      const at = y * width + x, shown = value * (1 - t * t * (3 - 2 * t));
+      const t = Math.min(1, Math.max(0, (away - EDGE) / SOFT + 0.5)), shown = value * (1 - t * t * (3 - 2 * t));
       if (cover[at] < shown) cover[at] = shown;
     }
   }

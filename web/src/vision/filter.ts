@@ -32,21 +32,22 @@ function areaMean(
   data: ArrayLike<number>, fromWidth: number, fromHeight: number, stride: number, channels: number, width: number,
   height: number, out: Float32Array | Uint8ClampedArray,
 ): void {
-  const columns = areaTaps(fromWidth, width), rows = areaTaps(fromHeight, height);
-  const { starts, index, share } = columns, sums = new Float32Array(width * channels);
-  const add = new Float64Array(width * channels);
+  const columns = areaTaps(fromWidth, width), rows = areaTaps(fromHeight, height), { starts, index, share } = columns;
+  const across = fromWidth * stride, line = new Float64Array(across), sums = new Float32Array(width * channels);
   for (let y = 0; y < height; y++) {
-    add.fill(0);
+    line.fill(0);
     for (let j = rows.starts[y]; j < rows.starts[y + 1]; j++) {
-      const base = rows.index[j] * fromWidth, part = rows.share[j];
-      for (let x = 0, to = 0; x < width; x++, to += channels) {
-        for (let i = starts[x]; i < starts[x + 1]; i++) {
-          const at = (base + index[i]) * stride, weight = part * share[i];
-          for (let k = 0; k < channels; k++) add[to + k] += weight * data[at + k];
-        }
+      const base = rows.index[j] * across, part = rows.share[j];
+      for (let i = 0; i < across; i++) line[i] += part * data[base + i];
+    }
+    for (let x = 0, to = 0; x < width; x++) {
+      const first = starts[x], end = starts[x + 1];
+      for (let k = 0; k < channels; k++) {
+        let sum = 0;
+        for (let i = first; i < end; i++) sum += share[i] * line[index[i] * stride + k];
+        sums[to++] = sum; // OpenCV's means are float32 before they are rounded
       }
     }
-    sums.set(add); // OpenCV's means are float32 before they are rounded
     out.set(sums, y * width * channels);
   }
 }
@@ -139,36 +140,40 @@ export function gaussianWithin(source: Field, sigma: number, columns: number[], 
   return out;
 }
 
-function convolveRows(source: Field, kernel: Float64Array): Field {
-  const { data, width, height, channels } = source;
-  const out = field(width, height, channels), half = kernel.length >> 1, count = width * channels;
-  const line = new Float64Array((width + 2 * half) * channels), sums = new Float64Array(count);
-  const mirror = mirrored(width, half);
-  for (let y = 0; y < height; y++) {
-    const row = y * count;
-    for (let i = 0, to = 0; i < mirror.length; i++) {
-      for (let k = 0, from = row + mirror[i] * channels; k < channels; k++) line[to++] = data[from++];
+function convolveRows({ data, width, height, channels }: Field, kernel: Float64Array): Field {
+  const out = field(width, height, channels), to = out.data, half = kernel.length >> 1, count = width * channels, middle = half * channels;
+  const mirror = mirrored(width, half), line = new Float32Array(count + 2 * middle), weights = kernel.slice(half), weight = weights[0];
+  for (let y = 0, row = 0; y < height; y++, row += count) {
+    line.set(data.subarray(row, row + count), middle);
+    for (let i = 0; i < half; i++) {
+      for (let k = 0; k < channels; k++) {
+        line[i * channels + k] = data[row + mirror[i] * channels + k];
+        line[(half + width + i) * channels + k] = data[row + mirror[half + width + i] * channels + k];
+      }
     }
-    const middle = half * channels, weight = kernel[half];
-    for (let i = 0; i < count; i++) sums[i] = weight * line[i + middle];
-    for (let j = 1; j <= half; j++) {
-      const left = middle - j * channels, right = middle + j * channels, share = kernel[half + j];
-      for (let i = 0; i < count; i++) sums[i] += share * (line[i + left] + line[i + right]);
+    for (let i = 0; i < count; i++) {
+      let sum = weight * line[i + middle];
+      for (let j = 1, left = i + middle - channels, right = i + middle + channels; j <= half; j++, left -= channels, right += channels) {
+        sum += weights[j] * (line[left] + line[right]);
+      }
+      to[row + i] = sum;
     }
-    out.data.set(sums, row);
   }
   return out;
 }
 
-function convolveColumns(source: Field, kernel: Float64Array): Field {
-  const { data, width, height, channels } = source;
+function convolveColumns({ data, width, height, channels }: Field, kernel: Float64Array): Field {
   const out = field(width, height, channels), half = kernel.length >> 1, stride = width * channels;
   const mirror = mirrored(height, half), sums = new Float64Array(stride);
   for (let y = 0; y < height; y++) {
-    sums.fill(0);
-    for (let j = 0; j < kernel.length; j++) {
-      const row = mirror[y + j] * stride, weight = kernel[j];
-      for (let i = 0; i < stride; i++) sums[i] += weight * data[row + i];
+    const here = mirror[y + half] * stride, weight = kernel[half];
+    for (let i = 0; i < stride; i++) sums[i] = weight * data[here + i];
+    for (let j = 1; j <= half; j += 2) {
+      // two rows on either side at once; of an even number's last the second has no weight
+      const far = Math.min(j + 1, half), near = kernel[half + j], further = j < half ? kernel[half + far] : 0;
+      const a = mirror[y + half - j] * stride, b = mirror[y + half + j] * stride;
+      const c = mirror[y + half - far] * stride, d = mirror[y + half + far] * stride;
+      for (let i = 0; i < stride; i++) sums[i] += near * (data[a + i] + data[b + i]) + further * (data[c + i] + data[d + i]);
     }
     out.data.set(sums, y * stride);
   }
@@ -186,18 +191,26 @@ function mirrored(length: number, half: number): Int32Array {
 }
 
 /** `cv2.Sobel` (3×3) of one channel: slopes along x and y, times `scale`. */
-export function sobel(source: Field, scale: number): { dx: Float32Array; dy: Float32Array } {
-  const { data, width, height } = source;
-  const dx = new Float32Array(width * height), dy = new Float32Array(width * height);
+export function sobel({ data, width, height }: Field, scale: number): { dx: Float32Array; dy: Float32Array } {
+  const dx = new Float32Array(width * height), dy = new Float32Array(width * height), last = width - 1;
   for (let y = 0; y < height; y++) {
     const above = (y > 0 ? y - 1 : Math.min(1, height - 1)) * width;
     const here = y * width;
     const below = (y < height - 1 ? y + 1 : Math.max(height - 2, 0)) * width;
+    // the border is mirrored
+    let left = Math.min(1, last), nw = data[above + left], w = data[here + left], sw = data[below + left];
+    let n = data[above], middle = data[here], s = data[below];
     for (let x = 0; x < width; x++) {
-      const left = x > 0 ? x - 1 : Math.min(1, width - 1), right = x < width - 1 ? x + 1 : Math.max(width - 2, 0);
-      const nw = data[above + left], ne = data[above + right], sw = data[below + left], se = data[below + right];
-      dx[here + x] = (ne - nw + 2 * (data[here + right] - data[here + left]) + se - sw) * scale;
-      dy[here + x] = (sw - nw + 2 * (data[below + x] - data[above + x]) + se - ne) * scale;
+      const right = x < last ? x + 1 : Math.max(last - 1, 0);
+      const ne = data[above + right], e = data[here + right], se = data[below + right];
+      dx[here + x] = (ne - nw + 2 * (e - w) + se - sw) * scale;
+      dy[here + x] = (sw - nw + 2 * (s - n) + se - ne) * scale;
+      nw = n;
+      w = middle;
+      sw = s;
+      n = ne;
+      middle = e;
+      s = se;
     }
   }
   return { dx, dy };

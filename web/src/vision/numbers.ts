@@ -2,13 +2,32 @@
 
 /** A quantile: the value below which this share of the values lies. */
 export function rank(values: ArrayLike<number>, share: number): number {
-  const sorted = Float64Array.from(values).sort();
-  return sorted[Math.min(Math.floor(share * sorted.length), sorted.length - 1)];
+  return nth(new Float64Array(values), Math.min(Math.floor(share * values.length), values.length - 1));
 }
 
 export function median(values: ArrayLike<number>): number {
-  const sorted = Float64Array.from(values).sort(), middle = sorted.length >> 1;
-  return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+  const some = new Float64Array(values), middle = some.length >> 1, upper = nth(some, middle);
+  return some.length % 2 ? upper : (some.subarray(0, middle).reduce((most, value) => Math.max(most, value), -Infinity) + upper) / 2;
+}
+
+/** The value at place `k` of the sorted values, by Hoare's selection: no value before it is larger then. */
+function nth(values: Float64Array, k: number): number {
+  let low = 0, high = values.length - 1;
+  while (low < high) {
+    const pivot = values[(low + high) >> 1];
+    let i = low - 1, j = high + 1;
+    for (;;) {
+      do i++; while (values[i] < pivot);
+      do j--; while (values[j] > pivot);
+      if (i >= j) break;
+      const value = values[i];
+      values[i] = values[j];
+      values[j] = value;
+    }
+    if (k <= j) high = j;
+    else low = j + 1;
+  }
+  return values[k];
 }
 
 /** Solve A X = B in place by elimination with row pivots; both as arrays of rows. Returns B's rows as X. */

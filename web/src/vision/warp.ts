@@ -17,19 +17,32 @@ export function warp(source: Picture, matrix: Matrix, width: number, height: num
   for (let y = 0, at = 0; y < height; y++) {
     for (let x = 0; x < width; x++, at += 3) {
       const sx = Math.fround(a * x + b * y + c), sy = Math.fround(d * x + e * y + f);
-      const left = Math.floor(sx), top = Math.floor(sy);
+      const left = Math.floor(sx) | 0, top = Math.floor(sy) | 0; // whole numbers, which indices are computed from faster
       const fx = sx - left, fy = sy - top;
-      let nw = top * stride + left * channels, ne = nw + channels, sw = nw + stride, se = sw + channels;
+      let nw = 0, ne = 0, sw = 0, se = 0;
       if (left < 0 || top < 0 || left >= right || top >= bottom) {
         const x0 = clamp(left, 0, right) * channels, x1 = clamp(left + 1, 0, right) * channels;
         const y0 = clamp(top, 0, bottom) * stride, y1 = clamp(top + 1, 0, bottom) * stride;
-        [nw, ne, sw, se] = [y0 + x0, y0 + x1, y1 + x0, y1 + x1];
+        nw = y0 + x0;
+        ne = y0 + x1;
+        sw = y1 + x0;
+        se = y1 + x1;
+      } else {
+        nw = Math.imul(top, stride) + Math.imul(left, channels);
+        ne = nw + channels;
+        sw = nw + stride;
+        se = sw + channels;
       }
-      for (let k = 0; k < 3; k++) {
-        const p = data[nw + k], q = data[sw + k];
-        const upper = p + fx * (data[ne + k] - p), lower = q + fx * (data[se + k] - q);
-        to[at + k] = upper + fy * (lower - upper);
-      }
+      let p = data[nw], q = data[sw], upper = p + fx * (data[ne] - p);
+      to[at] = upper + fy * (q + fx * (data[se] - q) - upper);
+      p = data[nw + 1];
+      q = data[sw + 1];
+      upper = p + fx * (data[ne + 1] - p);
+      to[at + 1] = upper + fy * (q + fx * (data[se + 1] - q) - upper);
+      p = data[nw + 2];
+      q = data[sw + 2];
+      upper = p + fx * (data[ne + 2] - p);
+      to[at + 2] = upper + fy * (q + fx * (data[se + 2] - q) - upper);
     }
   }
   return out;
@@ -46,7 +59,7 @@ export function warpCubic(source: Picture, matrix: Matrix, width: number, height
     for (let x = 0; x < width; x++, i++) {
       if (!(shown[i] > 0)) continue;
       const sx = Math.fround(a * x + b * y + c), sy = Math.fround(d * x + e * y + f);
-      const left = Math.floor(sx), top = Math.floor(sy);
+      const left = Math.floor(sx) | 0, top = Math.floor(sy) | 0;
       cubicWeights(sx - left, wx);
       cubicWeights(sy - top, wy);
       const x0 = clamp(left - 1, 0, right) * channels, x1 = clamp(left, 0, right) * channels;
@@ -54,7 +67,7 @@ export function warpCubic(source: Picture, matrix: Matrix, width: number, height
       const w0 = wx[0], w1 = wx[1], w2 = wx[2], w3 = wx[3];
       let red = 0, green = 0, blue = 0;
       for (let j = 0; j < 4; j++) {
-        const row = clamp(top + j - 1, 0, bottom) * stride, weight = wy[j];
+        const row = Math.imul(clamp(top + j - 1, 0, bottom), stride), weight = wy[j];
         const p = row + x0, q = row + x1, r = row + x2, s = row + x3;
         red += weight * (w0 * data[p] + w1 * data[q] + w2 * data[r] + w3 * data[s]);
         green += weight * (w0 * data[p + 1] + w1 * data[q + 1] + w2 * data[r + 1] + w3 * data[s + 1]);
@@ -80,48 +93,50 @@ function cubicWeights(x: number, out: Float64Array): void {
 
 /** `cv2.warpAffine(..., INTER_LINEAR)` of a field. */
 export function warpField(source: Field, matrix: Matrix, width: number, height: number, border: Border): Field {
-  const back = inverse(matrix);
-  const size = width * height;
-  const x = new Float32Array(size), y = new Float32Array(size);
-  for (let row = 0, at = 0; row < height; row++) {
-    for (let column = 0; column < width; column++, at++) {
-      x[at] = back[0] * column + back[1] * row + back[2];
-      y[at] = back[3] * column + back[4] * row + back[5];
+  const [a, b, c, d, e, f] = inverse(matrix), out = field(width, height, source.channels);
+  for (let y = 0, at = 0; y < height; y++) {
+    for (let x = 0; x < width; x++, at += source.channels) {
+      sample(source, Math.fround(a * x + b * y + c), Math.fround(d * x + e * y + f), border, out.data, at);
     }
   }
-  return remap(source, x, y, width, height, border);
+  return out;
 }
 
 /** `cv2.remap(..., INTER_LINEAR)`: the field at free coordinates, width×height of them. */
 export function remap(
   source: Field, x: Float32Array, y: Float32Array, width: number, height: number, border: Border,
 ): Field {
-  const { data, channels } = source, right = source.width - 1, bottom = source.height - 1, stride = source.width * channels;
-  const out = field(width, height, channels), to = out.data;
-  for (let i = 0, at = 0; i < x.length; i++, at += channels) {
-    const left = Math.floor(x[i]), top = Math.floor(y[i]), fx = x[i] - left, fy = y[i] - top;
-    let nw = top * stride + left * channels, ne = nw + channels, sw = nw + stride, se = sw + channels;
-    if (left < 0 || top < 0 || left >= right || top >= bottom) {
-      const x0 = within(left, right, border), x1 = within(left + 1, right, border);
-      const y0 = within(top, bottom, border), y1 = within(top + 1, bottom, border);
-      const place = (column: number, row: number): number => (column < 0 || row < 0 ? -1 : row * stride + column * channels);
-      [nw, ne, sw, se] = [place(x0, y0), place(x1, y0), place(x0, y1), place(x1, y1)];
-      if (border === "zero") {
-        for (let k = 0; k < channels; k++) {
-          const p = nw < 0 ? 0 : data[nw + k], q = ne < 0 ? 0 : data[ne + k], r = sw < 0 ? 0 : data[sw + k], s = se < 0 ? 0 : data[se + k];
-          const upper = p + fx * (q - p), lower = r + fx * (s - r);
-          to[at + k] = upper + fy * (lower - upper);
-        }
-        continue;
+  const out = field(width, height, source.channels);
+  for (let i = 0, at = 0; i < x.length; i++, at += source.channels) sample(source, x[i], y[i], border, out.data, at);
+  return out;
+}
+
+/** Write a field's values at one place, interpolated. */
+function sample({ data, width, height, channels }: Field, x: number, y: number, border: Border, to: Float32Array, at: number): void {
+  const left = Math.floor(x) | 0, top = Math.floor(y) | 0, fx = x - left, fy = y - top, stride = width * channels;
+  let nw = Math.imul(top, stride) + Math.imul(left, channels), ne = nw + channels, sw = nw + stride, se = sw + channels;
+  if (left < 0 || top < 0 || left >= width - 1 || top >= height - 1) {
+    const x0 = within(left, width - 1, border), x1 = within(left + 1, width - 1, border);
+    const y0 = within(top, height - 1, border), y1 = within(top + 1, height - 1, border);
+    nw = x0 < 0 || y0 < 0 ? -1 : y0 * stride + x0 * channels;
+    ne = x1 < 0 || y0 < 0 ? -1 : y0 * stride + x1 * channels;
+    sw = x0 < 0 || y1 < 0 ? -1 : y1 * stride + x0 * channels;
+    se = x1 < 0 || y1 < 0 ? -1 : y1 * stride + x1 * channels;
+    if (border === "zero") {
+      if (nw < 0 && ne < 0 && sw < 0 && se < 0) return;
+      for (let k = 0; k < channels; k++) {
+        const p = nw < 0 ? 0 : data[nw + k], q = ne < 0 ? 0 : data[ne + k], r = sw < 0 ? 0 : data[sw + k], s = se < 0 ? 0 : data[se + k];
+        const upper = p + fx * (q - p), lower = r + fx * (s - r);
+        to[at + k] = upper + fy * (lower - upper);
       }
-    }
-    for (let k = 0; k < channels; k++) {
-      const p = data[nw + k], r = data[sw + k];
-      const upper = p + fx * (data[ne + k] - p), lower = r + fx * (data[se + k] - r);
-      to[at + k] = upper + fy * (lower - upper);
+      return;
     }
   }
-  return out;
+  for (let k = 0; k < channels; k++) {
+    const p = data[nw + k], r = data[sw + k];
+    const upper = p + fx * (data[ne + k] - p), lower = r + fx * (data[se + k] - r);
+    to[at + k] = upper + fy * (lower - upper);
+  }
 }
 
 /** The index from 0 to `last` that the border mode maps an outside index to; -1 for none. */
