@@ -156,6 +156,33 @@ def no_waiting(monkeypatch):
         monkeypatch.setattr(module, "time", hurried)
 
 
+@pytest.fixture
+def hook(monkeypatch):
+    """The address of a webhook on this machine, which may be called, and the list of what it is told."""
+    import json
+    import threading
+    from http.server import BaseHTTPRequestHandler, HTTPServer
+
+    told = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(302 if self.path == "/away" else 204)
+            self.send_header("Location", "http://127.0.0.1:1/")
+            self.end_headers()
+
+        def log_message(self, *args):
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("MASKHUB_WEBHOOK_PRIVATE", "1")
+    yield f"http://127.0.0.1:{server.server_port}", told
+    server.shutdown()
+    server.server_close()
+
+
 @pytest.fixture(scope="session")
 def detector_photos(astronaut, tmp_path_factory):
     """A folder with ``unmasked``, four variations of the example's head, and ``masked``, aligned crops in masks."""

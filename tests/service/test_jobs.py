@@ -6,10 +6,8 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 import torch
@@ -76,29 +74,6 @@ def forked(monkeypatch):
         return Forked(worker, folder, output=folder / "log.txt", session=True)
 
     monkeypatch.setattr(supervisors, "_start", start)
-
-
-@pytest.fixture
-def hook(monkeypatch):
-    """A webhook on this machine, and what it was told."""
-    told = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(302 if self.path == "/away" else 204)
-            self.send_header("Location", "http://127.0.0.1:1/")
-            self.end_headers()
-
-        def log_message(self, *args):
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setenv("MASKHUB_WEBHOOK_PRIVATE", "1")
-    yield f"http://127.0.0.1:{server.server_port}", told
-    server.shutdown()
-    server.server_close()
 
 
 def test_a_job_becomes_a_model_and_the_webhook_is_told(jobs, supervisor, hook, request):

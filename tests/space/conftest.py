@@ -1,14 +1,20 @@
 """The app as a visitor meets it: ``python app.py`` in a process of its own, with an untrained pipeline of seconds."""
 
 import os
+import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
 import pillow_heif
 import pytest
-from app_process import start_app, stop_app
+from app_process import PATIENCE, start_app, stop_app
 from node_packages import WEB, install
 from PIL import Image
+
+from maskhub.data.pixel_faces import write_folder
+
+sys.path.insert(0, str(Path(__file__).parent))  # where visit, events and service_app are found
 
 ROOT = Path(__file__).parents[2]
 ASTRONAUT = ROOT / "space" / "examples" / "astronaut.jpg"
@@ -116,3 +122,61 @@ def chromium(launch):
     browser = launch()
     yield browser
     browser.close()
+
+
+@pytest.fixture(scope="session")
+def packed(tmp_path_factory):
+    """A zip of light faces, bare ones to train on and masked ones to test, and one file that is no picture."""
+    folder = tmp_path_factory.mktemp("packed")
+    write_folder("builtin:pixel-faces/light:train", folder / "in" / "train")
+    write_folder("builtin:pixel-faces/light/mask:test", folder / "in" / "test")
+    (folder / "in" / "notes.png").write_text("no picture")
+    return shutil.make_archive(str(folder / "faces"), "zip", folder / "in")
+
+
+@pytest.fixture(scope="session")
+def service(tiny_model, packed, tmp_path_factory):
+    """The app, with two datasets and a model of tiny networks to start from, so that a step takes milliseconds."""
+    import torch
+    from service_app import ME, STEPS, Service
+
+    from maskhub import DenseGenerator, ReimagingPipeline
+    from maskhub.service.home import Home, owner_of
+    from maskhub.service.jobs import Jobs
+    from maskhub.service.uploads import receive
+
+    folder = tmp_path_factory.mktemp("service")
+    home, pipeline = Home(folder / "home"), ReimagingPipeline(resolution=32)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        pipeline.add("small", DenseGenerator(resolution=32, latent=16, hidden=(32, 64)), {"tone": "light"})
+    pipeline.save_pretrained(folder / "made")
+    for name, key in (("small", "somebody"), ("own", ME)):
+        Jobs(home).models.add(name, folder / "made", dataset="builtin:pixel-faces", steps=0, owner=owner_of(key))
+        receive(home, [packed], {"small": "theirs", "own": "own"}[name], key=key)
+    service = Service(home, MASKHUB_MODEL=str(tiny_model), TMPDIR=str(folder), MASKHUB_WEBHOOK_PRIVATE="1",
+                      MASKHUB_MAX_STEPS=str(STEPS))  # fmt: skip
+    service.start()
+    yield service
+    service.stop()
+
+
+@pytest.fixture
+def service_page(service, chromium):
+    """Opens the app in a browser of its own; nothing may go wrong in its scripts."""
+    complaints, contexts = [], []
+
+    def start(key=None, **options):
+        contexts.append(chromium.new_context(**{"viewport": {"width": 1280, "height": 900}} | options))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(1000 * PATIENCE)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        if key:
+            page.add_init_script(f"localStorage.setItem('maskhub-key', '{key}')")
+        page.goto(service.app.url)
+        return page
+
+    yield start
+    for context in contexts:
+        context.close()
+    assert complaints == []

@@ -4,10 +4,12 @@ import json
 import secrets
 
 import httpx
+from app_process import ROOT
 
-__all__ = ["CLIENT", "endpoints", "join", "outcome", "send", "send_all", "upload"]
+__all__ = ["ASTRONAUT", "CLIENT", "endpoints", "join", "outcome", "send", "send_all", "upload"]
 
 
+ASTRONAUT = ROOT / "space" / "examples" / "astronaut.jpg"
 CLIENT = httpx.Client(timeout=120, verify=False)
 """One for all: each new client loads the certificates of the world."""
 TOGETHER = 16

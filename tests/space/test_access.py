@@ -1,12 +1,6 @@
 """The app for everyone: axe-core finds nothing on any tab, light and dark, and everything works by keyboard."""
 
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from visit import DESKTOP, LAB, PHONE, Visit, open_tab
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]

@@ -1,19 +1,14 @@
 """The app in a browser, as a visitor uses it: Chromium, headless, nothing but the app within reach."""
 
 import re
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from app_process import ROOT, start_app, stop_app
 from PIL import Image
+from visit import DESKTOP, PHONE, Visit, numbers, open_tab, until
 
 from maskhub.provenance import read_provenance
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from visit import DESKTOP, PHONE, Visit, numbers, open_tab, until
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 

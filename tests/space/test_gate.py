@@ -1,7 +1,6 @@
 """What visitors may send has bounds: bodies, uploads, places in the queue. Photos go with the app, however it ends."""
 
 import os
-import sys
 import threading
 import time
 from collections import Counter
@@ -12,11 +11,7 @@ import httpx
 import psutil
 import pytest
 from app_process import PATIENCE, start_app, stop_app
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from conftest import ASTRONAUT
-from events import CLIENT, endpoints, join, outcome, upload
+from events import ASTRONAUT, CLIENT, endpoints, join, outcome, upload
 
 from space import temporary
 from space.demo import launch

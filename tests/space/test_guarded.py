@@ -4,7 +4,6 @@ import errno
 import itertools
 import os
 import shutil
-import sys
 import threading
 import time
 from pathlib import Path
@@ -14,12 +13,8 @@ import gradio as gr
 import httpx
 import pytest
 from app_process import PATIENCE, start_app, stop_app
+from events import ASTRONAUT, CLIENT, endpoints, join, outcome, send, send_all, upload
 from PIL import Image
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from conftest import ASTRONAUT
-from events import CLIENT, endpoints, join, outcome, send, send_all, upload
 
 from maskhub.errors import PhotoError, WriteError
 from space import photos
@@ -113,17 +108,22 @@ def test_every_component_that_takes_files_refuses_every_attack(app, attacks):
         refused(answer)
 
 
-@pytest.mark.parametrize("name", ["mask", "unmask", "cycle", "wear"])
-def test_named_endpoints_refuse_them_by_each_way_in(app, attacks, name):
-    calls = f"{app.url}gradio_api/call"
+ENDPOINTS = ("mask", "unmask", "cycle", "wear")
+
+
+@pytest.mark.parametrize("all_pairs", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_named_endpoints_refuse_them_by_each_way_in(app, attacks, all_pairs):
+    """Each attack by both ways, at one endpoint in turn or at each."""
+    calls, turn = f"{app.url}gradio_api/call", itertools.cycle(ENDPOINTS)
     for path, version in itertools.product(attacks.values(), ("", "v2/")):
         body = {"photo": {"path": path}} if version else {"data": [{"path": path}]}
-        event = CLIENT.post(f"{calls}/{version}{name}", json=body).json()["event_id"]
-        answer = CLIENT.get(f"{calls}/{version}{name}/{event}").text
-        assert answer.startswith("event: error") and NOT_UPLOADED in answer, answer
-    # past the queue
-    answer = CLIENT.post(f"{app.url}gradio_api/run/{name}", json={"data": [{"path": attacks["absolute"]}]})
-    assert answer.status_code == 404
+        for name in ENDPOINTS if all_pairs else (next(turn),):
+            event = CLIENT.post(f"{calls}/{version}{name}", json=body).json()["event_id"]
+            answer = CLIENT.get(f"{calls}/{version}{name}/{event}").text
+            assert answer.startswith("event: error") and NOT_UPLOADED in answer, answer
+    for name in ENDPOINTS:  # past the queue
+        answer = CLIENT.post(f"{app.url}gradio_api/run/{name}", json={"data": [{"path": attacks["absolute"]}]})
+        assert answer.status_code == 404
 
 
 def test_a_stream_of_frames_refuses_them_too(app, attacks):
@@ -134,18 +134,21 @@ def test_a_stream_of_frames_refuses_them_too(app, attacks):
         refused(answer)
 
 
-@pytest.mark.parametrize(
-    "data", [5, "x", [], {}, {"index": None}, {"index": [9], "value": {}}, {"index": {"path": "x"}}]
-)
-def test_what_a_page_never_says_of_a_click_is_refused_in_one_line(app, data):
-    """The app fixture finds no traceback and no failed handler in the log."""
+NO_CLICKS = (5, "x", [], {}, {"index": None}, {"index": [9], "value": {}}, {"index": {"path": "x"}})
+
+
+@pytest.mark.parametrize("all_pairs", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_what_a_page_never_says_of_a_click_is_refused_in_one_line(app, all_pairs):
+    """Two of them to each handler of clicks, or all. The app fixture finds no traceback and no failed handler."""
     events, components = endpoints(app.url)
     chosen = [event for event in events if any(name == "select" for _, name in event["targets"])]
-    assert len(chosen) >= 3
+    assert len(chosen) >= 4  # all of them are tried
+    turn = itertools.cycle(NO_CLICKS)
     for event in chosen:
         values = [components[other]["props"].get("value") for other in event["inputs"]]
-        answer = send(app.url, event["id"], values, event_data=data)
-        assert answer["success"] or "\n" not in answer["output"]["error"], answer
+        for data in NO_CLICKS if all_pairs else (next(turn), next(turn)):
+            answer = send(app.url, event["id"], values, event_data=data)
+            assert answer["success"] or "\n" not in answer["output"]["error"], answer
 
 
 def test_a_dropdown_takes_neither_lists_nor_numbers(app):

@@ -1,23 +1,16 @@
 """Webcam and Video in a browser, with a camera that shows the example's head."""
 
 import re
-import sys
-from pathlib import Path
 
 import av
 import pytest
 from app_process import PATIENCE
 from films import camera_file, film, written
+from playwright.sync_api import expect
+from visit import Visit, open_tab
 
 from maskhub.provenance import read_provenance
 
-sync_api = pytest.importorskip("playwright.sync_api")
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from visit import Visit, open_tab  # noqa: E402
-
-expect = sync_api.expect
 expect.set_options(timeout=1000 * PATIENCE)
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]

@@ -1,16 +1,11 @@
 """Two visitors at once on every tab with a state: nobody gets what is somebody else's. Photo's is in test_browser."""
 
 import re
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from app_process import ROOT
 from films import film, written
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from visit import DESKTOP, Visit, numbers, open_tab
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]

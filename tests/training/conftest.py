@@ -75,6 +75,11 @@ def task_of(name):
     return task_class(name.split("-")[0])
 
 
+def quick(names, *chosen):
+    """Names to parametrize with: those that aren't chosen are marked ``slow``."""
+    return [name if name in chosen else pytest.param(name, marks=pytest.mark.slow) for name in names]
+
+
 def command_line(options):
     """Options as words of a command line."""
     words = []

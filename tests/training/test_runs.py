@@ -98,6 +98,21 @@ def streamed(drawn, hub_user, tmp_path):
     return {split: f"{hub_user.repo('drawn')}:{split}" for split in ("unmasked", "masked")}
 
 
+def test_two_processes_resume(small, finish_two, tmp_path):
+    """With other workers, to the bits of a run that nothing disturbed."""
+    options = small("reimaging", tmp_path / "two", max_steps=2)
+    codes, text = finish_two(*command_line(options), script="train_reimaging.py")
+    assert codes == [0, 0] and "2 process(es)" in text, text
+    options |= {"max_steps": 4, "workers": 1}
+    codes, text = finish_two(*command_line(options), "--resume", "latest", script="train_reimaging.py")
+    assert codes == [0, 0] and "4 steps done" in text, text
+    codes, text = finish_two(*command_line(options | {"output": str(tmp_path / "whole")}), script="train_reimaging.py")
+    assert codes == [0, 0], text
+    for part in ("checkpoints/step-00000004", "pipeline"):
+        assert same_weights(tmp_path / "two" / part, tmp_path / "whole" / part)
+
+
+@pytest.mark.slow
 def test_two_processes_stop_resume_and_leave_cleanly(streamed, small, start, finish, finish_two, tmp_path):
     """They read their photos from the Hub, and go on with another number of workers."""
     output = tmp_path / "two"

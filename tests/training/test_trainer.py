@@ -20,7 +20,7 @@ from maskhub.training.status import read_metrics, read_status
 from maskhub.training.task import Task, Update
 from maskhub.training.trainer import Trainer
 
-from .conftest import ADVERSARIAL, SMALL, command_line, task_of
+from .conftest import ADVERSARIAL, SMALL, command_line, quick, task_of
 
 STAGES = """
 stages:
@@ -41,7 +41,7 @@ def same_weights(one, other):
     return all(torch.equal(value, other[path][key]) for path, tensors in one.items() for key, value in tensors.items())
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", quick(SMALL, *TASKS))
 def test_a_run_resumed_inside_a_stage_ends_with_the_same_bits(name, small, here, tmp_path):
     """Two stages of three and three steps, resumed inside the second, for one task also inside the first."""
     base, task = name.split("-")[0], task_of(name)
@@ -123,7 +123,7 @@ def test_a_diverged_run_stops_and_says_so(name, small, here, trainer, tmp_path, 
     assert not (one.output / "checkpoints").exists() and not (one.output / one.task.result).exists()
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", quick(TASKS, "pix2pix", "simgan", "reimaging", "classifier"))
 def test_a_compiled_run_takes_the_same_step(name, trainer, monkeypatch):
     """Traced by dynamo, without the compiler, whose minutes and whose rounding are not maskhub's."""
     plain = trainer(name)
@@ -334,7 +334,7 @@ def test_errors_are_one_line(options, message, small, here, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("name", [name for name in TASKS if name != "cyclegan"])  # see test_runs
+@pytest.mark.parametrize("name", quick([name for name in TASKS if name != "cyclegan"], "attentiongan"))
 def test_two_processes_agree(name, small, finish_two, tmp_path):
     options = small(name, tmp_path / "two", max_steps=4)
     if name in ADVERSARIAL:

@@ -1,0 +1,90 @@
+"""Re-image as a visitor meets it: a face of one's own, what the classifier sees, photos, painting."""
+
+import re
+
+import numpy as np
+import pytest
+from service_app import choose, steps_of
+from visit import open_tab
+
+from maskhub.data.pixel_faces import pixel_faces
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
+
+
+def test_a_face_of_ones_own_and_what_the_classifier_sees(service_page, service, tmp_path):
+    face = pixel_faces("builtin:pixel-faces/dark/scarf:test")[3]
+    face.image.save(tmp_path / "me.png")
+    (tmp_path / "notes.jpg").write_text("no picture")
+    page = service_page()
+    open_tab(page, "Re-image")
+    page.locator("#reimage-faces img").first.wait_for()
+    choose(page, "reimage-model", "Choose for me")
+    page.locator("#reimage-upload button").first.click()
+    page.set_input_files("#reimage-photo input[type=file]", tmp_path / "notes.jpg")
+    page.locator("#reimage-problem", has_text="“notes.jpg” is not a picture").wait_for()
+    page.set_input_files("#reimage-photo input[type=file]", tmp_path / "me.png")
+    page.locator("#reimage-photo img").wait_for()
+    page.wait_for_function("!document.querySelector('#reimage-problem .problem')")
+    page.click("#reimage")
+    page.locator("#reimage-status", has_text="By dark (built in)").wait_for()
+    covered, _, _, clipping, result = steps_of(page)
+    region = clipping[..., 3] > 0
+    assert np.array_equal(covered[..., :3], face.pixels) and np.array_equal(region, face.region)
+    assert np.array_equal(result[~region], covered[~region]) and not np.array_equal(result[region], covered[region])
+    odds = dict(re.findall(r"(dark|light|medium)\s+(\d+)%", page.locator("#reimage-distribution").inner_text()))
+    assert len(odds) == 3 and int(odds["dark"]) > 90
+    assert "dark (built in)" in page.locator("#reimage-fit").inner_text()
+    scores = [int(text) for text in re.findall(r"(\d+) off", page.locator("#reimage-samples").inner_text())]
+    assert len(scores) == 8 and scores == sorted(scores)
+    before = steps_of(page)
+    page.locator("#reimage-samples img").nth(2).click()
+    page.locator("#reimage-steps", has_text=f"number 3 of 512, off by {scores[2]} of 255").wait_for()
+    after = steps_of(page)
+    assert not np.array_equal(after[1], before[1]) and np.array_equal(after[4][~region], covered[~region])
+    page.locator("#reimage-features button").first.click()
+    page.locator("#reimage-maps img").nth(1).wait_for()
+    page.locator("#reimage-lesson button").first.click()
+    page.get_by_label("Between medium and dark, fair hair, blue eyes").click()
+    page.locator("#lesson-shown", has_text="Figure 24").wait_for()
+    for name, tone in (("thesis", "light"), ("ours", "dark")):
+        page.locator(f"#lesson-{name}", has_text="%").wait_for()
+        odds = dict(re.findall(r"(dark|light|medium)\s+(\d+)%", page.locator(f"#lesson-{name}").inner_text()))
+        assert int(odds[tone]) > 80
+    assert not [path for path in service.home.root.rglob("*me*.png") if path.stem.startswith("me")]  # not kept
+
+
+def test_photos_are_covered_or_painted_and_one_that_no_model_knows_leads_to_photo(service_page):
+    page = service_page()
+    open_tab(page, "Re-image")
+    choose(page, "reimage-source", "Portraits without a mask")
+    page.wait_for_function("document.querySelectorAll('#reimage-faces img').length == 24")
+    choose(page, "reimage-model", "dark")
+    page.locator("#reimage-faces button:has(img)").first.click()
+    page.locator("#reimage-status .notice", has_text="far from all that the model makes").wait_for()
+    assert page.locator("#reimage-problem p").count() == 0
+    choose(page, "reimage-where", "Cover it for me")
+    page.click("#reimage")
+    page.locator("#reimage-steps", has_text="True face").wait_for()
+
+    choose(page, "reimage-where", "Paint it")
+    canvas = page.locator("#reimage-brush canvas")
+    canvas.wait_for()
+    page.click("#reimage")
+    page.locator("#reimage-problem", has_text="Paint over the part of the face").wait_for()
+    box = canvas.bounding_box()
+    page.mouse.move(box["x"] + 0.3 * box["width"], box["y"] + 0.75 * box["height"])
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.7 * box["width"], box["y"] + 0.75 * box["height"], steps=4)
+    page.mouse.up()
+    page.click("#reimage")
+    page.locator("#reimage-steps figure >> nth=4").wait_for()
+    region = steps_of(page)[3][..., 3] > 0
+    rows, columns = np.nonzero(region)
+    side = len(region)
+    assert abs(rows.mean() / side - 0.75) < 0.05 and abs(columns.mean() / side - 0.5) < 0.05
+    assert 0.3 < np.ptp(columns) / side < 0.6 and np.ptp(rows) / side < 0.2
+
+    page.click("#reimage-away")
+    page.locator("#photo-photo img[src*=london]").wait_for()
+    assert "tab=photo" in page.url
