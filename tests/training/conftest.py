@@ -5,9 +5,11 @@ import subprocess
 
 import numpy as np
 import pytest
+import torch
 from app_process import free_port
 from forked import ROOT, Forked
 from PIL import Image, ImageDraw
+from safetensors.torch import load_file
 
 from maskhub.training.launch import launch
 from maskhub.training.registry import task_class
@@ -90,6 +92,17 @@ def command_line(options):
         else:
             words += [f"--{flag}", *map(str, value if isinstance(value, (tuple, list)) else [value])]
     return words
+
+
+def weights(folder):
+    """The tensors of all safetensors files below a folder, by path."""
+    return {path.relative_to(folder): load_file(path) for path in sorted(folder.rglob("*.safetensors"))}
+
+
+def same_weights(one, other):
+    one, other = weights(one), weights(other)
+    assert one and one.keys() == other.keys()
+    return all(torch.equal(value, other[path][key]) for path, tensors in one.items() for key, value in tensors.items())
 
 
 @pytest.fixture(scope="session")

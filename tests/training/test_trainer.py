@@ -1,82 +1,21 @@
-"""The one loop with every task: exact resume, several processes, status, divergence, compilation, result and card."""
+"""The one loop with every task: several processes, status, divergence, compilation, result and card."""
 
 import json
-import os
-import signal
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from maskhub.cards import ModelCard
 from maskhub.data.unpaired import UnpairedPhotos
 from maskhub.errors import CheckpointError, DivergenceError, SourceError
-from maskhub.hold import hold
 from maskhub.models.dense import DenseGenerator
-from maskhub.training.checkpoint import latest_checkpoint
 from maskhub.training.options import TrainingOptions
 from maskhub.training.registry import TASKS
 from maskhub.training.status import read_metrics, read_status
 from maskhub.training.task import Task, Update
 from maskhub.training.trainer import Trainer
 
-from .conftest import ADVERSARIAL, SMALL, command_line, quick, task_of
-
-STAGES = """
-stages:
-- {steps: 3, lr_schedule: constant%s}
-- {steps: 3, learning_rate: 1e-3%s}
-"""
-SECOND = {"cyclegan": "lambda_cycle", "simgan": "lambda_image", "pix2pix": "lambda_reconstruction",
-          "attentiongan": "lambda_nmc", "unmasker": "lambda_l1", "mask_detector": "lambda_region"}  # fmt: skip
-
-
-def weights(folder):
-    return {path.relative_to(folder): load_file(path) for path in sorted(folder.rglob("*.safetensors"))}
-
-
-def same_weights(one, other):
-    one, other = weights(one), weights(other)
-    assert one and one.keys() == other.keys()
-    return all(torch.equal(value, other[path][key]) for path, tensors in one.items() for key, value in tensors.items())
-
-
-@pytest.mark.parametrize("name", quick(SMALL, *TASKS))
-def test_a_run_resumed_inside_a_stage_ends_with_the_same_bits(name, small, here, tmp_path):
-    """Two stages of three and three steps, resumed inside the second, for one task also inside the first."""
-    base, task = name.split("-")[0], task_of(name)
-    first = ", discriminator_updates: 2" if name in ADVERSARIAL else ""
-    second = f", {SECOND[base]}: 3" if base in SECOND else ""
-    recipe = tmp_path / "stages.yaml"
-    recipe.write_text(STAGES % (first, second))
-
-    def run(output, *more):
-        options = small(name, output)
-        del options["max_steps"]
-        if base == "simgan":
-            options |= {"pretrain_generator": 0, "pretrain_discriminator": 0}
-        code, text = here(name, options, "--recipe", recipe, *more)
-        assert code == 0, text
-        return output
-
-    whole = run(tmp_path / "whole", "--checkpoint-every", 2, "--keep-checkpoints", 9, "--sample-every", 3)
-    lines = read_metrics(whole)
-    assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
-    assert lines[2]["learning_rate"] != lines[3]["learning_rate"] <= 1e-3
-    assert read_status(whole) | {"pid": 0} == {
-        "state": "finished", "method": task.name, "step": 6, "max_steps": 6, "pid": 0,
-    }  # fmt: skip
-    assert json.loads((whole / task.result / "training.json").read_text()) == {"method": task.name, "step": 6}
-    card = ModelCard.load(whole / task.result)
-    assert "6 steps so far" in card.render() and {section.title for section in card.sections} >= {"Training", "Limits"}
-    assert str(tmp_path) not in card.render() and "/drawn" not in card.render()
-    assert (whole / "curves.png").is_file()
-    if name != "classifier":
-        assert {path.name for path in (whole / "samples").iterdir()} >= {"step-00000003.png", "step-00000006.png"}
-    for step in (2, 4) if name == "cyclegan" else (4,):
-        again = run(tmp_path / f"from-{step}", "--resume", whole / "checkpoints" / f"step-{step:08d}")
-        assert same_weights(again / "checkpoints" / "step-00000006", whole / "checkpoints" / "step-00000006")
-        assert same_weights(again / task.result, whole / task.result)
+from .conftest import ADVERSARIAL, SMALL, command_line, quick, same_weights, task_of
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -144,27 +83,6 @@ def test_a_compiled_run_takes_the_same_step(name, trainer, monkeypatch):
         torch.testing.assert_close(value, expected[term], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-@pytest.mark.parametrize("name", ["cyclegan", "reimaging"])
-def test_a_signal_stops_it_with_a_checkpoint(name, number, code, small, here, tmp_path, monkeypatch):
-    task = task_of(name)
-    plain, steps = task.step, []
-
-    def step(self, batch, turn):
-        steps.append(1)
-        if len(steps) == 3:
-            os.kill(os.getpid(), number)
-        yield from plain(self, batch, turn)
-
-    monkeypatch.setattr(task, "step", step)
-    before = signal.getsignal(number)
-    got, text = here(name, small(name, tmp_path / "run", max_steps=50))
-    assert got == code and "stopped at step 3; continue with --resume latest" in text
-    assert latest_checkpoint(tmp_path / "run" / "checkpoints").name == "step-00000003"
-    assert read_status(tmp_path / "run")["state"] == "stopped"
-    assert signal.getsignal(number) == before
-
-
 def test_micro_batches_equal_one_batch(trainer):
     """Each update is one step of its optimizer on the mean over the micro-batches, however many updates a step has."""
     generator = torch.Generator().manual_seed(0)
@@ -182,28 +100,6 @@ def test_micro_batches_equal_one_batch(trainer):
     assert (whole - summed).abs().max() < 1e-5
 
 
-def test_a_run_needs_its_own_folder(small, here, tmp_path):
-    assert here("reimaging", small("reimaging", tmp_path, max_steps=2))[0] == 0
-    code, text = here("reimaging", small("reimaging", tmp_path, max_steps=4))
-    assert code == 2 and "already holds a run" in text
-    code, text = here("reimaging", small("reimaging", tmp_path, max_steps=4, latent=9), "--resume", "latest")
-    assert code == 2 and "latent 8 → 9" in text
-    other = small("reimaging", tmp_path, max_steps=4, source="builtin:pixel-faces/dark:all")
-    code, text = here("reimaging", other, "--resume", "latest")
-    assert code == 2 and "source 'builtin:pixel-faces/dark' → 'builtin:pixel-faces/dark:all'" in text
-    code, text = here("classifier", small("classifier", tmp_path), "--resume", "latest")
-    assert code == 2 and "a run of reimaging" in text
-    assert len(text.strip().splitlines()) == 1
-
-
-def test_more_steps_may_be_asked_for(small, here, tmp_path):
-    options = small("reimaging", tmp_path / "run", max_steps=2)
-    assert here("reimaging", options)[0] == 0
-    assert here("reimaging", options | {"max_steps": 4}, "--resume", "latest")[0] == 0
-    assert here("reimaging", small("reimaging", tmp_path / "whole", max_steps=4))[0] == 0
-    assert same_weights(tmp_path / "run" / "pipeline", tmp_path / "whole" / "pipeline")
-
-
 def test_a_run_ends_in_time_with_its_learning_rate_at_zero(small, here, tmp_path):
     options = small("reimaging", tmp_path, max_steps=100_000) | {"max_minutes": 0.01, "lr_schedule": "linear"}
     assert here("reimaging", options)[0] == 0
@@ -211,39 +107,6 @@ def test_a_run_ends_in_time_with_its_learning_rate_at_zero(small, here, tmp_path
     assert 1 < len(lines) < 100_000 and status["state"] == "finished" and status["step"] == lines[-1]["step"]
     assert lines[0]["learning_rate"] == options.get("learning_rate", 2e-4) and lines[-1]["learning_rate"] == 0
     assert (tmp_path / "pipeline" / "model_index.json").exists()
-
-
-def test_a_run_that_goes_back_keeps_its_own_checkpoints(small, here, tmp_path):
-    run = tmp_path / "run"
-    options = small("reimaging", run, max_steps=12) | {"checkpoint_every": 3, "keep_checkpoints": 4}
-    assert here("reimaging", options)[0] == 0
-    options |= {"keep_checkpoints": 2, "max_steps": 7}
-    assert here("reimaging", options, "--resume", run / "checkpoints" / "step-00000003")[0] == 0
-    names = {path.name for path in (run / "checkpoints").iterdir()}
-    assert names == {"step-00000006", "step-00000007"}
-    assert latest_checkpoint(run / "checkpoints").name == "step-00000007"
-    assert [line["step"] for line in read_metrics(run)] == [1, 2, 3, 4, 5, 6, 7]
-
-
-def test_a_result_of_an_older_step_is_written_again(small, here, tmp_path):
-    options = small("reimaging", tmp_path / "run", max_steps=4) | {"checkpoint_every": 2}
-    assert here("reimaging", options | {"max_steps": 2})[0] == 0
-    os.rename(tmp_path / "run" / "pipeline", tmp_path / "older")
-    assert here("reimaging", options, "--resume", "latest")[0] == 0
-    newest = weights(tmp_path / "run" / "pipeline")
-    # as after a kill between the last checkpoint and the pipeline
-    os.rename(tmp_path / "run" / "pipeline", tmp_path / "newest")
-    os.rename(tmp_path / "older", tmp_path / "run" / "pipeline")
-    assert here("reimaging", options, "--resume", "latest")[0] == 0
-    again = weights(tmp_path / "run" / "pipeline")
-    assert all(torch.equal(again[path][key], value) for path, part in newest.items() for key, value in part.items())
-
-
-def test_two_runs_in_one_folder(small, here, tmp_path):
-    with hold(tmp_path / "run", "a training run"):
-        code, text = here("reimaging", small("reimaging", tmp_path / "run"))
-    assert code == 2 and "a training run" in text
-    assert not (tmp_path / "run" / "checkpoints").exists()
 
 
 @pytest.mark.parametrize("device, dtype", [("cpu", torch.float64), ("mps", torch.float32)])
