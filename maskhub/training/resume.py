@@ -26,6 +26,8 @@ def capture(trainer):
             for name, ema in trainer.ema.items()
         }
     own = {"random": _random_state(), "pools": {name: pool.state_dict() for name, pool in task.pools.items()}}
+    if trainer.accelerator.process_index:  # each process has running statistics of its own; ``shared`` has the first's
+        own["buffers"] = {name: dict(network.named_buffers()) for name, network in task.networks.items()}
     record = checkpoint.Record(
         step=trainer.step,
         written=0,
@@ -56,7 +58,8 @@ def restore(trainer):
     _check_same_run(trainer, path, record)
     try:
         for name, network in task.networks.items():
-            network.load_state_dict(shared["networks"][name])
+            buffers = own.get("buffers", {}).get(name, {})
+            network.load_state_dict(shared["networks"][name] | buffers)
         for name, ema in trainer.ema.items():
             tensors = shared["ema"][name]
             if len(tensors) != len(ema.shadow_params):

@@ -102,7 +102,7 @@ def test_two_processes_resume(small, finish_two, tmp_path):
     options = small("reimaging", tmp_path / "two", max_steps=2)
     codes, text = finish_two(*command_line(options), script="train_reimaging.py")
     assert codes == [0, 0] and "2 process(es)" in text, text
-    options |= {"max_steps": 4}
+    options |= {"max_steps": 4, "workers": 1}
     codes, text = finish_two(*command_line(options), "--resume", "latest", script="train_reimaging.py")
     assert codes == [0, 0] and "2 steps done" in text, text
     codes, text = finish_two(*command_line(options | {"output": str(tmp_path / "whole")}), script="train_reimaging.py")
@@ -148,7 +148,7 @@ def test_a_full_disk_spares_the_last_checkpoint(name, small, finish, here, tmp_p
     assert here(name, options)[0] == 0
     before = weights(output)
     size = max(path.stat().st_size for path in output.rglob("networks.safetensors"))
-    options |= {"max_steps": 4}
+    options |= {"max_steps": 4, "workers": 1}
     words = [*command_line(options), "--resume", "latest"]
     code, text = finish(*words, script=f"train_{name}.py", file_size=size // 2)
     assert code == 2, text
