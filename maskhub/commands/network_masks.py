@@ -13,7 +13,6 @@ from maskhub.data.masked_files import MaskingWay
 from maskhub.direction import Direction
 from maskhub.errors import NoFaceError
 from maskhub.faces.detect import detect
-from maskhub.masks.detector import MASKED
 from maskhub.masks.styles import WORN
 from maskhub.pipelines.outcomes import Outcome
 from maskhub.pipelines.record import FaceRecord
@@ -41,7 +40,7 @@ def mask_by_network(pipeline, pixels, wearing, name, own=None):
     translator = pipeline.translator("mask", force=not wearing.bare_only)
     translator.examine(records)
     for face in records:
-        translator.decide(face, masked=face.presence is not None and face.presence >= MASKED)
+        translator.decide(face, masked=face.presence is not None and face.presence >= translator.masked_from)
     wanted = max(1, round(wearing.portion * len(found)))
     for face in [face for face in records if face.pending][wanted:]:
         face.outcome = Outcome.NOT_CHOSEN

@@ -24,6 +24,7 @@ from maskhub.tensors import to_array
 __all__ = [
     "BUNDLED",
     "MASKED",
+    "SURELY_MASKED",
     "MaskDetection",
     "bundled_mask_detector",
     "detect_mask",
@@ -36,6 +37,9 @@ __all__ = [
 BUNDLED = Path(__file__).parents[1] / "weights" / "mask-detector"
 MASKED = 0.5
 """A face counts as masked from this presence on."""
+SURELY_MASKED = 0.8
+"""Where masks are only put on, faces are left alone from this presence on: between both values there are more bare
+faces, with beards or high collars, than masked ones (docs/data.md)."""
 BATCH = 32
 
 _lock = threading.Lock()

@@ -1,5 +1,7 @@
 """Whole photos through the pipeline: what changes, what must not change, and the errors."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -14,11 +16,17 @@ from maskhub import (
     PhotoError,
     ResnetGenerator,
 )
+from maskhub.commands.network_masks import mask_by_network
+from maskhub.data.masked import Wearing, mask_faces
+from maskhub.data.portraits import FOLDER
 from maskhub.faces.align import alignment
 from maskhub.faces.detect import detect
+from maskhub.faces.photo import open_photo
+from maskhub.masks.detector import MASKED, SURELY_MASKED
 from maskhub.masks.wear import wear
 from maskhub.pipelines.changed import WIDER, changed_region, wider_for
 from maskhub.pipelines.face_mask import BUNDLED
+from maskhub.pipelines.live import FrameTranslator
 from maskhub.pipelines.outcomes import described, tally
 from maskhub.provenance import read_provenance
 
@@ -245,6 +253,19 @@ def test_a_face_that_needs_nothing_is_left_as_it_is(tiny_pipeline, astronaut, ma
     forced = tiny_pipeline(photo, direction, force=True, details=True)
     assert forced.faces[0][0].changed and forced.regions[0].max() > 0.5
     assert len(tiny_pipeline.cycle(photo, direction, force=True, details=True).cycle_errors[0]) == 1
+
+
+def test_a_high_collar_does_not_keep_a_mask_off(tiny_pipeline):
+    """The detector takes the collar for a mask, but is not sure; where masks are only put on, the face gets one."""
+    photo = np.asarray(open_photo(FOLDER / "london_00075.webp").convert("RGB")).copy()
+    photo[205:] = 0
+    out = tiny_pipeline(Image.fromarray(photo), "mask", details=True)
+    assert [face.changed for face in out.faces[0]] == [True] and MASKED < out.faces[0][0].presence < SURELY_MASKED
+    assert tiny_pipeline(Image.fromarray(photo), "auto", details=True).faces[0][0].direction == "unmask"
+    for mask in (mask_faces, partial(mask_by_network, tiny_pipeline)):
+        assert mask(photo, Wearing(bare_only=True, scores="none"), "a.png").region.max() > 0.5
+    translator = FrameTranslator(tiny_pipeline, "mask")
+    assert (translator(photo) != photo).any()
 
 
 @pytest.mark.parametrize("direction", ["mask", "unmask"])

@@ -9,7 +9,7 @@ import { detect, type Face } from "./faces/detect";
 import { cut, landmarks, type Landmarks, PRESENT, rotationOf } from "./faces/landmarks";
 import { Noise } from "./noise";
 import { timed } from "./stages";
-import { type Direction, MASKED, type Pipeline } from "./pipeline";
+import { type Direction, maskedFrom, type Pipeline } from "./pipeline";
 import { apply, clamp, type Field, field, type Matrix, type Picture, type Point, rint, scaleOf } from "./vision/image";
 
 const EVERY = 10, EVERY_EMPTY = 3;
@@ -62,7 +62,7 @@ export class Live {
     await timed("follow", () => this.follow(frame, step));
     const pasted: Pasted[] = [], source: Picture = { ...frame, data: frame.data.slice() };
     for (const track of [...this.tracks].reverse()) {
-      await this.decide(source, track);
+      await this.decide(source, track, options.direction);
       if (options.direction === (track.masked ? "mask" : "unmask")) continue; // it needs no change
       const part = track.masked ? await this.takeOff(source, frame, track) : await this.putOn(source, frame, track, options);
       if (part) pasted.push(part);
@@ -70,12 +70,13 @@ export class Live {
     return { faces: this.tracks.map((track) => track.face), pasted };
   }
 
-  private async decide(source: Picture, track: Track): Promise<void> {
+  private async decide(source: Picture, track: Track, direction: LiveOptions["direction"]): Promise<void> {
     if (track.asked-- > 0) return;
     track.asked = ASK_EVERY - 1;
     const now = await this.pipeline.maskPresence(source, track.face), first = track.presence === null;
     track.presence = first ? now : track.presence! + NEWEST * (now - track.presence!);
-    if (first || Math.abs(track.presence - MASKED) > DECIDED) track.masked = track.presence >= MASKED;
+    const limit = maskedFrom(direction);
+    if (first || Math.abs(track.presence - limit) > Math.min(DECIDED, (1 - limit) / 2)) track.masked = track.presence >= limit;
   }
 
   private async takeOff(source: Picture, frame: Picture, { face }: Track): Promise<Pasted | null> {
