@@ -2,7 +2,7 @@
 
     python benchmarks/bench_scale.py                            # 16 files of 10 MB; 1, 2, 4 and 8 ranks
     python benchmarks/bench_scale.py train --workers 0 2        # the same for a walk through it in training
-    python benchmarks/bench_scale.py workers --workers 0 1 2 4  # photos/s of a core as workers grow
+    python benchmarks/bench_scale.py workers --workers 0 1 2 4  # photos/s of a core; `apart` should be below 0.15
     python benchmarks/bench_scale.py memory                     # peak memory as row groups and the data set grow
 
 The Hub is the tests' (tests/hub_server.py), on this machine, and counts the bytes of files that it sends. Ranks are
@@ -10,7 +10,9 @@ processes of `maskhub dataset build` that are started together, as torchrun or S
 """
 
 import argparse
+import gc
 import io
+import itertools
 import json
 import os
 import subprocess
@@ -18,18 +20,19 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from statistics import median
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 PORTRAITS = ROOT / "maskhub" / "data" / "portraits"
-PADDING = 400_000
-"""Bytes of noise after each photo."""
+PADDING, JPEG_BYTES = 400_000, 20_000
+"""Bytes of noise after each photo, and of the photo, about."""
 BATCH = 4
 """Samples of a batch in training."""
 WALKS = 2
 """Walks through the data set of a bench of training: a lane may read a few photos of its next walk ahead."""
-PHOTOS = 60
-"""Photos made for the rate of workers."""
+PHOTOS = 120
+"""Photos made for a rate of workers."""
 
 
 def start_hub(folder):
@@ -168,37 +171,57 @@ def walk_share(options, rank):
 
 
 def bench_memory(hub, folder, options):
-    """Peak memory of reading a unit, by the size of its row groups."""
-    for megabytes in (20, 200):
-        for files in (1, 3):
-            repo = f"bench/groups-{megabytes}-{files}"
-            push(repo, files, megabytes << 20)  # one row group a file
-            made = subprocess.run([sys.executable, __file__, "read", repo], capture_output=True, text=True, check=True)
-            row = {"row_group_megabytes": megabytes, "files": files, "megabytes": json.loads(made.stdout)}
-            print(json.dumps(row), flush=True)
+    """Peak memory of reading a data set in a build and in training, by the size and number of its row groups."""
+    for megabytes, groups, files in (
+        (20, 1, 1),
+        (20, 1, 3),
+        (options.large, 1, 1),
+        (options.large, 3, 1),
+        (options.large, 1, 3),
+    ):
+        repo = f"bench/groups-{megabytes}-{groups}-{files}"
+        rows = -(-(megabytes << 20) // (PADDING + JPEG_BYTES))
+        _, photos = push(repo, files, groups * megabytes << 20, rows)
+        row = {"row_group_megabytes": megabytes, "groups": groups, "files": files}
+        for how in ("read", "draw"):
+            command = [sys.executable, __file__, how, repo, "--photos", str(photos)]
+            made = subprocess.run(command, capture_output=True, text=True)
+            if made.returncode:
+                sys.exit(made.stderr)
+            print(json.dumps(row | {"how": how} | json.loads(made.stdout)), flush=True)
 
 
-def read(repo):
-    """Read all units of a data set, and print the memory of this process in megabytes: once the source is open, and the
-    most while it is read."""
-    import psutil
-
+def memory(options):
+    """Read a data set once, as a build or as training in this process does, and print the memory of this process in
+    megabytes: before, and what was added at most."""
     from maskhub.data.sources import open_source
     from maskhub.data.units import read_unit, units
+    from maskhub.data.unpaired import UnpairedPhotos
 
-    source = open_source(repo)
-    next(read_unit(source, units(source)[0]))  # so that everything is imported
-    process = psutil.Process()
-    opened = most = process.memory_info().rss
-    for unit in units(source):
-        for _ in read_unit(source, unit):
-            most = max(most, process.memory_info().rss)
-    print(json.dumps({"opened": opened >> 20, "reading": most >> 20}))
+    def rows(source):
+        if options.what == "read":
+            return itertools.chain.from_iterable(read_unit(source, unit) for unit in units(source))
+        return UnpairedPhotos({"photos": source}, 64, 0, batch_size=BATCH, stop=options.photos)
+
+    source = open_source(options.repo)
+    for one in (open_source("builtin:portraits"), source):  # so that everything is imported
+        next(iter(UnpairedPhotos({"photos": one}, 64, 0)) if one.deal is None else read_unit(one, units(one)[0]))
+    gc.collect()
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins again
+    before = in_use("VmRSS")
+    count = sum(1 for _ in rows(source))
+    print(json.dumps({"photos": count, "before": before, "added": in_use("VmHWM") - before}))
+
+
+def in_use(which):
+    """A figure of this process's memory in megabytes, by its name in /proc."""
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(which))
+    return int(line.split()[1]) >> 10
 
 
 def bench_workers(hub, folder, options):
-    """Photos that a core makes in a second of its time, by workers. Processor time, so that other work on the machine
-    does not count."""
+    """Photos that are made in a second of processor time, so that other work on the machine counts little, by workers.
+    They take turns, and the medians are compared. Photos a second of real time are printed, too."""
     import psutil
 
     from maskhub.data.masked import Wearing
@@ -206,44 +229,56 @@ def bench_workers(hub, folder, options):
     from maskhub.data.workers import run_jobs
 
     plan = plan_build("builtin:portraits", Wearing(), 256, 1000)
-    rows = [row for unit in plan.units for row in plan.rows.read(unit)][:PHOTOS]
+    rows = [row for unit in plan.units for row in plan.rows.read(unit)]
     process = psutil.Process()
 
     def used():
         every = [process, *process.children(recursive=True)]
         return sum(sum(one.cpu_times()[:2]) for one in every)
 
-    for workers in options.workers:
-        answers = run_jobs(plan.work, rows, workers)
-        for _ in range(warm := 3 * max(1, workers)):
+    rates = {workers: [] for workers in options.workers}
+    for number, workers in itertools.product(range(options.rounds), options.workers):
+        answers = run_jobs(plan.work, itertools.cycle(rows), workers)
+        for _ in range(10 * max(1, workers)):  # until all have begun
             next(answers)
-        before = used()
-        for _ in range(PHOTOS - warm - workers):
+        before, start = used(), time.perf_counter()
+        for _ in range(options.photos):
             next(answers)
-        rate = (PHOTOS - warm - workers) / (used() - before)
+        spent, seconds = used() - before, time.perf_counter() - start
         answers.close()
-        print(json.dumps({"workers": workers, "photos_per_core_second": round(rate, 2)}), flush=True)
+        rates[workers].append(options.photos / spent)
+        row = {"round": number, "workers": workers, "photos_per_core_second": round(rates[workers][-1], 2)}
+        print(json.dumps(row | {"photos_per_second": round(options.photos / seconds, 2)}), flush=True)
+    medians = {workers: median(some) for workers, some in rates.items()}
+    apart = 1 - min(medians.values()) / max(medians.values())
+    print(
+        json.dumps(
+            {"medians": {workers: round(rate, 2) for workers, rate in medians.items()}, "apart": round(apart, 3)}
+        )
+    )
 
 
+PARTS = {"walk": walk, "read": memory, "draw": memory}
 BENCHES = {"build": bench_build, "train": bench_train, "memory": bench_memory, "workers": bench_workers}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", nargs="?", choices=[*BENCHES, "read", "walk"], default="build")
-    parser.add_argument("repo", nargs="?", help="for read and walk, which memory and train call")
-    parser.add_argument("--photos", type=int, help="for walk: samples of all ranks")
+    parser.add_argument("what", nargs="?", choices=[*BENCHES, *PARTS], default="build")
+    parser.add_argument("repo", nargs="?", help=f"for {', '.join(PARTS)}, which other benches call")
+    parser.add_argument(
+        "--photos", type=int, default=PHOTOS, help="for walk: samples of all ranks; for workers: of a round"
+    )
+    parser.add_argument("--rounds", type=int, default=5, help="for workers: rounds through all numbers of workers")
+    parser.add_argument("--large", type=int, default=200, help="for memory: megabytes of the large row groups")
     parser.add_argument("--group", type=int, help="for train: photos of a row group; by default one for each file")
     parser.add_argument("--ranks", type=int, nargs="+", default=[1, 2, 4, 8])
     parser.add_argument("--workers", type=int, nargs="+", default=[0])
     parser.add_argument("--files", type=int, default=16)
     parser.add_argument("--megabytes", type=int, default=10, help="of a file")
     options = parser.parse_args()
-    if options.what == "read":
-        read(options.repo)
-        return
-    if options.what == "walk":
-        walk(options)
+    if options.what in PARTS:
+        PARTS[options.what](options)
         return
     with tempfile.TemporaryDirectory() as folder:
         hub = start_hub(Path(folder))

@@ -272,17 +272,19 @@ def _parquet_rows(source, unit, columns, start, most):
                 continue
             whole = _group_size(group) <= most
             how = {"pre_buffer": True} if whole else {"pre_buffer": False, "buffer_size": min(most, BUFFER)}
-            reader = _reader(source, file, metadata, **how)
-            for batch in reader.iter_batches(BATCH, [number], columns, use_threads=False):
-                rows = table_cast(_table(batch.slice(start)), schema).to_pylist() if start < len(batch) else ()
-                start = max(0, start - len(batch))
-                yield from rows
+            for table in _tables(_reader(source, file, metadata, **how), number, columns):
+                if start < len(table):
+                    yield from table_cast(table.slice(start), schema).to_pylist()
+                start = max(0, start - len(table))
+            table = None  # else it would be kept while the next row group is read
 
 
-def _table(batch):
+def _tables(reader, group, columns):
+    """The rows of a row group, a few at a time; whoever drops this drops the reader and its buffers."""
     import pyarrow as pa
 
-    return pa.Table.from_batches([batch])
+    for batch in reader.iter_batches(BATCH, [group], columns, use_threads=False):
+        yield pa.Table.from_batches([batch])
 
 
 def _stream_rows(source, unit, columns, start, _):
