@@ -136,6 +136,7 @@ def test_a_folder_by_the_fastest_backend(run, model, photo, tmp_path, monkeypatc
     assert (code, "the backend is 'steam'" in err) == (2, True)
 
 
+@pytest.mark.slow  # tests/pipelines exports by Python and by `push --onnx`
 def test_convert_to_onnx(run, tmp_path):
     pytest.importorskip("onnxscript")
     pipe = FaceMaskPipeline(unmasker=ResnetGenerator(width=4, blocks=1), resolution=32)

@@ -27,7 +27,7 @@ from maskhub.service.home import Home
 from maskhub.service.uploads import receive
 
 KINDS = (*CUTS, *ERRORS)
-STRIDES = {"photos": 4, "mask": 24, "build": 16, "curate": 20, "folder": 3, "registry": 5, "imported": 12}
+STRIDES = {"photos": 4, "mask": 48, "build": 40, "curate": 40, "folder": 3, "registry": 5, "imported": 12}
 """In the suite every so many steps are tried, at another offset for each kind of fault; ``slow`` tries all."""
 
 

@@ -85,7 +85,7 @@ def _rounds(path, process):
 
 def test_several_processes_write_at_once(tmp_path):
     path = tmp_path / "s.sqlite"
-    workers = [multiprocessing.get_context("spawn").Process(target=_rounds, args=(path, n)) for n in range(3)]
+    workers = [multiprocessing.get_context("fork").Process(target=_rounds, args=(path, n)) for n in range(3)]
     for worker in workers:
         worker.start()
     for worker in workers:

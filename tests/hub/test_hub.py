@@ -54,7 +54,7 @@ pipe.save_pretrained(sys.argv[2])
 """
 
 
-@pytest.mark.parametrize("saved_by", ["this maskhub", "an earlier one"])
+@pytest.mark.parametrize("saved_by", ["this maskhub", pytest.param("an earlier one", marks=pytest.mark.slow)])
 def test_a_pushed_pipeline_loads_through_diffusers(folder, tiny_pipeline, hub_user, load, tmp_path, saved_by):
     if saved_by == "an earlier one":
         for path in (folder / "pipeline.py", *folder.glob("*/maskhub.py")):

@@ -208,10 +208,12 @@ def test_old_photos_go_and_examples_stay(serve, tmp_path):
     assert set(files_in(tmp_path)) == examples and not sent.parent.exists()
 
 
-def test_a_killed_apps_photos_go_at_the_next_start_which_no_proxy_hinders(tiny_model, tmp_path):
+@pytest.mark.parametrize("proxied", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_killed_apps_photos_go_at_the_next_start_which_no_proxy_hinders(proxied, tiny_model, tmp_path):
     settings = {"MASKHUB_MODEL": str(tiny_model), "MASKHUB_HOME": str(tmp_path / "home"), "TMPDIR": str(tmp_path)}
-    settings |= {"ALL_PROXY": "socks5://127.0.0.1:9", "all_proxy": "socks5://127.0.0.1:9"}
-    killed = start_app(fresh=True, **settings)
+    if proxied:
+        settings |= {"ALL_PROXY": "socks5://127.0.0.1:9", "all_proxy": "socks5://127.0.0.1:9"}
+    killed = start_app(fresh=proxied, **settings)
     photo = Path(upload(killed.url, "me.jpg", ASTRONAUT.read_bytes()))
     assert photo.is_relative_to(tmp_path)
     killed.process.kill()

@@ -91,6 +91,7 @@ def choose_dataset(page):
     page.locator("#browse-count", has_text="16 pictures").wait_for()
 
 
+@pytest.mark.slow  # without a token, and a dataset's push, are below
 def test_a_dataset_and_a_model_with_a_typed_token(page, hub_user, monkeypatch, tmp_path):
     monkeypatch.delenv("HF_TOKEN")
     page, api = page(), HfApi(token=hub_user.token)
@@ -136,9 +137,9 @@ def test_at_home_the_one_who_is_logged_in_needs_no_token(page, hub_user):
     assert HfApi().dataset_info(repo).private
 
 
-def test_a_space_lends_nobody_its_own_token_and_takes_that_of_who_signed_in(page, hub_user, hub, monkeypatch):
-    visitor = "hf_visitor"
-    hub.tokens[visitor] = ("visitor", "write")
+@pytest.fixture
+def on_a_space(hub, monkeypatch):
+    """This process is a Space with sign-in at the loopback Hub."""
     given = {"OAUTH_CLIENT_ID": "id", "OAUTH_CLIENT_SECRET": SECRET, "OAUTH_SCOPES": "openid profile contribute-repos"}
     for name, value in (given | {"OPENID_PROVIDER_URL": hub.url}).items():
         monkeypatch.setenv(name, value)
@@ -146,13 +147,20 @@ def test_a_space_lends_nobody_its_own_token_and_takes_that_of_who_signed_in(page
     monkeypatch.setenv("SPACE_ID", "somebody/space")
     for module in (gradio.oauth, space.share):  # and not SYSTEM, which also lets gradio watch its files
         monkeypatch.setattr(module, "get_space", lambda: "somebody/space")
-    asked = len(hub.log)
-    nobody = page()
+
+
+def test_a_space_lends_nobody_its_own_token(on_a_space, page, hub_user, hub):
+    asked, nobody = len(hub.log), page()
     choose_dataset(nobody)
     push(nobody, "dataset", hub_user.repo("my-faces")).filter(has_text="Sign in, or give a token").wait_for()
     assert nobody.locator("#dataset-sign-in").inner_text() == "Sign in with Hugging Face"
     assert hub.log[asked:] == []  # with nothing, not even a question
 
+
+@pytest.mark.slow
+def test_a_space_takes_the_token_of_who_signed_in(on_a_space, page, hub_user, hub):
+    visitor = "hf_visitor"
+    hub.tokens[visitor] = ("visitor", "write")
     signed_in = page(session=cookie(visitor, "visitor"))
     signed_in.locator("#dataset-share button").first.click()
     signed_in.locator("#dataset-sign-in", has_text="Logout (visitor)").wait_for()

@@ -51,20 +51,19 @@ def test_epochs_are_whole_batches_of_the_larger_source(drawn, tmp_path):
     trainer.close()
 
 
-def test_stages_read_other_sources_and_a_resumed_run_goes_on_with_them(tmp_path):
+@pytest.mark.parametrize("stop", [2, *(pytest.param(stop, marks=pytest.mark.slow) for stop in (1, 3))])
+def test_stages_read_other_sources_and_a_resumed_run_goes_on_with_them(stop, tmp_path):
     options = ATTENTION | {"unmasked": FACES, "masked": COVERED, "checkpoint_every": 1}
     stages = [{"steps": 2, "limit_photos": 4}, {"steps": 2, "masked": f"{FACES}/scarf", "limit_photos": 4}]
     whole = trained(AttentionGAN, options, tmp_path / "whole", stages=stages)
     assert [stage.options.masked for stage in whole.timeline.stages] == [COVERED, f"{FACES}/scarf"]
     assert [source.size for source in whole.task.sources.values()] == [4, 4]
     assert whole.task.sources["masked"].spec == f"{FACES}/scarf"
-    for stop in (1, 2, 3):
-        part = tmp_path / f"part-{stop}"
-        trained(AttentionGAN, options, part, stages=stages, max_steps=stop)
-        again = trained(AttentionGAN, options, part, stages=stages, max_steps=4, resume="latest")
-        for name, network in whole.task.networks.items():
-            ours = again.task.networks[name].state_dict()
-            assert all(torch.equal(ours[key], value) for key, value in network.state_dict().items())
+    trained(AttentionGAN, options, tmp_path / "part", stages=stages, max_steps=stop)
+    again = trained(AttentionGAN, options, tmp_path / "part", stages=stages, max_steps=4, resume="latest")
+    for name, network in whole.task.networks.items():
+        ours = again.task.networks[name].state_dict()
+        assert all(torch.equal(ours[key], value) for key, value in network.state_dict().items())
 
 
 def test_sheets_at_the_steps_that_are_asked_for(tmp_path):
