@@ -11,7 +11,7 @@ from gradio.themes.utils.fonts import Font
 from starlette.middleware import Middleware
 
 from maskhub.errors import ConfigError, MaskHubError, first_line
-from space import model, rooms, temporary, tools
+from space import model, rooms, tabs, temporary, tools
 from space.gate import Gate, allowed_hosts
 from space.guarded import GuardedBlocks
 from space.links import links, meta, routes
@@ -98,7 +98,7 @@ def build(pipe):
 
 def _tab(tab, pipe, built):
     with gr.Tab(tab.TITLE, id=name_of(tab), elem_id=f"tab-{name_of(tab)}") as place:
-        built[tab] = place, tab.build(pipe if tab in LIVE_TABS else lent(pipe))
+        built[tab] = place, tabs.build(tab, pipe if tab in LIVE_TABS else lent(pipe))
 
 
 def name_of(tab):

@@ -228,13 +228,13 @@ def launch():
 
 
 LONGEST = [
-    "space/test_service_browser", "web/test_page", "training/test_trainer", "training/test_runs", "space/test_browser",
-    "web/test_parity", "space/test_access", "space/test_app", "pipelines/test_face_mask", "service/test_jobs",
-    "training/test_reimaging", "training/test_smoke_recipes", "web/test_app", "test_cli",
-    "space/test_live_browser", "pipelines/test_backends", "space/test_share", "space/test_gate", "space/test_guarded",
-    "hub/test_hub", "evaluation/test_recognition", "fuzz/test_api_bodies",
-    "crash/test_crashes", "data/test_unpaired", "training/test_adversarial", "training/test_mask_detector",
-    "data/test_masked",
+    "web/test_page", "space/test_service_browser", "training/test_trainer", "space/test_browser", "space/test_guarded",
+    "service/test_jobs", "training/test_resume", "web/test_parity", "training/test_runs", "hub/test_hub",
+    "space/test_access", "space/test_reimage_browser", "space/test_app", "pipelines/test_backends", "space/test_share",
+    "space/test_live_browser", "web/test_app", "test_cli", "pipelines/test_film_reading", "evaluation/test_peers",
+    "evaluation/test_measures", "space/test_two_visitors", "pipelines/test_onnx_face_mask", "space/test_gate",
+    "crash/test_crashes", "training/test_documents", "training/test_reimaging", "training/test_mask_detector",
+    "data/test_lanes", "data/test_masked", "data/test_sources", "service/test_uploads",
 ]  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from maskhub.errors import MaskHubError
 from space import photos
 from space.methods import methods
 
-__all__ = ["TITLE", "build"]
+__all__ = ["TITLE", "layout", "wire"]
 
 TITLE = "Compare"
 WHAT = [("Take masks off", "unmask"), ("Put masks on", "mask"), ("On and off again", "cycle")]
@@ -19,14 +19,7 @@ CLEARED = ("", None, "")
 """Status line, pictures and table without a result."""
 
 
-def build(pipe):
-    """The tab, for a :class:`~maskhub.pipelines.face_mask.FaceMaskPipeline`; returns its components by name."""
-    here = layout()
-    wire(here, pipe)
-    return here
-
-
-def layout():
+def layout(pipe):
     """Place the components; returns them by name."""
     here = SimpleNamespace()
     with gr.Row(equal_height=False, elem_classes="workbench"):

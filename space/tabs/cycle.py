@@ -8,7 +8,7 @@ import gradio as gr
 from maskhub.errors import MaskHubError
 from space import photos
 
-__all__ = ["TITLE", "build"]
+__all__ = ["TITLE", "layout", "wire"]
 
 TITLE = "Cycle"
 STARTS = [("Mask on → off", "mask"), ("Mask off → on", "unmask")]
@@ -23,14 +23,7 @@ CLEARED = ("", None, None)
 """Status line and pictures without a result."""
 
 
-def build(pipe):
-    """The tab, for a :class:`~maskhub.pipelines.face_mask.FaceMaskPipeline` that has both generators."""
-    here = layout()
-    wire(here, pipe)
-    return here
-
-
-def layout():
+def layout(pipe):
     """Place the components; returns them by name."""
     here = SimpleNamespace()
     gr.Markdown("Translate a face and back, and see how much of it survives. CycleGAN learns from this difference.")

@@ -14,7 +14,7 @@ from space import photos, rooms
 from space.figures import magnified
 from space.share import share
 
-__all__ = ["TITLE", "build"]
+__all__ = ["TITLE", "layout", "wire"]
 
 TITLE = "Dataset"
 PAGE = 60
@@ -30,12 +30,7 @@ HOW = f"""**Formats.** JPEG, PNG, WebP, HEIC, AVIF, BMP, TIFF and GIF, as files 
 are the splits. Files that are refused are listed with the reason, all others are added."""
 
 
-def build(pipe):
-    """The tab; it needs no pipeline."""
-    wire(layout())
-
-
-def layout():
+def layout(pipe):
     """Place the components; returns them by name."""
     here = SimpleNamespace()
     gr.Markdown("Upload pictures of faces, browse all datasets, then train on them in the next tab.")
@@ -99,7 +94,7 @@ def _browser(here):
         here.delete = gr.Button("Delete this dataset", variant="stop", visible=False, elem_id="dataset-delete")
 
 
-def wire(here):
+def wire(here, pipe):
     """Connect the components to the handlers. Every change ends in :func:`offer` and :func:`look`."""
     filters = [here.dataset, here.part, here.model, here.wanted]
     offered, asked = [here.dataset, here.model, here.wanted, here.delete], [*filters, here.key]

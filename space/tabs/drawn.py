@@ -15,7 +15,7 @@ from maskhub.masks import COLOURS, STYLES, WORN
 from maskhub.provenance import RULE, Provenance, mark, read_provenance
 from space import photos
 
-__all__ = ["TITLE", "build"]
+__all__ = ["TITLE", "layout", "wire"]
 
 TITLE = "Drawn masks"
 NAMES = {
@@ -39,15 +39,7 @@ CLEARED = ("", None, gr.update(value=None, interactive=False), None)
 """Status line, slider, download and result without a result."""
 
 
-def build(pipe):
-    """The tab; it needs no pipeline."""
-    here = layout()
-    wire(here)
-    wire_api(here)
-    return here
-
-
-def layout():
+def layout(pipe):
     """Place the components; returns them by name."""
     here = SimpleNamespace()
     gr.Markdown("Masks drawn by rule, without a neural network: choose style, colour and how they are worn.")
@@ -79,8 +71,8 @@ def layout():
     return here
 
 
-def wire(here):
-    """Connect the components to the handlers."""
+def wire(here, pipe):
+    """Connect the components and the API's endpoint to the handlers."""
     results = [here.status, here.slider, here.download, here.result]
     choices = [here.photo, here.seen, here.style, here.colour, here.worn, here.everyone, here.seed, here.overlay]
     at_once = {"queue": False, "trigger_mode": "always_last", "api_visibility": "private"}
@@ -98,9 +90,10 @@ def wire(here):
         _pair, [here.result, here.overlay], here.slider, show_progress="hidden", trigger_mode="always_last",
         api_visibility="private",
     )  # fmt: skip
+    _wire_api(here)
 
 
-def wire_api(here):
+def _wire_api(here):
     """The API endpoint; it accepts any colour, while the dropdown only has those of the chosen style."""
     names = [gr.Textbox(value, visible=False, label=label) for label, value in API_OPTIONS.items()]
     everyone = gr.Checkbox(True, visible=False, label="everyone")

@@ -16,7 +16,7 @@ from maskhub.pipelines.outline import outline
 from space import photos, swap, takeaway, verdict
 from space.outlook import reading_order
 
-__all__ = ["TITLE", "build"]
+__all__ = ["TITLE", "layout", "wire"]
 
 TITLE = "Photo"
 SUFFIX = {"mask": "masked", "unmask": "unmasked", "auto": "swapped"}
@@ -33,15 +33,6 @@ MOST = 1000
 HIDDEN = gr.update(visible=False)
 COLOURS = ["random", "blue", "white", "black", "grey", "green", "pink", "red", "navy"]
 GONE = PhotoError("this result has been deleted: press Swap masks again.")
-
-
-def build(pipe):
-    """The tab, for a :class:`~maskhub.pipelines.face_mask.FaceMaskPipeline`."""
-    here = layout(pipe)
-    wire(here, pipe)
-    wire_choices(here, pipe)
-    wire_api(pipe)
-    return here
 
 
 def layout(pipe):
@@ -107,7 +98,7 @@ def _results(here):
 
 
 def wire(here, pipe):
-    """Connect the buttons to the handlers."""
+    """Connect the buttons, the faces and their looks, and the API's endpoints to the handlers."""
     results = _results(here)
     into = [here.problem, *results, here.seen]
     private = {"concurrency_id": "model", "trigger_mode": "always_last", "api_visibility": "private"}
@@ -128,9 +119,11 @@ def wire(here, pipe):
     )  # fmt: skip
     here.onward.click(_after, here.result, [here.problem, here.photo], show_progress="hidden", **private)
     here.copy.click(None, None, here.problem, js="() => maskhub.copy('#photo-result')", api_visibility="private")
+    _wire_choices(here, pipe)
+    _wire_api(pipe)
 
 
-def wire_choices(here, pipe):
+def _wire_choices(here, pipe):
     """Connect the faces and their looks."""
     private = {"concurrency_id": "model", "api_visibility": "private"}
     quiet = {"show_progress": "hidden", "trigger_mode": "always_last", **private}
@@ -155,7 +148,7 @@ def wire_choices(here, pipe):
     )
 
 
-def wire_api(pipe):
+def _wire_api(pipe):
     """The endpoints for scripts, with a photo of their own: that of the page begins with an example."""
     photo = photos.PhotoInput(type="filepath", visible=False, label="Your photo")
     api, picture = gr.Button(visible=False), gr.Image(type="filepath", format="png", visible=False, label="result")

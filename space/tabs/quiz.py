@@ -18,7 +18,7 @@ from maskhub.evaluation.quiz import PICTURES, draw_quiz
 from maskhub.evaluation.survey import Survey
 from space import photos
 
-__all__ = ["TITLE", "build"]
+__all__ = ["TITLE", "layout", "wire"]
 
 TITLE = "Quiz"
 LENGTHS = [("10 pictures", 10), (f"{PICTURES} pictures", PICTURES)]
@@ -44,14 +44,7 @@ class Asked:
     before: str
 
 
-def build(pipe):
-    """The tab, for a :class:`~maskhub.pipelines.face_mask.FaceMaskPipeline`; returns its components by name."""
-    here = layout()
-    wire(here, pipe)
-    return here
-
-
-def layout():
+def layout(pipe):
     """Place the components; returns them by name."""
     here = SimpleNamespace()
     with gr.Row(equal_height=False):

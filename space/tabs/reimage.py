@@ -12,7 +12,7 @@ from space.coverings import WAYS, covered, from_photo, subject
 from space.figures import brush, figures, magnified
 from space.reimage_models import CLASSIFIER, choices, pipeline_of
 
-__all__ = ["TITLE", "build"]
+__all__ = ["TITLE", "layout", "wire"]
 
 TITLE = "Re-image"
 COVERED = "builtin:pixel-faces/covered"
@@ -35,14 +35,7 @@ covered pixels, inserted, and adapted to the skin tone. All other pixels stay un
 it is no evidence of what anyone looks like. Uploaded faces are not stored."""
 
 
-def build(pipe):
-    """The tab; it uses separate models."""
-    here = layout()
-    wire(here)
-    return here
-
-
-def layout():
+def layout(pipe):
     """Place the components; returns them by name."""
     here = SimpleNamespace()
     gr.Markdown("Choose a face, and see step by step how a generator fills in what is covered.")
@@ -98,7 +91,7 @@ def _choices_of_model(here):
         )
 
 
-def wire(here):
+def wire(here, pipe):
     """Connect the components to the handlers."""
     quiet = rooms.quiet
     rooms.on_show(here.key, offer, [here.source, here.model, here.key], [here.source, here.model])

@@ -17,7 +17,7 @@ from space import job_display, photos, rooms, trained
 from space.figures import thumbnail
 from space.notices import NOTIFY, TELL, toast, why_no_notices
 
-__all__ = ["TITLE", "build"]
+__all__ = ["TITLE", "layout", "wire"]
 
 TITLE = "Train"
 ABOUT = """Jobs run one at a time, the others wait. You may close this page: jobs keep running, even if the app
@@ -33,15 +33,7 @@ CLASSIFIER_STEPS = 400
 """Steps of a classifier, unless the form has fewer: on such small faces it is then done."""
 
 
-def build(pipe):
-    """The tab; it needs no pipeline."""
-    here = layout()
-    wire_form(here)
-    wire_jobs(here, trained.wire(here))
-    return here
-
-
-def layout():
+def layout(pipe):
     """Place the components; returns them by name."""
     here = SimpleNamespace()
     gr.Markdown("Train a generator of faces on a dataset, then re-image covered faces with it in the next tab.")
@@ -124,7 +116,13 @@ def _job(here):
         here.forget = gr.Button("Delete this job", visible=False, elem_id="train-forget")
 
 
-def wire_form(here):
+def wire(here, pipe):
+    """Connect the form, the watched job and the trained models to their handlers."""
+    _wire_form(here)
+    _wire_jobs(here, trained.wire(here))
+
+
+def _wire_form(here):
     """The form: keep its choices up to date, and start jobs."""
     offered, asked = _offer(here)
     rooms.on_show(here.key, offer, asked, offered)
@@ -152,7 +150,7 @@ def wire_form(here):
     asked_browser.then(why_no_notices, here.refused, here.problem, **rooms.quiet)
 
 
-def wire_jobs(here, presented):
+def _wire_jobs(here, presented):
     """The watched job, and notifications of jobs that end; ``presented``: of :func:`space.trained.wire`."""
     watched, looked = _watched(here), (look, *_watched(here))
     rooms.on_show(here.key, *looked)

@@ -18,7 +18,7 @@ from maskhub.pipelines.outcomes import Outcome, frames_left
 from maskhub.pipelines.video import Film
 from space import photos
 
-__all__ = ["TITLE", "build"]
+__all__ = ["TITLE", "layout", "wire"]
 
 TITLE = "Video"
 WAYS = [("Swap masks", "auto"), ("Put masks on", "mask"), ("Take masks off", "unmask")]
@@ -34,14 +34,7 @@ ABOUT = f"""Films of up to {MOST_SECONDS} seconds and 200 MB (MP4, MOV, WebM, MK
 a mask is **invented**, and must not be passed off as real; the result's metadata says that maskhub made it."""
 
 
-def build(pipe):
-    """The tab, for a :class:`~maskhub.pipelines.face_mask.FaceMaskPipeline`; returns its components by name."""
-    here = layout()
-    wire(here, pipe)
-    return here
-
-
-def layout():
+def layout(pipe):
     """Place the components; returns them by name."""
     here = SimpleNamespace()
     with gr.Row(equal_height=False, elem_classes="workbench"):

@@ -22,7 +22,7 @@ from maskhub.pipelines.outcomes import described, tally
 from maskhub.provenance import mark
 from space import browser_edition, photos, rooms
 
-__all__ = ["TITLE", "build"]
+__all__ = ["TITLE", "layout", "wire"]
 
 TITLE = "Webcam"
 WAYS = [("Swap", "auto"), ("Put on", "mask"), ("Take off", "unmask"), ("Original", "original")]
@@ -129,14 +129,7 @@ def fitted(frame):
     return cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
 
 
-def build(pipe):
-    """The tab, for a :class:`~maskhub.pipelines.face_mask.FaceMaskPipeline`; returns its components by name."""
-    here = layout()
-    wire(here, pipe)
-    return here
-
-
-def layout():
+def layout(pipe):
     """Place the components; returns them by name."""
     here = SimpleNamespace()
     with gr.Row(equal_height=False, elem_classes="workbench"):

@@ -128,6 +128,7 @@ def test_a_failed_export_leaves_the_older_file(number, tmp_path, monkeypatch):
     assert (tmp_path / "model.onnx").read_bytes() == b"whole" and len(os.listdir(tmp_path)) == 1
 
 
+@pytest.mark.slow  # test_onnx_face_mask runs a pipeline by such a graph
 def test_a_graph_takes_its_weights_from_the_network(batch, tmp_path):
     pytest.importorskip("onnxscript")
     network, other = light(noise=1.0), light(noise=1.0, seed=5)

@@ -259,7 +259,9 @@ def coloured(path, frames, pix_fmt="yuv420p10le"):
     return path
 
 
-@pytest.mark.parametrize("transfer", [ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67], ids=["PQ", "HLG"])
+@pytest.mark.parametrize(
+    "transfer", [ColorTrc.SMPTE2084, pytest.param(ColorTrc.ARIB_STD_B67, marks=pytest.mark.slow)], ids=["PQ", "HLG"]
+)
 def test_high_dynamic_range_is_mapped_to_ordinary_colours(transfer, astronaut, tmp_path):
     wanted = next(iter(film(astronaut, 1, noise=0)))
     source = coloured(tmp_path / "hdr.mkv", [high_dynamic_range(wanted, transfer)] * 2)

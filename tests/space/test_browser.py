@@ -13,8 +13,14 @@ from maskhub.provenance import read_provenance
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
 ASTRONAUT = ROOT / "space" / "examples" / "astronaut.jpg"
-BUNDLED = ROOT / "maskhub" / "weights" / "light-256" / "model_index.json"
-BOTH = pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
+SLOW = pytest.mark.slow
+
+
+def viewports(quick):
+    """Parametrize with both viewports: the other one in the slow tests."""
+    both = {"desktop": DESKTOP, "phone": PHONE}
+    marked = [pytest.param(both[name], marks=() if name == quick else SLOW, id=name) for name in both]
+    return pytest.mark.parametrize("viewport", marked)
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +76,7 @@ def result(here):
     return [numbers(here.picture(f"#photo-result img >> nth={side}")) for side in (0, 1)]
 
 
-@BOTH
+@viewports(quick="desktop")
 def test_the_page_opens_with_a_finished_before_and_after(visit, viewport):
     here = visit(viewport)
     before, after = result(here)
@@ -92,7 +98,7 @@ def test_the_page_opens_with_a_finished_before_and_after(visit, viewport):
     assert preview.get_attribute("content") == "maskhub"
 
 
-@BOTH
+@viewports(quick="phone")
 def test_a_masked_example_is_swapped_in_one_click_and_ones_own_photo_in_two(visit, viewport):
     here = visit(viewport)
     here.page.click("#photo-examples button >> nth=1")
@@ -150,7 +156,7 @@ def test_a_photo_is_uploaded_translated_compared_and_downloaded(here, pipe, mask
         ("Photo", "photo", "mask", "sixteen.tif", "status"),  # which the app then shows as a PNG
         ("Photo", "photo", "unmask", "no face", "problem"),
         ("Drawn masks", "wear", "wear", "astronaut", "status"),
-        ("Cycle", "cycle", "cycle", "astronaut", "status"),
+        pytest.param("Cycle", "cycle", "cycle", "astronaut", "status", marks=SLOW),
     ],
     ids=["tif", "no face", "wear", "cycle"],
 )
@@ -319,23 +325,6 @@ def test_the_photo_stays_when_the_tab_changes_and_after_a_reload(visit, odd_file
     here.page.locator("#photo-status", has_text="Mask put on in").wait_for()
 
 
-def test_two_visitors_at_once_have_their_own_results(visit, masked_file):
-    first, second = visit(), visit()
-    first.upload(ASTRONAUT)
-    second.upload(masked_file)
-    for here in (first, second):
-        here.page.wait_for_selector("#photo-photo img[src*=astronaut]")
-    first.page.click("#swap")
-    second.page.click("#swap")
-    first.page.locator("#photo-faces", has_text="mask put on").wait_for()
-    second.page.locator("#photo-faces", has_text=re.compile("mask (taken off|still there)")).wait_for()
-    first.page.click("#photo-faces button")
-    first.page.locator("#photo-looks button", has_text="neoprene").wait_for()
-    second.page.click("#photo-faces button")
-    second.page.locator("#photo-looks button", has_text="candidate 3").wait_for()
-    assert first.page.locator("#photo-looks button", has_text="candidate").count() == 0
-
-
 def test_the_quiz_is_played_to_its_end(visit):
     here, right = visit(PHONE), 0
     open_tab(here.page, "Quiz")
@@ -363,7 +352,7 @@ def test_the_quiz_is_played_to_its_end(visit):
     assert here.page.locator("#quiz-answers img").count() == 0
 
 
-@pytest.mark.skipif(not BUNDLED.is_file(), reason="no checkpoint is bundled yet")
+@SLOW
 def test_the_bundled_checkpoint_masks_the_lower_face(visit, tmp_path):
     app = start_app()
     here = visit(url=app.url)

@@ -19,7 +19,7 @@ from maskhub import DenseGenerator, ReimagingPipeline
 from maskhub.data.pixel_faces import write_folder
 from maskhub.hub import save_pipeline
 from maskhub.service.uploads import receive
-from space import rooms
+from space import rooms, tabs
 from space.demo import launch
 from space.tabs import dataset, train
 
@@ -55,7 +55,7 @@ def page(jobs, chromium, monkeypatch):
             with gr.Blocks(analytics_enabled=False) as demo, gr.Tabs():
                 for tab in (dataset, train):
                     with gr.Tab(tab.TITLE):
-                        tab.build(None)
+                        tabs.build(tab, None)
             opened.append(demo)
             launch(demo)
         url = opened[0].local_url

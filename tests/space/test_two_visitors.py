@@ -1,4 +1,4 @@
-"""Two visitors at once on every tab with a state: nobody gets what is somebody else's. Photo's is in test_browser."""
+"""Two visitors at once on every tab with a state: nobody gets what is somebody else's."""
 
 import re
 
@@ -31,6 +31,23 @@ def photos_of(odd_files, astronaut, tmp_path):
     other = tmp_path / "other.png"
     astronaut.resize((300, 300)).transpose(0).save(other)
     return ASTRONAUT, other
+
+
+def test_photo(pair, masked_file):
+    first, second = pair
+    first.upload(ASTRONAUT)
+    second.upload(masked_file)
+    for here in (first, second):
+        here.page.wait_for_selector("#photo-photo img[src*=astronaut]")
+    first.page.click("#swap")
+    second.page.click("#swap")
+    first.page.locator("#photo-faces", has_text="mask put on").wait_for()
+    second.page.locator("#photo-faces", has_text=re.compile("mask (taken off|still there)")).wait_for()
+    first.page.click("#photo-faces button")
+    first.page.locator("#photo-looks button", has_text="neoprene").wait_for()
+    second.page.click("#photo-faces button")
+    second.page.locator("#photo-looks button", has_text="candidate 3").wait_for()
+    assert first.page.locator("#photo-looks button", has_text="candidate").count() == 0
 
 
 def test_drawn_masks(pair, photos_of):
