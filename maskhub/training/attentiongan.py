@@ -70,6 +70,7 @@ class AttentionGAN(CycleTask):
     Options = AttentionGANOptions
     name = "AttentionGAN"
     paper = "https://arxiv.org/abs/1911.11897"
+    recordable = True
 
     def __init__(self, options, rank=0):
         generators = {"masker": _generator(options, options.noise)}

@@ -46,6 +46,7 @@ class CycleGAN(CycleTask):
     Options = CycleGANOptions
     name = "CycleGAN"
     paper = "https://arxiv.org/abs/1703.10593"
+    recordable = True
 
     def __init__(self, options, rank=0):
         c = options

@@ -9,6 +9,8 @@ from torch.nn import functional as F
 
 from maskhub.errors import CheckpointError, ConfigError
 from maskhub.losses import half_distances, pair_distances
+from maskhub.models.light import LightGenerator
+from maskhub.pipelines.face_mask import FaceMaskPipeline
 from maskhub.training.attentiongan import AttentionGAN, AttentionGANOptions
 from maskhub.training.classifier import Classifier, ClassifierOptions
 from maskhub.training.cyclegan import CycleGAN, CycleGANOptions
@@ -162,6 +164,16 @@ def test_cyclegan_with_another_cycle_loss_and_the_distance_constraint(kind, dist
     line = metrics(tmp_path)[0]
     assert {"distance_A", "distance_B", "cycle_A"} < line.keys()
     assert all(math.isfinite(value) for value in line.values())
+
+
+def test_cyclegan_with_the_light_generator(tmp_path):
+    options = {**PATCH, "unmasked": FACES, "masked": COVERED, "generator": "light", "widths": (8, 12)}
+    options |= {"light_blocks": (1, 1)}
+    trained(CycleGAN, options, tmp_path / "run", max_steps=1)
+    pipeline = FaceMaskPipeline.from_pretrained(tmp_path / "run" / "pipeline")
+    assert {type(pipeline.masker), type(pipeline.unmasker)} == {LightGenerator}
+    with pytest.raises(ConfigError, match="a multiple of 8"):
+        CycleGANOptions(**options | {"resolution": 36, "output": "c"}).check()
 
 
 @pytest.mark.parametrize(("kind", "measure"), [("pairs", pair_distances), ("halves", half_distances)])

@@ -62,3 +62,8 @@ def test_it_learns(small, here, tmp_path):
 def test_bad_options_are_one_line(options, small, here, tmp_path):
     code, text = here("mask_detector", small("mask_detector", tmp_path / "run"), *options)
     assert code == 2 and f"error: {options[0]} is {options[1]}; it must be" in text
+
+
+def test_its_steps_cannot_be_recorded(small, here, tmp_path):
+    code, text = here("mask_detector", small("mask_detector", tmp_path / "run"), "--cuda-graph")
+    assert code == 2 and "--cuda-graph can't be used with mask-detector: its steps can't be recorded" in text

@@ -186,7 +186,7 @@ def test_photos_can_be_limited(name, limit, photos, trainer):
         (["--init-from", "EMPTY"], "neither a checkpoint nor the folder of a finished model"),
         (["--nonsense", "1"], "there is no option --nonsense"),
         (["--cuda-graph"], "--cuda-graph can't be used with a pool"),
-        (["--cuda-graph", "--pool-size", "0"], "--cuda-graph can't be used with CycleGAN"),
+        (["--cuda-graph", "--pool-size", "0"], "--cuda-graph needs a single process on an NVIDIA GPU"),
     ],
 )
 def test_errors_are_one_line(options, message, small, here, tmp_path):
