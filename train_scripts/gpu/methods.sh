@@ -28,7 +28,7 @@ share() { awk "BEGIN { print $minutes * $1 }"; }
 graph=(--pool-size 0 --cuda-graph)
 both=(--unmasked "$data/sharp" --masked "$data/masked")
 worn=(--unmasked "$data/unmasked" --masked "$data/masked")
-gan=(--resolution 128 --mixed-precision bf16 --channels-last --ema-decay 0.999)
+gan=(--resolution 128 --mixed-precision no --channels-last --ema-decay 0.999)
 long=(--lr-schedule linear --max-steps 1000000)
 
 # the documents' methods, at 128 pixels
