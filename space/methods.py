@@ -14,6 +14,7 @@ from PIL import Image
 
 from maskhub.cards import ModelCard
 from maskhub.data.masked import Wearing, mask_faces
+from maskhub.direction import Direction
 from maskhub.errors import MaskHubError, NoFaceError
 from maskhub.evaluation.baselines import INPAINTINGS, inpaint
 from maskhub.evaluation.trained_against import card_folder
@@ -21,6 +22,7 @@ from maskhub.faces.detect import detect
 from maskhub.faces.photo import split_alpha
 from maskhub.masks.detector import MASKED, detect_mask
 from maskhub.pipelines.face_mask import FaceMaskPipeline
+from maskhub.pipelines.photo_pipeline import TWO_STEP
 from maskhub.provenance import RULE, Provenance, mark
 
 __all__ = ["Method", "methods"]
@@ -39,6 +41,7 @@ class Method:
         name, about: for people.
         size: bytes of its weights, 0 for a rule.
         trained_on: the photos it was trained on, for people.
+        can: (``"mask"``, ``"unmask"`` or ``"cycle"``) → whether it does that.
         run: (photo as ``PIL.Image``, ``"mask"``, ``"unmask"`` or ``"cycle"``) → ``PIL.Image``. Raises NoFaceError if
             there is nothing to do.
     """
@@ -48,11 +51,14 @@ class Method:
     size: int
     trained_on: str
     run: Callable
+    can: Callable = bool
 
 
 def methods(pipe):
-    """The app's own pipeline, those of ``MASKHUB_COMPARE``, and the two that need no training."""
+    """The app's own pipeline, the bundled two-step one, those of ``MASKHUB_COMPARE``, and the two that need no
+    training."""
     names = [name.strip() for name in os.environ.get("MASKHUB_COMPARE", "").split(",") if name.strip()]
+    names = [str(TWO_STEP), *names]
     own = os.environ.get("MASKHUB_MODEL", "").strip() or None
     found = [_network(pipe, own), *(_network(_loaded(name), name) for name in names)]
     about, photos = "masks drawn by rule, taken off by filling the hole from its edge", "nothing"
@@ -84,9 +90,14 @@ def _network(pipe, model):
     networks = [network for network in (pipe.masker, pipe.unmasker) if network is not None]
     size = sum(value.numel() * value.element_size() for network in networks for value in network.parameters())
     kinds = " and ".join(sorted({type(network).__name__ for network in networks}))
-    rule = ", on a mask drawn by rule" if pipe.config.wear else ""
+    rule = ("; masks drawn by rule", ", on a mask drawn by rule")[pipe.masker is not None] if pipe.config.wear else ""
     about = f"{kinds} at {pipe.config.resolution} pixels{rule}"
-    return Method(Path(pipe.model_name).name, about, size, _trained_on(model), functools.partial(_ask, pipe))
+    ways = functools.partial(_ask, pipe), functools.partial(_can, pipe)
+    return Method(Path(pipe.model_name).name, about, size, _trained_on(model), *ways)
+
+
+def _can(pipe, what):
+    return all(pipe.can(direction) for direction in (Direction if what == "cycle" else (what,)))
 
 
 def _ask(pipe, photo, what):

@@ -165,7 +165,7 @@ def options(pipe, photo, number, direction="auto", colour="random", seed=0):
             looks.append((_blended(other), f"candidate {candidate + 2}", f"candidate {candidate}"))
     elif face.outcome is not Outcome.ALREADY_MASKED:
         if face.changed:
-            looks.append((_blended(face), "by the network", ""))
+            looks.append((_blended(face), "by the network" if pipe.masker else "random", ""))
         found = landmarks(face.photo, face.face)
         marks = moved_landmarks(found, face.matrix)
         for style in STYLES if found.present else ():

@@ -8,6 +8,7 @@ from tqdm import tqdm
 
 from maskhub.data.masked import Wearing, seed_of
 from maskhub.data.paired import FaceCache
+from maskhub.direction import Direction
 from maskhub.errors import ConfigError, MaskHubError
 from maskhub.evaluation.report import Item
 from maskhub.evaluation.sets import picture_seed
@@ -35,9 +36,9 @@ class FaceViews:
     """
 
     def __init__(self, folder, cache, pipeline=None, *, masks="rule", style="random", seed=0, strip=False):
-        for needed, network in ((strip, "unmasker"), (masks == "model", "masker")):
-            if needed and getattr(pipeline, network, None) is None:
-                raise ConfigError(f"the model has no {network}: choose a --model that has one, or leave it out.")
+        for needed, direction in ((strip, Direction.UNMASK), (masks == "model", Direction.MASK)):
+            if needed and (pipeline is None or not pipeline.can(direction)):
+                raise ConfigError(f"the model has no {direction.role}: choose a --model that has one, or leave it out.")
         self.folder = Path(folder).expanduser()
         self.wearing, self.pipeline, self.masks, self.strip = Wearing(style=style, seed=seed), pipeline, masks, strip
         self.cache = FaceCache(Path(cache) / "faces.sqlite")

@@ -81,7 +81,7 @@ def draw_quiz(photos, pipe, seed, count=PICTURES):
     rng = np.random.default_rng(seed)
     pools = _pools(photos, count)
     half = count // 2
-    both = pipe.masker is not None and pipe.unmasker is not None
+    both = all(pipe.can(direction) for direction in Direction)
     if min(map(len, pools.values())) >= max(2, half // 2) and both:
         kinds = ("masked", "unmasked")
         # the same number of real and generated pictures of each kind, so that the kind gives nothing away

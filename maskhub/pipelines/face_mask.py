@@ -47,10 +47,10 @@ class FaceMaskPipeline(SafeSaving, PhotoPipeline, DiffusionPipeline):
 
     Args:
         masker, unmasker: generators unmasked → masked and the reverse; without one, the methods that need it raise an
-            error.
+            error. Without a masker, ``wear`` draws the masks.
         resolution: side in pixels of the generators' aligned crops; their training resolution.
-        wear: None, or the two-step method: a rule-based mask of this style (a name in :data:`maskhub.masks.STYLES`, or
-            ``"random"``) is put on each face before the masker makes it look real.
+        wear: None, or the style of the masks that are drawn by rule (a name in :data:`maskhub.masks.STYLES`, or
+            ``"random"``). With a masker that is the two-step method: it then makes the drawn mask look real.
 
     ``from_pretrained`` takes a folder or a Hub id, ``to`` a device and a dtype, as in every diffusers pipeline.
     """

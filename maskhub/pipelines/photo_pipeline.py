@@ -15,9 +15,13 @@ from maskhub.pipelines.photo_batch import PhotoBatch
 from maskhub.pipelines.translator import RuleMasker, Translator, Way, asked_direction
 from maskhub.provenance import Provenance
 
-__all__ = ["BUNDLED", "PhotoPipeline", "Settings"]
+__all__ = ["BUNDLED", "TWO_STEP", "PhotoPipeline", "Settings"]
 
-BUNDLED = Path(__file__).parent.parent / "weights" / "light-256"
+WEIGHTS = Path(__file__).parent.parent / "weights"
+BUNDLED = WEIGHTS / "light-256"
+"""Takes masks off, and draws masks by rule."""
+TWO_STEP = WEIGHTS / "two-step-256"
+"""Makes masks that were drawn by rule look more real: the two-step method."""
 
 
 class Settings(Configuration):
@@ -54,7 +58,7 @@ class PhotoPipeline:
         """The :class:`~maskhub.pipelines.translator.Translator` for a direction (``"mask"``, ``"unmask"``, ``"auto"``).
 
         Raises:
-            ConfigError: an unknown direction, or one the pipeline has no network for.
+            ConfigError: an unknown direction, or one the pipeline has neither a network nor a rule for.
         """
         asked = asked_direction(direction)
         directions = list(Direction) if asked is None else [asked]
@@ -119,7 +123,7 @@ class PhotoPipeline:
         translator(batch.faces, batch_size)
         there = batch.finish(self.provenance(start) if provenance else None)
         returning = batch.onward()
-        back.run(returning.faces, batch_size)
+        back.translate_back(returning.faces, batch_size)
         output = returning.finish(self.provenance("cycle") if provenance else None)
         output.there = there.images
         output.cycle_errors = output.each(lambda face: float(np.abs(face.made.astype(np.int16) - face.crop).mean()))
@@ -153,10 +157,17 @@ class PhotoPipeline:
             )
         return network
 
+    def can(self, direction):
+        """Whether the pipeline can translate in a direction: by a network, or, for masks, by rule."""
+        by_rule = Direction(direction) is Direction.MASK and self.config.wear
+        return bool(by_rule) or getattr(self, Direction(direction).role) is not None
+
     def _way(self, direction):
+        rule = RuleMasker(self.config.wear) if direction is Direction.MASK and self.config.wear else None
+        if rule and self.masker is None:
+            return Way(rule)
         self.network(direction)
-        style = self.config.wear if direction is Direction.MASK else None
-        return Way(RuleMasker(style) if style else None, partial(self.run, direction))
+        return Way(rule, partial(self.run, direction))
 
 
 def _check_numbers(batch_size, seed):

@@ -10,6 +10,7 @@ from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import cv2
 import numpy as np
 from PIL import Image
 
@@ -23,7 +24,36 @@ from maskhub.pipelines.estimate import Estimate
 from maskhub.pipelines.outcomes import Outcome
 from maskhub.provenance import mark
 
-__all__ = ["FaceRecord", "PhotoRecord"]
+__all__ = ["Drawing", "FaceRecord", "PhotoRecord"]
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What was drawn on a photo: the part that changed, without the rest.
+
+    Attributes:
+        part: index of that part in the photo.
+        pixels: uint8 h×w×3.
+        region: float32 h×w in [0, 1]; where it is 0, the photo shows.
+    """
+
+    part: tuple
+    pixels: np.ndarray = field(repr=False)
+    region: np.ndarray = field(repr=False)
+
+    @classmethod
+    def of(cls, image, region):
+        """Of a whole photo after drawing, uint8 H×W×3, and its region, float32 H×W."""
+        left, top, width, height = cv2.boundingRect((region > 0).astype(np.uint8))
+        part = np.s_[top : top + height, left : left + width]
+        return cls(part, image[part].copy(), region[part].copy())
+
+    def paste(self, photo):
+        """The photo with the drawing, and the float32 H×W region; ``photo`` is not modified."""
+        out, whole = photo.copy(), np.zeros(photo.shape[:2], np.float32)
+        whole[self.part] = self.region
+        out[self.part] = np.where(self.region[..., None] > 0, self.pixels, photo[self.part])
+        return out, whole
 
 
 @dataclass(eq=False)
@@ -42,6 +72,7 @@ class FaceRecord:
         crop: uint8 S×S×3, aligned.
         given: uint8 S×S×3, the network's input: the crop, or the crop with a rule-based mask.
         made: uint8 S×S×3, the translation, or None.
+        drawn: the :class:`Drawing` that is pasted instead of ``made``, where a mask is drawn by rule alone; or None.
         region: float32 S×S in [0, 1]: the opacity of ``made`` in the photo.
         presence: 0 to 1, the mask detector's confidence that a mask is worn; None if the detector was not run.
         estimate: of the result, for a face whose mask is to be taken off; None if the mask detector was not run.
@@ -61,6 +92,7 @@ class FaceRecord:
     given: np.ndarray = field(init=False, repr=False)
     made: np.ndarray | None = field(default=None, repr=False)
     region: np.ndarray | None = field(default=None, repr=False)
+    drawn: Drawing | None = field(default=None, repr=False)
     presence: float | None = None
     estimate: Estimate | None = None
     direction: Direction | None = None
@@ -100,12 +132,14 @@ class FaceRecord:
     def onward(self):
         """A copy for the next translation of the same photo: its translated crop is the new input."""
         other = copy(self)
-        other.given, other.made, other.region = self.made, None, None
+        other.given, other.made, other.region, other.drawn = self.made, None, None, None
         other.estimate = other.outcome = None
         return other
 
     def paste(self, photo):
         """The photo with this face pasted, and the float32 H×W region; see :func:`maskhub.faces.align.paste`."""
+        if self.drawn is not None:
+            return self.drawn.paste(photo)
         return align.paste(photo, self.made, self.region, self.matrix)
 
     def _cut(self, wider):

@@ -20,6 +20,7 @@ from maskhub.masks.wear import wear
 from maskhub.pipelines.changed import changed_region
 from maskhub.pipelines.estimate import estimate_result
 from maskhub.pipelines.outcomes import Outcome
+from maskhub.pipelines.record import Drawing
 
 __all__ = ["RuleMasker", "Translator", "Way", "asked_direction"]
 
@@ -55,16 +56,26 @@ class RuleMasker:
         made = wear(crop, style=self.style, colour=self.colour, worn=worn, seed=seed, landmarks=marks)
         return made.image, made.region
 
-    def dress(self, face):
-        """Draw the mask on the whole photo, as a network's input; sets ``face.given``, or the outcome."""
+    def dress(self, face, final=False):
+        """Draw the mask on the whole photo; sets ``face.given``, or the outcome. ``final``: no network follows, so the
+        drawing itself is pasted, at the photo's own resolution."""
         try:
-            dressed = wear(face.photo, face.face, self.style, face.seed + face.number).image
+            worn = wear(face.photo, face.face, self.style, face.seed + face.number)
         except NoFaceError:
             face.outcome = Outcome.UNCLEAR
             return
-        face.given = align.crop(dressed, face.matrix, face.side)
+        face.given = align.crop(worn.image, face.matrix, face.side)
         if face.widen(face.given):
-            face.given = align.crop(dressed, face.matrix, face.side)
+            face.given = align.crop(worn.image, face.matrix, face.side)
+        if final:
+            face.drawn = Drawing.of(worn.image, worn.region)
+
+    def dress_crop(self, face):
+        """Draw the mask on the crop ``face.given``, or set the outcome."""
+        try:
+            face.given = wear(face.given, None, self.style, face.seed + face.number).image
+        except NoFaceError:
+            face.outcome = Outcome.UNCLEAR
 
     def translator(self, direction="mask", force=False):
         """The :class:`Translator` that draws masks by this rule; :class:`ConfigError` for a direction other than
@@ -76,7 +87,7 @@ class RuleMasker:
 
 @dataclass
 class Way:
-    """How faces are translated in one direction: by a rule, by a network, or by a network after a rule.
+    """How faces are translated in one direction: by a rule, by a network, or by both, the rule first.
 
     Attributes:
         rule: a :class:`RuleMasker`, or None.
@@ -90,9 +101,16 @@ class Way:
         """Translate the faces of photos and set their outcomes."""
         if self.rule:
             for face in faces:
-                self.rule.dress(face)
+                self.rule.dress(face, final=self.network is None)
             faces = [face for face in faces if face.pending]
         self.make(faces, batch_size)
+
+    def translate_back(self, faces, batch_size=8):
+        """Translate the crops that the opposite direction has made, the second half of a cycle."""
+        if self.rule:
+            for face in faces:
+                self.rule.dress_crop(face)
+        self.run([face for face in faces if face.pending], batch_size)
 
     def make(self, faces, batch_size=8):
         """Run the network on each face's input, and again if the result extends beyond its crop."""
@@ -101,9 +119,9 @@ class Way:
             self.run([face for face in faces if face.widen(face.made)], batch_size)
 
     def run(self, faces, batch_size=8):
-        """Run the network on each face's input in its current crop."""
-        owners = [(face.owner, face.seed) for face in faces]
-        for face, made in zip(faces, self.network([face.given for face in faces], owners, batch_size), strict=True):
+        """Run the network, if there is one, on each face's input in its current crop."""
+        crops, owners = [face.given for face in faces], [(face.owner, face.seed) for face in faces]
+        for face, made in zip(faces, self.network(crops, owners, batch_size) if self.network else crops, strict=True):
             face.made = made
             face.region = changed_region(face.crop, made, face.matrix, face.photo)
             face.outcome = Outcome.CHANGED

@@ -86,7 +86,7 @@ def _compared(pipe, path, what):
     """(file, caption) of the photo and of each method's result, and a dict for each method."""
     photo = photos.read(path)
     pictures, rows = [(photos.viewable(path, photo), "Your photo")], []
-    for number, method in enumerate(methods(pipe), 1):
+    for number, method in enumerate((method for method in methods(pipe) if method.can(what)), 1):
         row = {"method": method.name, "about": method.about, "bytes": method.size, "trained_on": method.trained_on}
         row |= {"seconds": None, "problem": ""}
         start = time.perf_counter()

@@ -62,7 +62,7 @@ def test_a_pipeline_that_changes_nothing_has_no_error(folder):
 
 
 def test_bad_input_is_one_line(folder, tmp_path, tiny_pipeline):
-    with pytest.raises(ConfigError, match="needs both generators; this pipeline has no unmasker"):
+    with pytest.raises(ConfigError, match="needs both directions; this pipeline has no unmasker"):
         measure_cycle(FaceMaskPipeline(masker=tiny_pipeline.masker, resolution=64), {"unmasked": PictureSet(folder)})
     with pytest.raises(ConfigError, match="give --unmasked or --masked"):
         measure(Options())

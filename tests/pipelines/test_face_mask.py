@@ -216,6 +216,34 @@ def test_the_bundled_checkpoint(astronaut):
     assert masked.regions[0][eyes].mean() < 0.5 * masked.regions[0][mouth].mean()
 
 
+def test_without_a_masker_masks_are_drawn_by_rule_at_the_photos_own_resolution(astronaut):
+    pipe = FaceMaskPipeline(resolution=64, wear="surgical")
+    output = pipe.mask(astronaut, details=True, seed=3)
+    drawn = wear(astronaut, output.faces[0][0].face, "surgical", seed=3)
+    assert np.array_equal(pixels(output.images[0]), pixels(drawn.image))
+    assert np.array_equal(output.regions[0], drawn.region)
+    assert pipe.can("mask") and not pipe.can("unmask")
+    with pytest.raises(ConfigError, match="has no masker"):
+        pipe.translate_crops([np.zeros((64, 64, 3), np.uint8)])
+
+
+def test_a_drawn_mask_is_pasted_onto_what_is_already_there(tiny_pipeline, astronaut):
+    two = Image.new("RGB", (1024, 512))
+    two.paste(astronaut)
+    two.paste(astronaut.transpose(Image.Transpose.FLIP_LEFT_RIGHT), (512, 0))
+    output = FaceMaskPipeline(resolution=64, wear="cloth").mask(two, details=True)
+    assert [face.changed for face in output.faces[0]] == [True, True]
+    change = np.abs(pixels(output.images[0]) - pixels(two)).max(2) > 0
+    assert change[:, :512].any() and change[:, 512:].any() and not change[output.regions[0] == 0].any()
+
+
+def test_a_cycle_with_masks_by_rule(astronaut, masked_astronaut):
+    pipe = FaceMaskPipeline.bundled()
+    for photo, start in ((astronaut, "mask"), (masked_astronaut, "unmask")):
+        output = pipe.cycle(photo, start, details=True)
+        assert output.faces[0][0].changed and output.cycle_errors[0][0] > 0
+
+
 def test_the_variant_reaches_the_networks(tiny_pipeline, tmp_path):
     tiny_pipeline.save_pretrained(tmp_path, variant="fp16")
     assert (tmp_path / "masker" / "diffusion_pytorch_model.fp16.safetensors").is_file()

@@ -1,6 +1,7 @@
 """Half precision gives the same pictures: every way to enable it, every network, both directions."""
 
 import copy
+from functools import partial
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from maskhub import (
 from maskhub.faces import align
 from maskhub.faces.detect import detect
 from maskhub.masks.wear import wear
-from maskhub.pipelines.face_mask import BUNDLED
+from maskhub.pipelines.photo_pipeline import BUNDLED, TWO_STEP
 
 HALVES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -35,11 +36,13 @@ def crops(astronaut):
 @pytest.fixture(scope="module")
 def full(crops):
     """The bundled checkpoint's results in float32."""
-    return translated(FaceMaskPipeline.bundled(), crops)
+    return translated(FaceMaskPipeline.from_pretrained, crops)
 
 
-def translated(pipe, crops):
-    return {direction: pipe.translate_crops([crop], direction)[0] for direction, crop in crops.items()}
+def translated(load, crops):
+    """Each direction by the bundled network that has it."""
+    pipes = {"mask": load(TWO_STEP), "unmask": load(BUNDLED)}
+    return {direction: pipes[direction].translate_crops([crop], direction)[0] for direction, crop in crops.items()}
 
 
 def difference(made, full):
@@ -48,27 +51,28 @@ def difference(made, full):
 
 
 WAYS = {
-    "bundled": lambda dtype: FaceMaskPipeline.bundled(dtype=dtype),
-    "from_pretrained": lambda dtype: FaceMaskPipeline.from_pretrained(BUNDLED, variant="fp16", dtype=dtype),
-    "to": lambda dtype: FaceMaskPipeline.bundled().to(dtype),
-    "channels-last": lambda dtype: FaceMaskPipeline.bundled(dtype=dtype, backend="torch-channels-last"),
+    "from_pretrained": lambda dtype, name: FaceMaskPipeline.from_pretrained(name, variant="fp16", dtype=dtype),
+    "to": lambda dtype, name: FaceMaskPipeline.from_pretrained(name).to(dtype),
+    "channels-last": lambda dtype, name: FaceMaskPipeline.from_pretrained(
+        name, variant="fp16", dtype=dtype, backend="torch-channels-last"
+    ),
 }
 
 
 @pytest.mark.parametrize("dtype", HALVES.values(), ids=HALVES)
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 def test_the_bundled_checkpoint(crops, full, way, dtype):
-    assert difference(translated(way(dtype), crops), full) < 1
+    assert difference(translated(partial(way, dtype), crops), full) < 1
 
 
 @pytest.mark.parametrize("dtype", HALVES.values(), ids=HALVES)
 def test_the_bundled_checkpoint_under_autocast(crops, full, dtype):
     with torch.autocast("cpu", dtype):
-        assert difference(translated(FaceMaskPipeline.bundled(), crops), full) < 1
+        assert difference(translated(FaceMaskPipeline.from_pretrained, crops), full) < 1
 
 
 def test_the_bundled_checkpoint_by_the_bfloat16_backend(crops, full):
-    assert difference(translated(FaceMaskPipeline.bundled(backend="torch-bf16"), crops), full) < 1
+    assert difference(translated(partial(FaceMaskPipeline.from_pretrained, backend="torch-bf16"), crops), full) < 1
 
 
 NETWORKS = {

@@ -14,6 +14,7 @@ from maskhub.direction import Direction
 from maskhub.faces import align
 from maskhub.models.noise import Normal
 from maskhub.pipelines.changed import changed_region
+from maskhub.pipelines.photo_pipeline import TWO_STEP
 
 
 def pixels(image):
@@ -34,7 +35,10 @@ def test_the_bundled_pipelines_agree(astronaut, masked_astronaut):
         assert np.abs(pixels(found.images[0]) - pixels(wanted.images[0])).max() <= 1
         assert np.abs(found.regions[0] - wanted.regions[0]).max() < 0.02
         assert found.images[0].info.keys() == wanted.images[0].info.keys()
-    assert onnx_pipe.backends == {"masker": "onnxruntime", "unmasker": "onnxruntime"}
+    assert onnx_pipe.backends == {"unmasker": "onnxruntime"}  # masks are drawn by rule
+    torch_pipe, onnx_pipe = (kind.from_pretrained(TWO_STEP) for kind in (FaceMaskPipeline, OnnxFaceMaskPipeline))
+    wanted, found = (pixels(pipe.mask(astronaut, seed=5)) for pipe in (torch_pipe, onnx_pipe))
+    assert np.abs(found - wanted).max() <= 1 and onnx_pipe.backends == {"masker": "onnxruntime"}
     with pytest.raises(CheckpointError, match="no pipeline could be loaded"):
         OnnxFaceMaskPipeline.from_pretrained("no/such/folder")
 

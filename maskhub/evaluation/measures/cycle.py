@@ -8,6 +8,7 @@ Master of Steganography", 2017).
 
 import numpy as np
 
+from maskhub.direction import Direction
 from maskhub.errors import ConfigError
 from maskhub.evaluation.gallery import BestAndWorst, Failures
 from maskhub.evaluation.groups import by_group, check_columns
@@ -42,16 +43,16 @@ def measure_cycle(pipeline, pictures, *, groups=()):
     """Measure the error of every face.
 
     Args:
-        pipeline: :class:`~maskhub.pipelines.face_mask.FaceMaskPipeline` with both generators.
+        pipeline: :class:`~maskhub.pipelines.face_mask.FaceMaskPipeline` for both directions.
         pictures: ``unmasked`` and/or ``masked`` → :class:`~maskhub.evaluation.sets.PictureSet`.
         groups: metadata columns.
 
     Raises:
-        ConfigError: a generator is missing, an unknown column, or no face in a source.
+        ConfigError: the pipeline lacks a direction, an unknown column, or no face in a source.
     """
-    missing = [name for name in ("masker", "unmasker") if getattr(pipeline, name) is None]
+    missing = [direction.role for direction in Direction if not pipeline.can(direction)]
     if missing:
-        raise ConfigError(f"the cycle error needs both generators; this pipeline has no {missing[0]}.")
+        raise ConfigError(f"the cycle error needs both directions; this pipeline has no {missing[0]}.")
     check_columns([dict.fromkeys(source.columns) for source in pictures.values()], groups)
     faces, failures, galleries = [], Failures(), []
     for name, source in pictures.items():
