@@ -88,7 +88,6 @@ STAGES = {
     "landmarks": "landmark network",
     "draw": "drawing",
     "unmasker": "unmasker",
-    "masker": "masker",
     "region": "changed region",
     "paste": "paste",
     "show": "pictures for the page, before and after",

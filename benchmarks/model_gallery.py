@@ -4,7 +4,7 @@
     python benchmarks/model_gallery.py sheet sheet.png MASKED --n 60 [--model FOLDER]
 
 Only photos of the held-out tenth. ``card`` shows only results, never an original photo: rows 1 to 3 show the first ten
-masked by the masker, masked by rule, and unmasked again; rows 4 and 5 show, masked and unmasked, the ten of the first
+masked by the pipeline, masked by rule, and unmasked again; rows 4 and 5 show, masked and unmasked, the ten of the first
 ``--worst-of`` whose unmasked face is farthest from the true one (L1 inside the mask). ``sheet`` shows faces with real
 masks, each next to its result.
 """

@@ -50,17 +50,13 @@ def export(folder, model=None):
     folder.mkdir(parents=True, exist_ok=True)
     pipe = FaceMaskPipeline.from_pretrained(model) if model else FaceMaskPipeline.bundled()
     side = pipe.config.resolution
-    unmasker, masker, crops = recorded(pipe.unmasker, side), recorded(pipe.masker, side), calibration_crops(side)
-    generator = torch.Generator().manual_seed(0)
-    noise = pipe.masker.draw_noise(1, side, side, generator) if pipe.masker.takes_noise else ()
+    unmasker = recorded(pipe.unmasker, side)
     graphs = {
         "yunet": free_yunet(),
         "landmarks": packed(tflite_to_onnx(mesh.WEIGHTS, OPSET), exact=("",)),
         "mask-detector": packed(recorded(bundled_mask_detector(), bundled_mask_detector().config.resolution)),
         "unmasker-float": packed(unmasker, EXACT),
-        "unmasker": fast_graph("unmasker", unmasker, crops),
-        "masker-float": packed(masker, EXACT),
-        "masker": fast_graph("masker", masker, crops, noise),
+        "unmasker": fast_graph("unmasker", unmasker, calibration_crops(side)),
     }
     for name, graph in graphs.items():
         (folder / f"{name}.onnx").write_bytes(graph.SerializeToString())
@@ -71,20 +67,15 @@ def export(folder, model=None):
         "model": pipe.model_name,
         "resolution": side,
         "maskDetectorResolution": bundled_mask_detector().config.resolution,
-        "noise": {
-            "deviation": pipe.masker.config.noise if noise else 0,
-            "sizes": [list(level.shape[2:]) for level in noise],
-        },
         "wear": pipe.config.wear,
     }
     (folder / "pipeline.json").write_text(json.dumps(about), encoding="utf-8")
     return {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
 
 
-def fast_graph(name, exact, crops, noise=()):
+def fast_graph(name, exact, crops):
     """A generator's graph with as many layers in 8-bit arithmetic as keep its results within :data:`ERROR`."""
-    levels = {f"noise_{number}": level.numpy() for number, level in enumerate(noise)}
-    feeds = [{"images": to_tensor(one)[None].numpy(), **levels} for one in crops]
+    feeds = [{"images": to_tensor(one)[None].numpy()} for one in crops]
     wanted = [run(exact, feed)[0] for feed in feeds]
     for count in range(len(WHOLE_NUMBERS), 0, -1):
         layers = WHOLE_NUMBERS[:count]

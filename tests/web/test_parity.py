@@ -4,9 +4,9 @@ import json
 import os
 import subprocess
 
+import cv2
 import numpy as np
 import pytest
-import torch
 from app_process import ROOT
 from PIL import Image
 
@@ -90,7 +90,11 @@ def test_photos_are_those_of_python(jobs, told):
         region = wanted.regions[0] > 0
         assert not region.any() or any(face.changed for face in wanted.faces[0])
         difference = np.abs(after.astype(int) - np.asarray(wanted.images[0].convert("RGB")))
-        assert difference[~region].max(initial=0) == 0, job["name"]
+        drawn = any(face.drawn for face in wanted.faces[0])
+        # landmarks differ by thousandths of a pixel, so a drawn mask's soft rim may end a pixel earlier or later
+        outside = cv2.dilate(region.astype(np.uint8), np.ones((5, 5))) == 0 if drawn else ~region
+        assert difference[outside].max(initial=0) == 0, job["name"]
+        assert difference[~region].max(initial=0) <= RIM, job["name"]
         if region.any():
             assert difference[region].mean() <= WITHIN, job["name"]
             assert np.abs(after.astype(int) - before)[region].mean() > 1, job["name"]
@@ -98,6 +102,8 @@ def test_photos_are_those_of_python(jobs, told):
     assert changed >= 0.7 * len(jobs)
 
 
+RIM = 8
+"""Largest difference of 255 of a pixel that only one of the two drawings touches."""
 CAMERA = {"unmask": ("masked.jpg", 4.0), "mask": ("bare.jpg", 7.0)}
 """Direction → the face that moves before the camera, and the largest mean difference of 255: faces are followed in
 another way, so what is drawn can lie a pixel aside."""
@@ -126,20 +132,6 @@ def test_the_camera_shows_what_python_shows(site, tmp_path, direction):
         assert difference[~inside].mean() < 0.1
         assert np.abs(made[number] - frame)[inside].mean() > 20
     assert errors[0] <= WITHIN and np.mean(errors) <= within
-
-
-def test_the_noise_is_that_of_torch(site, tmp_path):
-    script, bundle = tmp_path / "noise.mjs", tmp_path / "bundle.mjs"
-    source = (site / "src" / "noise.ts").as_posix()
-    script.write_text(
-        f'import {{ Noise }} from "{source}"; console.log(JSON.stringify([...new Noise(7).normal(1024)]))'
-    )
-    esbuild = site / "node_modules" / ".bin" / "esbuild"
-    subprocess.run(
-        [esbuild, script, "--bundle", "--format=esm", f"--outfile={bundle}", "--log-level=error"], check=True
-    )
-    drawn = json.loads(subprocess.run(["node", bundle], capture_output=True, text=True, check=True).stdout)
-    assert np.allclose(drawn, torch.randn(1024, generator=torch.Generator().manual_seed(7)), atol=2e-6)
 
 
 def test_types_hold(site):

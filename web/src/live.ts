@@ -7,7 +7,6 @@ import { changedRegion } from "./changed";
 import { alignment, crop, edgeWindow, paste, type Pasted } from "./faces/align";
 import { detect, type Face } from "./faces/detect";
 import { cut, landmarks, type Landmarks, PRESENT, rotationOf } from "./faces/landmarks";
-import { Noise } from "./noise";
 import { timed } from "./stages";
 import { type Direction, maskedFrom, type Pipeline } from "./pipeline";
 import { apply, clamp, type Field, field, type Matrix, type Picture, type Point, rint, scaleOf } from "./vision/image";
@@ -81,7 +80,7 @@ export class Live {
 
   private async takeOff(source: Picture, frame: Picture, { face }: Track): Promise<Pasted | null> {
     const side = this.pipeline.about.resolution, matrix = alignment(face, side), before = timed("align", () => crop(source, matrix, side));
-    const made = await this.pipeline.translateCrop(before, "unmask", new Noise(0));
+    const made = await this.pipeline.unmaskCrop(before);
     const region = timed("region", () => changedRegion(before, made, matrix, source));
     return timed("paste", () => paste(frame, made, region, matrix));
   }

@@ -4,7 +4,7 @@ import type * as Ort from "onnxruntime-web";
 import { timed } from "./stages";
 
 /** The networks' names: files `models/<name>.onnx`. */
-export type NetworkName = "yunet" | "landmarks" | "mask-detector" | "unmasker" | "masker";
+export type NetworkName = "yunet" | "landmarks" | "mask-detector" | "unmasker";
 
 export interface Input {
   data: Float32Array;
@@ -53,7 +53,7 @@ export class Networks {
 
   private async create(name: NetworkName): Promise<Ort.InferenceSession> {
     // WebGPU has no 8-bit arithmetic: each such layer would move its data to the CPU and back
-    const file = name.endsWith("masker") && this.providers[0] === "webgpu" ? `${name}-float` : name;
+    const file = name === "unmasker" && this.providers[0] === "webgpu" ? `${name}-float` : name;
     const bytes = await this.read(`models/${file}.onnx`);
     // YuNet is small and takes any size: WebGPU would compile its kernels again for each
     const providers = name === "yunet" ? ["wasm"] : this.providers;

@@ -1,14 +1,13 @@
 /**
- * Puts masks on faces in whole photos and takes them off: detection, aligned crop, network, paste. Mirrors
+ * Draws masks on faces in whole photos by rule, and takes masks off: detection, aligned crop, network, paste. Mirrors
  * `maskhub.pipelines.face_mask`; every pixel outside the changed regions is the photo's own, bit for bit.
  */
 
-import { alignment, crop, paste, type Pasted } from "./faces/align";
+import { alignment, crop, paste, type Pasted, type Rectangle } from "./faces/align";
 import { changedRegion, widerFor } from "./changed";
 import { detect, type Face } from "./faces/detect";
 import { type Rule, type WearOptions } from "./masks/wear";
 import type { Networks, ReadFile } from "./networks";
-import { Noise } from "./noise";
 import { timed } from "./stages";
 import { type Field, type Matrix, type Picture, picture } from "./vision/image";
 
@@ -25,7 +24,6 @@ export interface About {
   model: string;
   resolution: number;
   maskDetectorResolution: number;
-  noise: { deviation: number; sizes: [number, number][] };
   wear: string | null;
 }
 
@@ -39,12 +37,12 @@ export interface Translated {
   outcome: Outcome;
   /** 0 to 1: the mask detector's confidence that a mask is worn; null if it was not run */
   presence: number | null;
-  /** the aligned crop, its translation, and the map from the photo to both */
-  crop?: Picture;
+  /** where a mask was taken off: the crop's translation, its map from the photo, and its opacity in the photo */
   made?: Picture;
   matrix?: Matrix;
-  /** opacity of the translation in the photo */
   region?: Field;
+  /** where a mask was drawn: the part of the photo that shows it, and its opacity */
+  drawn?: { part: Picture; room: Rectangle; region: Field };
 }
 
 export interface Options {
@@ -52,7 +50,7 @@ export interface Options {
   direction: Direction | "auto";
   /** translate every face, even one that needs no change */
   force?: boolean;
-  /** of drawn masks and of the fabric's noise */
+  /** of drawn masks */
   seed?: number;
   style?: string;
   colour?: string | null;
@@ -76,13 +74,13 @@ export class Pipeline {
 
   /** Translate faces of a photo, which is not modified. */
   async translate(photo: Picture, faces: Face[], options: Options): Promise<Translated[]> {
-    const noise = new Noise(options.seed ?? 0), out: Translated[] = [];
+    const out: Translated[] = [];
     for (const [number, face] of faces.entries()) {
       const presence = options.force ? null : await this.maskPresence(photo, face), masked = (presence ?? 0) >= maskedFrom(options.direction);
       const needed: Direction = masked ? "unmask" : "mask", direction = options.direction === "auto" ? needed : options.direction;
       if (direction !== needed && !options.force) {
         out.push({ face, direction, presence, outcome: masked ? "already masked" : "no mask worn" });
-      } else out.push({ face, direction, presence, ...(await this.translateFace(photo, face, number, direction, options, noise)) });
+      } else out.push({ face, direction, presence, ...(await this.translateFace(photo, face, number, direction, options)) });
     }
     return out;
   }
@@ -95,46 +93,29 @@ export class Pipeline {
     return 1 / (1 + Math.exp(-presence[0]));
   }
 
-  /** Run one aligned crop through a network only. */
-  async translateCrop(given: Picture, direction: Direction, noise: Noise): Promise<Picture> {
-    const inputs = { images: toInput(given), ...(direction === "mask" ? this.drawNoise(noise) : {}) };
-    const made = await this.networks.run(direction === "mask" ? "masker" : "unmasker", inputs);
+  /** Take the mask off an aligned crop, with the network only. */
+  async unmaskCrop(given: Picture): Promise<Picture> {
+    const made = await this.networks.run("unmasker", { images: toInput(given) });
     return fromOutput(made.translated, given.width);
   }
 
   private async translateFace(
-    photo: Picture, face: Face, number: number, direction: Direction, options: Options, noise: Noise,
-  ): Promise<Pick<Translated, "outcome" | "crop" | "made" | "matrix" | "region">> {
-    const side = this.about.resolution;
-    let matrix = alignment(face, side), before = cutOut(photo, matrix, side);
+    photo: Picture, face: Face, number: number, direction: Direction, options: Options,
+  ): Promise<Pick<Translated, "outcome" | "made" | "matrix" | "region" | "drawn">> {
     if (direction === "mask") {
       const how: WearOptions = { style: options.style ?? "random", colour: options.colour ?? null, seed: (options.seed ?? 0) + number };
       const worn = await this.rule.wear(this.networks, photo, face, how);
-      if (!worn) return { outcome: "not clear enough" };
-      let given = cutOut(worn, matrix, side);
-      const wider = widerFor(before, given, matrix, photo);
-      if (wider > 1) {
-        matrix = alignment(face, side, wider);
-        [before, given] = [cutOut(photo, matrix, side), cutOut(worn, matrix, side)];
-      }
-      return changed(photo, before, await this.translateCrop(given, direction, noise), matrix);
+      return worn ? { outcome: "changed", drawn: worn } : { outcome: "not clear enough" };
     }
-    let made = await this.translateCrop(before, direction, noise);
+    const side = this.about.resolution;
+    let matrix = alignment(face, side), before = cutOut(photo, matrix, side), made = await this.unmaskCrop(before);
     const wider = widerFor(before, made, matrix, photo);
     if (wider > 1) {
       matrix = alignment(face, side, wider);
       before = cutOut(photo, matrix, side);
-      made = await this.translateCrop(before, direction, noise);
+      made = await this.unmaskCrop(before);
     }
-    return changed(photo, before, made, matrix);
-  }
-
-  private drawNoise(noise: Noise): Record<string, { data: Float32Array; dims: number[] }> {
-    const { deviation, sizes } = this.about.noise;
-    return Object.fromEntries(sizes.map(([height, width], level) => {
-      const data = noise.normal(height * width).map((value) => value * deviation);
-      return [`noise_${level}`, { data, dims: [1, 1, height, width] }];
-    }));
+    return { outcome: "changed", made, matrix, region: timed("region", () => changedRegion(before, made, matrix, photo)) };
   }
 }
 
@@ -146,7 +127,8 @@ export function compose(photo: Picture, faces: Translated[]): { image: Picture; 
 function composed(photo: Picture, faces: Translated[]): { image: Picture; pasted: Pasted[] } {
   const image: Picture = { ...photo, data: photo.data.slice() };
   const pasted: Pasted[] = [];
-  for (const { made, region, matrix } of [...faces].reverse()) {
+  for (const { made, region, matrix, drawn } of [...faces].reverse()) {
+    if (drawn) pasted.push(pasteDrawing(image, drawn));
     if (!made || !region || !matrix) continue;
     const part = paste(image, made, region, matrix);
     if (part) pasted.push(part);
@@ -154,12 +136,19 @@ function composed(photo: Picture, faces: Translated[]): { image: Picture; pasted
   return { image, pasted };
 }
 
-function cutOut(photo: Picture, matrix: Matrix, side: number): Picture {
-  return timed("align", () => crop(photo, matrix, side));
+/** Put a drawn mask into a photo, in place, where it shows. */
+function pasteDrawing(photo: Picture, { part, room, region }: NonNullable<Translated["drawn"]>): Pasted {
+  for (let y = 0, i = 0; y < room.height; y++) {
+    let at = ((room.top + y) * photo.width + room.left) * photo.channels;
+    for (let x = 0; x < room.width; x++, i++, at += photo.channels) {
+      if (region.data[i] > 0) for (let k = 0; k < 3; k++) photo.data[at + k] = part.data[part.channels * i + k];
+    }
+  }
+  return { ...room, weight: region.data };
 }
 
-function changed(photo: Picture, before: Picture, made: Picture, matrix: Matrix) {
-  return { outcome: "changed" as const, crop: before, made, matrix, region: timed("region", () => changedRegion(before, made, matrix, photo)) };
+function cutOut(photo: Picture, matrix: Matrix, side: number): Picture {
+  return timed("align", () => crop(photo, matrix, side));
 }
 
 const NORMALISED = Float32Array.from({ length: 256 }, (_, value) => value / 127.5 - 1);

@@ -18,7 +18,7 @@ import type { Picture } from "./vision/image";
 const PREVIEW = 1280;
 const RUNTIME = "ort/ort-wasm-simd-threaded";
 const WEBGPU_RUNTIME = "ort/ort-wasm-simd-threaded.asyncify";
-const ALL: NetworkName[] = ["yunet", "mask-detector", "unmasker", "masker", "landmarks"];
+const ALL: NetworkName[] = ["yunet", "mask-detector", "unmasker", "landmarks"];
 
 let pipeline: Pipeline | null = null;
 let rule: Promise<Rule> | null = null;

@@ -37,10 +37,14 @@ export class Rule {
     return new Rule(await loadTables(read));
   }
 
-  /** The photo with a mask on a face, or null if its landmarks are unreliable. */
-  async wear(networks: Networks, photo: Picture, face: Face, options: WearOptions): Promise<Picture | null> {
+  /** The part of a photo that shows a mask on a face, and the cover of its pixels; null if the landmarks are unreliable. */
+  async wear(
+    networks: Networks, photo: Picture, face: Face, options: WearOptions,
+  ): Promise<{ part: Picture; region: Field; room: Rectangle } | null> {
     const marks = await surestLandmarks(networks, photo, face);
-    return reliable(marks, face) ? timed("draw", () => this.putOn(photo, marks, options)).image : null;
+    if (!reliable(marks, face)) return null;
+    const { image, region, room } = timed("draw", () => this.putOn(photo, marks, options));
+    return { part: cut(image, room.left, room.top, room.width, room.height), region, room };
   }
 
   /** The photo with a mask on a face with these landmarks, and the cover of each pixel of a rectangle. */
