@@ -34,8 +34,9 @@ SEEDS = 256
 """For how many seeds the rule's random numbers are written; the site goes round them."""
 EXACT = ("stem", "fine", "unfold", "sharpen", "out")
 """Layers at either end of a generator, whose weights stay in half precision: they halve the error for 0.2 MB."""
-WHOLE_NUMBERS = ("middle", "after", "before", "sharpen")
-"""Layers of a generator that may compute in 8 bits, those first that gain the most time for their error."""
+WHOLE_NUMBERS = ("middle", "after", "before", "last", "sharpen")
+"""Layers of a generator that may compute in 8 bits, those first that gain the most time for their error: of the blocks
+that sharpen, the last convolutions before the others."""
 ERROR = 0.65
 """Of 255: by how much 8 bits may change a generator's results, on average; the site as a whole must stay within 1."""
 THINNED = 4

@@ -1,6 +1,7 @@
 /** Opens photos upright, with exactly the pixel values of the file. */
 
 import { transparent } from "./files";
+import type { Shot } from "./protocol";
 import type { Picture } from "./vision/image";
 
 const MAX_PIXELS = 50_000_000, MIN_SIDE = 16;
@@ -31,10 +32,26 @@ export async function decode(file: Blob, name = "The photo"): Promise<Picture> {
 }
 
 /** The pixels of a bitmap; a canvas would lose some bits of transparent ones. */
-export function pixelsOf(bitmap: ImageBitmap): Picture {
-  const { width, height } = bitmap, canvas = new OffscreenCanvas(width, height);
-  const context = canvas.getContext("2d", { willReadFrequently: true }) as OffscreenCanvasRenderingContext2D;
-  context.drawImage(bitmap, 0, 0);
+function pixelsOf(bitmap: ImageBitmap): Picture {
+  return drawn(bitmap, contextOf(new OffscreenCanvas(bitmap.width, bitmap.height)));
+}
+
+const screen = contextOf(new OffscreenCanvas(1, 1));
+
+/** The pixels of a camera's frame. */
+export function frameOf(shot: Shot): Picture {
+  const width = "displayWidth" in shot ? shot.displayWidth : shot.width, height = "displayHeight" in shot ? shot.displayHeight : shot.height;
+  if (screen.canvas.width !== width || screen.canvas.height !== height) Object.assign(screen.canvas, { width, height });
+  return drawn(shot, screen);
+}
+
+function contextOf(canvas: OffscreenCanvas): OffscreenCanvasRenderingContext2D {
+  return canvas.getContext("2d", { willReadFrequently: true }) as OffscreenCanvasRenderingContext2D;
+}
+
+function drawn(image: Shot, context: OffscreenCanvasRenderingContext2D): Picture {
+  const { width, height } = context.canvas;
+  context.drawImage(image, 0, 0);
   return { data: context.getImageData(0, 0, width, height).data, width, height, channels: 4 };
 }
 

@@ -9,25 +9,39 @@ import { detect, type Face } from "./faces/detect";
 import { cut, landmarks, type Landmarks, PRESENT, rotationOf } from "./faces/landmarks";
 import { timed } from "./stages";
 import { type Direction, maskedFrom, type Pipeline } from "./pipeline";
-import { apply, clamp, type Field, field, type Matrix, type Picture, type Point, rint, scaleOf } from "./vision/image";
+import { after, apply, clamp, type Field, field, inverse, type Matrix, type Picture, type Point, rint, scaleOf } from "./vision/image";
 
 const EVERY = 10, EVERY_EMPTY = 3;
 const SEARCH_SIDE = 480, WINDOW_SIDE = 144, WINDOW_WIDTHS = 2.2, FOLLOWED = 0.5;
 const SAME = 0.3;
-/** Frames between redrawing a rule-based mask; in between it moves with the face. */
+/** Frames between looks at the landmarks; in between a drawn mask moves with the face. */
 const LOOK_EVERY = 4;
+/** Frames after which a mask is drawn again, and the mean change of the face's shape in pixels of the crop. */
+const DRAW_EVERY = 16, CHANGED = 1;
 /** A mask's region times this, up to 1, is pasted: low values are its shadow, which is already part of the picture. */
 const SHADE = 3;
 const CUTOFF = 1, BETA = 14;
 /** Frames between runs of the mask detector on a face; weight of its newest result; confidence needed to switch. */
 const ASK_EVERY = 5, NEWEST = 0.3, DECIDED = 0.2;
 
+/** A drawn mask: the aligned crop that wears it, its opacity, and what it was drawn for. */
+interface Worn {
+  image: Picture;
+  region: Field;
+  marks: Landmarks;
+  how: string;
+  /** from this crop to that of the last look */
+  moved: Matrix;
+  /** frames that it may still be shown */
+  left: number;
+}
+
 interface Track {
   number: number;
   face: Face;
   filter: OneEuro;
   until: number;
-  worn: { image: Picture; region: Field } | null;
+  worn: Worn | null;
   /** the mask detector's averaged confidence; null before its first run */
   presence: number | null;
   masked: boolean;
@@ -91,16 +105,28 @@ export class Live {
     if (track.until-- <= 0) {
       track.until = LOOK_EVERY - 1;
       const marks = await landmarks(this.pipeline.networks, source, track.face);
-      if (marks.presence >= PRESENT) {
-        const how = { style: options.style, colour: options.colour, seed: options.seed + track.number };
-        const { image, region, room } = timed("draw", () => this.pipeline.rule.putOn(crop(source, matrix, side), moved(marks, matrix), how));
-        track.worn = { image, region: placed(region, room.left, room.top, side) };
-      }
+      if (marks.presence >= PRESENT) track.worn = this.drawn(source, matrix, moved(marks, matrix), track, options);
     }
-    if (!track.worn) return null;
-    const window = edgeWindow(matrix, side, source), region = field(side, side);
-    for (let i = 0; i < region.data.length; i++) region.data[i] = Math.min(SHADE * track.worn.region.data[i], 1) * window.data[i];
-    return timed("paste", () => paste(frame, track.worn!.image, region, matrix));
+    const worn = track.worn;
+    if (!worn) return null;
+    worn.left--;
+    const place = after(inverse(worn.moved), matrix), window = edgeWindow(place, side, source), region = field(side, side);
+    for (let i = 0; i < region.data.length; i++) region.data[i] = worn.region.data[i] * window.data[i];
+    return timed("paste", () => paste(frame, worn.image, region, place));
+  }
+
+  /** A mask for landmarks in a crop: the one that is worn, moved, if the face still has the same shape. */
+  private drawn(source: Picture, matrix: Matrix, marks: Landmarks, { number, worn }: Track, options: LiveOptions): Worn {
+    const wanted = { style: options.style, colour: options.colour, seed: options.seed + number }, how = JSON.stringify(wanted);
+    if (worn && worn.left > 0 && worn.how === how) {
+      const { matrix: moved, error } = similarity(worn.marks.points, marks.points);
+      if (error < CHANGED) return { ...worn, moved };
+    }
+    const side = this.pipeline.about.resolution, given = timed("align", () => crop(source, matrix, side));
+    const { image, region, room } = timed("draw", () => this.pipeline.rule.putOn(given, marks, wanted));
+    const shown = placed(region, room.left, room.top, side);
+    for (let i = 0; i < shown.data.length; i++) shown.data[i] = Math.min(SHADE * shown.data[i], 1);
+    return { image, region: shown, marks, how, moved: [1, 0, 0, 0, 1, 0], left: DRAW_EVERY };
   }
 
   private async follow(frame: Picture, step: number): Promise<void> {
@@ -181,6 +207,29 @@ function moved(marks: Landmarks, matrix: Matrix): Landmarks {
     points[i + 2] *= scale;
   }
   return { points, presence: marks.presence, rotation: rotationOf(points) };
+}
+
+/** The turn, scale and shift that take points (x, y, z) nearest to others in the picture, and the mean distance that is left. */
+function similarity(from: Float64Array, to: Float64Array): { matrix: Matrix; error: number } {
+  const count = from.length / 3, middle = (points: Float64Array, k: number): number => {
+    let sum = 0;
+    for (let i = k; i < points.length; i += 3) sum += points[i];
+    return sum / count;
+  };
+  const [ax, ay, bx, by] = [middle(from, 0), middle(from, 1), middle(to, 0), middle(to, 1)];
+  let cos = 0, sin = 0, square = 0, error = 0;
+  for (let i = 0; i < from.length; i += 3) {
+    const x = from[i] - ax, y = from[i + 1] - ay, u = to[i] - bx, v = to[i + 1] - by;
+    cos += x * u + y * v;
+    sin += x * v - y * u;
+    square += x * x + y * y;
+  }
+  const c = cos / square, s = sin / square, matrix: Matrix = [c, -s, bx - c * ax + s * ay, s, c, by - s * ax - c * ay];
+  for (let i = 0; i < from.length; i += 3) {
+    const [x, y] = apply(matrix, [from[i], from[i + 1]]);
+    error += Math.sqrt((x - to[i]) ** 2 + (y - to[i + 1]) ** 2) / count;
+  }
+  return { matrix, error };
 }
 
 /** A region as a field at its place in a crop. */

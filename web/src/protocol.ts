@@ -29,6 +29,9 @@ export interface Framed {
   milliseconds: number;
 }
 
+/** A frame of the camera: a VideoFrame where the browser has them, which costs no copy. */
+export type Shot = VideoFrame | ImageBitmap;
+
 export interface CameraOptions {
   direction: Direction | "auto";
   style: string;
@@ -43,7 +46,7 @@ export interface Requests {
   /** forget the photo and its result */
   close: { given: null; answer: null };
   save: { given: { format: "png" | "jpeg" }; answer: Blob };
-  frame: { given: { bitmap: ImageBitmap; seconds: number; options: CameraOptions }; answer: Framed };
+  frame: { given: { shot: Shot; seconds: number; options: CameraOptions }; answer: Framed };
   snapshot: { given: { format: "png" | "jpeg" }; answer: Blob };
   stopCamera: { given: null; answer: null };
   /** load everything else, so that the page works offline */

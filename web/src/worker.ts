@@ -1,7 +1,7 @@
 /** The pipeline in its own worker, so that the page stays responsive. */
 
 import * as ort from "onnxruntime-web/wasm";
-import { decode, PhotoError, pixelsOf } from "./decode";
+import { decode, frameOf, PhotoError } from "./decode";
 import type { Face } from "./faces/detect";
 import { encodeJpeg, encodePng } from "./files";
 import { Live } from "./live";
@@ -90,10 +90,10 @@ function file(image: Picture, direction: Tag["direction"], colours: Uint8Array |
   return timed("encode", () => (format === "png" ? encodePng : encodeJpeg)(image, said, colours));
 }
 
-async function frame({ bitmap, seconds, options }: Requests["frame"]["given"]): Promise<Requests["frame"]["answer"]> {
+async function frame({ shot, seconds, options }: Requests["frame"]["given"]): Promise<Requests["frame"]["answer"]> {
   live ??= new Live(ready());
-  const start = performance.now(), image = timed("decode", () => pixelsOf(bitmap));
-  bitmap.close();
+  const start = performance.now(), image = timed("decode", () => frameOf(shot));
+  shot.close();
   const found = await live.frame(image, seconds, { ...options, colour: null });
   [lastFrame, lastDirection] = [image, options.direction === "auto" ? "translate" : options.direction];
   const made = await timed("show", () => createImageBitmap(new ImageData(image.data as Uint8ClampedArray<ArrayBuffer>, image.width, image.height)));

@@ -61,8 +61,10 @@ export function paste(photo: Picture, changed: Picture, region: Field, matrix: M
     changed = shrink(changed, side, side);
     region = shrinkField(region, side, side);
   }
-  const side = changed.height, back = inverse(matrix);
-  const corners = ([[0, 0], [side, 0], [side, side], [0, side]] as Point[]).map((corner) => apply(back, corner));
+  const back = inverse(matrix), bounds = boundsOf(region);
+  if (!bounds) return null;
+  const [left, top, right, bottom] = bounds;
+  const corners = ([[left, top], [right, top], [right, bottom], [left, bottom]] as Point[]).map((corner) => apply(back, corner));
   const xs = corners.map((corner) => corner[0]), ys = corners.map((corner) => corner[1]);
   const x0 = clamp(Math.floor(Math.min(...xs)) - 1, 0, photo.width), y0 = clamp(Math.floor(Math.min(...ys)) - 1, 0, photo.height);
   const x1 = clamp(Math.ceil(Math.max(...xs)) + 1, 0, photo.width), y1 = clamp(Math.ceil(Math.max(...ys)) + 1, 0, photo.height);
@@ -83,6 +85,21 @@ export function paste(photo: Picture, changed: Picture, region: Field, matrix: M
     }
   }
   return { left: x0, top: y0, width, height, weight };
+}
+
+/** Left, top, right and bottom of what is above 0, with a pixel around it; null if nothing is. */
+function boundsOf({ data, width, height }: Field): number[] | null {
+  let left = width, top = height, right = -1, bottom = -1;
+  for (let y = 0, i = 0; y < height; y++) {
+    for (let x = 0; x < width; x++, i++) {
+      if (data[i] <= 0) continue;
+      if (x < left) left = x;
+      if (x > right) right = x;
+      if (y < top) top = y;
+      bottom = y;
+    }
+  }
+  return right < 0 ? null : [left - 1, top - 1, right + 1, bottom + 1];
 }
 
 /** The maximum opacity of each pixel of a crop in the photo, so that the crop's edges are not visible. */

@@ -64,10 +64,11 @@ export class Camera {
     const times: number[] = [];
     while (this.stream === stream) {
       try {
-        const bitmap = await createImageBitmap(video), seconds = performance.now() / 1000;
-        const made = await this.client.ask("frame", { bitmap, seconds, options: this.options() }, [bitmap]);
+        const shot = "VideoFrame" in window ? new VideoFrame(video) : await createImageBitmap(video), seconds = performance.now() / 1000;
+        const made = await this.client.ask("frame", { shot, seconds, options: this.options() }, [shot]);
         if (this.stream !== stream) return made.bitmap.close();
-        Object.assign(live, { width: made.bitmap.width, height: made.bitmap.height });
+        const { width, height } = made.bitmap;
+        if (live.width !== width || live.height !== height) Object.assign(live, { width, height });
         shown.transferFromImageBitmap(made.bitmap);
         snapshot.disabled = false;
         if (times.push(performance.now()) > LAST) times.shift();
