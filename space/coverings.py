@@ -12,6 +12,7 @@ from PIL import Image
 
 from maskhub.data.pixel_faces import pixel_faces
 from maskhub.errors import NoFaceError, PhotoError
+from maskhub.faces.align import alignment
 from maskhub.faces.detect import detect
 from maskhub.faces.photo import split_alpha
 from maskhub.masks.detector import detect_mask_on_crop
@@ -44,11 +45,13 @@ class Subject:
         pixels: uint8 RGB S×S×3.
         name: its file name.
         photo: whether it is a photo of a face, not a drawn one.
+        side: of its square in the picture that was given, in pixels.
     """
 
     pixels: np.ndarray
     name: str
     photo: bool
+    side: float
 
     @property
     def image(self):
@@ -63,7 +66,7 @@ def subject(image, name):
     if side > LARGEST:
         square = square.resize((LARGEST, LARGEST), Image.Resampling.LANCZOS)
     pixels = np.asarray(square)
-    return Subject(pixels, name, side >= PHOTO and bool(detect(pixels)))
+    return Subject(pixels, name, side >= PHOTO and bool(detect(pixels)), side)
 
 
 def from_photo(photo, name):
@@ -72,7 +75,7 @@ def from_photo(photo, name):
     faces = detect(pixels) if min(photo.size) >= PHOTO else []
     if not faces:
         return replace(subject(photo, name), photo=False)
-    return Subject(cut_face(pixels, faces[0]), name, True)
+    return Subject(cut_face(pixels, faces[0]), name, True, 1 / np.linalg.norm(alignment(faces[0], 1)[0, :2]))
 
 
 def covered(given, way, painted=""):

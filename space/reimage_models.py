@@ -1,5 +1,5 @@
-"""The models of the Re-image tab: the bundled ones, those of the registry and the one for photos, a folder or Hub id in
-``MASKHUB_REIMAGE``; and the pipeline for a choice of them."""
+"""The models of the Re-image tab: the bundled ones for drawn faces and for photos, those of the registry, and another one
+for photos, a folder or Hub id in ``MASKHUB_REIMAGE``; and the pipeline for a choice of them."""
 
 import functools
 import os
@@ -7,7 +7,8 @@ import threading
 from pathlib import Path
 
 from maskhub.errors import CheckpointError
-from maskhub.pipelines.reimaging import BUNDLED, ReimagingPipeline
+from maskhub.pipelines.fetch import BUNDLED
+from maskhub.pipelines.reimaging import PHOTOS, PIXEL_FACES, ReimagingPipeline
 from space import rooms
 
 __all__ = ["CLASSIFIER", "choices", "pipeline_of"]
@@ -15,33 +16,50 @@ __all__ = ["CLASSIFIER", "choices", "pipeline_of"]
 CLASSIFIER = "by the classifier"
 FOR_PHOTOS = "for photos"
 BUILT_IN = "bundled/"
+SMALL_FACE = 96
+"""Side in pixels of a face's square in its photo up to which the smallest model for photos makes all that is visible."""
 
 
 def choices(key):
-    """The models for a dropdown: the automatic choice, those of the registry and the bundled ones."""
+    """The models for a dropdown: the automatic choice, those of the registry, those for photos and the bundled ones."""
     bundled = _bundled().models.items() if _there() else ()
     built_in = [(f"{name} – {rooms.words(known)} (built in)", f"{BUILT_IN}{name}") for name, known in bundled]
     photos = [("The model for photos", FOR_PHOTOS)] if _for_photos() else []
+    photos += [(f"Photos, {side} pixels (built in)", BUILT_IN + name) for side, name in PHOTOS.items() if _there(name)]
     every = rooms.model_choices(key) + photos + built_in
     return [("Choose for me", CLASSIFIER), *every] if every else []
 
 
-def pipeline_of(model, photo):
+def pipeline_of(model, given):
     """The pipeline for a face, the chosen generator or None, and the display names of its generators.
 
     Args:
-        model: a value of :func:`choices`. photo: whether the face is a photo.
+        model: a value of :func:`choices`. given: the face, :class:`~space.coverings.Subject`.
 
     Raises:
         CheckpointError: no such model, or none at all.
     """
-    if _for_photos() and (model == FOR_PHOTOS or (model == CLASSIFIER and photo)):
+    if model == CLASSIFIER and given.photo:
+        model = _best_for(given.side) or model
+    if model == FOR_PHOTOS and _for_photos():
         made = _loaded(_for_photos(), 0)
         return made, None, {name: f"{name} (for photos)" for name in made.generators}
+    for side, name in PHOTOS.items():
+        if model == BUILT_IN + name:
+            made = _loaded(name, 0)
+            return made, None, {generator: f"{side} pixels (built in)" for generator in made.generators}
     if model and model.startswith(BUILT_IN) and _there():
         wanted = model.removeprefix(BUILT_IN)
         return _bundled(), wanted, {wanted: f"{wanted} (built in)"}
     return _one(model or "-") if model != CLASSIFIER else _all()
+
+
+def _best_for(side):
+    """The model for a photo in which the face's square has this side, or None."""
+    if _for_photos():
+        return FOR_PHOTOS
+    names = [name for name in PHOTOS.values() if _there(name)]
+    return BUILT_IN + names[0 if side <= SMALL_FACE else -1] if names else None
 
 
 def _one(model):
@@ -87,8 +105,8 @@ def _generator(name):
     return next(iter(made.generators.values())), made.config.resolution, entry.attributes
 
 
-def _there():
-    return (BUNDLED / "model_index.json").is_file()
+def _there(name=PIXEL_FACES):
+    return (BUNDLED / name / "model_index.json").is_file()
 
 
 def _for_photos():

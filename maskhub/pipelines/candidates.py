@@ -8,9 +8,10 @@ import torch
 
 from maskhub.tensors import to_pixels, to_tensor
 
-__all__ = ["Candidate", "agreement_weights", "best_candidates", "refined"]
+__all__ = ["BATCH", "Candidate", "agreement_weights", "best_candidates", "candidates_of", "refined"]
 
 BATCH = 256
+"""Faces generated at a time."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,17 @@ def best_candidates(generator, face, weights, count=256, keep=8, seed=0):
     return [Candidate(images[n], latents[n], _rms(errors[n])) for n in best]
 
 
-def refined(generator, candidates, face, weights, steps=100, learning_rate=0.05, prior=0.002):
+@torch.inference_mode()
+def candidates_of(generator, latents, face, weights):
+    """The faces generated from given noise (N×latent) as :class:`Candidate` s, best first."""
+    wanted, weigh = _wanted(generator, face, weights)
+    made = generator(latents.to(generator.device, generator.dtype))
+    errors = ((made.float() - wanted) ** 2 * weigh).sum((1, 2, 3)).cpu()
+    images, latents = to_pixels(made), latents.float().cpu()
+    return [Candidate(images[n], latents[n], _rms(errors[n])) for n in errors.argsort(stable=True).tolist()]
+
+
+def refined(generator, candidates, face, weights, steps=100, learning_rate=0.1, prior=0.002):
     """Optimise the noise of candidates towards the visible pixels (latent optimisation); the new candidates, best
     first.
 
@@ -78,11 +89,7 @@ def refined(generator, candidates, face, weights, steps=100, learning_rate=0.05,
             context = ((generator(latents).float() - wanted) ** 2 * weigh).sum((1, 2, 3))
             (context + prior * (latents.float() ** 2).mean(1)).sum().backward()
             optimizer.step()
-    with torch.inference_mode():
-        made = generator(latents.detach())
-        errors = ((made.float() - wanted) ** 2 * weigh).sum((1, 2, 3)).cpu()
-    images, latents = to_pixels(made), latents.detach().float().cpu()
-    return [Candidate(images[n], latents[n], _rms(errors[n])) for n in errors.argsort(stable=True).tolist()]
+    return candidates_of(generator, latents.detach(), face, weights)
 
 
 def _wanted(generator, face, weights):

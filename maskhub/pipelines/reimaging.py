@@ -1,6 +1,6 @@
 """Partial re-imaging: generate what is under a mask or scarf, and leave everything else unchanged.
 
-    pipe = ReimagingPipeline.from_pretrained("user/model")          # or .bundled()
+    pipe = ReimagingPipeline.from_pretrained("user/model")          # or "reimaging-32", "-64", "-128"
     output = pipe("covered.png")
     output.raw[0], output.smoothed[0], output.clipping[0], output.result[0]      # the paper's four pictures
 
@@ -31,15 +31,20 @@ from maskhub.models.configured import Configuration, Label, Whole
 from maskhub.models.dcgan import DcganGenerator
 from maskhub.models.dense import DenseGenerator
 from maskhub.models.stored import read_json
-from maskhub.pipelines.candidates import agreement_weights, best_candidates, refined
-from maskhub.pipelines.fetch import check_index, fetch_options, fetch_pipeline, load_errors, with_variant
+from maskhub.pipelines.candidates import agreement_weights, best_candidates
+from maskhub.pipelines.fetch import BUNDLED, check_index, fetch_options, fetch_pipeline, load_errors, with_variant
+from maskhub.pipelines.latent_search import LatentSearch
 from maskhub.pipelines.tone import blend, kmeans_colours
 from maskhub.provenance import Provenance, mark
 from maskhub.tensors import to_tensor
 
-__all__ = ["BUNDLED", "GENERATORS", "THESIS", "ReimagingOutput", "ReimagingPipeline", "check_name", "load_classifier"]
+__all__ = [
+    "GENERATORS", "PHOTOS", "PIXEL_FACES", "THESIS", "ReimagingOutput", "ReimagingPipeline", "check_name",
+    "load_classifier",
+]  # fmt: skip
 
-BUNDLED = Path(__file__).parent.parent / "weights" / "reimaging-32"
+PIXEL_FACES, PHOTOS = "reimaging-32", {64: "reimaging-64", 128: "reimaging-128"}
+"""Names of the bundled pipelines: the one for pixel faces, and those for photos by their resolution."""
 THESIS = "thesis"
 """Name of the bundled classifier that was trained as in the thesis, on sets that share hair and eyes."""
 GENERATORS = {"DenseGenerator": DenseGenerator, "DcganGenerator": DcganGenerator}
@@ -102,7 +107,7 @@ class ReimagingPipeline(SafeSaving, DiffusionPipeline):
         Settings(resolution=resolution, models=models or {})
         self.register_modules(classifier=classifier)
         self.register_to_config(resolution=resolution, models=dict(models or {}))
-        self.generators = {}
+        self.generators, self._searches = {}, {}
         if classifier is not None:
             classifier.eval()
 
@@ -126,6 +131,7 @@ class ReimagingPipeline(SafeSaving, DiffusionPipeline):
                 f"of {self.config.resolution}."
             )
         self.generators[name] = generator.eval().requires_grad_(False)
+        self._searches.clear()
         self.register_to_config(models={**self.config.models, name: dict(attributes or {})})
 
     @property
@@ -135,7 +141,8 @@ class ReimagingPipeline(SafeSaving, DiffusionPipeline):
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, **kwargs):
-        """Load from a folder or a Hub id; arguments as in ``diffusers.DiffusionPipeline``, safetensors only.
+        """Load from a folder, a Hub id or the name of a bundled pipeline; arguments as in
+        ``diffusers.DiffusionPipeline``, safetensors only.
 
         Raises:
             CheckpointError: nothing there, no access, or not a maskhub pipeline.
@@ -161,9 +168,10 @@ class ReimagingPipeline(SafeSaving, DiffusionPipeline):
         return pipeline
 
     @classmethod
-    def bundled(cls, dtype=torch.float32):
-        """The bundled networks, for pixel faces; their ``README.md`` describes what they can do."""
-        return cls.from_pretrained(BUNDLED, variant="fp16", dtype=dtype)
+    def bundled(cls, name=PIXEL_FACES, dtype=torch.float32):
+        """A bundled pipeline by its name: for pixel faces, or one of :data:`PHOTOS`. Its ``README.md`` describes what
+        it can do."""
+        return cls.from_pretrained(name, variant="fp16", dtype=dtype)
 
     def save_pretrained(self, save_directory, *, variant=None, **kwargs):
         """Write to a folder; arguments as in diffusers, safetensors only."""
@@ -176,6 +184,7 @@ class ReimagingPipeline(SafeSaving, DiffusionPipeline):
         super().to(*args, **kwargs)
         for generator in self.generators.values():
             generator.to(*args, **kwargs)
+        self._searches.clear()
         return self
 
     # ---- re-imaging -----------------------------------------------------------------------------------------------
@@ -194,10 +203,11 @@ class ReimagingPipeline(SafeSaving, DiffusionPipeline):
                 photos.
             colours: colours of the covering for ``"colour"``, N×3 in 0 to 255.
             model: name of the generator, instead of the one whose attributes fit.
-            candidates: number of faces generated.
+            candidates: number of faces generated: to choose from, or to begin the search with.
             keep: number of the best faces returned.
             sample: which of these to use; 0 is the one that agrees best with the visible pixels.
-            refine_steps: steps of latent optimisation on the best; 0 only chooses among samples.
+            refine_steps: steps of latent optimisation (:class:`~maskhub.pipelines.latent_search.LatentSearch`); 0 only
+                chooses among samples.
             smooth_colours: clusters of the k-means smoothing; 0 leaves the face as generated.
             tone: how the skin's tone is matched; see :func:`maskhub.pipelines.tone.blend`.
             seed: of the noise; the same seed gives the same result.
@@ -267,11 +277,19 @@ class ReimagingPipeline(SafeSaving, DiffusionPipeline):
         weights, found = agreement_weights(region), []
         for name in names:
             generator = self.generators[name]
-            made = best_candidates(generator, face, weights, count, keep, seed)
             if refine_steps:
-                made = refined(generator, made, face, weights, refine_steps)
+                made = self._search(name, count, seed)(face, weights, refine_steps, keep)
+            else:
+                made = best_candidates(generator, face, weights, count, keep, seed)
             found += [replace(candidate, model=name) for candidate in made]
         return sorted(found, key=lambda candidate: candidate.error)[:keep]
+
+    def _search(self, name, count, seed):
+        """The :class:`LatentSearch` of a generator, kept for the next face."""
+        key = name, count, seed
+        if key not in self._searches:
+            self._searches = {key: LatentSearch(self.generators[name], count, seed)}
+        return self._searches[key]
 
     def _finish(self, output, pixels, alpha, face, region, whole, made, sample, smooth_colours, tone, seed):
         chosen, raw = made[sample], made[sample].image
@@ -304,7 +322,8 @@ def load_classifier(name=None):
         CheckpointError: nothing there, or a pipeline without a classifier.
     """
     if name == THESIS:
-        return AttributeClassifier.from_pretrained(BUNDLED / "thesis-classifier", variant="fp16").float().eval()
+        folder = BUNDLED / PIXEL_FACES / "thesis-classifier"
+        return AttributeClassifier.from_pretrained(folder, variant="fp16").float().eval()
     if name and (Path(name) / "config.json").is_file():
         return AttributeClassifier.from_pretrained(name).eval()
     pipeline = ReimagingPipeline.from_pretrained(name) if name else ReimagingPipeline.bundled()

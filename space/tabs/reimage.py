@@ -255,7 +255,7 @@ def _nth(sample):
 
 
 def _run(given, region, model, count, refine, colours, sample):
-    pipeline, name, readable = pipeline_of(model, given.photo)
+    pipeline, name, readable = pipeline_of(model, given)
     options = {"refine_steps": refine, "smooth_colours": colours}
     if given.photo:
         options = {"refine_steps": refine or PHOTO_STEPS, "smooth_colours": 0, "tone": "poisson"}
