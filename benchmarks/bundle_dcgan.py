@@ -26,7 +26,7 @@ from maskhub.files import write_file
 from maskhub.tensors import to_pixels
 
 CLEAR = 0.9
-"""Score of the face detector from which a face is clearly one: 99 % of the held-out photos have it."""
+"""Score of the face detector from which a face is clearly one."""
 DETECTED_AT = 128
 """Side to which faces are enlarged for the detector."""
 FRONT = {
@@ -41,12 +41,16 @@ USAGE = """from maskhub import ReimagingPipeline
 pipe = ReimagingPipeline.bundled("{name}")
 output = pipe("face.png", covering="learned", refine_steps=40, smooth_colours=0, tone="poisson")
 output.result[0].save("re-imaged.png")"""
-ABOUT = """A DCGAN generator of faces at {side} pixels: noise of {latent} numbers in, a face out ({parameters:,} parameters, half
-precision). `face.png` is a square that one face fills, aligned as `maskhub.faces.align.crop` cuts it. **The faces are
-rough**: some look right, many are distorted. To take a mask off a photo, `FaceMaskPipeline` (the *Photo* tab of the app)
-is much better; this is the method of the re-imaging paper, which needs no masked photos to train."""
-TRAINING = """`train_reimaging.py --recipe paper-3-dcgan` in `train_scripts/gpu/methods.sh`, on an NVIDIA H200 that other runs shared:
-{steps:,} steps of 64 faces, width {width}, upsampling by resizing, real label 0.9, moving average 0.999, {hours} minutes.
+ABOUT = """A DCGAN generator of faces at {side} pixels: {latent} random numbers in, a face out. {parameters:,}
+parameters, in half precision. `face.png` is a square that one face fills, aligned as `maskhub.faces.align.crop` cuts
+it.
+
+**The faces are rough**: some look right, many are distorted. To take a mask off a photo, `FaceMaskPipeline` (the
+*Photo* tab of the app) is much better. This is the method of the re-imaging paper, which needs no photos of masks to
+train."""
+TRAINING = """`train_reimaging.py --recipe paper-3-dcgan` in `train_scripts/gpu/methods.sh`, on an NVIDIA H200 shared
+with other runs: {steps:,} steps of 64 faces in {minutes} minutes. Width {width}, upsampling by resizing, real label
+0.9, moving average 0.999.
 
 | photos | |
 |---|---|
@@ -56,17 +60,18 @@ TRAINING = """`train_reimaging.py --recipe paper-3-dcgan` in `train_scripts/gpu/
 | players, utkface | 267 |
 | generated people | 500 |
 
-Aligned crops. The tenth of each set whose file name has a SHA-1 divisible by 10 was held out. FairFace was left out because
-it is soft."""
-MEASURED = """{n} generated faces of the seeds 1 and on, against {n} held-out photos of the same sets, scaled to {side} pixels, with
-efficientnet-lite0. The distance of as many *training* photos from these held-out ones is {floor:.1f}. The distances of other
-sizes can't be compared with these. A face counts as clear if the detector YuNet gives it at least {clear}, as it does on
-{real:.0%} of the held-out photos; it finds some face in {found:.0%} of the generated ones."""
-LIMITS = """- What appears under a covering is invented: it is nobody's face, and never evidence of what someone looks like.
-- Many faces are distorted: eyes of different sizes, broken glasses, smeared hair.
-- It knows upright faces from the front, aligned like its training faces. Children, profiles and dark photos are rare in
-  them.
-- A face of {side} pixels pasted into a larger photo is soft."""
+Aligned crops. The tenth of each set whose file name has a SHA-1 divisible by 10 was held out. FairFace was left out
+because it is soft."""
+MEASURED = """{n} generated faces against {n} held-out photos of the same sets, scaled to {side} pixels, with
+efficientnet-lite0. The distance of as many *training* photos from the held-out ones is {floor:.1f}. Distances at
+another size or number can't be compared with these. A face counts as clear if the detector YuNet scores it {clear} or
+more, as it does {real:.0%} of the held-out photos; it finds some face in {found:.0%} of the generated ones."""
+LIMITS = """- What appears under a covering is invented: it is nobody's face, and never evidence of what someone looks
+  like.
+- Many faces are distorted: eyes of different sizes, broken glasses, smeared hair. Dark skin comes out worst: stubble
+  and seams where there are none.
+- It knows upright faces from the front, aligned like its training faces. Children and profiles are rare among them.
+- {side} pixels in a larger photo are soft."""
 LICENCE = "CelebA is for non-commercial research, and so are these weights. Most of the other sets state no licence."
 
 
@@ -106,22 +111,33 @@ def main(options):
         "clear faces (yunet)": share_figure((found >= CLEAR).sum(), n, better="high"),
     }
     report = Report("generator", {"": figures}, n, "held-out", settings={"split": "held-out"})
-    config = generator.config
     text = {
-        "name": options.output.name, "side": side, "latent": config.latent, "width": config.width,
-        "parameters": sum(p.numel() for p in generator.parameters()), "steps": options.steps, "hours": options.minutes,
-        "n": n, "floor": floor, "clear": CLEAR, "real": (real >= CLEAR).mean(), "found": (found > 0).mean(),
+        "name": options.output.name, "steps": options.steps, "minutes": options.minutes, "n": n, "floor": floor,
+        "clear": CLEAR, "real": (real >= CLEAR).mean(), "found": (found > 0).mean(), **described(generator),
     }  # fmt: skip
-    card = ModelCard(
-        f"{options.output.name}: partial re-imaging of photos at {side} pixels", FRONT, USAGE.format(**text),
-        ABOUT.format(**text),
-        [Section("Training", TRAINING.format(**text)), Section("What the figures are", MEASURED.format(**text)),
-         Section("Limits", LIMITS.format(**text)), Section("Licence", LICENCE)],
-    )  # fmt: skip
-    card.set_figures(card_results(report))
+    card = card_of(text, card_results(report))
     pipe.to(torch.float16).save_pretrained(options.output, variant="fp16")
     write_file(options.output / "README.md", card.render())
     print(card.render())
+
+
+def described(generator):
+    config, parameters = generator.config, sum(parameter.numel() for parameter in generator.parameters())
+    return {"side": config.resolution, "latent": config.latent, "width": config.width, "parameters": parameters}
+
+
+def card_of(text, figures):
+    """The card; ``text`` fills in the texts above."""
+    texts = {"Training": TRAINING, "What the figures are": MEASURED, "Limits": LIMITS, "Licence": LICENCE}
+    card = ModelCard(
+        "{name}: partial re-imaging of photos at {side} pixels".format(**text),
+        FRONT,
+        USAGE.format(**text),
+        ABOUT.format(**text),
+        [Section(title, words.format(**text)) for title, words in texts.items()],
+    )
+    card.set_figures(figures)
+    return card
 
 
 def generated(generator, count):

@@ -12,7 +12,7 @@ from PIL import Image
 
 from maskhub.data.pixel_faces import pixel_faces
 from maskhub.errors import NoFaceError, PhotoError
-from maskhub.faces.align import alignment
+from maskhub.faces.align import alignment, paste
 from maskhub.faces.detect import detect
 from maskhub.faces.photo import split_alpha
 from maskhub.masks.detector import detect_mask_on_crop
@@ -46,16 +46,28 @@ class Subject:
         name: its file name.
         photo: whether it is a photo of a face, not a drawn one.
         side: of its square in the picture that was given, in pixels.
+        origin: the photo that it was cut out of, RGB ``PIL.Image``, and the matrix of
+            :func:`~maskhub.faces.align.alignment`; None for a picture of nothing but the face.
     """
 
     pixels: np.ndarray
     name: str
     photo: bool
     side: float
+    origin: tuple | None = None
 
     @property
     def image(self):
         return Image.fromarray(self.pixels)
+
+    def in_its_photo(self, result, region):
+        """The photo with the replaced pixels of the face (``PIL.Image`` and bool, S×S), as ``PIL.Image``; the face
+        itself if it was not cut out of one."""
+        if self.origin is None:
+            return result
+        photo, matrix = self.origin
+        soft = cv2.GaussianBlur(region.astype(np.float32), (0, 0), 1)
+        return Image.fromarray(paste(np.asarray(photo), np.asarray(result), soft, matrix)[0])
 
 
 def subject(image, name):
@@ -71,11 +83,14 @@ def subject(image, name):
 
 def from_photo(photo, name):
     """The largest face of an uploaded photo, cut out as for training; without a face, the photo's centre."""
-    pixels = np.asarray(split_alpha(photo)[0])
+    rgb = split_alpha(photo)[0]
+    pixels = np.asarray(rgb)
     faces = detect(pixels) if min(photo.size) >= PHOTO else []
     if not faces:
         return replace(subject(photo, name), photo=False)
-    return Subject(cut_face(pixels, faces[0]), name, True, 1 / np.linalg.norm(alignment(faces[0], 1)[0, :2]))
+    cut = cut_face(pixels, faces[0])
+    matrix = alignment(faces[0], len(cut))
+    return Subject(cut, name, True, len(cut) / np.linalg.norm(matrix[0, :2]), (rgb, matrix))
 
 
 def covered(given, way, painted=""):

@@ -1,5 +1,5 @@
-"""The models of the Re-image tab: the bundled ones for drawn faces and for photos, those of the registry, and another one
-for photos, a folder or Hub id in ``MASKHUB_REIMAGE``; and the pipeline for a choice of them."""
+"""The models of the Re-image tab: the bundled ones for drawn faces and for photos, those of the registry, and one for
+photos in ``MASKHUB_REIMAGE``, a folder or Hub id; and the pipeline for a choice of them."""
 
 import functools
 import os
@@ -11,13 +11,13 @@ from maskhub.pipelines.fetch import BUNDLED
 from maskhub.pipelines.reimaging import PHOTOS, PIXEL_FACES, ReimagingPipeline
 from space import rooms
 
-__all__ = ["CLASSIFIER", "choices", "pipeline_of"]
+__all__ = ["CLASSIFIER", "choices", "knows_photos", "pipeline_of"]
 
 CLASSIFIER = "by the classifier"
 FOR_PHOTOS = "for photos"
 BUILT_IN = "bundled/"
 SMALL_FACE = 96
-"""Side in pixels of a face's square in its photo up to which the smallest model for photos makes all that is visible."""
+"""Side in pixels of a face's square in its photo up to which the smaller model for photos is enough."""
 
 
 def choices(key):
@@ -47,11 +47,16 @@ def pipeline_of(model, given):
     for side, name in PHOTOS.items():
         if model == BUILT_IN + name:
             made = _loaded(name, 0)
-            return made, None, {generator: f"{side} pixels (built in)" for generator in made.generators}
+            return made, None, dict.fromkeys(made.generators, f"{side} pixels (built in)")
     if model and model.startswith(BUILT_IN) and _there():
         wanted = model.removeprefix(BUILT_IN)
         return _bundled(), wanted, {wanted: f"{wanted} (built in)"}
     return _one(model or "-") if model != CLASSIFIER else _all()
+
+
+def knows_photos(model):
+    """Whether a value of :func:`choices` is a model for photos only."""
+    return model == FOR_PHOTOS or model in [BUILT_IN + name for name in PHOTOS.values()]
 
 
 def _best_for(side):

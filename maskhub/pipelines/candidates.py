@@ -72,15 +72,15 @@ def candidates_of(generator, latents, face, weights):
     return [Candidate(images[n], latents[n], _rms(errors[n])) for n in errors.argsort(stable=True).tolist()]
 
 
-def refined(generator, candidates, face, weights, steps=100, learning_rate=0.1, prior=0.002):
+def refined(generator, candidates, face, weights, steps=40, learning_rate=0.1, prior=0.02):
     """Optimise the noise of candidates towards the visible pixels (latent optimisation); the new candidates, best
     first.
 
     Yeh et al.: "Semantic Image Inpainting with Deep Generative Models" (CVPR 2017), with the weighted squared
     difference as context loss and the noise's normal distribution, of weight ``prior``, as prior; by Adam.
     """
-    wanted, weigh = _wanted(generator, face, weights)
     with torch.inference_mode(False), torch.enable_grad():
+        wanted, weigh = _wanted(generator, face, weights)
         latents = torch.stack([candidate.latents for candidate in candidates])
         latents = latents.to(generator.device, generator.dtype).clone().requires_grad_(True)
         optimizer = torch.optim.Adam([latents], lr=learning_rate)

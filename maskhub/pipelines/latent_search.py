@@ -3,12 +3,12 @@
     search = LatentSearch(generator)                  # looks at 512 of its faces
     best, *others = search(face, agreement_weights(region), steps=40)
 
-Latent optimisation (Yeh et al., see :func:`maskhub.pipelines.candidates.refined`) needs hundreds of steps from random
-noise, and ends in whatever face is nearby. Here it starts close to its end: a linear model of the generator, small
-picture ≈ noise × slope + mean, is fitted to some generated faces. With it and a normal distribution of the noise, the
-noise of a covered face is normally distributed, too; its mean and covariance have closed forms (Bishop: "Pattern
-Recognition and Machine Learning", equations 2.116 and 2.117). The first start is the mean. The others are drawn from the
-distribution: they differ in what the visible pixels do not determine.
+Latent optimisation (Yeh et al., see :func:`maskhub.pipelines.candidates.refined`) needs many steps from random noise,
+and ends in whatever face is nearby. Here it starts close to its end. A linear model of the generator, small picture ≈
+noise × slope + mean, is fitted to some generated faces. Under this model the noise of a face of which some pixels are
+visible is normally distributed, with mean and covariance in closed form (Bishop: "Pattern Recognition and Machine
+Learning", equations 2.116 and 2.117). The first start is that mean. The others are drawn from the distribution, so they
+differ in what the visible pixels do not determine.
 """
 
 import copy

@@ -153,8 +153,10 @@ class ReimagingPipeline(SafeSaving, DiffusionPipeline):
         kwargs = with_variant(folder, kwargs)
         with load_errors(pretrained_model_name_or_path):
             parts = {"classifier": lambda network: network is AttributeClassifier}
-            check_index(folder, cls.__name__, Settings, parts)
-            pipeline = super().from_pretrained(folder, **{**kwargs, "use_safetensors": True})
+            _, there = check_index(folder, cls.__name__, Settings, parts)
+            # diffusers looks for the variant among its own components only, and there may be none
+            own = {key: value for key, value in kwargs.items() if there or key != "variant"}
+            pipeline = super().from_pretrained(folder, **{**own, "use_safetensors": True})
             options = {"variant": kwargs.get("variant"), "dtype": kwargs.get("dtype") or kwargs.get("torch_dtype")}
             options = {key: value for key, value in options.items() if value is not None}
             for name, attributes in pipeline.models.items():

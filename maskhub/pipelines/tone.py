@@ -80,13 +80,16 @@ def _poisson(face, made, region):
     if same.sum() < 4:
         return _shifted(face, made, region)
     # the membrane: harmonic inside the region, fixed to the differences at the boundary (Jacobi iteration)
-    known = np.where(same[..., None], difference, 0)
     spread = np.where(same[..., None], difference, np.median(difference[same], axis=0))
     inside = region | (cv2.dilate(region.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool) & ~same)
+    rows, columns = (np.flatnonzero(inside.any(axis)) for axis in (1, 0))
+    around = np.s_[max(rows[0] - 1, 0) : rows[-1] + 2, max(columns[0] - 1, 0) : columns[-1] + 2]
+    part, within = spread[around], inside[around][..., None]
     for _ in range(20 * face.shape[0]):
-        padded = np.pad(spread, ((1, 1), (1, 1), (0, 0)), mode="edge")
+        padded = np.pad(part, ((1, 1), (1, 1), (0, 0)), mode="edge")
         mean = (padded[:-2, 1:-1] + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:]) / 4
-        spread = np.where(inside[..., None], mean, np.where(same[..., None], known, spread))
+        part = np.where(within, mean, part)
+    spread[around] = part
     return (made + spread).round().clip(0, 255).astype(np.uint8)
 
 

@@ -7,10 +7,11 @@ import gradio as gr
 import numpy as np
 
 from maskhub.errors import MaskHubError, PhotoError
+from maskhub.provenance import Provenance, mark
 from space import lesson, photos, rooms
 from space.coverings import WAYS, covered, from_photo, subject
 from space.figures import brush, figures, magnified
-from space.reimage_models import CLASSIFIER, choices, pipeline_of
+from space.reimage_models import CLASSIFIER, choices, knows_photos, pipeline_of
 
 __all__ = ["TITLE", "layout", "wire"]
 
@@ -24,11 +25,15 @@ BUILT_IN = [
     ("Portraits without a mask", "builtin:portraits"),
 ]
 SHOWN = 75
-PHOTO_STEPS = 60
+PHOTO_STEPS = 40
 """Steps of latent optimisation for photos: no sample comes close enough to one."""
+SAMPLES, FEWER, LARGE = 8, 4, 64
+"""Faces to choose from; fewer where a search is slow, because the model's faces have more than ``LARGE`` pixels a
+side."""
 FAR = {"photo": 50, "drawn": 70}
 """Difference of the best generated face from the visible pixels, of 255, from which a face is unlike those that a model
 knows: docs/reimaging.md has the figures."""
+ROUGH = " These small models make rough faces: the Photo tab takes masks off photos much better."
 ABOUT = """The covering is found, drawn or painted, and a classifier chooses the generator for the attributes of the
 face. The generator makes many faces; the one that best matches the visible part is smoothed (K-means), cut to the
 covered pixels, inserted, and adapted to the skin tone. All other pixels stay unchanged. **What appears is invented**:
@@ -85,7 +90,7 @@ def _choices_of_model(here):
     here.painted = gr.Textbox(visible="hidden", elem_id="reimage-painted", label="painted")
     with gr.Accordion("More options", open=False):
         here.count = gr.Slider(16, 2048, value=512, step=16, label="Generated faces to choose from")
-        here.refine = gr.Slider(0, 200, value=0, step=10, label="Steps of latent optimisation (photos: 60 if 0)")
+        here.refine = gr.Slider(0, 200, value=0, step=10, label="Steps of latent optimisation (photos: 40 if 0)")
         here.colours = gr.Slider(
             0, 32, value=16, step=1, label="Colours of the smoothing (0: none; photos are not smoothed)"
         )
@@ -194,29 +199,39 @@ def reimage(path, picked, model, where, painted, count, refine, colours, sample=
     try:
         whole = _subject(picked, path)
         given, region, found = covered(whole, where, painted)
-        done, readable, classifier = _run(given, region, model, int(count), int(refine), int(colours), int(sample))
+        steps = int(refine) or given.photo * PHOTO_STEPS
+        done, readable, classifier = _run(given, region, model, int(count), steps, int(colours), int(sample))
     except MaskHubError as error:
         return photos.problem(error), _nothing(), "", hidden, hidden, hidden, gr.skip(), hidden, hidden
     said = f"By {readable.get(done.models[0], done.models[0])}, {time.perf_counter() - start:.1f} s."
     if model == CLASSIFIER and not given.photo and not done.distributions[0]:
         said += " There is no classifier, so all models were tried."
     said += "" if found else " No covering was found, so mouth and nose were covered for you."
+    of = "found" if steps else f"of {int(count):,}"
     far = done.candidate_errors[0][0] > FAR["photo" if given.photo else "drawn"]
+    far |= knows_photos(model) and not given.photo  # a search comes near any smooth picture
     odds, scores = done.distributions[0], done.scores[0]
     return (
-        "", figures(_steps(whole, given, done, int(count), int(colours), int(sample)), crisp=not given.photo),
+        "", figures(_steps(whole, given, done, of, int(colours), int(sample)), crisp=not given.photo),
         _verdict(said, far, given.photo), gr.update(value=odds or None, visible=bool(odds)),
         gr.update(value={readable.get(k, k): v for k, v in scores.items()}, visible=len(scores) > 1),
         _others(done, sample), lesson.feature_maps(classifier, np.asarray(done.faces[0])),
-        gr.update(value=photos.save_png(done.result[0], given.name, "re-imaged"), visible=True),
-        gr.update(visible=far and given.photo),
+        gr.update(value=_saved(given, region, done), visible=True),
+        gr.update(visible=given.photo),
     )  # fmt: skip
+
+
+def _saved(given, region, done):
+    """The file of the result; in its photo, if the face was cut out of one."""
+    whole = mark(given.in_its_photo(done.result[0], region), Provenance("unmask", done.models[0] or "maskhub"))
+    return photos.save_png(whole, given.name, "re-imaged", like=given.origin and given.origin[0])
 
 
 def _verdict(said, far, photo):
     """The status line, which warns of a face that is unlike those that the model makes."""
     if not far:
-        return photos.done(said + " What was covered is invented. Choose another face below if it fits better.")
+        said += " What was covered is invented. Choose another face below if it fits better."
+        return photos.done(said + ROUGH if photo else said)
     why = (
         "This face is far from all that the model makes, so the result is poor: it knows other faces, or was trained "
         "too briefly."
@@ -235,14 +250,14 @@ def _others(done, sample):
     return gr.update(value=pictures, visible=len(pictures) > 1, selected_index=0)
 
 
-def _steps(whole, given, done, count, colours, sample):
+def _steps(whole, given, done, of, colours, sample):
     """The pictures of the steps, each with its title and a line; a face that was covered for the visitor at the end."""
     small = max(given.image.size) <= 128
     smoothed = "not smoothed: a photo" if given.photo else f"{colours} colours" if colours else "not smoothed"
     face = given.image if small or given.photo else done.faces[0]
     steps = [
         (face, "Covered", f"{done.regions[0].mean():.0%} of it is replaced"),
-        (done.raw[0], "1 Raw", f"{_nth(sample)} of {count:,}, off by {done.errors[0]:.0f} of 255"),
+        (done.raw[0], "1 Raw", f"{_nth(sample)} {of}, off by {done.errors[0]:.0f} of 255"),
         (done.smoothed[0], "2 Smoothed", smoothed),
         (done.clipping[0], "3 Clipping", "what covers the face"),
         (done.result[0], "4 Result", "adapted to the skin tone"),
@@ -254,12 +269,18 @@ def _nth(sample):
     return "the best" if not sample else f"number {sample + 1}"
 
 
-def _run(given, region, model, count, refine, colours, sample):
+def _run(given, region, model, count, steps, colours, sample):
     pipeline, name, readable = pipeline_of(model, given)
-    options = {"refine_steps": refine, "smooth_colours": colours}
-    if given.photo:
-        options = {"refine_steps": refine or PHOTO_STEPS, "smooth_colours": 0, "tone": "poisson"}
-    done = pipeline(given.image, region, model=name, candidates=count, sample=sample, **options)
+    options = {"smooth_colours": 0, "tone": "poisson"} if given.photo else {"smooth_colours": colours}
+    keep = FEWER if steps and pipeline.config.resolution > LARGE else SAMPLES
+    options |= {
+        "model": name,
+        "candidates": count,
+        "refine_steps": steps,
+        "keep": keep,
+        "sample": min(sample, keep - 1),
+    }
+    done = pipeline(given.image, region, **options)
     return done, readable, pipeline.classifier
 
 

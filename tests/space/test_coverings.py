@@ -1,5 +1,7 @@
 """What of a face is re-imaged: coverings that are found, drawn for the visitor, or painted."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -8,6 +10,7 @@ from maskhub.data.pixel_faces import pixel_faces
 from maskhub.data.portraits import portraits
 from maskhub.errors import PhotoError
 from space.coverings import GRID, WAYS, covered, from_photo, subject
+from space.reimage_models import CLASSIFIER, choices, knows_photos, pipeline_of
 
 
 @pytest.fixture(scope="module")
@@ -68,3 +71,27 @@ def test_the_face_is_cut_out_of_a_photo(astronaut):
     given = from_photo(Image.fromarray(np.asarray(astronaut)), "a.jpg")
     assert given.photo and given.pixels.shape == (256, 256, 3)
     assert not from_photo(Image.new("RGB", (300, 200), "teal"), "b.png").photo
+
+
+def test_a_face_goes_back_into_its_photo_with_only_the_region_changed():
+    photo = Image.new("RGB", (900, 700), "white")
+    photo.paste(portraits("builtin:portraits:test")[0].image.resize((400, 400)), (250, 150))
+    given = from_photo(photo, "me.jpg")
+    assert given.photo and 300 < given.side < 500  # in the photo's pixels
+    region = np.zeros((256, 256), bool)
+    region[150:220, 80:170] = True
+    red = Image.fromarray(np.where(region[..., None], (255, 0, 0), given.pixels).astype(np.uint8))
+    changed = (np.asarray(given.in_its_photo(red, region)) != np.asarray(photo)).any(2)
+    rows, columns = np.nonzero(changed)
+    for found, expected in ((np.ptp(columns), 90), (np.ptp(rows), 70)):
+        assert abs(found - expected * given.side / 256) < 20
+    assert changed[rows.min() : rows.max(), columns.min() : columns.max()].mean() > 0.8
+
+
+@pytest.mark.parametrize(("side", "chosen"), [(90, 64), (400, 128)])
+def test_the_size_of_a_face_chooses_the_model_for_photos(faces, side, chosen):
+    made, name, readable = pipeline_of(CLASSIFIER, replace(faces["photo"], side=side))
+    assert made.config.resolution == chosen and name is None and f"{chosen} pixels" in readable["photos"]
+    assert not knows_photos(CLASSIFIER)
+    offered = [value for label, value in choices("") if label == f"Photos, {chosen} pixels (built in)"]
+    assert pipeline_of(offered[0], faces["drawn"])[0].config.resolution == chosen and knows_photos(offered[0])
