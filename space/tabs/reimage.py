@@ -27,9 +27,6 @@ BUILT_IN = [
 SHOWN = 75
 PHOTO_STEPS = 40
 """Steps of latent optimisation for photos: no sample comes close enough to one."""
-SAMPLES, FEWER, LARGE = 8, 4, 64
-"""Faces to choose from; fewer where a search is slow, because the model's faces have more than ``LARGE`` pixels a
-side."""
 FAR = {"photo": 50, "drawn": 70}
 """Difference of the best generated face from the visible pixels, of 255, from which a face is unlike those that a model
 knows: docs/reimaging.md has the figures."""
@@ -272,14 +269,7 @@ def _nth(sample):
 def _run(given, region, model, count, steps, colours, sample):
     pipeline, name, readable = pipeline_of(model, given)
     options = {"smooth_colours": 0, "tone": "poisson"} if given.photo else {"smooth_colours": colours}
-    keep = FEWER if steps and pipeline.config.resolution > LARGE else SAMPLES
-    options |= {
-        "model": name,
-        "candidates": count,
-        "refine_steps": steps,
-        "keep": keep,
-        "sample": min(sample, keep - 1),
-    }
+    options |= {"model": name, "candidates": count, "refine_steps": steps, "sample": sample}
     done = pipeline(given.image, region, **options)
     return done, readable, pipeline.classifier
 

@@ -48,7 +48,7 @@ def test_a_linear_generators_noise_is_found_without_a_step_where_pixels_show_it(
     others = to_pixels(generator(torch.randn(40, 8, generator=torch.Generator().manual_seed(1)))).astype(int)
     assert np.abs(made - face)[:, :16].mean() < 0.35 * np.abs(others - face)[:, :16].mean()  # what is visible
     hidden = made[:, 16:30, 6:26].std(0).mean()
-    assert hidden > 1.4 * made[:, :16].std(0).mean()  # they differ in what is not
+    assert hidden > 1.2 * made[:, :16].std(0).mean()  # they differ in what is not
     assert starts[0].square().sum() < starts[1:].square().sum(1).mean()  # the first is the most likely
 
 
