@@ -21,6 +21,8 @@ __all__ = ["BuiltSource", "HubSource", "has_shards", "holds_pictures", "nameless
 
 AT_ONCE = 4 << 20
 """Bytes of a file read at once: of both sources of a run, each worker has up to ``mixed`` files of each lane open."""
+ORDER = "dealt by size, held out by original names"
+"""Part of a stream's identity, to change with the order of its photos, so that older checkpoints are refused."""
 
 _READING = weakref.WeakSet()
 """Partly read shards, to close at exit: pyarrow complains about those that are still open."""
@@ -75,7 +77,7 @@ class HubSource(PhotoSource):
         self._share, self._deals, self._counted = Share(), {}, {}
 
     def identity(self):
-        return self.dataset, self.config, self.split, self.revision, [unit.name for unit in self.whole_files]
+        return ORDER, self.dataset, self.config, self.split, self.revision, [unit.name for unit in self.whole_files]
 
     @cached_property
     def whole_files(self):
@@ -275,7 +277,7 @@ class BuiltSource(HubSource):
         self.spec = str(folder) + (f"#{column}" if column else "")
 
     def identity(self):
-        return str(self.folder.resolve()), [unit.name for unit in self.whole_files]
+        return ORDER, str(self.folder.resolve()), [unit.name for unit in self.whole_files]
 
     def _reader_options(self):
         from pyarrow.dataset import ParquetFragmentScanOptions

@@ -9,10 +9,12 @@ Lanes do not wait for each other: one that was dealt fewer photos begins its nex
 then. So over several passes all photos are used about equally often.
 """
 
+import heapq
 import itertools
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -23,9 +25,11 @@ __all__ = ["Deal", "Lane", "Share", "deal_units"]
 
 LANES = 8
 """Most lanes of a process."""
-FIRST = 8
+FIRST = 4
 """Photos in the first block of a pass; each block is twice as large as the one before it, up to the source's ``block``.
 So a pass begins soon, and what is read for a few photos is little more than these."""
+STEPS = 8
+"""Steps of size in which units are dealt."""
 
 
 @dataclass(frozen=True)
@@ -68,11 +72,34 @@ class Deal:
     parts: int
 
     def hand(self, lane, turn, seed):
-        """The pieces that a lane is dealt in a pass, in its order: pairs of a unit and the part of its photos."""
-        order = np.random.default_rng((seed, turn)).permutation(len(self.units) * self.parts)
-        return [
-            (self.units[number // self.parts], number % self.parts) for number in order[lane :: self.total].tolist()
-        ]
+        """The pieces that a lane is dealt in a pass, in its order: pairs of a unit and the part of its photos.
+
+        They are dealt at random, the large ones first and each to the lane with the least so far, so that lanes end a
+        pass at about the same time, and little is read ahead in vain by those that begin the next one.
+        """
+        rng = np.random.default_rng((seed, turn))
+        order, lanes = (rng.permutation(count).tolist() for count in (len(self.units) * self.parts, self.total))
+        waiting, own = [(0, place, number) for place, number in enumerate(lanes)], set()
+        for number in sorted(order, key=lambda number: -self.steps[number // self.parts]):
+            held, place, owner = waiting[0]
+            heapq.heapreplace(waiting, (held + self.sizes[number // self.parts], place, owner))
+            if owner == lane:
+                own.add(number)
+        return [(self.units[number // self.parts], number % self.parts) for number in order if number in own]
+
+    @cached_property
+    def sizes(self):
+        """How much each unit holds: bytes if they are known of all, else rows; else all are equal."""
+        for name in ("size", "rows"):
+            found = [getattr(unit, name) for unit in self.units]
+            if all(found):
+                return found
+        return [1] * len(self.units)
+
+    @cached_property
+    def steps(self):
+        """The sizes in steps of an eighth of the largest one: those of one step are dealt in random order."""
+        return [-(-STEPS * size // max(self.sizes)) for size in self.sizes]
 
     def shortage(self, source, workers):
         """A sentence for a source with fewer files than readers, or that some readers have to share; else None."""

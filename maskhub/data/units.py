@@ -45,8 +45,8 @@ WHOLE = 32 << 20
 """Bytes up to which a row group is read at once, in as few requests as possible."""
 FOOTER = 8 << 10
 """Bytes at the end of a parquet file read for its footer; those of long footers are read next."""
-BATCH = 16
-"""Rows decoded at once."""
+BATCH, BATCH_BYTES = 16, 1 << 20
+"""Rows decoded at once, and their bytes, unless a single one has more."""
 READERS = 16
 """Footers read at once."""
 
@@ -272,18 +272,19 @@ def _parquet_rows(source, unit, columns, start, most):
                 continue
             whole = _group_size(group) <= most
             how = {"pre_buffer": True} if whole else {"pre_buffer": False, "buffer_size": min(most, BUFFER)}
-            for table in _tables(_reader(source, file, metadata, **how), number, columns):
+            count = max(1, min(BATCH, BATCH_BYTES * group.num_rows // max(group.total_byte_size, 1)))
+            for table in _tables(_reader(source, file, metadata, **how), number, columns, count):
                 if start < len(table):
                     yield from table_cast(table.slice(start), schema).to_pylist()
                 start = max(0, start - len(table))
             table = None  # else it would be kept while the next row group is read
 
 
-def _tables(reader, group, columns):
-    """The rows of a row group, a few at a time; whoever drops this drops the reader and its buffers."""
+def _tables(reader, group, columns, count):
+    """The rows of a row group, ``count`` at a time; whoever drops this drops the reader and its buffers."""
     import pyarrow as pa
 
-    for batch in reader.iter_batches(BATCH, [group], columns, use_threads=False):
+    for batch in reader.iter_batches(count, [group], columns, use_threads=False):
         yield pa.Table.from_batches([batch])
 
 

@@ -14,7 +14,7 @@ import torch
 from hub_photos import push_parquet
 from PIL import Image
 
-from maskhub.data.lanes import Share, deal_units
+from maskhub.data.lanes import Deal, Share, deal_units
 from maskhub.data.positions import endless_batches
 from maskhub.data.sources import is_held_out, open_source
 from maskhub.data.units import Unit
@@ -65,6 +65,20 @@ def test_each_pass_is_dealt_whole(count, world):
         assert dealt == list(itertools.product(range(count), range(deal.parts)))
     if count == 100:
         assert deal.parts == 1 and deal.hand(0, 0, 0) != deal.hand(0, 1, 0) != deal.hand(0, 1, 1)
+
+
+@pytest.mark.parametrize("sizes", [[5, 5, 5, 5, 5, 1] * 19, [*range(1, 100)], [1000, *[10] * 60]])
+@pytest.mark.parametrize("known", ["size", "rows"])
+def test_uneven_units_are_dealt_evenly(sizes, known):
+    deal = Deal([Unit(index, str(index), **{known: size}) for index, size in enumerate(sizes)], 8, 16, 1)
+    hands = [[{unit.index for unit, _ in deal.hand(lane, turn, 0)} for lane in range(16)] for turn in range(3)]
+    for dealt in hands:
+        assert sorted(itertools.chain(*dealt)) == list(range(len(sizes)))
+        held = [sum(sizes[index] for index in hand) for hand in dealt]
+        uneven = sorted(held)[-2] - min(held) if max(sizes) * 16 > sum(sizes) else max(held) - min(held)
+        assert uneven <= max(1, 0.15 * sum(sizes) / 16)
+    shared = max(len(hand & other) for hand, other in itertools.product(hands[0], hands[1]))
+    assert shared < min(map(len, sorted(hands[0], key=len)[1:]))  # another hand in each pass
 
 
 @pytest.mark.parametrize("lanes", [1, 2, 4, 8])
