@@ -166,6 +166,9 @@ class AttentionGAN(CycleTask):
         wear = self.options.style if self.options.start == "worn" else None
         return FaceMaskPipeline(masker=networks["masker"], resolution=self.options.resolution, wear=wear)
 
+    def input_of(self, name, batch):
+        return batch[self.options.start if name == "masker" else "masked"]
+
     def samples(self, networks, batch):
         """For each face: the input, the result, the attention on the mask. In the second group, real masks."""
         given = batch[self.options.start]

@@ -90,6 +90,9 @@ class CycleGAN(CycleTask):
     def fitted(self, loaded, network):
         return fitted_light(loaded, network)
 
+    def input_of(self, name, batch):
+        return batch["unmasked" if name == "masker" else "masked"]
+
     def samples(self, networks, batch):
         """For each photo: the photo, its translation, and the reconstruction."""
         masker, unmasker = networks["masker"], networks["unmasker"]

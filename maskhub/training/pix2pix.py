@@ -116,6 +116,9 @@ class Pix2Pix(AdversarialTask):
         kind = self.options.reconstruction
         return image_loss(made, wanted) if kind == "l1" else cosine_loss(made, wanted, kind.removeprefix("cosine-"))
 
+    def input_of(self, name, batch):
+        return batch[self.given]
+
     def samples(self, networks, batch):
         """For each face: input, result, truth."""
         return [[batch[self.given], networks[self.part](batch[self.given]), batch[self.wanted]]]

@@ -135,6 +135,9 @@ class Reimaging(LabelledTask):
     def curves(self, names):
         return {what: [name for name in names if name.startswith(what)] for what in ("accuracy", "loss")}
 
+    def input_of(self, name, batch):
+        return torch.randn(len(batch["image"]), self.options.latent, device=batch["image"].device)
+
     def samples(self, networks, batch):
         generator = networks["generator"]
         latents = torch.randn(SAMPLES, self.options.latent, generator=torch.Generator().manual_seed(0))

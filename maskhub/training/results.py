@@ -4,6 +4,7 @@ import json
 import time
 
 import torch
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from maskhub.files import write_file, written_folder
 from maskhub.json_file import read_json
@@ -15,6 +16,8 @@ __all__ = ["Results"]
 
 SAMPLES = 6
 """Photos of each domain on a sample sheet."""
+MEASURED, AT_ONCE = 64, 8
+"""Samples from which the batch norms of averaged weights get their statistics, and batch size."""
 RESULT_EVERY = 60.0
 """Minimum seconds between two writes of the result and the curves at checkpoints; the last one always writes them."""
 
@@ -25,7 +28,7 @@ class Results:
 
     def __init__(self, trainer):
         self.trainer, self.folder = trainer, trainer.output / trainer.task.result
-        self._copies, self._fixed_batch, self._written_at = {}, None, -RESULT_EVERY
+        self._copies, self._fixed_batch, self._measured, self._written_at = {}, None, None, -RESULT_EVERY
 
     def averaged(self, name):
         """The network ``name`` in float32 and eval mode, with its moving average as weights if it has one."""
@@ -39,10 +42,40 @@ class Results:
             ema[name].copy_to(copy.parameters())
         return copy.eval().requires_grad_(False)
 
+    def networks(self):
+        """The networks of the result. Batch norms of averaged weights get statistics of their own: the running ones
+        are of weights that the network no longer has (Izmailov and others: "Averaging Weights Leads to Wider Optima
+        and Better Generalization", UAI 2018)."""
+        task = self.trainer.task
+        networks = {name: self.averaged(name) for name in task.averaged}
+        for name, network in networks.items():
+            norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
+            if name in self.trainer.ema and norms:
+                self._measure(network, norms, name)
+        return networks
+
+    def _measure(self, network, norms, name):
+        task = self.trainer.task
+        if self._measured is None:
+            self._measured = task.fixed_batch(MEASURED)
+        with torch.inference_mode(), _same_random_numbers():
+            torch.manual_seed(0)
+            given = task.input_of(name, self.trainer.on_device(self._measured))
+            if given is None:
+                return
+            for norm in norms:
+                norm.reset_running_stats()
+                norm.momentum = None  # the mean over all batches
+                norm.train()
+            for part in given.split(AT_ONCE):
+                if len(part) > 1:
+                    network(part)
+            network.eval()
+
     def sample(self):
         """Write a sample sheet and the figures on test photos."""
         trainer, task = self.trainer, self.trainer.task
-        networks = {name: self.averaged(name) for name in task.averaged}
+        networks = self.networks()
         with torch.inference_mode(), _same_random_numbers():
             if self._fixed_batch is None:
                 self._fixed_batch = trainer.on_device(task.fixed_batch(SAMPLES))
@@ -74,7 +107,7 @@ class Results:
         curves = write_curves(trainer.output, task.curves, [stage.first for stage in trainer.timeline.stages[1:]])
         if curves:
             trainer.report.picture("curves", curves, trainer.step)
-        networks = {name: self.averaged(name) for name in task.averaged}
+        networks = self.networks()
         with _same_random_numbers(), written_folder(self.folder) as folder:
             task.write(networks, folder, training_card(trainer).render())
             write_file(folder / RECORD, json.dumps({"method": task.name, "step": trainer.step}) + "\n")

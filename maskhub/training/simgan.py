@@ -119,6 +119,9 @@ class SimGAN(AdversarialTask):
         wear = self.options.style if self.options.start == "worn" else None
         return FaceMaskPipeline(**networks, resolution=self.options.resolution, wear=wear)
 
+    def input_of(self, name, batch):
+        return batch[self.options.start]
+
     def samples(self, networks, batch):
         """For each face: input, result. In the second group, really masked faces and the refiner's results on them."""
         start, masker = batch[self.options.start], networks["masker"]

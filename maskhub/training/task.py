@@ -124,6 +124,11 @@ class Task:
         samples = [sample for sample, _ in zip(self.dataset(0, load_scale=1.0), range(count), strict=False)]
         return default_collate(samples)
 
+    def input_of(self, name, batch):
+        """The input of network ``name`` in a step on ``batch``, on which the batch norms of its averaged weights are
+        measured; None: it keeps its running statistics."""
+        return None
+
     def photos(self, options=None):
         """Number of photos in the largest source (of other options), or None if the size of a source is unknown."""
         sizes = [source.size for source in self.sources_of(options or self.options).values()]

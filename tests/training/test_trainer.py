@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from maskhub.cards import ModelCard
 from maskhub.data.unpaired import UnpairedPhotos
@@ -46,6 +47,26 @@ def test_the_average_follows_the_weights(name, trainer):
         assert not average.training and live.training
         for mine, its in zip(average.buffers(), live.buffers(), strict=True):
             assert torch.equal(mine, its)
+
+
+@pytest.mark.parametrize(
+    ("name", "network"), [("pix2pix", "unmasker"), ("simgan", "masker"), ("reimaging", "generator")]
+)
+def test_batch_norms_of_averaged_weights_get_statistics_of_their_own(name, network, trainer):
+    one = trainer(name, ema_decay=0.9, max_steps=3)
+    one.run()
+    made, seen = one.results.networks()[network], []
+    norm_name, norm = next((key, module) for key, module in made.named_modules() if isinstance(module, _BatchNorm))
+    norm.register_forward_pre_hook(lambda module, given: seen.append(given[0].detach()))
+    torch.manual_seed(0)
+    given = one.task.input_of(network, one.on_device(one.task.fixed_batch(64)))
+    with torch.no_grad():
+        made(given)
+    mean = seen[0].mean([0, *range(2, seen[0].ndim)])
+    assert torch.allclose(norm.running_mean, mean, atol=1e-5)
+    live = one.task.networks[network]
+    assert not torch.allclose(live.get_submodule(norm_name).running_mean, mean, atol=1e-3)
+    assert not made.training and live.training
 
 
 @pytest.mark.parametrize("name", TASKS)
