@@ -17,8 +17,8 @@ CLASSIFIER = "by the classifier"
 FOR_PHOTOS = "for photos"
 BUILT_IN = "bundled/"
 SMALL_FACE = 256
-"""Side in pixels of a face's square in its photo up to which the smaller model for photos is chosen: its faces look right
-more often (14 of 20, not 10), but are soft."""
+"""Side in pixels of a face's square in its photo up to which the smaller model for photos is chosen: its faces look
+right more often (14 of 20, not 10), but are soft."""
 
 
 def choices(key):
