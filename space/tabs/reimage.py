@@ -59,7 +59,7 @@ def layout(pipe):
                 here.fit = gr.Label(label="How well each model fits", elem_id="reimage-fit", **hidden)
             here.samples = gr.Gallery(
                 show_label=False, columns=8, height="auto", object_fit="contain", format="png", interactive=False,
-                allow_preview=False, buttons=[], visible=False, elem_id="reimage-samples", elem_classes="faces scored",
+                allow_preview=False, buttons=[], visible=False, elem_id="reimage-samples", elem_classes="strip",
             )  # fmt: skip
             here.lesson = lesson.layout()
             here.download = gr.DownloadButton("Download PNG", visible=False, elem_id="reimage-download")
