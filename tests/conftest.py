@@ -54,6 +54,16 @@ def one_thread():
     torch.set_num_threads(1)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_flushing():
+    """Nothing is flushed to the disk by this process, which takes milliseconds a file: what a power cut leaves is
+    computed by ``crash_disk``. Processes that tests start do flush.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda handle: None)
+        yield
+
+
 @pytest.fixture(scope="module", autouse=True)
 def no_accelerator_left():
     """accelerate keeps the precision of a process's first run: the next file of tests begins without it."""

@@ -151,7 +151,6 @@ class Trial:
 
 @pytest.fixture
 def trial(source, tmp_path, monkeypatch):
-    monkeypatch.setattr(os, "fsync", lambda handle: None)  # real flushes would only cost time
     return lambda name: Trial(name, source, tmp_path, monkeypatch)
 
 

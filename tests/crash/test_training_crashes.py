@@ -3,7 +3,6 @@
 All runs are in this process: a fresh interpreter would take ten times as long as a run.
 """
 
-import os
 import shutil
 
 import numpy as np
@@ -25,7 +24,6 @@ OPTIONS = (
 
 @pytest.fixture
 def train(tmp_path, monkeypatch):
-    monkeypatch.setattr(os, "fsync", lambda handle: None)
     # drawing takes longer than all the rest of a run
     monkeypatch.setattr(results, "write_curves", lambda run, *more: write_file(run / "curves.png", b"drawn"))
     monkeypatch.setattr(trainer, "STATUS_EVERY", 0.0)  # the same steps in every run

@@ -15,3 +15,9 @@ def photo(astronaut):
 @pytest.fixture(scope="module")
 def points(photo):
     return landmarks(photo, detect(photo)[0])
+
+
+def at(region, points, number):
+    """The value of a region at a landmark."""
+    x, y = np.rint(points.points[number, :2]).astype(int)
+    return region[y, x]

@@ -8,12 +8,9 @@ from maskhub.errors import ConfigError
 from maskhub.faces.landmarks import moved_landmarks
 from maskhub.masks import COVERED, COVERING_COLOURS, COVERINGS, RANDOM_COVERING, STYLES, wear
 
+from .conftest import at
+
 EYES, NOSE, LIPS, FOREHEAD = (159, 386), 1, 14, 10
-
-
-def at(region, points, number):
-    x, y = np.rint(points.points[number, :2]).astype(int)
-    return region[y, x]
 
 
 @pytest.mark.parametrize("style", COVERINGS)

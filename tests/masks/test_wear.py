@@ -11,15 +11,12 @@ from maskhub.errors import ConfigError, NoFaceError, PhotoError
 from maskhub.faces.detect import Face
 from maskhub.masks import COLOURS, STYLES, WORN, wear
 
+from .conftest import at
+
 NOSE_TIP, BRIDGE, UPPER_LIP, LOWER_LIP, CHIN, FOREHEAD = 1, 6, 0, 17, 199, 10
 NOWHERE = Face(
     (90.0, 80.0, 120.0, 150.0), np.float32([[120, 130], [180, 130], [150, 160], [125, 190], [175, 190]]), 0.9
 )
-
-
-def at(region, points, index):
-    x, y = np.rint(points.points[index, :2]).astype(int)
-    return region[y, x]
 
 
 @pytest.mark.parametrize("way", WORN)
