@@ -175,6 +175,59 @@ window.maskhub = (() => {
     painted(canvas);
   });
 
+  // ---- no answer is lost while the stream of answers closes -----------------------------------------------------------
+  // gradio's server closes the stream once nothing is pending. An event that joins before the page knows of it is never
+  // answered: the page takes the stream for open. So an event has joined only once the stream names it, or has ended.
+  const fetched = window.fetch;
+  let streaming = false;
+  const named = new Set(); // ids of events
+  const waiting = new Map(); // id of an event → what to call once it is named
+
+  window.fetch = async (input, init) => {
+    const answer = await fetched(input, init);
+    const address = String(input.url ?? input);
+    if (address.includes("/queue/data?") && answer.ok) return listened(answer);
+    if (/\/queue\/join\b/.test(address) && answer.ok) await joined((await answer.clone().json()).event_id);
+    return answer;
+  };
+
+  function joined(id) {
+    if (!streaming || named.has(id)) return;
+    return new Promise((resolve) => {
+      waiting.set(id, resolve);
+      setTimeout(resolve, 2000);
+    });
+  }
+
+  function ended() {
+    streaming = false;
+    named.clear();
+    setTimeout(() => waiting.forEach((resolve) => resolve()), 50); // when gradio, too, has read the end
+  }
+
+  function listened(answer) {
+    const [reader, decoder] = [answer.body.getReader(), new TextDecoder()];
+    streaming = true;
+    const read = async (controller) => {
+      const { done, value } = await reader.read();
+      if (done) {
+        ended();
+        return controller.close();
+      }
+      const text = decoder.decode(value, { stream: true });
+      for (const [, id] of text.matchAll(/"event_id": ?"(\w+)"/g)) {
+        named.add(id);
+        waiting.get(id)?.();
+        waiting.delete(id);
+      }
+      controller.enqueue(value);
+      if (text.includes('"close_stream"')) ended();
+    };
+    const pull = (controller) => read(controller).catch((error) => (ended(), controller.error(error)));
+    const body = new ReadableStream({ pull, cancel: (reason) => (ended(), reader.cancel(reason)) });
+    return new Response(body, { status: answer.status, statusText: answer.statusText, headers: answer.headers });
+  }
+
   // ---- names for screen readers, and a slider that arrow keys move --------------------------------------------------
   const HANDLE = ".compared [data-testid=slider]";
   const place = (handle) => {

@@ -1,5 +1,6 @@
 """What visitors may send has bounds: bodies, uploads, places in the queue. Photos go with the app, however it ends."""
 
+import asyncio
 import os
 import threading
 import time
@@ -16,7 +17,7 @@ from events import ASTRONAUT, CLIENT, endpoints, join, outcome, upload
 from space import temporary
 from space.demo import launch
 from space.fair_queue import PLACES
-from space.gate import Bounds, visitor
+from space.gate import Bounds, Gate, visitor
 from space.guarded import GuardedBlocks
 
 MB = 2**20
@@ -119,6 +120,29 @@ def test_uploads_are_bounded_by_request_by_visitor_and_in_all(serve, plain, tmp_
     headers = as_visitor("203.0.113.9") | {"content-type": "multipart/form-data; boundary=b"}
     with httpx.Client() as client:
         assert client.post(f"{url}gradio_api/upload", content=streamed(), headers=headers).status_code == 413
+
+
+@pytest.mark.browser
+def test_no_answer_is_lost_while_the_stream_of_answers_closes(serve, chromium, monkeypatch):
+    """The message that ends the stream comes late, when the page has already sent the next event."""
+    passed = Gate._passed
+
+    async def late(gate, scope, receive, send, who):
+        async def slow(message):
+            await asyncio.sleep(0.3 if b"close_stream" in message.get("body", b"") else 0)
+            await send(message)
+
+        await passed(gate, scope, receive, slow, who)
+
+    monkeypatch.setattr(Gate, "_passed", late)
+    with GuardedBlocks(analytics_enabled=False) as blocks:
+        first, second = gr.Textbox(elem_id="first"), gr.Textbox(elem_id="second")
+        gr.Button(elem_id="go").click(lambda: "one", None, first).then(lambda text: f"{text}, two", first, second)
+    page = chromium.new_page()
+    page.goto(serve(blocks))
+    page.click("#go")
+    page.wait_for_function("document.querySelector('#second :is(input, textarea)')?.value == 'one, two'")
+    page.close()
 
 
 def test_uploads_of_an_hour_ago_count_no_more(serve, plain, monkeypatch):
