@@ -57,7 +57,7 @@ def one_thread():
 @pytest.fixture(scope="session", autouse=True)
 def no_flushing():
     """Nothing is flushed to the disk by this process, which takes milliseconds a file: what a power cut leaves is
-    computed by ``crash_disk``. Processes that tests start do flush.
+    computed by ``crash_disk``. Fresh interpreters that tests start do flush.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda handle: None)
@@ -150,6 +150,20 @@ def hub_user(hub, monkeypatch):
     hub.tokens |= {user.token: (user.name, "write"), user.read_token: (user.name, "read")}
     monkeypatch.setenv("HF_TOKEN", user.token)
     return user
+
+
+@pytest.fixture
+def run(capsys):
+    """Run maskhub's command line in this process; returns exit code, output and errors."""
+    from maskhub.cli import main
+
+    def call(*args):
+        with pytest.raises(SystemExit) as stop:
+            main([str(arg) for arg in args])
+        out = capsys.readouterr()
+        return stop.value.code, out.out, out.err
+
+    return call
 
 
 @pytest.fixture

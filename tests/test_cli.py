@@ -10,7 +10,6 @@ import torch
 from PIL import Image
 
 from maskhub import FaceMaskPipeline, ResnetGenerator
-from maskhub.cli import main
 from tests.models.test_convert import Foreign
 
 
@@ -18,17 +17,6 @@ from tests.models.test_convert import Foreign
 def model(tiny_pipeline, tmp_path):
     tiny_pipeline.save_pretrained(tmp_path / "model")
     return str(tmp_path / "model")
-
-
-@pytest.fixture
-def run(capsys):
-    def call(*args):
-        with pytest.raises(SystemExit) as stop:
-            main([str(arg) for arg in args])
-        out = capsys.readouterr()
-        return stop.value.code, out.out, out.err
-
-    return call
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from maskhub.data.positions import PositionDataset
 from maskhub.options import FREE, Count, Positive
-from maskhub.training.options import LearningRate, Precision, Schedule, TrainingOptions
+from maskhub.training.options import Precision, Schedule, TrainingOptions
 from maskhub.training.task import Task
 
 __all__ = ["LabelledOptions", "LabelledSamples", "LabelledTask"]
@@ -20,7 +20,6 @@ class LabelledOptions(TrainingOptions):
     resolution: Annotated[int, Field(ge=16)] = 32
     batch_size: Annotated[int, Field(ge=2)] = 32
     max_steps: Annotated[Positive, FREE] = 10_000
-    learning_rate: LearningRate = 2e-4
     lr_schedule: Schedule = "constant"
     """linear: constant for the first half, then linear decay to 0, which makes the final faces less noisy."""
     mixed_precision: Precision = "no"

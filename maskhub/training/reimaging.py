@@ -67,7 +67,6 @@ class ReimagingOptions(LabelledOptions):
     """Target of the discriminator for generated faces."""
     generator_label: Share = 1.0
     """Target of the generator's loss."""
-    ema_decay: Rate = 0.999
 
     def check(self):
         super().check()

@@ -7,19 +7,7 @@ import pytest
 from PIL import Image
 
 from maskhub import FeatureNetwork
-from maskhub.cli import main
 from tests.evaluation.conftest import clouds
-
-
-@pytest.fixture
-def run(capsys):
-    def call(*args):
-        with pytest.raises(SystemExit) as stop:
-            main([str(arg) for arg in args])
-        out = capsys.readouterr()
-        return stop.value.code, out.out, out.err
-
-    return call
 
 
 @pytest.fixture
