@@ -17,7 +17,7 @@ def convert(
     output: Output,
     /,
     architecture: Literal["auto", "resnet_9blocks", "resnet_6blocks", "unet_256", "unet_128"] = "auto",
-    to: Literal["maskhub", "onnx", "onnx-graph", "onnx-crops"] = "maskhub",
+    to: Literal["maskhub", "onnx", "onnx-graph", "onnx-crops", "int8"] = "maskhub",
     any_size: bool = False,
 ) -> int:
     """Convert a generator of another project for from_pretrained, or export a pipeline's networks as ONNX files.
@@ -27,15 +27,16 @@ def convert(
             a pipeline's folder or Hub id.
         output: The folder to write: config.json and safetensors, in float32 and as fp16 variant; with --to onnx a copy
             of the pipeline with a model.onnx next to each network's safetensors, with --to onnx-graph a graph.onnx;
-            with --to onnx-crops only onnx/masker.onnx and onnx/unmasker.onnx.
+            with --to int8 a graph-int8.onnx; with --to onnx-crops only onnx/masker.onnx and onnx/unmasker.onnx.
         architecture: The checkpoint's --netG; auto detects it.
         to: onnx writes networks for onnxruntime; onnx-graph writes only the graphs, about ten kilobytes, which take
             their weights from the safetensors and run without torch. onnx-crops writes graphs that take and return
-            pictures, for programs in other languages. All need `pip install 'maskhub[export]'`.
+            pictures, for programs in other languages. int8 writes graphs that compute in 8 bits, calibrated on the
+            built-in portraits. All need `pip install 'maskhub[export]'`.
         any_size: With onnx and onnx-graph: accept any height and width instead of the pipeline's resolution only.
     """
     if to != "maskhub":
-        from maskhub.models.onnx_file import FILE, GRAPH
+        from maskhub.models.onnx_file import FILE, GRAPH, INT8
         from maskhub.pipelines.load import load_pipeline
 
         pipeline, file = load_pipeline(input, "cpu"), FILE if to == "onnx" else GRAPH
@@ -44,6 +45,14 @@ def convert(
                 made = pipeline.export_crop_graphs(folder)
             for path, difference in made.items():
                 print(f"wrote {output / path.relative_to(folder)}: within {difference}/255 of torch")
+            return 0
+        if to == "int8":
+            with _rewritten(output) as folder:
+                made = pipeline.export_int8(folder, *_portraits(pipeline.config.resolution))
+            for name, errors in made.items():
+                print(f"wrote {output / name / INT8}: within {errors.pop(None):.2f}/255 of float32")
+                for layer, error in errors.items():
+                    print(f"  {layer} alone: {error:.2f}/255")
             return 0
         with _rewritten(output) as folder:
             made = pipeline.export_onnx(folder, any_size, weights=to == "onnx")
@@ -59,6 +68,21 @@ def convert(
         generator.half().save_pretrained(folder, variant="fp16")
     print(f"wrote {output}: {type(generator).__name__} of width {generator.config.width}, {count:,} parameters")
     return 0
+
+
+def _portraits(side):
+    """Aligned crops of portraits without masks, and of as many with drawn ones, uint8 side×side×3."""
+    import numpy as np
+
+    from maskhub.data.portraits import portraits
+
+    return [
+        [
+            np.asarray(portrait.image.resize((side, side)))
+            for portrait in portraits(f"builtin:portraits{kind}:train")[::6]
+        ]
+        for kind in ("", "/masked")
+    ]
 
 
 @contextmanager

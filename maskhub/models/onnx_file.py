@@ -17,12 +17,14 @@ from maskhub.errors import CheckpointError, first_line
 from maskhub.models.stored import read_json
 from maskhub.onnx_session import open_session
 
-__all__ = ["FILE", "GRAPH", "PREFIX", "OnnxFile", "OnnxNetwork", "fingerprint"]
+__all__ = ["FILE", "GRAPH", "INT8", "KEY", "PREFIX", "OnnxFile", "OnnxNetwork", "fingerprint"]
 
 FILE = "model.onnx"
 """File name in a network's folder, as in Hugging Face's own ONNX exports."""
 GRAPH = "graph.onnx"
 """File name of a graph without weights."""
+INT8 = "graph-int8.onnx"
+"""File name of a graph in 8 bits, without large weights (:mod:`maskhub.models.int8`)."""
 KEY = "maskhub"
 """Key of the fingerprint in the file's metadata."""
 PREFIX = "network."
@@ -61,8 +63,9 @@ class OnnxFile:
 
         if not Path(path).is_file():
             raise CheckpointError(f"there is no file {path}. Create it with `maskhub convert --to onnx`.")
-        # keep a reference: the session does not copy them; a norm's count of batches is in no graph
-        weights = [(name, array) for name, array in weights if not name.endswith("num_batches_tracked")]
+        # keep a reference: the session does not copy them
+        data = Path(path).read_bytes() if weights else b""
+        weights = [(name, array) for name, array in weights if _field(PREFIX + name) in data]
         self._weights = [(PREFIX + name, OrtValue.ortvalue_from_numpy(array)) for name, array in weights]
         try:
             self.session = open_session(path, threads, self._weights)
@@ -111,6 +114,12 @@ class OnnxNetwork(OnnxFile):
         deviation = self.config.get("noise")
         scale = np.float32(deviation if isinstance(deviation, (int, float)) else 1)
         return [scale * generator(1, *shape) for shape in self.noises]
+
+
+def _field(name):
+    """The bytes of a tensor's name in an ONNX file: field 8, its length, the name itself."""
+    name = name.encode()
+    return b"\x42" + bytes([len(name)]) + name
 
 
 def _weights(folder):

@@ -16,10 +16,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from maskhub.errors import CheckpointError, MaskHubError
+from maskhub.errors import CheckpointError, ConfigError, MaskHubError
 from maskhub.models.export import export_onnx, network_fingerprint, numpy_weights
 from maskhub.models.network import choose
-from maskhub.models.onnx_file import FILE, GRAPH, OnnxFile
+from maskhub.models.onnx_file import FILE, GRAPH, INT8, OnnxFile
 
 __all__ = ["BACKENDS", "TOLERANCE", "Backends", "candidates", "fastest", "make_runner"]
 
@@ -29,6 +29,7 @@ BACKENDS = {
     "torch-bf16": "in bfloat16, channels last",
     "torch-compile": "compiled by torch.compile, channels last; the first picture takes a minute",
     "onnxruntime": "by onnxruntime on the CPU, from the folder's model.onnx or graph.onnx, or from one exported first",
+    "onnxruntime-int8": "by onnxruntime in 8 bits, from the folder's graph-int8.onnx",
 }
 TOLERANCE = 1.0
 """Largest mean difference from ``torch`` in 8-bit units that counts as the same result."""
@@ -111,8 +112,9 @@ def candidates(network, folder=None, resolution=256):
     names = ["torch", "torch-channels-last"]
     if network.dtype == torch.float32 and _has_bf16(network.device):
         names.append("torch-bf16")
-    if network.device.type == "cpu" and _is_ready(network, folder, resolution):
-        names.append("onnxruntime")
+    if network.device.type == "cpu":
+        files = {"onnxruntime": (FILE, GRAPH), "onnxruntime-int8": (INT8,)}
+        names += [name for name, tried in files.items() if _is_ready(network, folder, resolution, tried)]
     return names
 
 
@@ -137,17 +139,18 @@ def _has_bf16(device):
     return capabilities().get("avx512_bf16", False)
 
 
-def _at_hand(network, folder):
-    """The folder's exported file, or its graph with the network's weights; None if there is neither.
+def _at_hand(network, folder, names=(FILE, GRAPH)):
+    """The first of these files that the folder has, with the network's weights unless it has its own; None if there is
+    none.
 
     Raises:
         CheckpointError: the file can't be read, or belongs to another network.
     """
-    for name, weights in ((FILE, True), (GRAPH, False)):
+    for name in names:
         path = folder and Path(folder) / name
         if path and path.is_file():
-            file = OnnxFile(path, () if weights else numpy_weights(network), torch.get_num_threads())
-            if file.fingerprint != network_fingerprint(network, weights):
+            file = OnnxFile(path, () if name == FILE else numpy_weights(network), torch.get_num_threads())
+            if file.fingerprint != network_fingerprint(network, weights=name != GRAPH):
                 raise CheckpointError(
                     f"{path} was made from other weights than the network's. Run `maskhub convert --to onnx` again."
                 )
@@ -155,10 +158,10 @@ def _at_hand(network, folder):
     return None
 
 
-def _is_ready(network, folder, resolution):
-    """Whether there is a matching exported file."""
+def _is_ready(network, folder, resolution, names):
+    """Whether one of these files is there and matches."""
     try:
-        file = _at_hand(network, folder)
+        file = _at_hand(network, folder, names)
     except MaskHubError:
         return False
     return bool(file) and file.resolution in (None, resolution)
@@ -211,6 +214,16 @@ def _onnx(network, folder, resolution):
         return _with_tensors(OnnxFile(Path(aside) / FILE, threads=torch.get_num_threads()))
 
 
+def _int8(network, folder, resolution):
+    file = _at_hand(network, folder, [INT8])
+    if not file:
+        where = folder or "this pipeline, which was not loaded from a folder,"
+        raise ConfigError(f"{where} has no {INT8}. Create it with `maskhub convert --to int8`.")
+    if file.resolution not in (None, resolution):
+        raise ConfigError(f"{folder}/{INT8} is for images of {file.resolution} pixels a side, not {resolution}.")
+    return _with_tensors(file)
+
+
 def _with_tensors(file):
     def run(batch, noise=()):
         arrays = [tensor.detach().cpu().float().contiguous().numpy() for tensor in (batch, *noise)]
@@ -225,4 +238,5 @@ _MAKERS = {
     "torch-bf16": _bf16,
     "torch-compile": _compiled,
     "onnxruntime": _onnx,
+    "onnxruntime-int8": _int8,
 }

@@ -19,8 +19,9 @@ from maskhub.errors import ConfigError
 from maskhub.files import write_file
 from maskhub.hub_errors import SafeSaving
 from maskhub.models.export import export_onnx
+from maskhub.models.int8 import export_int8
 from maskhub.models.network import Network
-from maskhub.models.onnx_file import FILE, GRAPH
+from maskhub.models.onnx_file import FILE, GRAPH, INT8
 from maskhub.pipelines.backends import Backends
 from maskhub.pipelines.crop_graph import FOLDER as ONNX
 from maskhub.pipelines.crop_graph import export_crop_graph
@@ -35,7 +36,7 @@ from maskhub.pipelines.fetch import (
 from maskhub.pipelines.photo_batch import FaceMaskOutput
 from maskhub.pipelines.photo_pipeline import BUNDLED, PhotoPipeline, Settings
 from maskhub.pipelines.remote_code import code_files, with_code
-from maskhub.tensors import to_pixels, to_tensor
+from maskhub.tensors import to_array, to_pixels, to_tensor
 
 __all__ = ["FaceMaskOutput", "FaceMaskPipeline"]
 
@@ -148,6 +149,28 @@ class FaceMaskPipeline(SafeSaving, PhotoPipeline, DiffusionPipeline):
             role: export_onnx(network, Path(folder) / role / file, self.config.resolution, **options)
             for role, network in self._networks().items()
         }
+        self.save_pretrained(folder)
+        return made
+
+    def export_int8(self, folder, bare, masked):
+        """Write the pipeline to a folder with a ``graph-int8.onnx`` next to each network's weights, for
+        ``"onnxruntime-int8"``.
+
+        Args:
+            bare, masked: aligned crops, uint8 R×R×3 each, of faces without and with masks, for calibration.
+
+        Returns:
+            dict: ``"masker"`` and ``"unmasker"`` → what :func:`~maskhub.models.int8.export_int8` returns.
+
+        Raises:
+            MissingExtraError: onnx or onnxscript is missing. CheckpointError: a network that can't be exported.
+        """
+        made, side, draws = {}, self.config.resolution, torch.Generator().manual_seed(0)
+        for role, network in self._networks().items():
+            crops = bare if role == "masker" and not self.config.wear else masked
+            noise = network.draw_noise(1, side, side, draws) if network.takes_noise else []
+            levels = [level.numpy() for level in noise]
+            made[role] = export_int8(network, Path(folder) / role / INT8, to_array(crops), levels)
         self.save_pretrained(folder)
         return made
 

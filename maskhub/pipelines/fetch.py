@@ -37,7 +37,7 @@ def fetch_pipeline(name, variant=None, onnx=False, **options):
     if folder.is_absolute() or len(folder.parts) != 2:
         raise CheckpointError(f"{failed}: there is no such folder, and a Hub id has the form user/name.")
     weights = [f"*.{variant}.safetensors", f"*.{variant}-*.safetensors"] if variant else ["*.safetensors"]
-    weights += ["*/graph.onnx", *(["*/model.onnx"] if onnx else [])]
+    weights += ["*/graph.onnx", "*/graph-int8.onnx", *(["*/model.onnx"] if onnx else [])]
     others = [] if variant else ["*.*.safetensors"]  # weights of a variant have a second dot
     what = f"{failed}: there is no such folder, and the download from the Hub"
     fetched = hub_folder(str(name), what, ["*.json", *weights], others, **options)

@@ -1,0 +1,109 @@
+"""Graphs in 8 bits give nearly the same pictures, and are refused where they don't belong."""
+
+import numpy as np
+import pytest
+import torch
+
+from maskhub import CheckpointError, ConfigError, FaceMaskPipeline, LightGenerator, ResnetGenerator
+from maskhub.models.int8 import export_int8
+from maskhub.models.onnx_file import INT8, OnnxFile
+from maskhub.pipelines import backends
+from maskhub.pipelines.backends import candidates, make_runner
+from maskhub.pipelines.photo_pipeline import BUNDLED
+from maskhub.tensors import to_array, to_tensor
+
+
+def light(noise=0.0, seed=0):
+    """A small light generator with a visible effect."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        options = {"widths": (8, 16), "blocks": (1, 1), "heads": 2, "positions": 4, "detail": 8, "noise": noise}
+        network = LightGenerator(**options, fold=2, detail_blocks=1)
+        torch.nn.init.normal_(network.out.weight, 0, 0.1)
+    return network.eval()
+
+
+def resnet():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return ResnetGenerator(width=8, blocks=1).eval()
+
+
+@pytest.fixture(scope="module")
+def crops(request):
+    """Eight smooth pictures, uint8 64×64×3."""
+    rough = torch.rand(8, 3, 6, 6, generator=torch.Generator().manual_seed(0))
+    smooth = torch.nn.functional.interpolate(rough, size=64, mode="bicubic").clamp(0, 1)
+    return list((smooth * 255).byte().permute(0, 2, 3, 1).contiguous().numpy())
+
+
+@pytest.mark.parametrize("network", [light(noise=1.0), resnet()], ids=["light", "resnet"])
+def test_eight_bits_make_nearly_the_same(network, crops, tmp_path):
+    pytest.importorskip("onnxscript")
+    noise = network.draw_noise(1, 64, 64, torch.Generator().manual_seed(0)) if network.takes_noise else []
+    errors = export_int8(network, tmp_path / INT8, to_array(crops[:4]), [level.numpy() for level in noise])
+    whole = errors.pop(None)
+    assert len(errors) > 5 and whole <= 0.7
+    # a batch of photos that it was not calibrated on
+    batch, levels = to_tensor(np.stack(crops[4:])), [level.expand(4, -1, -1, -1) for level in noise]
+    made = make_runner(network, "onnxruntime-int8", tmp_path, 64)(batch, levels)
+    wanted = make_runner(network)(batch, levels)
+    assert (wanted - batch).abs().mean() * 127.5 > 5
+    assert 0 < (made - wanted).abs().mean() * 127.5 < 1.5
+    assert "onnxruntime-int8" in candidates(network, tmp_path, 64)
+
+
+def test_the_bundled_graphs_are_those_of_the_bundled_weights(masked_astronaut):
+    pipe = FaceMaskPipeline.bundled()
+    for role, network in (("masker", pipe.masker), ("unmasker", pipe.unmasker)):
+        assert "onnxruntime-int8" in candidates(network, BUNDLED / role, 256)
+        assert (BUNDLED / role / INT8).stat().st_size < 1_000_000
+    wanted = pipe.unmask(masked_astronaut, details=True)
+    found = pipe.use("onnxruntime-int8").unmask(masked_astronaut, details=True)
+    assert pipe.backends["unmasker"] == "onnxruntime-int8"
+    one, other = (np.asarray(output.images[0]).astype(int) for output in (wanted, found))
+    inside = wanted.regions[0] > 0.5
+    assert np.abs(one - other)[inside].mean() <= 1
+
+
+def test_a_graph_of_other_weights_is_refused(crops, tmp_path):
+    network, other = light(), light(seed=1)
+    with pytest.raises(ConfigError, match="convert --to int8"):
+        make_runner(network, "onnxruntime-int8", tmp_path, 64)
+    with pytest.raises(ConfigError, match="not loaded from a folder"):
+        make_runner(network, "onnxruntime-int8")
+    export_int8(network, tmp_path / INT8, to_array(crops[:2]))
+    with pytest.raises(ConfigError, match="of 64 pixels"):
+        make_runner(network, "onnxruntime-int8", tmp_path, 128)
+    with pytest.raises(CheckpointError, match="other weights"):
+        make_runner(other, "onnxruntime-int8", tmp_path, 64)
+    assert "onnxruntime-int8" not in candidates(other, tmp_path, 64)
+    (tmp_path / INT8).write_bytes(b"no graph")
+    with pytest.raises(CheckpointError, match="can't be read by onnxruntime"):
+        OnnxFile(tmp_path / INT8)
+
+
+def test_what_cannot_be_computed_in_8_bits_is_said(crops, tmp_path, monkeypatch):
+    monkeypatch.setattr("maskhub.models.int8.LIMIT", -1.0)
+    with pytest.raises(CheckpointError, match="can't compute in 8 bits"):
+        export_int8(light(), tmp_path / INT8, to_array(crops[:2]))
+    assert not (tmp_path / INT8).exists()
+
+
+def test_auto_takes_8_bits_only_within_the_rule(monkeypatch):
+    network, off = light(), {"onnxruntime-int8": 0.0}
+
+    def runner(network, name="torch", *_):
+        def run(batch, noise=()):
+            return batch + off.get(name, 0.0)
+
+        run.name = name
+        return run
+
+    monkeypatch.setattr(backends, "make_runner", runner)
+    monkeypatch.setattr(backends, "candidates", lambda *_: ["torch", "onnxruntime-int8"])
+    monkeypatch.setattr(backends, "_seconds", lambda run, *_: ({"torch": 1.0}.get(run.name, 0.5), 0.0))
+    batch = torch.zeros(1, 3, 64, 64)
+    assert backends.fastest(network, batch, [])[0] == "onnxruntime-int8"
+    off["onnxruntime-int8"] = 1.1 / 127.5
+    assert backends.fastest(network, batch, [])[0] == "torch"
