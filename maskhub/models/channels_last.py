@@ -139,7 +139,7 @@ class _Rewriting:
         if first is None or first.op_type != "Reshape" or list(middle.attribute[0].ints) != [0, 1, 3, 5, 2, 4]:
             return None
         source, out = first.input[0], convolution.input[0]
-        (_, fewer, tall, wide), (_, channels, height, width) = self.shapes[source], self.shapes[out]
+        (_, fewer, tall, _), (_, channels, height, width) = self.shapes[source], self.shapes[out]
         times = tall // height
         x = self.add("Transpose", [source], f"{out}/1", perm=LAST)
         x = self.add("Reshape", [x, self.constant(f"{out}/shape", [-1, times, width, times * fewer])], f"{out}/2")

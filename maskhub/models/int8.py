@@ -34,7 +34,7 @@ from maskhub.onnx_session import open_session
 __all__ = ["convolutions", "export_int8", "quantized", "ranges"]
 
 LIMIT = 0.7
-"""Of 255: by how much 8 bits may change the result. The most sensitive convolutions stay in float32 until it is kept."""
+"""Of 255: by how much 8 bits may change the result. The most sensitive convolutions stay in float32 to keep it."""
 LARGE = 50_000
 """Weights of more numbers are never scaled, so that they are those in the safetensors."""
 REFERRED = 4096
