@@ -48,7 +48,7 @@ def pipeline_of(model, given):
     for side, name in PHOTOS.items():
         if model == BUILT_IN + name:
             made = _loaded(name, 0)
-            return made, None, dict.fromkeys(made.generators, f"photos, {side} pixels (built in)")
+            return made, None, dict.fromkeys(made.generators, f"the {side}-pixel model for photos (built in)")
     if model and model.startswith(BUILT_IN) and _there():
         wanted = model.removeprefix(BUILT_IN)
         return _bundled(), wanted, {wanted: f"{wanted} (built in)"}

@@ -91,7 +91,7 @@ def test_a_face_goes_back_into_its_photo_with_only_the_region_changed():
 @pytest.mark.parametrize(("side", "chosen"), [(90, 64), (400, 128)])
 def test_the_size_of_a_face_chooses_the_model_for_photos(faces, side, chosen):
     made, name, readable = pipeline_of(CLASSIFIER, replace(faces["photo"], side=side))
-    assert made.config.resolution == chosen and name is None and f"{chosen} pixels" in readable["photos"]
+    assert made.config.resolution == chosen and name is None and f"{chosen}-pixel" in readable["photos"]
     assert not knows_photos(CLASSIFIER)
     offered = [value for label, value in choices("") if label == f"Photos, {chosen} pixels (built in)"]
     assert pipeline_of(offered[0], faces["drawn"])[0].config.resolution == chosen and knows_photos(offered[0])

@@ -60,7 +60,7 @@ def test_photos_are_covered_or_painted_and_one_that_no_model_knows_leads_to_phot
     choose(page, "reimage-source", "Portraits without a mask")
     page.wait_for_function("document.querySelectorAll('#reimage-faces img').length == 24")
     page.locator("#reimage-faces button:has(img)").first.click()
-    page.locator("#reimage-status .done", has_text="By photos, 64 pixels (built in)").wait_for()
+    page.locator("#reimage-status .done", has_text="By the 64-pixel model for photos").wait_for()
     assert "the Photo tab takes masks off photos" in page.locator("#reimage-status").inner_text()
     sizes = page.locator("#reimage-steps img").evaluate_all("images => images.map(image => image.clientWidth)")
     assert len(sizes) == 6 and len(set(sizes)) == 1
