@@ -8,7 +8,7 @@ faces and profiles inside).
 import cv2
 import numpy as np
 
-__all__ = ["alignment", "crop", "paste", "warped", "window"]
+__all__ = ["alignment", "crop", "paste", "shrunk", "warped", "window"]
 
 EYE_HEIGHT = 0.32
 SIDE = 1.4
@@ -60,6 +60,14 @@ def warped(image, matrix, side):
     image = cv2.cvtColor(image, cv2.COLOR_RGB2RGBA) if faster else image
     out = cv2.warpAffine(image, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return cv2.cvtColor(out, cv2.COLOR_RGBA2RGB) if faster else out
+
+
+def shrunk(image, factor):
+    """A picture averaged down by a whole factor; the rest of its last rows and columns is dropped. At any other factor
+    OpenCV takes ten times as long."""
+    height, width = image.shape[0] // factor, image.shape[1] // factor
+    whole = image[: height * factor, : width * factor]
+    return cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA) if factor > 1 else whole
 
 
 def paste(photo, changed, region, matrix):

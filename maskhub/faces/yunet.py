@@ -44,14 +44,19 @@ class YuNet:
         return rows
 
     def _rows(self, sure, there, box, points, stride, width):
-        score = np.sqrt(sure[0, :, 0].clip(0, 1) * there[0, :, 0].clip(0, 1))
-        kept = np.flatnonzero(score >= self.threshold)
+        # no score reaches the threshold where this factor is below its square
+        kept = np.flatnonzero(sure[0, :, 0] >= self.threshold**2)
+        score = np.sqrt(sure[0, kept, 0].clip(0, 1) * there[0, kept, 0].clip(0, 1))
+        high = score >= self.threshold
+        if not high.any():
+            return np.empty((0, 15), np.float32)
+        kept, score = kept[high], score[high]
         box, points = box[0, kept], points[0, kept]
         cell = np.stack([kept % (width // stride), kept // (width // stride)], 1).astype(np.float32)
         size = np.exp(box[:, 2:]) * stride
         corner = (cell + box[:, :2]) * stride - size / 2
         points = (points.reshape(-1, 5, 2) + cell[:, None]) * stride
-        return np.column_stack([corner, size, points.reshape(-1, 10), score[kept]]).astype(np.float32)
+        return np.column_stack([corner, size, points.reshape(-1, 10), score]).astype(np.float32)
 
 
 def free_sizes(network):

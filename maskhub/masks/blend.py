@@ -1,12 +1,13 @@
 """Mix a drawn covering into a photo: as sharp and grainy as the photo, with its shadow on the face."""
 
 import functools
+import math
 
 import cv2
 import numpy as np
 
 from maskhub.masks.fit import within
-from maskhub.masks.lighting import LUMA, to_srgb
+from maskhub.masks.lighting import LUMA, SHADES, shade_table, to_srgb
 
 __all__ = ["SHADOW", "blend", "grain_tile", "lit", "three", "toned"]
 
@@ -22,10 +23,16 @@ def three(plane):
 
 
 def toned(colour, lighting, shade):
-    """Linear colours h×w×3 in a shade h×w of a :class:`~maskhub.masks.lighting.Lighting`, as the photo shows them:
-    sRGB, float32 0 to 255."""
-    fading = lighting.saturation * np.eye(3) + (1 - lighting.saturation) * LUMA
-    tone = to_srgb(cv2.transform(colour, lighting.exposure[:, None] * fading) * three(shade))
+    """Linear colours h×w×3, or the same one (3) everywhere, in a shade h×w of a
+    :class:`~maskhub.masks.lighting.Lighting`, as the photo shows them: sRGB, float32 0 to 255."""
+    fading = lighting.exposure[:, None] * (lighting.saturation * np.eye(3) + (1 - lighting.saturation) * LUMA)
+    if colour.ndim == 1:
+        # one table for all pixels; its rows of four floats are read three times as fast as rows of three
+        steps = np.sqrt(shade)
+        steps *= np.float32(SHADES)
+        rows = shade_table(fading @ colour).take(steps.astype(np.int32), axis=0, mode="clip")
+        return cv2.cvtColor(rows, cv2.COLOR_RGBA2RGB)
+    tone = to_srgb(cv2.transform(colour, fading) * three(shade))
     tone *= np.float32(255)
     return tone
 
@@ -35,11 +42,13 @@ def lit(painted, normals, lighting):
     h×w×3."""
     slope_x = cv2.Sobel(painted.relief, cv2.CV_32F, 1, 0, scale=1 / 8)
     slope_y = cv2.Sobel(painted.relief, cv2.CV_32F, 0, 1, scale=1 / 8)
-    x, y, z = (np.ascontiguousarray(normals[..., axis]) for axis in range(3))
-    lean = np.float32(1.2) * within(-z, 0, 1)
-    x -= within(slope_x, -1, 1) * lean
-    y -= within(slope_y, -1, 1) * lean
-    return toned(painted.colour, lighting, lighting.on(x, y, z) * painted.dim)
+    z = np.ascontiguousarray(normals[..., 2])
+    lean = within(z * np.float32(-1.2), 0, 1.2)
+    x = normals[..., 0] - within(slope_x, -1, 1) * lean
+    y = normals[..., 1] - within(slope_y, -1, 1) * lean
+    shade = lighting.on(x, y, z)
+    shade *= painted.dim
+    return toned(painted.colour, lighting, shade)
 
 
 def blend(image, corner, layer, cover, lighting, head, rng, *, skin, gap=GAP, shadow=SHADOW, shape=None):
@@ -48,7 +57,7 @@ def blend(image, corner, layer, cover, lighting, head, rng, *, skin, gap=GAP, sh
     Args:
         image: uint8 RGB H×W×3; not modified.
         corner: the part's left and top in the photo.
-        layer: float32 h×w×3, 0 to 255, its colours.
+        layer: float32 h×w×3, its colours (0 to 255) times ``cover``; overwritten.
         cover: float32 h×w in [0, 1], how much of each pixel it hides.
         lighting, head: the face's :class:`~maskhub.masks.lighting.Lighting` and :class:`~maskhub.masks.fit.Head`.
         rng: ``numpy.random.Generator`` for the grain.
@@ -63,22 +72,25 @@ def blend(image, corner, layer, cover, lighting, head, rng, *, skin, gap=GAP, sh
     x0, y0 = corner
     size = cover.shape[1], cover.shape[0]
     part = image[y0 : y0 + size[1], x0 : x0 + size[0]]
-    # blur the layer and its cover like the photo; from here on the colours are weighted by the cover
+    # blur the layer and its cover like the photo
     sigma = max(lighting.blur, 0.5)
     window = 2 * int(np.ceil(2.2 * sigma)) + 1
-    layer = cv2.GaussianBlur(layer * three(cover), (window, window), sigma)
+    layer = cv2.GaussianBlur(layer, (window, window), sigma, dst=layer)
     cover = cv2.GaussianBlur(cover, (window, window), sigma)
-    darker = _shadow(cover, head, lighting, gap, shadow) * skin
-    layer += cv2.multiply(part, three((1 - darker) * (1 - cover)), dtype=cv2.CV_32F)
-    mixed = cv2.add(layer, three(_grain(size, lighting.grain, rng) * cover), dst=layer)
-    changed = np.maximum(cover, darker)
+    darker = _shadow(cover, head, lighting, gap, shadow)
+    darker *= skin
+    light = 1 - darker
+    light *= 1 - cover
+    layer += cv2.multiply(part, three(light), dtype=cv2.CV_32F)
+    layer += three(_grain(size, lighting.grain, rng) * cover)
+    changed = np.maximum(cover, darker, out=darker)
     if shape is not None:
         changed = np.maximum(changed, shape)
-    changed[changed < 1 / 255] = 0
+    _, changed = cv2.threshold(changed, 1 / 255, 0, cv2.THRESH_TOZERO)
     out, region = image.copy(), np.zeros(image.shape[:2], np.float32)
-    mixed = cv2.add(mixed, 0.0, dtype=cv2.CV_8UC3)  # rounds, and clips to 0 to 255
+    mixed = cv2.add(layer, 0.0, dtype=cv2.CV_8UC3)  # rounds, and clips to 0 to 255
     out[y0 : y0 + size[1], x0 : x0 + size[0]] = cv2.copyTo(mixed, (changed > 0).view(np.uint8), part.copy())
-    region[y0 : y0 + size[1], x0 : x0 + size[0]] = np.minimum(changed, 1)
+    np.minimum(changed, 1, out=region[y0 : y0 + size[1], x0 : x0 + size[0]])
     return out, region
 
 
@@ -89,21 +101,38 @@ def _shadow(whole, head, lighting, gap, depth):
     direction = -lighting.shade[1:3]
     reach = gap * head.width
     shift = direction / max(float(np.hypot(*direction)), 0.15) * reach
-    moved = cv2.warpAffine(whole, np.float64([[1, 0, shift[0]], [0, 1, shift[1]]]), (whole.shape[1], whole.shape[0]))
-    soft = cv2.GaussianBlur(moved, (size, size), sigma)
-    soft *= np.float32(depth)
+    # one filter moves and blurs: the Gaussian between its two shifts by whole pixels
+    reach = int(np.ceil(np.abs(shift).max()))
+    x, y = (_moved_kernel(cv2.getGaussianKernel(size, sigma).ravel(), along, reach) for along in shift)
+    soft = cv2.sepFilter2D(whole, -1, x, y * depth, borderType=cv2.BORDER_CONSTANT)
     soft *= 1 - whole
     return soft
 
 
+def _moved_kernel(kernel, shift, reach):
+    """The filter that applies a kernel and moves the picture by up to ``reach`` pixels, interpolated linearly."""
+    low = math.floor(shift)
+    moved = np.zeros(len(kernel) + 2 * reach)
+    # cv2's filters correlate: a picture that moves to the right takes its values from the left
+    for start, share in ((reach - low, 1 - (shift - low)), (reach - low - 1, shift - low)):
+        if share:
+            moved[start : start + len(kernel)] += share * kernel
+    return moved
+
+
 def _grain(size, sigma, rng):
-    """Noise as strong as the photo's, h×w, cut from a fixed tile at a random place."""
+    """Noise as strong as the photo's, h×w, cut from a fixed tile, which repeats itself, at a random place."""
     tile = grain_tile()
     x, y = rng.integers(0, tile.shape[1], 2)
-    if x + size[0] <= tile.shape[1] and y + size[1] <= tile.shape[0]:
-        return tile[y : y + size[1], x : x + size[0]] * np.float32(sigma)
-    rows, columns = (np.arange(size[1]) + y) % tile.shape[0], (np.arange(size[0]) + x) % tile.shape[1]
-    return tile[rows][:, columns] * np.float32(sigma)
+    times = (y + size[1] - 1) // tile.shape[0] + 1, (x + size[0] - 1) // tile.shape[1] + 1
+    if times != (1, 1):
+        tile = _four_tiles() if max(times) == 2 else np.tile(tile, times)
+    return tile[y : y + size[1], x : x + size[0]] * np.float32(sigma)
+
+
+@functools.cache
+def _four_tiles():
+    return np.tile(grain_tile(), (2, 2))
 
 
 @functools.cache

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from maskhub.errors import ConfigError
-from maskhub.masks.blend import blend
+from maskhub.masks.blend import blend, three
 from maskhub.masks.fit import Head
 from maskhub.masks.hand import draw_hand
 from maskhub.masks.lighting import estimate_lighting
@@ -108,5 +108,6 @@ def put_before(image, landmarks, style, colour, rng):
     if drawn is None:
         return Covered(image.copy(), np.zeros(image.shape[:2], np.float32), style, name)
     how = {"skin": 1.0, "gap": covering.gap, "shadow": covering.shadow, "shape": drawn.shape}
-    made, region = blend(image, drawn.corner, drawn.layer, drawn.cover, lighting, head, rng, **how)
+    layer = drawn.layer * three(drawn.cover)
+    made, region = blend(image, drawn.corner, layer, drawn.cover, lighting, head, rng, **how)
     return Covered(made, region, style, name)

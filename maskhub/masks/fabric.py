@@ -18,23 +18,27 @@ __all__ = ["TILE", "Painted", "noise_at", "noise_tile", "paint"]
 WIDE, TALL = np.float32(0.78), np.float32(0.84)
 """Face widths along the sheet per unit of u and of v."""
 TILE = 512
+SLOW = 240
+"""Smooth noise of at most so many texels per face width is interpolated between pixels."""
 
 
 @dataclass(frozen=True)
 class Painted:
-    """A painted sheet, in the rectangle of its :class:`~maskhub.masks.fit.Unwrapped`.
+    """A painted sheet, in a part of the rectangle of its :class:`~maskhub.masks.fit.Unwrapped`.
 
     Attributes:
         alpha: float32 h×w in [0, 1], how much of the pixel the mask covers.
-        colour: float32 h×w×3, linear albedo in [0, 1].
+        colour: float32 h×w×3, or 3 where it is the same everywhere: linear albedo in [0, 1].
         relief: float32 h×w, height above the flat sheet in pixels.
         dim: float32 h×w, the share of light that reaches into folds, times the unevenness of the fibres.
+        box: the part: slices of the rows and columns.
     """
 
     alpha: np.ndarray
     colour: np.ndarray
     relief: np.ndarray
     dim: np.ndarray
+    box: tuple = (slice(None), slice(None))
 
 
 def paint(design, sheet, width):
@@ -42,34 +46,71 @@ def paint(design, sheet, width):
     :class:`Painted`."""
     u, v = sheet.u, sheet.v
     away = np.abs(u)
-    top, bottom = design.edges(u)
-    down = (v - top) / np.maximum(bottom - top, np.float32(0.05))
-    below_top, above_bottom = _distance(v - top) / width, _distance(bottom - v) / width
+    thin = Thinned(u.shape, width)
+    top, bottom = (thin.full(edge) for edge in design.edges(thin.of(u)))
+    below_top = v - top
+    down = below_top / np.maximum(bottom - top, np.float32(0.05))
+    below_top, above_bottom = _distance(below_top, width), _distance(bottom - v, width)
     end = np.float32(design.side)
     if design.waist:
         end = end + np.float32(4 * design.waist) * within(down * (1 - down), 0, 0.25)
-    from_side = _distance(end - away) / width
+    from_side = _distance(end - away, width)
     inside = _rounded(_rounded(below_top, above_bottom, design.corner), from_side, design.corner)
-    alpha = within(inside * np.float32(width) + np.float32(0.5), 0, 1) * sheet.cover
+    alpha = within(inside * np.float32(width) + np.float32(0.5), 0, 1)
+    alpha *= sheet.cover
 
-    canvas = _Canvas(design, u, v, away, down, below_top, above_bottom, from_side, inside, width)
+    box = _box(alpha)
+    fields = (
+        np.ascontiguousarray(field[box]) for field in (u, v, away, down, below_top, above_bottom, from_side, inside)
+    )
+    canvas = _Canvas(design, *fields, width)
     _PAINTERS[design.style](canvas)
     # little light reaches the underside of the chin
-    canvas.dim *= 1 - np.float32(0.30) * within((v - np.float32(0.86)) * 4, 0, 1)
-    return Painted(alpha, canvas.colour, canvas.relief * np.float32(width), within(canvas.dim, 0.2, 1.1))
+    canvas.dim *= 1 - within(canvas.v * np.float32(1.2) - np.float32(1.032), 0, 0.3)
+    canvas.relief *= np.float32(width)
+    return Painted(alpha[box], canvas.colour, canvas.relief, within(canvas.dim, 0.2, 1.1), box)
+
+
+def _box(alpha):
+    """Slices of the rows and columns that are not empty."""
+    rows, columns = (np.flatnonzero(cv2.reduce(alpha, axis, cv2.REDUCE_MAX)) for axis in (1, 0))
+    return tuple(slice(used[0], used[-1] + 1) if len(used) else slice(0, 1) for used in (rows, columns))
+
+
+class Thinned:
+    """Every ``step``-th pixel of fields h×w on a face ``width`` pixels wide, and back: for what changes slowly."""
+
+    def __init__(self, shape, width):
+        # of odd steps a pixel is the middle one
+        self.shape, self.step = shape, int(np.clip(width / 50, 1, 15)) // 2 * 2 + 1
+        self._rows, self._columns = (
+            np.minimum(np.arange(self.step // 2, -(-side // self.step) * self.step, self.step), side - 1)
+            for side in shape
+        )
+
+    def of(self, field):
+        """The thinned field."""
+        return field if self.step == 1 else field[self._rows[:, None], self._columns]
+
+    def full(self, thinned):
+        """The field of h×w, interpolated linearly."""
+        if self.step == 1:
+            return thinned
+        size = thinned.shape[1] * self.step, thinned.shape[0] * self.step
+        return cv2.resize(thinned, size)[: self.shape[0], : self.shape[1]]
 
 
 class _Canvas:
     """The fields that a painter reads (coordinates, distances) and writes (colour, relief, dim)."""
 
     def __init__(self, design, u, v, away, down, below_top, above_bottom, from_side, inside, width):
-        self.design, self.width = design, width
+        self.design, self.width, self.thin = design, width, Thinned(u.shape, width)
         self.u, self.v, self.away, self.down = u, v, away, down
         self.below_top, self.above_bottom, self.from_side, self.inside = below_top, above_bottom, from_side, inside
         self.x, self.y = u * WIDE, v * TALL
         self.relief = np.zeros_like(u)
         self.dim = np.ones_like(u)
-        self.colour = filled(u.shape, to_linear(design.base * 255))
+        self.colour = to_linear(design.base * 255)
         self.picks = design.numbers["picks"]
 
     def noise(self, name, scale_x, scale_y, channel=0):
@@ -78,18 +119,23 @@ class _Canvas:
         seed = self.design.seed >> (channel * 5)
         start_x = 0.75 * scale_x + seed % max(int(2 * TILE - 1 - 1.5 * scale_x), 1)
         start_y = 0.10 * scale_y + (seed // 7) % max(int(2 * TILE - 1 - 1.3 * scale_y), 1)
-        x = self.x * np.float32(scale_x) + np.float32(start_x)
-        y = self.y * np.float32(scale_y) + np.float32(start_y)
+        slow = name == "smooth" and max(scale_x, scale_y) <= SLOW
+        x, y = (self.thin.of(self.x), self.thin.of(self.y)) if slow else (self.x, self.y)
+        x, y = x * np.float32(scale_x) + np.float32(start_x), y * np.float32(scale_y) + np.float32(start_y)
         for places in (x, y):  # the tile repeats itself after TILE
-            low, high = float(places.min()), float(places.max())
+            some = places[::4, ::4]
+            low, high = float(some.min()), float(some.max())
             if low < 0 and high + TILE < 2 * TILE - 1:
                 places += np.float32(TILE)
             elif high > 2 * TILE - 1 and low >= TILE:
                 places -= np.float32(TILE)
-        return cv2.remap(noise_tile(name), x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+        field = cv2.remap(noise_tile(name), x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+        return self.thin.full(field) if slow else field
 
     def tint(self, amount, colour):
         """Mix in an sRGB colour, by a field in [0, 1]."""
+        if self.colour.ndim == 1:
+            self.colour = filled(self.u.shape, self.colour)
         # numpy broadcasts slowly over a last axis of 3
         rest = 1 - amount
         self.colour *= cv2.merge((rest, rest, rest))
@@ -100,19 +146,27 @@ class _Canvas:
         soft = max(1.0 / self.width, 0.35 * half) if soft is None else soft
         # lines thinner than a pixel are fainter, not missing
         strength = min(1.0, 2 * half * self.width)
-        return within((half + soft / 2 - np.abs(distance)) / soft, 0, 1) * np.float32(strength)
+        away = np.abs(distance)
+        away *= np.float32(-strength / soft)
+        away += np.float32(strength * (half / soft + 0.5))
+        return within(away, 0, strength, away)
 
     def dashes(self, along, length, share=0.6):
         """A row of stitches: 1 on the dashes along a coordinate in widths."""
         if length * self.width < 4:
             return np.float32(share)
-        place = np.abs(_fraction(along * np.float32(1 / length)) - 0.5) * 2
-        return within((share - place) * length * self.width * 0.5 + 0.5, 0, 1)
+        place = along * np.float32(1 / length)
+        place -= np.floor(place)
+        place -= np.float32(0.5)
+        np.abs(place, out=place)
+        place *= np.float32(-length * self.width)
+        place += np.float32(share * length * self.width * 0.5 + 0.5)
+        return within(place, 0, 1, place)
 
     def groove(self, mask, depth, dim):
         """Press in a line: lower and darker."""
-        self.relief -= mask * np.float32(depth)
-        self.dim *= 1 - mask * np.float32(dim)
+        cv2.scaleAdd(mask, -depth, self.relief, self.relief)
+        self.dim *= cv2.addWeighted(mask, -dim, mask, 0, 1)
 
     def ridge(self, height, reach):
         """Raise the fabric along the middle, where two halves meet at an angle."""
@@ -123,28 +177,35 @@ class _Canvas:
         # sampled at pixel resolution, so that a lip is never sharper than the photo
         soft = int(np.clip(2048 * 1.6 / (0.75 * self.width), 25, 160)) // 8 * 8 + 1
         heights, dims = _pleats(count, variant, soft)
-        index = within(place * np.float32(len(heights) - 1), 0, len(heights) - 1).astype(np.int32)
-        self.relief += heights.take(index) * relief
-        self.dim *= 1 - dims.take(index) * dim
+        index = (place * np.float32(len(heights) - 1)).astype(np.int64)  # which take needs; other types it converts
+        height, dark = heights.take(index, mode="clip"), dims.take(index, mode="clip")
+        height *= relief
+        self.relief += height
+        dark *= dim
+        self.dim *= np.subtract(1, dark, out=dark)
 
     def rim(self, radius, dim=0.16):
         """Round off the fabric's edge and darken it."""
-        part = within(self.inside / np.float32(radius), 0, 1)
-        rise = part * (2 - part)
-        self.relief += rise * np.float32(0.35 * radius)
-        self.dim *= (1 - dim) + np.float32(dim) * rise
+        part = self.inside * np.float32(1 / radius)
+        part = within(part, 0, 1, part)
+        rise = (2 - part) * part
+        cv2.scaleAdd(rise, 0.35 * radius, self.relief, self.relief)
+        self.dim *= cv2.addWeighted(rise, dim, rise, 0, 1 - dim)
 
     def cloth_noise(self, broad, creases, fibre):
         """Dents, creases towards the straps, and the unevenness of the fibres."""
         if broad:
-            self.relief += self.noise("smooth", 170, 240) * np.float32(broad)
+            cv2.scaleAdd(np.ascontiguousarray(self.noise("smooth", 170, 240)), broad, self.relief, self.relief)
         if creases:
-            pull = within((self.away - np.float32(0.22)) * np.float32(2.2), 0, 1)
-            self.relief += self.noise("smooth", 130, 640, 1) * pull * np.float32(creases)
+            pull = self.away * np.float32(2.2 * creases)
+            pull -= np.float32(0.22 * 2.2 * creases)
+            pull = within(pull, 0, creases, pull)
+            pull *= self.noise("smooth", 130, 640, 1)
+            self.relief += pull
         if fibre:
             scale = min(700.0, max(self.width, 120.0) * 1.3)
             speck = self.noise("fibre", scale, scale, 2)
-            self.dim *= 1 + speck * np.float32(2.2 * fibre)
+            self.dim *= cv2.addWeighted(speck, 2.2 * fibre, speck, 0, 1)
 
 
 def _surgical(c):
@@ -152,19 +213,31 @@ def _surgical(c):
     c.cloth_noise(0.013, 0.0075, 0.014)
     count = numbers["pleats"]
     bow = 0.035 + 0.05 * c.picks[7]
-    wobble = c.noise("smooth", 120, 30, 3) * np.float32(0.010)
-    towards_middle = 1 - (c.away / np.float32(design.side)) ** 2
-    place = c.down + wobble - np.float32(bow) * towards_middle * (c.down - np.float32(0.35))
+    place = c.noise("smooth", 120, 30, 3) * np.float32(0.010)
+    place += c.down
+    towards_middle = c.away * np.float32(1 / design.side)
+    towards_middle *= towards_middle
+    np.subtract(1, towards_middle, out=towards_middle)
+    bent = (c.down - np.float32(0.35)) * towards_middle
+    bent *= np.float32(bow)
+    place -= bent
     # the folds are pressed flat at the sides and open over the mouth
-    open_ = within(towards_middle, 0, 1)
-    uneven = 1 + np.float32(0.35) * c.noise("smooth", 200, 60, 2)
-    c.pleats(place, count, int(c.picks[6] * 8), (0.020 + 0.012 * open_) * uneven, (0.34 - 0.10 * open_) * uneven)
+    open_ = within(towards_middle, 0, 1, towards_middle)
+    uneven = c.noise("smooth", 200, 60, 2) * np.float32(0.35)
+    uneven += np.float32(1)
+    relief, dim = (cv2.addWeighted(open_, more, open_, 0, flat) for flat, more in ((0.020, 0.012), (0.34, -0.10)))
+    relief *= uneven
+    dim *= uneven
+    c.pleats(place, count, int(c.picks[6] * 8), relief, dim)
     # the sewn rim, brighter because its fabric is doubled, with the nose wire inside
     hem = np.float32(0.042)
-    band = np.minimum(np.minimum(c.below_top, c.above_bottom), c.from_side + np.float32(0.012))
-    doubled = within((hem - band) * np.float32(c.width) * 0.7 + 0.5, 0, 1)
-    c.dim *= 1 + doubled * np.float32(0.10)
-    c.relief += doubled * np.float32(0.003)
+    band = c.from_side + np.float32(0.012)
+    for distance in (c.below_top, c.above_bottom):
+        np.minimum(band, distance, out=band)
+    doubled = band * np.float32(-0.7 * c.width)
+    doubled += np.float32(0.7 * c.width * hem + 0.5)
+    doubled = within(doubled, 0, 1, doubled)
+    c.groove(doubled, -0.003, -0.10)
     c.groove(c.line(band - hem, 0.0030) * c.dashes(c.x + c.y, 0.016, 0.7), 0.0012, 0.13)
     c.relief += (
         c.line(c.below_top - np.float32(0.022), 0.009, 0.008) * within((0.34 - c.away) * 8, 0, 1) * np.float32(0.0045)
@@ -343,8 +416,9 @@ def _fraction(x):
     return x - np.floor(x)
 
 
-def _distance(field):
-    """Distance in pixels to the field's zero, from its slope; the slope is clipped where the sheet folds away."""
+def _distance(field, width):
+    """Distance in face widths to the field's zero, from its slope, which is clipped where the sheet folds away;
+    overwrites the field."""
     dx = cv2.Sobel(field, cv2.CV_32F, 1, 0, scale=1 / 8)
     dy = cv2.Sobel(field, cv2.CV_32F, 0, 1, scale=1 / 8)
     # cv2.magnitude does not always return the same last digit
@@ -353,7 +427,10 @@ def _distance(field):
     dx += dy
     slope = np.sqrt(dx, out=dx)
     typical = rank(slope[::4, ::4], 0.5)
-    return field / np.clip(slope, 0.3 * typical + 1e-6, 4 * typical + 1e-5, out=slope)
+    slope = within(slope, 0.3 * typical + 1e-6, 4 * typical + 1e-5, slope)
+    slope *= np.float32(width)
+    field /= slope
+    return field
 
 
 def _rounded(a, b, radius):

@@ -13,9 +13,12 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from maskhub.faces.align import shrunk, warped
 from maskhub.masks.fit import MEAN_FACE
 
-__all__ = ["Lighting", "estimate_lighting", "filled", "mean_normals", "rank", "to_linear", "to_srgb"]
+__all__ = [
+    "SHADES", "Lighting", "estimate_lighting", "filled", "mean_normals", "rank", "shade_table", "to_linear", "to_srgb",
+]  # fmt: skip
 
 THUMB = 72
 """Side in pixels of the face image on which colours are measured."""
@@ -48,12 +51,13 @@ class Lighting:
     def on(self, x, y, z):
         """The shade of normals, given as three arrays; they need not have length 1."""
         c = self.shade
-        value = c[1] * x
-        value += c[0]
-        value += c[2] * y
+        value = c[4] * x
+        value += c[5] * y
+        value += c[1]
+        value *= x
+        value += (c[6] * y + c[2]) * y
         value += c[3] * z
-        value += x * (c[4] * x + c[5] * y)
-        value += c[6] * y * y
+        value += c[0]
         return np.clip(value, *SHADE_RANGE, out=value)
 
 
@@ -117,6 +121,18 @@ def to_srgb(linear):
     return _tone_table().take(root.astype(np.int32), mode="clip")  # far faster than indexing with brackets
 
 
+SHADES = 2048
+"""Rows of a :func:`shade_table` per unit of the shade's square root."""
+
+
+def shade_table(colour):
+    """The sRGB of a linear colour (3) in shades from 0 to 2.2, as float32 N×4 from 0 to 255 (the last is 0), by the
+    shade's square root in steps of 1 / :data:`SHADES`."""
+    root = (np.arange(1.5 * SHADES, dtype=np.float32) + np.float32(0.5)) * np.float32(_TONE_STEPS / SHADES)
+    scale = np.sqrt(np.maximum(np.append(colour, 0), 0)).astype(np.float32)
+    return _tone_table().take((root[:, None] * scale).astype(np.int32), mode="clip") * np.float32(255)
+
+
 _TONE_STEPS = 4096
 
 
@@ -141,14 +157,12 @@ def _thumb(image, corner, side):
         x1, y1 = np.ceil(corner + side).astype(int)
         part = image[y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)]
         if part.size:
-            factor = int(0.5 + 1 / scale)
-            size = max(1, part.shape[1] // factor), max(1, part.shape[0] // factor)
-            small = cv2.resize(part, size, interpolation=cv2.INTER_AREA)
-            grow = np.array([part.shape[1] / size[0], part.shape[0] / size[1]])
-            matrix = np.column_stack([np.diag(grow) * scale, (np.array([x0, y0]) - corner) * scale])
-            return cv2.warpAffine(small, matrix, (THUMB, THUMB), borderMode=cv2.BORDER_REPLICATE)
+            factor = min(int(0.5 + 1 / scale), *part.shape[:2])
+            grow = scale * factor
+            matrix = np.array([[grow, 0, (x0 - corner[0]) * scale], [0, grow, (y0 - corner[1]) * scale]])
+            return warped(shrunk(part, factor), matrix, THUMB)
     matrix = np.array([[scale, 0, -corner[0] * scale], [0, scale, -corner[1] * scale]])
-    return cv2.warpAffine(image, matrix, (THUMB, THUMB), borderMode=cv2.BORDER_REPLICATE)
+    return warped(image, matrix, THUMB)
 
 
 def _fit_shade(normals, luma):

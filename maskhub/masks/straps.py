@@ -7,6 +7,7 @@ respirator go around the head instead. Parts behind the cheek's outline or under
 import cv2
 import numpy as np
 
+from maskhub.faces.align import shrunk
 from maskhub.masks.lighting import LUMA
 
 __all__ = ["draw_straps", "skin_like"]
@@ -59,8 +60,7 @@ def draw_straps(design, head, sheet, skin, left, top):
 def skin_like(part, skin):
     """How much each pixel looks like the face's skin, 0 to 1: h×w float32."""
     height, width = part.shape[:2]
-    factor = max(2, round(max(height, width) / 128))
-    small = cv2.resize(part, (max(1, width // factor), max(1, height // factor)), interpolation=cv2.INTER_AREA)
+    small = shrunk(part, min(max(2, round(max(height, width) / 128)), height, width))
     red, green, blue = (small[..., channel] - np.float32(skin[channel]) for channel in range(3))
     luma = LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
     far = (luma / 70) ** 2 + ((red - luma) ** 2 + (green - luma) ** 2 + (blue - luma) ** 2) / 24**2
@@ -94,7 +94,8 @@ def strap_paths(design, head, sheet):
 
 def _ribbon(cover, line, width):
     """Fill a ribbon of a given width in pixels along a line; one thinner than a pixel is drawn fainter."""
-    direction = np.gradient(line, axis=0)
+    ahead = np.diff(line, axis=0)
+    direction = np.concatenate([ahead[:1], ahead[:-1] + ahead[1:], ahead[-1:]])
     across = np.stack([-direction[:, 1], direction[:, 0]], 1)
     across /= np.linalg.norm(across, axis=1, keepdims=True) + 1e-9
     half = max(width, 1.0) / 2

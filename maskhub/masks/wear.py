@@ -11,7 +11,6 @@ turns with the head, and its lighting is fitted to the skin (:mod:`maskhub.masks
 
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 from PIL import Image
 
@@ -22,7 +21,7 @@ from maskhub.masks.blend import blend, lit, three, toned
 from maskhub.masks.coverings import COVERED, COVERINGS, RANDOM_COVERING, put_before
 from maskhub.masks.fabric import paint
 from maskhub.masks.fit import Head, drape, unwrap
-from maskhub.masks.lighting import estimate_lighting, filled, to_linear
+from maskhub.masks.lighting import estimate_lighting, to_linear
 from maskhub.masks.pictures import PICTURE, MaskPictures
 from maskhub.masks.straps import draw_straps, skin_like
 from maskhub.masks.styles import design as draw_design
@@ -135,32 +134,24 @@ def _put_on(image, landmarks, design, rng, paint=paint):
     # a rectangle with room for straps and shadow
     x0, y0, x1, y1 = _room(design, head, unwrapped, image.shape)
     size = x1 - x0, y1 - y0
-    inner = (
-        slice(unwrapped.top - y0, unwrapped.top - y0 + unwrapped.u.shape[0]),
-        slice(unwrapped.left - x0, unwrapped.left - x0 + unwrapped.u.shape[1]),
-    )
+    top, left = unwrapped.top - y0, unwrapped.left - x0
+    height, width = unwrapped.u.shape
     part = image[y0:y1, x0:x1]
 
-    fabric = lit(painted, unwrapped.normals, lighting)
-    alpha = np.zeros((size[1], size[0]), np.float32)
-    alpha[inner] = painted.alpha
+    layer, cover = np.zeros((size[1], size[0], 3), np.float32), np.zeros((size[1], size[0]), np.float32)
+    colours = lit(painted, unwrapped.normals[painted.box], lighting)
+    np.multiply(colours, three(painted.alpha), out=layer[top : top + height, left : left + width][painted.box])
+    cover[top : top + height, left : left + width][painted.box] = painted.alpha
     skin = skin_like(part, lighting.skin)
     strap = draw_straps(design, head, sheet, skin, x0, y0)
-    if strap is None:
-        layer = np.zeros((size[1], size[0], 3), np.float32)
-        layer[inner] = fabric
-        whole = alpha
-    else:
+    if strap is not None:
         strap_cover, normal = strap
         shade = lighting.on(*(np.full((1, 1), value, np.float32) for value in normal))
-        strap_colour = toned(to_linear(design.strap[None, None] * 255), lighting, shade)
-        layer = filled(alpha.shape, strap_colour[0, 0])
-        fabric = cv2.subtract(fabric, (*strap_colour[0, 0].tolist(), 0.0))
-        fabric *= three(painted.alpha)
-        layer[inner] += fabric
-        whole = np.maximum(alpha, strap_cover)
-
-    return blend(image, (x0, y0), layer, whole, lighting, head, rng, skin=skin)
+        colour = toned(to_linear(design.strap * 255), lighting, shade)[0, 0]
+        beside = np.flatnonzero(strap_cover > cover)
+        layer.reshape(-1, 3)[beside] += (strap_cover.ravel()[beside] - cover.ravel()[beside])[:, None] * colour
+        cover = np.maximum(cover, strap_cover, out=cover)
+    return blend(image, (x0, y0), layer, cover, lighting, head, rng, skin=skin)
 
 
 def _room(design, head, unwrapped, shape):

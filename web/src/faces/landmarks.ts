@@ -8,8 +8,17 @@ import { warp } from "../vision/warp";
 
 export const PRESENT = 0.6;
 const SURE_FACE = 0.85, NEAR = 0.066, TURNED = 0.12;
+const LIKELY_FACE = 0.78, TURNED_NEAR = 0.08, TURNED_YAW = 30;
 /** Further crops for a head that is turned far: degrees, scale, and shift towards the nose in widths of the box. */
-const LOOKS = [[0, 1, 0.3], [0, 1, 0], [-15, 1, 0.3], [-15, 0.8, 0], [0, 0.8, 0.3], [15, 1, 0]];
+const LOOKS = [
+  [[0, 1, 0.3], [0, 1, 0], [-15, 1, 0.3], [-15, 0.8, 0], [0, 0.8, 0.3], [15, 1, 0]],
+  [
+    [0, 1, 0.15], [-15, 1, 0.15], [-15, 0.8, 0.15], [-15, 0.8, 0], [0, 0.8, 0.15], [0, 0.8, 0.3],
+    [0, 1, 0.3], [0, 1.25, 0.15], [-15, 1.25, 0.3],
+  ],
+];
+/** How much wider than high each group of crops shows the face. */
+const STRETCH = [1, 1.35];
 const SIDE = 256;
 const BOX_SCALE = 1.25, BOX_CENTRE = 0.55, EXTENT_SCALE = 1.5;
 const SHARES = Float32Array.from({ length: 256 }, (_, value) => value / 255);
@@ -50,27 +59,56 @@ export async function landmarks(networks: Networks, image: Picture, face: Face):
   return { ...found, rotation: rotationOf(found.points) };
 }
 
-/** Whether a mask can be drawn by these landmarks: they are present, or a confident detector found eyes, nose and mouth there. */
+/**
+ * Whether a mask can be drawn by these landmarks: they are present, or the detector found eyes, nose and mouth there, and
+ * either it is confident or both see a profile.
+ */
 export function reliable(marks: Landmarks, face: Face): boolean {
+  return sure(marks, face) || profile(marks, face);
+}
+
+function sure(marks: Landmarks, face: Face): boolean {
   return marks.presence >= PRESENT || (face.score >= SURE_FACE && apart(marks.points, face) <= NEAR);
+}
+
+function profile(marks: Landmarks, face: Face): boolean {
+  const beside = aside(face), turned = face.score >= LIKELY_FACE && Math.abs(beside) >= TURNED;
+  return turned && Math.sign(beside) * yaw(marks.rotation) >= TURNED_YAW && apart(marks.points, face) <= TURNED_NEAR;
+}
+
+/** Degrees, positive where the nose points to the picture's right on an upright face. */
+function yaw(rotation: Float64Array): number {
+  const roll = Math.atan2(rotation[3], rotation[0]), cos = Math.cos(roll), sin = Math.sin(roll);
+  const [x, y, z] = [-rotation[2], -rotation[5], -rotation[8]];
+  return (Math.atan2(cos * x + sin * y, Math.hypot(z, cos * y - sin * x)) * 180) / Math.PI;
+}
+
+/** How far the nose lies beside the middle of the eyes, in widths of the box. */
+function aside(face: Face): number {
+  const { across } = frame(face), [right, other, nose] = face.points;
+  const x = nose[0] - (right[0] + other[0]) / 2, y = nose[1] - (right[1] + other[1]) / 2;
+  return (across[0] * x + across[1] * y) / face.box[2];
 }
 
 /** The landmarks, or if they aren't reliable those of a few more crops that lie nearest to the detector's points. */
 export async function surestLandmarks(networks: Networks, image: Picture, face: Face): Promise<Landmarks> {
-  const marks = await landmarks(networks, image, face);
-  const { centre, side, across, angle } = frame(face), [right, other, nose] = face.points;
-  const beside = across[0] * (nose[0] - (right[0] + other[0]) / 2) + across[1] * (nose[1] - (right[1] + other[1]) / 2);
-  // only of turned heads: on anything else the network imagines a frontal face sooner or later
-  if (face.score < SURE_FACE || Math.abs(beside) / face.box[2] < TURNED || reliable(marks, face)) return marks;
-  const aside = Math.sign(beside);
-  let best: Look = marks;
-  for (const [turn, scale, shift] of LOOKS) {
-    const axis = angle + (aside * turn * Math.PI) / 180, away = aside * shift * face.box[2];
-    const at: Point = [centre[0] + away * across[0], centre[1] + away * across[1]];
-    const found = await look(networks, image, at, scale * side, [Math.cos(axis), Math.sin(axis)]);
-    if (apart(found.points, face) < apart(best.points, face)) best = found;
+  let best = await landmarks(networks, image, face);
+  const { centre, side, across, angle } = frame(face), beside = aside(face), sign = Math.sign(beside);
+  for (const [group, looks] of LOOKS.entries()) {
+    // only of turned heads: on anything else the network imagines a frontal face sooner or later
+    if (face.score < LIKELY_FACE || Math.abs(beside) < TURNED || sure(best, face)) break;
+    for (const [turn, scale, shift] of looks) {
+      const axis = angle + (sign * turn * Math.PI) / 180, away = sign * shift * face.box[2];
+      const at: Point = [centre[0] + away * across[0], centre[1] + away * across[1]];
+      const found = await look(networks, image, at, scale * side, [Math.cos(axis), Math.sin(axis)], STRETCH[group]);
+      const marks = { ...found, rotation: rotationOf(found.points) }, better = reliable(marks, face);
+      // in a distorted crop the network sooner or later is sure of a frontal face
+      if (STRETCH[group] > 1 && !profile(marks, face)) continue;
+      const nearer = apart(marks.points, face) < apart(best.points, face);
+      if (better === reliable(best, face) ? nearer : better) best = marks;
+    }
   }
-  return { ...best, rotation: rotationOf(best.points) };
+  return best;
 }
 
 /** Mean distance between landmarks and a detected face's five points, in face sizes. */
@@ -107,10 +145,12 @@ function framed(points: Float64Array): [Point, number, Point] {
   return [[(low[0] + high[0]) / 2, (low[1] + high[1]) / 2], side, [dx / length, dy / length]];
 }
 
-/** Run the network on one turned square crop. */
-async function look(networks: Networks, image: Picture, centre: Point, side: number, across: Point): Promise<Look> {
+/** Run the network on one turned square crop, in which the face is `stretch` times as wide as in the photo. */
+async function look(
+  networks: Networks, image: Picture, centre: Point, side: number, across: Point, stretch = 1,
+): Promise<Look> {
   const down: Point = [-across[1], across[0]], scale = SIDE / side, zoom = side / SIDE;
-  const [a, b, c, d] = [across[0] * scale, across[1] * scale, down[0] * scale, down[1] * scale];
+  const [a, b, c, d] = [across[0] * scale * stretch, across[1] * scale * stretch, down[0] * scale, down[1] * scale];
   let matrix: Matrix = [a, b, SIDE / 2 - (a * centre[0] + b * centre[1]), c, d, SIDE / 2 - (c * centre[0] + d * centre[1])];
   let source = image;
   if (zoom > 2) [source, matrix] = shrunk(image, matrix, centre, side, zoom);
@@ -119,7 +159,7 @@ async function look(networks: Networks, image: Picture, centre: Point, side: num
   const out = await networks.run("landmarks", { images: { data, dims: [1, 3, SIDE, SIDE] } });
   const at = out.Identity, points = new Float64Array(at.length);
   for (let i = 0; i < at.length; i += 3) {
-    const x = at[i] - SIDE / 2, y = at[i + 1] - SIDE / 2;
+    const x = (at[i] - SIDE / 2) / stretch, y = at[i + 1] - SIDE / 2;
     points[i] = Math.fround((across[0] * x + down[0] * y) * zoom + centre[0]);
     points[i + 1] = Math.fround((across[1] * x + down[1] * y) * zoom + centre[1]);
     points[i + 2] = Math.fround(at[i + 2] * zoom);
