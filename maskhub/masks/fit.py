@@ -201,12 +201,13 @@ def unwrap(sheet, u_range, v_range, size):
 
     # OpenCV samples four channels faster than two or three
     places, inverse = cv2.merge([x, y, z, z]), _inverse_jacobian(x, y)
-    grid = _newton(*grid, places, inverse, coarse, 2)
+    for _ in range(2):
+        grid = _newton(*grid, places, inverse, coarse)
     grid = (cv2.blur(plane, (3, 3), borderType=cv2.BORDER_REPLICATE) for plane in grid)
     grid = (cv2.resize(plane, None, fx=coarse, fy=coarse)[:height, :width] for plane in grid)
-    gx, gy = _newton(*grid, places, inverse, 1.0, 1)
+    gx, gy = _newton(*grid, places, inverse, 1.0)
     normals = cv2.cvtColor(sheet.normals, cv2.COLOR_RGB2RGBA)
-    normals = cv2.remap(normals, gx, gy, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[..., :3]
+    normals = _sampled(normals, gx, gy)[..., :3]
     u = gx * np.float32(FINE_STEP) - np.float32(1.1)
     v = gy * np.float32(FINE_STEP) - np.float32(0.1)
     frontal = sheet.normals[rows, columns, 2] < -0.3
@@ -221,22 +222,25 @@ def _grid_y(v):
     return (v + 0.1) / FINE_STEP
 
 
-def _newton(gx, gy, places, inverse, spacing, steps):
+def _sampled(grid, gx, gy):
+    return cv2.remap(grid, gx, gy, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+
+def _newton(gx, gy, places, inverse, spacing):
     """Move grid coordinates (x and y of the fine sheet) so that the sheet's points fall on the pixel centres."""
     height, width = gx.shape
     offset = np.float32(spacing / 2 - 0.5)
-    xs = np.arange(width, dtype=np.float32) * np.float32(spacing) + offset
-    ys = np.arange(height, dtype=np.float32)[:, None] * np.float32(spacing) + offset
-    for _ in range(steps):
-        at = cv2.remap(places, gx, gy, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        inv = cv2.remap(inverse, gx, gy, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        dx, dy = xs - at[..., 0], ys - at[..., 1]
-        step_x, step_y = inv[..., 0] * dx, inv[..., 2] * dx
-        step_x += inv[..., 1] * dy
-        step_y += inv[..., 3] * dy
-        gx = within(gx + within(step_x, -3, 3), 0, places.shape[1] - 1)
-        gy = within(gy + within(step_y, -3, 3), 0, places.shape[0] - 1)
-    return gx, gy
+    at, slopes = _sampled(places, gx, gy), _sampled(inverse, gx, gy)
+    dx = np.arange(width, dtype=np.float32) * np.float32(spacing) + offset - at[..., 0]
+    dy = np.arange(height, dtype=np.float32)[:, None] * np.float32(spacing) + offset - at[..., 1]
+    moved = []
+    for axis, plane, last in ((0, gx, places.shape[1] - 1), (1, gy, places.shape[0] - 1)):
+        step = slopes[..., 2 * axis] * dx
+        step += slopes[..., 2 * axis + 1] * dy
+        step = within(step, -3, 3, step)
+        step += plane
+        moved.append(within(step, 0, last, step))
+    return moved
 
 
 def within(plane, low, high, out=None):

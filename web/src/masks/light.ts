@@ -131,10 +131,10 @@ function thumbOf(image: Picture, corner: number[], side: number): Picture {
     const width = Math.min(Math.max(Math.ceil(corner[0] + side), x0 + 1), image.width) - x0;
     const height = Math.min(Math.max(Math.ceil(corner[1] + side), y0 + 1), image.height) - y0;
     if (width > 0 && height > 0) {
-      const factor = Math.trunc(0.5 + 1 / scale);
-      const small = shrink(cut(image, x0, y0, width, height), Math.max(1, Math.floor(width / factor)), Math.max(1, Math.floor(height / factor)));
-      const growX = width / small.width, growY = height / small.height;
-      return warp(small, [growX * scale, 0, (x0 - corner[0]) * scale, 0, growY * scale, (y0 - corner[1]) * scale], THUMB, THUMB);
+      const factor = Math.min(Math.trunc(0.5 + 1 / scale), width, height), grow = factor * scale;
+      const columns = Math.floor(width / factor), rows = Math.floor(height / factor);
+      const small = shrink(cut(image, x0, y0, columns * factor, rows * factor), columns, rows);
+      return warp(small, [grow, 0, (x0 - corner[0]) * scale, 0, grow, (y0 - corner[1]) * scale], THUMB, THUMB);
     }
   }
   return warp(image, [scale, 0, -corner[0] * scale, 0, scale, -corner[1] * scale], THUMB, THUMB);

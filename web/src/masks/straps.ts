@@ -1,5 +1,6 @@
 /** The straps: ribbons from the mask's corners to the ears, hidden where the head turns away; as in `maskhub.masks.straps`. */
 
+import { cut } from "../faces/landmarks";
 import { type Head, type Sheet, sheetAt, toPhoto } from "./fit";
 import { LUMA } from "./light";
 import { type Design, edgeAt } from "./styles";
@@ -47,8 +48,9 @@ export function drawStraps(
 
 /** How much each pixel looks like the face's skin, 0 to 1. */
 export function skinLike(part: Picture, skin: number[]): Field {
-  const { width, height } = part, factor = Math.max(2, rint(Math.max(height, width) / 128));
-  const small = shrink(part, Math.max(1, Math.floor(width / factor)), Math.max(1, Math.floor(height / factor)));
+  const { width, height } = part, factor = Math.min(Math.max(2, rint(Math.max(height, width) / 128)), width, height);
+  const columns = Math.floor(width / factor), rows = Math.floor(height / factor);
+  const small = shrink(cut(part, 0, 0, columns * factor, rows * factor), columns, rows);
   const like = field(small.width, small.height);
   for (let i = 0; i < like.data.length; i++) {
     const r = small.data[3 * i] - skin[0], g = small.data[3 * i + 1] - skin[1], b = small.data[3 * i + 2] - skin[2];

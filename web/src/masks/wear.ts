@@ -77,28 +77,26 @@ function roomFor(design: Design, head: Head, seen: Unwrapped, photo: Picture): R
   return { left, top, width: right - left, height: bottom - top };
 }
 
-/** Fabric over straps in the rectangle: colours 0 to 255, later weighted by their cover, and the cover. */
+/** Fabric over straps in the rectangle: colours 0 to 255, weighted by their cover, and the cover. */
 function layered(
   design: Design, seen: Unwrapped, painted: Painted, light: Light, straps: { cover: Float32Array; normal: number[] } | null,
   room: Rectangle,
 ): { layer: Field; whole: Field } {
   const fabric = lit(painted, seen, light), layer = field(room.width, room.height, 3), whole = field(room.width, room.height);
+  const strap = new Float32Array(3);
   if (straps) {
     const [r, g, b] = design.strap.map((value) => toLinear(value * 255));
-    setToned(layer.data, 0, r, g, b, light, shadeOn(light, straps.normal[0], straps.normal[1], straps.normal[2]));
-    for (let i = 3; i < layer.data.length; i++) layer.data[i] = layer.data[i - 3];
+    setToned(strap, 0, r, g, b, light, shadeOn(light, straps.normal[0], straps.normal[1], straps.normal[2]));
     whole.data.set(straps.cover);
+    for (let i = 0; i < layer.data.length; i++) layer.data[i] = strap[i % 3] * whole.data[Math.trunc(i / 3)];
   }
   for (let y = 0, from = 0; y < seen.height; y++) {
     let to = (seen.top - room.top + y) * room.width + seen.left - room.left;
     for (let x = 0; x < seen.width; x++, from++, to++) {
       const alpha = painted.alpha[from];
       if (!alpha) continue;
-      for (let k = 0; k < 3; k++) {
-        const under = layer.data[3 * to + k], over = fabric[3 * from + k];
-        layer.data[3 * to + k] = straps ? under + (over - under) * alpha : over;
-      }
       whole.data[to] = Math.max(whole.data[to], alpha);
+      for (let k = 0; k < 3; k++) layer.data[3 * to + k] = fabric[3 * from + k] * alpha + strap[k] * (whole.data[to] - alpha);
     }
   }
   return { layer, whole };
@@ -131,7 +129,6 @@ function blend(
   tables: Tables, [grainX, grainY]: number[],
 ): Field {
   const sigma = Math.max(light.blur, 0.5), size = 2 * Math.ceil(2.2 * sigma) + 1, { width, height } = room;
-  for (let i = 0; i < whole.data.length; i++) for (let k = 0; k < 3; k++) layer.data[3 * i + k] *= whole.data[i];
   layer = gaussian(layer, sigma, size);
   whole = gaussian(whole, sigma, size);
   const shadow = shadowOf(whole, head, light), region = field(width, height);
