@@ -38,7 +38,7 @@ from maskhub.data.folder import is_held_out, original_name  # noqa: E402
 from maskhub.errors import NoFaceError  # noqa: E402
 from maskhub.evaluation.intervals import wilson_interval  # noqa: E402
 from maskhub.faces.detect import detect  # noqa: E402
-from maskhub.faces.landmarks import SURE_FACE, landmarks, reliable, surest_landmarks  # noqa: E402
+from maskhub.faces.landmarks import LIKELY_FACE, landmarks, reliable, surest_landmarks  # noqa: E402
 from maskhub.masks import wear  # noqa: E402
 from maskhub.masks.detector import SURELY_MASKED, mask_presences  # noqa: E402
 
@@ -95,7 +95,7 @@ def outcome(path):
     if not faces:
         return "no face"
     if not reliable(surest_landmarks(image, faces[0]), faces[0]):
-        return "unsure face" if faces[0].score < SURE_FACE else "landmarks elsewhere"
+        return "unsure face" if faces[0].score < LIKELY_FACE else "landmarks elsewhere"
     return "taken for masked" if mask_presences([(image, faces[0])])[0] >= SURELY_MASKED else "drawn"
 
 

@@ -15,7 +15,7 @@ from maskhub.faces.align import shrunk, warped
 from maskhub.faces.detect import SURE
 from maskhub.faces.mesh import SIDE, run_mesh
 
-__all__ = ["PRESENT", "SURE_FACE", "Landmarks", "landmarks", "moved_landmarks", "reliable", "surest_landmarks"]
+__all__ = ["LIKELY_FACE", "PRESENT", "Landmarks", "landmarks", "moved_landmarks", "reliable", "surest_landmarks"]
 
 PRESENT = 0.6
 """Landmarks are reliable from this presence on: unmasked faces typically reach 0.99, and four of five masked faces
