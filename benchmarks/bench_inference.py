@@ -1,11 +1,12 @@
-"""How fast faces are translated: the networks compared with a reference, and a whole photo, stage by stage.
+"""How fast faces are translated: networks compared with a reference, a whole photo stage by stage, and video.
 
-    python benchmarks/bench_inference.py --threads 2 --output inference.json
+    python benchmarks/bench_inference.py
 
-Everything is measured in one run, so that the ratios are valid on any machine. The reference is CycleGAN's
-ResnetGenerator of 9 blocks at 256 pixels in torch, float32. The networks have random weights, which cost the same; the
-photo goes through the bundled ones. The goals: the light generator with its fastest backend is 20 times as fast as the
-reference; 20 photos of 640×480 with one face per second on two idle cores.
+Everything is measured in one run, so that the ratios are valid on any machine; the last lines hold the three figures
+against their goals: the bundled unmasker with its fastest backend (within 1/255 of torch) is 45 times as fast as the
+reference, CycleGAN's ResnetGenerator of 9 blocks at 256 pixels in torch and float32; 60 photos of 640×480 with one face
+a second; 30 frames of video a second, by the same backend. Networks other than the bundled one have random weights,
+which cost the same.
 
 ``ms`` is the minimum wall time of the repeats, the time on an idle machine; ``cpu_ms`` the minimum processor time of
 all threads, which depends less on other work. On a busy machine use ``ratio_cpu`` and one thread: threads that wait for
@@ -22,6 +23,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from bench_video import film
 from PIL import Image
 
 from maskhub import AttentionGenerator, FaceMaskPipeline, LightGenerator, ResnetGenerator, UnetGenerator
@@ -30,10 +32,14 @@ from maskhub.faces import align
 from maskhub.faces.detect import detect
 from maskhub.faces.photo import open_photo
 from maskhub.masks import wear
-from maskhub.pipelines.backends import BACKENDS, make_runner
+from maskhub.pipelines.backends import BACKENDS, TOLERANCE, make_runner
 from maskhub.pipelines.changed import changed_region
+from maskhub.pipelines.live import FrameTranslator
+from maskhub.pipelines.photo_pipeline import BUNDLED
+from maskhub.tensors import to_tensor
 
 EXAMPLE = Path(__file__).parents[1] / "space" / "examples" / "astronaut.jpg"
+BUNDLED_ROW = "light-bundled"
 NETWORKS = {
     "resnet-9": lambda: ResnetGenerator(),
     "resnet-6": lambda: ResnetGenerator(blocks=6),
@@ -41,10 +47,12 @@ NETWORKS = {
     "attention-9": lambda: AttentionGenerator(),
     "light": lambda: LightGenerator(),
     "light-fold": lambda: LightGenerator(fold=2, detail=32, detail_blocks=2),
-    "light-bundled": lambda: LightGenerator(blocks=(1, 1, 5), fold=2, detail=32, detail_blocks=2),  # the unmasker
+    BUNDLED_ROW: lambda: FaceMaskPipeline.bundled().unmasker,
     "light-fold-noise": lambda: LightGenerator(fold=2, detail=32, detail_blocks=2, noise=1.0),
 }
 REFERENCE = "resnet-9"
+GOALS = {"times_the_reference": 45, "photos_a_second": 60, "frames_a_second": 30}
+FRAMES = 60
 
 
 def measure(work, seconds, least=3):
@@ -61,16 +69,17 @@ def measure(work, seconds, least=3):
 
 def networks(size, seconds, backends, chosen):
     """Each network by torch, and the light one by each backend: times, and ratios of the reference's to them."""
-    batch = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    pixels = np.asarray(masked_photo())
+    batch = to_tensor(align.crop(pixels, align.alignment(detect(pixels)[0], size), size)[None])
     rows = {}
     for name in [REFERENCE, *(name for name in chosen if name != REFERENCE)]:
         network = NETWORKS[name]().eval()
         noise = network.draw_noise(1, size, size) if network.takes_noise else []
-        wanted = None
+        wanted, folder = None, BUNDLED / "unmasker" if name == BUNDLED_ROW else None
         for backend in backends if name.startswith("light") else ["torch"]:
             row = f"{name} {backend}"
             try:
-                run = make_runner(network, backend, None, size)
+                run = make_runner(network, backend, folder, size)
                 made = run(batch, noise)
             except (MaskHubError, RuntimeError) as error:  # no compiler, no onnxruntime
                 print(f"{row}: {error}".splitlines()[0], flush=True)
@@ -90,10 +99,7 @@ def photo_path(seconds, backend):
 
     Trained weights: random ones change the crop to its very edge, where the pipeline takes a wider one too.
     """
-    photo = Image.new("RGB", (640, 480))
-    with Image.open(EXAMPLE) as example:
-        photo.paste(example.convert("RGB").crop((0, 0, 512, 480)), (64, 0))
-    photo = wear(photo, seed=0).image
+    photo = masked_photo()
     pixels = np.asarray(photo)
     face = detect(pixels)[0]
     pipe, direction = FaceMaskPipeline.bundled().use(backend), "unmask"
@@ -116,13 +122,39 @@ def photo_path(seconds, backend):
     return rows | {"backend": pipe.backends["unmasker"]}
 
 
+def masked_photo():
+    """A photo of 640×480 with one face in a drawn mask."""
+    photo = Image.new("RGB", (640, 480))
+    with Image.open(EXAMPLE) as example:
+        photo.paste(example.convert("RGB").crop((0, 0, 512, 480)), (64, 0))
+    return Image.fromarray(np.asarray(wear(photo, seed=0).image))
+
+
+def video(backend):
+    """Frames a second of a film of 640×480 in which the masked face moves by a pixel a frame, in noise of σ 2."""
+    translator = FrameTranslator(FaceMaskPipeline.bundled().use(backend), "unmask", force=True)
+    wall, cpu = [], []
+    for number, frame in enumerate(film(masked_photo(), FRAMES, 1)):
+        begun, used = time.perf_counter(), time.process_time()
+        translator(frame)
+        if number >= 5:
+            wall.append(time.perf_counter() - begun)
+            cpu.append(time.process_time() - used)
+    return {
+        "frames_a_second": round(1 / float(np.mean(wall)), 1),
+        "frames_a_second_cpu": round(1 / float(np.mean(cpu)), 1),
+    }
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--size", type=int, default=256, help="side of the faces in pixels")
     parser.add_argument("--seconds", type=float, default=2.0, help="time for each figure, three repeats at least")
-    parser.add_argument("--backends", nargs="*", default=list(BACKENDS), choices=list(BACKENDS))
-    parser.add_argument("--networks", nargs="*", default=list(NETWORKS), choices=list(NETWORKS))
+    parser.add_argument(
+        "--backends", nargs="*", default=[b for b in BACKENDS if b != "torch-compile"], choices=list(BACKENDS)
+    )
+    parser.add_argument("--networks", nargs="*", default=[REFERENCE, BUNDLED_ROW], choices=list(NETWORKS))
     parser.add_argument("--output", type=Path, help="JSON file to write")
     args = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -133,10 +165,17 @@ def main():
     report["networks"] = networks(args.size, args.seconds, args.backends, args.networks)
     light = {row: figures for row, figures in report["networks"].items() if row.startswith("light")}
     if light:
-        best = min(light, key=lambda row: light[row]["cpu_ms"])
+        same = [row for row in light if light[row]["difference"] <= TOLERANCE]
+        best = min(same, key=lambda row: light[row]["cpu_ms"])
         report["fastest"] = {"row": best, **light[best]}
         report["photo"] = photo_path(args.seconds, best.split()[1])
+        report["video"] = video(best.split()[1])
         print(json.dumps(report["photo"], indent=1))
+        print(report["video"])
+        found = light[best]["ratio"], report["photo"]["whole"]["photos_a_second"], report["video"]["frames_a_second"]
+        report["goals"] = dict(zip(GOALS, found, strict=True))
+        for name, figure in report["goals"].items():
+            print(f"{name.replace('_', ' ')}: {figure} (goal {GOALS[name]}), by {best.split()[1]}")
     report["load_average_after"] = round(os.getloadavg()[0], 2)
     if args.output:
         args.output.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")

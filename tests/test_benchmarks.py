@@ -8,6 +8,12 @@ import pytest
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
+@pytest.fixture(autouse=True)
+def beside(monkeypatch):
+    """Benchmarks import from each other, as scripts of one folder."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+
+
 def load(path):
     spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
