@@ -73,7 +73,9 @@ export class Live {
     const step = clamp(seconds - this.seconds, 1 / 240, 1);
     this.seconds = seconds;
     await timed("follow", () => this.follow(frame, step));
-    const pasted: Pasted[] = [], source: Picture = { ...frame, data: frame.data.slice() };
+    const pasted: Pasted[] = [];
+    // a face's crop must not show what was pasted on another
+    const source: Picture = this.tracks.length > 1 ? { ...frame, data: frame.data.slice() } : frame;
     for (const track of [...this.tracks].reverse()) {
       await this.decide(source, track, options.direction);
       if (options.direction === (track.masked ? "mask" : "unmask")) continue; // it needs no change

@@ -41,16 +41,20 @@ export function solve(a: Float64Array[], b: Float64Array[]): Float64Array[] {
     for (let row = column + 1; row < n; row++) {
       const factor = a[row][column] / a[column][column];
       if (factor === 0) continue;
-      for (let i = column; i < n; i++) a[row][i] -= factor * a[column][i];
-      for (let i = 0; i < b[row].length; i++) b[row][i] -= factor * b[column][i];
+      subtract(a[row], factor, a[column], column);
+      subtract(b[row], factor, b[column], 0);
     }
   }
   for (let row = n - 1; row >= 0; row--) {
     for (let other = row + 1; other < n; other++) {
       const factor = a[row][other];
-      for (let i = 0; i < b[row].length; i++) b[row][i] -= factor * b[other][i];
+      subtract(b[row], factor, b[other], 0);
     }
     for (let i = 0; i < b[row].length; i++) b[row][i] /= a[row][row];
   }
   return b;
+}
+
+function subtract(from: Float64Array, factor: number, other: Float64Array, start: number): void {
+  for (let i = start; i < from.length; i++) from[i] -= factor * other[i];
 }
