@@ -210,6 +210,7 @@ def test_what_is_no_photo_of_a_face_is_said_in_plain_words(here, tmp_path):
 
 
 def test_the_camera_wears_a_mask_and_takes_a_picture(here, tmp_path):
+    here.upload(EXAMPLES / "bare.jpg")
     here.page.click("#mode-camera")
     here.page.check("input[value=mask]")
     here.page.click("#start")
@@ -223,8 +224,11 @@ def test_the_camera_wears_a_mask_and_takes_a_picture(here, tmp_path):
     here.page.wait_for_timeout(500)
     here.download("snapshot", tmp_path / "bare.png")
     assert np.abs(made - numbers(tmp_path / "bare.png"))[100:220, 80:250].mean() > 10
+    assert here.page.inner_text("#status") == "The camera is on."
     here.page.click("#start")
     here.page.locator("#camera-off").wait_for()
+    here.page.click("#mode-photo")
+    here.page.locator("#status", has_text="no mask worn").wait_for()  # the photo follows the options
 
 
 @pytest.mark.parametrize(

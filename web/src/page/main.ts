@@ -50,7 +50,7 @@ async function openPhoto(file: Blob, name: string): Promise<void> {
 }
 
 async function translate(): Promise<void> {
-  if (!state.open) return;
+  if (!state.open || byId("photo").hidden) return; // with the camera, the options are the camera's
   const mine = ++turn, asked = options();
   byId("result").setAttribute("aria-busy", "true");
   saving(false);
@@ -105,6 +105,7 @@ function switchTo(mode: "photo" | "camera"): void {
   }
   if (mode === "photo") camera.stop();
   say("");
+  void translate(); // the options may be others now
 }
 
 function takeFile(files: FileList | null | undefined): void {
