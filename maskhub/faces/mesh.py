@@ -42,8 +42,10 @@ def _litert():
     (source,) = (tensor["index"] for tensor in interpreter.get_input_details())
     outputs = {tensor["name"]: tensor["index"] for tensor in interpreter.get_output_details()}
 
+    entry = interpreter.tensor(source)
+
     def run(crop):
-        interpreter.set_tensor(source, np.multiply(crop, np.float32(1 / 255))[None])
+        np.multiply(crop, np.float32(1 / 255), out=entry()[0])  # no reference to it may be left when invoked
         interpreter.invoke()
         return interpreter.get_tensor(outputs["Identity"]), interpreter.get_tensor(outputs["Identity_1"])
 

@@ -437,7 +437,9 @@ def _rounded(a, b, radius):
     """The smaller of two inside distances, with the corner between them rounded."""
     radius = np.float32(radius)
     near = np.minimum(a, b)
-    a, b = np.maximum(radius - a, 0), np.maximum(radius - b, 0)
+    a, b = radius - a, radius - b
+    for inner in (a, b):
+        np.maximum(inner, 0, out=inner)
     a *= a
     b *= b
     a += b

@@ -139,7 +139,7 @@ def drape(head, tension=10, gap=0.012, bulge=None):
 
 def sheet_of(points, head):
     """The :class:`Sheet` of points in the head's axes, rows×columns×3."""
-    xyz = head.to_photo(points.reshape(-1, 3)).astype(np.float32).reshape(points.shape)
+    xyz = cv2.transform(points, np.column_stack([head.rotation * head.width, head.origin])).astype(np.float32)
     ax, ay, az = cv2.split(cv2.Sobel(xyz, cv2.CV_32F, 0, 1, ksize=1))
     bx, by, bz = cv2.split(cv2.Sobel(xyz, cv2.CV_32F, 1, 0, ksize=1))
     x, y, z = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
