@@ -31,5 +31,5 @@ def to_pixels(values):
         return np.ascontiguousarray(np.moveaxis(values, -3, -1))
     import torch
 
-    values = (values.detach().float().clamp(-1, 1) + 1) * 127.5
-    return values.round().to(torch.uint8).movedim(-3, -1).contiguous().cpu().numpy()
+    values = values.detach().float().clamp(-1, 1).add_(1).mul_(127.5).round_()
+    return values.movedim(-3, -1).to(torch.uint8, memory_format=torch.contiguous_format).cpu().numpy()

@@ -5,6 +5,8 @@ All crops that maskhub trains on and translates are aligned this way: the eyes l
 faces and profiles inside).
 """
 
+import functools
+
 import cv2
 import numpy as np
 
@@ -97,10 +99,14 @@ def paste(photo, changed, region, matrix):
     size = int(x1 - x0), int(y1 - y0)
     back = cv2.warpAffine(changed, local, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     weight = cv2.warpAffine(region, local, size, flags=cv2.INTER_LINEAR, borderValue=0.0).clip(0, 1)
-    part = photo[y0:y1, x0:x1]
-    mixed = part + (back.astype(np.float32) - part) * weight[..., None]
-    out[y0:y1, x0:x1] = np.where(weight[..., None] > 0, np.rint(mixed).clip(0, 255), part).astype(np.uint8)
     whole[y0:y1, x0:x1] = weight
+    left, top, wide, high = cv2.boundingRect((weight > 0).view(np.uint8))  # pixels around it keep their values
+    inside = slice(top, top + high), slice(left, left + wide)
+    part, mixed = photo[y0:y1, x0:x1][inside], back[inside].astype(np.float32)
+    mixed -= part
+    mixed *= weight[inside][..., None]
+    mixed += part
+    out[y0:y1, x0:x1][inside] = np.rint(mixed, out=mixed)
     return out, whole
 
 
@@ -118,13 +124,23 @@ def window(matrix, resolution, photo, border=0.06):
     at = cv2.transform(edges, cv2.invertAffineTransform(matrix))
     height, width = photo.shape[:2]
     top, bottom, left, right = ((at >= 0) & (at <= (width - 1, height - 1))).all(2)
-    hidden = np.ones((side + 2, side + 2), np.uint8)  # including the pixels just outside the crop
+    return _ramp(*(visible.tobytes() for visible in (top, bottom, left, right)), border)
+
+
+@functools.lru_cache(maxsize=8)  # most crops lie inside their photos
+def _ramp(top, bottom, left, right, border):
+    """The opacity by distance from those pixels just outside the crop that are in the photo; for each side a byte per
+    pixel, 1 if it is. Read-only."""
+    top, bottom, left, right = (np.frombuffer(side, bool) for side in (top, bottom, left, right))
+    hidden = np.ones((len(top), len(top)), np.uint8)
     hidden[0], hidden[-1] = ~top, ~bottom
     hidden[:, 0] &= ~left
     hidden[:, -1] &= ~right
     distance = cv2.distanceTransform(hidden, cv2.DIST_L2, 5)[1:-1, 1:-1]
-    ramp = ((distance - 1) / (border * side)).clip(0, 1)
-    return ramp * ramp * (3 - 2 * ramp)
+    ramp = ((distance - 1) / (border * (len(top) - 2))).clip(0, 1)
+    opacity = ramp * ramp * (3 - 2 * ramp)
+    opacity.flags.writeable = False
+    return opacity
 
 
 def _pixel_scaled(matrix, multiple):
