@@ -181,7 +181,7 @@ def _end(playing):
     made = sum(not q.real for q in questions)
     score = f"{right} of {len(questions)} right. You took {deceived} of {made} redrawn faces for photos.{trouble}"
     share = (
-        f"I told {right} of {len(questions)} faces right: photo, or redrawn by a neural network? Try the maskhub quiz."
+        f"I told {right} of {len(questions)} faces right: photo, or changed by maskhub? Try the maskhub quiz."
     )
     pictures = [
         (q.path, f"{'✓' if q.real == answer else '✗'} {'photo' if q.real else 'redrawn'}")
