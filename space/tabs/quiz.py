@@ -180,9 +180,7 @@ def _end(playing):
     deceived = sum(not q.real and answer for q, answer in zip(questions, said, strict=True))
     made = sum(not q.real for q in questions)
     score = f"{right} of {len(questions)} right. You took {deceived} of {made} redrawn faces for photos.{trouble}"
-    share = (
-        f"I told {right} of {len(questions)} faces right: photo, or changed by maskhub? Try the maskhub quiz."
-    )
+    share = f"I told {right} of {len(questions)} faces right: photo, or changed by maskhub? Try the maskhub quiz."
     pictures = [
         (q.path, f"{'✓' if q.real == answer else '✗'} {'photo' if q.real else 'redrawn'}")
         for q, answer in zip(questions, said, strict=True)
