@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from maskhub import CheckpointError, ConfigError, FaceMaskPipeline, LightGenerator, ResnetGenerator
+from maskhub.cli import main
 from maskhub.models.int8 import export_int8
 from maskhub.models.onnx_file import INT8, OnnxFile
 from maskhub.pipelines import backends
@@ -115,3 +116,16 @@ def test_auto_takes_8_bits_only_within_the_rule(monkeypatch):
     assert backends.fastest(network, batch, [])[0] == "onnxruntime-int8"
     off["onnxruntime-int8"] = 1.1 / 127.5
     assert backends.fastest(network, batch, [])[0] == "torch"
+
+
+@pytest.mark.slow
+def test_convert_to_int8(tmp_path, capsys, masked_astronaut):
+    pytest.importorskip("onnxscript")
+    FaceMaskPipeline(unmasker=resnet(), resolution=64).save_pretrained(tmp_path / "pipe")
+    with pytest.raises(SystemExit) as end:
+        main(["convert", str(tmp_path / "pipe"), str(tmp_path / "int8"), "--to", "int8"])
+    assert end.value.code == 0 and "trunk.0.body.0 alone" in capsys.readouterr().out
+    fast = FaceMaskPipeline.from_pretrained(tmp_path / "int8", backend="onnxruntime-int8")
+    exact = FaceMaskPipeline.from_pretrained(tmp_path / "int8")
+    one, other = (np.asarray(pipe.unmask(masked_astronaut)).astype(int) for pipe in (fast, exact))
+    assert 0 < np.abs(one - other).mean() < 1 and fast.backends == {"unmasker": "onnxruntime-int8"}
