@@ -30,12 +30,19 @@ export function alignment(face: Face, resolution: number, wider = 1): Matrix {
   return [a, b, -(a * x + b * y), c, d, -(c * x + d * y)];
 }
 
-/** Cut the aligned crop out of a photo; beyond its edges the border pixels are repeated. */
-export function crop(image: Picture, matrix: Matrix, resolution: number): Picture {
-  const multiple = clamp(Math.ceil(1 / scaleOf(matrix) - 0.25), 1, 16);
+/**
+ * Cut the aligned crop out of a photo; beyond its edges the border pixels are repeated. With a `multiple` above 1 it is
+ * cut out that much larger and averaged.
+ */
+export function crop(image: Picture, matrix: Matrix, resolution: number, multiple = multipleFor(matrix, -0.25)): Picture {
   const side = resolution * multiple;
   const out = warp(image, pixelScaled(matrix, multiple), side, side);
   return multiple > 1 ? shrink(out, resolution, resolution) : out;
+}
+
+/** The whole number next above a photo's pixels in one of a crop, plus some tolerance. */
+export function multipleFor(matrix: Matrix, tolerance: number): number {
+  return clamp(Math.ceil(1 / scaleOf(matrix) + tolerance), 1, 16);
 }
 
 export interface Rectangle {
