@@ -55,7 +55,8 @@ class Backends:
     def runner(self, role, network, batch, noise):
         """The runner of the network with this role (``"masker"`` or ``"unmasker"``); ``auto`` measures with these
         inputs."""
-        first = next(network.parameters())  # network.device and .dtype take a millisecond: they go through all modules
+        # network.device and .dtype take a millisecond: they go through all modules
+        first = next(network.parameters(), torch.empty(0))
         key = role, id(network), str(first.device), first.dtype
         if key not in self._runners:
             folder = self.folder and Path(self.folder) / role
