@@ -6,7 +6,6 @@ a face to translate, so compare them with the same photos before: ``unmasked, of
 
 import numpy as np
 
-from maskhub.direction import Direction
 from maskhub.errors import ConfigError
 from maskhub.evaluation.detectors import detector
 from maskhub.evaluation.gallery import BestAndWorst, Failures
@@ -99,7 +98,7 @@ def _able(pictures, pipeline):
     """Source that the pipeline can translate → direction and name of the result."""
     if pipeline is None:
         return {}
-    able = {name: MADE[name] for name in pictures if name in MADE and getattr(pipeline, Direction(MADE[name][0]).role)}
+    able = {name: MADE[name] for name in pictures if name in MADE and pipeline.can(MADE[name][0])}
     if not able:
         raise ConfigError(
             "the pipeline can't translate any of these photos: give --unmasked for a masker, or --masked."
