@@ -55,7 +55,8 @@ window.maskhub = (() => {
     if (!answer.ok) return shown;
     const [path] = await answer.json();
     const url = `${root}/gradio_api/file=${path}`;
-    photo = { path, url, orig_name: known.name, mime_type: known.blob.type, meta: { _type: "gradio.FileData" } };
+    // not in place of a photo that was chosen meanwhile
+    photo ??= { path, url, orig_name: known.name, mime_type: known.blob.type, meta: { _type: "gradio.FileData" } };
     return photo;
   }
 
