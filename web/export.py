@@ -23,7 +23,7 @@ from maskhub import __version__  # noqa: E402
 from maskhub.faces import detect, mesh, yunet  # noqa: E402
 from maskhub.faces.align import alignment, crop  # noqa: E402
 from maskhub.faces.photo import open_photo  # noqa: E402
-from maskhub.masks import fabric, fit, lighting, straps, styles  # noqa: E402
+from maskhub.masks import fit, lighting, noise, straps, styles  # noqa: E402
 from maskhub.masks.blend import grain_tile  # noqa: E402
 from maskhub.masks.detector import bundled_mask_detector  # noqa: E402
 from maskhub.masks.wear import wear  # noqa: E402
@@ -118,7 +118,7 @@ def free_yunet():
 
 def rule_arrays():
     """The rule's large tables, one after the other; ``masks/tables.ts`` reads them in this order."""
-    smooth, fibre = (fabric.noise_tile(name)[: fabric.TILE, : fabric.TILE] for name in ("smooth", "fibre"))
+    smooth, fibre = (noise.noise_tile(name)[: noise.TILE, : noise.TILE] for name in ("smooth", "fibre"))
     parts = [
         smooth[::THINNED, ::THINNED].astype(np.float32),
         np.rint(fibre * CODES).clip(-127, 127).astype(np.int8),
@@ -134,7 +134,7 @@ def rule_numbers():
         rng = np.random.default_rng(seed)
         picks, size = rng.random(8).tolist(), rng.normal(0, 1, 4).clip(-2, 2).tolist()
         height, pattern = rng.random(), int(rng.integers(1 << 31))
-        draws.append([*picks, *size, height, pattern, *rng.integers(0, fabric.TILE, 2).tolist()])
+        draws.append([*picks, *size, height, pattern, *rng.integers(0, noise.TILE, 2).tolist()])
     normals, use = lighting.mean_normals()
     lips = {
         f"{count}-{variant}": np.random.default_rng(variant).normal(0, 0.018, count).tolist()

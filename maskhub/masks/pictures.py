@@ -18,9 +18,10 @@ from maskhub.faces.detect import detect
 from maskhub.faces.landmarks import landmarks
 from maskhub.faces.photo import open_photo, split_alpha
 from maskhub.masks.detector import detect_mask
-from maskhub.masks.fabric import Painted, noise_at
+from maskhub.masks.fabric import Painted
 from maskhub.masks.fit import Head, drape
 from maskhub.masks.lighting import LUMA, SKIN, to_linear
+from maskhub.masks.noise import noise_at
 from maskhub.masks.styles import design as draw_design
 
 __all__ = ["PICTURE", "MaskPicture", "MaskPictures"]

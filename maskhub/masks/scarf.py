@@ -6,9 +6,10 @@ import cv2
 import numpy as np
 
 from maskhub.masks.blend import lit
-from maskhub.masks.fabric import TILE, Painted, noise_at
+from maskhub.masks.fabric import Painted
 from maskhub.masks.fit import FINE_STEP, drape, sheet_of
 from maskhub.masks.lighting import filled, to_linear
+from maskhub.masks.noise import TILE, noise_at
 from maskhub.masks.solid import Window, grid, mixed, rasterized
 
 __all__ = ["draw_scarf"]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from maskhub.masks.fabric import Thinned
+from maskhub.masks.canvas import Thinned
 
 
 @pytest.mark.parametrize("width, step", [(60, 1), (150, 3), (250, 5), (5000, 15)])
