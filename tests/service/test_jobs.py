@@ -115,6 +115,7 @@ def test_a_job_becomes_a_model_and_the_webhook_is_told(jobs, supervisor, hook, r
     assert [entry.name for entry in jobs.models.list()] == ["small"]
 
 
+@pytest.mark.slow
 def test_a_job_that_lives_is_adopted_and_one_that_died_goes_on(jobs, supervisor, forked):
     job = jobs.submit(small(max_steps=200), key="me")
     folder = jobs.folder(job.id)
@@ -168,7 +169,10 @@ def test_a_job_that_only_dies_is_given_up(jobs, supervisor, monkeypatch):
     assert "ended 3 times without a new step" in jobs.get(job.id).message
 
 
-@pytest.mark.parametrize("why", ["it was stopped early.", "it took longer than 0.0001 hours, the limit here."])
+LIMITED = pytest.param("it took longer than 0.0001 hours, the limit here.", marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("why", ["it was stopped early.", LIMITED])
 def test_a_job_that_ends_early_keeps_what_it_has_learnt(jobs, supervisor, forked, monkeypatch, why):
     job = jobs.submit(small(max_steps=20_000, name="early"), key="me")
     supervisor.tick()

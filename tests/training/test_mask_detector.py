@@ -46,6 +46,7 @@ def test_the_teacher_begins_after_a_fifth_of_the_run(trainer):
         assert ("consistency" in terms) == expected
 
 
+@pytest.mark.slow
 def test_it_learns(small, here, tmp_path):
     """The last 20 steps against the first 10: seeds 1 to 5 end at 0.5 to 0.7 of where they began."""
     options = small("mask_detector", tmp_path / "run", width=8, pyramid=8, batch_size=2, max_steps=80)
