@@ -218,7 +218,7 @@ def test_errors_are_one_line(options, message, small, here, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.slow  # test_resume has a run of two processes
+@pytest.mark.slow  # test_runs has a run of two processes
 @pytest.mark.parametrize("name", [name for name in TASKS if name != "cyclegan"])
 def test_two_processes_agree(name, small, finish_two, tmp_path):
     options = small(name, tmp_path / "two", max_steps=4)
