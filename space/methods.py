@@ -62,11 +62,13 @@ def methods(pipe):
     own = os.environ.get("MASKHUB_MODEL", "").strip() or None
     found = [_network(pipe, own), *(_network(_loaded(name), name) for name in names)]
     about, photos = "masks drawn by rule, taken off by filling the hole from its edge", "nothing"
-    telea, stokes = INPAINTINGS
+    telea, stokes = (functools.partial(_by_rule, inpainting) for inpainting in INPAINTINGS)
+    # a mask drawn by rule is shown once
+    once = _takes_off if pipe.masker is None else bool
     return [
         *found,
-        Method("Rule and Telea's inpainting", f"{about} (Telea, 2004)", 0, photos, functools.partial(_by_rule, telea)),
-        Method("Rule and Navier–Stokes", f"{about} (Bertalmio, 2001)", 0, photos, functools.partial(_by_rule, stokes)),
+        Method("Rule and Telea's inpainting", f"{about} (Telea, 2004)", 0, photos, telea, once),
+        Method("Rule and Navier–Stokes", f"{about} (Bertalmio, 2001)", 0, photos, stokes, _takes_off),
     ]
 
 
@@ -94,6 +96,10 @@ def _network(pipe, model):
     about = f"{kinds} at {pipe.config.resolution} pixels{rule}"
     ways = functools.partial(_ask, pipe), functools.partial(_can, pipe)
     return Method(Path(pipe.model_name).name, about, size, _trained_on(model), *ways)
+
+
+def _takes_off(what):
+    return what != "mask"
 
 
 def _can(pipe, what):
