@@ -191,8 +191,8 @@ def _bf16(network, folder, resolution):
 
 def _compiled(network, folder, resolution):
     inner = nn.Module.to(copy.deepcopy(network), memory_format=torch.channels_last)
-    # the second batch size triggers a recompilation, for any size
-    forward = torch.compile(inner.forward)
+    # for each size: compiling for any size, as torch does once a size has varied, fails for the light generator (2.13)
+    forward = torch.compile(inner.forward, dynamic=False)
 
     @torch.inference_mode()
     def run(batch, noise=()):

@@ -205,3 +205,6 @@ def test_compiled(batch):
     run = make_runner(network, "torch-compile")
     with torch.no_grad():
         assert (run(batch, noise) - network(batch, noise=noise)).abs().max() < 1e-4
+        smaller = batch[:, :, :48, :32].contiguous()
+        noise = network.draw_noise(2, 48, 32)
+        assert (run(smaller, noise) - network(smaller, noise=noise)).abs().max() < 1e-4
