@@ -109,7 +109,7 @@ class Record:
         """Seconds until the limit.
 
         Raises:
-            OutOfTimeError: there are none.
+            OutOfTimeError: no time is left.
         """
         seconds = self.end - time.monotonic()
         if seconds <= 0:

@@ -48,7 +48,7 @@ class Results:
         and Better Generalization", UAI 2018)."""
         task = self.trainer.task
         networks = {name: self.averaged(name) for name in task.averaged}
-        for name, network in networks.items():
+        for name, network in networks.items() if task.input_of else ():
             norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
             if name in self.trainer.ema and norms:
                 self._measure(network, norms, name)
@@ -61,8 +61,6 @@ class Results:
         with torch.inference_mode(), _same_random_numbers():
             torch.manual_seed(0)
             given = task.input_of(name, self.trainer.on_device(self._measured))
-            if given is None:
-                return
             for norm in norms:
                 norm.reset_running_stats()
                 norm.momentum = None  # the mean over all batches

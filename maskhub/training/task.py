@@ -58,6 +58,8 @@ class Task:
         averaged: names of the networks that have a moving average; the result uses the averages.
         trained_against: names of the encoders and feature networks used in the losses; figures measured with them are
             biased.
+        input_of: method that returns the input of a network, by its name, in a step on a batch; the batch norms of
+            averaged weights are measured on it. None: they keep the running statistics.
         recordable: whether :meth:`step` can be recorded as a CUDA graph: it doesn't wait for the GPU, and neither what
             it does nor its random numbers come from the CPU.
         networks: dict of name → network, without wrappers for compilation and several processes.
@@ -73,6 +75,7 @@ class Task:
     result = "pipeline"
     averaged = ()
     trained_against = ()
+    input_of = None
     recordable = False
 
     def __init__(self, options, networks, rank=0):
@@ -123,11 +126,6 @@ class Task:
         """The batch of the sample sheets: the first samples with seed 0, without random crops."""
         samples = [sample for sample, _ in zip(self.dataset(0, load_scale=1.0), range(count), strict=False)]
         return default_collate(samples)
-
-    def input_of(self, name, batch):
-        """The input of network ``name`` in a step on ``batch``, on which the batch norms of its averaged weights are
-        measured; None: it keeps its running statistics."""
-        return None
 
     def photos(self, options=None):
         """Number of photos in the largest source (of other options), or None if the size of a source is unknown."""
