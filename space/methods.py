@@ -58,15 +58,14 @@ def methods(pipe):
     """The app's own pipeline, the bundled two-step one, those of ``MASKHUB_COMPARE``, and the two that need no
     training."""
     names = [name.strip() for name in os.environ.get("MASKHUB_COMPARE", "").split(",") if name.strip()]
-    names = [str(TWO_STEP), *names]
     own = os.environ.get("MASKHUB_MODEL", "").strip() or None
-    found = [_network(pipe, own), *(_network(_loaded(name), name) for name in names)]
+    pipes = [(pipe, own), *((_loaded(name), name) for name in (str(TWO_STEP), *names))]
     about, photos = "masks drawn by rule, taken off by filling the hole from its edge", "nothing"
     telea, stokes = (functools.partial(_by_rule, inpainting) for inpainting in INPAINTINGS)
     # a mask drawn by rule is shown once
-    once = _takes_off if pipe.masker is None else bool
+    once = _takes_off if any(one.masker is None and one.config.wear for one, _ in pipes) else bool
     return [
-        *found,
+        *(_network(one, name) for one, name in pipes),
         Method("Rule and Telea's inpainting", f"{about} (Telea, 2004)", 0, photos, telea, once),
         Method("Rule and Navier–Stokes", f"{about} (Bertalmio, 2001)", 0, photos, stokes, _takes_off),
     ]

@@ -6,7 +6,7 @@ import multiprocessing
 import warnings
 from pathlib import Path
 
-from maskhub.data.folder import is_photo, list_files
+from maskhub.data.folder_rows import FolderRows
 from maskhub.errors import PhotoError, SourceError
 from maskhub.masks.pictures import MaskPicture, MaskPictures
 
@@ -14,16 +14,17 @@ __all__ = ["mask_images_digest", "mask_pictures"]
 
 
 @functools.lru_cache(4)
-def mask_pictures(folder):
+def mask_pictures(folder, holdout=False):
     """The :class:`~maskhub.masks.pictures.MaskPictures` of a folder and its sub-folders, read once a process.
 
-    A picture that can't be used is left out, with one line of warning.
+    A picture that can't be used is left out, with one line of warning. ``holdout`` leaves out those of
+    :func:`~maskhub.data.folder.is_held_out`.
 
     Raises:
         SourceError: no such folder, or no picture in it that can be used.
     """
     pictures, faults = [], []
-    for path in _pictures(folder).values():
+    for path in _pictures(folder, holdout).values():
         try:
             pictures.append(MaskPicture.read(path))
         except PhotoError as error:
@@ -44,11 +45,11 @@ def mask_images_digest(folder):
     return found.hexdigest()
 
 
-def _pictures(folder):
+def _pictures(folder, holdout=False):
     folder = Path(folder).expanduser()
     if not folder.is_dir():
         raise SourceError(f"there is no folder of mask pictures {folder}.")
-    found = {name: path for name, path in list_files(folder).items() if is_photo(name)}
+    found = {row.name: Path(row.photo) for row in FolderRows(folder) if not (holdout and row.held_out)}
     if not found:
-        raise SourceError(f"{folder} has no pictures.")
+        raise SourceError(f"{folder} has no picture of a mask once the held-out tenth is left out.")
     return found

@@ -67,20 +67,6 @@ class MaskOptions(OptionSet):
         return self
 
     @property
-    def look(self):
-        """The ``style`` of :func:`maskhub.masks.wear`. SourceError if ``mask_images`` has none that can be used."""
-        return mask_pictures(self.mask_images) if self.mask_images else self.style
-
-    def identity(self):
-        """The options as results depend on them: of ``mask_images`` the contents, not the place. SourceError as of
-        :attr:`look`. Without the data set's own boxes."""
-        options = self.model_dump(exclude={"mask_images", "own_boxes"})
-        if self.mask_images:
-            _ = self.look  # reads the pictures once, before there are workers
-            options["mask_images"] = mask_images_digest(self.mask_images)
-        return options
-
-    @property
     def is_mask(self):
         """Whether masks are put on, not other coverings."""
         return self.style not in (*COVERINGS, RANDOM_COVERING)
@@ -102,11 +88,27 @@ class Wearing(MaskOptions):
     bare_only: Annotated[bool, tyro.conf.Suppress] = False
     """Skip faces that already wear a mask according to the mask detector. ``maskhub mask`` sets this; it loads
     torch and the detector into every process, which takes seconds and 300 MB."""
+    holdout: Annotated[bool, tyro.conf.Suppress] = False
+    """Leave out the held-out tenth of ``mask_images``. Training with ``--holdout`` sets this."""
 
     scores: Literal["all", "fast", "none"] = "all"
     """How each made face is scored: fast leaves out the mask detector's agreement with the mask."""
     min_quality: Share = 0.0
     """Leave out masks of a lower quality, from 0 to 1: as good as the worst score."""
+
+    @property
+    def look(self):
+        """The ``style`` of :func:`maskhub.masks.wear`. SourceError if ``mask_images`` has none that can be used."""
+        return mask_pictures(self.mask_images, self.holdout) if self.mask_images else self.style
+
+    def identity(self):
+        """The options as results depend on them: of ``mask_images`` the contents, not the place. SourceError as of
+        :attr:`look`. Without the data set's own boxes."""
+        options = self.model_dump(exclude={"mask_images", "own_boxes", "holdout"})
+        if self.mask_images:
+            _ = self.look  # reads the pictures once, before there are workers
+            options["mask_images"] = mask_images_digest(self.mask_images)
+        return options
 
     @model_validator(mode="after")
     def _check_scores(self):

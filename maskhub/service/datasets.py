@@ -8,12 +8,15 @@
 """
 
 import os
+import re
 import shutil
 import time
+import unicodedata
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+from maskhub.data.folder import ORIGINAL_NAME
 from maskhub.data.pixel_faces import PixelFace, pixel_faces
 from maskhub.data.portraits import Portrait, are_portraits, portraits
 from maskhub.data.rows import FolderRows
@@ -132,17 +135,10 @@ class Datasets:
         ]
 
     def _brought(self, name, split):
-        folder = self.get(name).folder / split
-        if not folder.is_dir():
-            return []
-        try:
-            rows = FolderRows(folder)
-        except SourceError:  # it is empty
-            return []
         return [
-            Face(row.name, name, split, {k: str(v) for k, v in row.columns.items() if v not in (None, "")},
+            Face(row.name, name, split, {k: v for k, v in _filled(row).items() if k != ORIGINAL_NAME},
                  path=Path(row.photo))
-            for row in rows
+            for row in _rows(self.get(name).folder / split)
         ]  # fmt: skip
 
     def _entry(self, path):
@@ -167,7 +163,7 @@ class Datasets:
     def take(self, name, staged, key):
         """Move pictures into a dataset, created if it is missing, all of them or none; returns how many.
 
-        ``staged`` is split → list of (PNG file, desired file name, columns), ``key`` that of the uploader.
+        ``staged`` is split → list of (PNG file, file name of the upload, columns), ``key`` that of the uploader.
 
         Raises:
             ConfigError: an invalid name, or a job is using the dataset. OwnerError: it belongs to somebody else.
@@ -184,20 +180,22 @@ class Datasets:
                     shutil.copytree(there.folder, folder, dirs_exist_ok=True, copy_function=_link)
                 for split, pictures in staged.items():
                     if pictures:
-                        self._add(folder / split, self._brought(name, split) if there else [], pictures)
+                        self._add(folder / split, pictures)
                 # from the name, settle() knows where the folder belongs if a process dies between two renames
                 write_json(folder / FACTS, facts | {"name": name})
                 write_file(folder / "README.md", _card(replace(self._entry(folder), name=name)))
         return sum(map(len, staged.values()))
 
-    def _add(self, folder, faces, pictures):
+    def _add(self, folder, pictures):
         """Add pictures to the folder of a split."""
         folder.mkdir(exist_ok=True)
-        known = {face.name: face.columns for face in faces}
-        for path, wished, columns in pictures:
-            free = _free(wished, known)
+        known = {row.name: _filled(row) for row in _rows(folder)}
+        for path, original, columns in pictures:
+            free = _free(_safe_name(original), known)
             os.replace(path, folder / free)
-            known[free] = columns
+            known[free] = {**columns}
+            if free != original:
+                known[free].setdefault(ORIGINAL_NAME, original)
         rows = [{"file_name": name, **columns} for name, columns in sorted(known.items())]
         write_file(folder / "metadata.csv", table_text(rows, ".csv"))
 
@@ -250,6 +248,25 @@ def attribute_choices(faces):
 
 def _built_in(name, split):
     return (portraits if are_portraits(name) else pixel_faces)(f"{name}:{split}")
+
+
+def _rows(folder):
+    """The :class:`~maskhub.data.folder_rows.Row` s of a split's folder; none if it is missing or empty."""
+    try:
+        return [*FolderRows(folder)] if folder.is_dir() else []
+    except SourceError:
+        return []
+
+
+def _filled(row):
+    """The columns of a row that have a value, as text."""
+    return {key: str(value) for key, value in row.columns.items() if value not in (None, "")}
+
+
+def _safe_name(name):
+    """A file name that is safe everywhere, with ``.png``."""
+    stem = unicodedata.normalize("NFKC", PurePosixPath(name).stem)
+    return (re.sub(r"[^\w-]+", "_", stem).strip("_-")[:60] or "picture") + ".png"
 
 
 def _free(name, taken):

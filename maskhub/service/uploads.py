@@ -23,6 +23,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from PIL import Image
 
+from maskhub.data.folder import original_name
 from maskhub.errors import ConfigError, MaskHubError, PhotoError, WriteError, first_line
 from maskhub.faces import align
 from maskhub.faces.detect import detect
@@ -61,6 +62,8 @@ class Limits:
     """Pictures of a dataset."""
     total: int = 2000 * MB
     """All datasets together."""
+    name: int = 255
+    """Characters of a file name, as most file systems allow."""
     columns: int = 40
     cell: int = 100
     """Columns of the metadata, and characters of a value."""
@@ -220,6 +223,9 @@ class _Upload:
             raise PhotoError("it is an archive: nested archives are not opened.")
         if suffix not in PHOTO_SUFFIXES:
             raise PhotoError(f"its name is not that of a picture ({', '.join(sorted(PHOTO_SUFFIXES))}).")
+        original = original_name({}, name) or "picture"
+        if len(original) > self.limits.name:
+            raise PhotoError(f"its name has more than {self.limits.name} characters.")
         if sum(map(len, self.staged.values())) >= self.room:
             raise PhotoError(f"the dataset is full: it holds at most {self.limits.dataset:,} pictures.")
         image, faces = _decoded(data, self.limits, self.cut)
@@ -232,7 +238,7 @@ class _Upload:
         image.save(encoded, "PNG")
         made = prepare_file(self.folder / f"{secrets.token_hex(8)}.png", encoded.getbuffer())
         kept = {key: value for key, value in columns.items() if key != "split"}
-        self.staged[split].append((made.temporary, _file_name(name), kept))
+        self.staged[split].append((made.temporary, original, kept))
 
     def _metadata(self, name, file):
         """File name → columns, read line by line."""
@@ -347,12 +353,6 @@ def _columns(row, limits, what):
         if value:
             columns[key] = value
     return columns
-
-
-def _file_name(name):
-    """A safe file name from the last part of a path, with ``.png``."""
-    stem = unicodedata.normalize("NFKC", PurePosixPath(name.replace("\\", "/")).stem)
-    return (re.sub(r"[^\w-]+", "_", stem).strip("_-")[:60] or "picture") + ".png"
 
 
 def _shown(name):

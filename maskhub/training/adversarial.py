@@ -73,7 +73,7 @@ class WornOptions(MaskOptions, GANOptions):
 
     def wearing(self):
         """The :class:`~maskhub.data.masked.Wearing` of these options."""
-        return Wearing(**{name: getattr(self, name) for name in MaskOptions.model_fields})
+        return Wearing(**{name: getattr(self, name) for name in (*MaskOptions.model_fields, "holdout")})
 
 
 class PatchOptions(GANOptions):

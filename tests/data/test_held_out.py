@@ -2,6 +2,8 @@
 
 import itertools
 import re
+import shutil
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,9 @@ from maskhub.errors import SourceError
 from maskhub.evaluation.self_pairs import Photos
 from maskhub.evaluation.sets import PictureSet
 from maskhub.faces.photo import open_photo
+from maskhub.service.datasets import Datasets
+from maskhub.service.home import Home
+from maskhub.service.uploads import receive
 
 SHAPES = ("{}.png", "j{}.jpg", "g{}.gif", "sub/s{}.png", "20240101-{}.png", "240101-123456-{}.png", "=({}).jpg")
 COLUMNS = ("unmasked", "masked")
@@ -147,7 +152,19 @@ def cropped(spec, out):
     curate_source(spec, out, Criteria(max_faces=0, min_size=0, min_sharpness=0), crops=32, progress=False)
 
 
-@pytest.mark.parametrize("way", [masked_as_png, cropped, turned, turned_twice])
+def uploaded(folder, out):
+    """In two uploads, a zip and single files, to the app."""
+    home, names = Home(out / ".home"), sorted(NAMES, key=is_held_out)
+    with zipfile.ZipFile(out / ".first.zip", "w") as archive:
+        for name in names[::2]:
+            archive.write(folder / name, name)
+    for files in ([out / ".first.zip"], [folder / name for name in names[1::2]]):
+        assert not receive(home, files, "faces", key="mine").refused
+    assert {key for face in Datasets(home).faces("faces") for key in face.columns} == set()
+    shutil.copytree(home.datasets / "faces" / "train", out, dirs_exist_ok=True)
+
+
+@pytest.mark.parametrize("way", [masked_as_png, cropped, turned, turned_twice, uploaded])
 def test_results_of_a_folder_with_other_names(folder, tmp_path, way):
     way(folder, tmp_path)
     assert ".gif" not in {Path(name).suffix for name in FolderSource(tmp_path).names}

@@ -6,11 +6,13 @@ import pytest
 from PIL import Image
 
 from maskhub.cli import main
+from maskhub.data.folder import is_held_out
 from maskhub.data.mask_images import mask_images_digest, mask_pictures
 from maskhub.data.masked import Wearing, mask_faces
 from maskhub.errors import ConfigError, PhotoError, SourceError
 from maskhub.masks import WORN, wear
 from maskhub.masks.pictures import PICTURE, MaskPicture, MaskPictures
+from maskhub.training.unmasker import UnmaskerOptions
 
 NOSE, LIPS, CHIN, FOREHEAD = 1, 14, 199, 10
 GREEN, RED = (40, 150, 60), (190, 40, 40)
@@ -123,6 +125,20 @@ def test_options(tmp_path, flat, photo):
         Wearing(mask_images=str(tmp_path), style="cup")
     with pytest.raises(SourceError, match="no folder of mask pictures"):
         mask_faces(photo, Wearing(mask_images=str(tmp_path / "none")), "x")
+
+
+def test_training_with_holdout_leaves_a_tenth_out(tmp_path, flat):
+    names = [next(f"{n}.png" for n in range(100) if is_held_out(f"{n}.png") == held_out) for held_out in (True, False)]
+    for name in names:
+        flat.save(tmp_path / name)
+    given = {"unmasked": "x", "output": "x", "mask_images": str(tmp_path)}
+    for holdout, used in ((False, names), (True, names[1:])):
+        look = UnmaskerOptions(**given, holdout=holdout).wearing().look
+        assert {picture.name for picture in look.pictures} == {*used}
+    (tmp_path / names[1]).unlink()
+    mask_pictures.cache_clear()
+    with pytest.raises(SourceError, match="no picture of a mask once the held-out tenth is left out"):
+        mask_pictures(str(tmp_path), holdout=True)
 
 
 def test_command(tmp_path, flat, photo, capsys):

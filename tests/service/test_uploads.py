@@ -238,7 +238,7 @@ def test_no_cell_of_a_dataset_is_a_formula(home, make_zip, cell):
         table = f'file_name,tone\n-{grown}.png,"{cell}"\n'.encode()
         receive(home, [make_zip([("metadata.csv", table), (f"-{grown}.png", png())])], "d", key="k")
     lines = (home.datasets / "d" / "train" / "metadata.csv").read_text().splitlines()
-    assert lines == ["file_name,tone", f"0.png,'{cell}", f"1.png,'{cell}"]
+    assert lines == ["file_name,tone,original_name", f"0.png,'{cell},./-0.png", f"1.png,'{cell},./-1.png"]
 
 
 def test_folders_are_labels_where_nothing_else_says_what_they_are(home, make_zip):

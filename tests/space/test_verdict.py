@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
+from maskhub import FaceMaskPipeline
 from maskhub.direction import Direction
 from maskhub.masks.styles import COLOURS, STYLES
 from maskhub.pipelines.estimate import Estimate
@@ -97,6 +98,14 @@ def test_compare_says_what_a_model_was_trained_on(tiny_pipeline, tmp_path, monke
     assert [two_step.can(what) for what in ("mask", "unmask", "cycle")] == [True, False, False]
     monkeypatch.delenv("MASKHUB_MODEL")
     assert "CelebA" in methods(tiny_pipeline)[0].trained_on
+
+
+@pytest.mark.parametrize("wear, drawn", [(None, [True, False]), ("random", [False, False])])
+def test_compare_shows_a_mask_drawn_by_rule_once(tiny_pipeline, wear, drawn):
+    pipe = FaceMaskPipeline(None, tiny_pipeline.unmasker, resolution=64, wear=wear)
+    own, _, *inpaintings = methods(pipe)
+    assert own.can("mask") == (wear is not None)
+    assert [method.can("mask") for method in inpaintings] == drawn
 
 
 def test_faces_are_numbered_as_one_reads():
