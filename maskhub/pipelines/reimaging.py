@@ -14,8 +14,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
-import cv2
-import numpy as np
 import torch
 from diffusers import DiffusionPipeline
 from diffusers.utils import BaseOutput
@@ -23,15 +21,14 @@ from PIL import Image
 from pydantic import Field
 
 from maskhub.errors import CheckpointError, ConfigError, PhotoError
-from maskhub.faces.photo import open_photo, split_alpha
 from maskhub.hub_errors import SafeSaving
-from maskhub.masks.find_covering import by_colour, by_contrast, find_covering
 from maskhub.models.classifier import AttributeClassifier
 from maskhub.models.configured import Configuration, Label, Whole
 from maskhub.models.dcgan import DcganGenerator
 from maskhub.models.dense import DenseGenerator
 from maskhub.models.stored import read_json
 from maskhub.pipelines.candidates import agreement_weights, best_candidates
+from maskhub.pipelines.covered_face import CoveredFace
 from maskhub.pipelines.fetch import BUNDLED, check_index, fetch_options, fetch_pipeline, load_errors, with_variant
 from maskhub.pipelines.latent_search import LatentSearch
 from maskhub.pipelines.tone import blend, kmeans_colours
@@ -229,14 +226,12 @@ class ReimagingPipeline(SafeSaving, DiffusionPipeline):
         output = ReimagingOutput(*([] for _ in range(12)))
         for number, (photo, region) in enumerate(zip(faces, regions, strict=True)):
             what = photo if isinstance(photo, (str, Path)) else f"face {number}" if len(faces) > 1 else "the face"
-            pixels, alpha = _square(photo, what)
-            face = _resized(pixels, self.config.resolution)
-            region, whole = _region(pixels, face, region, covering, colours)
-            if not region.any() and on_none == "raise":
+            covered = CoveredFace.read(photo, what, self.config.resolution, region, covering, colours)
+            if not covered.region.any() and on_none == "raise":
                 raise PhotoError(f"no covering was found on {what}. Give its region, or its colours.")
-            distribution, scores = self.classify(face)
-            made = self._offered(face, region, model, scores, candidates, keep, refine_steps, seed)
-            self._finish(output, pixels, alpha, face, region, whole, made, sample, smooth_colours, tone, seed)
+            distribution, scores = self.classify(covered.face)
+            made = self._offered(covered, model, scores, candidates, keep, refine_steps, seed)
+            _finish(output, covered, made, sample, smooth_colours, tone, seed)
             output.distributions.append(distribution)
             output.scores.append(scores)
         return output
@@ -272,17 +267,17 @@ class ReimagingPipeline(SafeSaving, DiffusionPipeline):
         total = sum(scores.values())
         return distribution, {n: s / total if total else 1 / len(scores) for n, s in scores.items()}
 
-    def _offered(self, face, region, model, scores, count, keep, refine_steps, seed):
+    def _offered(self, covered, model, scores, count, keep, refine_steps, seed):
         """The best candidates of the generator that fits best, or of all that fit equally."""
         best = max(scores.values())
         names = [model] if model else [name for name, score in scores.items() if score >= best - 1e-6]
-        weights, found = agreement_weights(region), []
+        weights, found = agreement_weights(covered.region), []
         for name in names:
             generator = self.generators[name]
             if refine_steps:
-                made = self._search(name, count, seed)(face, weights, refine_steps, keep)
+                made = self._search(name, count, seed)(covered.face, weights, refine_steps, keep)
             else:
-                made = best_candidates(generator, face, weights, count, keep, seed)
+                made = best_candidates(generator, covered.face, weights, count, keep, seed)
             found += [replace(candidate, model=name) for candidate in made]
         return sorted(found, key=lambda candidate: candidate.error)[:keep]
 
@@ -292,25 +287,6 @@ class ReimagingPipeline(SafeSaving, DiffusionPipeline):
         if key not in self._searches:
             self._searches = {key: LatentSearch(self.generators[name], count, seed)}
         return self._searches[key]
-
-    def _finish(self, output, pixels, alpha, face, region, whole, made, sample, smooth_colours, tone, seed):
-        chosen, raw = made[sample], made[sample].image
-        smoothed = kmeans_colours(raw, smooth_colours, seed) if smooth_colours else raw
-        result = blend(face, smoothed, region, tone)
-        clipping = np.dstack([np.where(region[..., None], face, 0).astype(np.uint8), region.astype(np.uint8) * 255])
-        picture = _put_back(pixels, face, result, region, whole)
-        if alpha is not None:
-            picture.putalpha(alpha)
-        output.raw.append(Image.fromarray(raw))
-        output.smoothed.append(Image.fromarray(smoothed))
-        output.clipping.append(Image.fromarray(clipping))
-        output.result.append(mark(picture, Provenance("unmask", chosen.model or "maskhub")))
-        output.faces.append(Image.fromarray(face))
-        output.regions.append(region)
-        output.models.append(chosen.model)
-        output.errors.append(chosen.error)
-        output.candidates.append([Image.fromarray(candidate.image) for candidate in made])
-        output.candidate_errors.append([candidate.error for candidate in made])
 
 
 def load_classifier(name=None):
@@ -342,68 +318,18 @@ def check_name(name):
     return name
 
 
-def _square(photo, what):
-    rgb, alpha = split_alpha(open_photo(photo))
-    if rgb.width != rgb.height:
-        raise PhotoError(f"{what} is {rgb.width}×{rgb.height}. First crop it to a square that the face fills.")
-    return np.asarray(rgb), alpha
-
-
-def _resized(pixels, side):
-    if pixels.shape[0] == side:
-        return pixels
-    exact = pixels.shape[0] % side == 0 or side % pixels.shape[0] == 0
-    how = Image.Resampling.BOX if exact else Image.Resampling.BICUBIC
-    return np.asarray(Image.fromarray(pixels).resize((side, side), how))
-
-
-def _region(pixels, face, region, covering, colours):
-    """The pixels to replace, bool R×R, and the same in the picture's own size if they are known that exactly, or None.
-
-    ``pixels`` is the picture, ``face`` the same at the pipeline's resolution.
-    """
-    if region is None and covering == "learned":
-        from maskhub.masks.detector import detect_mask_on_crop
-
-        found = detect_mask_on_crop(np.ascontiguousarray(pixels))
-        region = (found.region > 0.5) & found.masked
-    if region is not None:
-        region = np.asarray(region)
-        if region.ndim != 2 or region.shape[0] != region.shape[1]:
-            raise ConfigError(f"a region must be a square boolean array, not {'×'.join(map(str, region.shape))}.")
-        return _scaled(region, face.shape[0]), _scaled(region, pixels.shape[0])
-    if covering == "colour" and colours is None:
-        raise ConfigError("covering='colour' needs colours.")
-    if colours is not None and covering in ("auto", "colour"):
-        return by_colour(face, colours), None
-    if covering not in ("auto", "contrast"):
-        raise ConfigError(f"covering is {covering!r}; it must be 'auto', 'colour', 'contrast' or 'learned'.")
-    return (find_covering(face) if covering == "auto" else by_contrast(face)), None
-
-
-def _scaled(region, side):
-    """A region in another size: every pixel that it touches."""
-    if region.shape[0] == side:
-        return region > 0
-    picture = Image.fromarray((region > 0).astype(np.uint8) * 255)
-    return np.asarray(picture.resize((side, side), Image.Resampling.BOX)) > 0
-
-
-def _put_back(pixels, face, result, region, whole):
-    """The result at the picture's original size; pixels that were not replaced are unchanged."""
-    side = pixels.shape[0]
-    if side == result.shape[0]:
-        return Image.fromarray(result)
-
-    def enlarged(small, how):
-        return np.asarray(Image.fromarray(small).resize((side, side), how))
-
-    where = enlarged(region, Image.Resampling.NEAREST)
-    if np.array_equal(enlarged(face, Image.Resampling.NEAREST), pixels):  # magnified pixel art
-        return Image.fromarray(np.where(where[..., None], enlarged(result, Image.Resampling.NEAREST), pixels))
-    # a photo: smooth, and blended into it over one pixel of the result
-    where = np.ascontiguousarray(where if whole is None else whole)
-    depth = cv2.distanceTransform(np.pad(where, 1, mode="edge").astype(np.uint8), cv2.DIST_L2, 3)[1:-1, 1:-1]
-    weight = np.clip(depth * result.shape[0] / side, 0, 1)[..., None]
-    larger = enlarged(result, Image.Resampling.BICUBIC)
-    return Image.fromarray((pixels + (larger.astype(np.float32) - pixels) * weight).round().astype(np.uint8))
+def _finish(output, covered, made, sample, smooth_colours, tone, seed):
+    """Add the result for one face to a :class:`ReimagingOutput`; ``made`` are its candidates."""
+    chosen, raw = made[sample], made[sample].image
+    smoothed = kmeans_colours(raw, smooth_colours, seed) if smooth_colours else raw
+    picture = covered.put_back(blend(covered.face, smoothed, covered.region, tone))
+    output.raw.append(Image.fromarray(raw))
+    output.smoothed.append(Image.fromarray(smoothed))
+    output.clipping.append(covered.clipping())
+    output.result.append(mark(picture, Provenance("unmask", chosen.model or "maskhub")))
+    output.faces.append(Image.fromarray(covered.face))
+    output.regions.append(covered.region)
+    output.models.append(chosen.model)
+    output.errors.append(chosen.error)
+    output.candidates.append([Image.fromarray(candidate.image) for candidate in made])
+    output.candidate_errors.append([candidate.error for candidate in made])
