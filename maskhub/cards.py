@@ -95,11 +95,8 @@ class ModelCard(Card):
 
     @classmethod
     def load(cls, folder):
-        """Read a folder's ``README.md``; if there is none, return an empty card named after the folder.
-
-        Raises:
-            ConfigError: no such folder, or front matter that is not YAML.
-        """
+        """Read a folder's ``README.md``, or return an empty card named after the folder. ConfigError if there is no
+        such folder, or its front matter is not YAML."""
         from huggingface_hub import ModelCard as HubCard
         from yaml import YAMLError
 

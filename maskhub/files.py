@@ -78,11 +78,8 @@ class Prepared:
 
 
 def write_file(path, content):
-    """Write bytes or (as UTF-8) text to a file atomically; its folder is created if missing.
-
-    Raises:
-        WriteError: disk full, no permission, or an invalid path. An existing file is untouched.
-    """
+    """Write bytes or (as UTF-8) text to a file atomically; its folder is created if missing. WriteError if the disk is
+    full, the path is invalid or may not be written to; an existing file is then untouched."""
     commit([prepare_file(path, content)])
 
 
@@ -106,10 +103,8 @@ def prepare_copy(source, target):
 def commit(files):
     """Flush prepared files to the disk and rename them; on return all of them are durable.
 
-    ``files`` may be a generator that prepares them: if it fails, those already prepared are deleted.
-
-    Raises:
-        WriteError: a file could not be flushed or renamed; those not yet renamed are deleted.
+    ``files`` may be a generator that prepares them: if it fails, those already prepared are deleted. WriteError if a
+    file can't be flushed or renamed; those not yet renamed are deleted.
     """
     prepared = []
     try:
@@ -162,11 +157,8 @@ def _sync_all(paths, files):
 
 @contextmanager
 def written_file(path):
-    """A temporary path next to ``path``, with its suffix, that replaces it when the block ends without an error.
-
-    Raises:
-        WriteError: for any ``OSError``, including those raised in the block.
-    """
+    """A temporary path next to ``path``, with its suffix, that replaces it when the block ends without an error. Any
+    ``OSError``, including one raised in the block, becomes a WriteError."""
     with _prepared(path) as temporary:
         yield temporary
     commit([Prepared(temporary, Path(path), temporary.stat().st_size)])
@@ -174,13 +166,11 @@ def written_file(path):
 
 @contextmanager
 def written_folder(path):
-    """A temporary folder next to ``path`` that replaces it when the block ends without an error.
+    """A temporary folder next to ``path`` that replaces it when the block ends without an error; errors as of
+    :func:`written_file`.
 
     Replacing an existing folder takes two renames: if a process is killed between them, :func:`settle_folder` restores
     the old one.
-
-    Raises:
-        WriteError: for any ``OSError``, including those raised in the block.
     """
     path = Path(path)
     temporary, replaced = _temporary(path), _replaced(path)

@@ -29,11 +29,8 @@ def film_url(path):
 
 
 def open_film(path):
-    """Open a film's file for reading, as ``av.container.InputContainer``.
-
-    Raises:
-        VideoError: no such file, damaged, or not a film in one of the accepted containers.
-    """
+    """Open a film's file for reading, as ``av.container.InputContainer``. VideoError if it is missing, damaged, or not
+    a film in one of the accepted containers."""
     import av  # imported late: it is slow to import, and photos don't need it
 
     if not Path(path).is_file():

@@ -18,10 +18,8 @@ def hub_file(repo, name, what, **options):
     """The local path of one file in a model repository ``user/name``, downloaded to the cache if needed.
 
     ``what`` is being attempted, as in :func:`~maskhub.hub_errors.hub_errors`; ``options`` are of :data:`HUB_OPTIONS`.
-
-    Raises:
-        CheckpointError: no such repository or file, no access, no connection, or a wrong checksum; a wrong file is
-            deleted from the cache.
+    CheckpointError if there is no such repository or file, no access, no connection, or a wrong checksum; a wrong file
+    is deleted from the cache.
     """
     with hub_errors(what, CheckpointError):
         from huggingface_hub import hf_hub_download

@@ -1,10 +1,11 @@
-"""The only place where picture files are opened: a few formats, none of which starts another program.
+"""The only place where picture files are opened: a few formats, none of which starts another program. And encoding.
 
 Pillow detects the format from a file's content, not its name. By default it would pass an EPS named ``photo.png`` to
 Ghostscript, which interprets programs. HEIC and HEIF, the photos of phones, need the package pillow-heif; Pillow's
 wheels read AVIF from 11.3 on.
 """
 
+import io
 import os
 import warnings
 
@@ -13,7 +14,7 @@ from PIL import Image, PngImagePlugin, UnidentifiedImageError, features
 from maskhub.errors import PhotoError
 from maskhub.extras import installed
 
-__all__ = ["FORMATS", "KINDS", "name_of", "open_image"]
+__all__ = ["FORMATS", "KINDS", "encoded", "name_of", "open_image"]
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP", *(["AVIF"] if features.check("avif") else []))
 """Pillow's names of the accepted formats, without HEIF."""
@@ -26,12 +27,8 @@ PngImagePlugin.MAX_TEXT_CHUNK = max(PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugi
 
 
 def open_image(source):
-    """``PIL.Image.open`` for :data:`FORMATS` and HEIF, from a path or file object; nothing is decoded yet.
-
-    Raises:
-        PIL.UnidentifiedImageError: another format; other errors as Pillow's. PhotoError: a HEIC or AVIF photo whose
-        codec is not installed.
-    """
+    """``PIL.Image.open`` for :data:`FORMATS` and HEIF, from a path or file object; nothing is decoded yet. Errors are
+    Pillow's, or PhotoError for a HEIC or AVIF photo whose codec is not installed."""
     with warnings.catch_warnings():
         # callers check the size against their own limit before decoding; at twice this limit Pillow raises an error
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -53,6 +50,13 @@ def open_image(source):
 
         pillow_heif.register_heif_opener(thumbnails=False)
         return Image.open(source, formats=("HEIF",))
+
+
+def encoded(image, kind="PNG", **options):
+    """A ``PIL.Image`` as the bytes of a file; ``options`` are Pillow's for this format."""
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
 
 
 def name_of(source):

@@ -63,11 +63,8 @@ COMMAS = (
 
 
 class OptionSet(BaseModel):
-    """Base of every set of options. Options are immutable; :meth:`replaced` returns a changed copy.
-
-    Raises:
-        ConfigError: an unknown option, or a value of the wrong type or out of range.
-    """
+    """Base of every set of options. Options are immutable; :meth:`replaced` returns a changed copy. ConfigError for an
+    unknown option, or a value of the wrong type or out of range."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
     resets: ClassVar[dict] = {}
@@ -158,11 +155,8 @@ def _is_number(value):
 
 
 def parse(options_class, description=None, args=None):
-    """Read options: the ``--recipe`` file overrides the defaults, and the command line overrides both.
-
-    Raises:
-        ConfigError: an unknown option or a bad value, on the command line or in the recipe.
-    """
+    """Read options: the ``--recipe`` file overrides the defaults, and the command line overrides both. ConfigError for
+    an unknown option or a bad value in either."""
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     early.add_argument("--recipe")
     for name in options_class.resets:

@@ -81,16 +81,24 @@ def zero_files():
     return found
 
 
-def deploy(repo_id, *, static=False, zero=False, hardware=None, token=None, private=None):
-    """Create the Space if it is missing, and update it in one commit.
+def deploy(
+    repo_id: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="USER/NAME")],
+    *,
+    zero: bool = False,
+    static: bool = False,
+    hardware: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None,
+    token: str | None = None,
+    private: bool = False,
+) -> str:
+    """Upload the app to a Hugging Face Space in one commit; the Space is created if it is missing.
 
     Args:
-        repo_id: the Space, ``user/name``.
-        static: upload the site of ``web/dist`` instead of the app.
-        zero: run the app on ZeroGPU.
-        hardware: run it on other hardware of the Hub, such as ``cpu-upgrade``.
-        token: token with write access; by default that of ``hf auth login`` or ``HF_TOKEN``.
-        private: make a new Space private.
+        repo_id: The Space.
+        zero: Run the app on ZeroGPU, which is free for two Spaces an account.
+        static: The site of web/dist, which runs in the visitor's browser, instead of the app; free.
+        hardware: Run the app on this hardware, by the hour, such as cpu-upgrade; default: cpu-basic, which needs PRO.
+        token: Token with write access; default: that of `hf auth login` or HF_TOKEN.
+        private: Make a new Space private.
 
     Returns:
         the address of the Space.
@@ -98,7 +106,7 @@ def deploy(repo_id, *, static=False, zero=False, hardware=None, token=None, priv
     Raises:
         ConfigError: the site has not been built; contradictory or unknown hardware.
         HubError: no right to write there, a wrong token, a bad name, a plan that does not include the hardware, or no
-        connection after several tries.
+            connection after several tries.
     """
     hardware = _hardware(static, zero, hardware)
     wanted = static_files() if static else zero_files() if hardware == ZERO else files()
@@ -108,9 +116,11 @@ def deploy(repo_id, *, static=False, zero=False, hardware=None, token=None, priv
         there_already = api.repo_exists(repo_id, repo_type="space")
         url = api.create_repo(
             repo_id, repo_type="space", space_sdk="static" if static else "gradio", space_hardware=hardware,
-            private=private, exist_ok=True,
+            private=private or None, exist_ok=True,
         )  # fmt: skip
-        wanted["README.md"] = _content(wanted["README.md"]).replace(THIS_REPOSITORY.encode(), url.repo_id.encode())
+        card = wanted["README.md"]
+        card = card if isinstance(card, bytes) else card.read_bytes()
+        wanted["README.md"] = card.replace(THIS_REPOSITORY.encode(), url.repo_id.encode())
         there = api.list_repo_files(url.repo_id, repo_type="space")
         stale = [name for name in there if name.split("/")[0] in folders and name not in wanted]
         operations = [
@@ -121,10 +131,6 @@ def deploy(repo_id, *, static=False, zero=False, hardware=None, token=None, priv
         if there_already and hardware:
             api.request_space_hardware(url.repo_id, hardware)
     return str(url)
-
-
-def _content(file):
-    return file if isinstance(file, bytes) else file.read_bytes()
 
 
 def _hardware(static, zero, hardware):
@@ -157,33 +163,10 @@ def _refusals(repo_id, hardware):
         raise
 
 
-def _command(
-    repo_id: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="USER/NAME")],
-    /,
-    zero: bool = False,
-    static: bool = False,
-    hardware: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None,
-    token: str | None = None,
-    private: bool = False,
-):
-    """Upload the app to a Hugging Face Space, which is created if it is missing.
-
-    Args:
-        repo_id: The Space.
-        zero: Run the app on ZeroGPU, which is free for two Spaces an account.
-        static: The site of web/dist, which runs in the visitor's browser, instead of the app; free.
-        hardware: Run the app on this hardware, by the hour, such as cpu-upgrade; default: cpu-basic, which needs PRO.
-        token: Token with write access; default: that of `hf auth login` or HF_TOKEN.
-        private: Make a new Space private.
-    """
-    options = {"zero": zero, "static": static, "hardware": hardware, "token": token, "private": private or None}
-    print(f"deployed to {deploy(repo_id, **options)}")
-
-
 def main(args=None):
     """Run the command; returns the exit code."""
     try:
-        tyro.cli(_command, prog="python -m space.deploy", args=args)
+        print(f"deployed to {tyro.cli(deploy, prog='python -m space.deploy', args=args)}")
     except MaskHubError as error:
         print(f"maskhub: {error}", file=sys.stderr)
         return 2

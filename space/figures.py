@@ -2,9 +2,10 @@
 
 import base64
 import html
-import io
 
 from PIL import Image
+
+from maskhub.image_file import encoded
 
 __all__ = ["brush", "figures", "magnified", "thumbnail"]
 
@@ -58,6 +59,4 @@ def brush(image):
 
 
 def _data(image):
-    file = io.BytesIO()
-    image.save(file, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+    return f"data:image/png;base64,{base64.b64encode(encoded(image)).decode()}"

@@ -15,6 +15,7 @@ from space.figures import figures
 
 __all__ = ["feature_maps", "layout", "wire"]
 
+_classifier = functools.cache(load_classifier)
 ABOUT = """The re-imaging thesis trained its classifier on three sets in which hair and eyes give the skin tone away:
 fair hair and blue eyes come with light skin only. So it learnt hair and eyes, and three made-up faces mislead it. The
 other classifier was trained on faces of any hair. **Train on data in which nothing but the attribute differs.**"""
@@ -50,7 +51,7 @@ def classified(place):
     if place is None:
         return "", *[gr.update(value=None, visible=False)] * 2
     face = bias_faces()[place]
-    odds = [_network(name).distribution(to_tensor(face.pixels)[None])[0] for name in (THESIS, None)]
+    odds = [_classifier(name).distribution(to_tensor(face.pixels)[None])[0] for name in (THESIS, None)]
     picture = Image.fromarray(face.pixels)
     return figures([(picture, f"Figure {face.figure}", f"there taken for {face.printed}")]), *(
         gr.update(value=one, visible=True) for one in odds
@@ -66,8 +67,3 @@ def feature_maps(classifier, face):
         sheet = np.asarray(feature_sheet(classifier, face, place, columns=8))
         steps.append((Image.fromarray(sheet), name, "each map is a pattern that it looks for"))
     return figures(steps, "steps maps")
-
-
-@functools.cache
-def _network(name):
-    return load_classifier(name)

@@ -1,7 +1,6 @@
 """Input and output of photos: components, messages, and the files to view and download."""
 
 import html
-import io
 import shutil
 import tempfile
 from pathlib import Path
@@ -12,7 +11,7 @@ from gradio.utils import get_upload_folder
 from maskhub.data.photo_file import encode_photo
 from maskhub.errors import PhotoError, WriteError
 from maskhub.faces.photo import JPEG, MAX_PIXELS, kept_info, open_photo, rgb_profile
-from maskhub.image_file import KINDS, open_image
+from maskhub.image_file import KINDS, encoded, open_image
 from maskhub.provenance import mark, save_options
 from space.outlook import outlook
 
@@ -320,19 +319,14 @@ def save_png(image, path, suffix=None, like=None):
     """
     # level 1 takes a quarter of the time for a few per cent more bytes
     options = {"icc_profile": rgb_profile(like or image), "compress_level": 1}
-    return _written(path, suffix, "png", lambda target: _encoded(image, "PNG", **options))
+    return _written(path, suffix, "png", lambda target: encoded(image, **save_options(image, "PNG"), **options))
 
 
 def save_gif(frames, path, suffix, milliseconds, tag):
     """Write an animation that repeats; arguments, result and errors as for :func:`save_png`."""
     options = {"save_all": True, "append_images": frames[1:], "duration": milliseconds, "loop": 0, "optimize": False}
-    return _written(path, suffix, "gif", lambda target: _encoded(mark(frames[0], tag), "GIF", **options))
-
-
-def _encoded(image, kind, **options):
-    data = io.BytesIO()
-    image.save(data, kind, **save_options(image, kind), **options)
-    return data.getbuffer()
+    first = mark(frames[0], tag)
+    return _written(path, suffix, "gif", lambda target: encoded(first, "GIF", **save_options(first, "GIF"), **options))
 
 
 def _written(path, suffix, ending, encode):

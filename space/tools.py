@@ -18,7 +18,7 @@ from maskhub.masks.detector import MASKED, mask_presences
 from maskhub.masks.styles import STYLES, WORN
 from space import photos
 
-__all__ = ["build", "can_serve_agents", "describe"]
+__all__ = ["build", "can_serve_agents", "describe", "endpoint"]
 
 PHOTO = (
     "The photo: its content as data:image/jpeg;base64,..., or the path or address of a file that was uploaded to this "
@@ -40,28 +40,26 @@ PARAMETERS = {
 def build():
     """Add the endpoint ``detect`` to the app; returns its input, an empty photo."""
     found, photo = gr.JSON(visible=False, label="faces"), photos.PhotoInput(visible=False, label="photo")
-    gr.Button(visible=False).click(
-        detected,
-        photo,
-        found,
-        concurrency_id="model",
-        api_name="detect",
-        api_description=(
-            "Find the faces of a photo, largest first, and whether each wears a mask. box is left, top, width and "
-            f"height in pixels; presence is the detector's confidence from 0 to 1, masked from {MASKED} on."
-        ),
+    about = (
+        "Find the faces of a photo, largest first, and whether each wears a mask. box is left, top, width and height "
+        f"in pixels; presence is the detector's confidence from 0 to 1, masked from {MASKED} on."
     )
+    endpoint(detected, photo, found, "detect", about)
     return photo
+
+
+def endpoint(handler, inputs, outputs, name, about):
+    """Offer a handler, which may raise a :class:`MaskHubError`, to scripts and agents under this name."""
+    gr.Button(visible=False).click(
+        handler, inputs, outputs, concurrency_id="model", api_name=name, api_description=about
+    )
 
 
 def detected(photo):
     """The faces of an upload, as JSON."""
-    try:
-        pixels = np.asarray(split_alpha(photos.read(photo))[0])
-        faces = detect(pixels)
-        presences = mask_presences([(pixels, face) for face in faces])
-    except MaskHubError as error:
-        raise gr.Error(photos.words(error), print_exception=False) from error
+    pixels = np.asarray(split_alpha(photos.read(photo))[0])
+    faces = detect(pixels)
+    presences = mask_presences([(pixels, face) for face in faces])
     return [
         {"box": [round(value, 1) for value in face.box], "presence": round(presence, 3), "masked": presence >= MASKED}
         for face, presence in zip(faces, presences, strict=True)
@@ -85,9 +83,8 @@ def _tool(handler, name, about):
     def tool(*given, **named):
         try:
             return handler(*given, **named)
-        except gr.Error as error:
-            error.message = error.message.removeprefix("--")  # an option of the command line is a parameter here
-            raise
+        except MaskHubError as error:  # an option of the command line is a parameter here
+            raise gr.Error(photos.words(error).removeprefix("--"), print_exception=False) from error
 
     lines = [f"    {parameter}: {PARAMETERS[parameter]}" for parameter in signature.parameters]
     tool.__name__, tool.__signature__ = name, signature

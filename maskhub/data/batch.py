@@ -98,11 +98,8 @@ def process_folder(
 
 @contextmanager
 def working_folder(output, by, options, overwrite, *more):
-    """Lock an output folder for a run (see :func:`~maskhub.hold.hold`), clean up after killed runs, and yield its
-    journal.
-
-    ``more`` are other folders that only this run writes to.
-    """
+    """Lock an output folder for a run (see :func:`~maskhub.hold.hold`), clean up after killed runs there and in
+    ``more`` folders that only this run writes to, and yield its journal."""
     with hold(output, by):
         for folder in (output, *more):
             sweep(folder)

@@ -10,12 +10,8 @@ __all__ = ["BlobCache"]
 
 
 class BlobCache:
-    """The base of caches: a table of the columns ``columns``. If its file can't be used, a warning says ``otherwise``,
-    what happens each time instead, and the cache stays empty.
-
-    Args:
-        path: the file, created if it is missing; None: no cache.
-    """
+    """The base of caches: a table with ``columns``, in the file ``path``, created if it is missing; None: no cache. If
+    the file can't be used, a warning says ``otherwise``, what happens each time instead, and the cache stays empty."""
 
     table, columns, otherwise = "blobs", ("key", "value"), "this is computed again each time"
 

@@ -135,7 +135,7 @@ def yolo(record, numbers=None):
 
 
 def _objects(record):
-    """Category, box within the photo, attributes and the data set's own annotation of each face and each mask; or of
+    """Category, box within the photo, attributes and the data set's own annotation of each face and each mask, or of
     each box that the data set brought."""
     if "own" in record:
         for number, (own, face) in enumerate(zip(record["own"], record["faces"], strict=True)):

@@ -68,12 +68,8 @@ def is_held_out(file_name):
 
 def original_name(columns, name=None):
     """The file name, in its source, of the photo that a picture was made from; :func:`is_held_out` decides by it. None
-    if it is unknown.
-
-    Args:
-        columns: the picture's row, of which ``original_name`` and ``file_name`` count.
-        name: the picture's own name or address, for rows without them.
-    """
+    if it is unknown. ``columns`` is the picture's row, of which ``original_name`` and ``file_name`` count, ``name`` its
+    own name or address, for rows without them."""
     name = (name or "").split("::")[0]  # zip://photo.png::hf://datasets/...
     known, listed = columns.get(ORIGINAL_NAME), str(columns.get(FILE_NAME) or "")
     if listed and name.startswith(f"{PurePosixPath(listed).stem}-"):  # only there `dataset build` wrote the column

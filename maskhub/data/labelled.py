@@ -80,11 +80,7 @@ class LabelledPhotos:
         return len(self.names)
 
     def where(self, attributes):
-        """The photos whose columns have these values.
-
-        Raises:
-            SourceError: no photo matches; the message lists the existing values.
-        """
+        """The photos whose columns have these values. If there are none, a SourceError lists the existing values."""
         places = [n for n, known in enumerate(self.columns) if all(known.get(k) == v for k, v in attributes.items())]
         if not places:
             wanted = ", ".join(f"{key}={value}" for key, value in attributes.items())
@@ -111,11 +107,7 @@ class LabelledPhotos:
         return to_tensor(self.images[places])
 
     def labels(self, column, values):
-        """The index in ``values`` of each photo's value, int64 N.
-
-        Raises:
-            SourceError: a photo has another value or none.
-        """
+        """The index in ``values`` of each photo's value, int64 N; SourceError if a photo has another value or none."""
         index = {value: number for number, value in enumerate(values)}
         for name, known in zip(self.names, self.columns, strict=True):
             if known.get(column) not in index:
@@ -125,11 +117,7 @@ class LabelledPhotos:
 
 
 def parse_attributes(texts):
-    """``["tone=light", "eyes=round"]`` as a dict.
-
-    Raises:
-        ConfigError: a text is not of this form.
-    """
+    """``["tone=light", "eyes=round"]`` as a dict; ConfigError for a text of another form."""
     for text in texts:
         if text.count("=") != 1 or not all(part.strip() for part in text.split("=")):
             raise ConfigError(f"an attribute must be column=value, such as tone=light, not {text!r}.")
@@ -137,11 +125,7 @@ def parse_attributes(texts):
 
 
 def split_attributes(text):
-    """``"tone=light, place=Dayton, OH"`` as a dict; values may contain commas.
-
-    Raises:
-        ConfigError: a part is not of the form column=value.
-    """
+    """``"tone=light, place=Dayton, OH"`` as a dict; values may contain commas. ConfigError for another form."""
     parts = []
     for part in text.split(","):
         if "=" in part or not parts:

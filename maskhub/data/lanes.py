@@ -118,11 +118,8 @@ class Deal:
 
 def deal_units(source, world, most=LANES):
     """The :class:`Deal` of a :class:`~maskhub.data.hub_source.HubSource` for so many processes with at most ``most``
-    lanes each. Files are read in row groups where there are fewer than four for each lane.
-
-    Raises:
-        SourceError: the files can't be listed or read, or the dataset is empty.
-    """
+    lanes each. Files are read in row groups if there are fewer than four for each lane. SourceError if they can't be
+    read, or hold no photo."""
     found = source.whole_files
     if source.format == "parquet" and most > 1 and len(found) < 4 * world * most:
         found = units(source, sum(unit.size for unit in found) // (4 * world * most))
@@ -159,12 +156,9 @@ class Lane:
             self.order = np.random.default_rng((self.seed, self.number, self.first)).permutation(len(self.block))
 
     def blocks(self, place):
-        """The endless blocks from that with the ``place``-th photo or from an earlier one: the number of the pass, that
-        of the block's first photo in the lane, and its photos.
-
-        Raises:
-            SourceError: no unit has a photo, or the stream can't be read.
-        """
+        """The endless blocks from the one with the ``place``-th photo, or an earlier one: the number of the pass, the
+        number of the block's first photo in the lane, and its photos. SourceError if no unit has a photo, or the stream
+        can't be read."""
         start, empty = 0, set()
         for turn in itertools.count():
             hand = self.deal.hand(self.number, turn, self.seed)

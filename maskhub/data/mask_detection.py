@@ -14,7 +14,7 @@ import torch
 
 from maskhub.data.decoys import decoy, occlude
 from maskhub.data.masked import Wearing
-from maskhub.data.paired import WornPairs
+from maskhub.data.paired import WornPairs, squared
 from maskhub.data.positions import PositionDataset, endless_batches
 from maskhub.masks.blend import SHADOW
 from maskhub.tensors import to_pixels, to_tensor
@@ -140,11 +140,8 @@ def _dyed(image, region, rng):
 
 
 def _joined(upper, lower, rng, highest=0.42):
-    """Put the upper part of one aligned crop over the lower part of another, adapted to its lighting.
-
-    Args:
-        highest: upper limit of the seam, as a share of the height; the lower limit is at the lower eyelids.
-    """
+    """Put the upper part of one aligned crop over the lower part of another, adapted to its lighting. The seam is
+    between the lower eyelids and ``highest``, a share of the height."""
     side = upper.shape[0]
     seam = rng.uniform(EYES - 0.01, highest + 0.01) * side
     ramp = np.clip((np.arange(side) - seam) / (rng.uniform(0.01, 0.05) * side) + 0.5, 0, 1)[:, None, None]
@@ -166,9 +163,5 @@ def _moved(image, region, rng):
 
 def _square(photo, side, rng):
     """The centre square of a ``PIL.Image`` at ``side``, mirrored with probability 0.5."""
-    least = min(photo.size)
-    left, top = (photo.width - least) // 2, (photo.height - least) // 2
-    pixels = np.asarray(photo)[top : top + least, left : left + least]
-    flags = cv2.INTER_AREA if least > side else cv2.INTER_CUBIC
-    pixels = cv2.resize(pixels, (side, side), interpolation=flags)
+    pixels = squared(np.asarray(photo), side)
     return np.ascontiguousarray(pixels[:, ::-1]) if rng.random() < 0.5 else pixels

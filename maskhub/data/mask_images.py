@@ -15,13 +15,10 @@ __all__ = ["mask_images_digest", "mask_pictures"]
 
 @functools.lru_cache(4)
 def mask_pictures(folder, holdout=False):
-    """The :class:`~maskhub.masks.pictures.MaskPictures` of a folder and its sub-folders, read once a process.
+    """The :class:`~maskhub.masks.pictures.MaskPictures` of a folder and its sub-folders, read once per process.
 
-    A picture that can't be used is left out, with one line of warning. ``holdout`` leaves out those of
-    :func:`~maskhub.data.folder.is_held_out`.
-
-    Raises:
-        SourceError: no such folder, or no picture in it that can be used.
+    A picture that can't be used is left out with a warning. ``holdout`` leaves out those of
+    :func:`~maskhub.data.folder.is_held_out`. SourceError if there is no such folder, or no usable picture in it.
     """
     pictures, faults = [], []
     for path in _pictures(folder, holdout).values():

@@ -36,11 +36,7 @@ side of its centre."""
 
 
 class MaskOptions(OptionSet):
-    """Style of masks: the options shared by ``maskhub mask``, ``maskhub dataset build`` and training.
-
-    Raises:
-        ConfigError: a bad value, or a colour that the style does not have.
-    """
+    """Style of masks: the options shared by ``maskhub mask``, ``maskhub dataset build`` and training."""
 
     style: Literal[*STYLES, "random", *COVERINGS, RANDOM_COVERING] = "random"
     """Mask style: surgical, kn95, cup, cloth, patterned, neoprene, or random for one of these. Or something else

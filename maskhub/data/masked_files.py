@@ -77,10 +77,8 @@ def mask_photo(source, target, wearing, name, region=None, provenance=True, way=
 
 
 def _masked(way, own, provenance, wearing, name, source, places):
-    """The record of a masked photo, and the files of the photo and its region: path → bytes.
-
-    ``own`` is a function of the photo's width and height: its boxes in the data set, or None.
-    """
+    """The record of a masked photo, and the files of the photo and its region: path → bytes. ``own`` is a function of
+    the photo's width and height: its boxes in the data set, or None."""
     photo, more = open_photo(source), {}
     rgb, alpha = split_alpha(photo)
     pixels = np.asarray(rgb)
@@ -182,8 +180,7 @@ def _mask_job(way, own, provenance, wearing, output, row, paths):
 
 
 def _region_name(target, targets):
-    """The path of a region: the photo's with the suffix .png, appended to its own suffix if another photo has that
-    name."""
+    """The path of a region: the photo's with the suffix .png, added to its own if another photo has that name."""
     name = PurePosixPath(target).with_suffix(".png").as_posix()
     return name if name == target or name not in targets else f"{target}.png"
 

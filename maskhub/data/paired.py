@@ -26,7 +26,7 @@ from maskhub.faces.landmarks import Landmarks, moved_landmarks, reliable, surest
 from maskhub.files import HIDDEN
 from maskhub.tensors import to_tensor
 
-__all__ = ["FaceCache", "WornPairs", "cache_folder", "find_face"]
+__all__ = ["FaceCache", "WornPairs", "cache_folder", "find_face", "squared"]
 
 TRIES = 20
 """Number of other photos to try instead of one without a face."""
@@ -124,7 +124,7 @@ class WornPairs(PositionDataset):
                 raise SourceError(f"{TRIES} photos of {self.source.spec} in a row show no clear face: curate it first.")
         if found is None:
             warnings.warn(f"left unmasked: a photo of {self.source.spec} shows no clear face", stacklevel=2)
-            before = _squared(pixels, loaded)
+            before = squared(pixels, loaded)
             return before, before, np.zeros(before.shape[:2], np.float32)
         face, marks = found
         matrix = align.alignment(face, loaded)
@@ -196,8 +196,8 @@ def _unpacked(data):
     return face, Landmarks(points, *map(float, numbers[15:19]), numbers[19:28].reshape(3, 3).astype(np.float64))
 
 
-def _squared(pixels, side):
-    """The centre square at ``side``×``side``."""
+def squared(pixels, side):
+    """The centre square of a picture, uint8 H×W×3, at ``side``×``side`` pixels."""
     height, width = pixels.shape[:2]
     least = min(height, width)
     top, left = (height - least) // 2, (width - least) // 2

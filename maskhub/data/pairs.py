@@ -1,6 +1,5 @@
 """Rows of a paired dataset: a photo or crop without and with its mask, the region, and metadata."""
 
-import io
 from pathlib import PurePosixPath
 
 import cv2
@@ -15,7 +14,7 @@ from maskhub.errors import NoFaceError
 from maskhub.faces import align
 from maskhub.faces.landmarks import moved_landmarks
 from maskhub.faces.photo import open_photo, split_alpha
-from maskhub.image_file import open_image
+from maskhub.image_file import encoded, open_image
 from maskhub.provenance import RULE, Provenance, mark
 
 __all__ = ["make_pairs", "pair_features"]
@@ -49,10 +48,7 @@ def _feature(rows, name):
 def make_pairs(wearing, crops, names, row, own=None):
     """The digest of one photo, a :class:`~maskhub.data.rows.Row`, and its rows of :func:`pair_features`, which returns
     ``names``. With ``own``, of :func:`~maskhub.data.column_boxes.open_own_boxes`, only faces in its boxes are masked.
-
-    Raises:
-        PhotoError: it can't be read. NoFaceError: no face.
-    """
+    PhotoError if the photo can't be read, NoFaceError if it shows no face."""
     digest = row.digest()
     photo = open_photo(row.open())
     pixels = np.asarray(split_alpha(photo)[0])
@@ -106,9 +102,9 @@ def _pictures(name, before, after, region, original=None):
     """The three picture columns; ``original`` are the unmasked photo's own bytes, if they can be used."""
     stem = PurePosixPath(name.replace("/", "_")).stem
     pictures = {
-        "unmasked": original or _png(Image.fromarray(before)),
-        "masked": _png(mark(Image.fromarray(after), Provenance("mask", RULE))),
-        "region": _png(region_image(region)),
+        "unmasked": original or encoded(Image.fromarray(before)),
+        "masked": encoded(mark(Image.fromarray(after), Provenance("mask", RULE))),
+        "region": encoded(region_image(region)),
     }
     return {key: {"bytes": data, "path": f"{stem}-{key}.png"} for key, data in pictures.items()}
 
@@ -120,12 +116,6 @@ def _original(row, photo):
         if not plain or image.info.get("exif") or getattr(image, "is_animated", False):
             return None
     return row.read()
-
-
-def _png(image):
-    file = io.BytesIO()
-    image.save(file, "PNG")
-    return file.getvalue()
 
 
 def _moved_face(face, found, matrix):

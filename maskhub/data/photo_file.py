@@ -1,12 +1,12 @@
 """Write pictures: encoded in memory, written atomically."""
 
-import io
 from pathlib import Path, PurePosixPath
 
 from maskhub.data.folder import free_name
 from maskhub.errors import PhotoError, first_line
 from maskhub.faces.photo import JPEG, rgb_profile
 from maskhub.files import write_file
+from maskhub.image_file import encoded
 from maskhub.provenance import save_options
 
 __all__ = ["encode_photo", "result_names", "result_path", "save_photo"]
@@ -24,11 +24,7 @@ _HEIC = (".heic", ".heif", ".hif")
 
 
 def save_photo(image, path):
-    """Write a picture atomically, encoded by :func:`encode_photo`.
-
-    Raises:
-        PhotoError: an unknown suffix, or a picture that its format can't hold. WriteError: no room, no permission.
-    """
+    """Write a picture atomically, encoded by :func:`encode_photo`. WriteError if it can't be written."""
     write_file(path, encode_photo(image, path))
 
 
@@ -37,25 +33,19 @@ def encode_photo(image, path):
 
     A JPEG gets the quantization tables and chroma subsampling of its photo if that was one too, so that it keeps its
     quality and size; else quality 95 without subsampling. Colour profile and :mod:`~maskhub.provenance` are kept, other
-    metadata are not.
-
-    Raises:
-        PhotoError: an unknown suffix, or a picture that the format can't hold.
+    metadata are not. PhotoError for an unknown suffix, or a picture that the format can't hold.
     """
     kind = _FORMATS.get(PurePosixPath(path).suffix.lower())
     if kind is None:
         raise PhotoError(f"{path} can't be written: its suffix must be one of {', '.join(sorted(_FORMATS))}.")
     settings = {"JPEG": image.info.get(JPEG) or {"quality": 95, "subsampling": 0}, "WEBP": {"lossless": True}}
-    options = dict(settings.get(kind, {}))
-    options["icc_profile"] = rgb_profile(image)
+    options = {**settings.get(kind, {}), "icc_profile": rgb_profile(image)}
     if kind in ("JPEG", "BMP") and image.mode == "RGBA":
         image = image.convert("RGB")
-    file = io.BytesIO()
     try:
-        image.save(file, kind, **options, **save_options(image, kind))
+        return encoded(image, kind, **options, **save_options(image, kind))
     except (OSError, ValueError) as error:  # a side above 65,535 pixels of a JPEG, for instance
         raise PhotoError(f"{path} can't be written as {kind}: {first_line(error)}.") from error
-    return file.getvalue()
 
 
 def result_path(path, png=False):

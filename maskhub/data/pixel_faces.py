@@ -27,9 +27,9 @@ from maskhub.data.folder import chosen_few, is_held_out
 from maskhub.data.photo_file import encode_photo
 from maskhub.data.pixel_sprites import BACK_HAIR, BODY, COVERINGS, EYES, HAIR, HEAD, MOUTHS, NOSES
 from maskhub.data.source import PhotoSource
-from maskhub.data.tables import METADATA, table_text
+from maskhub.data.tables import write_imagefolder
 from maskhub.errors import ConfigError, SourceError
-from maskhub.files import commit, prepare_file
+from maskhub.files import prepare_file
 from maskhub.masks.find_covering import PIXEL_COVERING_COLOURS, colours_of
 
 __all__ = [
@@ -100,11 +100,7 @@ CHOICES = {
 
 @dataclass(frozen=True)
 class Attributes:
-    """The attributes of a pixel face, with values from :data:`CHOICES`.
-
-    Raises:
-        ConfigError: an attribute has another value.
-    """
+    """The attributes of a pixel face, with values from :data:`CHOICES`; ConfigError for any other value."""
 
     tone: str
     hair_colour: str
@@ -182,11 +178,7 @@ class BuiltinSpec:
 
     @classmethod
     def parse(cls, spec):
-        """Parse a spec.
-
-        Raises:
-            SourceError: it does not have the form in the module's docstring.
-        """
+        """Parse a spec; SourceError unless it has the form in the module's docstring."""
         match = re.fullmatch(rf"{NAME}((?:/[\w-]+)*)(?::(\w+))?", spec)
         words = match[1].split("/")[1:] if match else []
         sets = tuple(word for word in SETS if word in words)
@@ -204,11 +196,8 @@ class BuiltinSpec:
 
 @functools.lru_cache(maxsize=32)
 def pixel_faces(spec=NAME):
-    """The faces that a spec names, as a tuple of :class:`PixelFace` in a fixed order.
-
-    Raises:
-        SourceError: no such spec.
-    """
+    """The faces that a spec names, as a tuple of :class:`PixelFace` in a fixed order; errors as of
+    :meth:`BuiltinSpec.parse`."""
     wanted = BuiltinSpec.parse(spec)
     faces = []
     for tone in wanted.sets:
@@ -356,22 +345,9 @@ def _order(size, seed, epoch):
 
 
 def write_folder(spec, folder):
-    """Write the faces of a spec as an imagefolder, PNG files and ``metadata.csv`` with every attribute; returns how
-    many.
-
-    Raises:
-        ConfigError: the folder holds the table of another data set. WriteError: it can't be written to.
-    """
-    folder, faces = Path(folder), pixel_faces(spec)
-    table = table_text([{"file_name": face.name, **face.columns} for face in faces], ".csv")
-    home = folder / METADATA[0]
-    if home.exists() and home.read_bytes() != table.encode():
-        raise ConfigError(f"{home} belongs to another data set: choose an empty folder.")
-
-    def prepared():
-        for face in faces:
-            yield prepare_file(folder / face.name, encode_photo(face.image, face.name))
-        yield prepare_file(home, table)
-
-    commit(prepared())
+    """Write the faces of a spec as an imagefolder with every attribute in ``metadata.csv``, by
+    :func:`~maskhub.data.tables.write_imagefolder`; returns how many."""
+    faces = pixel_faces(spec)
+    files = (prepare_file(Path(folder) / face.name, encode_photo(face.image, face.name)) for face in faces)
+    write_imagefolder(folder, [{"file_name": face.name, **face.columns} for face in faces], files)
     return len(faces)

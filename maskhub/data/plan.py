@@ -44,11 +44,8 @@ class Plan:
     source: str | None
 
     def check(self, target, units):
-        """Compare what is there with the plan, and existing shards of ``units`` with their photos.
-
-        Raises:
-            ConfigError: there are shards of other options or photos, or damaged ones.
-        """
+        """Compare what is there with the plan, and existing shards of ``units`` with their photos. ConfigError if there
+        are damaged shards, or shards of other options or photos."""
         there = target.shards()
         for name in there.keys() - set(self.shards):
             raise self._stranger(target, name)
@@ -85,11 +82,8 @@ class Plan:
 
 
 def plan_build(spec, wearing, crops, shard_size, leave_out=()):
-    """The :class:`Plan` of a build; arguments as of :func:`~maskhub.data.shards.build_dataset`.
-
-    Raises:
-        SourceError: no such source, or no photo in it.
-    """
+    """The :class:`Plan` of a build; arguments as of :func:`~maskhub.data.shards.build_dataset`. SourceError if there is
+    no such source, or no photo in it."""
     rows = open_rows(spec, leave_out)
     units = rows.units(shard_size)
     features, names = pair_features(rows, crops)

@@ -22,10 +22,10 @@ from PIL import Image
 from maskhub.data.folder import is_held_out
 from maskhub.data.masked import seed_of
 from maskhub.data.photo_file import encode_photo
-from maskhub.data.tables import METADATA, table_text
-from maskhub.errors import ConfigError, SourceError
+from maskhub.data.tables import METADATA, write_imagefolder
+from maskhub.errors import SourceError
 from maskhub.faces.photo import open_photo
-from maskhub.files import commit, prepare_copy, prepare_file
+from maskhub.files import prepare_copy, prepare_file
 from maskhub.masks.styles import STYLES
 from maskhub.masks.wear import wear
 
@@ -72,11 +72,7 @@ def are_portraits(spec):
 
 @functools.lru_cache(maxsize=8)
 def portraits(spec=NAME):
-    """The photos that a spec names, as a tuple of :class:`Portrait` sorted by name.
-
-    Raises:
-        SourceError: no such spec.
-    """
+    """The photos that a spec names, as a tuple of :class:`Portrait` sorted by name; SourceError for an unknown spec."""
     match = re.fullmatch(rf"{NAME}(/masked)?(?::(train|test|all))?", str(spec))
     if match is None:
         raise SourceError(f"there is no source {spec}: the portraits are {NAME}[/masked][:train|:test|:all].")
@@ -105,19 +101,11 @@ def _masked(name):
 
 
 def write_portraits(spec, folder):
-    """Write the photos of a spec as an imagefolder with their attribution; returns how many.
-
-    Raises:
-        SourceError: no such spec. ConfigError: the folder holds the table of another data set. WriteError: it can't be
-            written to.
-    """
+    """Write the photos of a spec as an imagefolder with their attribution, by
+    :func:`~maskhub.data.tables.write_imagefolder`; returns how many."""
     folder, chosen = Path(folder), portraits(spec)
-    table = table_text([{"file_name": portrait.name, **portrait.columns} for portrait in chosen], ".csv")
-    home = folder / METADATA[0]
-    if home.exists() and home.read_bytes() != table.encode():
-        raise ConfigError(f"{home} belongs to another data set: choose an empty folder.")
 
-    def prepared():
+    def files():
         yield prepare_copy(FOLDER / ATTRIBUTION, folder / ATTRIBUTION)
         for portrait in chosen:
             target = folder / portrait.name
@@ -125,7 +113,6 @@ def write_portraits(spec, folder):
                 yield prepare_file(target, encode_photo(portrait.image, target))
             else:
                 yield prepare_copy(portrait.path, target)
-        yield prepare_file(home, table)
 
-    commit(prepared())
+    write_imagefolder(folder, [{"file_name": portrait.name, **portrait.columns} for portrait in chosen], files())
     return len(chosen)

@@ -24,13 +24,9 @@ OWN_NAME = 150
 
 
 def open_rows(spec, leave_out=()):
-    """The rows of a source, a folder or a dataset on the Hub; they can be iterated repeatedly, in the same order.
-
-    ``leave_out`` are folders within it to skip, such as the output folder.
-
-    Raises:
-        SourceError: no such folder or dataset, or no photo in it.
-    """
+    """The rows of a source, a folder or a dataset on the Hub, which can be iterated repeatedly in the same order.
+    ``leave_out`` are folders within it to skip, such as the output folder. SourceError if there is no such source, or
+    no photo in it."""
     folder = Path(spec).expanduser()
     if folder.is_dir():
         return FolderRows(folder, leave_out)

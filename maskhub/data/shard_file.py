@@ -54,12 +54,8 @@ class SourceDigest:
 
 @contextmanager
 def open_shard(path, features, options=None):
-    """Write a shard: yields a :class:`_Writer`, and gives it its final name when the block ends without an error.
-    ``options`` go into its note.
-
-    Raises:
-        WriteError: it can't be written. PhotoError: a column changes its type.
-    """
+    """Write a shard: yields a :class:`_Writer`, and gives the file its final name when the block ends without an error.
+    ``options`` go into its note. WriteError if it can't be written, PhotoError if a column changes its type."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -183,10 +183,8 @@ def _add(shard, row, result, reason, report):
 
 
 def _finish(plan, target, report, everything):
-    """Write the card and the failures if all shards are there; they are the same, whoever writes them.
-
-    ``everything`` says whether this process shall do so; others need not read all notes again.
-    """
+    """Write the card and the failures if all shards are there; they are the same, whoever writes them. Without
+    ``everything``, the notes are left for another process to read."""
     there = target.shards()
     report.missing = sum(name not in there for name in plan.shards)
     if report.missing or not everything:

@@ -34,13 +34,8 @@ class PhotoSource:
         return self
 
     def walk(self, positions, seed):
-        """Yield ``(position, photo)`` for ascending sample positions; photos are RGB ``PIL.Image``.
-
-        A photo that can't be read is reported in a warning and replaced by the next readable one.
-
-        Raises:
-            SourceError: no photo can be read.
-        """
+        """Yield ``(position, photo)`` for ascending sample positions; photos are RGB ``PIL.Image``. A photo that can't
+        be read is reported in a warning and replaced by the next readable one; SourceError if there is none."""
         raise NotImplementedError
 
     def paired(self, other):
@@ -59,11 +54,8 @@ class PhotoSource:
         raise NotImplementedError
 
     def limited(self, count):
-        """The same source with only ``count`` of its photos (all where it has fewer), chosen by their names.
-
-        Raises:
-            SourceError: it is streamed, and its photos are not known beforehand.
-        """
+        """The same source with at most ``count`` of its photos, chosen by their names; SourceError for a streamed
+        source."""
         raise SourceError(f"{self.spec} is streamed: only the photos of a folder can be limited in number.")
 
     def describe(self):

@@ -37,11 +37,8 @@ _HUB_SPEC = re.compile(
 def open_source(spec, holdout=False):
     """Open the source that a spec names: a folder, ``folder#column``,
     ``user/dataset[/config][:split][@revision][#column]``, or ``builtin:portraits`` or ``builtin:pixel-faces`` with
-    their options. ``holdout`` leaves out the photos of :func:`is_held_out`.
-
-    Raises:
-        SourceError: no such folder or dataset, or no photo in it.
-    """
+    their options. ``holdout`` leaves out the photos of :func:`is_held_out`. SourceError if there is no such source, or
+    no photo in it."""
     if not spec:
         raise SourceError("a source is empty: give a folder of photos or a Hub dataset such as user/dataset:train.")
     if are_portraits(spec):

@@ -4,7 +4,6 @@ write(output / "summary.html", summary_page("photos", counts_of(faces), failures
 """
 
 import base64
-import io
 import re
 from collections import Counter
 from contextlib import suppress
@@ -14,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from maskhub.errors import PhotoError
 from maskhub.faces.photo import open_photo
+from maskhub.image_file import encoded
 
 __all__ = ["SHOWN", "SUMMARY", "counts_of", "merged", "sample", "summary_page"]
 
@@ -32,9 +32,7 @@ QUALITY = ((0.5, "below 0.5"), (0.7, "0.5 to 0.7"), (0.9, "0.7 to 0.9"), (None, 
 
 def sample(name, about, photo):
     """A picture on the page as a dict, for ``json``: its ``name``, a line ``about`` it, and ``url``, a small picture as
-    a data URL, or None if it can't be read.
-
-    ``photo`` is what :func:`~maskhub.faces.photo.open_photo` takes, or None.
+    a data URL, or None if it can't be read. ``photo`` is what :func:`~maskhub.faces.photo.open_photo` takes, or None.
     """
     url = None
     with suppress(PhotoError, OSError):
@@ -112,6 +110,4 @@ def _general(name, reason):
 def _data_url(photo):
     photo = photo.convert("RGB")
     photo.thumbnail((4 * HIGH, HIGH))
-    file = io.BytesIO()
-    photo.save(file, "JPEG", quality=82)
-    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
+    return f"data:image/jpeg;base64,{base64.b64encode(encoded(photo, 'JPEG', quality=82)).decode()}"

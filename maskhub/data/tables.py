@@ -9,14 +9,15 @@ import csv
 import io
 import json
 import re
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from maskhub.data.folder import FILE_NAME, ORIGINAL_NAME, free_names
-from maskhub.errors import SourceError, first_line
+from maskhub.errors import ConfigError, SourceError, first_line
+from maskhub.files import commit, prepare_file
 
 __all__ = [
     "METADATA", "csv_text", "is_number", "metadata_names", "metadata_tables", "named_otherwise", "plain_text",
-    "read_table", "table_text",
+    "read_table", "table_text", "write_imagefolder",
 ]  # fmt: skip
 
 METADATA = ("metadata.csv", "metadata.jsonl")
@@ -51,12 +52,24 @@ def table_text(rows, suffix):
     return csv_text(columns, ([row.get(column) for column in columns] for row in rows))
 
 
-def metadata_names(columns, from_folder):
-    """Names for a source's columns in an imagefolder's table: dict of old → new.
+def write_imagefolder(folder, rows, files):
+    """Write :class:`~maskhub.files.Prepared` files, and ``metadata.csv`` with ``rows``. ConfigError if the folder holds
+    the table of another data set, WriteError if it can't be written to."""
+    home, table = Path(folder) / METADATA[0], table_text(rows, ".csv")
+    if home.exists() and home.read_bytes() != table.encode():
+        raise ConfigError(f"{home} belongs to another data set: choose an empty folder.")
 
-    ``file_name`` is the table's own, ``image`` the loader's, and ``*_file_name`` names a further picture, which only a
-    folder that was loaded as an imagefolder before has.
-    """
+    def prepared():
+        yield from files
+        yield prepare_file(home, table)
+
+    commit(prepared())
+
+
+def metadata_names(columns, from_folder):
+    """Names for a source's columns in an imagefolder's table: dict of old → new. ``file_name`` is the table's own,
+    ``image`` the loader's, and ``*_file_name`` names a further picture, which only a folder that was loaded as an
+    imagefolder before has."""
     names = free_names(columns, [FILE_NAME, "image"])
     if from_folder:
         return names

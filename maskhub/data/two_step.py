@@ -44,22 +44,9 @@ class WornAndMasked(PositionDataset):
     """
 
     def __init__(
-        self,
-        unmasked,
-        masked,
-        resolution,
-        seed,
-        *,
-        wearing=None,
-        cache=None,
-        coarse=0.0,
-        repeats=1,
-        moved=0.0,
-        recoloured=0.0,
-        masked_faces=None,
-        distance=False,
-        **walk,
-    ):
+        self, unmasked, masked, resolution, seed, *, wearing=None, cache=None, coarse=0.0, repeats=1, moved=0.0,
+        recoloured=0.0, masked_faces=None, distance=False, **walk,
+    ):  # fmt: skip
         super().__init__(resolution, seed, **walk)
         self.moved, self.recoloured, self.distance = moved, recoloured, distance
         self.masked_faces = self.batch_size if masked_faces is None else masked_faces
@@ -138,28 +125,15 @@ def _drawn_colours(rng):
 
 
 def recoloured(pictures, colours):
-    """Change the colours of pictures.
-
-    Args:
-        pictures: float32 N×3×R×R in [-1, 1].
-        colours: N×4 or more rows: gain of each channel, as of light (−1 is black), and contrast (0 is grey).
-
-    Returns:
-        the pictures with changed colours; equal pixels stay equal.
-    """
+    """Pictures, float32 N×3×R×R in [-1, 1], with changed colours; equal pixels stay equal. ``colours`` has N rows or
+    more: the gain of each channel, as of light (−1 is black), and the contrast (0 is grey)."""
     gain, contrast = colours[: len(pictures), :, None, None].split((3, 1), 1)
     return (pictures * gain + (gain - 1)).mul_(contrast).clamp_(-1, 1)
 
 
 def distance_from(region):
-    """The distance of each pixel from a region, as a fraction of the image's side.
-
-    Args:
-        region: float32 R×R in [0, 1]; from 0.5 on a pixel belongs to it.
-
-    Returns:
-        float32 R×R; 1 everywhere if the region is empty.
-    """
+    """The distance of each pixel from a region, float32 R×R in [0, 1] of which pixels from 0.5 on belong to it: float32
+    R×R, as a fraction of the image's side; 1 everywhere if the region is empty."""
     outside = (region < 0.5).astype(np.uint8)
     if outside.all():
         return np.ones_like(region)

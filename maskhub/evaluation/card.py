@@ -12,12 +12,9 @@ HUB_METRICS = ("fid", "kid", "psnr", "ssim", "lpips")
 
 
 def write_card(folder, reports):
-    """Write the figures of reports into a pipeline folder's ``README.md``, replacing earlier ones; returns their
-    number.
-
-    Raises:
-        ConfigError: there is no such folder, or the card's front matter is not YAML. WriteError: it can't be written.
-    """
+    """Write the figures of reports into a pipeline folder's ``README.md``, replacing earlier ones; returns how many.
+    ConfigError if there is no such folder or the card's front matter is not YAML, WriteError if the card can't be
+    written."""
     card = ModelCard.load(folder)
     card.set_figures([result for report in reports for result in card_results(report)])
     write_file(Path(folder) / "README.md", card.render())

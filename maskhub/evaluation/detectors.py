@@ -27,10 +27,7 @@ fill the photo."""
 
 def detector(name):
     """Load a detector of :data:`DETECTORS`: a function of a uint8 RGB H×W×3 picture → whether it finds an upright face.
-
-    Raises:
-        ConfigError: an unknown name. CheckpointError: dlib is missing.
-    """
+    ConfigError for an unknown name, CheckpointError if dlib is missing."""
     if name not in DETECTORS:
         raise ConfigError(f"there is no face detector {name!r}: choose {', '.join(DETECTORS)}.")
     return DETECTORS[name]()

@@ -49,8 +49,7 @@ class EmbeddingCache(BlobCache):
 
 
 def default_cache():
-    """Folder for faces and vectors: ``maskhub/evaluation`` in ``XDG_CACHE_HOME`` or ``~/.cache``. The photos' own
-    folder may be read-only."""
+    """Folder for faces and vectors, not the photos' own, which may be read-only."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "maskhub" / "evaluation"
 
 

@@ -56,11 +56,8 @@ class Encoder:
         raise NotImplementedError
 
     def embed(self, pixels, face=None):
-        """The unit vector (float32) of a face in a uint8 RGB H×W×3 photo, by default the largest one.
-
-        Raises:
-            NoFaceError: no face was found.
-        """
+        """The unit vector (float32) of a face in a uint8 RGB H×W×3 photo, by default the largest; NoFaceError without
+        one."""
         return self.embed_many([pixels], [face])[0]
 
     def embed_many(self, photos, faces=None, unit=True):
@@ -165,18 +162,14 @@ ENCODERS = {kind.name: kind for kind in (VGG19Encoder, MobileFaceNetEncoder, Dli
 @functools.lru_cache(maxsize=8)
 def encoder(name, weights=None):
     """Load the :class:`Encoder` of a name, once; ``weights`` as in :func:`~maskhub.models.weights.find_weights`.
-
-    Raises:
-        ConfigError: an unknown name. CheckpointError: its weights, or dlib, are missing.
-    """
+    ConfigError for an unknown name, CheckpointError if its weights or dlib are missing."""
     if name not in ENCODERS:
         raise ConfigError(f"there is no face encoder {name!r}: choose {', '.join(ENCODERS)}.")
     return ENCODERS[name](weights)
 
 
 def arcface_alignment(face):
-    """The similarity transform (float64 2×3) from a photo's pixels to ArcFace's 112×112 crop: least squares over the
-    points."""
+    """The least-squares similarity transform (float64 2×3) from a photo's pixels to ArcFace's 112×112 crop."""
     source, target = (points.astype(np.float64) @ (1, 1j) for points in (face.points, ARCFACE_POINTS))
     spread = source - source.mean()
     turn = np.vdot(spread, target - target.mean()) / max(np.vdot(spread, spread).real, 1e-12)
@@ -185,11 +178,7 @@ def arcface_alignment(face):
 
 
 def dlib_and_models():
-    """The ``dlib`` module and the folder of its models.
-
-    Raises:
-        CheckpointError: one of the two packages is not installed.
-    """
+    """The ``dlib`` module and the folder of its models; CheckpointError if either package is not installed."""
     try:
         import dlib
         import face_recognition_models

@@ -47,11 +47,8 @@ class FeatureExtractor:
 
     @torch.inference_mode()
     def __call__(self, images):
-        """Features of a batch (uint8 N×3×H×W RGB, array or tensor) as a float32 N×D tensor on the CPU.
-
-        Raises:
-            ConfigError: another type or shape; features that are not finite.
-        """
+        """Features of a batch (uint8 N×3×H×W RGB, array or tensor) as a float32 N×D tensor on the CPU. ConfigError for
+        another type or shape, or features that are not finite."""
         images = torch.as_tensor(images)
         if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
             shape = "×".join(map(str, images.shape))
@@ -109,8 +106,7 @@ def _efficientnet(weights, device):
 
 def _folded(network):
     """Fold batch norms and symmetric padding into the convolutions, and apply activations in place: the same features
-    up to float32 rounding in little over half the time.
-    """
+    up to float32 rounding in little over half the time."""
     parts = [(network, "_conv_stem", "_bn0"), (network, "_conv_head", "_bn1")]
     for block in network._blocks:
         parts += [(block, "_expand_conv", "_bn0")] if hasattr(block, "_expand_conv") else []

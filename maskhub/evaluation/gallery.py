@@ -1,12 +1,12 @@
 """Thumbnails for reports."""
 
-import io
 import math
 
 import numpy as np
 from PIL import Image
 
 from maskhub.evaluation.report import Gallery, Item
+from maskhub.image_file import encoded
 
 __all__ = ["BestAndWorst", "Failures", "thumbnail"]
 
@@ -50,8 +50,7 @@ class BestAndWorst:
 
     def galleries(self):
         """Two :class:`~maskhub.evaluation.report.Gallery`, best and worst; with few pictures each shows one half.
-        Pictures as good as the best one are never among the worst.
-        """
+        Pictures as good as the best one are never among the worst."""
         most = max(1, min(self.keep, self.count // 2))
         best, worst = ([item for _, _, item in kept[:most]] for kept in self._ends.values())
         worst = [item for item in worst if item.score != best[0].score]
@@ -81,6 +80,4 @@ def thumbnail(pictures, side=128):
     for image in images:
         strip.paste(image, (left, 0))
         left += image.width
-    data = io.BytesIO()
-    strip.save(data, "JPEG", quality=85)
-    return data.getvalue()
+    return encoded(strip, "JPEG", quality=85)

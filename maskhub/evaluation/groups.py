@@ -23,10 +23,7 @@ def check_columns(rows, columns):
 
 def grouped(rows, columns):
     """Column → value (as text, sorted) → numbers of the rows, dicts of metadata; rows without a value are in no group.
-
-    Raises:
-        ConfigError: a column that no row has.
-    """
+    ConfigError for a column that no row has."""
     check_columns(rows, columns)
     out = {}
     for column in columns:

@@ -39,11 +39,8 @@ class IdentityPair:
 
 
 def read_pairs(folder, file=None):
-    """The :class:`IdentityPair` s of a folder, listed in ``file`` or its ``pairs.csv``.
-
-    Raises:
-        SourceError: the list is missing, lacks a column, or has a line with a wrong value or a photo that isn't there.
-    """
+    """The :class:`IdentityPair` s of a folder, listed in ``file`` or its ``pairs.csv``. SourceError if the list is
+    missing, lacks a column, or has a line with a wrong value or a photo that isn't there."""
     folder = Path(folder).expanduser()
     path = Path(file).expanduser() if file is not None else folder / "pairs.csv"
     try:
@@ -79,11 +76,8 @@ def read_pairs(folder, file=None):
 
 
 def some_pairs(pairs, count, seed=0):
-    """Draw at most ``count`` pairs by the seed, balanced over folds and kinds; all if ``count`` is None.
-
-    Raises:
-        ConfigError: fewer than 4.
-    """
+    """Draw at most ``count`` pairs (None: all) by the seed, balanced over folds and kinds; ConfigError for fewer than
+    4."""
     if count is None or count >= len(pairs):
         return list(pairs)
     if count < 4:

@@ -46,7 +46,6 @@ def share_figure(hits, n, **details):
 
 
 def mean_figure(values, **details):
-    """A mean as a :class:`~maskhub.evaluation.report.Figure` with its bootstrap interval; without a value if there
-    are no numbers."""
+    """A mean as a :class:`~maskhub.evaluation.report.Figure` with its bootstrap interval; None without numbers."""
     values = np.asarray(values, np.float64)
     return Figure(float(np.mean(values)) if len(values) else None, bootstrap_interval(values), len(values), **details)

@@ -74,11 +74,8 @@ class SideOptions(PhotoOptions):
     """Folder or Hub dataset of masked faces."""
 
     def sides(self, *others):
-        """Name → :class:`~maskhub.evaluation.sets.PictureSet` of ``unmasked``, ``masked`` and other given sources.
-
-        Raises:
-            ConfigError: none is given.
-        """
+        """Name → :class:`~maskhub.evaluation.sets.PictureSet` of ``unmasked``, ``masked`` and ``others``, of those that
+        are given; ConfigError if none is."""
         names = ("unmasked", "masked", *others)
         specs = {name: getattr(self, name) for name in names if getattr(self, name)}
         if not specs:

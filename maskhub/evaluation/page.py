@@ -30,11 +30,8 @@ class Table:
 
 
 def report_page(paths, output, title="What maskhub measured"):
-    """Write the page of JSON reports, whose thumbnails are next to them; returns its text.
-
-    Raises:
-        SourceError: a report that can't be read. ConfigError: no report. WriteError: the page could not be written.
-    """
+    """Write the page of JSON reports, whose thumbnails are next to them; returns its text. SourceError if a report
+    can't be read, WriteError if the page can't be written."""
     if not paths:
         raise ConfigError("a page needs at least one report.")
     reports = [(path, Report.load(path)) for path in map(Path, paths)]

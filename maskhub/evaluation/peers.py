@@ -56,11 +56,8 @@ def open_peer(spec, device="cpu", steps=None):
 
 
 def unmasked_by(peer, pixels):
-    """A photo (uint8 H×W×3) whose largest face has its mask replaced by a peer.
-
-    Raises:
-        NoFaceError: no face was found, or no mask on it. ConfigError: the peer failed.
-    """
+    """A photo (uint8 H×W×3) whose largest face has its mask replaced by a peer. NoFaceError if no face or no mask was
+    found, ConfigError if the peer fails."""
     faces = detect(pixels)
     if not faces:
         raise NoFaceError("no face was found.")

@@ -48,11 +48,8 @@ class Photos:
 
     @classmethod
     def of(cls, folder, held_out=False, count=None):
-        """The first ``count`` photos of a folder, or of its held-out tenth.
-
-        Raises:
-            SourceError: no such folder. ConfigError: a count below 3.
-        """
+        """The first ``count`` photos of a folder, or of its held-out tenth. SourceError if there is no such folder,
+        ConfigError for a count below 3."""
         if count is not None and count < 3:
             raise ConfigError(f"--count is {count}; it must be at least 3.")
         rows = [row for row in open_rows(folder) if not held_out or row.held_out]

@@ -52,10 +52,7 @@ def ssim(made, truth, weights=None):
 
 class Lpips:
     """Learned Perceptual Image Patch Similarity (Zhang and others, 2018), v0.1 with VGG16: 0 for equal pictures.
-
-    Raises:
-        CheckpointError: no ``vgg16_lpips.safetensors`` at ``path``, or other weights.
-    """
+    CheckpointError if there is no ``vgg16_lpips.safetensors`` at ``path``, or it has other weights."""
 
     def __init__(self, path, device="cpu"):
         self.device = device

@@ -34,10 +34,8 @@ _TABLE = """CREATE TABLE IF NOT EXISTS answers (
 
 
 def default_path():
-    """``survey.sqlite`` in :func:`~maskhub.home.home_folder`.
-
-    On a Space it survives restarts if MASKHUB_HOME is a folder of the storage bucket, such as ``/data``.
-    """
+    """``survey.sqlite`` in :func:`~maskhub.home.home_folder`. On a Space it survives restarts if MASKHUB_HOME is a
+    folder of the storage bucket, such as ``/data``."""
     return home_folder() / "survey.sqlite"
 
 
@@ -108,11 +106,7 @@ class Survey:
             raise ConfigError(f"the answers could not be stored in {self.path}: {error}. Set MASKHUB_HOME.") from error
 
     def rows(self):
-        """All answers as dicts of :data:`COLUMNS`, sorted by round; empty if nobody has answered.
-
-        Raises:
-            SourceError: the file is not a survey.
-        """
+        """All answers as dicts of :data:`COLUMNS`, sorted by round; SourceError if the file is not a survey."""
         if not self.path.exists():
             return []
         try:

@@ -38,11 +38,8 @@ def trained_against(folder, encoders):
 
 
 def refuse_trained_against(model, encoders):
-    """Refuse to measure a model (folder or Hub id; None: the bundled one) with an encoder that it was trained against.
-
-    Raises:
-        ConfigError: the model's card or configuration names one of them. CheckpointError: the card can't be fetched.
-    """
+    """Raise a ConfigError if a model (folder or Hub id; None: the bundled one) was trained against one of the encoders,
+    as its card or configuration says. CheckpointError if the card can't be fetched."""
     found = trained_against(card_folder(model), encoders)
     if found:
         names = " and ".join(sorted(found))
@@ -54,12 +51,8 @@ def refuse_trained_against(model, encoders):
 
 
 def card_folder(model):
-    """The folder with the card of a model (folder or Hub id; None: the bundled one). That of a Hub model is downloaded
-    separately from its networks.
-
-    Raises:
-        CheckpointError: no such model, or no connection.
-    """
+    """The folder with the card of a model (folder or Hub id; None: the bundled one). The card of a Hub model is
+    downloaded separately from its networks. CheckpointError if there is no such model, or no connection."""
     if model is None:
         return BUNDLED
     folder = fetch_pipeline(model)

@@ -10,11 +10,8 @@ __all__ = ["fold_norms", "load_frozen", "read_tensors"]
 
 
 def read_tensors(path):
-    """The tensors of a safetensors file by name, with half precision converted to float32.
-
-    Raises:
-        CheckpointError: no such file, not safetensors, or values that are not finite numbers.
-    """
+    """The tensors of a safetensors file by name, with half precision converted to float32. CheckpointError if there is
+    no such file, it is damaged, or a value is not a finite number."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 

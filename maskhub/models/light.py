@@ -197,6 +197,11 @@ class LightGenerator(Network):
         other.load_state_dict(self.state_dict(), strict=False)
         return other
 
+    def fitted(self, config):
+        """This network, :meth:`grown` if ``config`` has twice its fold, and :meth:`deepened` if it has other blocks."""
+        grown = self.grown(config.detail, config.detail_blocks) if config.fold == 2 * self.config.fold else self
+        return grown.deepened(config.blocks) if tuple(config.blocks) != tuple(grown.config.blocks) else grown
+
     def _cell(self):
         """Side in pixels of the finest grid's cells."""
         return self.config.fold * self.config.patch

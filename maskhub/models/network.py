@@ -64,6 +64,10 @@ class Network(SafeSaving, ModelMixin, ConfigMixin):
         check_finite(network.state_dict(), pretrained_model_name_or_path)
         return network
 
+    def fitted(self, config):
+        """This network adapted to another configuration of its class by additional layers, if the class can do that."""
+        return self
+
     def init_weights(self, std=0.02):
         """Initialise convolution weights from N(0, ``std``), norm gains from N(1, ``std``) and every bias with 0."""
         for module in self.modules():

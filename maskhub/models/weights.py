@@ -16,14 +16,12 @@ VARIABLE = "MASKHUB_WEIGHTS"
 
 
 def find_weights(file_name, given=None):
-    """The path of a weights file such as ``"mobilefacenet.safetensors"``; files from the Hub are downloaded into its
+    """The path of a weights file such as ``"mobilefacenet.safetensors"``; files from the Hub are downloaded to its
     cache.
 
     ``given`` is the file itself, a folder that contains it, or a Hub repository ``user/name[@revision]`` that does; by
-    default the environment variable ``MASKHUB_WEIGHTS``.
-
-    Raises:
-        CheckpointError: the file was not found; the message names it and the ways to provide it.
+    default the environment variable ``MASKHUB_WEIGHTS``. If the file is not found, a CheckpointError names it and the
+    ways to provide it.
     """
     place = given if given is not None else os.environ.get(VARIABLE)
     if not place:

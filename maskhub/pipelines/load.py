@@ -34,11 +34,7 @@ def open_pipeline(model, device, single):
 
 def load_pipeline(model, device, backend="torch"):
     """Load the pipeline named on a command line: a folder or Hub id, or None for the bundled one. ``device`` is as in
-    :func:`best_device`, ``backend`` as in ``FaceMaskPipeline.use``.
-
-    Raises:
-        CheckpointError: no such pipeline. ConfigError: no such device.
-    """
+    :func:`best_device`, ``backend`` as in ``FaceMaskPipeline.use``. CheckpointError if there is no such pipeline."""
     from diffusers.utils import logging
 
     from maskhub.pipelines.face_mask import FaceMaskPipeline
@@ -53,10 +49,7 @@ def load_pipeline(model, device, backend="torch"):
 
 def best_device(device):
     """The device of a ``--device`` option: ``cpu``, ``cuda``, ``cuda:1``, ``mps``, or ``auto``: the best one available.
-
-    Raises:
-        ConfigError: this machine has no such device.
-    """
+    ConfigError if this machine has no such device."""
     import torch
 
     counts = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available()), "cpu": 1}

@@ -3,7 +3,6 @@
     models = ModelRegistry("~/maskhub/models")
     models.add("my-faces", "runs/a/pipeline", dataset="my faces", steps=2000, init_from="light")
     models.list(attributes={"tone": "dark"})
-    models.assemble()("covered.png")                    # all generators; the classifier chooses among them
 
 Each model is a folder ``<root>/<name>/`` as written by a training run: a pipeline with one generator, or a classifier.
 Its ``.maskhub.json`` has the notes. There is no other state: a folder copied in by hand is a model, and every model can
@@ -20,7 +19,7 @@ from maskhub.files import make_folder, remove_folder, sweep, write_errors, writt
 from maskhub.hold import in_turn
 from maskhub.json_file import read_json, write_json
 from maskhub.models.classifier import AttributeClassifier
-from maskhub.pipelines.reimaging import ReimagingPipeline, check_name
+from maskhub.pipelines.reimaging import check_name
 
 __all__ = ["Choice", "ModelEntry", "ModelRegistry"]
 
@@ -153,30 +152,6 @@ class ModelRegistry:
     def remove(self, name):
         """Delete a model."""
         remove_folder(self.get(name).path)
-
-    def assemble(self, names=None, classifier=None, base=None):
-        """Build a pipeline from several generators; by default all with the same resolution as the classifier or the
-        first.
-
-        ``classifier`` is a name, by default the newest classifier, if there is one. Instead of it, ``base`` can be a
-        pipeline to add the generators to, such as :meth:`ReimagingPipeline.bundled`.
-
-        Raises:
-            CheckpointError: no such model, or one that can't be read.
-        """
-        generators = [self.get(name) for name in names] if names else self.list("generator")
-        if base is None:
-            classifiers = [self.get(classifier)] if classifier else self.list("classifier")
-            if not generators:
-                raise CheckpointError(f"there is no generator in {self.root}.")
-            resolution = classifiers[0].resolution if classifiers else generators[0].resolution
-            network = AttributeClassifier.from_pretrained(classifiers[0].path) if classifiers else None
-            base = ReimagingPipeline(classifier=network, resolution=resolution)
-        for entry in generators:
-            if entry.resolution == base.config.resolution or names:
-                made = ReimagingPipeline.from_pretrained(entry.path)
-                base.add(entry.name, next(iter(made.generators.values())), entry.attributes)
-        return base
 
     def _entry(self, path):
         """The model in a folder, or None if it does not contain one."""

@@ -29,7 +29,7 @@ from maskhub.faces import align
 from maskhub.faces.detect import detect
 from maskhub.faces.photo import PHOTO_SUFFIXES, open_photo, split_alpha
 from maskhub.files import prepare_file
-from maskhub.image_file import KINDS, open_image
+from maskhub.image_file import KINDS, encoded, open_image
 from maskhub.service.datasets import SPLITS, Datasets
 from maskhub.service.home import check_dataset_name, process_folder
 
@@ -234,9 +234,7 @@ class _Upload:
         columns = self.attributes | columns
         # a column can set the split like a folder
         split = columns["split"] if columns.get("split") in SPLITS else split
-        encoded = io.BytesIO()
-        image.save(encoded, "PNG")
-        made = prepare_file(self.folder / f"{secrets.token_hex(8)}.png", encoded.getbuffer())
+        made = prepare_file(self.folder / f"{secrets.token_hex(8)}.png", encoded(image))
         kept = {key: value for key, value in columns.items() if key != "split"}
         self.staged[split].append((made.temporary, original, kept))
 

@@ -179,25 +179,21 @@ class AdversarialTask(Task):
         if not (path / "model_index.json").is_file():
             return {}
         return {
-            name: self.fitted(type(network).from_pretrained(path / name), network).state_dict()
+            name: type(network).from_pretrained(path / name).fitted(network.config).state_dict()
             for name, network in self.generators.items()
             if (path / name).is_dir()
         }
-
-    def fitted(self, loaded, network):
-        """Adapt a network of another run to the architecture of this one, by adding layers where needed."""
-        return loaded
 
     card = face_mask_card
 
 
 class ImagePool:
-    """A buffer of ``size`` older fakes of one generator, so that the discriminator trains on a history of them; 0: no
-    buffer.
+    """A buffer of ``size`` older fakes of one generator, so that the discriminator trains on a history of them; 0:
+    none.
 
     Shrivastava et al.: "Learning from Simulated and Unsupervised Images through Adversarial Training" (SimGAN, CVPR
-    2017), section 2.3; CycleGAN keeps 50 images and swaps with probability 0.5. The seed is that of the pool's own
-    random generator.
+    2017), section 2.3; CycleGAN keeps 50 images and swaps with probability 0.5. The pool's own random generator gets
+    the ``seed``.
     """
 
     def __init__(self, size=50, seed=0):

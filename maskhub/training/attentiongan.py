@@ -10,7 +10,6 @@ from typing import Annotated, Literal
 import torch
 from pydantic import Field
 
-from maskhub.data.positions import LOAD_SCALE
 from maskhub.data.two_step import WornAndMasked, finished
 from maskhub.errors import ConfigError
 from maskhub.losses import attention_loss, cycle_loss, identity_loss, image_loss, non_mask_change_loss
@@ -19,7 +18,7 @@ from maskhub.options import STAGED, Count, Positive, Weight
 from maskhub.pipelines.face_mask import FaceMaskPipeline
 from maskhub.training.adversarial import WornOptions
 from maskhub.training.cycle import CycleOptions, CycleTask
-from maskhub.training.light import LightChoiceOptions, fitted_light
+from maskhub.training.light import LightChoiceOptions
 from maskhub.training.task import Update
 
 __all__ = ["AttentionGAN", "AttentionGANOptions"]
@@ -87,7 +86,7 @@ class AttentionGAN(CycleTask):
             return super().dataset(seed, load_scale, **walk)
         return WornAndMasked(
             self.sources["unmasked"], self.sources["masked"], c.resolution, seed,
-            load_scale=load_scale or LOAD_SCALE, wearing=c.wearing(), distance=True, **walk,
+            load_scale=load_scale or c.load_scale, wearing=c.wearing(), distance=True, **walk,
         )  # fmt: skip
 
     def prepared(self, batch):
@@ -158,9 +157,6 @@ class AttentionGAN(CycleTask):
         masker, noise = self.networks["masker"], self.options.noise
         if self.options.generator == "attention" and tuple(masker.config.noise) != noise:
             masker.register_to_config(noise=noise)
-
-    def fitted(self, loaded, network):
-        return fitted_light(loaded, network)
 
     def pipeline(self, networks):
         wear = self.options.style if self.options.start == "worn" else None

@@ -145,8 +145,7 @@ def write_checkpoint(folder, shared, own, record, accelerator):
 
 
 def _raise_together(problem, accelerator):
-    """Raise in all processes if one failed, so that none keeps waiting and no incomplete checkpoint gets its final
-    name."""
+    """Raise in all processes if one failed: none keeps waiting, and no incomplete checkpoint gets its final name."""
     failed = torch.tensor([problem is not None], dtype=torch.float32, device=accelerator.device)
     if accelerator.reduce(failed, "sum").item():
         raise problem or WriteError("another process failed.")
@@ -189,12 +188,8 @@ def latest_checkpoint(folder):
 
 def load_checkpoint(path, process=0):
     """Read a checkpoint and verify all its files: ``(record, shared, own)`` as given to :func:`write_checkpoint`.
-
-    ``own`` is that of the process with this index, None if the run had fewer processes.
-
-    Raises:
-        CheckpointError: ``path`` is not a checkpoint, or a damaged one.
-    """
+    ``own`` is that of the process with this index, None if the run had fewer processes. CheckpointError if ``path`` is
+    not an intact checkpoint."""
     path = Path(path)
     record, trees = _read_record(path), {}
     if "process-0.safetensors" not in record.files:

@@ -185,12 +185,10 @@ def predictions(network, photos, batch=256):
 
 
 def classification(truth, found, labels):
-    """Accuracy, confusion matrix and scikit-learn's classification report of true and predicted indices in ``labels``,
-    int N.
+    """Accuracy, confusion matrix and scikit-learn's report of true and predicted indices in ``labels``, int N.
 
-    Returns:
-        dict: ``accuracy``, ``photos``, ``labels``, ``confusion`` (rows are the truth), ``by_label`` (precision, recall,
-            F1, support), ``text`` (the report as text).
+    Returns a dict of ``accuracy``, ``photos``, ``labels``, ``confusion`` (rows are the truth), ``by_label`` (precision,
+    recall, F1, support) and ``text``, the report as text.
     """
     from sklearn.metrics import classification_report, confusion_matrix
 

@@ -50,10 +50,8 @@ class CycleTask(AdversarialTask):
 
     def distance_term(self, given, made, back=False):
         """The distance constraint of pictures N×3×R×R and their translations; with ``back``, from the target to the
-        source domain.
-
-        The distances' mean and deviation in each domain are those of the first photos of the current stage.
-        """
+        source domain. The distances' mean and deviation in each domain are those of the first photos of the current
+        stage."""
         kind = self.options.distance
         before, after = self._moments(kind)[:: -1 if back else 1]
         return distance_loss(DISTANCES[kind](given), DISTANCES[kind](made), before, after)

@@ -14,7 +14,7 @@ from maskhub.losses import cycle_loss, identity_loss
 from maskhub.models.resnet import ResnetGenerator
 from maskhub.options import Count, Positive
 from maskhub.training.cycle import CycleOptions, CycleTask
-from maskhub.training.light import LightChoiceOptions, fitted_light
+from maskhub.training.light import LightChoiceOptions
 from maskhub.training.task import Update
 
 __all__ = ["CycleGAN", "CycleGANOptions"]
@@ -56,10 +56,7 @@ class CycleGAN(CycleTask):
 
     def step(self, batch, turn):
         """Update the generators by equation 3 with section 5.2's identity loss, then the discriminators on pools of
-        fakes.
-
-        ``batch`` holds ``unmasked`` and ``masked``, each N×3×R×R in [-1, 1].
-        """
+        fakes. ``batch`` holds ``unmasked`` and ``masked``, each N×3×R×R in [-1, 1]."""
         c, masker, unmasker = self.options, self.nets["masker"], self.nets["unmasker"]
         real_a, real_b = batch["unmasked"], batch["masked"]
         learn_generators, learn_discriminators = self.learning(turn)
@@ -86,9 +83,6 @@ class CycleGAN(CycleTask):
             terms = self.discriminator_terms("D_A", real_b, self.pools["fake_B"](fake_b.detach()))
             terms |= self.discriminator_terms("D_B", real_a, self.pools["fake_A"](fake_a.detach()))
             yield Update("discriminators", sum(terms.values()), terms)
-
-    def fitted(self, loaded, network):
-        return fitted_light(loaded, network)
 
     def input_of(self, name, batch):
         return batch["unmasked" if name == "masker" else "masked"]

@@ -13,11 +13,8 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, e
 
 
 def launch(task_class, description=None, args=None):
-    """Run one training script: ``task_class`` with the arguments of the command line, or ``args``.
-
-    Raises:
-        SystemExit: with code 2 after an error that the user can fix, printed in one line; 130 or 143 after a signal.
-    """
+    """Run one training script: ``task_class`` with the arguments of the command line, or ``args``. Exits with code 2
+    after an error that the user can fix, printed in one line; with 130 or 143 after a signal."""
     from maskhub.training.trainer import Trainer
 
     trainer, code = None, 0
@@ -61,8 +58,7 @@ def _train(trainer):
 
 
 def one_line(error):
-    """An error's message in one line. An error from a worker process contains its traceback: the last line is the
-    message."""
+    """An error's message in one line; that of a worker process contains a traceback, whose last line is the message."""
     last = str(error).strip().splitlines()[-1]
     return last.removeprefix(f"{type(error).__module__}.{type(error).__name__}: ")
 

@@ -1,11 +1,11 @@
-"""Options of the light generator and transfer of its weights, for the methods that can train it."""
+"""Options of the light generator, for the methods that can train it."""
 
 from maskhub.errors import ConfigError
 from maskhub.models.light import LightGenerator
 from maskhub.options import Count, Positive
 from maskhub.training.adversarial import PatchOptions
 
-__all__ = ["LightChoiceOptions", "LightOptions", "fitted_light"]
+__all__ = ["LightChoiceOptions", "LightOptions"]
 
 
 class LightOptions(PatchOptions):
@@ -46,16 +46,3 @@ class LightChoiceOptions(LightOptions):
         super().check()
         if self.generator == "light":
             self.check_grids()
-
-
-def fitted_light(loaded, network):
-    """A light generator of another run, adapted to the architecture of this run's ``network``: grown if that has twice
-    the fold, deepened if it has other residual blocks."""
-    if not isinstance(network, LightGenerator):
-        return loaded
-    ours, theirs = network.config, loaded.config
-    if ours["fold"] == 2 * theirs["fold"]:
-        loaded = loaded.grown(ours["detail"], ours["detail_blocks"])
-    if tuple(ours["blocks"]) != tuple(theirs["blocks"]):
-        loaded = loaded.deepened(ours["blocks"])
-    return loaded

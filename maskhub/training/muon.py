@@ -85,8 +85,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonal(matrix):
-    """The nearest matrix whose singular values are about 1, by five Newton-Schulz steps; N×M, or K×N×M for K of
-    them."""
+    """The nearest matrix whose singular values are about 1, by five Newton-Schulz steps; N×M, or K×N×M."""
     a, b, c = QUINTIC
     tall = matrix.shape[-2] > matrix.shape[-1]
     x = matrix.float().mT if tall else matrix.float()

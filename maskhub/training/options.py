@@ -129,11 +129,7 @@ class TrainingOptions(OptionSet):
         return 1
 
     def check(self):
-        """Check the options that depend on each other.
-
-        Raises:
-            ConfigError: a source or the output is missing, or options contradict each other.
-        """
+        """Raise a ConfigError if a source or the output is missing, or options contradict each other."""
         for name in (*self.needs(), "output"):
             if not getattr(self, name):
                 raise ConfigError(f"{flag(name)} is missing.")

@@ -11,7 +11,6 @@ from pydantic import Field
 
 from maskhub.data.given import GivenPairs
 from maskhub.data.paired import WornPairs
-from maskhub.data.positions import LOAD_SCALE
 from maskhub.direction import Direction
 from maskhub.errors import ConfigError
 from maskhub.losses import cosine_loss, image_loss
@@ -87,7 +86,7 @@ class Pix2Pix(AdversarialTask):
         super().__init__(c, {self.part: generator}, {"D": discriminator}, pools=("fake",), rank=rank)
 
     def dataset(self, seed, load_scale=None, **walk):
-        c, how = self.options, {"load_scale": load_scale or LOAD_SCALE, **walk}
+        c, how = self.options, {"load_scale": load_scale or self.options.load_scale, **walk}
         if c.pairs == "given":
             return GivenPairs(self.sources["unmasked"], self.sources["masked"], c.resolution, seed, **how)
         return WornPairs(self.sources["unmasked"], c.resolution, seed, wearing=c.wearing(), **how)

@@ -12,12 +12,11 @@ from PIL import Image
 from tqdm import tqdm
 
 from maskhub.files import append_line, write_errors, write_file
-from maskhub.image_file import open_image
+from maskhub.image_file import encoded, open_image
 from maskhub.tensors import to_pixels
 from maskhub.training.status import read_metrics
 
-__all__ = ["JsonLines", "RunReport", "sample_sheet", "timeline_sheet", "write_curves", "write_figure",
-           "write_png"]  # fmt: skip
+__all__ = ["JsonLines", "RunReport", "sample_sheet", "timeline_sheet", "write_curves", "write_figure"]
 
 GAP = 8
 """Pixels between the groups of a sample sheet."""
@@ -116,13 +115,6 @@ class RunReport:
                 self.trackers.close()
 
 
-def write_png(image, path):
-    """Write a ``PIL.Image`` atomically."""
-    data = io.BytesIO()
-    image.save(data, "PNG")
-    write_file(path, data.getvalue())
-
-
 def magnification(side):
     """Factor by which photos of ``side`` pixels are magnified on a sample sheet."""
     return max(1, SMALLEST // side)
@@ -169,7 +161,7 @@ def timeline_sheet(folder, columns, side):
     timeline = Image.new("RGB", (strips[0].width, sum(s.height + GAP for s in strips) - GAP), "white")
     for place, strip in enumerate(strips):
         timeline.paste(strip, (0, place * (strip.height + GAP)))
-    write_png(timeline, Path(folder) / "timeline.png")
+    write_file(Path(folder) / "timeline.png", encoded(timeline))
 
 
 def write_curves(output, panels, stage_starts=()):

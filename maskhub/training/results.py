@@ -7,9 +7,10 @@ import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from maskhub.files import write_file, written_folder
+from maskhub.image_file import encoded
 from maskhub.json_file import read_json
 from maskhub.training.card import training_card
-from maskhub.training.report import sample_sheet, timeline_sheet, write_curves, write_png
+from maskhub.training.report import sample_sheet, timeline_sheet, write_curves
 from maskhub.training.status import RECORD
 
 __all__ = ["Results"]
@@ -84,7 +85,7 @@ class Results:
         if groups:
             folder = trainer.output / "samples"
             sheet = folder / f"step-{trainer.step:08d}.png"
-            write_png(sample_sheet(groups), sheet)
+            write_file(sheet, encoded(sample_sheet(groups)))
             trainer.report.picture("samples", sheet, trainer.step)
             timeline_sheet(folder, [len(group) for group in groups], groups[0][0].shape[3])
 

@@ -46,10 +46,7 @@ def capture(trainer):
 
 def restore(trainer):
     """Restore a prepared trainer from the checkpoint that its option ``resume`` names; without one it starts at step 0.
-
-    Raises:
-        CheckpointError: no such checkpoint, one of another run, or ``output`` holds a run that would be overwritten.
-    """
+    CheckpointError if there is none or it is of another run, or if ``output`` holds a run that would be overwritten."""
     options, task, device = trainer.options, trainer.task, trainer.accelerator.device
     path = checkpoint.resume_path(trainer.output, options.resume, trainer.accelerator.print)
     if path is None:
@@ -104,9 +101,7 @@ def init_from(trainer):
     """Load the initial weights from ``--init-from``, a checkpoint or a finished model, unless a run is resumed.
 
     Networks that are missing there keep their random weights, so a method can start with the generator of another one.
-
-    Raises:
-        CheckpointError: the path is neither, or has none of the method's networks, or networks of other sizes.
+    CheckpointError if the path is neither, or has none of the method's networks, or networks of other sizes.
     """
     task, options = trainer.task, trainer.options
     resumed = options.resume == "latest" and checkpoint.latest_checkpoint(trainer.output / "checkpoints")

@@ -199,8 +199,7 @@ class Task:
         self.networks[name].load_state_dict(weights)
 
     def transfer(self, path):
-        """State dicts by network from a finished model's folder, for ``--init-from``; empty if ``path`` is no
-        such folder."""
+        """State dicts by network from a finished model's folder, for ``--init-from``; empty if ``path`` is not one."""
         return {}
 
     def saved(self, name, *folders):

@@ -24,11 +24,7 @@ PROJECT = "maskhub"
 
 
 def tracker_arguments(options):
-    """Arguments of ``Accelerator`` for a run's trackers.
-
-    Raises:
-        ConfigError: the package of a tracker is not installed.
-    """
+    """Arguments of ``Accelerator`` for a run's trackers; ConfigError if a tracker's package is not installed."""
     for name in options.report_to:
         if find_spec(name) is None:
             raise ConfigError(f"--report-to {name} needs the package {name}: pip install {name}")
@@ -40,10 +36,7 @@ def tracker_arguments(options):
 
 class Trackers:
     """The trackers of a run, used by its main process only; ``first_step`` is the number of completed steps.
-
-    Raises:
-        ConfigError: a tracker can't start, such as wandb without a login.
-    """
+    ConfigError if a tracker can't start, such as wandb without a login."""
 
     def __init__(self, accelerator, options, first_step=0):
         self.accelerator = accelerator

@@ -18,7 +18,7 @@ from maskhub.masks.detector import bundled_mask_detector
 from maskhub.options import FREE, STAGED, Count, Positive, Share, Weight
 from maskhub.training.adversarial import AdversarialTask, WornOptions
 from maskhub.training.covered import covered, mask_alone, widened
-from maskhub.training.light import LightOptions, fitted_light
+from maskhub.training.light import LightOptions
 from maskhub.training.perceptual import IdentityLoss, PerceptualLoss
 from maskhub.training.task import Update
 
@@ -26,9 +26,6 @@ __all__ = ["Unmasker", "UnmaskerOptions"]
 
 OUTSIDE = 0.25
 """L1 weight of pixels outside the region; inside it is 1."""
-LOAD_SCALE = 1.04
-"""Faces are loaded this much larger than the resolution before the random crop. The crop is small because faces are
-aligned in use too, so the network can rely on their position."""
 PRECISIONS = {"no": torch.float32, "bf16": torch.bfloat16}
 LEAST = 0.04
 """Fraction of the picture that a mask must cover to be put on another face."""
@@ -53,6 +50,9 @@ class UnmaskerOptions(WornOptions, LightOptions):
     """Fraction of the faces that are aligned less exactly: up to 18 % smaller, slightly rotated and shifted."""
     recoloured_faces: Share = 0.0
     """Fraction of all faces whose exposure, white balance and contrast are changed."""
+    load_scale: Annotated[float, Field(ge=1)] = 1.04
+    """How much larger than the resolution faces are loaded before a random crop; little, since they are aligned in use
+    too, so that the network can rely on their position."""
     repeats: Positive = 1
     """Samples in a row that show the same photo and mask, cut, mirrored, moved and recoloured differently: saves
     CPU time if a GPU waits for its data."""
@@ -111,17 +111,15 @@ class Unmasker(AdversarialTask):
         super().__init__(options, {"unmasker": generator}, {"D": discriminator}, pools=("fake",), rank=rank)
         self.perceptual = self.identity = None
         if options.ever("lambda_perceptual"):
+            precision = PRECISIONS[options.vgg_precision]
             self.perceptual = PerceptualLoss(
-                options.perceptual_stages,
-                options.weights_dir,
-                options.perceptual_crop,
-                PRECISIONS[options.vgg_precision],
+                options.perceptual_stages, options.weights_dir, options.perceptual_crop, precision
             )
         if options.ever("lambda_identity"):
             self.identity = IdentityLoss(options.weights_dir)
         # masked faces that a batch needs, in any stage
-        most = [max(getattr(options, name), *(stage.get(name, 0) for stage in options.stages), 0)
-                for name in ("real_faces", "transplanted")]  # fmt: skip
+        stages = [options.model_dump(), *options.stages]
+        most = [max(stage.get(name, 0) for stage in stages) for name in ("real_faces", "transplanted")]
         self.masked_faces = min(sum(most), options.batch_size)
         bundled_mask_detector()  # load it now: loading draws random numbers
         losses = {"vgg16": self.perceptual, "mobilefacenet": self.identity}
@@ -183,8 +181,8 @@ class Unmasker(AdversarialTask):
         return loss, terms, made
 
     def _given(self, batch):
-        """The generator's input, which starts with unmasked faces and ends with really masked ones, and the
-        pairs' regions."""
+        """The generator's input, which starts with unmasked faces and ends with really masked ones, and the pairs'
+        regions."""
         c = self.options
         bare = torch.arange(len(batch["worn"]), device=batch["worn"].device).view(-1, 1, 1, 1) < c.bare_faces
         worn = torch.where(bare, batch["unmasked"], batch["worn"])
@@ -210,12 +208,9 @@ class Unmasker(AdversarialTask):
         found = alpha.mean((1, 2, 3), keepdim=True) > LEAST
         return torch.where(found, faces.lerp(masked, alpha), worn), torch.where(found, (alpha > 0).float(), region)
 
-    def fitted(self, loaded, network):
-        return fitted_light(loaded, network)
-
     def samples(self, networks, batch):
-        """For each face: masked by rule, result, attention, truth. In the second group, a really masked face
-        and its result."""
+        """For each face: masked by rule, result, attention, truth. In the second group, a really masked face and its
+        result."""
         made, attention = networks["unmasker"](batch["worn"], with_attention=True)
         where = (2 * attention[:, :1] - 1).expand(-1, 3, -1, -1)
         real = networks["unmasker"](batch["masked"])

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import gradio as gr
 
 from maskhub.errors import MaskHubError
-from space import photos
+from space import photos, tools
 from space.methods import methods
 
 __all__ = ["TITLE", "layout", "wire"]
@@ -51,20 +51,16 @@ def wire(here, pipe):
         [here.problem, *results, here.seen], here.pictures, ("compare-pictures", "compare-problem"),
     )  # fmt: skip
     photos.watch(here.photo, here.problem, results, CLEARED, here.seen)
-    gr.Button(visible=False).click(
-        partial(compared, pipe),
-        [here.photo, here.what],
-        [here.pictures, gr.JSON(visible=False, label="methods")],
-        concurrency_id="model",
-        api_name="compare",
-        api_description="What each method makes of a photo: seconds, bytes of weights, training photos and problem.",
-    )
+    tools.endpoint(
+        partial(compared, pipe), [here.photo, here.what], [here.pictures, gr.JSON(visible=False, label="methods")],
+        "compare", "What each method makes of a photo: seconds, bytes of weights, training photos and problem.",
+    )  # fmt: skip
 
 
 def show(pipe, path, what):
     """Run all methods on an upload: a problem, or the status line, the pictures and the table."""
     try:
-        pictures, rows = _compared(pipe, path, what)
+        pictures, rows = compared(pipe, path, what)
     except MaskHubError as error:
         return photos.problem(error), *CLEARED
     if len(pictures) == 1:
@@ -75,28 +71,20 @@ def show(pipe, path, what):
 
 
 def compared(pipe, photo, direction="unmask"):
-    """The API's result: the pictures with their method's name, and a record of each method."""
-    try:
-        return _compared(pipe, photo, direction)
-    except MaskHubError as error:
-        raise gr.Error(photos.words(error), print_exception=False) from error
-
-
-def _compared(pipe, path, what):
     """(file, caption) of the photo and of each method's result, and a dict for each method."""
-    photo = photos.read(path)
+    path, photo = photo, photos.read(photo)
     pictures, rows = [(photos.viewable(path, photo), "Your photo")], []
-    for number, method in enumerate((method for method in methods(pipe) if method.can(what)), 1):
+    for number, method in enumerate((method for method in methods(pipe) if method.can(direction)), 1):
         row = {"method": method.name, "about": method.about, "bytes": method.size, "trained_on": method.trained_on}
         row |= {"seconds": None, "problem": ""}
         start = time.perf_counter()
         try:
-            made = method.run(photo, what)
+            made = method.run(photo, direction)
         except MaskHubError as error:
             row["problem"] = photos.words(error)
         else:
             row["seconds"] = round(time.perf_counter() - start, 3)
-            file = photos.save_like(made, path, f"{what}-{number}", photo)
+            file = photos.save_like(made, path, f"{direction}-{number}", photo)
             pictures.append((file, f"{method.name}, {row['seconds']:.2f} s"))
         rows.append(row)
     return pictures, rows
@@ -110,7 +98,6 @@ def _table(rows):
         took = f"{row['seconds']:.2f} s" if row["seconds"] is not None else html.escape(row["problem"])
         cells = (html.escape(row["method"]), took, size, html.escape(row["about"]), html.escape(row["trained_on"]))
         lines.append(f"<tr><th scope='row'>{cells[0]}</th>{''.join(f'<td>{cell}</td>' for cell in cells[1:])}</tr>")
-    head = "".join(
-        f"<th scope='col'>{title}</th>" for title in ("Method", "Time", "Weights", "What it is", "Trained on")
-    )
+    titles = ("Method", "Time", "Weights", "What it is", "Trained on")
+    head = "".join(f"<th scope='col'>{title}</th>" for title in titles)
     return f'<table class="facts"><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table>'

@@ -1,12 +1,13 @@
 """Translate a photo and back, and show how much it changed."""
 
 from functools import partial
+from statistics import mean
 from types import SimpleNamespace
 
 import gradio as gr
 
 from maskhub.errors import MaskHubError
-from space import photos
+from space import photos, tools
 
 __all__ = ["TITLE", "layout", "wire"]
 
@@ -57,14 +58,10 @@ def wire(here, pipe):
         (here.run.click, picked.then), partial(show, pipe), [here.photo, here.seen, here.start],
         [here.problem, *results, here.seen], [here.there, here.back], ("cycle-there", "cycle-problem"),
     )  # fmt: skip
-    gr.Button(visible=False).click(
-        partial(cycled, pipe),
-        [here.photo, here.start],
-        [here.there, here.back, here.error],
-        concurrency_id="model",
-        api_name="cycle",
-        api_description="Translate a photo and back. The error is the mean change of the faces, from 0 to 255.",
-    )
+    tools.endpoint(
+        partial(cycled, pipe), [here.photo, here.start], [here.there, here.back, here.error], "cycle",
+        "Translate a photo and back. The error is the mean change of the faces, from 0 to 255.",
+    )  # fmt: skip
     photos.watch(here.photo, here.problem, results, CLEARED, here.seen)
 
 
@@ -81,11 +78,8 @@ def show(pipe, path, start):
 
 def cycled(pipe, photo, start="mask"):
     """The API's result: both files and the error."""
-    try:
-        there, back, errors = _cycle(pipe, photo, start)
-    except MaskHubError as error:
-        raise gr.Error(photos.words(error), print_exception=False) from error
-    return there, back, round(_mean(errors), 3)
+    there, back, errors = _cycle(pipe, photo, start)
+    return there, back, round(mean(errors), 3)
 
 
 def _cycle(pipe, path, start):
@@ -98,23 +92,12 @@ def _cycle(pipe, path, start):
 
 def _picture(label, elem_id):
     return gr.Image(
-        type="filepath",
-        format="png",
-        interactive=False,
-        buttons=["download", "fullscreen"],
-        label=label,
-        elem_id=elem_id,
-        height=360,
-        min_width=240,
-    )
-
-
-def _mean(errors):
-    return sum(errors) / len(errors)
+        type="filepath", format="png", interactive=False, buttons=["download", "fullscreen"], label=label,
+        elem_id=elem_id, height=360, min_width=240,
+    )  # fmt: skip
 
 
 def _verdict(errors):
-    mean = _mean(errors)
-    meaning = next(text for limit, text in MEANING if mean < limit)
+    meaning = next(text for limit, text in MEANING if mean(errors) < limit)
     faces = "" if len(errors) == 1 else f" (mean of {len(errors)} faces)"
-    return f"Cycle error {mean:.1f} of 255{faces}: {meaning}."
+    return f"Cycle error {mean(errors):.1f} of 255{faces}: {meaning}."

@@ -13,19 +13,15 @@ from maskhub.faces.photo import split_alpha
 from maskhub.image_file import open_image
 from maskhub.masks import COLOURS, STYLES, WORN
 from maskhub.provenance import RULE, Provenance, mark, read_provenance
-from space import photos
+from space import photos, tools
 
 __all__ = ["TITLE", "layout", "wire"]
 
 TITLE = "Drawn masks"
 NAMES = {
-    "surgical": "Surgical",
-    "kn95": "KN95 / FFP2",
-    "cup": "Cup respirator",
-    "cloth": "Cloth",
-    "patterned": "Patterned cloth",
-    "neoprene": "Neoprene",
-}
+    "surgical": "Surgical", "kn95": "KN95 / FFP2", "cup": "Cup respirator", "cloth": "Cloth",
+    "patterned": "Patterned cloth", "neoprene": "Neoprene",
+}  # fmt: skip
 STYLE_CHOICES = [("Any", "random"), *((NAMES.get(name, name.capitalize()), name) for name in STYLES)]
 WORN_CHOICES = [("Correctly", "correctly"), *((name.replace("-", " ").capitalize(), name) for name in WORN[1:])]
 WHO_CHOICES = [("Everyone", True), ("The largest face", False)]
@@ -100,14 +96,10 @@ def _wire_api(here):
     seed = gr.Number(0, visible=False, precision=0, label="seed")
     picture = gr.Image(type="filepath", format="png", visible=False, label="result")
     region = gr.Image(type="filepath", format="png", visible=False, label="region")
-    gr.Button(visible=False).click(
-        worn_files,
-        [here.photo, *names, everyone, seed],
-        [picture, region, gr.JSON(visible=False, label="faces")],
-        concurrency_id="model",
-        api_name="wear",
-        api_description="Put on masks by rule: the masked photo, its region (255 where covered) and each face's box.",
-    )
+    tools.endpoint(
+        worn_files, [here.photo, *names, everyone, seed], [picture, region, gr.JSON(visible=False, label="faces")],
+        "wear", "Put on masks by rule: the masked photo, its region (255 where covered) and each face's box.",
+    )  # fmt: skip
 
 
 def show(path, style, colour, worn, everyone, seed, overlay):
@@ -131,15 +123,9 @@ def show(path, style, colour, worn, everyone, seed, overlay):
 
 def worn_files(photo, style="random", colour="random", worn="correctly", everyone=True, seed=0):
     """The API's result: the masked photo, the region and the record of each face."""
-    try:
-        image, after, masked = _masked(photo, style, colour, worn, everyone, seed)
-    except MaskHubError as error:
-        raise gr.Error(photos.words(error), print_exception=False) from error
-    return (
-        photos.save_png(after, photo, "masked", like=image),
-        photos.save_png(region_image(masked.region), photo, "region"),
-        masked.faces,
-    )
+    image, after, masked = _masked(photo, style, colour, worn, everyone, seed)
+    region = photos.save_png(region_image(masked.region), photo, "region")
+    return photos.save_png(after, photo, "masked", like=image), region, masked.faces
 
 
 def _masked(path, style, colour, worn, everyone, seed):
@@ -154,8 +140,7 @@ def _masked(path, style, colour, worn, everyone, seed):
     after = Image.fromarray(masked.image)
     if alpha is not None:
         after.putalpha(alpha)
-    after = mark(after, Provenance("mask", RULE))
-    return image, after, masked
+    return image, mark(after, Provenance("mask", RULE)), masked
 
 
 def _colours(style):

@@ -13,7 +13,7 @@ from maskhub.faces import align
 from maskhub.faces.photo import open_photo, split_alpha
 from maskhub.image_file import open_image
 from maskhub.pipelines.outline import outline
-from space import photos, swap, takeaway, verdict
+from space import photos, swap, takeaway, tools, verdict
 from space.outlook import reading_order
 
 __all__ = ["TITLE", "layout", "wire"]
@@ -129,38 +129,25 @@ def _wire_choices(here, pipe):
     quiet = {"show_progress": "hidden", "trigger_mode": "always_last", **private}
     offered = [here.problem, here.choice, here.looks, here.drawn, here.chosen]
     looking = (partial(looks, pipe), [here.result, here.chosen, here.colour], offered)
-    here.faces.select(_face, here.chosen, here.chosen, show_progress="hidden", trigger_mode="multiple", **private).then(
-        *looking, **quiet
-    )
+    picked = here.faces.select(_face, here.chosen, here.chosen, **quiet | {"trigger_mode": "multiple"})
+    picked.then(*looking, **quiet)
     here.more.click(_more, here.chosen, here.chosen, **quiet).then(*looking, **quiet)
     here.colour.input(*looking, **quiet)
 
     def choosing(result, chosen, outlined, kind, event: gr.SelectData = None):
         return choose(pipe, result, chosen, outlined, kind, photos.picked(event, len(chosen["looks"])))
 
-    here.looks.select(
-        choosing,
-        [here.result, here.chosen, here.outlined, here.kind],
-        [here.problem, here.status, here.slider, here.download, here.faces, here.result],
-        show_progress_on=here.slider,
-        trigger_mode="multiple",
-        **private,
-    )
+    given = [here.result, here.chosen, here.outlined, here.kind]
+    changed = [here.problem, here.status, here.slider, here.download, here.faces, here.result]
+    here.looks.select(choosing, given, changed, show_progress_on=here.slider, trigger_mode="multiple", **private)
 
 
 def _wire_api(pipe):
     """The endpoints for scripts, with a photo of their own: that of the page begins with an example."""
     photo = photos.PhotoInput(type="filepath", visible=False, label="Your photo")
-    api, picture = gr.Button(visible=False), gr.Image(type="filepath", format="png", visible=False, label="result")
+    picture = gr.Image(type="filepath", format="png", visible=False, label="result")
     for direction, about in ABOUT.items():
-        api.click(
-            partial(translated, pipe, direction),
-            photo,
-            picture,
-            concurrency_id="model",
-            api_name=ENDPOINTS[direction],
-            api_description=about,
-        )
+        tools.endpoint(partial(translated, pipe, direction), photo, picture, ENDPOINTS[direction], about)
 
 
 def show(pipe, direction, path, outlined, kind, force=False):
@@ -309,11 +296,8 @@ def _file(pipe, result, kind):
 
 def translated(pipe, direction, photo):
     """The API's result: the file of the translated photo."""
-    try:
-        image = photos.read(photo)
-        return photos.save_png(pipe(image, direction), photo, SUFFIX[direction], like=image)
-    except MaskHubError as error:
-        raise gr.Error(photos.words(error), print_exception=False) from error
+    image = photos.read(photo)
+    return photos.save_png(pipe(image, direction), photo, SUFFIX[direction], like=image)
 
 
 def pair(result, outlined):

@@ -40,12 +40,7 @@ class Options(MeasureOptions):
 
 
 def measure(options):
-    """The :class:`~maskhub.evaluation.report.Report` of :class:`Options`, with a row for each face as its table.
-
-    Raises:
-        CheckpointError: no such classifier. SourceError: a face without a label. ConfigError: an unknown column or
-        convolution.
-    """
+    """The :class:`~maskhub.evaluation.report.Report` of :class:`Options`, with a row for each face as its table."""
     network = load_classifier(options.model)
     attribute, labels = network.config.attribute, tuple(network.config.labels)
     photos = LabelledPhotos.open(options.photos, network.config.resolution)

@@ -56,11 +56,8 @@ def measure(options):
 
 def measure_mask_detector(pictures, network, *, groups=()):
     """Measure a :class:`~maskhub.models.mask_detector.MaskDetector` on ``pictures``: ``unmasked`` and/or ``masked`` →
-    :class:`~maskhub.evaluation.sets.PictureSet`; ``groups`` are metadata columns.
-
-    Raises:
-        ConfigError: no face in a source, or an unknown column.
-    """
+    :class:`~maskhub.evaluation.sets.PictureSet`; ``groups`` are metadata columns. ConfigError for an unknown column, or
+    a source without a face."""
     check_columns([dict.fromkeys(source.columns) for source in pictures.values()], groups)
     faces, columns, failures, galleries, side = [], [], Failures(), [], network.config.resolution
     for name, source in pictures.items():
