@@ -8,14 +8,17 @@ A shard is put in place whole, under a name that says what is in it, so that its
 processes on any machines need nothing but the list of names to agree on what remains.
 """
 
+import io
 import re
+import secrets
 import time
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from maskhub.cards import THIS_REPOSITORY
-from maskhub.errors import ConfigError
-from maskhub.files import remove_file, scratch_folder, sweep, write_errors, write_file
+from maskhub.errors import ConfigError, WriteError, first_line
+from maskhub.files import PARTIAL, remove_file, scratch_folder, sweep, write_file
 from maskhub.hub_errors import hub_errors, patient, persistent
 
 __all__ = ["FolderTarget", "HubTarget", "MirroredTarget", "StoreTarget", "open_target"]
@@ -97,7 +100,12 @@ class FolderTarget:
 
 
 class StoreTarget:
-    """A store of fsspec, such as ``s3://bucket/pairs``, in which an upload appears whole or not at all."""
+    """A store of fsspec, such as ``s3://bucket/pairs`` or ``sftp://host/pairs``.
+
+    Attributes:
+        buckets: whether it is an object store: an address begins with a bucket, which must exist, there are no folders
+            to make, and an upload appears whole or not at all.
+    """
 
     lag, hub = 0.0, None
 
@@ -105,41 +113,75 @@ class StoreTarget:
         import fsspec
 
         self.address = address.rstrip("/")
+        if not address.partition("://")[2].strip("/"):
+            raise ConfigError(f"the target {address} names no folder: write one as in s3://bucket/pairs.")
         try:
             self.system, self.base = fsspec.core.url_to_fs(self.address)
-        except (ValueError, ImportError) as error:
-            raise ConfigError(f"the target {address} can't be opened: {error}.") from error
+        except Exception as error:  # whatever the store's client raises
+            raise ConfigError(f"the target {address} can't be opened: {first_line(error)}.") from error
+        self.buckets = hasattr(self.system, "split_path")  # as s3fs, gcsfs and adlfs have
 
     def __str__(self):
         return self.address
 
+    @contextmanager
+    def _errors(self, name=None):
+        where = f"{self.address}/{name}" if name else self.address
+        try:
+            yield
+        except Exception as error:  # each store's client has classes of its own
+            raise WriteError(
+                f"{where} could not be reached or written: {first_line(error)}. Check the address, your keys and the "
+                "connection, and run the same command again."
+            ) from error
+
     def prepare(self):
-        pass
+        """Refuse a bucket that does not exist: fsspec would make one of a mistyped name."""
+        bucket = self.base.strip("/").partition("/")[0]
+        with self._errors():
+            try:
+                there = not self.buckets or self.system.info(bucket)
+            except FileNotFoundError:
+                there = False
+        if not there:
+            raise ConfigError(f"the target {self} can't be opened: there is no bucket {bucket}. Create it first.")
 
     def shards(self):
-        with write_errors(self.address):
+        with self._errors():
             self.system.invalidate_cache()
             try:
                 found = self.system.find(f"{self.base}/data", detail=True)
             except FileNotFoundError:
                 return {}
-        return {path.removeprefix(f"{self.base}/"): about["size"] for path, about in sorted(found.items())}
+        shards = {path: about["size"] for path, about in sorted(found.items()) if f"/{PARTIAL}" not in path}
+        return {path.removeprefix(f"{self.base}/"): size for path, size in shards.items()}
 
     @contextmanager
     def place(self, name):
         with scratch_folder() as folder:
             path = folder / PurePosixPath(name).name
             yield path
-            with write_errors(f"{self.address}/{name}"):
-                self.system.makedirs(f"{self.base}/{PurePosixPath(name).parent}", exist_ok=True)
-                self.system.put_file(str(path), f"{self.base}/{name}")
+            with self._errors(name):
+                self._put(str(path), f"{self.base}/{name}")
+
+    def _put(self, path, final):
+        if self.buckets:
+            self.system.put_file(path, final)
+            return
+        parent = final.rpartition("/")[0]
+        part = f"{parent}/{PARTIAL}{secrets.token_hex(8)}"  # here a file can be seen while it is written
+        self.system.makedirs(parent, exist_ok=True)
+        self.system.put_file(path, part)
+        self.system.mv(part, final)
 
     def open(self, name):
-        return self.system.open(f"{self.base}/{name}", "rb", block_size=1 << 16)
+        with self._errors(name):
+            file = self.system.open(f"{self.base}/{name}", "rb", block_size=1 << 16)
+        return _Stored(file, partial(self._errors, name))
 
     def write(self, files, message=None):
         for name, text in files.items():
-            with write_errors(f"{self.address}/{name}"):
+            with self._errors(name):
                 if text is not None:
                     self.system.pipe_file(f"{self.base}/{name}", text.encode())
                 elif self.system.exists(f"{self.base}/{name}"):
@@ -147,6 +189,33 @@ class StoreTarget:
 
     def flush(self):
         pass
+
+
+class _Stored(io.RawIOBase):
+    """A stored file to read. Its errors are those of the store, so that a lost connection isn't taken for damage."""
+
+    def __init__(self, file, errors):
+        self._file, self._errors = file, errors
+
+    def readable(self):
+        return True
+
+    def seekable(self):
+        return True
+
+    def seek(self, offset, whence=io.SEEK_SET):
+        return self._file.seek(offset, whence)
+
+    def tell(self):
+        return self._file.tell()
+
+    def readinto(self, buffer):
+        with self._errors():
+            return self._file.readinto(buffer)
+
+    def close(self):
+        self._file.close()
+        super().close()
 
 
 class HubTarget:
@@ -217,7 +286,9 @@ class HubTarget:
     def open(self, name):
         from huggingface_hub import HfFileSystem
 
-        return HfFileSystem().open(f"datasets/{self.repo_id}/{name}", "rb", cache_type="none")
+        with self._errors():
+            file = HfFileSystem().open(f"datasets/{self.repo_id}/{name}", "rb", cache_type="none")
+        return _Stored(file, self._errors)
 
     def write(self, files, message="Card and totals"):
         from huggingface_hub import CommitOperationAdd, CommitOperationDelete

@@ -3,17 +3,21 @@
 import os
 import random
 import time
+from pathlib import Path
 
+import fsspec
 import pytest
 from crash_disk import visible
 from forked import Forked
+from fsspec.implementations.memory import MemoryFileSystem
 from hub_photos import data_set_files
 from huggingface_hub import HfApi
 
 from maskhub.data import targets
 from maskhub.data.masked import Wearing
+from maskhub.data.shard_file import read_note
 from maskhub.data.shards import build_dataset
-from maskhub.errors import ConfigError
+from maskhub.errors import ConfigError, HubError, WriteError
 
 OPTIONS = {"crops": 32, "shard_size": 1, "progress": False, "rank": 0}
 
@@ -96,6 +100,113 @@ def test_a_folder_is_pushed_as_it_is_made(folder, built, hub_user, tmp_path):
     assert data_set_files(repo) == built
     with pytest.raises(ConfigError, match="is not a folder: leave out push_to_hub"):
         build_dataset(folder, f"hf://datasets/{repo}", push_to_hub=repo, **OPTIONS)
+
+
+def test_a_note_that_the_hub_does_not_send_is_not_taken_for_damage(folder, hub_user, hub, no_waiting):
+    repo = hub_user.repo("unread")
+    build_dataset(folder, f"hf://datasets/{repo}", Wearing(seed=1), **OPTIONS)
+    target = targets.open_target(f"hf://datasets/{repo}")
+    name = next(iter(target.shards()))
+    hub.fault("*", r"/resolve/", times=50, status=500)
+    with pytest.raises(HubError, match="failed"):
+        read_note(name, file=target.open(name))
+
+
+class LostError(Exception):
+    """An error of a store's client that is no ``OSError``, as those of botocore."""
+
+
+class Bucket(MemoryFileSystem):
+    """An object store: its files are in buckets. fsspec's own store in memory, with what s3fs adds."""
+
+    protocol, cachable = "bucket", False
+    store, pseudo_dirs = {}, [""]
+
+    @classmethod
+    def _strip_protocol(cls, path):
+        return super()._strip_protocol(path.replace("bucket://", "memory://"))
+
+    def split_path(self, path):
+        return path.split("/", 1)
+
+    def put_file(self, path, to, **options):
+        self.pipe_file(to, Path(path).read_bytes())
+
+
+@pytest.fixture
+def bucket(monkeypatch):
+    """A store with the one bucket ``pairs``."""
+    fsspec.register_implementation("bucket", Bucket, clobber=True)
+    monkeypatch.setattr(Bucket, "store", {})
+    monkeypatch.setattr(Bucket, "pseudo_dirs", ["", "/pairs"])
+
+
+def lose(method, calls=0):
+    """A method that after some calls finds no connection."""
+    left = [calls]
+
+    def lost(self, *arguments, **options):
+        if not left[0]:
+            raise LostError("no route\nto the host.")
+        left[0] -= 1
+        return method(self, *arguments, **options)
+
+    return lost
+
+
+@pytest.mark.parametrize("address", ["bucket://typo/a", "bucket://typo", "bucket://", "bucket:///", "s3://"])
+def test_a_store_without_its_bucket_is_refused_and_none_is_made(folder, bucket, address):
+    with pytest.raises(ConfigError, match=r"there is no bucket typo\. Create it first|names no folder"):
+        build_dataset(folder, address, **OPTIONS)
+    assert (Bucket.store, Bucket.pseudo_dirs) == ({}, ["", "/pairs"])
+
+
+@pytest.mark.parametrize("method", ["info", "find", "put_file", "pipe_file", "exists", "open"])
+def test_any_error_of_a_store_is_one_line(bucket, monkeypatch, method, tmp_path):
+    monkeypatch.setattr(Bucket, method, lose(getattr(Bucket, method)))
+    target = targets.open_target("bucket://pairs/faces")
+    with pytest.raises(WriteError, match=r"^bucket://pairs/faces.* could not be .*: no route\. Check .* again\.$"):
+        target.prepare()
+        target.shards()
+        with target.place("data/a.parquet") as path:
+            path.write_text("a")
+        target.write({"README.md": "card", "failures.csv": None})
+        target.open("data/a.parquet")
+
+
+def test_a_lost_connection_is_not_taken_for_damage(folder, built, bucket, monkeypatch):
+    build_dataset(folder, "bucket://pairs", Wearing(seed=1), **OPTIONS)
+    target = targets.open_target("bucket://pairs")
+    name = next(iter(target.shards()))
+    file = target.open(name)
+    monkeypatch.setattr(type(file._file), "readinto", lose(None), raising=False)
+    with pytest.raises(WriteError, match="no route"):
+        read_note(name, file=file)
+
+
+def test_a_store_that_is_lost_in_the_middle(folder, built, bucket, monkeypatch):
+    with monkeypatch.context() as down:
+        down.setattr(Bucket, "put_file", lose(Bucket.put_file, calls=3))
+        with pytest.raises(WriteError, match="no route"):
+            build_dataset(folder, "bucket://pairs/a", Wearing(seed=1), **OPTIONS)
+    assert build_dataset(folder, "bucket://pairs/a", Wearing(seed=1), **OPTIONS).kept == 3
+    assert {name.removeprefix("/pairs/a/"): file.getvalue() for name, file in Bucket.store.items()} == built
+
+
+def test_a_shard_that_is_half_written_to_a_store_with_folders_does_not_count(tmp_path, monkeypatch):
+    target = targets.open_target(f"memory://{tmp_path.name}")
+
+    def half(self, path, to, **options):
+        self.pipe_file(to, Path(path).read_bytes()[:1])
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt), target.place("data/a.parquet") as path:
+        killed.setattr(MemoryFileSystem, "put_file", half)
+        path.write_text("whole")
+    assert target.shards() == {}
+    with target.place("data/a.parquet") as path:
+        path.write_text("whole")
+    assert target.shards() == {"data/a.parquet": 5}
 
 
 SCRIPT = """
