@@ -32,10 +32,7 @@ def folder():
 
 def address():
     """The URL of the browser edition: ``MASKHUB_WEB_URL``, or its path in this app; None if it has not been built.
-
-    Raises:
-        ConfigError: ``MASKHUB_WEB_URL`` is not a web address.
-    """
+    ConfigError if ``MASKHUB_WEB_URL`` is not a web address."""
     url = os.environ.get("MASKHUB_WEB_URL", "").strip()
     if url and not url.startswith(("https://", "http://")):
         raise ConfigError(f"MASKHUB_WEB_URL is {url!r}; it must be an address that begins with https://.")
@@ -60,11 +57,8 @@ class _Site(StaticFiles):
 
 
 def camera(**options):
-    """The camera that computes in the visitor's browser, as ``gr.HTML``; None if the site has not been built.
-
-    Args:
-        options: of ``gr.HTML``, such as ``elem_id`` and ``visible``.
-    """
+    """The camera that computes in the visitor's browser, as ``gr.HTML`` with these options; None if the site isn't
+    built."""
     if folder() is None:
         return None
     import gradio as gr  # imported here: space.deploy only needs the folder

@@ -61,8 +61,8 @@ class Subject:
         return Image.fromarray(self.pixels)
 
     def in_its_photo(self, result, region):
-        """The photo with the replaced pixels of the face (``PIL.Image`` and bool, S×S), as ``PIL.Image``; the face
-        itself if it was not cut out of one."""
+        """The photo with the replaced pixels of the face (``PIL.Image`` and bool, S×S), as ``PIL.Image``; just the face
+        if it was not cut out of one."""
         if self.origin is None:
             return result
         photo, matrix = self.origin

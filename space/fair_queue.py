@@ -34,16 +34,9 @@ class FairQueue(Queue):
         return await super().push(body, request, username)
 
     def place(self, session, concurrency_id):
-        """How long a page still has to wait for its turn, such as at the camera.
-
-        Args:
-            session: gradio's hash of the page.
-            concurrency_id: of the event that waits.
-
-        Returns:
-            the number of events before it, running ones included, and the seconds that they take at most; None if it is
-            not waiting.
-        """
+        """How long a page still has to wait for its turn, such as at the camera: the number of events before it,
+        running ones included, and the seconds that they take at most; None if it is not waiting. ``session`` is
+        gradio's hash of the page, ``concurrency_id`` that of the event that waits."""
         queued = self.event_queue_per_concurrency_id.get(concurrency_id)
         waiting = sorted(queued.queue, key=self._turn) if queued else []
         sessions = [event.session_hash for event in waiting]

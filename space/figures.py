@@ -24,15 +24,8 @@ def magnified(image, side=256):
 
 
 def figures(steps, elem_class="steps", crisp=True):
-    """Pictures side by side, each with a title and a line of text.
-
-    Args:
-        steps: list of (``PIL.Image``, title, line).
-        crisp: show small pictures with sharp pixels.
-
-    Returns:
-        HTML with the pictures embedded as PNG.
-    """
+    """Pictures side by side, as HTML with the pictures embedded as PNG: ``steps`` is a list of (``PIL.Image``, title,
+    line of text). With ``crisp``, small pictures have sharp pixels."""
     parts = []
     for image, title, line in steps:
         sharp = " crisp" if crisp and max(image.size) <= SMALL else ""

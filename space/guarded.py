@@ -149,11 +149,8 @@ def _note(text):
 
 
 def _fitting(block, value):
-    """The value for a component's handler; gradio passes on JSON of any type.
-
-    Raises:
-        gr.Error: the component could not have sent it; the message names the component and what it accepts.
-    """
+    """The value for a component's handler, since gradio passes on JSON of any type. If the component could not have
+    sent it, a gr.Error names the component and what it accepts."""
     wanted, fits = "", True
     if isinstance(block, gr.Textbox):
         value = "" if value is None else value
@@ -186,10 +183,8 @@ def own_files(data):
     """A request's JSON with all paths resolved and checked.
 
     A file is an object with a ``path``, at any depth. Its ``url`` is dropped unless it holds the file itself
-    (``data:``, a camera's frame), so that nothing fetches it.
-
-    Raises:
-        gr.Error: a path is not an uploaded file, whether it exists or not; or the request is nested too deeply.
+    (``data:``, a camera's frame), so that nothing fetches it. gr.Error if a path is not an uploaded file, whether it
+    exists or not, or the request is nested too deeply.
     """
     return _checked(data, 0)
 
@@ -214,13 +209,8 @@ def _checked(data, depth):
 
 
 def own_file(path):
-    """The resolved path of a regular file in the app's upload folder, as text.
-
-    gradio's own URL of such a file is accepted too; nothing is fetched.
-
-    Raises:
-        PhotoError: it is elsewhere, missing, or not a regular file; the text is the same for all of these.
-    """
+    """The resolved path of a regular file in the app's upload folder, as text. gradio's own URL of such a file is
+    accepted too; nothing is fetched. PhotoError for any other path, with the same text whether it exists or not."""
     try:
         if path.startswith(("http://", "https://")):
             path = unquote(path.partition("/gradio_api/file=")[2])

@@ -15,11 +15,8 @@ __all__ = ["load"]
 
 
 def load():
-    """Load the pipeline, onto the GPU if the app has one of its own.
-
-    Raises:
-        CheckpointError: ``MASKHUB_MODEL`` is not a pipeline, or this copy of maskhub has no bundled checkpoint.
-    """
+    """Load the pipeline, onto the GPU if the app has one of its own. CheckpointError if ``MASKHUB_MODEL`` is not a
+    pipeline, or this copy of maskhub has no bundled checkpoint."""
     name = os.environ.get("MASKHUB_MODEL", "").strip()
     try:
         pipe = load_pipeline(name or None, "cpu", preferred())

@@ -17,11 +17,8 @@ UNCLEAR = "turned away, covered or blurred"
 
 
 def outlook(photo):
-    """Sentences about a photo's faces; empty if the result will probably be good.
-
-    Args:
-        photo: ``PIL.Image`` from :func:`maskhub.faces.photo.open_photo`.
-    """
+    """Sentences about the faces of a photo, a ``PIL.Image`` of :func:`maskhub.faces.photo.open_photo`; empty if the
+    result will probably be good."""
     pixels = np.asarray(split_alpha(photo)[0])
     faces = detect(pixels)
     if not faces:
@@ -36,11 +33,8 @@ def outlook(photo):
 
 
 def reading_order(boxes):
-    """The indices of faces row by row and from left to right, as a person would number them.
-
-    Args:
-        boxes: left, top, width and height of each.
-    """
+    """The indices of faces row by row and from left to right, as a person would number them, by their ``boxes``: left,
+    top, width and height of each."""
     rows, middle = [], lambda index: boxes[index][1] + boxes[index][3] / 2
     for index in sorted(range(len(boxes)), key=middle):
         if rows and middle(index) - middle(rows[-1][0]) < 0.6 * boxes[rows[-1][0]][3]:
@@ -60,8 +54,8 @@ def results_of(numbers, count):
 
 
 def _weakness(pixels, face, crop, found):
-    """Why the result on a face will be poor, or "": by the estimate for a masked face; for another one, whether a mask
-    can be drawn on it."""
+    """Why the result on a face will be poor, or "": by the estimate for a masked face, else by whether it is clear
+    enough."""
     if found.masked:
         estimate = estimate_result(crop, face.score, found)
         return estimate.reason if estimate.poor else ""

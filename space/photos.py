@@ -123,14 +123,11 @@ def examples(elem_id):
 
 
 def on_run(events, show, inputs, outputs, progress, scroll):
-    """For each of ``events``, run ``show`` on the photo, then scroll to its result.
+    """For each of ``events``, event listeners such as ``button.click``, run ``show`` on the photo, as :func:`about`
+    wraps it, then scroll to its result.
 
-    Args:
-        events: event listeners such as ``button.click``.
-        show: handler, as for :func:`about`.
-        inputs, outputs: components of the handler that :func:`about` returns.
-        progress: component or components that show the progress.
-        scroll: arguments of :func:`scroll_to`.
+    ``inputs`` and ``outputs`` are those of the wrapped handler, ``progress`` the components that show the progress,
+    ``scroll`` the arguments of :func:`scroll_to`.
     """
     private = {"api_visibility": "private"}
     for event in events:
@@ -157,11 +154,7 @@ def example(event: gr.SelectData = None):
 
 
 def picked(event, count):
-    """The index in a ``gr.SelectData``, which a script may have written.
-
-    Raises:
-        PhotoError: it is not that of one of ``count`` things.
-    """
+    """The index in a ``gr.SelectData``, which a script may have written; PhotoError unless it is below ``count``."""
     index = getattr(event, "index", None)
     if not isinstance(index, int) or not 0 <= index < count:
         raise PhotoError("there is nothing of this number to choose.")
@@ -175,10 +168,8 @@ def watch(image, note, results, cleared, seen, line="model", warned=outlook):
     connections. So ``seen`` has the photos whose results are shown, and these are not cleared.
 
     Args:
-        image: input from :func:`photo_input`.
-        note: the :func:`line` for problems.
-        results: components to clear.
-        cleared: values that clear them.
+        image, note: input from :func:`photo_input`, and the :func:`line` for problems.
+        results, cleared: components to clear, and the values that clear them.
         seen: ``gr.State(())`` with the files of the shown results, which the buttons' events set by :func:`about`.
         line: ``concurrency_id`` of the buttons' events, so that none of them runs in between.
         warned: photo → list of sentences about it.
@@ -214,11 +205,7 @@ def about(show):
 
 
 def read(path):
-    """Open an uploaded photo like ``open_photo``.
-
-    Raises:
-        PhotoError: there is no upload, or it is not a photo; worded for visitors.
-    """
+    """Open an uploaded photo like ``open_photo``; without an upload, or for anything else, a PhotoError says so."""
     if not path:
         raise PhotoError("There is no photo yet: upload one, take one, or choose an example.")
     try:
@@ -303,20 +290,9 @@ def save_jpeg(image, path, suffix=None, like=None):
 
 
 def save_png(image, path, suffix=None, like=None):
-    """Write a PNG named after the upload, where gradio deletes it later, with provenance but without location.
-
-    Args:
-        image: image to write.
-        path: path of the upload.
-        suffix: suffix of the file name.
-        like: photo whose colour profile also applies to ``image`` (``image`` itself by default).
-
-    Returns:
-        the path.
-
-    Raises:
-        WriteError: the disk is full.
-    """
+    """Write a PNG named after the upload at ``path``, with this ``suffix``, where gradio deletes it later, with
+    provenance but without location; returns its path. The colour profile is that of the photo ``like``, by default of
+    ``image`` itself. WriteError if the disk is full."""
     # level 1 takes a quarter of the time for a few per cent more bytes
     options = {"icc_profile": rgb_profile(like or image), "compress_level": 1}
     return _written(path, suffix, "png", lambda target: encoded(image, **save_options(image, "PNG"), **options))

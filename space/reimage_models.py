@@ -32,14 +32,8 @@ def choices(key):
 
 
 def pipeline_of(model, given):
-    """The pipeline for a face, the chosen generator or None, and the display names of its generators.
-
-    Args:
-        model: a value of :func:`choices`. given: the face, :class:`~space.coverings.Subject`.
-
-    Raises:
-        CheckpointError: no such model, or none at all.
-    """
+    """The pipeline for a face, :class:`~space.coverings.Subject`, by a value of :func:`choices`; the chosen generator
+    or None; and the display names of its generators. CheckpointError if there is no such model, or none at all."""
     if model == CLASSIFIER and given.photo:
         model = _best_for(given.side) or model
     if model == FOR_PHOTOS and _for_photos():

@@ -44,11 +44,7 @@ quiet = {**once, "trigger_mode": "always_last"}
 
 @functools.cache
 def jobs():
-    """The jobs, datasets and models of this app's home.
-
-    Raises:
-        ConfigError: ``MASKHUB_HOME`` can't be written.
-    """
+    """The jobs, datasets and models of this app's home; ConfigError if ``MASKHUB_HOME`` can't be written to."""
     return Jobs(Home())
 
 
@@ -80,11 +76,8 @@ def on_show(key, fn, inputs, outputs):
 
 
 def offered(choices, before, fallback):
-    """Update a dropdown's choices, and keep the chosen value if it still exists.
-
-    Returns:
-        the update, and the chosen value.
-    """
+    """Update a dropdown's choices, and keep the chosen value if it still exists. Returns the update and the chosen
+    value."""
     if before in [value for _, value in choices]:
         return gr.update(choices=choices), before
     return gr.update(choices=choices, value=fallback), fallback

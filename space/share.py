@@ -20,10 +20,8 @@ AT_HOME = {
 
 
 def own_token():
-    """The token of the person who runs the app, if nobody else can reach the app; else None.
-
-    Visitors of a Space, or of an app that is served to a network, can't use its token.
-    """
+    """The token of the person who runs the app, if nobody else can reach the app; else None. Visitors of a Space, or of
+    an app that is served to a network, can't use its token."""
     alone = os.environ.get("GRADIO_SERVER_NAME", "") in LOCAL and os.environ.get("GRADIO_SHARE", "").lower() != "true"
     return get_token() if alone and "SPACE_ID" not in os.environ else None
 
@@ -34,13 +32,8 @@ def signing_in():
 
 
 def share(kind, chosen, folder):
-    """Build the controls.
-
-    Args:
-        kind: ``"dataset"`` or ``"model"``.
-        chosen: component whose value is the name to share.
-        folder: function from this name to the folder; may raise MaskHubError.
-    """
+    """Build the controls to share the ``"dataset"`` or ``"model"`` whose name is the value of the component ``chosen``;
+    ``folder`` is a function from this name to its folder, and may raise MaskHubError."""
     known = "the one you signed in with" if signing_in() else "the one logged in here" if own_token() else ""
     with gr.Accordion("Share on the Hugging Face Hub", open=False, elem_id=f"{kind}-share"):
         if signing_in():

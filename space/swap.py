@@ -141,17 +141,9 @@ def translate(pipe, photo, direction="auto", choices=None, force=False):
 
 
 def options(pipe, photo, number, direction="auto", colour="random", seed=0):
-    """The alternatives for one face.
-
-    Args:
-        pipe, photo, direction: as in :func:`translate`.
-        number: of the face.
-        colour: for masks drawn by rule, a name in :data:`maskhub.masks.styles.COLOURS`; styles without it take another.
-        seed: of the masks.
-
-    Returns:
-        list of (uint8 S×S×3 crop, what it is, choice).
-    """
+    """The alternatives for face ``number`` of a photo: list of (uint8 S×S×3 crop, what it is, choice). Masks drawn by
+    rule have the ``colour``, a name in :data:`maskhub.masks.styles.COLOURS`, if their style has it, and the ``seed``;
+    the other arguments are as in :func:`translate`."""
     record = PhotoRecord.read(photo, pipe.config.resolution)
     if not 0 <= number < len(record.faces):
         return []

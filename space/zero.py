@@ -21,12 +21,7 @@ def is_zero():
 
 
 def lent(pipe, device="cuda"):
-    """A pipeline whose network runs on ZeroGPU's device; elsewhere the pipeline itself.
-
-    Args:
-        pipe: :class:`~maskhub.pipelines.face_mask.FaceMaskPipeline`, on the CPU.
-        device: of the network.
-    """
+    """A pipeline whose network runs on ZeroGPU's device; elsewhere the pipeline itself. It is on the CPU."""
     if not is_zero():
         return pipe
     import cv2

@@ -130,13 +130,9 @@ class ModelRegistry:
         return entry
 
     def add(self, name, folder, **facts):
-        """Copy a run's ``pipeline/`` or ``classifier/`` into the registry atomically.
-
-        Raises:
-            ConfigError: an invalid name, or one that is taken.
-            CheckpointError: ``folder`` does not contain such a model.
-            WriteError: disk full or no permission.
-        """
+        """Copy a run's ``pipeline/`` or ``classifier/`` into the registry atomically. ConfigError for an invalid name
+        or one that is taken, CheckpointError if ``folder`` does not contain such a model, WriteError if it can't be
+        written."""
         target, folder = self.root / check_name(name), Path(folder)
         if self._entry(folder) is None:
             raise CheckpointError(f"{folder} contains neither a single re-imaging generator nor a classifier.")

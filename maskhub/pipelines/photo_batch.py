@@ -58,11 +58,8 @@ class FaceMaskOutput:
 
 @dataclass
 class PhotoBatch:
-    """The photos of one call, each a :class:`~maskhub.pipelines.record.PhotoRecord`.
-
-    ``single``: a single photo was given instead of a list. ``strict``: a photo without a face, or without one that can
-    be translated, is an error.
-    """
+    """The photos of one call, each a :class:`~maskhub.pipelines.record.PhotoRecord`. ``single``: a photo was given
+    instead of a list. ``strict``: a photo without a face, or without one that can be translated, is an error."""
 
     records: list
     single: bool
@@ -71,10 +68,7 @@ class PhotoBatch:
     @classmethod
     def read(cls, photos, side, seed, on_no_face):
         """Open the photos and find their faces; arguments as in a pipeline call, ``side`` is the crops' resolution.
-
-        Raises:
-            PhotoError: a photo that can't be read, or (NoFaceError) without a face. ConfigError: a bad option.
-        """
+        PhotoError if a photo can't be read, NoFaceError if it has no face, ConfigError for a bad option."""
         if on_no_face not in ("raise", "keep"):
             raise ConfigError(f"on_no_face is {on_no_face!r}; it must be 'raise' or 'keep'.")
         single = not isinstance(photos, (list, tuple))
@@ -107,8 +101,7 @@ class PhotoBatch:
         return [record.why_unchanged() for record in self.records if record.needs_nothing]
 
     def onward(self):
-        """The batch for the way back: the translated crops become the next input. :class:`NoFaceError` for a photo
-        without one."""
+        """The batch for the way back: the translated crops are the next input. NoFaceError for a photo without one."""
         for record in self.records:
             if self.strict and not record.changed:
                 raise NoFaceError(f"{record.why_unchanged()}.")

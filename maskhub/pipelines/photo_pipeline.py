@@ -56,10 +56,7 @@ class PhotoPipeline:
 
     def translator(self, direction="mask", force=False):
         """The :class:`~maskhub.pipelines.translator.Translator` for a direction (``"mask"``, ``"unmask"``, ``"auto"``).
-
-        Raises:
-            ConfigError: an unknown direction, or one the pipeline has neither a network nor a rule for.
-        """
+        ConfigError for an unknown direction, or one the pipeline has neither a network nor a rule for."""
         asked = asked_direction(direction)
         directions = list(Direction) if asked is None else [asked]
         return Translator({direction: self._way(direction) for direction in directions}, asked, force)
@@ -145,11 +142,7 @@ class PhotoPipeline:
         raise NotImplementedError
 
     def network(self, direction):
-        """The network for a direction.
-
-        Raises:
-            ConfigError: the pipeline has none.
-        """
+        """The network for a direction; ConfigError if the pipeline has none."""
         network = getattr(self, direction.role)
         if network is None:
             raise ConfigError(

@@ -148,11 +148,8 @@ class Datasets:
     # ---- writing --------------------------------------------------------------------------------------------------
 
     def check_owner(self, name, key):
-        """The :class:`Dataset` if the holder of ``key`` owns it and may add pictures; None for a new one.
-
-        Raises:
-            ConfigError: an invalid name. OwnerError: it belongs to somebody else.
-        """
+        """The :class:`Dataset` if the holder of ``key`` owns it and may add pictures, None for a new one. ConfigError
+        for an invalid name, OwnerError if it belongs to somebody else."""
         if not (self.home.datasets / check_dataset_name(name)).is_dir():
             return None
         dataset = self.get(name)
@@ -163,11 +160,8 @@ class Datasets:
     def take(self, name, staged, key):
         """Move pictures into a dataset, created if it is missing, all of them or none; returns how many.
 
-        ``staged`` is split → list of (PNG file, file name of the upload, columns), ``key`` that of the uploader.
-
-        Raises:
-            ConfigError: an invalid name, or a job is using the dataset. OwnerError: it belongs to somebody else.
-                WriteError: it can't be written; the dataset stays unchanged.
+        ``staged`` is split → list of (PNG file, desired file name, columns), ``key`` that of the uploader. Errors are
+        as of :meth:`check_owner`; also ConfigError if a job is using the dataset, WriteError if it can't be written.
         """
         name = check_dataset_name(name)
         with self.home.lock():
@@ -209,11 +203,8 @@ class Datasets:
             sweep(self.home.root)
 
     def remove(self, name, key):
-        """Delete a dataset that belongs to the holder of ``key``.
-
-        Raises:
-            SourceError: it does not exist. OwnerError: it belongs to somebody else. ConfigError: a job needs it.
-        """
+        """Delete a dataset that belongs to the holder of ``key``. SourceError if it does not exist, OwnerError if it
+        belongs to somebody else, ConfigError if a job needs it."""
         with self.home.lock():
             dataset = self.get(name)
             if not dataset.belongs_to(key):

@@ -33,11 +33,8 @@ class OwnerError(ConfigError):
 
 
 class Home:
-    """The folder and its subfolders, created if missing; :func:`~maskhub.home.home_folder` by default.
-
-    Raises:
-        ConfigError: it can't be written.
-    """
+    """The folder and its subfolders, created if missing; :func:`~maskhub.home.home_folder` by default. ConfigError if
+    it can't be written to."""
 
     def __init__(self, root=None):
         self.root = Path(root or home_folder()).expanduser().resolve()
@@ -55,11 +52,8 @@ class Home:
 
     @contextmanager
     def lock(self):
-        """Lock the folder for writing, against all other threads and processes.
-
-        Raises:
-            ConfigError: another writer takes too long. WriteError: the folder can't be written.
-        """
+        """Lock the folder for writing, against all other threads and processes. ConfigError if another writer takes too
+        long, WriteError if the folder can't be written to."""
         with _locked(self.root / ".lock", WAIT):
             yield
 
@@ -97,10 +91,7 @@ def held(path):
 @contextmanager
 def process_folder(parent, prefix):
     """A new folder in ``parent`` that is deleted at the end of the block, or by the next call if its process was
-    killed.
-
-    A lock file next to the folder shows whether its process is alive. WriteError if it can't be created.
-    """
+    killed: a lock file next to the folder shows whether that is alive. WriteError if it can't be created."""
     parent = Path(parent)
     _sweep_dead(parent, prefix)
     folder = parent / f"{prefix}{secrets.token_hex(8)}"

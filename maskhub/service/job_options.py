@@ -13,11 +13,8 @@ CLASSIFIER = {"width": 16, "hidden": [64], "covered": 0.5, "batch_size": 32, "le
 
 def generator_options(request, models):
     """Options of ``train_scripts/train_reimaging.py`` for a :class:`~maskhub.service.jobs.Request`, which may start
-    from one of the ``models``, a :class:`~maskhub.pipelines.model_registry.ModelRegistry`.
-
-    Raises:
-        ConfigError: a value that the app does not allow.
-    """
+    from one of the ``models``, a :class:`~maskhub.pipelines.model_registry.ModelRegistry`. ConfigError for a value that
+    the app does not allow."""
     from maskhub.training.reimaging import ReimagingOptions
 
     if request.resolution not in (32, 64, 128) or not 2 <= request.batch_size <= 128:
@@ -41,10 +38,7 @@ def classifier_options(request, labels, resolution, photos):
     """Options of ``train_scripts/train_classifier.py`` for a :class:`~maskhub.service.jobs.Request` with an attribute.
 
     Of the ``photos`` training photos a fifth, up to 50, is held out for the curves; ``resolution`` is that of the
-    generators to choose among.
-
-    Raises:
-        ConfigError: a value that the app does not allow.
+    generators to choose among. ConfigError for a value that the app does not allow.
     """
     from maskhub.training.classifier import ClassifierOptions
 

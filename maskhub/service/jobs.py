@@ -185,12 +185,8 @@ class Jobs:
     # ---- writing --------------------------------------------------------------------------------------------------
 
     def submit(self, request, key=""):
-        """Store the :class:`Job` of a :class:`Request` by the holder of ``key``; the supervisor starts it when it is
-        next.
-
-        Raises:
-            MaskHubError: no such dataset, too few pictures, an invalid option or name, or too many jobs.
-        """
+        """Store the :class:`Job` of a :class:`Request` by the holder of ``key``, which the supervisor starts when it is
+        next. MaskHubError for an unknown dataset, too few pictures, an invalid option or name, or too many jobs."""
         if not 1 <= request.max_steps <= max_steps():
             raise ConfigError(f"steps must be from 1 to {max_steps():,}.")
         told = {"webhook": check_webhook(request.webhook), "email": check_email(request.email)}
@@ -248,8 +244,7 @@ class Jobs:
 
     def cancel(self, id, key, keep=False):
         """Cancel a job of the holder of ``key``: a waiting one at once, a running one after the current step. With
-        ``keep`` it finishes early instead, and what it has learnt becomes the model.
-        ConfigError if it does not exist, OwnerError if it belongs to somebody else."""
+        ``keep`` it finishes early instead, and what it has learnt becomes the model. Errors as of :meth:`remove`."""
         with self.home.lock():
             job = self._own(id, key)
             if job.state == "queued":
@@ -258,8 +253,8 @@ class Jobs:
                 self.write(replace(job, cancel=True, keep=keep))
 
     def remove(self, id, key):
-        """Delete an ended job of the holder of ``key``; its model is kept. ConfigError if it does not exist or has
-        not ended, OwnerError if it belongs to somebody else."""
+        """Delete an ended job of the holder of ``key``; its model is kept. ConfigError if it does not exist or has not
+        ended, OwnerError if it belongs to somebody else."""
         with self.home.lock():
             if self._own(id, key).active:
                 raise ConfigError("this job has not ended: cancel it first.")

@@ -47,11 +47,8 @@ class MailServer:
     tls: str = "start"
 
     def send(self, address, job, steps):
-        """Tell ``address`` how a :class:`~maskhub.service.jobs.Job` ended.
-
-        Returns:
-            the problem in a few words, without the address, or "" if there was none.
-        """
+        """Tell ``address`` how a :class:`~maskhub.service.jobs.Job` ended. Returns the problem in a few words, without
+        the address, or "" if there was none."""
         try:
             with self._connection() as connection:
                 connection.send_message(self._message(address, job, steps))
@@ -101,11 +98,7 @@ class MailServer:
 
 
 def mail_server():
-    """The :class:`MailServer` of ``MASKHUB_SMTP``, or None if it is not set.
-
-    Raises:
-        ConfigError: it is not of the form in the module's docstring.
-    """
+    """The :class:`MailServer` of ``MASKHUB_SMTP``, None if it is not set; ConfigError if it has another form."""
     text = os.environ.get(VARIABLE, "").strip()
     if not text:
         return None
@@ -122,11 +115,8 @@ def mail_server():
 
 
 def check_email(address):
-    """Check an address of a visitor and return it; "" for none.
-
-    Raises:
-        ConfigError: it is not an address, or this app sends no mail.
-    """
+    """Check an address of a visitor and return it; "" for none. ConfigError if it is invalid, or this app sends no
+    mail."""
     address = (address or "").strip()
     if not address:
         return ""

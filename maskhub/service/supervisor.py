@@ -158,11 +158,8 @@ class Supervisor:
         return (time.time() - (read_json(folder / PROCESS) or {}).get("since", time.time())) / 3600
 
     def _publish(self, job, early=""):
-        """Publish the model of a finished job, or of one that was stopped early, and why.
-
-        Returns:
-            False if it was stopped before it had learnt anything.
-        """
+        """Publish the model of a finished job, or of one that was stopped ``early`` (why). Returns False if it was
+        stopped before it had learnt anything."""
         folder, models = self.jobs.folder(job.id), self.jobs.models
         run = folder / "run"
         result = run / ("classifier" if job.kind == "classifier" else "pipeline")

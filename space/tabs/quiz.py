@@ -211,8 +211,7 @@ def _crowd(survey, length, own):
 
 
 def _photos(seed, length):
-    """The photos of ``MASKHUB_QUIZ`` or the built-in portraits: their name, and the pictures in an order set by the
-    seed."""
+    """The name of ``MASKHUB_QUIZ`` or of the built-in portraits, and its pictures in an order set by the seed."""
     spec = os.environ.get("MASKHUB_QUIZ", "").strip() or PORTRAITS
     pictures = (picture for _, picture in open_source(spec).walk(range(8 * length), seed))
     return (Path(spec).name if Path(spec).expanduser().is_dir() else spec), pictures

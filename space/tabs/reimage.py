@@ -168,8 +168,8 @@ def canvas(path, picked, where):
 
 
 def tried(id, key):
-    """Try the model of a job on the first face that it fits: dataset, gallery, face, model, photo, covering, brush and
-    sample."""
+    """Try the model of a job on the first face that it fits: values of dataset, gallery, face, model, photo, covering,
+    brush and sample."""
     job = rooms.jobs().get(id)
     faces = {"*": COVERED, "builtin:portraits": PORTRAITS}
     source = faces.get(job.dataset, COVERED if job.dataset.startswith("builtin:pixel") else job.dataset)

@@ -173,11 +173,8 @@ def _translated(pipe, job):
 
 
 def check(path):
-    """The :class:`~maskhub.pipelines.film_reading.FilmFacts` of a film within the limits.
-
-    Raises:
-        VideoError: it exceeds them, or can't be read; worded for visitors.
-    """
+    """The :class:`~maskhub.pipelines.film_reading.FilmFacts` of a film. VideoError, worded for visitors, if it exceeds
+    the limits or can't be read."""
     facts = film_facts(path)
     if facts.seconds > MOST_SECONDS + 0.5:
         raise VideoError(f"this film lasts {facts.seconds:.0f} seconds: cut it to {MOST_SECONDS} or less.")

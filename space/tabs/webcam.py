@@ -55,11 +55,7 @@ class CameraInput(gr.Image):
 
 
 def decoded(frame):
-    """A frame from :class:`CameraInput` as uint8 RGB, H×W×3.
-
-    Raises:
-        PhotoError: it is not a picture.
-    """
+    """A frame from :class:`CameraInput` as uint8 RGB, H×W×3; PhotoError if it is not a picture."""
     if frame.startswith("data:"):
         try:
             frame = io.BytesIO(base64.b64decode(frame.partition(",")[2], validate=True))
