@@ -76,12 +76,9 @@ class DataCard(Card):
 
 @dataclass
 class ModelCard(Card):
-    """The card of a model; ``front`` as in ``huggingface_hub.ModelCardData``.
-
-    Attributes:
-        figures: list of ``huggingface_hub.EvalResult``; written to the front matter (``model-index``) and, as a table,
-            to the section :data:`FIGURES` if the card has one.
-    """
+    """The card of a model; ``front`` as in ``huggingface_hub.ModelCardData``. ``figures`` are
+    ``huggingface_hub.EvalResult`` s, written to the front matter (``model-index``) and, as a table, to the section
+    :data:`FIGURES` if the card has one."""
 
     figures: list = field(default_factory=list)
 

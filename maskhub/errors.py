@@ -5,18 +5,9 @@ command line prints the message as one line and exits with 2 instead of showing 
 """
 
 __all__ = [
-    "CheckpointError",
-    "ConfigError",
-    "DivergenceError",
-    "HubError",
-    "MaskHubError",
-    "NoFaceError",
-    "PhotoError",
-    "SourceError",
-    "VideoError",
-    "WriteError",
-    "first_line",
-]
+    "CheckpointError", "ConfigError", "DivergenceError", "HubError", "MaskHubError", "NoFaceError", "PhotoError",
+    "SourceError", "VideoError", "WriteError", "first_line",
+]  # fmt: skip
 
 
 def first_line(error):

@@ -32,27 +32,10 @@ from pathlib import Path
 from maskhub.errors import WriteError
 
 __all__ = [
-    "HIDDEN",
-    "PARTIAL",
-    "Prepared",
-    "append_line",
-    "commit",
-    "discard",
-    "is_running",
-    "make_folder",
-    "prepare_copy",
-    "prepare_file",
-    "remove_file",
-    "remove_folder",
-    "scratch_folder",
-    "settle_folder",
-    "sweep",
-    "sync",
-    "write_errors",
-    "write_file",
-    "written_file",
-    "written_folder",
-]
+    "HIDDEN", "PARTIAL", "Prepared", "append_line", "commit", "discard", "is_running", "make_folder", "prepare_copy",
+    "prepare_file", "remove_file", "remove_folder", "scratch_folder", "settle_folder", "sweep", "sync", "write_errors",
+    "write_file", "written_file", "written_folder",
+]  # fmt: skip
 
 HIDDEN = ".maskhub"
 """Folder within a result for what a later run needs; dataset loaders ignore hidden names."""

@@ -23,14 +23,8 @@ ORPHANS = 20.0
 @contextmanager
 def hold(folder, by):
     """Lock an output folder, created if missing, against other runs while the block runs. A killed process releases its
-    lock.
-
-    Args:
-        by: the holder's name in the error message of other runs, such as ``"maskhub mask"``.
-
-    Raises:
-        WriteError: another run holds the folder (the message says which), or it can't be written to.
-    """
+    lock. WriteError if another run holds the folder (the message names it, as it gave ``by``), or it can't be written
+    to."""
     from filelock import FileLock, Timeout
 
     lock = Path(folder) / HIDDEN / "lock"
@@ -59,11 +53,8 @@ def hold(folder, by):
 
 @contextmanager
 def in_turn(path):
-    """Let processes run the block one after another; ``path`` is the lock file, whose folder is created.
-
-    Raises:
-        WriteError: the lock can't be written.
-    """
+    """Let processes run the block one after another; ``path`` is the lock file, whose folder is created. WriteError if
+    it can't be written."""
     from filelock import FileLock
 
     path = Path(path)

@@ -6,19 +6,9 @@ from torch.nn import functional as F
 from maskhub.models.network import choose
 
 __all__ = [
-    "GANLoss",
-    "attention_loss",
-    "cosine_loss",
-    "cycle_loss",
-    "distance_loss",
-    "gradient_penalty",
-    "half_distances",
-    "identity_loss",
-    "image_loss",
-    "non_mask_change_loss",
-    "pair_distances",
-    "r1_penalty",
-]
+    "GANLoss", "attention_loss", "cosine_loss", "cycle_loss", "distance_loss", "gradient_penalty", "half_distances",
+    "identity_loss", "image_loss", "non_mask_change_loss", "pair_distances", "r1_penalty",
+]  # fmt: skip
 
 
 class GANLoss:

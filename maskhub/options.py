@@ -176,11 +176,8 @@ def parse(options_class, description=None, args=None):
 
 
 def read_recipe(path, options_class):
-    """Read options from a YAML file, whose keys may be written with - or _.
-
-    Raises:
-        ConfigError: no such file, not a YAML mapping, an unknown option or a bad value.
-    """
+    """Read options from a YAML file, whose keys may be written with - or _. ConfigError if there is no such file, it is
+    not a YAML mapping, or it has an unknown option or a bad value."""
     import yaml
 
     try:

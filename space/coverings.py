@@ -94,19 +94,9 @@ def from_photo(photo, name):
 
 
 def covered(given, way, painted=""):
-    """What of a face is replaced.
-
-    Args:
-        given: :class:`Subject`.
-        way: one of :data:`WAYS`.
-        painted: for ``"paint"``: :data:`GRID` × :data:`GRID` bits in hexadecimal, row by row.
-
-    Returns:
-        the :class:`Subject`, with a covering drawn on it if none was found; bool S×S; whether one was found.
-
-    Raises:
-        PhotoError: nothing was painted.
-    """
+    """What of a face, a :class:`Subject`, is replaced: the same, with a covering drawn on it if none was found; bool
+    S×S; and whether one was found. ``way`` is one of :data:`WAYS`; for ``"paint"``, ``painted`` has :data:`GRID` ×
+    :data:`GRID` bits in hexadecimal, row by row, with PhotoError if nothing was painted."""
     if way == "paint":
         return given, _painted(painted, len(given.pixels)), True
     if way != "cover":

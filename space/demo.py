@@ -135,14 +135,9 @@ def _lead_on(built):
 
 
 def launch(demo, bounds=None):
-    """Serve the app at ``GRADIO_SERVER_NAME`` and ``GRADIO_SERVER_PORT``; on a Space, for everyone.
-
-    Args:
-        demo: ``gr.Blocks``. bounds: :class:`~space.gate.Bounds` of what visitors may send.
-
-    Raises:
-        ConfigError: the port is invalid or taken, or the page can't be reached from this machine.
-    """
+    """Serve the app, ``gr.Blocks``, at ``GRADIO_SERVER_NAME`` and ``GRADIO_SERVER_PORT``; on a Space, for everyone.
+    ``bounds`` are the :class:`~space.gate.Bounds` of what visitors may send. ConfigError if the port is invalid or
+    taken, or the page can't be reached from this machine."""
     port = os.environ.get("GRADIO_SERVER_PORT")
     if port and not (port.isdecimal() and 0 < int(port) < 2**16):
         raise ConfigError(f"GRADIO_SERVER_PORT is {port!r}; it must be a number from 1 to 65535.")

@@ -57,7 +57,7 @@ def files():
 
 
 def static_files():
-    """Path in the Space → local file, for the site that runs in the visitor's browser; ConfigError if it isn't built."""
+    """Path in the Space → local file, for the site that runs in a visitor's browser; ConfigError if it isn't built."""
     site = browser_edition.folder()
     if site is None:
         raise ConfigError("there is no site in web/dist: run `npm ci && npm run build` in web/ first.")

@@ -98,13 +98,7 @@ def visitor(scope):
 
 
 class Gate:
-    """ASGI middleware.
-
-    Args:
-        app: gradio's app.
-        hosts: hosts from :func:`allowed_hosts`.
-        bounds: :class:`Bounds`.
-    """
+    """ASGI middleware around gradio's app; ``hosts`` of :func:`allowed_hosts`, ``bounds`` are :class:`Bounds`."""
 
     def __init__(self, app, hosts=None, bounds=None):
         self.app, self.hosts, self.bounds = app, hosts, bounds or Bounds()

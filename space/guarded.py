@@ -40,11 +40,7 @@ NOT_UPLOADED = "This file was not uploaded here. Upload it first."
 
 
 class GuardedBlocks(gr.Blocks):
-    """See the module.
-
-    Args:
-        time_limits: like :data:`TIME_LIMITS`.
-    """
+    """See the module; ``time_limits`` are like :data:`TIME_LIMITS`."""
 
     def __init__(self, *args, time_limits=TIME_LIMITS, **kwargs):
         super().__init__(*args, **kwargs)

@@ -16,32 +16,10 @@ from maskhub.provenance import mark, save_options
 from space.outlook import outlook
 
 __all__ = [
-    "CLIP",
-    "EXAMPLES",
-    "PhotoInput",
-    "about",
-    "bar",
-    "before_and_after",
-    "done",
-    "example",
-    "examples",
-    "line",
-    "notice",
-    "on_example",
-    "on_run",
-    "photo_input",
-    "picked",
-    "problem",
-    "read",
-    "save_gif",
-    "save_jpeg",
-    "save_like",
-    "save_png",
-    "scroll_to",
-    "viewable",
-    "watch",
-    "words",
-]
+    "CLIP", "EXAMPLES", "PhotoInput", "about", "bar", "before_and_after", "done", "example", "examples", "line",
+    "notice", "on_example", "on_run", "photo_input", "picked", "problem", "read", "save_gif", "save_jpeg", "save_like",
+    "save_png", "scroll_to", "viewable", "watch", "words",
+]  # fmt: skip
 
 FOLDER = Path(__file__).parent / "examples"
 EXAMPLES = {

@@ -6,25 +6,15 @@ import gradio as gr
 from gradio.context import Context
 
 from maskhub.service.datasets import ALL, BUILT_IN
-from maskhub.service.home import Home, owner_of
+from maskhub.service.home import Home, owns
 from maskhub.service.jobs import Jobs
 from maskhub.service.presets import Presets
 from maskhub.service.supervisor import Supervisor
 
 __all__ = [
-    "ask",
-    "dataset_choices",
-    "jobs",
-    "key_box",
-    "mine",
-    "model_choices",
-    "offered",
-    "on_show",
-    "once",
-    "presets",
-    "quiet",
+    "ask", "dataset_choices", "jobs", "key_box", "model_choices", "offered", "on_show", "once", "presets", "quiet",
     "supervise",
-]
+]  # fmt: skip
 
 KEY = """() => {
   let key = localStorage.getItem('maskhub-key');
@@ -83,15 +73,10 @@ def offered(choices, before, fallback):
     return gr.update(choices=choices, value=fallback), fallback
 
 
-def mine(facts, key):
-    """Whether something belongs to the holder of ``key``."""
-    return bool(key) and facts.get("owner") == owner_of(key)
-
-
 def dataset_choices(key=""):
     """Datasets for a dropdown, with the visitor's marked as theirs."""
     brought = [
-        (f"{entry.name} ({sum(entry.counts.values())}{', yours' if mine(entry.facts, key) else ''})", entry.name)
+        (f"{entry.name} ({sum(entry.counts.values())}{', yours' if owns(key, entry.facts) else ''})", entry.name)
         for entry in jobs().datasets.list()
     ]
     return [*brought, ("All datasets together", ALL), *((words, spec) for spec, words in BUILT_IN.items())]
@@ -105,7 +90,7 @@ def model_choices(key="", kind="generator", attributes=None):
 def _described(entry, key):
     what = [words(entry.attributes)] if entry.kind == "generator" else ["chooses by " + next(iter(entry.attributes))]
     what += ["the default, of all datasets"] * (entry.facts.get("dataset") == ALL and not entry.attributes)
-    return f"{entry.name} – {', '.join(what)}{' (yours)' if mine(entry.facts, key) else ''}"
+    return f"{entry.name} – {', '.join(what)}{' (yours)' if owns(key, entry.facts) else ''}"
 
 
 def words(attributes):

@@ -99,20 +99,14 @@ class Swap:
 
 
 def translate(pipe, photo, direction="auto", choices=None, force=False):
-    """Translate a photo's faces.
+    """Translate the faces of a photo of :func:`maskhub.faces.photo.open_photo` as a :class:`Swap`; NoFaceError if no
+    face is found, or none clear enough for a mask.
 
     Args:
         pipe: a :class:`~maskhub.pipelines.face_mask.FaceMaskPipeline`.
-        photo: ``PIL.Image`` from :func:`maskhub.faces.photo.open_photo`.
         direction: ``"auto"``, ``"mask"`` or ``"unmask"``.
         choices: face's number (from 0, largest first) → choice.
         force: translate every face, whatever the mask detector finds; needs a direction.
-
-    Returns:
-        :class:`Swap`.
-
-    Raises:
-        NoFaceError: no face is found, or none clear enough for a mask.
     """
     choices = choices or {}
     record = PhotoRecord.read(photo, pipe.config.resolution)

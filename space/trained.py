@@ -3,6 +3,7 @@
 import gradio as gr
 
 from maskhub.errors import MaskHubError
+from maskhub.service.home import owns
 from space import job_display, photos, rooms
 from space.share import share
 
@@ -74,5 +75,5 @@ def present(name, wanted, choice, key):
     return (
         gr.update(choices=rooms.model_choices(key, "generator" if wanted else None, attributes), value=entry.name),
         job_display.card(entry), job_display.image_update(entry.path / "samples.png"),
-        gr.update(visible=rooms.mine(entry.facts, key)), *more,
+        gr.update(visible=owns(key, entry.facts)), *more,
     )  # fmt: skip

@@ -14,18 +14,9 @@ from maskhub.options import Count, OptionSet
 from maskhub.pipelines.load import open_pipeline
 
 __all__ = [
-    "ANY_MASKS",
-    "Input",
-    "Masking",
-    "Output",
-    "Previewing",
-    "cycle",
-    "mask",
-    "outline",
-    "report_line",
-    "translate",
+    "ANY_MASKS", "Input", "Masking", "Output", "Previewing", "cycle", "mask", "outline", "report_line", "translate",
     "unmask",
-]
+]  # fmt: skip
 
 Input = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="INPUT")]
 Masking = tyro.conf.OmitArgPrefixes[Wearing]
@@ -82,8 +73,8 @@ class Making(Previewing, Translating):
     regions: Path | None = None
     """Folder for the regions, an 8-bit PNG per photo: 255 under the mask, 0 where nothing changed."""
     boxes: Literal["coco", "voc", "yolo", "none"] = "none"
-    """Boxes of faces and masks, as OUTPUT/annotations.json (coco), OUTPUT/annotations/*.xml (voc), or *.txt next to
-    the photos and OUTPUT/data.yaml (yolo)."""
+    """Boxes of faces and masks: coco (OUTPUT/annotations.json), voc (OUTPUT/annotations/*.xml), or yolo (*.txt next to
+    the photos and OUTPUT/data.yaml)."""
     workers: Count | None = None
     """Worker processes; default: one per processor core."""
 

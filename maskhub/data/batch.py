@@ -20,16 +20,9 @@ from maskhub.files import commit, discard, prepare_file, remove_file, sweep, wri
 from maskhub.hold import hold
 
 __all__ = [
-    "BatchReport",
-    "check_free",
-    "check_not_input",
-    "process_folder",
-    "result_path",
-    "run_batch",
-    "save_photo",
-    "working_folder",
-    "write_failures",
-]
+    "BatchReport", "check_free", "check_not_input", "process_folder", "result_path", "run_batch", "save_photo",
+    "working_folder", "write_failures",
+]  # fmt: skip
 
 
 @dataclass

@@ -26,16 +26,9 @@ CLASSES = dict(enumerate(CATEGORIES, 1))
 
 
 def box_files(photos, form, own=None):
-    """The files of a format.
-
-    Args:
-        photos: name → record of :func:`maskhub.data.masked_files.mask_photo`.
-        form: one of :data:`BOXES`.
-        own: :class:`~maskhub.data.own_boxes.OwnBoxes` of the photos, or None.
-
-    Returns:
-        dict, path → text.
-    """
+    """The files of a format in :data:`BOXES`, path → text. ``photos`` is name → record of
+    :func:`maskhub.data.masked_files.mask_photo`, ``own`` the :class:`~maskhub.data.own_boxes.OwnBoxes` of the photos,
+    or None."""
     classes = (own and own.classes) or _classes(photos)
     if form == "coco":
         return {"annotations.json": json.dumps(coco(photos, classes), ensure_ascii=False) + "\n"}
@@ -59,16 +52,11 @@ def _classes(photos):
 
 
 def coco(photos, classes=CLASSES):
-    """The COCO detection format.
+    """The COCO detection format as a dict for ``json.dump``; ``photos`` as in :func:`box_files`, ``classes`` is number
+    → name.
 
-    Args:
-        photos: name → record of :func:`maskhub.data.masked_files.mask_photo`.
-        classes: number → name.
-
-    Returns:
-        dict for ``json.dump``; images and annotations are numbered from 1 by name, or as the data set numbered them.
-        Each annotation also has ``attributes``, which are not part of COCO: style, colour, worn, and the number of the
-        face in its photo.
+    Images and annotations are numbered from 1 by name, or as the data set numbered them. Each annotation also has
+    ``attributes``, which are not part of COCO: style, colour, worn, and the number of the face in its photo.
     """
     numbers = {name: number for number, name in classes.items()}
     images, annotations = [], []
@@ -119,12 +107,8 @@ def voc(name, record):
 
 
 def yolo(record, numbers=None):
-    """The lines of YOLO's text file of one photo: class, centre, width and height as shares of the photo.
-
-    Args:
-        record: as in :func:`coco`.
-        numbers: name of a class → number; by default those of :data:`CATEGORIES`, from 0.
-    """
+    """The lines of YOLO's text file of one photo: class, centre, width and height as shares of the photo. ``numbers``
+    is name of a class → number; by default those of :data:`CATEGORIES`, from 0."""
     numbers = numbers or {name: number for number, name in enumerate(CATEGORIES)}
     size, lines = (record["width"], record["height"]), []
     for category, (left, top, width, height), _, given in _objects(record):

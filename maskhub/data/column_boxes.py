@@ -29,18 +29,11 @@ of 82 faces."""
 
 
 def open_own_boxes(rows, place, wanted=True):
-    """The boxes that come with a source.
+    """The boxes that come with the ``rows`` of a source: :class:`ColumnBoxes`,
+    :class:`~maskhub.data.own_boxes.OwnBoxes` or None.
 
-    Args:
-        rows: of :func:`~maskhub.data.rows.open_rows`.
-        place: the name of a column, or a file or folder of annotations; ``"auto"``: the annotations in the source's
-            folder, if ``wanted``; ``"none"``.
-
-    Returns:
-        :class:`ColumnBoxes`, :class:`~maskhub.data.own_boxes.OwnBoxes` or None.
-
-    Raises:
-        SourceError: no boxes are found at ``place``.
+    ``place`` is the name of a column, or a file or folder of annotations, with SourceError if it has no boxes;
+    ``"auto"``: the annotations in the source's folder, if ``wanted``; or ``"none"``.
     """
     if place == "none" or (place == "auto" and not (wanted and rows.folder)):
         return None
@@ -55,13 +48,8 @@ def open_own_boxes(rows, place, wanted=True):
 
 
 class ColumnBoxes:
-    """The boxes or landmarks in a column; used like :class:`~maskhub.data.own_boxes.OwnBoxes`.
-
-    Attributes:
-        column: its name.
-        classes: number → name, of the data set; empty if its boxes have no classes with names.
-        files: none.
-    """
+    """The boxes or landmarks in a ``column``; used like :class:`~maskhub.data.own_boxes.OwnBoxes`, but without
+    ``files``. ``classes`` is number → name, of the data set; empty if its boxes have no classes with names."""
 
     files = frozenset()
 

@@ -5,7 +5,6 @@ large enough, frontal enough, sharp, masked or unmasked according to the domain,
 and light-coloured.
 """
 
-import json
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import partial
@@ -30,6 +29,7 @@ from maskhub.faces.detect import detect
 from maskhub.faces.landmarks import landmarks
 from maskhub.faces.photo import open_photo, split_alpha
 from maskhub.files import remove_file, write_file
+from maskhub.json_file import write_json
 from maskhub.masks.detector import detect_mask_on_crop
 
 __all__ = ["MEASURES", "Criteria", "CurateReport", "curate_source", "measure", "sharpness"]
@@ -40,12 +40,8 @@ SIDE = 128
 
 @dataclass
 class CurateReport(BatchReport):
-    """The result of a run: ``made`` photos were measured now, ``kept`` ones in an earlier run.
-
-    Attributes:
-        kept_photos: number of photos that meet the criteria.
-        dropped: first reason → number of photos.
-    """
+    """The result of a run: ``made`` photos were measured now, ``kept`` ones in an earlier run; ``kept_photos`` meet the
+    criteria, ``dropped`` is first reason → number of the others."""
 
     kept_photos: int = 0
     dropped: dict = field(default_factory=dict)
@@ -141,7 +137,7 @@ def _write_reports(output, criteria, measured, names, report):
     report.dropped = dict(Counter(record["reasons"][0] for *_, record in measured if record["reasons"]))
     summary = {"criteria": criteria.model_dump(), "photos": len(measured) + len(report.failures), "kept": len(kept)}
     summary |= {"dropped": report.dropped, "failed": len(report.failures)}
-    write_file(output / "report.json", json.dumps(summary, indent=2) + "\n")
+    write_json(output / "report.json", summary)
     lines = [
         [row.name, int(not record["reasons"]), "; ".join(record["reasons"]), *(record[key] for key in MEASURES)]
         for row, _, record in measured

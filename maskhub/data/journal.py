@@ -28,16 +28,14 @@ class _Entry:
 
 
 class Journal:
-    """The finished photos of ``folder/.maskhub/journal.jsonl``; use it as a context manager.
+    """The finished photos of ``folder/.maskhub/journal.jsonl``; use it as a context manager. ConfigError if the
+    folder's results were made with other options or of other photos, or the journal is damaged; WriteError if it can't
+    be written.
 
     Args:
         folder: folder of the results.
         options: options that the results depend on; a journal with other options is refused, to prevent mixed results.
         overwrite: process everything again; old results that this run does not make are deleted at the end.
-
-    Raises:
-        ConfigError: the folder's results were made with other options or of other photos, or the journal is damaged.
-        WriteError: the journal can't be written.
     """
 
     def __init__(self, folder, options, overwrite=False):

@@ -30,14 +30,8 @@ MAX_BYTES = 2**31
 
 @dataclass(frozen=True)
 class LabelledPhotos:
-    """Photos of one size with their columns.
-
-    Attributes:
-        images: uint8 N×R×R×3.
-        names: file names.
-        columns: a dict of the other columns of each photo; values are strings.
-        spec: spec of their sources.
-    """
+    """Photos of one size with their columns: ``images``, uint8 N×R×R×3; their file ``names``; the other ``columns`` of
+    each as a dict of strings; and the ``spec`` of their sources."""
 
     images: np.ndarray
     names: list

@@ -34,13 +34,8 @@ STEPS = 8
 
 @dataclass(frozen=True)
 class Share:
-    """How a process's batches take the photos of a source.
-
-    Attributes:
-        world: number of processes.
-        batch_size: samples in a batch.
-        taken: the samples of a batch that take a photo.
-    """
+    """How a process's batches take the photos of a source: one of ``world`` processes, with ``batch_size`` samples in a
+    batch, of which those in ``taken`` take a photo."""
 
     world: int = 1
     batch_size: int = 1

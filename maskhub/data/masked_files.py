@@ -33,13 +33,9 @@ __all__ = ["ADDED", "BY_RULE", "MaskingWay", "mask_photo", "mask_source"]
 
 @dataclass(frozen=True)
 class MaskingWay:
-    """How the faces of a photo are masked.
-
-    Attributes:
-        mask: function (pixels, wearing, name, own=None) → :class:`~maskhub.data.masked.Masked`, as
-            :func:`~maskhub.data.masked.mask_faces`.
-        name: of the rule or the model, for the provenance.
-    """
+    """How the faces of a photo are masked: ``mask(pixels, wearing, name, own=None)`` returns
+    :class:`~maskhub.data.masked.Masked`, as :func:`~maskhub.data.masked.mask_faces` does; ``name`` is that of the rule
+    or the model, for the provenance."""
 
     mask: Callable
     name: str

@@ -51,30 +51,17 @@ class OwnBox:
 
 
 class OwnBoxes:
-    """The boxes of all photos of a folder.
-
-    Attributes:
-        classes: number → name of the classes; for COCO and YOLO the data set's numbers.
-        files: the annotation files, which are not copied to a result that has new ones.
-    """
+    """The boxes of all photos of a folder. ``classes`` is number → name, for COCO and YOLO with the data set's numbers;
+    ``files`` are the annotation files, which are not copied to a result that has new ones."""
 
     def __init__(self, form, place, classes, files, photos=None):
         self.form, self.place, self.classes, self.files, self._photos = form, place, classes, files, photos or {}
 
     @classmethod
     def find(cls, folder, place=None):
-        """Find the boxes of a folder of photos.
-
-        Args:
-            folder: the photos.
-            place: a COCO file, or a folder of VOC or YOLO files; by default those in ``folder``.
-
-        Returns:
-            :class:`OwnBoxes`, or None if the dataset has no boxes and no ``place`` was given.
-
-        Raises:
-            SourceError: ``place`` has no boxes, or a file is damaged.
-        """
+        """The boxes of a folder of photos, or None if it has none and no ``place`` was given: a COCO file, or a folder
+        of VOC or YOLO files; by default those in ``folder``. SourceError if ``place`` has no boxes, or a file is
+        damaged."""
         folder = Path(folder)
         place = Path(place).expanduser() if place else None
         if place and not place.exists():
@@ -127,15 +114,9 @@ class OwnBoxes:
         return found.hexdigest()
 
     def boxes(self, name, width, height):
-        """The boxes of a photo, in the data set's order; none if it has no annotation.
-
-        Args:
-            name: path of the photo in the folder.
-            width, height: of the upright photo.
-
-        Raises:
-            PhotoError: its annotation is of a picture of another size, or damaged.
-        """
+        """The boxes of the photo ``name``, its path in the folder, in the data set's order; none if it has no
+        annotation. ``width`` and ``height`` are those of the upright photo; PhotoError if its annotation is of a
+        picture of another size, or damaged."""
         if self.form == "coco":
             image, boxes = self._photos.get(name) or self._photos.get(PurePosixPath(name).name) or ({}, [])
             size = (image.get("width", width), image.get("height", height))
@@ -213,16 +194,10 @@ def yolo_name(name):
 
 
 def faces_in(pixels, boxes):
-    """The face in each box.
+    """The :class:`~maskhub.faces.detect.Face`, or None, in each :class:`OwnBox` of a picture, uint8 RGB H×W×3.
 
-    Args:
-        pixels: uint8 RGB, H×W×3.
-        boxes: list of :class:`OwnBox`.
-
-    Returns:
-        list of :class:`~maskhub.faces.detect.Face` or None, one for each box. A detected face belongs to the box
-        that it overlaps most; in a box without one, the detector looks again, closer. Where the data set has the five
-        points of a face, nothing is detected.
+    A detected face belongs to the box that it overlaps most; in a box without one, the detector looks again, closer.
+    Where the data set has the five points of a face, nothing is detected.
     """
     if boxes and all(own.points for own in boxes):
         return [Face(tuple(own.box), np.float32(own.points), 1.0) if own.is_face else None for own in boxes]

@@ -33,18 +33,9 @@ from maskhub.files import prepare_file
 from maskhub.masks.find_covering import PIXEL_COVERING_COLOURS, colours_of
 
 __all__ = [
-    "CHOICES",
-    "NAME",
-    "SETS",
-    "SIDE",
-    "Attributes",
-    "BuiltinSpec",
-    "PixelFace",
-    "PixelSource",
-    "draw",
-    "pixel_faces",
+    "CHOICES", "NAME", "SETS", "SIDE", "Attributes", "BuiltinSpec", "PixelFace", "PixelSource", "draw", "pixel_faces",
     "write_folder",
-]
+]  # fmt: skip
 
 SIDE = 32
 """Pixels of each side."""
@@ -236,11 +227,7 @@ def _face(wanted, tone, types, split, version):
 
 @functools.lru_cache(maxsize=4096)
 def draw(attributes):
-    """Draw one face.
-
-    Returns:
-        uint8 32×32×3, and bool 32×32, where it is covered; both read-only.
-    """
+    """Draw one face: uint8 32×32×3, and bool 32×32, where it is covered; both read-only."""
     a = attributes
     layers = [BACK_HAIR[a.hair_style]] if a.hair_style in BACK_HAIR else []
     letters = _shaded(_laid(np.full((SIDE, SIDE), ord("."), np.uint8), *layers, BODY, HEAD))

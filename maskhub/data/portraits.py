@@ -39,12 +39,8 @@ ATTRIBUTION = "README.md"
 
 @dataclass(frozen=True)
 class Portrait:
-    """One photo.
-
-    Attributes:
-        name: its file name.
-        columns: its metadata: ``person``, ``yaw`` and ``roll`` (text, degrees), and ``mask``, the style or ``none``.
-    """
+    """One photo: its file ``name``, and its metadata in ``columns``: ``person``, ``yaw`` and ``roll`` (text, degrees),
+    and ``mask``, the style or ``none``."""
 
     name: str
     columns: dict

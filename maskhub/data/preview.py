@@ -21,16 +21,9 @@ UNITS, PER_UNIT = 4, 64
 
 
 def preview(rows, pictures, count, seed=0):
-    """Work a few photos and draw them.
-
-    Args:
-        rows: of :func:`~maskhub.data.rows.open_rows`.
-        pictures: function of a row → (before, after, words) for each pair of ``PIL.Image`` s to show.
-        count: number of photos, drawn at random by ``seed``.
-
-    Returns:
-        the sheet, ``PIL.Image``, the number of photos that were worked, and how many of these failed.
-    """
+    """Work ``count`` photos, drawn at random by ``seed``, and draw them: the sheet, ``PIL.Image``, the number of photos
+    that were worked, and how many of these failed. ``pictures`` is a function of a row → (before, after, words) for
+    each pair of ``PIL.Image`` s to show; ``rows`` are those of :func:`~maskhub.data.rows.open_rows`."""
     tiles, worked, failed = [], 0, 0
     for row in _some(rows, count, seed):
         worked += 1
@@ -43,12 +36,8 @@ def preview(rows, pictures, count, seed=0):
 
 
 def masked_pictures(mask, own, row):
-    """For :func:`preview`: the photo and the masked one.
-
-    Args:
-        mask: function (pixels, name, own=None) → :class:`~maskhub.data.masked.Masked`.
-        own: of :func:`~maskhub.data.column_boxes.open_own_boxes`.
-    """
+    """For :func:`preview`: the photo and the masked one, by a function (pixels, name, own=None) →
+    :class:`~maskhub.data.masked.Masked`, and with ``own`` of :func:`~maskhub.data.column_boxes.open_own_boxes`."""
     from maskhub.data.own_boxes import faces_in
 
     before = split_alpha(open_photo(row.open()))[0]

@@ -20,17 +20,8 @@ PATIENCE = 60.0
 
 
 class Schedule:
-    """The units of one process.
-
-    Attributes:
-        waited: whether another process made the last shard.
-
-    Args:
-        plan: :class:`~maskhub.data.plan.Plan`.
-        target: target of :mod:`maskhub.data.targets`.
-        rank: rank of this process, or None.
-        world: number of ranks.
-    """
+    """The units of a :class:`~maskhub.data.plan.Plan` for one process, which has this ``rank``, or None, of ``world``;
+    ``target`` is one of :mod:`maskhub.data.targets`. ``waited``: another process made the last shard."""
 
     def __init__(self, plan, target, rank=None, world=1):
         self.plan, self.target, self.rank = plan, target, rank

@@ -142,15 +142,9 @@ def _write_hash(path):
 
 
 def read_note(path, features=None, file=None):
-    """Verify a shard and return its note.
-
-    Args:
-        path: its path, or its name for errors if ``file`` is given, an open file that is closed at the end.
-        features: the ``datasets.Features`` that it must have; without them the note is only read.
-
-    Raises:
-        ConfigError: it is another file, or has changed.
-    """
+    """Verify a shard and return its note; ConfigError if it is another file, or has changed. ``path`` is only its name
+    for errors if ``file`` is given, an open file that is closed at the end. Without ``features``, the
+    ``datasets.Features`` that it must have, the note is only read."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

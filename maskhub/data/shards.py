@@ -38,13 +38,9 @@ READERS = 16
 
 @dataclass
 class BuildReport(BatchReport):
-    """The result of a build; ``made`` and ``kept`` count rows, ``kept`` only when the data set is complete.
-
-    Attributes:
-        missing: shards that are not there yet.
-        features: ``datasets.Features`` of the shards.
-        url: address of the data set on the Hub, if it is there.
-    """
+    """The result of a build. ``made`` and ``kept`` count rows, ``kept`` only when the data set is complete; ``missing``
+    shards are not there yet. ``features`` are the ``datasets.Features`` of the shards, ``url`` is the address of the
+    data set on the Hub, if it is there."""
 
     missing: int = 0
     features: object = field(default=None, repr=False)
@@ -130,13 +126,9 @@ def _work(plan, target, schedule, engine, workers, report, progress):
 
 
 def make_shards(plan, target, units, workers, report, bar):
-    """Make the shards of ``units``, an iterable that is read as the work goes on.
-
-    Args:
-        plan, target: :class:`~maskhub.data.plan.Plan`, and a target of :mod:`maskhub.data.targets`.
-        workers: worker processes; 0: work in this process.
-        report, bar: :class:`BuildReport` and ``tqdm`` bar to count in.
-    """
+    """Make the shards of ``units``, an iterable that is read as the work goes on, for a
+    :class:`~maskhub.data.plan.Plan` at a target of :mod:`maskhub.data.targets`, with ``workers`` processes (0: in this
+    one); counts in a :class:`BuildReport` and a ``tqdm`` bar."""
     order = deque()
 
     def rows():

@@ -68,15 +68,13 @@ def merged(several):
 
 
 def summary_page(what, photos, counts, failures, samples, failed=()):
-    """The page as HTML text.
+    """The page as HTML text, on ``photos`` photos or rows.
 
     Args:
         what: what was masked, in words.
-        photos: number of photos, or rows, that were made.
         counts: of :func:`counts_of`.
         failures: list of (name, reason).
-        samples, failed: several :func:`sample`: of results, and of photos that failed. The first :data:`SHOWN` are
-            on the page.
+        samples, failed: several :func:`sample`: of results, and of photos that failed. The first :data:`SHOWN` show.
     """
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True,

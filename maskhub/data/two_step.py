@@ -77,12 +77,9 @@ class WornAndMasked(PositionDataset):
 
 
 def finished(batch, memory_format=torch.contiguous_format):
-    """The float pictures of a batch of :class:`WornAndMasked`, moved and recoloured, on the device that it is on.
-
-    Returns:
-        dict of float32 tensors: ``unmasked``, ``worn`` and ``masked`` N×3×R×R in [-1, 1] (of ``masked`` there may be
-        fewer), ``region`` N×1×R×R in [0, 1], and ``distance``, if the samples have it.
-    """
+    """The float pictures of a batch of :class:`WornAndMasked`, moved and recoloured, on the device that it is on: a
+    dict of float32 tensors: ``unmasked``, ``worn`` and ``masked`` N×3×R×R in [-1, 1] (of ``masked`` there may be
+    fewer), ``region`` N×1×R×R in [0, 1], and ``distance``, if the samples have it."""
     out = {name: _float(batch[name], memory_format) / 127.5 - 1 for name in ("unmasked", "worn", "masked")}
     out["region"] = _float(batch["region"], memory_format) / 255
     pair = torch.cat([out["unmasked"], out["worn"], out["region"]], 1)

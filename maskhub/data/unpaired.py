@@ -29,12 +29,9 @@ def cut_out(photo, resolution, rng, load_scale=LOAD_SCALE):
 
 
 class UnpairedPhotos(PositionDataset):
-    """Endless samples of unrelated photos, one of each domain: ``{"unmasked": 3×R×R, ...}``.
-
-    Args:
-        sources: domain → source of :func:`maskhub.data.sources.open_source`.
-        resolution, seed, walk: as in :class:`~maskhub.data.positions.PositionDataset`.
-    """
+    """Endless samples of unrelated photos, one of each domain: ``{"unmasked": 3×R×R, ...}``. ``sources`` is domain →
+    source of :func:`maskhub.data.sources.open_source`; the rest is as in
+    :class:`~maskhub.data.positions.PositionDataset`."""
 
     def __init__(self, sources, resolution, seed, **walk):
         super().__init__(resolution, seed, **walk)

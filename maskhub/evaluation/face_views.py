@@ -108,14 +108,9 @@ def not_for_faces(encoders):
 
 
 def encode_views(views, names, masked_names, encoders, embed, progress=True):
-    """Encode the views of photos; returns :class:`Vectors`.
-
-    Args:
-        views: :class:`FaceViews`.
-        names, masked_names: names of the photos, and of those that are also needed masked.
-        encoders: list of :class:`~maskhub.evaluation.encoders.Encoder`.
-        embed: function of an encoder, N pictures and N faces → N×dimensions.
-    """
+    """The :class:`Vectors` of the photos ``names``, and of ``masked_names`` with masks too, from their
+    :class:`FaceViews`. ``embed`` is a function of an :class:`~maskhub.evaluation.encoders.Encoder`, N pictures and N
+    faces → N×dimensions."""
     vectors = Vectors()
 
     def keep(kind, photos):

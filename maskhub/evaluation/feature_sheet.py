@@ -13,14 +13,9 @@ GAP = 1
 
 
 def feature_sheet(classifier, pixels, convolution=0, count=MAPS, columns=16):
-    """Draw the first ``count`` maps that a convolution (0 is the first, -1 the last) makes of a face, uint8 R×R×3.
-
-    Each map is scaled to its own range, black to white, so that weak ones can be seen as well. Returns a grey
-    ``PIL.Image`` in which all maps have the size of the convolution's output.
-
-    Raises:
-        ConfigError: there is no such convolution.
-    """
+    """Draw the first ``count`` maps that a convolution (0 is the first, -1 the last) makes of a face, uint8 R×R×3, as a
+    grey ``PIL.Image`` in which all maps have the size of the convolution's output. Each is scaled to its own range,
+    black to white, so that weak ones can be seen as well. ConfigError if there is no such convolution."""
     maps = classifier.feature_maps(to_tensor(pixels)[None], convolution)[0].numpy()[:count]
     low, high = maps.min((1, 2), keepdims=True), maps.max((1, 2), keepdims=True)
     maps = np.rint((maps - low) / np.maximum(high - low, 1e-9) * 255).astype(np.uint8)

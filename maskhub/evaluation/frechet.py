@@ -20,13 +20,8 @@ from maskhub.errors import ConfigError
 from maskhub.evaluation.intervals import percentile_interval
 
 __all__ = [
-    "ENOUGH",
-    "FeatureStatistics",
-    "frechet_distance",
-    "frechet_interval",
-    "frechet_of_features",
-    "kernel_interval",
-]
+    "ENOUGH", "FeatureStatistics", "frechet_distance", "frechet_interval", "frechet_of_features", "kernel_interval",
+]  # fmt: skip
 
 ENOUGH = 2048
 """Number of images below which a covariance of 2,048 dimensions is singular and a Fréchet distance is mostly bias."""

@@ -14,12 +14,8 @@ SHOWN_FAILURES = 20
 
 
 class BestAndWorst:
-    """The ``keep`` best and worst pictures by a score, in constant memory, as thumbnails ``side`` pixels high.
-
-    Args:
-        title: such as ``"made pictures by LPIPS"``.
-        better: ``"high"`` or ``"low"``: which scores are good.
-    """
+    """The ``keep`` best and worst pictures by a score, ``better`` if ``"high"`` or ``"low"``, in constant memory, as
+    thumbnails ``side`` pixels high; a ``title`` is such as ``"made pictures by LPIPS"``."""
 
     def __init__(self, title, better="low", keep=20, side=128):
         self.title, self.better, self.keep, self.side = title, better, keep, side

@@ -37,13 +37,8 @@ def grouped(rows, columns):
 
 
 def by_group(rows, columns, measure, warnings):
-    """Figures of each group: column → value → what ``measure`` returned.
-
-    Args:
-        rows, columns: as in :func:`grouped`.
-        measure: list of row numbers → rows of figures, or something empty if the group can't be measured.
-        warnings: list to which warnings about small and empty groups are appended.
-    """
+    """Figures of each group of :func:`grouped` rows: column → value → what ``measure`` returned for its row numbers,
+    something empty if it can't be measured. Warnings about small and empty groups are appended to ``warnings``."""
     out = {}
     for column, members in grouped(rows, columns).items():
         out[column] = {}

@@ -10,16 +10,8 @@ from maskhub.evaluation.sets import PictureSet
 from maskhub.options import COMMAS, OptionSet, Positive, flag
 
 __all__ = [
-    "Folder",
-    "MeasureOptions",
-    "Model",
-    "Names",
-    "OptionalSource",
-    "PhotoOptions",
-    "SideOptions",
-    "Source",
-    "Way",
-]
+    "Folder", "MeasureOptions", "Model", "Names", "OptionalSource", "PhotoOptions", "SideOptions", "Source", "Way",
+]  # fmt: skip
 
 
 Names = Annotated[tuple[str, ...], *COMMAS]

@@ -92,13 +92,8 @@ of each number of channels."""
 
 
 class OnnxPeer:
-    """An inpainting network in an ONNX file, run by onnxruntime on the CPU.
-
-    Attributes:
-        name: its file name.
-        side: S, side of its pictures in pixels.
-        megabytes: size of its weights.
-    """
+    """An inpainting network in an ONNX file, run by onnxruntime on the CPU: its file ``name``, the ``side`` of its
+    pictures in pixels, and the size of its weights in ``megabytes``."""
 
     def __init__(self, path):
         self.name, path = Path(path).name, Path(path).expanduser()

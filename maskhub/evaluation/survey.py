@@ -41,13 +41,8 @@ def default_path():
 
 @dataclass(frozen=True)
 class Scores:
-    """How many answers of each round were right.
-
-    Attributes:
-        questions: number of questions of a round.
-        counts: the number of rounds with 0, 1, … ``questions`` right answers.
-        mean: the mean score as a :class:`~maskhub.evaluation.report.Figure`; n is the number of rounds.
-    """
+    """How many answers of each round of ``questions`` were right: ``counts`` of rounds with 0, 1, … right answers, and
+    the ``mean`` score as a :class:`~maskhub.evaluation.report.Figure`, whose n is the number of rounds."""
 
     questions: int
     counts: tuple
@@ -63,13 +58,9 @@ class Scores:
 
 
 class Survey:
-    """The answers of all visitors; several processes may use one file at once.
-
-    It stores only answers, their time to the hour, and a random id per round; nothing about the visitor.
-
-    Args:
-        path: the file, created at the first answer; :func:`default_path` by default.
-    """
+    """The answers of all visitors in the file at ``path``, created at the first one; :func:`default_path` by default.
+    Several processes may use it at once. It stores only answers, their time to the hour, and a random id per round;
+    nothing about the visitor."""
 
     def __init__(self, path=None):
         self.path = Path(path) if path else default_path()

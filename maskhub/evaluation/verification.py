@@ -14,16 +14,9 @@ from maskhub.evaluation.intervals import percentile_interval
 from maskhub.evaluation.report import Figure
 
 __all__ = [
-    "FARS",
-    "GaussianRule",
-    "equal_error_rate",
-    "far_threshold",
-    "fold_thresholds",
-    "gaussian_rule",
-    "mask_directions",
-    "project_out",
-    "verification_figures",
-]
+    "FARS", "GaussianRule", "equal_error_rate", "far_threshold", "fold_thresholds", "gaussian_rule", "mask_directions",
+    "project_out", "verification_figures",
+]  # fmt: skip
 
 FARS = (0.01, 0.001)
 """The false-accept rates at which the true-accept rate is reported."""
@@ -112,16 +105,14 @@ def fold_thresholds(scores, same, folds, far):
 
 
 def verification_figures(scores, same, folds, within=None, resamples=500, seed=0):
-    """The figures of a table row, name → :class:`~maskhub.evaluation.report.Figure`.
+    """The figures of a table row, name → :class:`~maskhub.evaluation.report.Figure`; ConfigError for fewer than 2 pairs
+    of a kind.
 
     Args:
         scores: N cosines. same: N bool, whether the pair shows one person. folds: N whole numbers.
         within: indices of the pairs to measure, such as those of a group; thresholds still come from all pairs, to show
             gaps between groups.
         resamples: number of bootstrap resamples of pairs within each fold and kind, treated as independent.
-
-    Raises:
-        ConfigError: fewer than 2 pairs of a kind.
     """
     scores, same, folds = np.asarray(scores, np.float64), np.asarray(same, bool), np.asarray(folds)
     chosen = np.arange(len(scores)) if within is None else np.asarray(within, int)

@@ -73,11 +73,8 @@ class AttributeClassifier(Network):
     @torch.inference_mode()
     def feature_maps(self, images, convolution=0):
         """What one of the four convolutions makes of pictures N×3×R×R in [-1, 1], as figures 21 and 22 of the thesis
-        show it.
-
-        Returns float32 N×C×H×W on the CPU: ``width`` maps of R×R from the first two convolutions (0 and 1), twice as
-        many of R/2×R/2 from the others (2, 3 or -1). :class:`ConfigError` for another number.
-        """
+        show it: float32 N×C×H×W on the CPU, ``width`` maps of R×R from the first two convolutions (0 and 1), twice as
+        many of R/2×R/2 from the others (2, 3 or -1). :class:`ConfigError` for another number."""
         places = [place for place, layer in enumerate(self.features) if isinstance(layer, nn.Conv2d)]
         if not -len(places) <= convolution < len(places):
             raise ConfigError(f"convolution is {convolution}; it must be from {-len(places)} to {len(places) - 1}.")

@@ -100,11 +100,8 @@ def _layout(path, weights):
 
 
 def _options(path, weights, first, last, normed):
-    """Infer a generator's options from its first and last convolution and from one that a norm follows.
-
-    Args:
-        first, last, normed: their names; ``normed`` includes the norm's name.
-    """
+    """Infer a generator's options from the names of its first and last convolution, and of one that a norm follows,
+    with the norm's."""
     missing = [name for name in (f"{first}.weight", f"{last}.weight") if weights.get(name, torch.empty(0)).ndim != 4]
     if missing:
         raise CheckpointError(f"{path} has no {missing[0]}: the file is truncated or not a complete generator.")

@@ -26,14 +26,9 @@ def read_tensors(path):
 
 
 def load_frozen(network, tensors, path, optional=()):
-    """Load weights into a network and return it in eval mode, without gradients for its parameters.
-
-    ``path`` is where they come from, for the error message; ``optional`` names may be missing and keep their initial
-    value.
-
-    Raises:
-        CheckpointError: weights are missing, unexpected or of another shape.
-    """
+    """Load weights into a network and return it in eval mode, without gradients for its parameters. ``optional`` names
+    may be missing and keep their initial value; CheckpointError if others are missing, unexpected or of another shape,
+    with ``path``, where the weights come from."""
     try:
         missing, extra = network.load_state_dict(tensors, strict=False)
     except RuntimeError as error:

@@ -87,11 +87,7 @@ class OnnxFile:
 
 class OnnxNetwork(OnnxFile):
     """A network's folder in onnxruntime: ``config`` from ``config.json``, its ONNX file and, for a ``graph.onnx``, its
-    safetensors.
-
-    Raises:
-        CheckpointError: files are missing, damaged, or don't belong together.
-    """
+    safetensors. CheckpointError if files are missing, damaged, or don't belong together."""
 
     def __init__(self, folder):
         folder = Path(folder)

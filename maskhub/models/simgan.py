@@ -47,10 +47,7 @@ class SimGenerator(Network):
 
     def load_shallower(self, weights):
         """Load the state dict of a refiner with at most as many blocks; additional blocks start as the identity.
-
-        Raises:
-            RuntimeError: weights of another width or norm, or of more blocks.
-        """
+        RuntimeError for weights of another width or norm, or of more blocks."""
         _load_with_missing(self, weights, "trunk")
         given = sum(name.endswith("body.0.weight") for name in weights)
         for block in self.trunk[given:]:  # a block's input is never negative: it follows a ReLU or another block
@@ -125,10 +122,7 @@ class SimDiscriminator(Network):
 
     def load_shallower(self, weights):
         """Load the state dict of a discriminator with at most as many convolutions; added ones start as the identity.
-
-        Raises:
-            RuntimeError: weights of another width or resolution, or of more convolutions.
-        """
+        RuntimeError for weights of another width or resolution, or of more convolutions."""
         _load_with_missing(self, weights, "more")
         given = sum(name.startswith("more.") and name.endswith("weight") for name in weights)
         for convolution, _ in self.more[given:]:

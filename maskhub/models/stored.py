@@ -23,11 +23,7 @@ STEM = "diffusion_pytorch_model"
 
 
 def read_json(path):
-    """Read a JSON file of bounded size that contains an object, as a dict.
-
-    Raises:
-        CheckpointError: no such file, too large, or other contents.
-    """
+    """Read a JSON file of bounded size that contains an object, as a dict; CheckpointError for another or no file."""
     path = Path(path)
     try:
         if path.stat().st_size > MAX_JSON:
@@ -43,11 +39,8 @@ def read_json(path):
 
 
 def read_header(path):
-    """Read the header of a safetensors file: name → (dtype as safetensors writes it, shape).
-
-    Raises:
-        CheckpointError: no such file, or its header is too large or damaged.
-    """
+    """Read the header of a safetensors file: name → (dtype as safetensors writes it, shape). CheckpointError if there
+    is no such file, or its header is too large or damaged."""
     path = Path(path)
     try:
         with open(path, "rb") as file:
@@ -85,13 +78,8 @@ def utf8_path(path):
 
 def check_stored(kind, folder, variant=None):
     """Check that the files of a network (a subclass of ``Network``, a folder and a variant) fit together: bounds of the
-    configuration, names and shapes of the weights.
-
-    Uses no more memory than the sizes of the files justify: the network is built without allocating its weights.
-
-    Raises:
-        CheckpointError: the files don't fit together.
-    """
+    configuration, names and shapes of the weights; CheckpointError if they don't. Uses no more memory than the sizes of
+    the files justify: the network is built without allocating its weights."""
     folder = Path(folder)
     config = read_json(folder / "config.json")
     name = config.get("_class_name", kind.__name__)

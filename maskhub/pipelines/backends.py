@@ -40,12 +40,8 @@ SECONDS = 2.0
 
 
 class Backends:
-    """The runners of one pipeline, each created when it is first needed.
-
-    Args:
-        name: a name in :data:`BACKENDS`, or ``"auto"``: measured on the first batch.
-        folder: the pipeline's folder, which may contain exported files, or None.
-    """
+    """The runners of one pipeline, each created when it is first needed: by a name in :data:`BACKENDS`, or ``"auto"``:
+    measured on the first batch. The pipeline's ``folder``, or None, may contain exported files."""
 
     def __init__(self, name="torch", folder=None):
         choose("the backend", name, {**BACKENDS, "auto": ""})
@@ -70,24 +66,16 @@ class Backends:
 
 def make_runner(network, backend="torch", folder=None, resolution=256):
     """A function that runs a generator in eval mode: float32 N×3×H×W in [-1, 1] and the list of noise from its
-    ``draw_noise`` → float32 N×3×H×W on the CPU.
-
-    ``folder`` may hold its exported file; ``resolution`` is the side of its images, in case it must be exported first.
-
-    Raises:
-        ConfigError: no such backend, or its packages are missing.
-        CheckpointError: the ONNX file was made from other weights.
-    """
+    ``draw_noise`` → float32 N×3×H×W on the CPU. ``folder`` may hold its exported file; ``resolution`` is the side of
+    its images, in case it must be exported first. ConfigError for an unknown backend or missing packages,
+    CheckpointError if the ONNX file was made from other weights."""
     return choose("the backend", backend, _MAKERS)(network, folder, resolution)
 
 
 @torch.inference_mode()
 def fastest(network, batch, noise, folder=None):
-    """Measure the :func:`candidates` on this batch: name and runner of the fastest backend.
-
-    Its mean difference from ``torch`` is at most :data:`TOLERANCE`; one that is not clearly faster gives way to
-    ``torch``.
-    """
+    """Measure the :func:`candidates` on this batch: name and runner of the fastest backend. Its mean difference from
+    ``torch`` is at most :data:`TOLERANCE`; one that is not clearly faster gives way to ``torch``."""
     plain = make_runner(network)
     best, least, budget = ("torch", plain), None, SECONDS
     for name in candidates(network, folder, batch.shape[-1]):
@@ -142,12 +130,8 @@ def _has_bf16(device):
 
 
 def _at_hand(network, folder, names=(FILE, GRAPH)):
-    """The first of these files that the folder has, with the network's weights unless it has its own; None if there is
-    none.
-
-    Raises:
-        CheckpointError: the file can't be read, or belongs to another network.
-    """
+    """The first of these files that the folder has, with the network's weights unless it has its own; None without one.
+    CheckpointError if it can't be read, or belongs to another network."""
     for name in names:
         path = folder and Path(folder) / name
         if path and path.is_file():

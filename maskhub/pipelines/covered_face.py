@@ -34,11 +34,7 @@ class CoveredFace:
     @classmethod
     def read(cls, photo, what, resolution, region=None, covering="auto", colours=None):
         """Open a picture (``what`` in messages) and find what is covered; options as of ``ReimagingPipeline``.
-
-        Raises:
-            PhotoError: it can't be read, or is not square.
-            ConfigError: a bad option.
-        """
+        PhotoError if it can't be read, or is not square; ConfigError for a bad option."""
         rgb, alpha = split_alpha(open_photo(photo))
         if rgb.width != rgb.height:
             raise PhotoError(f"{what} is {rgb.width}×{rgb.height}. First crop it to a square that the face fills.")

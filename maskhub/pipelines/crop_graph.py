@@ -42,18 +42,9 @@ HALF_LIMIT = 60000
 
 
 def export_crop_graph(network, path, resolution):
-    """Write a generator with its pre- and post-processing as one ONNX file, and compare it with torch.
-
-    Args:
-        network, path: a generator of three channels, and the file.
-        resolution: R, side of the crops in pixels.
-
-    Returns:
-        the largest difference of a result from torch's, of 255.
-
-    Raises:
-        MissingExtraError: onnx or onnxscript is missing. ConfigError: the network always draws random numbers.
-        CheckpointError: the graph's results differ.
+    """Write a generator of three channels for crops of R×R pixels, with its pre- and post-processing, as the ONNX file
+    ``path``; returns the largest difference of a result from torch's, of 255. MissingExtraError if onnx or onnxscript
+    is missing, ConfigError if the network always draws random numbers, CheckpointError if the graph's results differ.
     """
     require("export")
     import onnx

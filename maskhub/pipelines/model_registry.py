@@ -56,13 +56,8 @@ class ModelEntry:
 
 @dataclass(frozen=True)
 class Choice:
-    """Generators of one size among which a classifier can choose by an attribute.
-
-    Attributes:
-        labels: the values of the attribute that they guarantee, sorted.
-        resolution: pixels.
-        entries: the :class:`ModelEntry` of each.
-    """
+    """Generators of one size among which a classifier can choose by an attribute: ``labels`` are the values that they
+    guarantee, sorted, ``entries`` the :class:`ModelEntry` of each."""
 
     labels: tuple
     resolution: int
@@ -103,14 +98,9 @@ class ModelRegistry:
         return found
 
     def classifier_for(self, models, resolution, given=None):
-        """The classifier that knows the attribute of most generators; the newest of several.
-
-        Args:
-            models: name → attributes of the generators.
-            resolution: of the generators.
-            given: an :class:`~maskhub.models.classifier.AttributeClassifier` from elsewhere, or None; it is taken
-                unless one in the registry knows more.
-        """
+        """The classifier that knows the attribute of most generators, ``models`` (name → attributes) of this
+        resolution; the newest of several. One from elsewhere is ``given``, or None; it is taken unless one in the
+        registry knows more."""
 
         def known(attribute, labels):
             return sum(attributes.get(attribute) in labels for attributes in models.values())

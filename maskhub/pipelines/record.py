@@ -29,13 +29,8 @@ __all__ = ["Drawing", "FaceRecord", "PhotoRecord"]
 
 @dataclass(frozen=True)
 class Drawing:
-    """What was drawn on a photo: the part that changed, without the rest.
-
-    Attributes:
-        part: index of that part in the photo.
-        pixels: uint8 h×w×3.
-        region: float32 h×w in [0, 1]; where it is 0, the photo shows.
-    """
+    """What was drawn on a photo: the ``part`` of it that changed, as an index, and of that the ``pixels``, uint8 h×w×3,
+    and the ``region``, float32 h×w in [0, 1]; where it is 0, the photo shows."""
 
     part: tuple
     pixels: np.ndarray = field(repr=False)

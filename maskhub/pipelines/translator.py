@@ -87,12 +87,8 @@ class RuleMasker:
 
 @dataclass
 class Way:
-    """How faces are translated in one direction: by a rule, by a network, or by both, the rule first.
-
-    Attributes:
-        rule: a :class:`RuleMasker`, or None.
-        network: (uint8 S×S×3 crops, for each (photo's number, seed), batch size) → translated crops; or None.
-    """
+    """How faces are translated in one direction: by a rule, a :class:`RuleMasker`; by a ``network``, (uint8 S×S×3
+    crops, for each (photo's number, seed), batch size) → translated crops; or by both, the rule first."""
 
     rule: RuleMasker | None = None
     network: Callable | None = None

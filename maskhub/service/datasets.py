@@ -25,7 +25,7 @@ from maskhub.errors import ConfigError, SourceError
 from maskhub.faces.photo import open_photo, split_alpha
 from maskhub.files import remove_folder, settle_folder, sweep, write_file, written_folder
 from maskhub.json_file import read_json, write_json
-from maskhub.service.home import OwnerError, check_dataset_name, owner_of
+from maskhub.service.home import OwnerError, check_dataset_name, owner_of, owns
 
 __all__ = ["ALL", "BUILT_IN", "SPLITS", "Dataset", "Datasets", "Face", "attribute_choices"]
 
@@ -72,9 +72,6 @@ class Dataset:
     folder: Path
     counts: dict
     facts: dict = field(default_factory=dict)
-
-    def belongs_to(self, key):
-        return bool(key) and self.facts.get("owner") == owner_of(key)
 
 
 class Datasets:
@@ -153,7 +150,7 @@ class Datasets:
         if not (self.home.datasets / check_dataset_name(name)).is_dir():
             return None
         dataset = self.get(name)
-        if not dataset.belongs_to(key):
+        if not owns(key, dataset.facts):
             raise OwnerError(f"the dataset {dataset.name} belongs to somebody else: choose another name.")
         return dataset
 
@@ -207,7 +204,7 @@ class Datasets:
         belongs to somebody else, ConfigError if a job needs it."""
         with self.home.lock():
             dataset = self.get(name)
-            if not dataset.belongs_to(key):
+            if not owns(key, dataset.facts):
                 raise OwnerError(f"the dataset {name} was uploaded by somebody else, or from another browser.")
             if self._jobs_on(dataset.name, ("running", "queued")):
                 raise ConfigError(f"a job needs {name}: cancel it first.")

@@ -22,7 +22,7 @@ from maskhub.errors import ConfigError
 from maskhub.files import make_folder, write_errors
 from maskhub.home import home_folder
 
-__all__ = ["Home", "OwnerError", "check_dataset_name", "held", "owner_of", "process_folder"]
+__all__ = ["Home", "OwnerError", "check_dataset_name", "held", "owner_of", "owns", "process_folder"]
 
 WAIT = 30
 """Seconds that a writer waits for another one."""
@@ -74,6 +74,11 @@ def check_dataset_name(name):
 def owner_of(key):
     """The stored hash of a visitor's key, or "" without a key."""
     return hashlib.sha256(f"maskhub {key}".encode()).hexdigest()[:32] if key else ""
+
+
+def owns(key, facts):
+    """Whether something with these facts belongs to the holder of ``key``."""
+    return bool(key) and facts.get("owner") == owner_of(key)
 
 
 def held(path):

@@ -27,7 +27,7 @@ from maskhub.json_file import read_json, write_json
 from maskhub.pipelines.model_registry import ModelRegistry
 from maskhub.pipelines.reimaging import check_name
 from maskhub.service.datasets import ALL, BUILT_IN, Datasets
-from maskhub.service.home import OwnerError, owner_of
+from maskhub.service.home import OwnerError, owner_of, owns
 from maskhub.service.job_options import classifier_options, generator_options
 from maskhub.service.mail import check_email
 from maskhub.service.webhook import check_webhook
@@ -119,7 +119,7 @@ class Job:
         return self.state in ACTIVE
 
     def belongs_to(self, key):
-        return bool(key) and self.owner == owner_of(key)
+        return owns(key, {"owner": self.owner})
 
 
 @dataclass(frozen=True)
@@ -265,7 +265,7 @@ class Jobs:
         job starts from it."""
         with self.home.lock():
             entry = self.models.get(name)
-            if not key or entry.facts.get("owner") != owner_of(key):
+            if not owns(key, entry.facts):
                 raise OwnerError(f"the model {name} was trained by somebody else, or from another browser.")
             if any(job.active and job.init_from == name for job in self.list()):
                 raise ConfigError(f"a job starts from {name}: cancel it first.")

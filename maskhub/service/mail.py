@@ -31,13 +31,9 @@ HOW = f"{VARIABLE} must be smtp[s]://[USER:PASSWORD@]HOST[:PORT]?from=ADDRESS"
 
 @dataclass(frozen=True)
 class MailServer:
-    """A server that takes mail for delivery.
-
-    Attributes:
-        host, port, user: as in ``MASKHUB_SMTP``; without a user there is no log-in.
-        sender: the address in From.
-        tls: ``"start"``: STARTTLS if the server offers it; ``"always"``: TLS from the first byte.
-    """
+    """A server that takes mail for delivery; ``host``, ``port`` and ``user`` as in ``MASKHUB_SMTP``. Without a user
+    there is no log-in. ``sender`` is the address in From; ``tls`` is ``"start"``, STARTTLS if the server offers it, or
+    ``"always"``, TLS from the first byte."""
 
     host: str
     port: int

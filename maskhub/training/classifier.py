@@ -5,7 +5,6 @@ faces. The result has ``report.json`` and ``report.txt`` with accuracy, confusio
 of each label on the test photos; ``confusion.png`` shows the matrix.
 """
 
-import json
 from typing import Annotated
 
 import numpy as np
@@ -17,6 +16,7 @@ from maskhub.data.labelled import LabelledPhotos
 from maskhub.data.portraits import are_portraits
 from maskhub.errors import ConfigError
 from maskhub.files import write_file
+from maskhub.json_file import write_json
 from maskhub.models.classifier import AttributeClassifier
 from maskhub.options import FREE, Count, Positive, Rate, Share
 from maskhub.training.card import classifier_card
@@ -151,7 +151,7 @@ class Classifier(LabelledTask):
         write_file(folder / "README.md", card)
         if self.tests:
             report = self.report(networks["classifier"])
-            write_file(folder / "report.json", json.dumps(report, indent=1) + "\n")
+            write_json(folder / "report.json", report)
             write_file(folder / "report.txt", report["text"])
             confusion_picture(folder / "confusion.png", report["confusion"], self.labels)
 

@@ -55,13 +55,9 @@ class LabelledTask(Task):
 
 
 class LabelledSamples(PositionDataset):
-    """Endless samples ``{"image": 3×R×R in [-1, 1], "target": int64}``, shuffled in each pass.
-
-    Args:
-        photos: :class:`~maskhub.data.labelled.LabelledPhotos`.
-        targets: int64 N, or None.
-        seed, walk: as in :class:`~maskhub.data.positions.PositionDataset`.
-    """
+    """Endless samples ``{"image": 3×R×R in [-1, 1], "target": int64}`` of
+    :class:`~maskhub.data.labelled.LabelledPhotos`, shuffled in each pass; ``targets`` is int64 N, or None, and the rest
+    as in :class:`~maskhub.data.positions.PositionDataset`."""
 
     def __init__(self, photos, targets, seed, **walk):
         super().__init__(photos.images.shape[1], seed, **walk)

@@ -141,13 +141,9 @@ class MaskDetection(Task):
 
 
 def mask_detector_losses(presence, region, batch, taught=None):
-    """The terms of the loss as float32 scalars: ``presence``, ``region`` and, with ``taught``, ``consistency``.
-
-    Args:
-        presence, region: logits, N and N×1×H×W.
-        batch: ``presence``, ``region`` and ``known`` of :class:`~maskhub.data.mask_detection.MaskDetectionCrops`.
-        taught: the teacher's probabilities N×1×H×W, or None.
-    """
+    """The terms of the loss as float32 scalars: ``presence``, ``region`` and, with ``taught``, ``consistency``, from
+    the logits, N and N×1×H×W, and a batch of :class:`~maskhub.data.mask_detection.MaskDetectionCrops`. ``taught`` are
+    the teacher's probabilities N×1×H×W, or None."""
     presence, region, known = presence.float(), region.float(), batch["known"].float()
     target = batch["region"]
     pixels = F.binary_cross_entropy_with_logits(region, target, reduction="none")

@@ -167,15 +167,9 @@ class TrainingOptions(OptionSet):
         return any("epochs" in stage for stage in self.stages)
 
     def in_steps(self, photos, samples):
-        """The same options with epochs converted to steps.
-
-        Args:
-            photos: function from options to the number of photos in their largest source, None if it is unknown.
-            samples: samples of one micro-batch over all processes.
-
-        Raises:
-            ConfigError: the length is given in epochs, but the number of photos is unknown.
-        """
+        """The same options with epochs converted to steps of ``samples``, those of one micro-batch over all processes;
+        ``photos`` is a function from options to the number of photos in their largest source. ConfigError if the length
+        is given in epochs, but that number is unknown (None)."""
         if not self.epochs and not self._in_epochs():
             return self
 

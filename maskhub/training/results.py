@@ -1,6 +1,5 @@
 """What a run leaves behind: sample sheets, curves, and the finished model."""
 
-import json
 import time
 
 import torch
@@ -8,7 +7,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from maskhub.files import write_file, written_folder
 from maskhub.image_file import encoded
-from maskhub.json_file import read_json
+from maskhub.json_file import read_json, write_json
 from maskhub.training.card import training_card
 from maskhub.training.report import sample_sheet, timeline_sheet, write_curves
 from maskhub.training.status import RECORD
@@ -109,7 +108,7 @@ class Results:
         networks = self.networks()
         with _same_random_numbers(), written_folder(self.folder) as folder:
             task.write(networks, folder, training_card(trainer).render())
-            write_file(folder / RECORD, json.dumps({"method": task.name, "step": trainer.step}) + "\n")
+            write_json(folder / RECORD, {"method": task.name, "step": trainer.step})
 
 
 def _same_random_numbers():

@@ -27,14 +27,8 @@ __all__ = ["Task", "Update", "frozen"]
 
 @dataclass(frozen=True)
 class Update:
-    """One step of an optimizer.
-
-    Attributes:
-        optimizer: name of the optimizer.
-        loss: scalar to minimise.
-        terms: unweighted scalars by name, for metrics.jsonl.
-        clip: norm to which the gradients are clipped, or None.
-    """
+    """One step of an optimizer: its name, the scalar ``loss`` to minimise, unweighted ``terms`` by name for
+    metrics.jsonl, and the norm to which to ``clip`` the gradients, or None."""
 
     optimizer: str
     loss: torch.Tensor

@@ -9,6 +9,7 @@ import gradio as gr
 from maskhub.data.labelled import split_attributes
 from maskhub.errors import MaskHubError, SourceError
 from maskhub.service.datasets import ALL, BUILT_IN, SPLITS, attribute_choices
+from maskhub.service.home import owns
 from maskhub.service.uploads import Limits, receive
 from space import photos, rooms
 from space.figures import magnified
@@ -143,7 +144,7 @@ def offer(dataset, part, model, wanted, key):
     datasets, dataset = rooms.offered(rooms.dataset_choices(key), dataset, "builtin:pixel-faces")
     models, model = rooms.offered([("Any", ""), *rooms.model_choices(key)], model, "")
     there = attribute_choices(_faces(dataset, part, model, []))
-    own = any(rooms.mine(entry.facts, key) for entry in rooms.jobs().datasets.list() if entry.name == dataset)
+    own = any(owns(key, entry.facts) for entry in rooms.jobs().datasets.list() if entry.name == dataset)
     return datasets, models, _attributes(there, wanted), gr.update(visible=own)
 
 

@@ -87,13 +87,9 @@ def wire(here, pipe):
 
 @dataclass
 class Job:
-    """A film that a visitor has begun.
-
-    Attributes:
-        path, way: the film, and the direction.
-        taken: :func:`show` has got it. If a visitor clicks while a job waits, the newest one is taken in its place.
-        ending: what the page shows instead of a result, once the job is stopped.
-    """
+    """A film that a visitor has begun: its ``path``, and the ``way``, the direction. Once :func:`show` has ``taken``
+    it, it runs; if a visitor clicks while a job waits, the newest one is taken in its place. Once it is stopped, the
+    page shows ``ending`` instead of a result."""
 
     path: str
     way: str

@@ -12,7 +12,7 @@ from PIL import Image
 
 from maskhub.errors import MaskHubError
 from maskhub.service.datasets import Datasets
-from maskhub.service.home import Home, process_folder
+from maskhub.service.home import Home, owns, process_folder
 from maskhub.service.uploads import receive
 
 STEPS = {"os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.link", "open"}
@@ -79,7 +79,7 @@ def contents(home):
     datasets = Datasets(home)
     if "faces" not in datasets.names():
         return None
-    assert datasets.get("faces").belongs_to("me")
+    assert owns("me", datasets.get("faces").facts)
     return {face.name: face.columns for face in datasets.faces("faces", "train") if face.image}
 
 

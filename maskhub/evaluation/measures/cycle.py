@@ -40,16 +40,10 @@ def measure(options):
 
 
 def measure_cycle(pipeline, pictures, *, groups=()):
-    """Measure the error of every face.
-
-    Args:
-        pipeline: :class:`~maskhub.pipelines.face_mask.FaceMaskPipeline` for both directions.
-        pictures: ``unmasked`` and/or ``masked`` → :class:`~maskhub.evaluation.sets.PictureSet`.
-        groups: metadata columns.
-
-    Raises:
-        ConfigError: the pipeline lacks a direction, an unknown column, or no face in a source.
-    """
+    """Measure the error of every face of ``pictures``, ``unmasked`` and/or ``masked`` →
+    :class:`~maskhub.evaluation.sets.PictureSet`, by a :class:`~maskhub.pipelines.face_mask.FaceMaskPipeline`;
+    ``groups`` are metadata columns. ConfigError if the pipeline lacks a direction, for an unknown column, or without a
+    face in a source."""
     missing = [direction.role for direction in Direction if not pipeline.can(direction)]
     if missing:
         raise ConfigError(f"the cycle error needs both directions; this pipeline has no {missing[0]}.")
