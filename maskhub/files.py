@@ -52,8 +52,7 @@ FLUSHES = 16
 
 @dataclass(frozen=True)
 class Prepared:
-    """A complete file under a temporary name, its destination, to which :func:`commit` moves it, and its size in
-    bytes."""
+    """A complete file under a temporary name, the destination for :func:`commit`, and its size in bytes."""
 
     temporary: Path
     path: Path

@@ -44,8 +44,7 @@ class GANLoss:
 
 
 def gradient_penalty(critic, real, fake):
-    """WGAN-GP, equation 3 without λ: E (‖∇D(x̂)‖₂ - 1)², with x̂ on random lines between real and fake images,
-    N×C×H×W."""
+    """WGAN-GP, equation 3 without λ: E (‖∇D(x̂)‖₂ - 1)², x̂ on random lines between real and fake images, N×C×H×W."""
     real, fake = real.detach().float(), fake.detach().float()
     share = torch.rand(len(real), 1, 1, 1, device=real.device)
     between = (share * real + (1 - share) * fake).requires_grad_()

@@ -57,14 +57,9 @@ _VIDEOS = {".mp4", ".m4v", ".mov", ".mkv", ".webm"}
 
 @dataclass(frozen=True)
 class Provenance:
-    """The tag of a generated picture or film.
-
-    Attributes:
-        direction: ``"mask"``, ``"unmask"``, ``"cycle"`` or ``"translate"``.
-        model: a Hub id or a folder's name; :data:`RULE` for masks drawn by rule.
-        note: text; by default that of the direction.
-        software: name and version.
-    """
+    """The tag of a generated picture or film: the ``direction``, ``"mask"``, ``"unmask"``, ``"cycle"`` or
+    ``"translate"``; the ``model``, a Hub id or a folder's name, or :data:`RULE` for masks drawn by rule; a ``note``, by
+    default that of the direction; and name and version of the ``software``."""
 
     direction: str
     model: str

@@ -57,8 +57,7 @@ class _Site(StaticFiles):
 
 
 def camera(**options):
-    """The camera that computes in the visitor's browser, as ``gr.HTML`` with these options; None if the site isn't
-    built."""
+    """The camera that computes in the visitor's browser, as ``gr.HTML`` with these options; None without a site."""
     if folder() is None:
         return None
     import gradio as gr  # imported here: space.deploy only needs the folder

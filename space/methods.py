@@ -55,8 +55,7 @@ class Method:
 
 
 def methods(pipe):
-    """The app's own pipeline, the bundled two-step one, those of ``MASKHUB_COMPARE``, and the two that need no
-    training."""
+    """The app's own pipeline, the bundled two-step one, those of ``MASKHUB_COMPARE``, and two that need no training."""
     names = [name.strip() for name in os.environ.get("MASKHUB_COMPARE", "").split(",") if name.strip()]
     own = os.environ.get("MASKHUB_MODEL", "").strip() or None
     pipes = [(pipe, own), *((_loaded(name), name) for name in (str(TWO_STEP), *names))]

@@ -54,8 +54,7 @@ def results_of(numbers, count):
 
 
 def _weakness(pixels, face, crop, found):
-    """Why the result on a face will be poor, or "": by the estimate for a masked face, else by whether it is clear
-    enough."""
+    """Why a result will be poor, or "": by the estimate for a masked face, else by whether the face is clear enough."""
     if found.masked:
         estimate = estimate_result(crop, face.score, found)
         return estimate.reason if estimate.poor else ""

@@ -66,8 +66,7 @@ def on_show(key, fn, inputs, outputs):
 
 
 def offered(choices, before, fallback):
-    """Update a dropdown's choices, and keep the chosen value if it still exists. Returns the update and the chosen
-    value."""
+    """Update a dropdown's choices, and keep the chosen value if it still exists: the update and the chosen value."""
     if before in [value for _, value in choices]:
         return gr.update(choices=choices), before
     return gr.update(choices=choices, value=fallback), fallback

@@ -99,15 +99,10 @@ class Swap:
 
 
 def translate(pipe, photo, direction="auto", choices=None, force=False):
-    """Translate the faces of a photo of :func:`maskhub.faces.photo.open_photo` as a :class:`Swap`; NoFaceError if no
-    face is found, or none clear enough for a mask.
-
-    Args:
-        pipe: a :class:`~maskhub.pipelines.face_mask.FaceMaskPipeline`.
-        direction: ``"auto"``, ``"mask"`` or ``"unmask"``.
-        choices: face's number (from 0, largest first) → choice.
-        force: translate every face, whatever the mask detector finds; needs a direction.
-    """
+    """Translate the faces of a photo of :func:`maskhub.faces.photo.open_photo` as a :class:`Swap`: in a ``direction``,
+    ``"auto"``, ``"mask"`` or ``"unmask"``, with the choices made for some faces, face's number (from 0, largest first)
+    → choice. ``force`` translates every face, whatever the mask detector finds; it needs a direction. NoFaceError if no
+    face is found, or none clear enough for a mask."""
     choices = choices or {}
     record = PhotoRecord.read(photo, pipe.config.resolution)
     record.require_faces()

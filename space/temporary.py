@@ -39,8 +39,7 @@ def keep_clean(demo, folder):
 
 
 def clean(demo, folder, now=None):
-    """Delete the files in ``folder``, of the ``gr.Blocks``, that are older than :data:`KEEP`, except the app's
-    examples."""
+    """Delete files in ``folder``, of the ``gr.Blocks``, that are older than :data:`KEEP`, except the app's examples."""
     now = now or time.time()
     kept = {str(path) for block in demo.blocks.values() for path in getattr(block, "keep_in_cache", ())}
     for path in sorted(Path(folder).rglob("*"), reverse=True):  # files before their folders

@@ -27,8 +27,7 @@ __all__ = [
 
 @dataclass
 class BatchReport:
-    """The result of a folder run: numbers of files made and kept from earlier runs, and failures as ``(file,
-    reason)``."""
+    """The result of a folder run: numbers of files made and kept from earlier runs, and failures, (file, reason)."""
 
     made: int = 0
     kept: int = 0

@@ -58,8 +58,8 @@ class ColumnBoxes:
         self.digest = f"column {column}"
 
     def of(self, row, width, height):
-        """The boxes of a row's photo in order, as :class:`~maskhub.data.own_boxes.OwnBox`. PhotoError if the column
-        holds neither boxes nor landmarks."""
+        """The boxes of a row's photo in order, as :class:`~maskhub.data.own_boxes.OwnBox`; PhotoError if there are
+        none."""
         value = row.columns.get(self.column)
         try:
             boxes = self._boxes(json.loads(value) if isinstance(value, str) and value else value)

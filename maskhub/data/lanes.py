@@ -51,15 +51,9 @@ class Share:
 
 @dataclass(frozen=True)
 class Deal:
-    """The units of a source, and how they are dealt.
-
-    Attributes:
-        units: list of :class:`~maskhub.data.units.Unit`.
-        lanes: lanes of a process.
-        total: lanes of all processes.
-        parts: 1; with fewer units than processes, each unit is read by several lanes, which keep every ``parts``-th
-            of its photos.
-    """
+    """The units of a source, as :class:`~maskhub.data.units.Unit`, and how they are dealt: to ``lanes`` lanes of each
+    process, ``total`` of all. ``parts`` is 1; with fewer units than processes, each unit is read by several lanes,
+    which keep every ``parts``-th of its photos."""
 
     units: list
     lanes: int

@@ -100,8 +100,7 @@ def mask_detection_batches(dataset, workers=0, pin_memory=False):
 
 
 def roughen(image, rng):
-    """Degrade a crop (uint8 RGB S×S×3) as cameras and files do: tone, colour, blur, noise, low resolution, JPEG;
-    each at random."""
+    """Degrade a crop (uint8 RGB S×S×3) at random, as cameras and files do: tone, colour, blur, noise, size, JPEG."""
     side = image.shape[0]
     picture = image.astype(np.float32)
     if rng.random() < 0.7:

@@ -205,8 +205,7 @@ def mask_faces(pixels, wearing, name, largest=False, own=None):
 
 
 def _chosen(pixels, found, wearing, name, largest):
-    """The landmarks of the faces (None where they were not needed), and the numbers of those that get a mask and of
-    those that wear one."""
+    """The landmarks of the faces (None where not needed), and the numbers of those that get a mask or wear one."""
     wanted = 1 if largest else max(1, round(wearing.portion * len(found)))
     turn = (
         range(len(found))
@@ -235,18 +234,9 @@ def low_quality(faces, wearing):
 
 
 def wear_near(image, face, mark, wearing, seed, worn):
-    """Put a mask on one face within the part of the photo around it, so that time does not grow with the photo's size.
-
-    Args:
-        image: uint8 RGB, H×W×3; not modified.
-        face, mark: its :class:`~maskhub.faces.detect.Face` and :class:`~maskhub.faces.landmarks.Landmarks`.
-        wearing: :class:`Wearing`.
-        seed: of the mask.
-        worn: a name in :data:`maskhub.masks.WORN`.
-
-    Returns:
-        the :class:`~maskhub.masks.wear.Worn` of that part, its region, and the part's left and top in the photo.
-    """
+    """Put a mask, with the ``seed``, on one face of a uint8 RGB H×W×3 image within the part around it, so that time
+    does not grow with the photo's size; ``worn`` is a name in :data:`maskhub.masks.WORN`. Returns the
+    :class:`~maskhub.masks.wear.Worn` of that part, its region, and the part's left and top in the photo."""
     left, top, width, height = face.box
     reach = (REACH if wearing.is_mask else ARM) * max(width, height)
     x0, y0 = max(int(left + width / 2 - reach), 0), max(int(top + height / 2 - reach), 0)
@@ -269,8 +259,7 @@ def mask_box(cover, x0=0, y0=0):
 
 
 def face_facts(face, mark=None):
-    """The dict in :class:`Masked` of a face without a mask; ``worn`` is ``"not found"`` for None, a box of the data set
-    without one."""
+    """The dict in :class:`Masked` of a face without a mask; ``worn`` is ``"not found"`` for None, a faceless box."""
     return {
         "box": [round(float(value), 2) for value in face.box] if face else None,
         "score": round(face.score, 4) if face else None,

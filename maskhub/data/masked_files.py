@@ -43,8 +43,7 @@ class MaskingWay:
 
 BY_RULE = MaskingWay(mask_faces, RULE)
 ADDED = ("mask_style", "mask_colour", "worn", "faces", "masked_faces", *SCORES)
-"""Columns added to the metadata. All but the numbers of faces have an entry for each masked face, largest first,
-separated by ";"."""
+"""Columns added to the metadata; all but the numbers list the masked faces, largest first, separated by ";"."""
 
 
 def mask_photo(source, target, wearing, name, region=None, provenance=True, way=BY_RULE):

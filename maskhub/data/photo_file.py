@@ -49,8 +49,7 @@ def encode_photo(image, path):
 
 
 def result_path(path, png=False):
-    """Where a photo's result goes: HEIC becomes JPEG, other formats that aren't written (GIF, AVIF) become PNG; with
-    ``png`` all do."""
+    """Where a photo's result goes: HEIC becomes JPEG, others that can't be written (GIF, AVIF) PNG; ``png``: all."""
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix in _FORMATS and (not png or suffix == ".png"):

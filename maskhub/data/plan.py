@@ -23,17 +23,10 @@ IN_A_FOLDER = 5000
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that the shards depend on; it can be pickled.
-
-    Attributes:
-        rows: rows of the source; see :func:`~maskhub.data.rows.open_rows`.
-        units: its units, in order.
-        shards: names of their shards.
-        work: function of a row that makes its pairs.
-        features: ``datasets.Features`` of the shards.
-        options: dict of the options, which each shard carries.
-        source: the spec of a data set on the Hub, or None.
-    """
+    """Everything that the shards depend on; it can be pickled: ``rows`` of :func:`~maskhub.data.rows.open_rows`, and
+    their ``units``, in order; the names of the ``shards``; ``work``, a function of a row that makes its pairs; the
+    ``datasets.Features`` of the shards, and the ``options`` that each carries; and the spec of a ``source`` on the Hub,
+    or None."""
 
     rows: object
     units: list

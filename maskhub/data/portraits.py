@@ -97,8 +97,7 @@ def _masked(name):
 
 
 def write_portraits(spec, folder):
-    """Write the photos of a spec as an imagefolder with their attribution, by
-    :func:`~maskhub.data.tables.write_imagefolder`; returns how many."""
+    """Write the photos of a spec as an imagefolder with their attribution; returns how many."""
     folder, chosen = Path(folder), portraits(spec)
 
     def files():

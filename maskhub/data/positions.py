@@ -36,8 +36,8 @@ class PositionDataset(IterableDataset):
         self.streams = []
 
     def shared(self, source, taken=None):
-        """A source as this process walks it; ``taken`` is a range with the samples of a batch that take a photo, all if
-        None."""
+        """A source as this process walks it; ``taken`` is a range of the samples of a batch that take a photo, or None:
+        all."""
         share = Share(self.world, self.batch_size, range(self.batch_size) if taken is None else taken)
         source = source.shared(share)
         if source.deal is not None:

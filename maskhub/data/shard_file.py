@@ -77,16 +77,10 @@ def open_shard(path, features, options=None):
 
 
 class _Writer:
-    """The rows of an open shard.
-
-    Attributes:
-        rows: number of added rows.
-        failures: list of ``(name, reason)``, to store in the file.
-        source: :class:`SourceDigest` of the photos.
-        counts: of the rows' faces, see :func:`~maskhub.data.summary.counts_of`.
-        shows: whether the shard keeps some ``samples`` of its rows and ``failed`` ones, of
-            :func:`~maskhub.data.summary.sample`, for the page about the data set.
-    """
+    """The rows of an open shard: the number of added ``rows``; ``failures``, (name, reason), to store in the file; the
+    :class:`SourceDigest` of the photos; and the ``counts`` of their faces, see :func:`~maskhub.data.summary.counts_of`.
+    If it ``shows``, it keeps some ``samples`` of its rows and ``failed`` ones, of :func:`~maskhub.data.summary.sample`,
+    for the page about the data set."""
 
     def __init__(self, parquet, schema):
         self._parquet, self._schema, self._group, self._bytes = parquet, schema, [], 0

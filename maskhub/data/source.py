@@ -54,8 +54,7 @@ class PhotoSource:
         raise NotImplementedError
 
     def limited(self, count):
-        """The same source with at most ``count`` of its photos, chosen by their names; SourceError for a streamed
-        source."""
+        """The same source with at most ``count`` of its photos, chosen by name; SourceError for a streamed source."""
         raise SourceError(f"{self.spec} is streamed: only the photos of a folder can be limited in number.")
 
     def describe(self):

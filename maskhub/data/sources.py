@@ -108,8 +108,7 @@ class FolderSource(PhotoSource):
 
 
 class PortraitSource(FolderSource):
-    """The built-in portraits of a spec as a source of photos; SourceError if there is no such spec or no photo is
-    left."""
+    """The built-in portraits of a spec as a source; SourceError if there is no such spec or no photo is left."""
 
     def __init__(self, spec, holdout=False):
         chosen = {portrait.name: portrait for portrait in portraits(spec)}

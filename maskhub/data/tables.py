@@ -28,8 +28,7 @@ csv.field_size_limit(2**31 - 1)  # Python's limit of 131,072 characters is too l
 
 
 def read_table(path):
-    """The rows of a metadata file as dicts; cells of CSV are text. SourceError if it can't be read, or is not a
-    table."""
+    """The rows of a metadata file as dicts; cells of CSV are text. SourceError if it can't be read or is no table."""
     try:
         if path.suffix == ".csv":
             with open(path, newline="", encoding="utf-8-sig") as file:
@@ -79,13 +78,8 @@ def metadata_names(columns, from_folder):
 
 def metadata_tables(added, rows, columns, from_folder):
     """The metadata files of a folder of results, path → text: one of the same kind for each one of the source, or
-    ``metadata.csv`` at the top.
-
-    Args:
-        added: path of each result → dict of its new columns, the same for all.
-        rows: path of each result → its :class:`~maskhub.data.rows.Row`, whose columns are kept.
-        columns, from_folder: as for :func:`metadata_names`.
-    """
+    ``metadata.csv`` at the top. ``added`` is path of each result → dict of its new columns, the same for all; ``rows``
+    is path → its :class:`~maskhub.data.rows.Row`, whose columns are kept; the rest as for :func:`metadata_names`."""
     names, homes = metadata_names(columns, from_folder), {}
     for target, more in added.items():
         row = rows[target]

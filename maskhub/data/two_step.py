@@ -19,8 +19,7 @@ TURNED = 0.07
 SHIFTED = 0.03
 """Maximum shift as a fraction of the side, either way."""
 EXPOSURE, BALANCE, CONTRAST = 0.15, 0.04, 0.12
-"""Standard deviations of the logarithms of a recoloured sample's exposure, of the gain of each channel, and of its
-contrast."""
+"""Standard deviations of the logarithms of a recoloured sample's exposure, gain of each channel, and contrast."""
 
 
 class WornAndMasked(PositionDataset):

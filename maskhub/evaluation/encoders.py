@@ -35,15 +35,9 @@ BATCH = 32
 
 
 class Encoder:
-    """A face encoder; :func:`encoder` loads one by its name.
-
-    Attributes:
-        name: a key of :data:`ENCODERS`.
-        dimensions: length of its vectors.
-        face_network: whether it was trained to tell people apart.
-        weights: path of its weights, if they come from a file.
-        resolution: R, side of its input in pixels.
-    """
+    """A face encoder, loaded by its ``name`` in :data:`ENCODERS` with :func:`encoder`. Its vectors have ``dimensions``
+    numbers, its input R = ``resolution`` pixels a side; ``face_network`` says whether it was trained to tell people
+    apart; ``weights`` is the path of its weights, if they come from a file."""
 
     name, dimensions, face_network, weights, resolution = "", 0, True, None, 0
 
@@ -56,8 +50,7 @@ class Encoder:
         raise NotImplementedError
 
     def embed(self, pixels, face=None):
-        """The unit vector (float32) of a face in a uint8 RGB H×W×3 photo, by default the largest; NoFaceError without
-        one."""
+        """The unit vector (float32) of a face in a uint8 RGB H×W×3 photo, by default the largest; or NoFaceError."""
         return self.embed_many([pixels], [face])[0]
 
     def embed_many(self, photos, faces=None, unit=True):

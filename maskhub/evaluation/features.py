@@ -27,12 +27,8 @@ VGG_FILES = {"vgg16": ("vgg16_lpips.safetensors", 16, 29), "vgg19": ("vgg19_norm
 
 
 class FeatureExtractor:
-    """A feature network with the details that its figures depend on.
-
-    Attributes:
-        name, dimensions: shown with its figures.
-        resize: how images are resized for the network.
-        published: whether these are the weights of the published FID and KID.
+    """A feature network with the details that its figures depend on: ``name`` and ``dimensions``, shown with them;
+    ``resize``, how images are resized; and ``published``, whether these are the weights of the published FID and KID.
     """
 
     def __init__(self, name, network, resolution, *, resize=None, published=False, normalise=None, device="cpu"):

@@ -76,8 +76,7 @@ def read_pairs(folder, file=None):
 
 
 def some_pairs(pairs, count, seed=0):
-    """Draw at most ``count`` pairs (None: all) by the seed, balanced over folds and kinds; ConfigError for fewer than
-    4."""
+    """Draw at most ``count`` pairs (None: all) by the seed, balanced over folds and kinds; ConfigError below 4."""
     if count is None or count >= len(pairs):
         return list(pairs)
     if count < 4:

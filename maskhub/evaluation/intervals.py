@@ -23,8 +23,7 @@ def wilson_interval(hits, n):
 
 
 def bootstrap_interval(values):
-    """The percentile bootstrap (Efron, 1979) of the mean of independent numbers, with 1,000 resamples; NaN twice for
-    fewer than 2."""
+    """The percentile bootstrap (Efron, 1979) of the mean of independent numbers, 1,000 resamples; NaN twice below 2."""
     if len(values) < 2:
         return math.nan, math.nan
     found = stats.bootstrap(

@@ -73,16 +73,10 @@ class WornPictures:
 
 
 class MatchedPictures:
-    """Pairs from folders with the same file names, whatever their suffixes.
-
-    Args:
-        inputs: :class:`~maskhub.evaluation.sets.PictureSet` of the inputs, which sets order and columns.
-        truths, regions, made: folders; ``regions`` of 8-bit pictures, 255 where covered; the last two may be None.
-        direction: from the inputs to the truths.
-
-    Raises:
-        SourceError: a folder is missing, or has no file with the name of an input.
-    """
+    """Pairs from folders with the same file names, whatever their suffixes. A
+    :class:`~maskhub.evaluation.sets.PictureSet` of the ``inputs`` sets order and columns; ``truths``, ``regions``
+    (8-bit pictures, 255 where covered) and ``made`` are folders, the last two or None; ``direction`` is that from the
+    inputs to the truths. SourceError if a folder is missing, or has no file with the name of an input."""
 
     def __init__(self, inputs, truths, regions=None, made=None, direction="unmask"):
         self.inputs, self.direction, self.failures = inputs, Direction(direction), Failures()

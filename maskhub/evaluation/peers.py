@@ -32,24 +32,16 @@ DIFFUSERS = "diffusers:"
 SIDE = 512
 """Side of the crop in pixels for peers that take any size."""
 WIDER = 0.02
-"""Enlargement of the detected region on each side, as a share of the crop: a peer would extend a visible rim of the
-mask."""
+"""Enlargement of the detected region on each side, as a share of the crop: a peer would extend a mask's visible rim."""
 SOFT = 0.004
 """Softness of the hole's edge when it is pasted, as a share of the crop."""
 PROMPT = "a portrait photo of a person's face, without a mask"
 
 
 def open_peer(spec, device="cpu", steps=None):
-    """Open a peer.
-
-    Args:
-        spec: an ONNX file, or ``diffusers:`` and the folder or Hub id of an inpainting pipeline.
-        device: for diffusers.
-        steps: denoising steps for diffusers; None for the pipeline's own number.
-
-    Raises:
-        ConfigError: an ONNX file of another form. CheckpointError: no such file or pipeline, or it can't be loaded.
-    """
+    """Open a peer: an ONNX file, or ``diffusers:`` and the folder or Hub id of an inpainting pipeline, for which
+    ``device`` and the number of denoising ``steps`` are (None: its own). ConfigError for an ONNX file of another form,
+    CheckpointError if there is no such file or pipeline, or it can't be loaded."""
     if spec.startswith(DIFFUSERS):
         return DiffusersPeer(spec.removeprefix(DIFFUSERS), device, steps)
     return OnnxPeer(spec)

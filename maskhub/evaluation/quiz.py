@@ -50,14 +50,9 @@ class Question:
 
 @dataclass(frozen=True)
 class Quiz:
-    """A round.
-
-    Attributes:
-        questions: list of :class:`Question`, in the order in which they are asked.
-        photos: number of different photos they come from; if it is less than the number of questions, some photos are
-            used again, mirrored, rotated and with changed brightness.
-        kinds: ``("masked", "unmasked")``, or the only kind that the source has.
-    """
+    """A round: :class:`Question` s in the order in which they are asked, and the number of different ``photos`` they
+    come from; if these are fewer, some are used again, mirrored, rotated and with changed brightness. ``kinds`` is
+    ``("masked", "unmasked")``, or the only kind that the source has."""
 
     questions: list
     photos: int
@@ -65,17 +60,11 @@ class Quiz:
 
 
 def draw_quiz(photos, pipe, seed, count=PICTURES):
-    """Draw a round of ``count`` pictures, an even number.
-
-    Args:
-        photos: iterable of ``PIL.Image``, in an order that depends on the seed; only as many as needed are read.
-        pipe: a :class:`~maskhub.pipelines.face_mask.FaceMaskPipeline`.
-        seed: seed of the choice of generated pictures and of the order.
-
-    Raises:
-        SourceError: no photo shows a face that is large enough.
-        ConfigError: a bad ``count``, or the pipeline lacks a generator.
-    """
+    """Draw a round of ``count`` pictures, an even number, with a
+    :class:`~maskhub.pipelines.face_mask.FaceMaskPipeline`. The ``photos`` are ``PIL.Image`` s in an order that depends
+    on the seed; only as many as needed are read. The ``seed`` also chooses the generated pictures and the order.
+    SourceError if no photo shows a face that is large enough, ConfigError for a bad ``count``, or if the pipeline lacks
+    a generator."""
     if count < 4 or count % 2:
         raise ConfigError(f"a round can't have {count} pictures: give an even number of at least 4.")
     rng = np.random.default_rng(seed)

@@ -60,16 +60,9 @@ def measure_self_pairs(
     photos, encoders, pipeline, *, approaches=tuple(APPROACHES), masks="model", style="random", groups=(),
     resamples=500, seed=0, cache=None, progress=True,
 ):  # fmt: skip
-    """Measure the table; arguments as of :func:`~maskhub.evaluation.measures.recognition.measure_recognition`.
-
-    Args:
-        photos: :class:`Photos`.
-        approaches: keys of :data:`APPROACHES`.
-        groups: metadata columns.
-
-    Raises:
-        ConfigError: a bad option, a generator is missing, or there are fewer than 3 photos to measure.
-    """
+    """Measure the table for :class:`Photos`; ``approaches`` are keys of :data:`APPROACHES`, ``groups`` metadata
+    columns, the rest as of :func:`~maskhub.evaluation.measures.recognition.measure_recognition`. ConfigError for a bad
+    option, a missing generator, or fewer than 3 photos to measure."""
     for name in approaches:
         if name not in APPROACHES:
             raise ConfigError(f"the approach is {name!r}; with table-3 it must be one of {', '.join(APPROACHES)}.")

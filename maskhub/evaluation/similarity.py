@@ -62,8 +62,8 @@ class Lpips:
 
     @torch.inference_mode()
     def layers(self, picture):
-        """The normalised features of a uint8 H×W×3 picture of at least 16 pixels a side, which :meth:`__call__`
-        compares."""
+        """The normalised features of a uint8 H×W×3 picture of at least 16 pixels a side, for :meth:`__call__` to
+        compare."""
         if min(picture.shape[:2]) < 16:
             raise ConfigError(f"LPIPS needs at least 16 pixels a side, not {picture.shape[1]}×{picture.shape[0]}.")
         x = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].to(self.device, torch.float32) / 255

@@ -66,17 +66,14 @@ class Survey:
         self.path = Path(path) if path else default_path()
 
     def record(self, visit, seed, questions, said_real, model, photos):
-        """Store the answers of a complete round; storing a round again changes nothing.
+        """Store the answers of a complete round; storing a round again changes nothing. ConfigError if an answer is
+        missing, or the file can't be written to.
 
         Args:
             visit, seed: random id and seed of the round.
-            questions: :class:`~maskhub.evaluation.quiz.Question`, or anything with its ``key``, ``real``, ``masked``
-                and ``direction``.
+            questions: :class:`~maskhub.evaluation.quiz.Question`, or anything with its key, real, masked and direction.
             said_real: for each question, whether the visitor took it for real.
             model, photos: names of the pipeline and of the source of photos.
-
-        Raises:
-            ConfigError: an answer is missing, or the file can't be written to.
         """
         if len(said_real) != len(questions):
             raise ConfigError(f"{len(said_real)} answers to {len(questions)} questions.")

@@ -71,14 +71,9 @@ class AttentionGenerator(Network):
         ]
 
     def forward(self, images, generator=None, with_attention=False, noise=None):
-        """Translate.
-
-        Args:
-            images: N×3×H×W in [-1, 1].
-            generator: ``torch.Generator`` for the noise; a fixed seed fixes the result.
-            with_attention: also return the attention, N×(k+1)×H×W; its last map is the share of the input.
-            noise: from :meth:`draw_noise`, instead of drawing it here.
-        """
+        """Translate ``images``, N×3×H×W in [-1, 1], with the noise of a ``torch.Generator``, whose seed fixes the
+        result, or the ``noise`` of :meth:`draw_noise`. ``with_attention`` also returns the attention, N×(k+1)×H×W; its
+        last map is the share of the input."""
         check_multiple(images, 4, self.config.in_channels)
         x = self.trunk(self.down(self.head(images)))
         contents, attention = x, x

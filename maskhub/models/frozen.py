@@ -42,8 +42,7 @@ def load_frozen(network, tensors, path, optional=()):
 
 
 def fold_norms(network):
-    """Fold each batch norm of a frozen network into the convolution before it, in place: same results, faster.
-    Returns it."""
+    """Fold each batch norm of a frozen network into the convolution before it, in place, and return it: faster."""
     before = None
     for name, module in list(network.named_children()):
         if isinstance(module, nn.BatchNorm2d) and before and isinstance(before[1], nn.Conv2d):

@@ -43,8 +43,7 @@ class FidInception(nn.Module):
 
     @classmethod
     def load(cls, tensors, path):
-        """Load the state dict of ``pt_inception-2015-12-05-6726825d.pth``; :class:`CheckpointError` if it is
-        another."""
+        """Load the state dict of ``pt_inception-2015-12-05-6726825d.pth``; :class:`CheckpointError` for another."""
         return load_frozen(cls(), tensors, path)
 
     def forward(self, images):

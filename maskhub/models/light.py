@@ -108,22 +108,17 @@ class LightGenerator(Network):
         return bool(self.config.noise)
 
     def draw_noise(self, count, height, width, generator=None):
-        """Noise for ``count`` images in the form ``forward`` takes: N×1×h×w for the last layers, then for each grid,
-        finest first."""
+        """Noise for ``count`` images as ``forward`` takes it: N×1×h×w for the last layers, then for each grid, finest
+        first."""
         where = generator.device if generator is not None else "cpu"
         cells = [self.config.fold, *(self._cell() << level for level in range(len(self.config.widths)))]
         sizes = [(height // cell, width // cell) for cell in cells]
         return [self.config.noise * torch.randn(count, 1, *size, generator=generator, device=where) for size in sizes]
 
     def forward(self, images, generator=None, with_attention=False, noise=None):
-        """Translate.
-
-        Args:
-            images: N×3×H×W in [-1, 1].
-            generator: ``torch.Generator`` for the noise; a fixed seed fixes the result.
-            with_attention: also return the unstretched attention, N×2×H×W: the shares of the content and of the input.
-            noise: from :meth:`draw_noise`, instead of drawing it here.
-        """
+        """Translate ``images``, N×3×H×W in [-1, 1], with the noise of a ``torch.Generator``, whose seed fixes the
+        result, or the ``noise`` of :meth:`draw_noise`. ``with_attention`` also returns the unstretched attention,
+        N×2×H×W: the shares of the content and of the input."""
         fold = self.config.fold
         check_multiple(images, self._cell() << len(self.down), 3, at_least=32)
         if self.takes_noise:

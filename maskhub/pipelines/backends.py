@@ -49,8 +49,7 @@ class Backends:
         self.chosen, self._runners = {}, {}
 
     def runner(self, role, network, batch, noise):
-        """The runner of the network with this role (``"masker"`` or ``"unmasker"``); ``auto`` measures with these
-        inputs."""
+        """The runner of the network of this role, ``"masker"`` or ``"unmasker"``; ``auto`` measures with this input."""
         # network.device and .dtype take a millisecond: they go through all modules
         first = next(network.parameters(), torch.empty(0))
         key = role, id(network), str(first.device), first.dtype

@@ -16,14 +16,9 @@ BATCH = 256
 
 @dataclass(frozen=True)
 class Candidate:
-    """One generated face.
-
-    Attributes:
-        image: uint8 RGB R×R×3.
-        latents: float32, the noise it was generated from.
-        error: weighted root mean square difference from the visible pixels, in 8-bit units.
-        model: name of the generator.
-    """
+    """One generated face: the ``image``, uint8 RGB R×R×3; the float32 ``latents``, the noise it was generated from; its
+    ``error``, the weighted root mean square difference from the visible pixels, in 8-bit units; and the name of its
+    ``model``."""
 
     image: np.ndarray
     latents: torch.Tensor
@@ -40,45 +35,33 @@ def agreement_weights(region, reach=3.0):
     return (weights / max(float(weights.sum()), 1e-9)).astype(np.float32)
 
 
-@torch.inference_mode()
 def best_candidates(generator, face, weights, count=256, keep=8, seed=0):
-    """Generate faces and keep those closest to the visible pixels, as :class:`Candidate` s, best first.
-
-    Args:
-        generator: N×latent normal noise to N×3×R×R in [-1, 1], in eval mode.
-        face, weights: uint8 R×R×3, and its :func:`agreement_weights`.
-        count, keep: number of faces generated, and kept.
-        seed: of the noise; the first candidates are the same for any ``count``.
-    """
+    """Generate ``count`` faces from noise of the ``seed`` and keep those closest to the visible pixels, best first; the
+    noise of the first is the same for any ``count``. The rest as of :func:`candidates_of`."""
     latents = torch.randn(count, generator.config.latent, generator=torch.Generator().manual_seed(seed))
+    return candidates_of(generator, latents, face, weights, keep)
+
+
+@torch.inference_mode()
+def candidates_of(generator, latents, face, weights, keep=None):
+    """The faces generated from given noise (N×latent) as :class:`Candidate` s, best first; ``keep`` of them, by default
+    all. ``generator`` maps N×latent normal noise to N×3×R×R in [-1, 1], in eval mode; ``face`` is uint8 R×R×3, with its
+    :func:`agreement_weights`."""
     wanted, weigh = _wanted(generator, face, weights)
     errors, images = [], []
-    for start in range(0, count, BATCH):
-        made = generator(latents[start : start + BATCH].to(generator.device, generator.dtype))
+    for part in latents.split(BATCH):
+        made = generator(part.to(generator.device, generator.dtype))
         errors.append(((made.float() - wanted) ** 2 * weigh).sum((1, 2, 3)))
         images.append(to_pixels(made))
-    errors, images = torch.cat(errors).cpu(), np.concatenate(images)
+    errors, images, latents = torch.cat(errors).cpu(), np.concatenate(images), latents.float().cpu()
     best = errors.argsort(stable=True)[:keep].tolist()
     return [Candidate(images[n], latents[n], _rms(errors[n])) for n in best]
 
 
-@torch.inference_mode()
-def candidates_of(generator, latents, face, weights):
-    """The faces generated from given noise (N×latent) as :class:`Candidate` s, best first."""
-    wanted, weigh = _wanted(generator, face, weights)
-    made = generator(latents.to(generator.device, generator.dtype))
-    errors = ((made.float() - wanted) ** 2 * weigh).sum((1, 2, 3)).cpu()
-    images, latents = to_pixels(made), latents.float().cpu()
-    return [Candidate(images[n], latents[n], _rms(errors[n])) for n in errors.argsort(stable=True).tolist()]
-
-
 def refined(generator, candidates, face, weights, steps=40, learning_rate=0.1, prior=0.02):
     """Optimise the noise of candidates towards the visible pixels (latent optimisation); the new candidates, best
-    first.
-
-    Yeh et al.: "Semantic Image Inpainting with Deep Generative Models" (CVPR 2017), with the weighted squared
-    difference as context loss and the noise's normal distribution, of weight ``prior``, as prior; by Adam.
-    """
+    first. After Yeh et al.: "Semantic Image Inpainting with Deep Generative Models" (CVPR 2017), with the weighted
+    squared difference as context loss and the noise's normal distribution, of weight ``prior``, as prior; by Adam."""
     with torch.inference_mode(False), torch.enable_grad():
         wanted, weigh = _wanted(generator, face, weights)
         latents = torch.stack([candidate.latents for candidate in candidates])

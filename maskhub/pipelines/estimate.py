@@ -37,13 +37,9 @@ FEW = 50
 
 
 class Estimate(NamedTuple):
-    """What to expect of a face with its mask taken off.
-
-    Attributes:
-        error: LPIPS (VGG16, v0.1) to the true face inside the mask's region. Most are between 0.2 and 0.4.
-        poor: whether the result is likely poor.
-        reason: what raises the error most, one of :data:`REASONS`.
-    """
+    """What to expect of a face with its mask taken off: the ``error``, LPIPS (VGG16, v0.1) to the true face inside the
+    mask's region, mostly between 0.2 and 0.4; whether the result is likely ``poor``; and what raises the error most, a
+    ``reason`` in :data:`REASONS`."""
 
     error: float
     poor: bool

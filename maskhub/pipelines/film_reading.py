@@ -37,14 +37,9 @@ CLOCK, WRAP = Fraction(1, 90000), 2**33
 
 @dataclass(frozen=True)
 class FilmFacts:
-    """The properties of a film's file.
-
-    Attributes:
-        width, height: of the upright frame, in pixels.
-        seconds, frames: duration and approximate number, 0 if unknown.
-        sound: whether it has any.
-        sideways: whether its frames are stored with width and height swapped.
-        converted: whether its colours (HDR or BT.2020) are converted to BT.709.
+    """The properties of a film's file: ``width`` and ``height`` of the upright frame in pixels; duration in ``seconds``
+    and approximate number of ``frames``, 0 if unknown; whether it has ``sound``; whether its frames are stored
+    ``sideways``, with width and height swapped; and whether their colours (HDR or BT.2020) are ``converted`` to BT.709.
     """
 
     width: int

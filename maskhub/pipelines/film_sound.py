@@ -19,16 +19,9 @@ STEP = Fraction(1, 1000)
 
 
 class Sound:
-    """One audio stream of a film that is being written; ``copied`` says whether its packets are copied as they are.
-
-    Args:
-        source, path: ``av.AudioStream`` to read from, and its film.
-        writer, kind: ``av.container.OutputContainer``, and the name of its format.
-        codec: name of the encoder for sound that can't be copied.
-
-    Raises:
-        VideoError: the container can't store this sound in any form.
-    """
+    """One audio stream, ``av.AudioStream``, of the film at ``path``, for the ``av.container.OutputContainer`` of a film
+    of this ``kind``, the name of its format; ``copied`` says whether its packets are copied as they are. Else it is
+    encoded by ``codec``; VideoError if the container can't store this sound in any form."""
 
     def __init__(self, source, path, writer, kind, codec):
         self.source, self.writer, self.kind = source, writer, kind

@@ -29,11 +29,8 @@ the generator's usual one."""
 
 
 class LatentSearch:
-    """Args:
-    generator: N×latent normal noise to N×3×R×R in [-1, 1], in eval mode; a copy of it is kept.
-    count: number of faces generated for the linear model.
-    seed: of their noise, and of the starts.
-    """
+    """The search through the faces of a ``generator``, in eval mode, of which a copy is kept; ``count`` of them are
+    generated for the linear model. The ``seed`` is that of their noise, and of the starts."""
 
     def __init__(self, generator, count=512, seed=0):
         with torch.inference_mode(False):  # a copy made in inference mode could not be differentiated
@@ -44,20 +41,16 @@ class LatentSearch:
         self._slope, self._mean = self._fitted(count)
 
     def __call__(self, face, weights, steps=40, keep=8):
-        """The best faces after ``steps`` of latent optimisation as :class:`~maskhub.pipelines.candidates.Candidate` s,
-        best first.
-
-        Args:
-            face, weights: uint8 R×R×3, and its :func:`~maskhub.pipelines.candidates.agreement_weights`.
-            keep: number of starts.
-        """
+        """The best faces after ``steps`` of latent optimisation from ``keep`` starts as
+        :class:`~maskhub.pipelines.candidates.Candidate` s, best first; ``face`` and ``weights`` as of
+        :func:`~maskhub.pipelines.candidates.candidates_of`."""
         starts = candidates_of(self.generator, self.starts(face, weights, keep), face, weights)
         return refined(self.generator, starts, face, weights, steps)
 
     @torch.inference_mode()
     def starts(self, face, weights, keep=8):
-        """Noise for ``keep`` faces that roughly agree with the visible pixels, float32 keep×latent; the first is the
-        most likely."""
+        """Noise for ``keep`` faces that roughly agree with the visible pixels, float32 keep×latent, the likeliest
+        first."""
         slope, mean = self._slope, self._mean
         weigh = torch.from_numpy(weights).to(slope)[None, None]
         seen = self._small(weigh.expand(1, 3, -1, -1))[0]

@@ -144,14 +144,9 @@ class FaceRecord:
 
 @dataclass(eq=False)
 class PhotoRecord:
-    """A photo on its way through a pipeline.
-
-    Attributes:
-        name: how messages refer to it.
-        pixels, alpha: uint8 RGB H×W×3, and its alpha band as ``PIL.Image``, or None.
-        info: what its result takes over, see :func:`~maskhub.faces.photo.kept_info`.
-        faces: a :class:`FaceRecord` each, largest first.
-    """
+    """A photo on its way through a pipeline: the ``name`` by which messages refer to it; its ``pixels``, uint8 RGB
+    H×W×3, and its ``alpha`` band as ``PIL.Image``, or None; ``info``, what its result takes over, see
+    :func:`~maskhub.faces.photo.kept_info`; and a :class:`FaceRecord` for each of its ``faces``, largest first."""
 
     name: str
     pixels: np.ndarray = field(repr=False)

@@ -26,8 +26,7 @@ __all__ = ["RuleMasker", "Translator", "Way", "asked_direction"]
 
 
 def asked_direction(name):
-    """The :class:`~maskhub.direction.Direction` of ``"mask"`` or ``"unmask"``; None for ``"auto"``; else
-    :class:`ConfigError`."""
+    """The :class:`~maskhub.direction.Direction` of ``"mask"`` or ``"unmask"``; None for ``"auto"``; or ConfigError."""
     if name == "auto":
         return None
     if name not in list(Direction):
@@ -78,8 +77,7 @@ class RuleMasker:
             face.outcome = Outcome.UNCLEAR
 
     def translator(self, direction="mask", force=False):
-        """The :class:`Translator` that draws masks by this rule; :class:`ConfigError` for a direction other than
-        ``"mask"``."""
+        """The :class:`Translator` that draws masks by this rule; ConfigError for a direction other than ``"mask"``."""
         if asked_direction(direction) is not Direction.MASK:
             raise ConfigError("rules can only put masks on. To remove masks, use a pipeline.")
         return Translator({Direction.MASK: Way(rule=self)}, Direction.MASK, force)
@@ -124,13 +122,9 @@ class Way:
 
 
 class Translator:
-    """Decides what each face needs and does it.
-
-    Args:
-        ways: direction → :class:`Way`.
-        asked: the requested :class:`~maskhub.direction.Direction`; None: remove masks where worn, add them elsewhere.
-        force: translate every face, even one that needs no change, without running the mask detector.
-    """
+    """Decides what each face needs and does it, by ``ways``: direction → :class:`Way`. The
+    :class:`~maskhub.direction.Direction` that was ``asked`` may be None: remove masks where worn, add them elsewhere.
+    ``force`` translates every face, even one that needs no change, without running the mask detector."""
 
     def __init__(self, ways, asked, force=False):
         if force and asked is None:
@@ -138,8 +132,7 @@ class Translator:
         self.ways, self.asked, self.force = ways, asked, force
 
     def __call__(self, faces, batch_size=8):
-        """Translate :class:`~maskhub.pipelines.record.FaceRecord` s of photos in place, ``batch_size`` crops per
-        network batch."""
+        """Translate :class:`~maskhub.pipelines.record.FaceRecord` s in place, ``batch_size`` crops at a time."""
         self.examine(faces)
         for face in faces:
             self.decide(face, masked=not self.force and face.presence >= self.masked_from)

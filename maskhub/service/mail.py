@@ -111,8 +111,7 @@ def mail_server():
 
 
 def check_email(address):
-    """Check an address of a visitor and return it; "" for none. ConfigError if it is invalid, or this app sends no
-    mail."""
+    """Check a visitor's address and return it; "" for none. ConfigError if it is invalid, or this app sends no mail."""
     address = (address or "").strip()
     if not address:
         return ""

@@ -25,8 +25,8 @@ SMALL = 48
 """Pictures of at least this side are photos, for which DCGAN at 64 pixels is better."""
 SPEED = {("dense", 32): 320, ("dense", 64): 85, ("dense", 128): 21, ("dcgan", 32): 543, ("dcgan", 64): 154,
          ("dcgan", 128): 49}  # fmt: skip
-"""Images per second of processor time in training, measured on one core of a Xeon with AMX, where
-:func:`_pace` was :data:`PACE`."""
+"""Images per second of processor time in training, on one core of a Xeon with AMX, where :func:`_pace` was
+:data:`PACE`."""
 PACE = 0.0033
 RECENT = 5
 """Jobs whose speed counts."""

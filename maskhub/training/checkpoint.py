@@ -207,16 +207,10 @@ def load_networks(path):
 
 
 def resume_path(output, resume, say=print):
-    """The checkpoint from which a run in the folder ``output`` resumes, or None for a new run.
-
-    Args:
-        resume: ``"latest"``, a checkpoint's folder, or None for a new run. ``"latest"`` is the most recently written
-            intact checkpoint: damaged ones are skipped.
-        say: called with a line about each skipped checkpoint.
-
-    Raises:
-        CheckpointError: ``output`` already holds a run and ``resume`` is None, or all its checkpoints are damaged.
-    """
+    """The checkpoint from which a run in the folder ``output`` resumes, or None for a new run: ``resume`` is its
+    folder, None, or ``"latest"``, the most recently written intact one. Damaged ones are skipped, each with a line to
+    ``say``. CheckpointError if ``output`` already holds a run and ``resume`` is None, or all its checkpoints are
+    damaged."""
     found = checkpoints(Path(output) / "checkpoints")
     if resume is None and found:
         raise CheckpointError(

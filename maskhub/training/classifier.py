@@ -41,8 +41,7 @@ class ClassifierOptions(LabelledOptions):
     labels: list[str] = Field(default_factory=list)
     """Values of the column; faces with others, or with none, are left out. By default all that occur, sorted."""
     covered: Share = 0.0
-    """Share of the training faces whose lower part is covered with one colour, since the classifier is used on covered
-    faces."""
+    """Share of the training faces whose lower part is covered with one colour, as the classifier sees covered faces."""
     resolution: Annotated[int, Field(ge=16, multiple_of=4)] = 32
     """Side of the photos in pixels; a multiple of 4."""
     width: Positive = 128

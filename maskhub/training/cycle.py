@@ -39,8 +39,7 @@ class CycleOptions(GANOptions):
 
 
 class CycleTask(AdversarialTask):
-    """Base of the methods that learn from unpaired photos; ``domains`` names the samples' pictures of source and target
-    domain."""
+    """Base of the methods that learn from unpaired photos; ``domains`` names source and target in the samples."""
 
     domains = ("unmasked", "masked")
 

@@ -34,8 +34,7 @@ class TrainingOptions(OptionSet):
     recipe: Annotated[str | None, FREE] = None
     """YAML file with values for any of these options; command-line options override it."""
     init_from: str | None = None
-    """Checkpoint or result folder to take the initial weights from (transfer); optimizers and steps start from
-    scratch."""
+    """Checkpoint or result folder to take the initial weights from (transfer); optimizers and steps start afresh."""
     resolution: Annotated[int, Field(ge=16)] = 256
     """Side of the training pictures in pixels."""
     batch_size: Positive = 1

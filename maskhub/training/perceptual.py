@@ -62,8 +62,7 @@ class PerceptualLoss(nn.Module):
 
 
 def _span(covered, crop):
-    """A slice from MARGIN before the first covered pixel to MARGIN after the last, or a random ``crop`` pixels of
-    it."""
+    """A slice from MARGIN before the first covered pixel to MARGIN after the last, or ``crop`` random pixels of it."""
     where, side = covered.nonzero()[:, 0], len(covered)
     first, last = max(int(where[0]) - MARGIN, 0), min(int(where[-1]) + 1 + MARGIN, side)
     least = min(max(crop, 32), side)

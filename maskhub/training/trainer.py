@@ -46,15 +46,9 @@ STATUS_EVERY = 1.0
 
 
 class Trainer:
-    """Trains a task: ``task_class`` with an instance of its ``Options``.
-
-    Attributes:
-        task, options: the task's instance, and the resolved options.
-        step: number of completed steps.
-
-    Raises:
-        SourceError, ConfigError, CheckpointError: the run can't start.
-    """
+    """Trains a task: ``task_class`` with an instance of its ``Options``; SourceError, ConfigError or CheckpointError if
+    the run can't start. Its attributes ``task`` and ``options`` are the task's instance and the resolved options,
+    ``step`` is the number of completed steps."""
 
     def __init__(self, task_class, options):
         options.check()

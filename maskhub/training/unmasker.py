@@ -70,8 +70,7 @@ class UnmaskerOptions(WornOptions, LightOptions):
     lambda_gan: Weight = 1.0
     """Weight of the adversarial loss."""
     compared_faces: Positive = 4
-    """Pairs of each micro-batch that the perceptual and the identity loss compare; their networks are slower than the
-    generator."""
+    """Pairs of each micro-batch that the perceptual and the identity loss compare, slower than the generator."""
     perceptual_stages: Annotated[int, Field(ge=1, le=5)] = 5
     """Stages of VGG16 in the perceptual loss, 1 to 5."""
     perceptual_crop: Count = 0
@@ -181,8 +180,7 @@ class Unmasker(AdversarialTask):
         return loss, terms, made
 
     def _given(self, batch):
-        """The generator's input, which starts with unmasked faces and ends with really masked ones, and the pairs'
-        regions."""
+        """The generator's input, first unmasked faces, at the end really masked ones, and the pairs' regions."""
         c = self.options
         bare = torch.arange(len(batch["worn"]), device=batch["worn"].device).view(-1, 1, 1, 1) < c.bare_faces
         worn = torch.where(bare, batch["unmasked"], batch["worn"])
@@ -209,8 +207,7 @@ class Unmasker(AdversarialTask):
         return torch.where(found, faces.lerp(masked, alpha), worn), torch.where(found, (alpha > 0).float(), region)
 
     def samples(self, networks, batch):
-        """For each face: masked by rule, result, attention, truth. In the second group, a really masked face and its
-        result."""
+        """For each face: masked by rule, result, attention, truth; in the second group, real masks and results."""
         made, attention = networks["unmasker"](batch["worn"], with_attention=True)
         where = (2 * attention[:, :1] - 1).expand(-1, 3, -1, -1)
         real = networks["unmasker"](batch["masked"])

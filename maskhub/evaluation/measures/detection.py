@@ -49,17 +49,11 @@ def measure(options):
 
 
 def measure_detection(pictures, detectors, pipeline=None, *, groups=()):
-    """Count found faces.
-
-    Args:
-        pictures: ``unmasked``, ``masked`` or ``generated`` → :class:`~maskhub.evaluation.sets.PictureSet`.
-        detectors: name → function of :func:`maskhub.evaluation.detectors.detector`.
-        pipeline: its results on ``unmasked`` and ``masked`` are counted too, for the generators it has.
-        groups: metadata columns.
-
-    Raises:
-        ConfigError: no detector, an unknown column, no readable photo, or a pipeline that can't translate any source.
-    """
+    """Count the faces that detectors, name → function of :func:`maskhub.evaluation.detectors.detector`, find in
+    ``pictures``: ``unmasked``, ``masked`` or ``generated`` → :class:`~maskhub.evaluation.sets.PictureSet`; also in a
+    ``pipeline``'s results on ``unmasked`` and ``masked``, for the generators it has. ``groups`` are metadata columns.
+    ConfigError without a detector, for an unknown column, without a readable photo, or for a pipeline that can't
+    translate any source."""
     if not detectors:
         raise ConfigError("nothing to count: give at least one detector.")
     able = _able(pictures, pipeline)

@@ -74,8 +74,7 @@ class Options(PhotoOptions):
     model: Model = None
     """Pipeline folder or Hub id; default: the bundled checkpoint."""
     direction: Way = "unmask"
-    """Direction of the pipeline; with --photos it also sets whether the masked or the unmasked photos are the
-    inputs."""
+    """Direction of the pipeline; with --photos it also sets whether masked or unmasked photos are the inputs."""
     measures: Names = ("psnr", "ssim", "lpips", "identity")
     """Any of psnr, ssim, lpips, identity and frechet. All but the first two need weights."""
     encoder: str = "mobilefacenet"

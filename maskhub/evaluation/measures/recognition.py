@@ -73,8 +73,7 @@ class Options(ModelOptions):
     """
 
     folder: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="FOLDER")]]
-    """Folder of the photos, or builtin:portraits; for pairs with pairs.csv: fold,first,second,same (see
-    docs/evaluate.md)."""
+    """Folder of the photos, or builtin:portraits; for pairs with pairs.csv: fold,first,second,same (see the docs)."""
     protocol: Literal["pairs", "table-3"] = "pairs"
     """Listed pairs, or the protocol of table 3."""
     held_out: bool = False
