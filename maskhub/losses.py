@@ -12,7 +12,7 @@ __all__ = [
 
 
 class GANLoss:
-    """The adversarial loss of a discriminator and its generator, on logits.
+    """The adversarial loss of a discriminator and its generator, on logits; ConfigError for another ``kind``.
 
     Args:
         kind: ``"lsgan"``: Mao et al. (ICCV 2017), as used in CycleGAN: D minimises (D(y) - 1)² + D(G(x))²,
@@ -20,9 +20,6 @@ class GANLoss:
             generator: D minimises -log σ(D(y)) - log(1 - σ(D(G(x)))), G minimises -log σ(D(G(x))); or ``"wgan-gp"``:
             Gulrajani et al. (NeurIPS 2017): D minimises D(G(x)) - D(y), G minimises -D(G(x)); the penalty that keeps
             the critic Lipschitz is :func:`gradient_penalty`.
-
-    Raises:
-        ConfigError: another ``kind``.
     """
 
     def __init__(self, kind="lsgan"):

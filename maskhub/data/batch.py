@@ -37,10 +37,12 @@ class BatchReport:
 def process_folder(
     source, output, work, *, options=None, compared=None, overwrite=False, progress=True, png=False, columns=(),
 ):  # fmt: skip
-    """Run ``work`` on every photo of a folder and its sub-folders, keeping their names and paths.
+    """Run ``work`` on every photo of a folder and its sub-folders, keeping their names and paths. Finished photos are
+    recorded in ``output/.maskhub``, so an interrupted run continues where it stopped; ``failures.csv`` in ``output``
+    lists failed ones, if there are any.
 
-    Finished photos are recorded in ``output/.maskhub``, so an interrupted run continues where it stopped.
-    ``failures.csv`` in ``output`` lists failed photos, if there are any.
+    SourceError if there is no such folder, or no photo in it; ConfigError if ``output`` is ``source``, or holds other
+    files, or results of other options or photos; WriteError if another run holds ``output``, or it can't be written to.
 
     Args:
         source, output: folders of photos and of results.
@@ -52,11 +54,6 @@ def process_folder(
         png: write every result as PNG instead of in the photo's format.
         columns: new columns of ``metadata.csv``, which is then written, with the source's own columns. It is also
             written if results get other names than their photos, for ``original_name``.
-
-    Raises:
-        SourceError: no such folder, or no photo in it.
-        ConfigError: ``output`` is ``source``, or holds other files, or results of other options or photos.
-        WriteError: another run holds ``output``, or it can't be written to.
     """
     output = Path(output)
     if not are_portraits(source) and not Path(source).is_dir():
@@ -103,7 +100,7 @@ def working_folder(output, by, options, overwrite, *more):
 
 def run_batch(rows, journal, work, places, *, workers=0, compared=None, progress=True, kept=()):
     """Process the photos of a source that are not yet in a journal. Returns :class:`BatchReport`, and the rows (without
-    their photos) in order.
+    their photos) in order. ConfigError if the journal is of other photos.
 
     Args:
         rows, journal: of :func:`~maskhub.data.rows.open_rows`; :class:`~maskhub.data.journal.Journal`.
@@ -112,9 +109,6 @@ def run_batch(rows, journal, work, places, *, workers=0, compared=None, progress
         workers: worker processes; 0: work in this process.
         compared, progress: as in :func:`process_folder`.
         kept: columns that ``work`` needs.
-
-    Raises:
-        ConfigError: the journal is of other photos.
     """
     report, order, failures, done = BatchReport(), [], [], None
 

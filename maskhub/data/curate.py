@@ -74,7 +74,8 @@ def curate_source(spec, output, criteria=None, *, crops=None, workers=0, overwri
 
     ``output/report.csv`` has a row for each photo with its measures and all reasons, ``report.json`` the criteria and
     the number of dropped photos by first reason, ``failures.csv`` unreadable photos; ``metadata.csv`` has the other
-    columns of the selected photos and their measures. An interrupted run continues where it stopped.
+    columns of the selected photos and their measures. An interrupted run continues where it stopped; errors as of
+    :func:`~maskhub.data.batch.process_folder`.
 
     Args:
         spec, output: a folder or a dataset on the Hub, which is streamed; folder of the results.
@@ -82,9 +83,6 @@ def curate_source(spec, output, criteria=None, *, crops=None, workers=0, overwri
         crops: side in pixels of aligned crops (PNG) to write instead of photos, as training uses them; or None.
         workers: worker processes; 0: work in this process.
         overwrite: process all photos again, and delete photos of an earlier run that are no longer selected.
-
-    Raises:
-        SourceError, ConfigError, WriteError: as of :func:`~maskhub.data.batch.process_folder`.
     """
     check_main_guard()
     criteria, output = criteria or Criteria(), Path(output)

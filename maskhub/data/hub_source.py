@@ -35,7 +35,8 @@ def _stop_reading():
 
 
 class HubSource(PhotoSource):
-    """A streamed dataset on the Hub: downloaded on demand, and not stored on disk.
+    """A streamed dataset on the Hub: downloaded on demand, and not stored on disk. SourceError if there is no such
+    dataset, split or revision, no right to it, no network, or no single image column.
 
     Each pass shuffles the files, interleaves the photos of up to ``mixed`` files, and shuffles them within blocks of at
     most ``block`` photos, which are kept undecoded in memory. Images may be in the rows (parquet, webdataset) or in
@@ -53,9 +54,6 @@ class HubSource(PhotoSource):
         stream: its rows as a ``datasets.IterableDataset``, undecoded, with all columns.
         files: the addresses of its files, which contain the revision.
         format: how they are stored, by the name of datasets' reader: ``"parquet"``, ``"webdataset"``, ...
-
-    Raises:
-        SourceError: no such dataset, split or revision, no right to it, no network, or no single image column.
     """
 
     checked = False

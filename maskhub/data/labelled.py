@@ -40,7 +40,8 @@ class LabelledPhotos:
 
     @classmethod
     def open(cls, specs, resolution=32, holdout=False, limit=0):
-        """Read all photos of one source or of several.
+        """Read all photos of one source or of several. SourceError if there is no such source, no readable photo in it,
+        or there are too many photos for the memory.
 
         Args:
             specs: a folder (with ``metadata.csv``, or sub-folders as labels), a dataset on the Hub, or a built-in one;
@@ -48,9 +49,6 @@ class LabelledPhotos:
             resolution: R in pixels; the centre square of each photo is scaled to it.
             holdout: leave out the photos of :func:`~maskhub.data.folder.is_held_out`.
             limit: keep at most this many photos of each source, chosen by their names; 0: all.
-
-        Raises:
-            SourceError: no such source, no readable photo in it, or too many photos for the memory.
         """
         specs = [specs] if isinstance(specs, str) else list(specs)
         images, names, columns = [], [], []

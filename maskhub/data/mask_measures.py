@@ -21,21 +21,15 @@ LIGHT = 96.0
 
 
 def measure_mask(crop, region, points):
-    """Measure the mask on an aligned crop.
+    """Measure the mask on an aligned crop, uint8 RGB S×S×3, by the mask detector's ``region`` (float32 S×S, the
+    confidence of each pixel) and the face detector's five ``points`` in the crop's pixels. A dict of
+    :data:`MASK_MEASURES`, all None if no pixel is covered:
 
-    Args:
-        crop: uint8 RGB S×S×3.
-        region: float32 S×S, the mask detector's confidence of each pixel.
-        points: 5×2, the detector's eyes, nose tip and mouth corners in the crop's pixels.
-
-    Returns:
-        dict of :data:`MASK_MEASURES`, all None if no pixel is covered:
-
-        * ``mask_placement``, 0 to 1: the share of nose tip and mouth corners that is covered;
-        * ``mask_clarity``, 0 to 1: how sure the detector is of the mask's pixels, edges included;
-        * ``mask_realism``, 0 to 1: whether the mask is as detailed, and lit from the same side, as the face. Pasted
-          pictures are often smoother or sharper than the photo, and evenly lit;
-        * ``mask_lightness``, 0 (black) to 100 (white): the median.
+    * ``mask_placement``, 0 to 1: the share of nose tip and mouth corners that is covered;
+    * ``mask_clarity``, 0 to 1: how sure the detector is of the mask's pixels, edges included;
+    * ``mask_realism``, 0 to 1: whether the mask is as detailed, and lit from the same side, as the face. Pasted
+      pictures are often smoother or sharper than the photo, and evenly lit;
+    * ``mask_lightness``, 0 (black) to 100 (white): the median.
     """
     mask, some = region > SURE, region > SOME
     if not mask.any():

@@ -50,16 +50,15 @@ def mask_photo(source, target, wearing, name, region=None, provenance=True, way=
     """Mask one photo file. Returns its record for boxes and metadata: ``width``, ``height`` and ``faces`` of
     :class:`Masked`.
 
+    ConfigError if an output is the source, or both outputs are the same; PhotoError if the photo can't be read or
+    encoded, NoFaceError if it has no face; WriteError if its result can't be written.
+
     Args:
         source, target: what ``open_photo`` takes; file to write, in the format of its suffix.
         wearing, name: :class:`Wearing`; name of the photo, which the masks depend on.
         region: PNG to write the region to, or None.
         provenance: write the provenance into the file.
         way: :class:`MaskingWay`.
-
-    Raises:
-        ConfigError: an output is the source, or both outputs are the same. PhotoError: it can't be read or encoded.
-            NoFaceError: no face. WriteError: it can't be written.
     """
     places = [Path(target), *([Path(region)] if region is not None else [])]
     if isinstance(source, (str, Path)):

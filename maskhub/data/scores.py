@@ -21,22 +21,14 @@ SHARP, AGREED = 0.6, 0.75
 
 
 def score(before, after, region, face, presence=None, agreement=True):
-    """Score one face.
+    """Score one face, by a photo without and with its mask (uint8 RGB H×W×3), the mask's region (float32 H×W in [0,
+    1]), the :class:`~maskhub.faces.detect.Face`, and the ``presence`` of its landmarks (0 to 1, or None). A dict,
+    rounded, None for what was not measured:
 
-    Args:
-        before, after: uint8 RGB H×W×3, the photo without and with its mask.
-        region: float32 H×W in [0, 1], the mask's.
-        face: its :class:`~maskhub.faces.detect.Face`.
-        presence: of its landmarks, 0 to 1, or None.
-        agreement: run the mask detector.
-
-    Returns:
-        dict, rounded, None for what was not measured:
-
-        * ``agreement``, 0 to 1: of the region and what the mask detector takes for a mask, intersection over union;
-        * ``sharpness`` of the face without its mask, see :func:`sharpness`;
-        * ``light``, 0 to 100: the median grey of the face without its mask;
-        * ``quality``, 0 to 1: the lowest of presence, agreement / :data:`AGREED` and sharpness / :data:`SHARP`.
+    * ``agreement``, 0 to 1: of the region and what the mask detector takes for a mask, intersection over union;
+    * ``sharpness`` of the face without its mask, see :func:`sharpness`;
+    * ``light``, 0 to 100: the median grey of the face without its mask;
+    * ``quality``, 0 to 1: the lowest of presence, agreement / :data:`AGREED` and sharpness / :data:`SHARP`.
     """
     matrix = align.alignment(face, SIDE)
     crop, agreed = align.crop(before, matrix, SIDE), None

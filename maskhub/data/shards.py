@@ -51,7 +51,9 @@ def build_dataset(
     spec, output, wearing=None, *, crops=None, shard_size=1000, workers=0, rank=None, world=1, engine="local",
     push_to_hub=None, private=None, progress=True,
 ):  # fmt: skip
-    """Write pairs of a face dataset as parquet shards ``data/train-<unit>-<hash>.parquet``.
+    """Write pairs of a face dataset as parquet shards ``data/train-<unit>-<hash>.parquet``. SourceError if there is no
+    such source, or no photo in it; ConfigError if an option is out of range, or ``output`` has damaged shards, or
+    shards of other options or photos; WriteError if a shard can't be written, HubError if it can't be uploaded.
 
     Args:
         spec: a folder or a dataset on the Hub, which is streamed.
@@ -66,11 +68,6 @@ def build_dataset(
         engine: ``"local"``, or ``"ray"`` to run a task per unit on a Ray cluster.
         push_to_hub: upload the shards of a folder to this dataset, ``user/name``, as they are made.
         private: whether a new dataset on the Hub is private.
-
-    Raises:
-        SourceError: no such source, or no photo in it.
-        ConfigError: an option is out of range, or ``output`` has damaged shards, or shards of other options or photos.
-        WriteError: a shard can't be written. HubError: it can't be uploaded.
     """
     check_main_guard()
     wearing = wearing or Wearing()

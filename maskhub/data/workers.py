@@ -40,15 +40,12 @@ def processors():
 
 def run_jobs(work, jobs, workers=0):
     """Run ``work(job)`` for each job; yields ``(job, result, None)``, or ``(job, None, reason)`` where it failed, as
-    they are done, in no fixed order.
+    they are done, in no fixed order. ConfigError if the script that calls lacks ``if __name__ == "__main__":``.
 
     Args:
         work: function of a module (or a ``functools.partial`` of one), so that another process can import it.
         jobs: iterable, read only as fast as the jobs are done.
-        workers: worker processes; 0: work in this process, where a crash ends everything.
-
-    Raises:
-        ConfigError: ``workers`` is negative, or the script that calls lacks ``if __name__ == "__main__":``.
+        workers: worker processes; 0: work in this process, where a crash ends everything. ConfigError if negative.
     """
     check_main_guard()
     if workers < 0:

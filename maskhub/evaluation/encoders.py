@@ -50,7 +50,7 @@ class Encoder:
         raise NotImplementedError
 
     def embed(self, pixels, face=None):
-        """The unit vector (float32) of a face in a uint8 RGB H×W×3 photo, by default the largest; or NoFaceError."""
+        """The float32 unit vector of a face in a uint8 RGB H×W×3 photo, by default the largest; NoFaceError if none."""
         return self.embed_many([pixels], [face])[0]
 
     def embed_many(self, photos, faces=None, unit=True):

@@ -22,7 +22,8 @@ CHUNK = 64
 
 
 class FaceViews:
-    """The photos of a folder as they are, masked, and with the mask taken off again, each with its face.
+    """The photos of a folder as they are, masked, and with the mask taken off again, each with its face. ConfigError if
+    the pipeline does not have the needed generator, or there is no such style.
 
     Args:
         folder, cache: folder of the photos; folder that caches faces and landmarks.
@@ -30,9 +31,6 @@ class FaceViews:
         masks: ``"rule"`` (:mod:`maskhub.masks`), or ``"model"``: the pipeline's masker.
         style, seed: of rule-based masks.
         strip: take the masks off again.
-
-    Raises:
-        ConfigError: the pipeline does not have the needed generator; no such style.
     """
 
     def __init__(self, folder, cache, pipeline=None, *, masks="rule", style="random", seed=0, strip=False):

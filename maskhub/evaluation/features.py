@@ -64,16 +64,14 @@ class FeatureExtractor:
 
 
 def feature_network(name="efficientnet-lite0", weights=None, device="cpu"):
-    """Load a feature network as :class:`FeatureExtractor`.
+    """Load a feature network as :class:`FeatureExtractor`. ConfigError if there is no such name, or its package is not
+    installed; CheckpointError if weights are missing or don't fit.
 
     Args:
         name: ``"efficientnet-lite0"`` (ImageNet, from its package), ``"inception"`` (the published FID weights, looked
             for at ``weights`` and else downloaded), ``"vgg16"`` or ``"vgg19"`` (from ``weights``), or a folder or Hub
             id of a saved :class:`~maskhub.models.features.FeatureNetwork`.
         weights: where weights are, see :func:`~maskhub.models.weights.find_weights`.
-
-    Raises:
-        ConfigError: no such name, or its package is not installed. CheckpointError: weights are missing or don't fit.
     """
     if name in NAMES:
         return NAMES[name](weights, device)

@@ -48,10 +48,9 @@ def batches(pictures):
 
 
 class PictureSet:
-    """The pictures of a source, streamed; each iteration has the same order.
-
-    ``failures`` and ``total`` are those of the last pass: pictures not read or not translated
-    (:class:`~maskhub.evaluation.gallery.Failures`), and the number of all.
+    """The pictures of a source, streamed; each iteration has the same order. ``failures`` and ``total`` are those of
+    the last pass: pictures not read or not translated (:class:`~maskhub.evaluation.gallery.Failures`), and the number
+    of all. SourceError if there is no such source, or no picture in it; ConfigError for a limit below 1.
 
     Args:
         spec: a folder, or ``user/dataset[/config][:split][@revision][#column]``.
@@ -60,9 +59,6 @@ class PictureSet:
         translate: ``PIL.Image`` → ``PIL.Image``, such as a pipeline in one direction; if it raises a
             :class:`MaskHubError`, the picture counts as failed.
         title: title of the progress bar; None for none.
-
-    Raises:
-        SourceError: no such source, or no picture in it. ConfigError: a limit below 1.
     """
 
     def __init__(self, spec, *, held_out=False, limit=None, translate=None, title=None):

@@ -25,17 +25,14 @@ STATISTICS = re.compile(r"running_(mean|var)$|num_batches_tracked$")
 
 def convert_cyclegan_generator(path, architecture=None):
     """Load a generator checkpoint as a :class:`ResnetGenerator` or :class:`UnetGenerator` in eval mode with the same
-    output.
+    output; width, depth, channels and norm are inferred from the weights.
 
-    Width, depth, channels and norm are inferred from the weights.
+    CheckpointError if there is no such file, it has more than tensors in it, weights of another architecture or with
+    non-finite values, or takes images with other than three channels.
 
     Args:
         path: a ``.pth`` file; read with ``weights_only=True``, so that no code in it can run.
         architecture: one of :data:`ARCHITECTURES` that the file must contain; detected from the weights if not given.
-
-    Raises:
-        CheckpointError: no such file, a file with more than tensors in it, weights of another architecture or with
-            non-finite values, or images with other than three channels.
     """
     weights = _read(path)
     found, kind, options, rename = _layout(path, weights)

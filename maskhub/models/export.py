@@ -34,16 +34,15 @@ def export_onnx(network, path, resolution, *, any_size=False, weights=True):
     """Write a generator as an ONNX file, and compare it with torch on random images, alone and in a batch; returns the
     largest absolute difference, in [-1, 1].
 
+    MissingExtraError if onnx or onnxscript is missing, ConfigError if the network always draws random numbers,
+    CheckpointError if the graph can't be exported, or its output differs from the network's, WriteError if it can't be
+    written. An existing file is kept then.
+
     Args:
         network, path: :class:`~maskhub.models.network.Network` of images N×3×H×W, exported in float32; and the file.
         resolution: side in pixels of the images that the graph is made for.
         any_size: make H and W dynamic if possible; the export takes longer, and the graph is as fast.
         weights: include the weights in the file.
-
-    Raises:
-        MissingExtraError: onnx or onnxscript is missing. ConfigError: the network always draws random numbers.
-            CheckpointError: the graph can't be exported, or its output differs from the network's. WriteError: it
-            can't be written. An existing file is kept then.
     """
     require("export")
     name, path = type(network).__name__, Path(path)

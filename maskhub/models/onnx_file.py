@@ -44,6 +44,7 @@ def fingerprint(name, config, weights=()):
 
 class OnnxFile:
     """An ONNX file of a network, written by :func:`maskhub.models.export.export_onnx`, in onnxruntime on the CPU.
+    CheckpointError if there is no such file, or it has other inputs.
 
     Args:
         weights: pairs of name and float32 array for a file without weights.
@@ -53,9 +54,6 @@ class OnnxFile:
         fingerprint: of the network it was made from.
         resolution: the only image side it accepts, or None if H and W are dynamic.
         noises: shape of each noise input without the batch, C×h×w.
-
-    Raises:
-        CheckpointError: no such file, or one with other inputs.
     """
 
     def __init__(self, path, weights=(), threads=None):

@@ -20,7 +20,8 @@ by more than :data:`CHANGED` of 255."""
 
 
 def changed_region(before, after, matrix, photo):
-    """The soft region that a generator changed, so that everything else keeps the photo's sharpness.
+    """The soft region that a generator changed, so that everything else keeps the photo's sharpness: float32 S×S in [0,
+    1], exactly 0 at the crop's edges except where they are the photo's.
 
     A generator without an attention changes every pixel slightly: its changes count from 6 of 255 (mean over the
     channels, smoothed over 3 % of the side), and fully from 30. A generator with a closed attention passes pixels
@@ -29,9 +30,6 @@ def changed_region(before, after, matrix, photo):
     Args:
         before, after: uint8 S×S×3, the crop and its translation.
         matrix, photo: the crop's :func:`~maskhub.faces.align.alignment`, and the photo (H×W×3) that it was cut from.
-
-    Returns:
-        float32 S×S in [0, 1], exactly 0 at the crop's edges except where they are the photo's.
     """
     side = before.shape[0]
     change = cv2.transform(cv2.absdiff(after, before).astype(np.float32), np.full((1, 3), 1 / 3, np.float32))

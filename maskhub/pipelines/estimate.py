@@ -55,21 +55,15 @@ def estimate_result(crop, score, found):
 
 
 def measure_face(crop, score, found):
-    """The numbers that the estimate is made of.
+    """The numbers that the estimate is made of, from an aligned crop (uint8 RGB S×S×3), the face detector's ``score``
+    (0 to 1) and the :class:`~maskhub.masks.detector.MaskDetection` on the crop; a dict with the keys of
+    :data:`REASONS`:
 
-    Args:
-        crop: uint8 RGB S×S×3, aligned, as the mask detector saw it.
-        score: the face detector's confidence, 0 to 1.
-        found: the :class:`~maskhub.masks.detector.MaskDetection` on the crop.
-
-    Returns:
-        dict with the keys of :data:`REASONS`:
-
-        * ``certainty``: of the face detector, -ln(1 - score);
-        * ``reach``: the mask's lowest row, as a share of the crop's side;
-        * ``unevenness``: standard deviation of the mask's brightness (0 to 1);
-        * ``doubt``: the share of the crop of which the mask detector is unsure whether it is covered;
-        * ``slant``: difference in brightness between the left and the right half of the uncovered face.
+    * ``certainty``: of the face detector, -ln(1 - score);
+    * ``reach``: the mask's lowest row, as a share of the crop's side;
+    * ``unevenness``: standard deviation of the mask's brightness (0 to 1);
+    * ``doubt``: the share of the crop of which the mask detector is unsure whether it is covered;
+    * ``slant``: difference in brightness between the left and the right half of the uncovered face.
     """
     side, region = len(crop), found.region
     light = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)

@@ -16,7 +16,7 @@ BUNDLED = Path(__file__).parent.parent / "weights"
 
 def fetch_pipeline(name, variant=None, onnx=False, **options):
     """The local folder of a pipeline, or of the bundled one of this name; one on the Hub, ``user/name``, is first
-    downloaded to the cache.
+    downloaded to the cache. CheckpointError if there is no such folder or repository, or no access or connection.
 
     diffusers' own download rejects pipelines whose networks come from another package, and would fetch the weights of
     all variants. This fetches only configurations and safetensors, never code or pickles.
@@ -25,9 +25,6 @@ def fetch_pipeline(name, variant=None, onnx=False, **options):
         variant: such as ``"fp16"``; also fetched if it is the only one.
         onnx: also fetch exported networks, if there are any; graphs without weights are small and always fetched.
         options: of :data:`maskhub.hub_files.HUB_OPTIONS`.
-
-    Raises:
-        CheckpointError: no such folder or repository, no access, or no connection.
     """
     folder, failed = Path(name).expanduser(), f"no pipeline could be loaded from {name}"
     if folder.is_dir():
@@ -50,20 +47,14 @@ def fetch_pipeline(name, variant=None, onnx=False, **options):
 
 def check_index(folder, name, settings, components):
     """Check a pipeline's ``model_index.json`` before diffusers imports and calls what it names. Returns the settings,
-    and the names of the components that are there.
+    and a dict of the components that are there: name → class name. CheckpointError for another pipeline class,
+    components that aren't maskhub networks for that place, or settings out of bounds.
 
     Args:
         folder, name: of the pipeline and of its class.
         settings: subclass of :class:`~maskhub.models.configured.Configuration` for everything but the components.
         components: name of each component → a function that tells whether a subclass of ``Network`` fits there; or
             None, if its class is not going to be used.
-
-    Returns:
-        the settings, and a dict of the components that are there: name → class name.
-
-    Raises:
-        CheckpointError: another pipeline class, components that aren't maskhub networks for that place, or settings out
-            of bounds.
     """
     path = folder / "model_index.json"
     index = {key: value for key, value in read_json(path).items() if key == "_class_name" or not key.startswith("_")}

@@ -65,7 +65,9 @@ class PhotoPipeline:
         self, photos, direction="mask", *, force=False, batch_size=8, on_no_face="raise", details=False, seed=0,
         provenance=True,
     ):  # fmt: skip
-        """Translate the faces of one photo or of a list.
+        """Translate the faces of one photo or of a list. Returns ``PIL.Image`` for one photo, a list for a list; or
+        :class:`FaceMaskOutput`. PhotoError if a photo can't be read; ConfigError for a bad option; NoFaceError for a
+        photo without a face, or, if masks are first drawn by rule, without one that is clear enough.
 
         Faces that need no change are left as they are: unmasked ones in unmask, masked ones in mask, as determined by
         the bundled mask detector. ``details`` reports them; without it, a warning is issued for each photo that stays
@@ -84,14 +86,6 @@ class PhotoPipeline:
                 noise. Otherwise it has no effect. Each photo in a list gets its own random numbers; with a list of
                 seeds, one per photo, each photo gets the same result as alone.
             provenance: attach the tag of :meth:`provenance`, which ``picture.save`` writes to the file.
-
-        Returns:
-            ``PIL.Image`` for one photo, a list for a list; or :class:`FaceMaskOutput`.
-
-        Raises:
-            PhotoError: a photo that can't be read.
-            ConfigError: a bad option.
-            NoFaceError: a photo without a face, or, if masks are first drawn by rule, without one that is clear enough.
         """
         _check_numbers(batch_size, seed)
         translator = self.translator(direction, force)

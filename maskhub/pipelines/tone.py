@@ -33,7 +33,8 @@ def kmeans_colours(image, colours=12, seed=0):
 
 
 def blend(face, made, region, how="palette"):
-    """Put the generated pixels under the covering into the face, matched to the tone of its skin.
+    """Put the generated pixels under the covering into the face, matched to the tone of its skin: uint8 R×R×3, in which
+    every pixel outside ``region`` is unchanged.
 
     Args:
         face: uint8 RGB R×R×3.
@@ -45,9 +46,6 @@ def blend(face, made, region, how="palette"):
             ``"clone"``: OpenCV's ``seamlessClone``, with every boundary pixel; ``"palette"``: like ``"poisson"``, then
             each colour is replaced by the nearest colour of the face itself if one is close: exact in pictures with
             few colours.
-
-    Returns:
-        uint8 R×R×3; every pixel outside ``region`` is unchanged.
     """
     method = choose("the blending", how, {"none": _as_it_is, "shift": _shifted, "poisson": _poisson, "clone": _cloned,
                                           "palette": _palette})  # fmt: skip

@@ -91,16 +91,15 @@ class Report:
 def receive(home, files, dataset, split="train", attributes=None, key="", limits=None, cut=False):
     """Add pictures, zips and metadata files to a dataset, which is created if it is missing and a picture is accepted.
 
+    Nothing is added with an error: ConfigError for an invalid name, split or attribute, too many files, or no space
+    left, OwnerError if the dataset belongs to somebody else, WriteError if the disk is full.
+
     Args:
         home: a :class:`~maskhub.service.home.Home`.
         split: ``"train"`` or ``"test"``, for pictures whose zip does not set it.
         attributes: columns of all pictures; metadata of single pictures overrides them.
         key, limits: key of the uploader, and :class:`Limits`.
         cut: cut the largest face out of each photo, upright and aligned; photos without a face are kept whole.
-
-    Raises:
-        ConfigError: an invalid name, split or attribute, too many files, or no space left. OwnerError: the dataset
-            belongs to somebody else. WriteError: the disk is full. In all these cases nothing is added.
     """
     limits, datasets, name = limits or Limits(), Datasets(home), check_dataset_name(dataset)
     if split not in SPLITS:

@@ -102,7 +102,8 @@ def load_moments(optimizer, tensors, groups):
 
 
 def write_checkpoint(folder, shared, own, record, accelerator):
-    """Write one checkpoint; every process must call it. Returns its folder when it is complete.
+    """Write one checkpoint; every process must call it. Returns its folder when it is complete. WriteError if it could
+    not be written, on a full disk for example; older checkpoints are untouched.
 
     Args:
         folder: the run's ``checkpoints`` folder.
@@ -110,9 +111,6 @@ def write_checkpoint(folder, shared, own, record, accelerator):
             those of this process.
         record: :class:`Record`; ``written`` and ``files`` are filled in here.
         accelerator: synchronises the processes.
-
-    Raises:
-        WriteError: it could not be written, on a full disk for example. Older checkpoints are untouched.
     """
     folder, main = Path(folder), accelerator.is_main_process
     final, problem, place = folder / f"step-{record.step:08d}", None, [None]

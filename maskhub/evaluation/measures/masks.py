@@ -52,7 +52,8 @@ def measure(options):
 
 
 def measure_masks(pictures, pipeline=None, direction=None, *, groups=()):
-    """Run the mask detector on the largest face of every picture.
+    """Run the mask detector on the largest face of every picture. ConfigError for a pipeline without a direction or the
+    reverse, for an unknown column, or without a face in any photo.
 
     Args:
         pictures: :class:`~maskhub.evaluation.sets.PictureSet` of results, or with ``pipeline`` of its inputs.
@@ -60,9 +61,6 @@ def measure_masks(pictures, pipeline=None, direction=None, *, groups=()):
             is measured where the face was found *before*, so that faces that can no longer be detected count too.
         direction: ``"mask"`` or ``"unmask"``, of the pipeline.
         groups: metadata columns.
-
-    Raises:
-        ConfigError: a pipeline without a direction or the reverse, an unknown column, or no face in any photo.
     """
     if (pipeline is None) != (direction is None):
         raise ConfigError("a pipeline and a direction belong together: give both or neither.")

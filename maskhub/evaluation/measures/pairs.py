@@ -140,6 +140,7 @@ def measure_pairs(
 ):  # fmt: skip
     """Measure generated pictures and baselines on the same pairs, of :class:`~maskhub.evaluation.paired.WornPictures`
     or :class:`~maskhub.evaluation.paired.MatchedPictures`; they are read twice if the mean face is measured.
+    ConfigError if nothing could be measured, or for an unknown column.
 
     Args:
         translate: ``PIL.Image`` → ``PIL.Image`` of the same size, if the pairs have no generated pictures.
@@ -152,9 +153,6 @@ def measure_pairs(
         measures: ``psnr`` and ``ssim``, which need no weights.
         peers: of :func:`~maskhub.evaluation.peers.open_peer`; with any, speed and size are measured too.
         megabytes: size of the weights behind ``translate``.
-
-    Raises:
-        ConfigError: nothing could be measured, or an unknown column.
     """
     fills = baselines and pairs.direction == "unmask"
     mean = _mean_face(pairs) if fills else None

@@ -87,7 +87,8 @@ def measure(options):
 
 
 def measure_quality(real, generated, network, *, groups=(), batch_size=16, kept=KEPT, resamples=20, seed=0):
-    """Measure a generated set against a real one, both :class:`~maskhub.evaluation.sets.PictureSet`.
+    """Measure a generated set against a real one, both :class:`~maskhub.evaluation.sets.PictureSet`. ConfigError for a
+    set of fewer than two pictures, or a column that one of the sets does not have.
 
     Args:
         network: :class:`~maskhub.evaluation.features.FeatureExtractor`.
@@ -95,9 +96,6 @@ def measure_quality(real, generated, network, *, groups=(), batch_size=16, kept=
             are pictures of both parts.
         kept: features kept of each set for intervals, kernel distance and groups; only this affects memory.
         resamples, seed: of the interval of the Fréchet distance, and of all random numbers.
-
-    Raises:
-        ConfigError: a set of fewer than two pictures, or a column that one of the sets does not have.
     """
     for name, pictures in (("real", real), ("generated", generated)):
         missing = [column for column in groups if column not in pictures.columns and column != SPLIT]

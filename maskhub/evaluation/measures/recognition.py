@@ -138,7 +138,8 @@ def measure_recognition(
     folder, pairs, encoders, pipeline=None, *, approaches=APPROACHES, masks="rule", style="random", directions=1,
     groups=(), resamples=500, seed=0, cache=None, progress=True,
 ):  # fmt: skip
-    """Measure listed pairs.
+    """Measure listed pairs. ConfigError for a bad option, a generator that the pipeline does not have, or too few pairs
+    that can be measured.
 
     Args:
         folder, pairs: of the photos; list of :class:`~maskhub.evaluation.identity_pairs.IdentityPair`.
@@ -148,9 +149,6 @@ def measure_recognition(
         masks, style, seed: as of :class:`~maskhub.evaluation.face_views.FaceViews`; the bootstrap also uses the seed.
         directions, groups: number of directions that the projection removes; columns of the pairs.
         cache: folder for faces and vectors, by default in ``~/.cache``.
-
-    Raises:
-        ConfigError: an option, a generator that the pipeline does not have, or too few pairs that can be measured.
     """
     _check_approaches(approaches)
     check_columns([pair.columns for pair in pairs], groups)
