@@ -151,7 +151,7 @@ def _ranks():
         return None, 1, 1
     step = max(1, _number("SLURM_ARRAY_TASK_STEP", 1))
     job = (_number("SLURM_ARRAY_TASK_ID", 0) - _number("SLURM_ARRAY_TASK_MIN", 0)) // step
-    return job * tasks + _number("SLURM_PROCID", 0), jobs * tasks, 1  # Slurm gives each task cores of its own
+    return job * tasks + _number("SLURM_PROCID", 0), jobs * tasks, 1  # processors() are those of a Slurm task
 
 
 def _number(name, default):

@@ -7,6 +7,7 @@ killed, crashed or could not start.
 
 import multiprocessing
 import os
+import re
 import signal
 from contextlib import closing, contextmanager, suppress
 from multiprocessing.connection import wait
@@ -34,8 +35,13 @@ def check_main_guard():
 
 
 def processors():
-    """The number of processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """The number of cores that this process may use: in a Slurm job those of its share, even if it isn't bound to them."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    allotted = os.environ.get("SLURM_CPUS_ON_NODE", "")
+    if allotted.isdigit():
+        tasks = re.match(r"\d*", os.environ.get("SLURM_STEP_TASKS_PER_NODE", ""))[0]  # as in 2(x3),1
+        cores = min(cores, int(allotted) // int(tasks or 1))
+    return max(1, cores)
 
 
 def run_jobs(work, jobs, workers=0):

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from maskhub import ConfigError, PhotoError
-from maskhub.data.workers import run_jobs
+from maskhub.data.workers import processors, run_jobs
 
 
 def job(value):
@@ -77,3 +77,21 @@ def test_a_script_without_its_guard_is_one_error(tmp_path):
     assert result.stdout.count("error:") == 1
     assert 'if __name__ == "__main__":' in result.stdout
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("environment", "cores"),
+    [
+        ({}, 6),
+        ({"SLURM_CPUS_ON_NODE": "1"}, 1),  # a job of an array
+        ({"SLURM_CPUS_ON_NODE": "4", "SLURM_STEP_TASKS_PER_NODE": "2(x3),1"}, 2),  # srun
+        ({"SLURM_CPUS_ON_NODE": "64"}, 6),  # bound to fewer
+        ({"SLURM_CPUS_ON_NODE": "2", "SLURM_STEP_TASKS_PER_NODE": "8"}, 1),  # shared cores
+        ({"SLURM_CPUS_ON_NODE": "many", "SLURM_STEP_TASKS_PER_NODE": "2"}, 6),
+    ],
+)
+def test_a_task_of_slurm_uses_its_share_of_the_cores(monkeypatch, environment, cores):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(6)), raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert processors() == cores
