@@ -35,7 +35,7 @@ def check_main_guard():
 
 
 def processors():
-    """The number of cores that this process may use: in a Slurm job those of its share, even if it isn't bound to them."""
+    """The number of cores that this process may use, in a Slurm job its share, even if it isn't bound to one."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     allotted = os.environ.get("SLURM_CPUS_ON_NODE", "")
     if allotted.isdigit():
