@@ -14,8 +14,8 @@ from maskhub.evaluation.intervals import percentile_interval
 from maskhub.evaluation.report import Figure
 
 __all__ = [
-    "FARS", "GaussianRule", "equal_error_rate", "far_threshold", "fold_thresholds", "gaussian_rule", "mask_directions",
-    "project_out", "verification_figures",
+    "FARS", "GaussianRule", "MaskWhitening", "equal_error_rate", "far_threshold", "fold_thresholds", "gaussian_rule",
+    "mask_directions", "project_out", "verification_figures",
 ]  # fmt: skip
 
 FARS = (0.01, 0.001)
@@ -169,8 +169,39 @@ def mask_directions(unmasked, masked, count=1):
 def project_out(vectors, directions):
     """Remove the component along ``directions`` and normalise: v − (v Bᵀ) B. Apply it to both sides of a comparison."""
     vectors = np.asarray(vectors, np.float64)
-    left = vectors - (vectors @ directions.T) @ directions
-    return left / np.maximum(np.linalg.norm(left, axis=1, keepdims=True), 1e-12)
+    return _normalised(vectors - (vectors @ directions.T) @ directions)
+
+
+class MaskWhitening(NamedTuple):
+    """Makes the directions in which a mask changes faces' vectors count for less in a comparison.
+
+    Within-class covariance normalization (Hatch, Kajarekar and Stolcke, Interspeech 2006), where a class is one photo
+    without and with its mask, so nobody needs to be known by name. The covariance of the changes is regularised with
+    their mean variance, so that directions without any change don't count for everything.
+
+    Attributes:
+        shift: the mean change, D.
+        matrix: D×D; a vector times this has changes of equal variance in all directions, but for the regularisation.
+    """
+
+    shift: np.ndarray
+    matrix: np.ndarray
+
+    @classmethod
+    def of(cls, unmasked, masked):
+        """From N×D vectors of the same faces without and with a mask."""
+        changes = np.asarray(masked, np.float64) - np.asarray(unmasked, np.float64)
+        covariance = np.atleast_2d(np.cov(changes.T, bias=True))
+        variances, directions = np.linalg.eigh(covariance)
+        return cls(changes.mean(0), directions / np.sqrt(np.maximum(variances + variances.mean(), 1e-12)))
+
+    def unmasked(self, vectors):
+        """The vectors of unmasked faces, N×D, for a comparison, normalised."""
+        return _normalised(np.asarray(vectors, np.float64) @ self.matrix)
+
+    def masked(self, vectors):
+        """As :meth:`unmasked`, for the kind of vectors that was given as ``masked``."""
+        return self.unmasked(np.asarray(vectors, np.float64) - self.shift)
 
 
 def _rates(scores, same, folds, chosen, fixed):
@@ -182,6 +213,10 @@ def _rates(scores, same, folds, chosen, fixed):
         accepted = s > (fold_thresholds(s, kind, fold, far) if fixed is None else fixed[number][chosen])
         out += [accepted[kind].mean(), accepted[~kind].mean()]
     return out
+
+
+def _normalised(vectors):
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 
 def _checked(same, different, least):

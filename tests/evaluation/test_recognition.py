@@ -12,8 +12,9 @@ from PIL import Image
 
 from maskhub.errors import ConfigError, SourceError
 from maskhub.evaluation.encoders import Encoder
+from maskhub.evaluation.face_views import Vectors
 from maskhub.evaluation.identity_pairs import IdentityPair, read_pairs, some_pairs
-from maskhub.evaluation.measures.recognition import Options, measure_recognition
+from maskhub.evaluation.measures.recognition import Options, measure_recognition, pair_scores
 from maskhub.evaluation.measures.recognition import measure as measure_options
 from maskhub.faces.align import alignment, crop
 
@@ -69,15 +70,17 @@ def test_the_table(folder, tmp_path, tiny_pipeline):
         "colours: unmasked–unmasked",
         "colours: masked–unmasked, baseline",
         "colours: masked–unmasked, bias projection",
+        "colours: masked–unmasked, whitened",
         "colours: stripped–unmasked, unmasker strip",
         "colours: masked and stripped–unmasked, pooled",
+        "colours: masked and stripped–unmasked, pooled and whitened",
     ]
     best, masked = figures["colours: unmasked–unmasked"], figures["colours: masked–unmasked, baseline"]
     assert best["equal-error rate"].value == 0
     assert (best["TAR at FAR 1 %"].value, best["TAR at FAR 1 %"].n) == (1.0, 4)
     assert best["same mean"].value > 0.98 and masked["same mean"].value < best["same mean"].value - 0.02
     assert found.settings["pairs_measured"] == found.n == 8 and found.settings["same"] == 4
-    assert list(found.groups["half"]) == ["a", "b"] and len(found.groups["half"]["a"]) == 5
+    assert list(found.groups["half"]) == ["a", "b"] and len(found.groups["half"]["a"]) == 7
     assert any("only 4 items" in warning for warning in found.warnings)
     assert any("0.1 % is 0.0 of the different pairs" in warning for warning in found.warnings)
     assert found.curves[0].lines.keys() == {row.removeprefix("colours: ") for row in figures}
@@ -104,7 +107,7 @@ def test_a_photo_without_a_face_leaves_every_row(folder, tmp_path):
 def test_what_an_approach_needs(folder, tmp_path, tiny_pipeline):
     with pytest.raises(ConfigError, match="the model has no unmasker: choose a --model"):
         measure(folder, tmp_path)
-    with pytest.raises(ConfigError, match="the approach is 'magic'; it must be one of baseline, projection, strip, p"):
+    with pytest.raises(ConfigError, match="the approach is 'magic'; it must be one of baseline, projection, wh"):
         measure(folder, tmp_path, approaches=["magic"])
     with pytest.raises(ConfigError, match="no face encoder 'eyes'"):
         measure_options(Options(folder=folder, encoders="eyes"))
@@ -113,6 +116,24 @@ def test_what_an_approach_needs(folder, tmp_path, tiny_pipeline):
         measure_recognition(
             folder, one, [Colours()], approaches=["projection"], resamples=2, cache=tmp_path, progress=False
         )
+
+
+@pytest.mark.parametrize("approach", ["projection", "whitened", "pooled-whitened"])
+def test_nothing_is_learnt_on_the_fold_that_is_measured(approach):
+    rng = np.random.default_rng(0)
+    pairs = [IdentityPair(f"a{n}", f"b{n}", n % 2 == 0, n % 3) for n in range(30)]
+    folds = np.array([pair.fold for pair in pairs])
+
+    def vectors(names):
+        return {name: [rng.normal(size=6)] for name in names}
+
+    first, second = ([f"{side}{n}" for n in range(30)] for side in "ab")
+    views = Vectors(vectors(first + second), vectors(second), vectors(second))
+    before = pair_scores(views, 0, approach, pairs, folds, 1)
+    for name in ("b0", "b3"):  # of fold 0
+        views.masked[name] = [rng.normal(size=6)]
+    changed = ~np.isclose(pair_scores(views, 0, approach, pairs, folds, 1), before, rtol=1e-9, atol=0)
+    assert changed[[0, 3]].all() and changed[folds > 0].all() and changed.sum() == 22
 
 
 def test_masks_by_the_model(folder, tmp_path, tiny_pipeline):
@@ -178,7 +199,7 @@ def test_the_command(folder, tmp_path, monkeypatch, capsys):
         cli.main([*arguments, "--output", str(tmp_path / "r.json"), "--groups", "half"])
     assert end.value.code == 0 and "unmasker strip" in capsys.readouterr().out
     report = json.loads((tmp_path / "r.json").read_text())
-    assert report["settings"]["model"] == "bundled" and len(report["figures"]) == 5
+    assert report["settings"]["model"] == "bundled" and len(report["figures"]) == 7
     with pytest.raises(SystemExit) as end:
         cli.main([*arguments, "--groups", "age"])
     assert end.value.code == 2 and "no metadata column 'age' to group by: there are half" in capsys.readouterr().err

@@ -9,6 +9,7 @@ from maskhub.errors import ConfigError
 from maskhub.evaluation.groups import by_group, grouped
 from maskhub.evaluation.intervals import bootstrap_interval, share_figure, wilson_interval
 from maskhub.evaluation.verification import (
+    MaskWhitening,
     equal_error_rate,
     far_threshold,
     fold_thresholds,
@@ -121,6 +122,27 @@ def test_projection_takes_a_planted_bias_out():
     after = (project_out(bare[100:], basis) * project_out(masked[100:], basis)).sum(1)
     assert exact == pytest.approx(1) and after.mean() > 0.95 > 0.8 > before.mean()
     assert np.abs(project_out(masked, basis) @ basis.T).max() < 1e-12
+
+
+def test_whitening_makes_directions_that_masks_change_count_for_less():
+    rng = np.random.default_rng(0)
+    identity, noise = rng.normal(size=(400, 32)), np.zeros((400, 32))
+    noise[:, :4] = rng.normal(0, 5, (400, 4)) + 2  # a mask changes four directions, a different way on each face
+    bare, masked = identity, identity + noise
+    whitening = MaskWhitening.of(bare[:300], masked[:300])
+    assert whitening.shift == pytest.approx(noise[:300].mean(0))
+
+    def errors(a, b):
+        scores = a @ b.T
+        return gaussian_rule(np.diag(scores), scores[~np.eye(len(a), dtype=bool)]).error
+
+    unit = lambda v: v / np.linalg.norm(v, axis=1, keepdims=True)  # noqa: E731
+    before = errors(unit(bare[300:]), unit(masked[300:]))
+    a, b = whitening.unmasked(bare[300:]), whitening.masked(masked[300:])
+    assert np.linalg.norm(a, axis=1) == pytest.approx(1) and np.linalg.norm(b, axis=1) == pytest.approx(1)
+    assert errors(a, b) < 0.03 < 0.07 < before
+    same = MaskWhitening.of(bare, bare)  # masks that change nothing
+    assert same.unmasked(bare) == pytest.approx(unit(bare)) and same.masked(bare) == pytest.approx(unit(bare))
 
 
 def test_further_directions_are_orthonormal_and_few():

@@ -1,17 +1,22 @@
 """Face verification on pairs of photos: does a mask hide who someone is, and does taking it off help?
 
-In each pair the second photo wears a mask. For each encoder there are five rows:
+In each pair the second photo wears a mask. For each encoder there are seven rows:
 
 * ``unmasked–unmasked``: no mask, the best the encoder can do;
 * ``masked–unmasked, baseline``: with the mask;
 * ``masked–unmasked, bias projection``: the component of both vectors along the mask's mean shift is removed
-  (:func:`~maskhub.evaluation.verification.mask_directions`). The shift is that from unmasked to masked vectors of the
-  second photos of all *other* folds, none of which is in the measured fold;
+  (:func:`~maskhub.evaluation.verification.mask_directions`);
+* ``masked–unmasked, whitened``: directions in which masks change vectors count for less
+  (:class:`~maskhub.evaluation.verification.MaskWhitening`);
 * ``stripped–unmasked, unmasker strip``: a pipeline's unmasker takes the mask off first. The face
   is detected again, both in the masked photo and in the result;
 * ``masked and stripped–unmasked, pooled``: the mean of the vectors of the masked and the stripped photo, normalised:
   the invented part counts half, and nothing visible is lost. Masi et al. pool a photo with synthesised views like this
-  ("Do We Really Need to Collect Millions of Faces for Effective Face Recognition?", ECCV 2016, section 4).
+  ("Do We Really Need to Collect Millions of Faces for Effective Face Recognition?", ECCV 2016, section 4);
+* ``masked and stripped–unmasked, pooled and whitened``: both.
+
+Projection and whitening are learnt from the unmasked and masked (or pooled) vectors of the second photos of all *other*
+folds, none of which is in the measured fold.
 
 A photo without a face, on which no mask can be put, or whose face is not found with the mask on, is removed from *all*
 rows and listed, so all rows have the same pairs.
@@ -20,6 +25,7 @@ The protocol of table 3 of the first paper, in which each photo is compared with
 :mod:`maskhub.evaluation.self_pairs`.
 """
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -37,30 +43,41 @@ from maskhub.evaluation.groups import by_group, check_columns
 from maskhub.evaluation.identity_pairs import read_pairs, some_pairs
 from maskhub.evaluation.options import Model, ModelOptions, Names
 from maskhub.evaluation.report import Curve, Report
+from maskhub.evaluation.self_pairs import APPROACHES as OF_TABLE_3
 from maskhub.evaluation.self_pairs import Photos, measure_self_pairs
 from maskhub.evaluation.trained_against import refuse_trained_against
-from maskhub.evaluation.verification import FARS, mask_directions, project_out, verification_figures
+from maskhub.evaluation.verification import (
+    FARS,
+    MaskWhitening,
+    mask_directions,
+    project_out,
+    verification_figures,
+)
 from maskhub.options import Count, Positive
 from maskhub.pipelines.load import load_pipeline
 
-__all__ = ["APPROACHES", "Options", "measure", "measure_recognition"]
+__all__ = ["APPROACHES", "Options", "measure", "measure_recognition", "pair_scores"]
 
 ROWS = {
     "none": "unmasked–unmasked",
     "baseline": "masked–unmasked, baseline",
     "projection": "masked–unmasked, bias projection",
+    "whitened": "masked–unmasked, whitened",
     "strip": "stripped–unmasked, unmasker strip",
     "pooled": "masked and stripped–unmasked, pooled",
+    "pooled-whitened": "masked and stripped–unmasked, pooled and whitened",
 }
-APPROACHES = ("baseline", "projection", "strip", "pooled")
-STRIPPED = {"strip", "pooled"}
+APPROACHES = tuple(ROWS)[1:]
+STRIPPED = {"strip", "pooled", "pooled-whitened"}
 """Approaches that need an unmasker."""
+LEARNT = {"projection": "bias projection", "whitened": "whitening", "pooled-whitened": "whitening"}
+"""Approaches that learn from other folds, and how messages call them."""
 ABOUT = "Whether people can still be recognised with a mask on, and with the mask taken off again."
 
 
 DEFAULTS = {
     "pairs": {"encoders": ("vgg19", "mobilefacenet", "dlib"), "approaches": APPROACHES, "masks": "rule"},
-    "table-3": {"encoders": ("inception", "vgg19"), "approaches": APPROACHES[:3], "masks": "model"},
+    "table-3": {"encoders": ("inception", "vgg19"), "approaches": tuple(OF_TABLE_3), "masks": "model"},
 }
 """Defaults of each protocol."""
 
@@ -86,7 +103,8 @@ class Options(ModelOptions):
     """Any of vgg19, mobilefacenet, dlib (default for pairs) and inception (with vgg19 the default for table-3); never
     one that the model was trained against."""
     approaches: Names = ()
-    """Any of baseline, projection, strip and, for pairs, pooled (masked and stripped together); default: all."""
+    """Any of baseline, projection, strip and, for pairs, whitened, pooled (masked and stripped together) and
+    pooled-whitened; default: all."""
     model: Model = None
     """Pipeline folder or Hub id with the unmasker; default: the bundled checkpoint."""
     masks: Literal["rule", "model"] | None = None
@@ -144,7 +162,7 @@ def measure_recognition(
     Args:
         folder, pairs: of the photos; list of :class:`~maskhub.evaluation.identity_pairs.IdentityPair`.
         encoders: list of :class:`~maskhub.evaluation.encoders.Encoder`.
-        pipeline: :class:`~maskhub.pipelines.face_mask.FaceMaskPipeline`; ``strip`` and ``pooled`` need its unmasker.
+        pipeline: :class:`~maskhub.pipelines.face_mask.FaceMaskPipeline`; :data:`STRIPPED` need its unmasker.
         approaches: of :data:`APPROACHES`.
         masks, style, seed: as of :class:`~maskhub.evaluation.face_views.FaceViews`; the bootstrap also uses the seed.
         directions, groups: number of directions that the projection removes; columns of the pairs.
@@ -160,7 +178,7 @@ def measure_recognition(
     _check_counts(pairs, same, vectors)
     warnings = _warnings(pairs, kept, folds, encoders, approaches)
     scores = {
-        f"{encoder.name}: {ROWS[approach]}": _scores(vectors, place, approach, kept, folds, directions)
+        f"{encoder.name}: {ROWS[approach]}": pair_scores(vectors, place, approach, kept, folds, directions)
         for place, encoder in enumerate(encoders)
         for approach in ("none", *approaches)
     }
@@ -220,25 +238,49 @@ def _check_counts(pairs, same, vectors):
         )
 
 
-def _scores(vectors, place, approach, pairs, folds, directions):
-    """The cosine of each pair, in one encoder and approach."""
-    second = {"none": vectors.unmasked, "strip": vectors.stripped}.get(approach, vectors.masked)
-    a = np.array([vectors.unmasked[pair.first][place] for pair in pairs], np.float64)
-    b = np.array([second[pair.second][place] for pair in pairs], np.float64)
-    if approach == "pooled":
-        b = b + np.array([vectors.stripped[pair.second][place] for pair in pairs], np.float64)
-        b /= np.linalg.norm(b, axis=1, keepdims=True)
-    if approach == "projection":
-        for fold in np.unique(folds):
-            here = folds == fold
-            here_too = {name for pair in pairs if pair.fold == fold for name in (pair.first, pair.second)}
-            others = list(dict.fromkeys(pair.second for pair in pairs if pair.second not in here_too))
-            if not others:
-                raise ConfigError("the bias projection needs pairs of at least two folds: give a fold column.")
-            unmasked, masked = ([kind[name][place] for name in others] for kind in (vectors.unmasked, vectors.masked))
+def pair_scores(vectors, place, approach, pairs, folds, directions):
+    """The cosine of each of N pairs, in one encoder and approach.
+
+    Args:
+        vectors, place: :class:`~maskhub.evaluation.face_views.Vectors`; number of the encoder.
+        approach: ``"none"`` or one of :data:`APPROACHES`.
+        pairs, folds, directions: N pairs and their folds; as in :func:`measure_recognition`.
+
+    Raises:
+        ConfigError: the approach learns from other folds, and there are none.
+    """
+    first, second = _vectors_of(vectors, place, "none"), _vectors_of(vectors, place, approach)
+    a, b = first([pair.first for pair in pairs]), second([pair.second for pair in pairs])
+    for fold in np.unique(folds) if approach in LEARNT else ():
+        here = folds == fold
+        here_too = {name for pair in pairs if pair.fold == fold for name in (pair.first, pair.second)}
+        others = list(dict.fromkeys(pair.second for pair in pairs if pair.second not in here_too))
+        if not others:
+            raise ConfigError(f"the {LEARNT[approach]} needs pairs of at least two folds: give a fold column.")
+        unmasked, masked = first(others), second(others)
+        if approach == "projection":
             basis = mask_directions(unmasked, masked, directions)
             a[here], b[here] = project_out(a[here], basis), project_out(b[here], basis)
+        else:
+            whitening = MaskWhitening.of(unmasked, masked)
+            a[here], b[here] = whitening.unmasked(a[here]), whitening.masked(b[here])
     return (a * b).sum(1)
+
+
+def _vectors_of(vectors, place, approach):
+    """A function of N names to their vectors, N×D, in one encoder and approach."""
+
+    def take(kind, names):
+        return np.array([kind[name][place] for name in names], np.float64)
+
+    if approach not in ("pooled", "pooled-whitened"):
+        return partial(take, {"none": vectors.unmasked, "strip": vectors.stripped}.get(approach, vectors.masked))
+
+    def pooled(names):
+        both = take(vectors.masked, names) + take(vectors.stripped, names)
+        return both / np.linalg.norm(both, axis=1, keepdims=True)
+
+    return pooled
 
 
 def _warnings(pairs, kept, folds, encoders, approaches):
@@ -254,7 +296,7 @@ def _warnings(pairs, kept, folds, encoders, approaches):
                 "threshold is set on: it hangs on single pairs."
             )
     out += not_for_faces(encoders)
-    if "projection" in approaches and len(np.unique(folds)) < 2:
+    if not LEARNT.keys().isdisjoint(approaches) and len(np.unique(folds)) < 2:
         out.append("all pairs are of one fold: thresholds are set on the pairs that they are measured on.")
     return out
 
