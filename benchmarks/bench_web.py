@@ -283,8 +283,8 @@ class Bench:
             jobs.append({"input": str(raw), "output": os.devnull, "direction": direction, "seed": seed, **size})
         (self.folder / "jobs.json").write_text(json.dumps(jobs))
         command = ["node", "build/node.mjs", self.folder / "jobs.json"]
-        how = {"env": os.environ | {"MASKHUB_WEB_THREADS": "1"}, "timeout": self.record.left()}
-        done = subprocess.run(command, cwd=WEB, capture_output=True, text=True, check=True, **how)
+        limit = self.record.left()
+        done = subprocess.run(command, cwd=WEB, capture_output=True, text=True, check=True, timeout=limit)
         alone = [json.loads(line)["stages"] for line in done.stdout.splitlines()][WARM:]
         spent = {}
         for stage in stages[0]:

@@ -12,31 +12,36 @@ import { gzipSync } from "node:zlib";
 import * as esbuild from "esbuild";
 
 process.chdir(path.dirname(fileURLToPath(import.meta.url)));
-const ORT = "node_modules/onnxruntime-web/dist";
+const ORT = "node_modules/onnxruntime-web/dist", LITERT = "node_modules/@litertjs/core/wasm";
+const WEBGPU = "ort-wasm-simd-threaded.asyncify", BUILDS = ["threaded_internal", "internal", "compat_internal"];
 const SHARED = { bundle: true, format: "esm", target: "es2022", logLevel: "warning", legalComments: "none" };
 
 if (!existsSync("models/pipeline.json")) execFileSync(process.env.PYTHON ?? "python", ["export.py"], { stdio: "inherit" });
 
-await esbuild.build({ ...SHARED, entryPoints: ["src/node.ts"], platform: "node", external: ["onnxruntime-web"], outfile: "build/node.mjs" });
+await esbuild.build({ ...SHARED, entryPoints: ["src/node.ts"], platform: "node", external: ["@litertjs/core"], outfile: "build/node.mjs" });
 if (!process.argv.includes("--node")) await site();
 
 async function site() {
   rmSync("dist", { recursive: true, force: true });
-  for (const folder of ["dist/models", "dist/ort"]) mkdirSync(folder, { recursive: true });
-  await esbuild.build({ ...SHARED, minify: true, entryPoints: { main: "src/page/main.ts", camera: "src/camera.ts", worker: "src/worker.ts" }, outdir: "dist" });
+  for (const folder of ["dist/models", "dist/ort", "dist/litert"]) mkdirSync(folder, { recursive: true });
+  await esbuild.build({ ...SHARED, minify: true, entryPoints: { main: "src/page/main.ts", camera: "src/camera.ts" }, outdir: "dist" });
+  await esbuild.build({ ...SHARED, minify: true, format: "iife", entryPoints: { worker: "src/worker.ts" }, outdir: "dist" }); // LiteRT needs importScripts
   await esbuild.build({ ...SHARED, minify: true, stdin: { contents: 'export * from "onnxruntime-web/webgpu";', resolveDir: "." }, outfile: "dist/ort/ort.webgpu.mjs" });
   for (const name of ["index.html", "style.css", "icon.svg"]) cpSync(`src/page/${name}`, `dist/${name}`);
   cpSync("examples", "dist/examples", { recursive: true });
   cpSync("space.md", "dist/README.md");
-  for (const name of ["ort-wasm-simd-threaded", "ort-wasm-simd-threaded.asyncify"]) {
-    cpSync(`${ORT}/${name}.mjs`, `dist/ort/${name}.mjs`);
-    pack(`${ORT}/${name}.wasm`, `dist/ort/${name}.wasm.gz`);
+  cpSync(`${ORT}/${WEBGPU}.mjs`, `dist/ort/${WEBGPU}.mjs`);
+  pack(`${ORT}/${WEBGPU}.wasm`, `dist/ort/${WEBGPU}.wasm.gz`);
+  for (const build of BUILDS) {
+    const name = `litert_wasm_${build}`, script = readFileSync(`${LITERT}/${name}.js`, "utf8");
+    writeFileSync(`dist/litert/${name}.js`, (await esbuild.transform(script, { minify: true, legalComments: "none" })).code);
+    pack(`${LITERT}/${name}.wasm`, `dist/litert/${name}.wasm.gz`);
   }
   for (const name of readdirSync("models")) pack(`models/${name}`, `dist/models/${name}.gz`);
   const shell = ["./", "index.html", "main.js", "style.css", "icon.svg"];
   const define = { CACHE: JSON.stringify(`maskhub-${fingerprint("dist")}`), SHELL: JSON.stringify(shell) };
   await esbuild.build({ ...SHARED, minify: true, entryPoints: { sw: "src/sw.ts" }, outdir: "dist", define });
-  const first = files("dist").filter((name) => !/webgpu|asyncify|float|README|camera/.test(name)).reduce((sum, name) => sum + compressed(name), 0);
+  const first = files("dist").filter((name) => !/ort\/|\.onnx|_wasm_internal|compat|README|camera/.test(name)).reduce((sum, name) => sum + compressed(name), 0);
   console.log(`dist/ is ready: ${(first / 1e6).toFixed(2)} MB to load at first, compressed`);
 }
 

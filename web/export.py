@@ -1,7 +1,8 @@
 """Write what the static site computes with into ``web/models/``: ``python web/export.py [--model FOLDER]``.
 
-Networks become ONNX graphs for onnxruntime-web (``graphs.py``). The rule that draws masks becomes numbers: noise tiles,
-styles, the landmark spline, and what numpy's generator draws for the first seeds. The same weights give the same files.
+Networks become TFLite files for LiteRT (``tflite.py``), made of the ONNX graphs that the package comes with, the
+unmasker's the one in 8 bits. The rule that draws masks becomes numbers: noise tiles, styles, the landmark spline, and
+what numpy's generator draws for the first seeds. The same weights give the same files.
 """
 
 import argparse
@@ -11,34 +12,28 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import torch
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))  # so that `python web/export.py` finds maskhub
 
-from graphs import OPSET, calculated_in_8_bits, packed, recorded, run  # noqa: E402
-from tflite_graph import tflite_to_onnx  # noqa: E402
+from graphs import halved, one_size, only, with_weights, without_reshapes  # noqa: E402
+from tflite import to_tflite  # noqa: E402
+from tflite_file import fixed  # noqa: E402
 
 from maskhub import __version__  # noqa: E402
 from maskhub.faces import detect, mesh, yunet  # noqa: E402
-from maskhub.faces.align import alignment, crop  # noqa: E402
-from maskhub.faces.photo import open_photo  # noqa: E402
-from maskhub.masks import fit, lighting, noise, straps, styles  # noqa: E402
+from maskhub.masks import detector, fit, lighting, noise, straps, styles  # noqa: E402
 from maskhub.masks.blend import grain_tile  # noqa: E402
-from maskhub.masks.detector import bundled_mask_detector  # noqa: E402
-from maskhub.masks.wear import wear  # noqa: E402
-from maskhub.pipelines.face_mask import FaceMaskPipeline  # noqa: E402
-from maskhub.tensors import to_pixels, to_tensor  # noqa: E402
+from maskhub.models.onnx_file import GRAPH, INT8  # noqa: E402
+from maskhub.models.stored import read_json  # noqa: E402
+from maskhub.pipelines.fetch import fetch_pipeline  # noqa: E402
+from maskhub.pipelines.onnx_face_mask import OnnxFaceMaskPipeline  # noqa: E402
+from maskhub.pipelines.photo_pipeline import BUNDLED  # noqa: E402
 
 SEEDS = 256
 """For how many seeds the rule's random numbers are written; the site goes round them."""
-EXACT = ("stem", "fine", "unfold", "sharpen", "out")
-"""Layers at either end of a generator, whose weights stay in half precision: they halve the error for 0.2 MB."""
-WHOLE_NUMBERS = ("middle", "after", "before", "last", "sharpen")
-"""Layers of a generator that may compute in 8 bits, those first that gain the most time for their error: of the blocks
-that sharpen, the last convolutions before the others."""
-ERROR = 0.65
-"""Of 255: by how much 8 bits may change a generator's results, on average; the site as a whole must stay within 1."""
+YUNET = 64
+"""Side of YuNet's input in the file; the site writes the sizes of each picture into it."""
 THINNED = 4
 """Of the smooth tile every fourth pixel says all: it has no finer waves."""
 CODES = 24
@@ -49,71 +44,57 @@ def export(folder, model=None):
     """Write all files of the site's pipeline into a folder; returns name → bytes."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    pipe = FaceMaskPipeline.from_pretrained(model) if model else FaceMaskPipeline.bundled()
-    side = pipe.config.resolution
-    unmasker = recorded(pipe.unmasker, side)
-    graphs = {
-        "yunet": free_yunet(),
-        "landmarks": packed(tflite_to_onnx(mesh.WEIGHTS, OPSET), exact=("",)),
-        "mask-detector": packed(recorded(bundled_mask_detector(), bundled_mask_detector().config.resolution)),
-        "unmasker-float": packed(unmasker, EXACT),
-        "unmasker": fast_graph("unmasker", unmasker, calibration_crops(side)),
+    pipe = OnnxFaceMaskPipeline.from_pretrained(model) if model else OnnxFaceMaskPipeline.bundled()
+    files = {
+        "yunet.tflite": free_yunet(),
+        "landmarks.tflite": fixed(mesh.WEIGHTS.read_bytes()),
+        "mask-detector.tflite": mask_detector(),
+        **unmasker(fetch_pipeline(model or BUNDLED) / "unmasker", pipe.config.resolution),
+        "rule.bin": rule_arrays(),
+        "rule.json": json.dumps(rule_numbers()).encode(),
     }
-    for name, graph in graphs.items():
-        (folder / f"{name}.onnx").write_bytes(graph.SerializeToString())
-    (folder / "rule.bin").write_bytes(rule_arrays())
-    (folder / "rule.json").write_text(json.dumps(rule_numbers()), encoding="utf-8")
     about = {
         "version": __version__,
         "model": pipe.model_name,
-        "resolution": side,
-        "maskDetectorResolution": bundled_mask_detector().config.resolution,
+        "resolution": pipe.config.resolution,
+        "maskDetectorResolution": mask_side(),
         "wear": pipe.config.wear,
     }
-    (folder / "pipeline.json").write_text(json.dumps(about), encoding="utf-8")
-    return {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
+    files["pipeline.json"] = json.dumps(about).encode()
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    return {name: len(data) for name, data in files.items()}
 
 
-def fast_graph(name, exact, crops):
-    """A generator's graph with as many layers in 8-bit arithmetic as keep its results within :data:`ERROR`."""
-    feeds = [{"images": to_tensor(one)[None].numpy()} for one in crops]
-    wanted = [run(exact, feed)[0] for feed in feeds]
-    for count in range(len(WHOLE_NUMBERS), 0, -1):
-        layers = WHOLE_NUMBERS[:count]
-        graph = packed(calculated_in_8_bits(exact, layers, feeds), EXACT)
-        error = error_inside(crops, wanted, [run(graph, feed)[0] for feed in feeds])
-        print(f"{name}: {', '.join(layers)} in 8-bit arithmetic: {error:.2f} of 255 off where it changes a face")
-        if error <= ERROR:
-            return graph
-    return packed(exact, EXACT)
+def unmasker(folder, side):
+    """The network's files: in 8 bits for LiteRT, and in float32 for WebGPU."""
+    exact = one_size(with_weights(folder / GRAPH), 1, 3, side, side)
+    whole = with_weights(folder / INT8)
+    return {
+        "unmasker.tflite": to_tflite(one_size(whole, 1, 3, side, side)),
+        "unmasker.onnx": halved(exact).SerializeToString(),
+    }
 
 
-def calibration_crops(side):
-    """Aligned faces of the site's examples as they are and in masks of several kinds; uint8 N×side×side×3."""
-    crops = []
-    for path in sorted((HERE / "examples").glob("*.jpg")):
-        photo = np.asarray(open_photo(path).convert("RGB"))
-        for number, face in enumerate(detect.detect(photo)):
-            matrix = alignment(face, side)
-            crops.append(crop(photo, matrix, side))
-            crops.append(crop(wear(photo, face, seed=number).image, matrix, side))
-    return np.stack(crops)
+def mask_detector():
+    """Its presence alone: the site does not need the region."""
+    graph = with_weights(detector.BUNDLED / GRAPH)
+    return to_tflite(only(one_size(graph, 1, 3, mask_side(), mask_side()), "presence"))
 
 
-def error_inside(crops, wanted, made):
-    """Mean difference of 255 between two translations, where the first changed the crops."""
-    errors = []
-    for before, one, other in zip(crops, wanted, made, strict=True):
-        one, other = (to_pixels(torch.from_numpy(values[0])).astype(int) for values in (one, other))
-        inside = (one != before).any(-1)
-        if inside.mean() > 0.02:
-            errors.append(np.abs(one - other)[inside].mean())
-    return float(np.mean(errors))
+def mask_side():
+    return read_json(detector.BUNDLED / "config.json")["resolution"]
 
 
 def free_yunet():
-    """The published face detector with the sizes of its input free."""
-    return onnx.load_from_string(yunet.free_sizes(detect.WEIGHTS.read_bytes()))
+    """The face detector for pictures with a border of one pixel, which its first convolution needs."""
+    graph = onnx.load_from_string(yunet.free_sizes(detect.WEIGHTS.read_bytes()))
+    graph = without_reshapes(one_size(graph, 1, 3, YUNET, YUNET))
+    first = next(node for node in graph.graph.node if node.op_type == "Conv")
+    next(one for one in first.attribute if one.name == "pads").ints[:] = [0, 0, 0, 0]
+    for dimension in graph.graph.input[0].type.tensor_type.shape.dim[2:]:
+        dimension.dim_value += 2
+    return to_tflite(graph, half=False)
 
 
 def rule_arrays():

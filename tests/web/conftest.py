@@ -15,7 +15,6 @@ from node_packages import WEB, install, make
 from PIL import Image
 
 ROOT = Path(__file__).parents[2]
-GRAPHS = (*WEB.glob("*.py"), *(WEB / "examples").iterdir())
 WEIGHTS = ("light-256", "mask-detector")
 
 
@@ -39,10 +38,11 @@ def site():
     lock, build = WEB / "package-lock.json", WEB / "build"
     sources = [path for path in (WEB / "src").rglob("*") if path.is_file()]
     sources += [lock, WEB / "build.mjs", WEB / "space.md", *(WEB / "examples").iterdir()]
-    weights = [path for name in WEIGHTS for path in (ROOT / "maskhub" / "weights" / name).rglob("*.safetensors")]
+    folders = [ROOT / "maskhub" / "weights" / name for name in WEIGHTS]
+    weights = [path for folder in folders for kind in ("*.safetensors", "*.onnx") for path in folder.rglob(kind)]
     code = [path for name in ("faces", "masks", "models") for path in (ROOT / "maskhub" / name).glob("*.py")]
     with FileLock(build / "lock"):
-        graphs = hash_of([*GRAPHS, *weights, *code])
+        graphs = hash_of([*WEB.glob("*.py"), *weights, *code])
         make(build / "graphs", graphs, lambda: run(sys.executable, "export.py"))
         make(build / "site", graphs + hash_of(sources), lambda: run("npm", "run", "build"))
     return WEB

@@ -1,7 +1,6 @@
-"""The site's pipeline and Python's make the same pictures: photos of all kinds, in Node by onnxruntime-web."""
+"""The site's pipeline and Python's make the same pictures: photos of all kinds, in Node by LiteRT."""
 
 import json
-import os
 import subprocess
 
 import cv2
@@ -64,9 +63,8 @@ def told(site, jobs):
 def in_node(site, jobs, folder):
     """Do jobs in Node; returns what it tells of each."""
     (folder / "jobs.json").write_text(json.dumps(jobs))
-    # threads that wait by spinning would take the cores from other tests
-    how = {"cwd": site, "env": os.environ | {"MASKHUB_WEB_THREADS": "1"}, "capture_output": True, "text": True}
-    done = subprocess.run(["node", "build/node.mjs", folder / "jobs.json"], **how)
+    command = ["node", "build/node.mjs", folder / "jobs.json"]
+    done = subprocess.run(command, cwd=site, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
 

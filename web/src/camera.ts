@@ -66,7 +66,7 @@ export function mount(host: HTMLElement): void {
 
   const load = async (): Promise<Camera> => {
     const client = new Client(new URL(".", import.meta.url));
-    say("Loading the networks (15 MB, once)…");
+    say("Loading the networks (12 MB, once)…");
     const { styles } = await client.ask("load", { webgpu: false });
     for (const style of styles) at("style").append(new Option(named(style), style));
     const view = { live: at<HTMLCanvasElement>("live"), start: at<HTMLButtonElement>("start"), snapshot: at<HTMLButtonElement>("snapshot"), rate: at("rate"), off: at("off"), say };

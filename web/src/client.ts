@@ -9,7 +9,7 @@ export class Client {
 
   /** @param base where the site's files are */
   constructor(base: string | URL) {
-    this.worker = new Worker(new URL("worker.js", base), { type: "module", name: "maskhub" });
+    this.worker = new Worker(new URL("worker.js", base), { name: "maskhub" });
     this.worker.onmessage = ({ data }) => {
       const waiting = this.waiting.get(data.id);
       this.waiting.delete(data.id);

@@ -1,66 +1,106 @@
-/** The pipeline's networks in onnxruntime-web, loaded on first use. */
+/** The pipeline's networks in LiteRT, loaded on first use; with WebGPU the unmasker in onnxruntime-web. */
 
+import { type CompiledModel, loadAndCompile, Tensor } from "@litertjs/core";
 import type * as Ort from "onnxruntime-web";
+import { sized } from "./sized";
 import { timed } from "./stages";
 
-/** The networks' names: files `models/<name>.onnx`. */
+/** The networks' names: files `models/<name>.tflite`. */
 export type NetworkName = "yunet" | "landmarks" | "mask-detector" | "unmasker";
 
+/** A picture's values, N×H×W×C. */
 export interface Input {
   data: Float32Array;
   dims: number[];
 }
 
+/** The outputs by their names, N×H×W×C where they are pictures. */
 export type Outputs = Record<string, Float32Array>;
 
 /** Reads the site's files: fetched and cached in a browser, from a folder in Node. */
 export type ReadFile = (name: string) => Promise<Uint8Array>;
 
-export class Networks {
-  private sessions = new Map<NetworkName, Promise<Ort.InferenceSession>>();
-  private queue: Promise<unknown> = Promise.resolve();
+type Run = (input: Input) => Promise<Outputs>;
 
-  constructor(private ort: typeof Ort, private read: ReadFile, private providers: string[] = ["wasm"]) {}
+/** Side of the pictures that YuNet's file is made for, without its border of one pixel. */
+const YUNET_SIDE = 64, BORDER = 1;
+/** Sizes that YuNet is kept for: each takes memory for its intermediate results. */
+const KEPT = 4;
+
+export class Networks {
+  private loaded = new Map<NetworkName, Promise<Run>>();
+
+  /** @param webgpu onnxruntime-web with WebGPU, if the unmasker is to use it */
+  constructor(private read: ReadFile, private threads: number, private webgpu?: typeof Ort) {}
 
   /** Load a network in advance. */
-  load(name: NetworkName): Promise<Ort.InferenceSession> {
-    let session = this.sessions.get(name);
-    if (!session) {
-      session = this.inTurn(() => this.create(name));
-      this.sessions.set(name, session);
-      session.catch(() => this.sessions.delete(name));
+  load(name: NetworkName): Promise<Run> {
+    let run = this.loaded.get(name);
+    if (!run) {
+      run = this.create(name);
+      this.loaded.set(name, run);
+      run.catch(() => this.loaded.delete(name));
     }
-    return session;
+    return run;
   }
 
   /** Run a network. */
-  async run(name: NetworkName, inputs: Record<string, Input>): Promise<Outputs> {
-    const session = await this.load(name);
-    const feeds: Record<string, Ort.Tensor> = {};
-    for (const [key, { data, dims }] of Object.entries(inputs)) feeds[key] = new this.ort.Tensor("float32", data, dims);
-    const made = await this.inTurn(() => timed(name, () => session.run(feeds)));
+  async run(name: NetworkName, input: Input): Promise<Outputs> {
+    const run = await this.load(name);
+    return timed(name, () => run(input));
+  }
+
+  private async create(name: NetworkName): Promise<Run> {
+    if (name === "unmasker" && this.webgpu) return onGpu(this.webgpu, await this.read(`models/${name}.onnx`));
+    const file = await this.read(`models/${name}.tflite`);
+    if (name === "yunet") return this.anySize(file);
+    const model = await this.compile(file);
+    return (input) => runOnce(model, input);
+  }
+
+  /** YuNet, compiled for each size of pictures when the first one comes. */
+  private anySize(file: Uint8Array): Run {
+    const models = new Map<string, CompiledModel>(); // the least recently used first
+    return async (input) => {
+      const key = String(input.dims), [, height, width] = input.dims;
+      const model = models.get(key) ?? (await this.compile(sized(file, YUNET_SIDE, height - 2 * BORDER, width - 2 * BORDER)));
+      models.delete(key);
+      models.set(key, model);
+      const [oldest] = models;
+      if (models.size > KEPT) {
+        models.delete(oldest[0]);
+        oldest[1].delete();
+      }
+      return runOnce(model, input);
+    };
+  }
+
+  private compile(file: Uint8Array): Promise<CompiledModel> {
+    return loadAndCompile(file, { accelerator: "wasm", cpuOptions: { numThreads: this.threads } });
+  }
+}
+
+async function runOnce(model: CompiledModel, { data, dims }: Input): Promise<Outputs> {
+  const given = new Tensor(data, dims), made = await model.run([given]), out: Outputs = {};
+  given.delete();
+  for (const [number, { name }] of model.getOutputDetails().entries()) {
+    out[name] = made[number].toTypedArray() as Float32Array;
+    made[number].delete();
+  }
+  return out;
+}
+
+/** A generator in onnxruntime-web, which takes and returns N×C×H×W. */
+async function onGpu(ort: typeof Ort, file: Uint8Array): Promise<Run> {
+  const session = await ort.InferenceSession.create(file, { executionProviders: ["webgpu", "wasm"], graphOptimizationLevel: "all", logSeverityLevel: 3 });
+  return async ({ data, dims: [count, height, width, channels] }) => {
+    const size = height * width, given = new Float32Array(data.length);
+    for (let i = 0; i < size; i++) for (let k = 0; k < channels; k++) given[k * size + i] = data[channels * i + k];
     const out: Outputs = {};
-    for (const [key, tensor] of Object.entries(made)) out[key] = tensor.data as Float32Array;
+    for (const [name, tensor] of Object.entries(await session.run({ images: new ort.Tensor("float32", given, [count, channels, height, width]) }))) {
+      const made = tensor.data as Float32Array, kept = (out[name] = new Float32Array(made.length));
+      for (let i = 0; i < size; i++) for (let k = 0; k < channels; k++) kept[channels * i + k] = made[k * size + i];
+    }
     return out;
-  }
-
-  /** Runs tasks one after another: onnxruntime's WASM can neither be initialised twice nor run concurrently. */
-  private inTurn<T>(action: () => Promise<T>): Promise<T> {
-    const turn = this.queue.then(action);
-    this.queue = turn.catch(() => undefined);
-    return turn;
-  }
-
-  private async create(name: NetworkName): Promise<Ort.InferenceSession> {
-    // WebGPU has no 8-bit arithmetic: each such layer would move its data to the CPU and back
-    const file = name === "unmasker" && this.providers[0] === "webgpu" ? `${name}-float` : name;
-    const bytes = await this.read(`models/${file}.onnx`);
-    // YuNet is small and takes any size: WebGPU would compile its kernels again for each
-    const providers = name === "yunet" ? ["wasm"] : this.providers;
-    return this.ort.InferenceSession.create(bytes, {
-      executionProviders: providers,
-      graphOptimizationLevel: "all",
-      logSeverityLevel: 3,
-    });
-  }
+  };
 }

@@ -7,8 +7,9 @@
  */
 
 import { readFile, writeFile } from "node:fs/promises";
+import { createRequire } from "node:module";
 import path from "node:path";
-import * as ort from "onnxruntime-web";
+import { fastestBuild, startLiteRt } from "./litert";
 import { Live } from "./live";
 import { Rule } from "./masks/wear";
 import { Networks } from "./networks";
@@ -27,10 +28,9 @@ interface Job extends Options {
 
 async function main([jobsFile, models = path.resolve("models")]: string[]): Promise<void> {
   const read = async (name: string) => new Uint8Array(await readFile(path.join(models, path.basename(name))));
-  ort.env.wasm.numThreads = Number(process.env.MASKHUB_WEB_THREADS ?? 2);
-  ort.env.logLevel = "error";
+  await liteRt();
   useClock(() => process.cpuUsage().user / 1000 + process.cpuUsage().system / 1000);
-  const networks = new Networks(ort, read);
+  const networks = new Networks(read, 1);
   const pipeline = await Pipeline.load(networks, read, await Rule.load(read));
   for (const job of JSON.parse(await readFile(jobsFile, "utf8")) as Job[]) {
     for (const name of Object.keys(stages)) delete stages[name];
@@ -38,6 +38,14 @@ async function main([jobsFile, models = path.resolve("models")]: string[]): Prom
     const told = job.frames ? await film(pipeline, job, pixels) : await photo(pipeline, job, pixels);
     console.log(JSON.stringify({ seconds: (performance.now() - start) / 1000, stages, ...told }));
   }
+}
+
+/** LiteRT's script is for a worker that has importScripts. */
+async function liteRt(): Promise<void> {
+  const file = createRequire(import.meta.url).resolve(`@litertjs/core/wasm/${await fastestBuild(1)}.js`), script = await readFile(file, "utf8");
+  const build = new Function("require", "__filename", "__dirname", `${script}; return ModuleFactory;`)(createRequire(file), file, path.dirname(file));
+  Object.assign(globalThis, { self: globalThis, navigator: globalThis.navigator ?? {}, importScripts: () => Object.assign(globalThis, { ModuleFactory: build }) });
+  await startLiteRt(file, new Uint8Array(await readFile(file.replace(/js$/, "wasm"))));
 }
 
 async function photo(pipeline: Pipeline, job: Job, data: Picture["data"]): Promise<object> {
@@ -64,4 +72,3 @@ async function film(pipeline: Pipeline, job: Job, data: Picture["data"]): Promis
 }
 
 await main(process.argv.slice(2));
-process.exit(0); // onnxruntime's worker threads would keep the process alive

@@ -89,13 +89,13 @@ export class Pipeline {
   async maskPresence(photo: Picture, face: Face): Promise<number> {
     const side = this.about.maskDetectorResolution;
     const images = toInput(cutOut(photo, alignment(face, side), side));
-    const { presence } = await this.networks.run("mask-detector", { images });
+    const { presence } = await this.networks.run("mask-detector", images);
     return 1 / (1 + Math.exp(-presence[0]));
   }
 
   /** Take the mask off an aligned crop, with the network only. */
   async unmaskCrop(given: Picture): Promise<Picture> {
-    const made = await this.networks.run("unmasker", { images: toInput(given) });
+    const made = await this.networks.run("unmasker", toInput(given));
     return fromOutput(made.translated, given.width);
   }
 
@@ -154,21 +154,17 @@ function cutOut(photo: Picture, matrix: Matrix, side: number): Picture {
 const NORMALISED = Float32Array.from({ length: 256 }, (_, value) => value / 127.5 - 1);
 
 function toInput({ data: pixels, width, height, channels }: Picture): { data: Float32Array; dims: number[] } {
-  const size = width * height, data = new Float32Array(3 * size);
-  for (let i = 0, at = 0; i < size; i++, at += channels) {
+  const data = new Float32Array(3 * width * height);
+  for (let i = 0, at = 0; i < data.length; i += 3, at += channels) {
     data[i] = NORMALISED[pixels[at]];
-    data[i + size] = NORMALISED[pixels[at + 1]];
-    data[i + 2 * size] = NORMALISED[pixels[at + 2]];
+    data[i + 1] = NORMALISED[pixels[at + 1]];
+    data[i + 2] = NORMALISED[pixels[at + 2]];
   }
-  return { data, dims: [1, 3, height, width] };
+  return { data, dims: [1, height, width, 3] };
 }
 
 function fromOutput(values: Float32Array, side: number): Picture {
-  const out = picture(side, side), size = side * side;
-  for (let i = 0, at = 0; i < size; i++) {
-    out.data[at++] = (values[i] + 1) * 127.5;
-    out.data[at++] = (values[i + size] + 1) * 127.5;
-    out.data[at++] = (values[i + 2 * size] + 1) * 127.5;
-  }
+  const out = picture(side, side);
+  for (let i = 0; i < values.length; i++) out.data[i] = (values[i] + 1) * 127.5;
   return out;
 }

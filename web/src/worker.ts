@@ -1,9 +1,10 @@
 /** The pipeline in its own worker, so that the page stays responsive. */
 
-import * as ort from "onnxruntime-web/wasm";
+import type * as Ort from "onnxruntime-web";
 import { decode, frameOf, PhotoError } from "./decode";
 import type { Face } from "./faces/detect";
 import { encodeJpeg, encodePng } from "./files";
+import { fastestBuild, startLiteRt } from "./litert";
 import { Live } from "./live";
 import { Rule } from "./masks/wear";
 import { type NetworkName, Networks } from "./networks";
@@ -16,12 +17,10 @@ import { type Tag, tagOf } from "./provenance";
 import type { Picture } from "./vision/image";
 
 const PREVIEW = 1280;
-const RUNTIME = "ort/ort-wasm-simd-threaded";
-const WEBGPU_RUNTIME = "ort/ort-wasm-simd-threaded.asyncify";
+const WEBGPU = "ort/ort-wasm-simd-threaded.asyncify";
 const ALL: NetworkName[] = ["yunet", "mask-detector", "unmasker", "landmarks"];
 
 let pipeline: Pipeline | null = null;
-let rule: Promise<Rule> | null = null;
 let photo: Picture | null = null, profile: Uint8Array | null = null, faces: Face[] = [], result: Picture | null = null, done: Translated[] = [], doneFor = "";
 let tag: Tag["direction"] = "translate";
 let live: Live | null = null, lastFrame: Picture | null = null, lastDirection: Tag["direction"] = "mask";
@@ -35,22 +34,28 @@ async function read(name: string): Promise<Uint8Array> {
   return isPacked ? packed(bytes, new DecompressionStream("gzip")) : bytes;
 }
 
+const address = (name: string): string => new URL(name, self.location.href).href;
+
 async function load({ webgpu }: Requests["load"]["given"]): Promise<Requests["load"]["answer"]> {
-  const device = webgpu && (await hasWebGpu()) ? "webgpu" : "wasm";
-  // the same interface in a file several times as large: loaded with WebGPU only
-  const runtime: typeof ort = device === "webgpu" ? await import(new URL("ort/ort.webgpu.mjs", self.location.href).href) : ort;
-  const files = device === "webgpu" ? WEBGPU_RUNTIME : RUNTIME;
-  runtime.env.wasm.wasmPaths = { mjs: new URL(`${files}.mjs`, self.location.href).href };
-  runtime.env.wasm.numThreads = self.crossOriginIsolated ? Math.min(navigator.hardwareConcurrency || 1, 4) : 1;
-  runtime.env.logLevel = "error";
-  const [binary, about] = await Promise.all([read(`${files}.wasm`), read("models/pipeline.json")]);
-  runtime.env.wasm.wasmBinary = binary.buffer as ArrayBuffer;
-  const networks = new Networks(runtime, read, device === "webgpu" ? ["webgpu", "wasm"] : ["wasm"]);
-  rule = Rule.load(read);
-  pipeline = new Pipeline(networks, JSON.parse(new TextDecoder().decode(about)), await rule);
-  await Promise.all((["yunet", "mask-detector", "unmasker"] as NetworkName[]).map((name) => networks.load(name)));
+  const threads = self.crossOriginIsolated ? Math.min(navigator.hardwareConcurrency || 1, 4) : 1;
+  const ort = webgpu && (await hasWebGpu()) ? await webGpu() : undefined, build = `litert/${await fastestBuild(threads)}`;
+  const [binary, about, tables] = await Promise.all([read(`${build}.wasm`), read("models/pipeline.json"), Rule.load(read)]);
+  await startLiteRt(address(`${build}.js`), binary);
+  pipeline = new Pipeline(new Networks(read, threads, ort), JSON.parse(new TextDecoder().decode(about)), tables);
+  await Promise.all((["yunet", "mask-detector", "unmasker"] as NetworkName[]).map((name) => ready().networks.load(name)));
   const { version, model } = pipeline.about;
-  return { version, model, styles: Object.keys((await rule).tables.colours), device, threads: runtime.env.wasm.numThreads };
+  const used = build.includes("threaded") ? threads : 1;
+  return { version, model, styles: Object.keys(tables.tables.colours), device: ort ? "webgpu" : "wasm", threads: used };
+}
+
+/** onnxruntime-web with WebGPU, a runtime of its own. */
+async function webGpu(): Promise<typeof Ort> {
+  const ort = (await import(address("ort/ort.webgpu.mjs"))) as typeof Ort;
+  ort.env.wasm.wasmPaths = { mjs: address(`${WEBGPU}.mjs`) };
+  ort.env.wasm.wasmBinary = (await read(`${WEBGPU}.wasm`)).buffer as ArrayBuffer;
+  ort.env.wasm.numThreads = 1;
+  ort.env.logLevel = "error";
+  return ort;
 }
 
 async function hasWebGpu(): Promise<boolean> {

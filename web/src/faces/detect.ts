@@ -115,19 +115,19 @@ async function wayUp(find: Find, image: Picture, row: Row): Promise<number> {
 /** The detections in an image with a margin that repeats its border. */
 async function findRows(networks: Networks, image: Picture, threshold: number, padX: number, padY: number): Promise<Row[]> {
   const { data, channels } = image, wide = image.width + 2 * padX, high = image.height + 2 * padY;
-  const width = Math.ceil(wide / 32) * 32, height = Math.ceil(high / 32) * 32, size = width * height;
-  const blob = new Float32Array(3 * size);
+  const width = Math.ceil(wide / 32) * 32, height = Math.ceil(high / 32) * 32;
+  const stride = 3 * (width + 2), blob = new Float32Array(stride * (height + 2)); // with a border of one pixel
   const columns = Int32Array.from({ length: wide }, (_, x) => clamp(x - padX, 0, image.width - 1) * channels);
   for (let y = 0; y < high; y++) {
     const row = clamp(y - padY, 0, image.height - 1) * image.width * channels;
-    for (let x = 0, to = y * width; x < wide; x++, to++) {
+    for (let x = 0, to = (y + 1) * stride + 3; x < wide; x++, to += 3) {
       const from = row + columns[x];
       blob[to] = data[from + 2]; // blue first, as OpenCV
-      blob[to + size] = data[from + 1];
-      blob[to + 2 * size] = data[from];
+      blob[to + 1] = data[from + 1];
+      blob[to + 2] = data[from];
     }
   }
-  const out = await networks.run("yunet", { input: { data: blob, dims: [1, 3, height, width] } });
+  const out = await networks.run("yunet", { data: blob, dims: [1, height + 2, width + 2, 3] });
   const rows = STRIDES.flatMap((stride) => rowsOf(out, stride, width, threshold));
   return rows.length > 1 ? suppressed(rows, threshold) : rows;
 }

@@ -154,9 +154,9 @@ async function look(
   let matrix: Matrix = [a, b, SIDE / 2 - (a * centre[0] + b * centre[1]), c, d, SIDE / 2 - (c * centre[0] + d * centre[1])];
   let source = image;
   if (zoom > 2) [source, matrix] = shrunk(image, matrix, centre, side, zoom);
-  const crop = warp(source, matrix, SIDE, SIDE), size = SIDE * SIDE, data = new Float32Array(3 * size);
-  for (let i = 0; i < size; i++) for (let k = 0; k < 3; k++) data[k * size + i] = SHARES[crop.data[3 * i + k]];
-  const out = await networks.run("landmarks", { images: { data, dims: [1, 3, SIDE, SIDE] } });
+  const crop = warp(source, matrix, SIDE, SIDE), data = new Float32Array(crop.data.length);
+  for (let i = 0; i < data.length; i++) data[i] = SHARES[crop.data[i]];
+  const out = await networks.run("landmarks", { data, dims: [1, SIDE, SIDE, 3] });
   const at = out.Identity, points = new Float64Array(at.length);
   for (let i = 0; i < at.length; i += 3) {
     const x = (at[i] - SIDE / 2) / stretch, y = at[i + 1] - SIDE / 2;
