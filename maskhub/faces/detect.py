@@ -16,7 +16,6 @@ __all__ = ["Face", "FaceDetector", "detect"]
 
 WEIGHTS = Path(__file__).parent / "weights" / "face_detection_yunet_2023mar.onnx"
 MARGIN = 0.15
-"""Share of each side added around the photo: YuNet misses faces that fill the whole picture."""
 TURNS = (90, -90, 180, 45, -45, 135, -135)
 """Angles in degrees at which a photo is searched for faces that are not upright."""
 WINDOW = 176
@@ -50,6 +49,10 @@ class Face:
         dx, dy = self.points[1] - self.points[0]
         return float(np.degrees(np.arctan2(dy, dx)))
 
+    def scaled(self, factor):
+        """The face in a copy of the photo ``factor`` times as large."""
+        return Face(tuple(factor * value for value in self.box), factor * self.points, self.score)
+
 
 class FaceDetector:
     """Finds faces in whole photos.
@@ -59,12 +62,13 @@ class FaceDetector:
         max_side: photos are first scaled down to this longer side; faces then smaller than about 10 pixels are lost.
         turn: determine the orientation of each face below :data:`SURE`, in steps of 45°, and search again with the
             photo turned upright. If no face is found, all orientations are searched.
+        margin: share of each side that is added around the photo: YuNet misses faces that fill the whole picture.
 
     A detector holds scratch state: use one per thread, or :func:`detect`, which does.
     """
 
-    def __init__(self, threshold=0.7, max_side=1024, turn=True):
-        self.threshold, self.max_side, self.turn = threshold, max_side, turn
+    def __init__(self, threshold=0.7, max_side=1024, turn=True, margin=MARGIN):
+        self.threshold, self.max_side, self.turn, self.margin = threshold, max_side, turn, margin
         self._net = YuNet(WEIGHTS, threshold)
 
     def __call__(self, image, turn=None):
@@ -72,11 +76,11 @@ class FaceDetector:
         detector's setting."""
         height, width = image.shape[:2]
         # the full margin is added at full size only for small photos; otherwise on the scaled-down copy
-        scale = min(1.0, self.max_side / (max(height, width) * (1 + 2 * MARGIN)))
+        scale = min(1.0, self.max_side / (max(height, width) * (1 + 2 * self.margin)))
         if scale < 1:
             size = max(1, round(width * scale)), max(1, round(height * scale))
             image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-        pad_x, pad_y = round(image.shape[1] * MARGIN), round(image.shape[0] * MARGIN)
+        pad_x, pad_y = (round(side * self.margin) for side in (image.shape[1], image.shape[0]))
         padded = cv2.copyMakeBorder(image, pad_y, pad_y, pad_x, pad_x, cv2.BORDER_REPLICATE)
         padded = cv2.cvtColor(padded, cv2.COLOR_RGB2BGR)
         rows = self._find(padded)
@@ -142,12 +146,12 @@ class FaceDetector:
 _threads = threading.local()
 
 
-def detect(image, threshold=0.7, max_side=1024):
+def detect(image, threshold=0.7, max_side=1024, margin=MARGIN):
     """Find the faces of a uint8 RGB photo; see :class:`FaceDetector`. Thread-safe."""
     detectors = _threads.__dict__.setdefault("detectors", {})
-    key = (threshold, max_side)
+    key = threshold, max_side, margin
     if key not in detectors:
-        detectors[key] = FaceDetector(threshold, max_side)
+        detectors[key] = FaceDetector(threshold, max_side, margin=margin)
     return detectors[key](image)
 
 

@@ -4,6 +4,7 @@ The landmarks of both agree to a thousandth of a crop pixel. LiteRT has no wheel
 """
 
 import os
+import struct
 import threading
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,8 +37,9 @@ def _litert():
         from ai_edge_litert.interpreter import Interpreter
     except ImportError:
         return None
+    network = _slopes_by_row(WEIGHTS.read_bytes())
     with _quiet_stderr():
-        interpreter = Interpreter(str(WEIGHTS), num_threads=1)
+        interpreter = Interpreter(model_content=network, num_threads=1)
         interpreter.allocate_tensors()
     (source,) = (tensor["index"] for tensor in interpreter.get_input_details())
     outputs = {tensor["name"]: tensor["index"] for tensor in interpreter.get_output_details()}
@@ -50,6 +52,36 @@ def _litert():
         return interpreter.get_tensor(outputs["Identity"]), interpreter.get_tensor(outputs["Identity_1"])
 
     return run
+
+
+def _slopes_by_row(network):
+    """The network with the slopes of its PReLUs (He and others, 2015) repeated for each pixel of a row.
+
+    XNNPACK then multiplies whole rows instead of single pixels of 8 to 128 channels: the same results in 86 % of the
+    time. Shapes are changed in place, the longer slopes appended.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    data, more = bytearray(network), bytearray()
+    model = schema.Model.GetRootAs(data)
+    graph = model.Subgraphs(0)
+    operators = [graph.Operators(index) for index in range(graph.OperatorsLength())]
+    codes = [model.OperatorCodes(operator.OpcodeIndex()).BuiltinCode() for operator in operators]
+    half = {one.Outputs(0): one.Inputs(0) for one in operators}  # slopes are stored in half precision
+    for operator, code in zip(operators, codes, strict=True):
+        if code != schema.BuiltinOperator.PRELU:
+            continue
+        width = graph.Tensors(operator.Inputs(0)).Shape(2)
+        slopes = [graph.Tensors(index) for index in (operator.Inputs(1), half[operator.Inputs(1)])]
+        for tensor in slopes:
+            tensor.ShapeAsNumpy()[1] = width
+        stored = model.Buffers(slopes[1].Buffer())
+        row = stored.DataAsNumpy().tobytes() * width
+        at = stored._tab.Pos + stored._tab.Offset(4)  # the field that says where the data begin
+        more += bytes(-(len(data) + len(more) + 4) % 16)
+        struct.pack_into("<I", data, at, len(data) + len(more) - at)
+        more += struct.pack("<I", len(row)) + row
+    return bytes(data + more)
 
 
 def _opencv():

@@ -45,12 +45,13 @@ class YuNet:
 
     def _rows(self, sure, there, box, points, stride, width):
         # no score reaches the threshold where this factor is below its square
-        kept = np.flatnonzero(sure[0, :, 0] >= self.threshold**2)
-        score = np.sqrt(sure[0, kept, 0].clip(0, 1) * there[0, kept, 0].clip(0, 1))
-        high = score >= self.threshold
-        if not high.any():
+        kept = np.flatnonzero(sure >= self.threshold**2)
+        if len(kept):
+            score = np.sqrt(sure.take(kept).clip(0, 1) * there.take(kept).clip(0, 1))
+            high = score >= self.threshold
+            kept, score = kept[high], score[high]
+        if not len(kept):
             return np.empty((0, 15), np.float32)
-        kept, score = kept[high], score[high]
         box, points = box[0, kept], points[0, kept]
         cell = np.stack([kept % (width // stride), kept // (width // stride)], 1).astype(np.float32)
         size = np.exp(box[:, 2:]) * stride

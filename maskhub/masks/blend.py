@@ -27,10 +27,12 @@ def toned(colour, lighting, shade):
     :class:`~maskhub.masks.lighting.Lighting`, as the photo shows them: sRGB, float32 0 to 255."""
     fading = lighting.exposure[:, None] * (lighting.saturation * np.eye(3) + (1 - lighting.saturation) * LUMA)
     if colour.ndim == 1:
-        # one table for all pixels; its rows of four floats are read three times as fast as rows of three
         steps = np.sqrt(shade)
         steps *= np.float32(SHADES)
-        rows = shade_table(fading @ colour).take(steps.astype(np.int32), axis=0, mode="clip")
+        if steps.size == 1:
+            return shade_table(fading @ colour, np.trunc(steps.ravel()))[None, :, :3]
+        # one table for all pixels; its rows of four floats are read three times as fast as rows of three
+        rows = shade_table(fading @ colour).take(steps.astype(np.int64), axis=0, mode="clip")
         return cv2.cvtColor(rows, cv2.COLOR_RGBA2RGB)
     tone = to_srgb(cv2.transform(colour, fading) * three(shade))
     tone *= np.float32(255)

@@ -33,7 +33,8 @@ class Thinned:
 
     def of(self, field):
         """The thinned field."""
-        return field if self.step == 1 else field[self._rows[:, None], self._columns]
+        # take is far faster than indexing with brackets
+        return field if self.step == 1 else field.take(self._rows, 0).take(self._columns, 1)
 
     def full(self, thinned):
         """The field of h×w, interpolated linearly."""
@@ -41,6 +42,26 @@ class Thinned:
             return thinned
         size = thinned.shape[1] * self.step, thinned.shape[0] * self.step
         return cv2.resize(thinned, size)[: self.shape[0], : self.shape[1]]
+
+
+class Places:
+    """Where some pixels lie on the sheet, in face widths, and about where the first and the last of them do."""
+
+    def __init__(self, x, y):
+        self._axes = x, y
+        self._ends = [[some.min(), some.max()] for some in (x[::4, ::4], y[::4, ::4])]
+
+    def texels(self, axis, scale, start):
+        """Their places on a noise tile along an axis, at ``scale`` texels per face width from ``start`` on."""
+        scale, start = np.float32(scale), np.float32(start)
+        places = self._axes[axis] * scale
+        places += start
+        low, high = (float(end * scale + start) for end in self._ends[axis])
+        if low < 0 and high + TILE < 2 * TILE - 1:  # the tile repeats itself after TILE
+            places += np.float32(TILE)
+        elif high > 2 * TILE - 1 and low >= TILE:
+            places -= np.float32(TILE)
+        return places
 
 
 class Canvas:
@@ -51,6 +72,8 @@ class Canvas:
         self.u, self.v, self.away, self.down = u, v, away, down
         self.below_top, self.above_bottom, self.from_side, self.inside = below_top, above_bottom, from_side, inside
         self.x, self.y = u * WIDE, v * TALL
+        self._places = Places(self.x, self.y)
+        self._slow_places = Places(self.thin.of(self.x), self.thin.of(self.y))
         self.relief = np.zeros_like(u)
         self.dim = np.ones_like(u)
         self.colour = to_linear(design.base * 255)
@@ -63,15 +86,8 @@ class Canvas:
         start_x = 0.75 * scale_x + seed % max(int(2 * TILE - 1 - 1.5 * scale_x), 1)
         start_y = 0.10 * scale_y + (seed // 7) % max(int(2 * TILE - 1 - 1.3 * scale_y), 1)
         slow = name == "smooth" and max(scale_x, scale_y) <= SLOW
-        x, y = (self.thin.of(self.x), self.thin.of(self.y)) if slow else (self.x, self.y)
-        x, y = x * np.float32(scale_x) + np.float32(start_x), y * np.float32(scale_y) + np.float32(start_y)
-        for places in (x, y):  # the tile repeats itself after TILE
-            some = places[::4, ::4]
-            low, high = float(some.min()), float(some.max())
-            if low < 0 and high + TILE < 2 * TILE - 1:
-                places += np.float32(TILE)
-            elif high > 2 * TILE - 1 and low >= TILE:
-                places -= np.float32(TILE)
+        places = self._slow_places if slow else self._places
+        x, y = places.texels(0, scale_x, start_x), places.texels(1, scale_y, start_y)
         field = cv2.remap(noise_tile(name), x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
         return self.thin.full(field) if slow else field
 

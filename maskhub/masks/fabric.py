@@ -67,8 +67,8 @@ def paint(design, sheet, width):
 
 def _box(alpha):
     """Slices of the rows and columns that are not empty."""
-    rows, columns = (np.flatnonzero(cv2.reduce(alpha, axis, cv2.REDUCE_MAX)) for axis in (1, 0))
-    return tuple(slice(used[0], used[-1] + 1) if len(used) else slice(0, 1) for used in (rows, columns))
+    left, top, width, height = cv2.boundingRect((alpha > 0).view(np.uint8))
+    return slice(top, top + max(height, 1)), slice(left, left + max(width, 1))
 
 
 def _surgical(c):

@@ -75,7 +75,9 @@ def estimate_lighting(image, landmarks, head):
 
     normals, use = mean_normals()
     facing = normals @ head.rotation.T
-    use = use & (facing[:, 2] < -0.25) & (at.min(1) > -1) & (at.max(1) < THUMB)
+    x, y = at.T
+    low, high = np.minimum(x, y), np.maximum(x, y)
+    use = use & (facing[:, 2] < -0.25) & (low > -1) & (high < THUMB)
     if use.sum() < 40:
         use = facing[:, 2] < 0.2
     colours = linear[cell[use, 1], cell[use, 0]]
@@ -110,7 +112,7 @@ def rank(values, share):
 def to_linear(srgb):
     """uint8 or [0, 255] sRGB to linear float32 in [0, 1] (a plain power of 2.2)."""
     if srgb.dtype == np.uint8:
-        return _linear_table().take(srgb)
+        return cv2.LUT(srgb, _linear_table())
     return (np.asarray(srgb, np.float32) / 255) ** np.float32(2.2)
 
 
@@ -123,14 +125,17 @@ def to_srgb(linear):
 
 SHADES = 2048
 """Rows of a :func:`shade_table` per unit of the shade's square root."""
+_ALL_SHADES = np.arange(1.5 * SHADES, dtype=np.float32)
 
 
-def shade_table(colour):
+def shade_table(colour, steps=_ALL_SHADES):
     """The sRGB of a linear colour (3) in shades from 0 to 2.2, as float32 N×4 from 0 to 255 (the last is 0), by the
-    shade's square root in steps of 1 / :data:`SHADES`."""
-    root = (np.arange(1.5 * SHADES, dtype=np.float32) + np.float32(0.5)) * np.float32(_TONE_STEPS / SHADES)
+    shade's square root in ``steps`` of 1 / :data:`SHADES`."""
+    root = (steps + np.float32(0.5)) * np.float32(_TONE_STEPS / SHADES)
     scale = np.sqrt(np.maximum(np.append(colour, 0), 0)).astype(np.float32)
-    return _tone_table().take((root[:, None] * scale).astype(np.int32), mode="clip") * np.float32(255)
+    table = _tone_table().take((root[:, None] * scale).astype(np.int64), mode="clip")
+    table *= np.float32(255)
+    return table
 
 
 _TONE_STEPS = 4096
@@ -168,7 +173,9 @@ def _thumb(image, corner, side):
 def _fit_shade(normals, luma):
     """Robust ridge fit of the shade to the skin: the coefficients divided by the level, the level, and the inliers."""
     x, y, z = normals.T
-    basis = np.stack([np.ones_like(x), x, y, z + 0.8, x * x - 0.25, x * y, y * y - 0.2], 1)
+    basis = np.empty((len(x), 7))
+    for column, values in enumerate((1, x, y, z + 0.8, x * x - 0.25, x * y, y * y - 0.2)):
+        basis[:, column] = values
     level = rank(luma, 0.5) + 1e-4
     target = luma / level
     weight = np.ones_like(target)
@@ -193,25 +200,29 @@ def _fit_shade(normals, luma):
 
 def _exposure(level, linear, xy, corner, side, image):
     """The linear value of a white, evenly lit surface: a weighted geometric mean of three estimates."""
-    luma = linear @ LUMA
+    luma = (linear.reshape(-1, 3) @ LUMA).reshape(linear.shape[:2])
     guesses = [(np.log(level / 0.36), 0.50)]
     eyes = []
     for outer, inner in ((33, 133), (263, 362)):
         a, b = ((xy[i] - corner) * (THUMB / side) for i in (outer, inner))
         middle, reach = (a + b) / 2, max(np.abs(a - b).max() / 2, 2)
-        x0, x1 = np.clip([middle[0] - reach, middle[0] + reach + 1], 0, THUMB).astype(int)
-        y0, y1 = np.clip([middle[1] - 0.35 * reach, middle[1] + 0.35 * reach + 1], 0, THUMB).astype(int)
+        x0, x1 = _pixels(middle[0] - reach, middle[0] + reach + 1)
+        y0, y1 = _pixels(middle[1] - 0.35 * reach, middle[1] + 0.35 * reach + 1)
         if x1 > x0 and y1 > y0:
             eyes.append(rank(luma[y0:y1, x0:x1], 0.9))
     if eyes:
         guesses.append((np.log(max(max(eyes), 1e-3) / 0.45), 0.55))
     step = max(1, max(image.shape[:2]) // 48)
-    brightest = rank(_linear_table().take(image[::step, ::step]) @ LUMA, 0.97)
+    brightest = rank(to_linear(np.ascontiguousarray(image[::step, ::step])).reshape(-1, 3) @ LUMA, 0.97)
     guesses.append((np.log(max(brightest, level, 1e-3) / 0.80), 0.55))
     weights = np.array([1 / sigma**2 for _, sigma in guesses])
     exposure = 1.15 * float(np.exp((np.array([guess for guess, _ in guesses]) * weights).sum() / weights.sum()))
     # skin has an albedo of 0.07 to 0.65
     return float(np.clip(exposure, level / 0.65, level / 0.09))
+
+
+def _pixels(*places):
+    return [int(min(max(place, 0), THUMB)) for place in places]
 
 
 def _sharpness(image, landmarks, head, thumb):

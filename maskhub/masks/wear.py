@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from maskhub.errors import NoFaceError, PhotoError
+from maskhub.faces.align import shrunk
 from maskhub.faces.detect import detect
 from maskhub.faces.landmarks import PRESENT, Landmarks, reliable, surest_landmarks
 from maskhub.masks.blend import blend, lit, three, toned
@@ -28,8 +29,10 @@ from maskhub.masks.styles import design as draw_design
 
 __all__ = ["Worn", "wear"]
 
-SEARCH_SIDE = 192
-"""Photos are first searched for their largest face at this size; enough for a face that fills the picture."""
+SEARCH_SIDE = 128
+"""Photos are first searched for their largest face averaged down to about this size; enough for a face that fills the
+picture. With the margin below, a square photo is 160 pixels then, of which the detector needs a multiple of 32."""
+SEARCH_MARGIN = 0.125
 MARGIN = 0.07
 """How far shadow and straps may extend beyond the fabric, in face widths."""
 
@@ -111,7 +114,8 @@ def _as_array(photo):
 
 
 def _largest(image):
-    faces = detect(image, max_side=SEARCH_SIDE)
+    factor = max(1, min(round(max(image.shape[:2]) / SEARCH_SIDE), *image.shape[:2]))
+    faces = [face.scaled(factor) for face in detect(shrunk(image, factor), margin=SEARCH_MARGIN)]
     if not faces or max(faces[0].box[2:]) < 0.15 * max(image.shape[:2]):
         faces = detect(image) or faces
     if not faces:
