@@ -14,7 +14,7 @@ from PIL import Image, PngImagePlugin, UnidentifiedImageError, features
 from maskhub.errors import PhotoError
 from maskhub.extras import installed
 
-__all__ = ["FORMATS", "KINDS", "encoded", "name_of", "open_image"]
+__all__ = ["FORMATS", "KINDS", "encoded", "name_of", "open_image", "side_by_side"]
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP", *(["AVIF"] if features.check("avif") else []))
 """Pillow's names of the accepted formats, without HEIF."""
@@ -64,6 +64,16 @@ def name_of(source):
     if isinstance(source, (str, os.PathLike)):
         return os.fspath(source)
     return getattr(source, "filename", None) or getattr(source, "name", None) or "the photo"
+
+
+def side_by_side(pictures, gap=0):
+    """RGB pictures next to each other, as one ``PIL.Image``; white between them, and below those that are smaller."""
+    width, height = sum(picture.width + gap for picture in pictures) - gap, max(one.height for one in pictures)
+    strip, left = Image.new("RGB", (width, height), "white"), 0
+    for picture in pictures:
+        strip.paste(picture, (left, 0))
+        left += picture.width + gap
+    return strip
 
 
 def _brand(source):

@@ -200,19 +200,15 @@ def cycle(
         how: The network, and the picture that it makes.
         force: Also translate faces that already wear a mask (with --start unmask: that wear none).
     """
-    from PIL import Image
-
     from maskhub.data.batch import check_not_input, save_photo
     from maskhub.faces.photo import open_photo
+    from maskhub.image_file import side_by_side
     from maskhub.provenance import mark
 
     check_not_input(input, output)
     photo, pipeline = open_photo(input), open_pipeline(how.model, how.device, single=True)
     result = pipeline.cycle(photo, start=start, force=force, details=True)
-    pictures = [photo, result.there[0], result.images[0]]
-    sheet = Image.new("RGB", (3 * photo.width, photo.height))
-    for place, picture in enumerate(pictures):
-        sheet.paste(picture.convert("RGB"), (place * photo.width, 0))
+    sheet = side_by_side([picture.convert("RGB") for picture in (photo, result.there[0], result.images[0])])
     save_photo(mark(sheet, pipeline.provenance("cycle") if how.provenance else None), output)
     errors = ", ".join(f"{error:.2f}" for error in result.cycle_errors[0])
     print(f"wrote {output}; cycle error of each face (mean change, 0 to 255): {errors}")

@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from maskhub.data.folder import chosen_few
 from maskhub.errors import MaskHubError
 from maskhub.faces.photo import open_photo, split_alpha
+from maskhub.image_file import side_by_side
 
 __all__ = ["masked_pictures", "paired_pictures", "preview"]
 
@@ -85,14 +86,10 @@ def _failed(row):
 
 
 def _tile(before, after, words):
-    pictures = [_scaled(picture) for picture in (before, after) if picture is not None]
-    font = ImageFont.load_default(13)
-    width = max(sum(picture.width for picture in pictures) + 2 * (len(pictures) - 1), HIGH)
+    pictures = side_by_side([_scaled(picture) for picture in (before, after) if picture is not None], gap=2)
+    font, width = ImageFont.load_default(13), max(pictures.width, HIGH)
     tile = Image.new("RGB", (width, HIGH + 18 * LINES), "white")
-    left = 0
-    for picture in pictures:
-        tile.paste(picture, (left, 0))
-        left += picture.width + 2
+    tile.paste(pictures)
     draw = ImageDraw.Draw(tile)
     lines = [line for text in words.split("\n") for line in _wrapped(text, width, partial(draw.textlength, font=font))]
     for number, line in enumerate(lines[:LINES]):
@@ -117,13 +114,10 @@ def _scaled(picture):
 
 def _sheet(tiles):
     """The tiles in lines of :data:`ACROSS`."""
-    lines = [tiles[start : start + ACROSS] for start in range(0, len(tiles), ACROSS)] or [[]]
-    widths = [sum(tile.width + GAP for tile in line) + GAP for line in lines]
+    lines = [side_by_side(tiles[start : start + ACROSS], GAP) for start in range(0, len(tiles), ACROSS)]
     high = HIGH + 18 * LINES + GAP
-    sheet = Image.new("RGB", (max(*widths, HIGH), high * len(lines) + GAP), "white")
+    width = max((line.width for line in lines), default=HIGH)
+    sheet = Image.new("RGB", (width + 2 * GAP, high * len(lines) + GAP), "white")
     for number, line in enumerate(lines):
-        left = GAP
-        for tile in line:
-            sheet.paste(tile, (left, GAP + number * high))
-            left += tile.width + GAP
+        sheet.paste(line, (GAP, GAP + number * high))
     return sheet

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from maskhub.evaluation.report import Gallery, Item
-from maskhub.image_file import encoded
+from maskhub.image_file import encoded, side_by_side
 
 __all__ = ["BestAndWorst", "Failures", "thumbnail"]
 
@@ -71,9 +71,4 @@ def thumbnail(pictures, side=128):
     pictures = pictures if isinstance(pictures, (list, tuple)) else [pictures]
     images = [p if isinstance(p, Image.Image) else Image.fromarray(p) for p in pictures]
     images = [image.convert("RGB").resize((max(1, round(image.width * side / image.height)), side)) for image in images]
-    strip = Image.new("RGB", (sum(image.width for image in images), side))
-    left = 0
-    for image in images:
-        strip.paste(image, (left, 0))
-        left += image.width
-    return encoded(strip, "JPEG", quality=85)
+    return encoded(side_by_side(images), "JPEG", quality=85)

@@ -8,6 +8,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from maskhub.data.masked import MaskOptions, Wearing
 from maskhub.data.positions import LOAD_SCALE
+from maskhub.data.two_step import WornAndMasked, finished
 from maskhub.data.unpaired import UnpairedPhotos
 from maskhub.errors import ConfigError
 from maskhub.hub import write_pipeline
@@ -21,7 +22,9 @@ from maskhub.training.muon import Muon
 from maskhub.training.options import TrainingOptions
 from maskhub.training.task import Task, frozen
 
-__all__ = ["AdversarialTask", "GANOptions", "ImagePool", "PatchOptions", "WornOptions"]
+__all__ = [
+    "AdversarialTask", "GANOptions", "ImagePool", "PatchOptions", "RefinerOptions", "RefinerTask", "WornOptions",
+]  # fmt: skip
 
 OPTIMIZERS = {"adam": torch.optim.Adam, "muon": Muon}
 
@@ -74,6 +77,13 @@ class WornOptions(MaskOptions, GANOptions):
     def wearing(self):
         """The :class:`~maskhub.data.masked.Wearing` of these options."""
         return Wearing(**{name: getattr(self, name) for name in (*MaskOptions.model_fields, "holdout")})
+
+
+class RefinerOptions(WornOptions):
+    """Options of the methods that make rule-based masks realistic."""
+
+    start: Literal["worn", "unmasked"] = "worn"
+    """Input of the masker: faces with a mask drawn by rule, or unmasked faces."""
 
 
 class PatchOptions(GANOptions):
@@ -185,6 +195,28 @@ class AdversarialTask(Task):
         }
 
     card = face_mask_card
+
+
+class RefinerTask(AdversarialTask):
+    """Base of the methods with :class:`RefinerOptions`; ``distances``: samples have each pixel's from the mask."""
+
+    distances = False
+
+    def dataset(self, seed, load_scale=None, **walk):
+        c = self.options
+        if c.start == "unmasked":
+            return super().dataset(seed, load_scale, **walk)
+        return WornAndMasked(
+            self.sources["unmasked"], self.sources["masked"], c.resolution, seed,
+            load_scale=load_scale or c.load_scale, wearing=c.wearing(), distance=self.distances, **walk,
+        )  # fmt: skip
+
+    def prepared(self, batch):
+        return finished(batch, self.memory_format) if self.options.start == "worn" else batch
+
+    def pipeline(self, networks):
+        wear = self.options.style if self.options.start == "worn" else None
+        return FaceMaskPipeline(masker=networks["masker"], resolution=self.options.resolution, wear=wear)
 
 
 class ImagePool:

@@ -10,13 +10,11 @@ from typing import Annotated, Literal
 import torch
 from pydantic import Field
 
-from maskhub.data.two_step import WornAndMasked, finished
 from maskhub.errors import ConfigError
 from maskhub.losses import attention_loss, cycle_loss, identity_loss, image_loss, non_mask_change_loss
 from maskhub.models.attention import AttentionGenerator
 from maskhub.options import STAGED, Count, Positive, Weight
-from maskhub.pipelines.face_mask import FaceMaskPipeline
-from maskhub.training.adversarial import WornOptions
+from maskhub.training.adversarial import RefinerOptions, RefinerTask
 from maskhub.training.cycle import CycleOptions, CycleTask
 from maskhub.training.light import LightChoiceOptions
 from maskhub.training.task import Update
@@ -24,7 +22,7 @@ from maskhub.training.task import Update
 __all__ = ["AttentionGAN", "AttentionGANOptions"]
 
 
-class AttentionGANOptions(WornOptions, LightChoiceOptions, CycleOptions):
+class AttentionGANOptions(RefinerOptions, LightChoiceOptions, CycleOptions):
     """Train the two-step masker: an AttentionGAN that makes rule-based masks realistic."""
 
     generator: Literal["attention", "light"] = "attention"
@@ -35,8 +33,6 @@ class AttentionGANOptions(WornOptions, LightChoiceOptions, CycleOptions):
     """Residual blocks: 9 for 256 pixels and up, 6 for 128."""
     contents: Positive = 9
     """k, content images; there are k + 1 attention maps."""
-    start: Literal["worn", "unmasked"] = "worn"
-    """Input of the masker: faces with a rule-based mask, or unmasked faces."""
     noise: Annotated[tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]], STAGED] = (1.0, 0.2)
     """Standard deviations of the noise added to the last two content layers; 0 0 turns it off. The light generator uses
     the first value at all its resolutions."""
@@ -62,7 +58,7 @@ class AttentionGANOptions(WornOptions, LightChoiceOptions, CycleOptions):
             raise ConfigError("the light generator is built with its noise: no stage can change it.")
 
 
-class AttentionGAN(CycleTask):
+class AttentionGAN(RefinerTask, CycleTask):
     """See the module. The second generator, ``simplifier``, takes real masks back to drawn ones; only the masker goes
     into the pipeline."""
 
@@ -70,6 +66,7 @@ class AttentionGAN(CycleTask):
     name = "AttentionGAN"
     paper = "https://arxiv.org/abs/1911.11897"
     recordable = True
+    distances = True
 
     def __init__(self, options, rank=0):
         generators = {"masker": _generator(options, options.noise)}
@@ -79,18 +76,6 @@ class AttentionGAN(CycleTask):
             discriminators["D_B"] = options.discriminator(options.norm)
         super().__init__(options, generators, discriminators, pools=("fake_B", "fake_A"), rank=rank)
         self.domains = (options.start, "masked")
-
-    def dataset(self, seed, load_scale=None, **walk):
-        c = self.options
-        if c.start == "unmasked":
-            return super().dataset(seed, load_scale, **walk)
-        return WornAndMasked(
-            self.sources["unmasked"], self.sources["masked"], c.resolution, seed,
-            load_scale=load_scale or c.load_scale, wearing=c.wearing(), distance=True, **walk,
-        )  # fmt: skip
-
-    def prepared(self, batch):
-        return finished(batch, self.memory_format) if self.options.start == "worn" else batch
 
     def step(self, batch, turn):
         """CycleGAN's step plus the non-mask-change loss and the attention loss.
@@ -157,10 +142,6 @@ class AttentionGAN(CycleTask):
         masker, noise = self.networks["masker"], self.options.noise
         if self.options.generator == "attention" and tuple(masker.config.noise) != noise:
             masker.register_to_config(noise=noise)
-
-    def pipeline(self, networks):
-        wear = self.options.style if self.options.start == "worn" else None
-        return FaceMaskPipeline(masker=networks["masker"], resolution=self.options.resolution, wear=wear)
 
     def input_of(self, name, batch):
         return batch[self.options.start if name == "masker" else "masked"]

@@ -132,9 +132,6 @@ class Classifier(LabelledTask):
         labels = ", ".join(self.labels)
         yield f"source: {self.faces.spec}, {len(self.faces):,} faces, {tests}; {self.options.attribute}: {labels}"
 
-    def curves(self, names):
-        return {what: [name for name in names if name.startswith(what)] for what in ("accuracy", "loss")}
-
     def test(self, networks):
         figures = {}
         for name, photos in (("test", self.tests), ("validation", self.validation)):
@@ -207,15 +204,9 @@ def classification(truth, found, labels):
 def confusion_picture(path, matrix, labels):
     """Draw a confusion matrix; rows are the truth, columns the predictions."""
     from matplotlib.figure import Figure
+    from sklearn.metrics import ConfusionMatrixDisplay
 
     figure = Figure(figsize=(1.8 + 0.8 * len(labels), 1.5 + 0.7 * len(labels)), layout="constrained")
-    axes = figure.subplots()
-    axes.imshow(matrix, cmap="Blues", vmin=0)
-    axes.set_xticks(range(len(labels)), labels)
-    axes.set_yticks(range(len(labels)), labels)
-    axes.set(xlabel="found", ylabel="true")
-    most = max(max(row) for row in matrix)
-    for y, row in enumerate(matrix):
-        for x, count in enumerate(row):
-            axes.text(x, y, count, ha="center", va="center", color="white" if count > most / 2 else "black")
+    display = ConfusionMatrixDisplay(np.asarray(matrix), display_labels=labels)
+    display.plot(ax=figure.subplots(), cmap="Blues", colorbar=False, im_kw={"vmin": 0})
     write_figure(figure, path)

@@ -53,6 +53,9 @@ class LabelledTask(Task):
     def fingerprint(self, stages=()):
         return self.faces.fingerprint()
 
+    def curves(self, names):
+        return {what: [name for name in names if name.startswith(what)] for what in ("accuracy", "loss")}
+
 
 class LabelledSamples(PositionDataset):
     """Endless samples ``{"image": 3×R×R in [-1, 1], "target": int64}`` of

@@ -131,9 +131,6 @@ class Reimaging(LabelledTask):
         attributes = ", ".join(f"{key}={value}" for key, value in self.attributes.items()) or "none"
         yield f"source: {self.faces.spec}, {len(self.faces):,} faces; guaranteed attributes: {attributes}"
 
-    def curves(self, names):
-        return {what: [name for name in names if name.startswith(what)] for what in ("accuracy", "loss")}
-
     def input_of(self, name, batch):
         return torch.randn(len(batch["image"]), self.options.latent, device=batch["image"].device)
 

@@ -12,7 +12,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from maskhub.files import append_line, write_errors, write_file
-from maskhub.image_file import encoded, open_image
+from maskhub.image_file import encoded, open_image, side_by_side
 from maskhub.tensors import to_pixels
 from maskhub.training.status import read_metrics
 
@@ -151,10 +151,9 @@ def timeline_sheet(folder, columns, side):
     strips, left = [], 0
     for count in columns:
         if count > 1:
-            strip = Image.new("RGB", (len(chosen) * side, chosen[-1].height), "white")
-            for place, sheet in enumerate(chosen):
-                strip.paste(sheet.crop((left + side, 0, left + 2 * side, sheet.height)), (place * side, 0))
-            strips.append(strip)
+            strips.append(
+                side_by_side([sheet.crop((left + side, 0, left + 2 * side, sheet.height)) for sheet in chosen])
+            )
         left += count * side + GAP
     if not strips:
         return

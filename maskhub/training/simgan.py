@@ -10,18 +10,16 @@ from typing import Annotated, Literal
 import torch
 from pydantic import Field
 
-from maskhub.data.two_step import WornAndMasked, finished
 from maskhub.losses import image_loss
 from maskhub.models.simgan import SimDiscriminator, SimGenerator
 from maskhub.options import Count, Positive, Weight
-from maskhub.pipelines.face_mask import FaceMaskPipeline
-from maskhub.training.adversarial import AdversarialTask, WornOptions
+from maskhub.training.adversarial import RefinerOptions, RefinerTask
 from maskhub.training.task import Update
 
 __all__ = ["SimGAN", "SimGANOptions"]
 
 
-class SimGANOptions(WornOptions):
+class SimGANOptions(RefinerOptions):
     """Train SimGAN's refiner to make masks realistic (Shrivastava et al., CVPR 2017)."""
 
     resolution: Annotated[int, Field(ge=32, multiple_of=16)] = 128
@@ -30,8 +28,6 @@ class SimGANOptions(WornOptions):
     """Samples per domain, process and micro-batch; the discriminator's last batch norm needs at least 2."""
     gan_loss: Literal["lsgan", "vanilla", "wgan-gp"] = "vanilla"
     """Adversarial loss; vanilla (cross-entropy) is the paper's."""
-    start: Literal["worn", "unmasked"] = "worn"
-    """Input of the refiner: faces with a mask drawn by rule, or unmasked faces."""
     generator_width: Positive = 64
     """Channels of the refiner's blocks."""
     blocks: Count = 4
@@ -66,7 +62,7 @@ class SimGANOptions(WornOptions):
         return before + (list(self.stages) or [{"steps": max(1, self.max_steps - done)}])
 
 
-class SimGAN(AdversarialTask):
+class SimGAN(RefinerTask):
     """See the module."""
 
     Options = SimGANOptions
@@ -85,18 +81,6 @@ class SimGAN(AdversarialTask):
         """Load another run's state dict; blocks and convolutions that it lacks begin as the identity."""
         self.networks[name].load_shallower(weights)
 
-    def dataset(self, seed, load_scale=None, **walk):
-        c = self.options
-        if c.start == "unmasked":
-            return super().dataset(seed, load_scale, **walk)
-        return WornAndMasked(
-            self.sources["unmasked"], self.sources["masked"], c.resolution, seed,
-            load_scale=load_scale or c.load_scale, wearing=c.wearing(), **walk,
-        )  # fmt: skip
-
-    def prepared(self, batch):
-        return finished(batch, self.memory_format) if self.options.start == "worn" else batch
-
     def step(self, batch, turn):
         """Update the refiner by equation 1, with the adversarial loss in its non-saturating form and β‖G(x) - x‖₁, then
         the discriminator by equation 2, on the history of refined pictures (section 2.3)."""
@@ -114,10 +98,6 @@ class SimGAN(AdversarialTask):
         if learn_discriminator:
             terms = self.discriminator_terms("D", batch["masked"], self.pools["fake_B"](refined.detach()))
             yield Update("discriminators", sum(terms.values()), terms)
-
-    def pipeline(self, networks):
-        wear = self.options.style if self.options.start == "worn" else None
-        return FaceMaskPipeline(**networks, resolution=self.options.resolution, wear=wear)
 
     def input_of(self, name, batch):
         return batch[self.options.start]
