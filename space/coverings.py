@@ -39,16 +39,10 @@ EDGE = 0.025
 
 @dataclass(frozen=True)
 class Subject:
-    """A face to re-image.
-
-    Attributes:
-        pixels: uint8 RGB S×S×3.
-        name: its file name.
-        photo: whether it is a photo of a face, not a drawn one.
-        side: of its square in the picture that was given, in pixels.
-        origin: the photo that it was cut out of, RGB ``PIL.Image``, and the matrix of
-            :func:`~maskhub.faces.align.alignment`; None for a picture of nothing but the face.
-    """
+    """A face to re-image: ``pixels``, uint8 RGB S×S×3; its file ``name``; whether it is a ``photo`` of a face, not a
+    drawn one; the ``side`` of its square in the picture that was given, in pixels; and as ``origin`` the photo that it
+    was cut out of, RGB ``PIL.Image``, with the matrix of :func:`~maskhub.faces.align.alignment`, None for a picture of
+    nothing but the face."""
 
     pixels: np.ndarray
     name: str

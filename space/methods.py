@@ -35,16 +35,9 @@ GROWN = 0.3
 
 @dataclass(frozen=True)
 class Method:
-    """One way to put masks on and take them off.
-
-    Attributes:
-        name, about: for people.
-        size: bytes of its weights, 0 for a rule.
-        trained_on: the photos it was trained on, for people.
-        can: (``"mask"``, ``"unmask"`` or ``"cycle"``) → whether it does that.
-        run: (photo as ``PIL.Image``, ``"mask"``, ``"unmask"`` or ``"cycle"``) → ``PIL.Image``. Raises NoFaceError if
-            there is nothing to do.
-    """
+    """One way to put masks on and take them off: ``name``, ``about`` and ``trained_on``, its photos, are for people;
+    ``size`` is that of its weights in bytes, 0 for a rule. ``can`` tells whether it does ``"mask"``, ``"unmask"`` or
+    ``"cycle"``; ``run`` does it to a ``PIL.Image`` and returns another, with NoFaceError if there is nothing to do."""
 
     name: str
     about: str

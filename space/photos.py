@@ -54,50 +54,27 @@ class PhotoInput(gr.Image):
 def photo_input(elem_id, height, value=None):
     """An upload, webcam and clipboard input for photos."""
     return PhotoInput(
-        value,
-        type="filepath",
-        image_mode=None,
-        sources=["upload", "webcam", "clipboard"],
-        buttons=["fullscreen"],
-        label="Your photo",
-        placeholder="Drop a photo here\nor click to choose one",
-        elem_id=elem_id,
-        elem_classes="photo",
-        height=height,
-    )
+        value, type="filepath", image_mode=None, sources=["upload", "webcam", "clipboard"], buttons=["fullscreen"],
+        label="Your photo", placeholder="Drop a photo here\nor click to choose one", height=height,
+        elem_id=elem_id, elem_classes="photo",
+    )  # fmt: skip
 
 
 def before_and_after(elem_id, value=None, position=50, **options):
     """The slider between a photo and its result."""
     return gr.ImageSlider(
-        value,
-        label="Before and after",
-        type="filepath",
-        format="png",
-        interactive=False,
-        buttons=["fullscreen"],
-        elem_id=elem_id,
-        elem_classes="compared",
-        max_height=400,
-        slider_position=position,
-        **options,
-    )
+        value, label="Before and after", type="filepath", format="png", interactive=False, buttons=["fullscreen"],
+        max_height=400, slider_position=position, elem_id=elem_id, elem_classes="compared", **options,
+    )  # fmt: skip
 
 
 def examples(elem_id):
     """Thumbnails of the example photos, for ``.select`` with :func:`example`."""
     return gr.Gallery(
-        [(path, name) for name, path in EXAMPLES.items()],
-        label="Or try an example",
-        columns=len(EXAMPLES),
-        height="auto",
-        object_fit="cover",
-        allow_preview=False,
-        interactive=False,
-        buttons=[],
-        elem_id=elem_id,
-        elem_classes="examples",
-    )
+        [(path, name) for name, path in EXAMPLES.items()], label="Or try an example", columns=len(EXAMPLES),
+        height="auto", object_fit="cover", allow_preview=False, interactive=False, buttons=[],
+        elem_id=elem_id, elem_classes="examples",
+    )  # fmt: skip
 
 
 def on_run(events, show, inputs, outputs, progress, scroll):

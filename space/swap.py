@@ -42,13 +42,11 @@ LEFT = {
 
 @dataclass
 class FaceSwap:
-    """The outcome for one face.
+    """The outcome for one face with its ``box``, left, top, width and height in pixels, and the ``matrix`` of its
+    aligned crop, see :func:`maskhub.faces.align.alignment`.
 
     Attributes:
-        box: left, top, width, height in pixels.
-        matrix: of its aligned crop, see :func:`maskhub.faces.align.alignment`.
-        direction: what was done, or would have been.
-        outcome: an :class:`~maskhub.pipelines.outcomes.Outcome`.
+        direction, outcome: what was done, or would have been; an :class:`~maskhub.pipelines.outcomes.Outcome`.
         presence: the mask detector's confidence before, or None if it was not run.
         empty: whether it was translated but no pixel changed.
         left_on: whether a mask is still found after it was taken off.

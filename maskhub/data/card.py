@@ -42,14 +42,10 @@ COLUMNS = {
 
 
 def dataset_card(shards, options, features, notes):
-    """The card as text of a ``README.md``; :data:`~maskhub.cards.THIS_REPOSITORY` stands for the dataset's id.
-
-    Args:
-        shards: name of each shard, its path within the dataset → its bytes.
-        options: options of :func:`maskhub.data.shards.build_dataset`; ``source`` is None for a folder.
-        features: ``datasets.Features``.
-        notes: ``rows`` and ``failures`` of each shard.
-    """
+    """The card as text of a ``README.md``, in which :data:`~maskhub.cards.THIS_REPOSITORY` stands for the dataset's id.
+    ``shards`` are their paths → their bytes, ``features`` are ``datasets.Features``, ``notes`` have ``rows`` and
+    ``failures`` of each shard; ``options`` are those of :func:`maskhub.data.shards.build_dataset`, with None as the
+    ``source`` of a folder."""
     count = sum(note["rows"] for note in notes)
     failed = sum(len(note["failures"]) for note in notes)
     size = sum(shards.values())

@@ -121,16 +121,10 @@ def deal_units(source, world, most=LANES):
 
 
 class Lane:
-    """The endless photos of one lane, undecoded, in shuffled blocks.
-
-    Within a pass, the photos of up to ``source.mixed`` pieces are interleaved and shuffled in blocks of at most
-    ``source.block``. A later start skips passes, files and row groups by their counts, without reading them.
-
-    Attributes:
-        turn: number of the current pass.
-        first, block: the current block, and the number of its first photo in the lane.
-        order: the shuffled places of the block's photos.
-    """
+    """The endless photos of one lane, undecoded, in shuffled blocks. Within a pass, whose number is ``turn``, the
+    photos of up to ``source.mixed`` pieces are interleaved, and shuffled in blocks of at most ``source.block``. The
+    current ``block`` begins with the lane's photo number ``first``; ``order`` has the shuffled places of its photos. A
+    later start skips passes, files and row groups by their counts, without reading them."""
 
     def __init__(self, source, deal, number, seed):
         self.source, self.deal, self.number, self.seed = source, deal, number, seed

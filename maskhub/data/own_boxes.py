@@ -30,15 +30,10 @@ AROUND, LARGE_ENOUGH = 0.6, 96
 
 @dataclass(frozen=True)
 class OwnBox:
-    """A box of the data set.
-
-    Attributes:
-        category: name of its class.
-        box: left, top, width, height in pixels.
-        given: the rest of what the data set says about it, to be written again: for COCO the annotation, for YOLO
-            ``{"yolo": [x, y, width, height]}``.
-        points: 5×2: eyes, nose tip, corners of the mouth, the picture's left first, if the data set has them.
-    """
+    """A box of the data set: the name of its class (``category``), ``box``, left, top, width and height in pixels, and
+    the rest of what the data set says about it, to be written again: ``given``, for COCO the annotation, for YOLO
+    ``{"yolo": [x, y, width, height]}``. ``points``, if the data set has them, are 5×2: eyes, nose tip, corners of the
+    mouth, the picture's left first."""
 
     category: str
     box: list

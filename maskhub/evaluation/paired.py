@@ -24,16 +24,9 @@ MADE = "made"
 
 @dataclass(frozen=True)
 class Pair:
-    """A picture with and without a mask.
-
-    Attributes:
-        name: name of its file.
-        input: uint8 RGB, H×W×3, to be translated.
-        truth: uint8 RGB, H×W×3, the true result.
-        region: float32 H×W in [0, 1], 1 where a mask covers the face; None if it is unknown.
-        columns: columns of the source.
-        made: the generated picture, if it exists already.
-    """
+    """A picture with and without a mask, by the ``name`` of its file and with the source's ``columns``: the ``input``
+    to be translated and the ``truth``, uint8 RGB H×W×3 each; the ``region``, float32 H×W in [0, 1], 1 where a mask
+    covers the face, None if it is unknown; and the generated picture, if it is already ``made``."""
 
     name: str
     input: np.ndarray

@@ -31,14 +31,9 @@ LEAST_FACE = 48
 
 @dataclass(frozen=True)
 class Question:
-    """One picture, 256×256.
-
-    Attributes:
-        real: whether it is an unchanged photo (only cropped and scaled).
-        direction: ``"mask"``, ``"unmask"`` or ``"cycle"`` for a generated picture, empty for a real one.
-        masked: whether it shows a mask, or should.
-        key: hash of its pixels.
-    """
+    """One picture, 256×256: whether it is a ``real`` photo, unchanged but for cropping and scaling; for a generated
+    one, its ``direction``, ``"mask"``, ``"unmask"`` or ``"cycle"``, else empty; whether it shows a mask, or should
+    (``masked``); and a hash of its pixels (``key``)."""
 
     picture: Image.Image
     before: Image.Image

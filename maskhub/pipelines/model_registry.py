@@ -28,17 +28,10 @@ FACTS = ".maskhub.json"  # hidden, so that it stays here when a model is pushed
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """A model in the registry.
-
-    Attributes:
-        name, path: the folder's name, and the folder.
-        kind: ``"generator"`` or ``"classifier"``.
-        attributes: what a generator guarantees, or a classifier's attribute → its labels, separated by spaces.
-        resolution: pixels.
-        facts: all other notes: dataset, steps, the model it was initialised from, its author, and its time
-            (``created``, seconds since 1970).
-        labels: a classifier's labels.
-    """
+    """A model in the registry: the ``name`` of its folder, and its ``path``; ``kind``, ``"generator"`` or
+    ``"classifier"``; and ``resolution`` in pixels. ``attributes`` are what a generator guarantees, or a classifier's
+    attribute → its ``labels``, separated by spaces; ``facts`` all other notes: dataset, steps, the model it was
+    initialised from, its author, and its time (``created``, seconds since 1970)."""
 
     name: str
     path: Path

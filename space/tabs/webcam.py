@@ -131,32 +131,19 @@ def layout(pipe):
     with gr.Row(equal_height=False, elem_classes="workbench"):
         with gr.Column(min_width=300):
             here.way = gr.Radio(WAYS, value="auto", show_label=False, container=False, elem_id="webcam-way")
+            size = {"width": {"ideal": WIDTH}, "height": {"ideal": HEIGHT}}
             here.camera = CameraInput(
-                sources=["webcam"],
-                streaming=True,
-                type="numpy",
-                label="Your camera",
-                placeholder="Click here, then press Start",
-                height=360,
-                buttons=[],
-                webcam_options=gr.WebcamOptions(
-                    mirror=True, constraints={"video": {"width": {"ideal": WIDTH}, "height": {"ideal": HEIGHT}}}
-                ),
-                elem_id="webcam-camera",
-                elem_classes="photo",
-            )
+                sources=["webcam"], streaming=True, type="numpy", label="Your camera", height=360, buttons=[],
+                placeholder="Click here, then press Start", elem_id="webcam-camera", elem_classes="photo",
+                webcam_options=gr.WebcamOptions(mirror=True, constraints={"video": size}),
+            )  # fmt: skip
             here.problem = photos.line("webcam-problem")
             gr.Markdown(ABOUT, elem_classes="note")
         with gr.Column(min_width=300):
             here.result = LiveImage(
-                label="Live result",
-                type="numpy",
-                interactive=False,
-                height=360,
-                buttons=["fullscreen"],
-                elem_id="webcam-result",
-                elem_classes="compared",
-            )
+                label="Live result", type="numpy", interactive=False, height=360, buttons=["fullscreen"],
+                elem_id="webcam-result", elem_classes="compared",
+            )  # fmt: skip
             here.rate = photos.line("webcam-rate")
             here.snap = gr.Button("Take a snapshot", elem_id="webcam-snap")
             here.snapshot = gr.Image(
@@ -175,16 +162,10 @@ def wire(here, pipe):
     """Connect the camera to its handler."""
     quiet = rooms.quiet
     here.camera.stream(
-        partial(step, pipe),
-        [here.camera, here.way, here.session],
-        [here.problem, here.result, here.rate, here.session],
-        stream_every=EVERY,
-        time_limit=TURN,
-        concurrency_limit=1,
-        concurrency_id="webcam",
-        show_progress="hidden",
-        api_visibility="private",
-    ).then(ended, here.session, [here.result, here.rate, here.session], **quiet)
+        partial(step, pipe), [here.camera, here.way, here.session],
+        [here.problem, here.result, here.rate, here.session], stream_every=EVERY, time_limit=TURN,
+        concurrency_limit=1, concurrency_id="webcam", show_progress="hidden", api_visibility="private",
+    ).then(ended, here.session, [here.result, here.rate, here.session], **quiet)  # fmt: skip
     root = Context.root_block
 
     def waiting(request: gr.Request):
