@@ -15,7 +15,7 @@ from maskhub.evaluation.report import Figure
 
 __all__ = [
     "FARS", "GaussianRule", "MaskWhitening", "equal_error_rate", "far_threshold", "fold_thresholds", "gaussian_rule",
-    "mask_directions", "project_out", "verification_figures",
+    "mask_directions", "pool", "project_out", "verification_figures",
 ]  # fmt: skip
 
 FARS = (0.01, 0.001)
@@ -202,6 +202,11 @@ class MaskWhitening(NamedTuple):
     def masked(self, vectors):
         """As :meth:`unmasked`, for the kind of vectors that was given as ``masked``."""
         return self.unmasked(np.asarray(vectors, np.float64) - self.shift)
+
+
+def pool(*views):
+    """The means of several views of the same N faces, N×D vectors each, normalised."""
+    return _normalised(np.sum(views, axis=0, dtype=np.float64))
 
 
 def _rates(scores, same, folds, chosen, fixed):

@@ -50,6 +50,7 @@ from maskhub.evaluation.verification import (
     FARS,
     MaskWhitening,
     mask_directions,
+    pool,
     project_out,
     verification_figures,
 )
@@ -275,12 +276,7 @@ def _vectors_of(vectors, place, approach):
 
     if approach not in ("pooled", "pooled-whitened"):
         return partial(take, {"none": vectors.unmasked, "strip": vectors.stripped}.get(approach, vectors.masked))
-
-    def pooled(names):
-        both = take(vectors.masked, names) + take(vectors.stripped, names)
-        return both / np.linalg.norm(both, axis=1, keepdims=True)
-
-    return pooled
+    return lambda names: pool(take(vectors.masked, names), take(vectors.stripped, names))
 
 
 def _warnings(pairs, kept, folds, encoders, approaches):
