@@ -1,4 +1,4 @@
-"""The only place where picture files are opened: a few formats, none of which starts another program. And encoding.
+"""The only place where pictures are opened and encoded: a few formats, none of which starts another program.
 
 Pillow detects the format from a file's content, not its name. By default it would pass an EPS named ``photo.png`` to
 Ghostscript, which interprets programs. HEIC and HEIF, the photos of phones, need the package pillow-heif; Pillow's

@@ -94,7 +94,6 @@ def curate(
     """Select the photos that are suitable for training, and report why the others are not.
 
     Photos are copied unchanged with their metadata; OUTPUT/report.json and report.csv list which were dropped and why.
-    Only the largest face is measured.
 
     Args:
         source: A folder, or user/dataset[/config][:split][@revision][#column] on the Hub, which is streamed.
