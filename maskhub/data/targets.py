@@ -103,8 +103,9 @@ class StoreTarget:
     """A store of fsspec, such as ``s3://bucket/pairs`` or ``sftp://host/pairs``.
 
     Attributes:
-        buckets: whether it is an object store: an address begins with a bucket, which must exist, there are no folders
-            to make, and an upload appears whole or not at all.
+        buckets: whether an address begins with a bucket, which must exist, and there are no folders to make.
+        renames: whether it is a file system, in which a file can be seen while it is written, and be renamed; to an
+            object store an upload appears whole or not at all.
     """
 
     lag, hub = 0.0, None
@@ -120,6 +121,7 @@ class StoreTarget:
         except Exception as error:  # whatever the store's client raises
             raise ConfigError(f"the target {address} can't be opened: {first_line(error)}.") from error
         self.buckets = hasattr(self.system, "split_path")  # as s3fs, gcsfs and adlfs have
+        self.renames = type(self.system).mv is not fsspec.AbstractFileSystem.mv
 
     def __str__(self):
         return self.address
@@ -165,14 +167,13 @@ class StoreTarget:
                 self._put(str(path), f"{self.base}/{name}")
 
     def _put(self, path, final):
-        if self.buckets:
-            self.system.put_file(path, final)
-            return
         parent = final.rpartition("/")[0]
-        part = f"{parent}/{PARTIAL}{secrets.token_hex(8)}"  # here a file can be seen while it is written
-        self.system.makedirs(parent, exist_ok=True)
+        if not self.buckets:
+            self.system.makedirs(parent, exist_ok=True)
+        part = f"{parent}/{PARTIAL}{secrets.token_hex(8)}" if self.renames else final
         self.system.put_file(path, part)
-        self.system.mv(part, final)
+        if self.renames:
+            self.system.mv(part, final)
 
     def open(self, name):
         with self._errors(name):

@@ -281,11 +281,11 @@ def test_a_changed_row_leaves_most_of_the_file_as_it_was(tmp_path):
     assert a[2_000_000:2_004_096] in b
 
 
-@pytest.mark.parametrize("target", ["file", "memory"])
+@pytest.mark.parametrize("target", ["file", "memory", "local"])
 def test_other_stores(folder, built, tmp_path, target):
     import fsspec
 
-    address = f"file://{tmp_path}/out" if target == "file" else f"memory://{tmp_path.name}"
+    address = f"memory://{tmp_path.name}" if target == "memory" else f"{target}://{tmp_path}/out"
     report = build_dataset(folder, address, Wearing(seed=1), shard_size=4, progress=False)
     assert report.made == 10
     system, base = fsspec.core.url_to_fs(address)

@@ -9,6 +9,7 @@ import fsspec
 import pytest
 from crash_disk import visible
 from forked import Forked
+from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 from hub_photos import data_set_files
 from huggingface_hub import HfApi
@@ -194,16 +195,16 @@ def test_a_store_that_is_lost_in_the_middle(folder, built, bucket, monkeypatch):
 
 
 def test_a_shard_that_is_half_written_to_a_store_with_folders_does_not_count(tmp_path, monkeypatch):
-    target = targets.open_target(f"memory://{tmp_path.name}")
+    target = targets.open_target(f"local://{tmp_path}/pairs")
 
     def half(self, path, to, **options):
-        self.pipe_file(to, Path(path).read_bytes()[:1])
+        Path(to).write_bytes(Path(path).read_bytes()[:1])
         raise KeyboardInterrupt
 
     with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt), target.place("data/a.parquet") as path:
-        killed.setattr(MemoryFileSystem, "put_file", half)
+        killed.setattr(LocalFileSystem, "put_file", half)
         path.write_text("whole")
-    assert target.shards() == {}
+    assert any((tmp_path / "pairs/data").iterdir()) and target.shards() == {}
     with target.place("data/a.parquet") as path:
         path.write_text("whole")
     assert target.shards() == {"data/a.parquet": 5}
