@@ -51,9 +51,7 @@ def push_folder(
     folder, repo_id, *, repo_type="model", space_sdk=None, revision=None, private=None, message="Upload with maskhub",
     token=None,
 ):  # fmt: skip
-    """Upload a folder to the Hub as one commit, creating the repository if needed; returns its URL. CheckpointError if
-    ``folder`` is not a model folder, or contains pickled weights; HubError without write access, for a wrong token or a
-    bad name, or without a connection after several tries.
+    """Upload a folder to the Hub as one commit, creating the repository if needed; returns its URL.
 
     The commit is made once every file has been uploaded, so that nobody can load a partial model. An interrupted upload
     can simply be repeated: uploaded files are not sent again. ``THIS_REPOSITORY`` in ``README.md`` is replaced by the
@@ -65,6 +63,10 @@ def push_folder(
         revision: branch to commit to, created if missing; by default the repository's default branch.
         private: whether a new repository is private; an existing one keeps its visibility.
         message, token: title of the commit; token used instead of the one that is logged in.
+
+    Raises:
+        CheckpointError: ``folder`` is not a model folder, or contains pickled weights.
+        HubError: no write access, a wrong token, a bad name, or no connection after several tries.
     """
     from huggingface_hub import CommitOperationAdd, HfApi
 

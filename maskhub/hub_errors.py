@@ -118,8 +118,12 @@ class SafeSaving:
     """A mixin before diffusers' own that allows safetensors only and raises maskhub's errors."""
 
     def save_pretrained(self, save_directory, *, safe_serialization=True, variant=None, **kwargs):
-        """Write to a folder; arguments as in diffusers, safetensors only. WriteError if it can't be written,
-        ConfigError if pickles are requested."""
+        """Write to a folder; arguments as in diffusers, safetensors only.
+
+        Raises:
+            WriteError: disk full, no permission, or an invalid path.
+            ConfigError: pickles are requested.
+        """
         # pipelines inspect their networks' signatures for variant: the parameter must be named here
         _refuse_pickle(safe_serialization)
         where = self.config.get("_name_or_path")
@@ -134,8 +138,11 @@ class SafeSaving:
         return made
 
     def push_to_hub(self, repo_id, *args, safe_serialization=True, **kwargs):
-        """Upload to the Hub; arguments as in ``diffusers.utils.PushToHubMixin``, safetensors only. HubError without
-        write access, for a wrong token or a bad name, or without a connection after several tries."""
+        """Upload to the Hub; arguments as in ``diffusers.utils.PushToHubMixin``, safetensors only.
+
+        Raises:
+            HubError: no write access, a wrong token, a bad name, or no connection after several tries.
+        """
         _refuse_pickle(safe_serialization)
         with hub_errors(f"the upload to {repo_id}"):
             return super().push_to_hub(repo_id, *args, **kwargs)

@@ -161,7 +161,10 @@ def save_options(image, kind):
 
 def read_provenance(source):
     """The :class:`Provenance` of a picture or film (a path, a file object or a ``PIL.Image``; films need PyAV), or None
-    if it carries no mark, which does not mean that the picture is unchanged. PhotoError or VideoError if it is neither.
+    if it carries no mark, which does not mean that the picture is unchanged.
+
+    Raises:
+        PhotoError, VideoError: not a file, or neither picture nor film.
     """
     if isinstance(source, Image.Image):
         return source.info.get(_KEY) or _parsed(source.info)

@@ -151,7 +151,11 @@ class Report:
         return [(row, name, figure) for row, figures in self.rows.items() for name, figure in figures.items()]
 
     def save(self, path):
-        """Write the JSON file, thumbnails and table, replacing those of an earlier report; WriteError if that fails."""
+        """Write the JSON file, thumbnails and table, replacing those of an earlier report.
+
+        Raises:
+            WriteError: it could not be written.
+        """
         path, thumbnails = Path(path), {}
         folder = path.with_name(f"{path.stem}-pictures")
 
@@ -185,7 +189,11 @@ class Report:
 
     @classmethod
     def load(cls, path):
-        """Read a report of this version or of an earlier one, which has no ``format``; SourceError if it isn't one."""
+        """Read a report of this version or of an earlier one, which has no ``format``.
+
+        Raises:
+            SourceError: no such file, or not a report.
+        """
         path = Path(path)
         try:
             data = json.loads(path.read_text(encoding="utf-8"))

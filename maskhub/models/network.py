@@ -38,9 +38,12 @@ class Network(SafeSaving, ModelMixin, ConfigMixin):
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, **kwargs):
-        """Load from a folder or a Hub id; arguments as in ``diffusers.ModelMixin``, safetensors only. CheckpointError
-        if ``config.json`` or safetensors are missing, the configuration is out of bounds, or the weights don't match it
-        or aren't finite."""
+        """Load from a folder or a Hub id; arguments as in ``diffusers.ModelMixin``, safetensors only.
+
+        Raises:
+            CheckpointError: ``config.json`` or safetensors are missing, the configuration is out of bounds, or the
+                weights don't match it or aren't finite.
+        """
         what = f"no {cls.__name__} could be loaded from {pretrained_model_name_or_path}"
         hub = {name: kwargs.pop(name) for name in HUB_OPTIONS if name in kwargs}
         folder, subfolder = Path(pretrained_model_name_or_path).expanduser(), kwargs.pop("subfolder", None) or ""

@@ -79,9 +79,13 @@ class FaceMaskPipeline(SafeSaving, PhotoPipeline, DiffusionPipeline):
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, *, backend="torch", **kwargs):
         """Load from a folder or a Hub id; arguments as in ``diffusers.ModelMixin`` for each network, of the
-        constructor, and of :meth:`use`. Safetensors only; no code from the folder is run. If only the fp16 variant
-        exists, it is loaded and converted to float32. CheckpointError if this is not a maskhub pipeline or can't be
-        reached, ConfigError for an unknown backend."""
+        constructor, and of :meth:`use`. Safetensors only; no code from the folder is run.
+
+        If only the fp16 variant exists, it is loaded and converted to float32.
+
+        Raises:
+            CheckpointError: nothing there, no access, or not a maskhub pipeline. ConfigError: an unknown backend.
+        """
         options = {"onnx": backend in ("auto", "onnxruntime"), **fetch_options(kwargs)}
         folder = fetch_pipeline(pretrained_model_name_or_path, kwargs.get("variant"), **options)
         kwargs = with_variant(folder, kwargs)
@@ -105,13 +109,16 @@ class FaceMaskPipeline(SafeSaving, PhotoPipeline, DiffusionPipeline):
         return cls.from_pretrained(BUNDLED, variant="fp16", dtype=dtype, backend=backend)
 
     def use(self, backend="auto"):
-        """Choose how the networks are run: a name in :data:`maskhub.pipelines.backends.BACKENDS`, or ``"auto"``;
-        ConfigError for another. Returns itself.
+        """Choose how the networks are run: a name in :data:`maskhub.pipelines.backends.BACKENDS`, or ``"auto"``.
+        Returns itself.
 
         ``"auto"`` times the available backends on the first faces, for a second or two, and uses the fastest whose mean
         difference from ``"torch"`` is at most 1/255; ``pipe.backends`` shows which. ``"torch"``, the default, gives
         identical results in every run. The others hold copies of the weights: call this again after changing the
         weights.
+
+        Raises:
+            ConfigError: no such backend.
         """
         self._backends = Backends(backend, self._folder)
         return self
@@ -132,7 +139,10 @@ class FaceMaskPipeline(SafeSaving, PhotoPipeline, DiffusionPipeline):
         The graphs are made for crops of the pipeline's resolution and batches of any size; with ``any_size`` for any H
         and W too, if the network allows it. Without ``weights`` a ``graph.onnx`` of about ten kilobytes is written,
         which uses the safetensors next to it. Returns ``"masker"`` and ``"unmasker"`` → largest difference from torch,
-        in [-1, 1]. ConfigError if onnx or onnxscript is missing, CheckpointError for a network that can't be exported.
+        in [-1, 1].
+
+        Raises:
+            ConfigError: onnx or onnxscript is missing. CheckpointError: a network that can't be exported.
         """
         file, options = FILE if weights else GRAPH, {"any_size": any_size, "weights": weights}
         made = {
@@ -146,9 +156,14 @@ class FaceMaskPipeline(SafeSaving, PhotoPipeline, DiffusionPipeline):
         """Write the pipeline to a folder with a ``graph-int8.onnx`` next to each network's weights, for
         ``"onnxruntime-int8"``.
 
-        ``bare`` and ``masked`` are aligned crops, uint8 R×R×3 each, of faces without and with masks, for calibration.
-        Returns ``"masker"`` and ``"unmasker"`` → what :func:`~maskhub.models.int8.export_int8` returns; errors as of
-        :meth:`export_onnx`.
+        Args:
+            bare, masked: aligned crops, uint8 R×R×3 each, of faces without and with masks, for calibration.
+
+        Returns:
+            dict: ``"masker"`` and ``"unmasker"`` → what :func:`~maskhub.models.int8.export_int8` returns.
+
+        Raises:
+            MissingExtraError: onnx or onnxscript is missing. CheckpointError: a network that can't be exported.
         """
         made, side, draws = {}, self.config.resolution, torch.Generator().manual_seed(0)
         for role, network in self._networks().items():
@@ -161,8 +176,14 @@ class FaceMaskPipeline(SafeSaving, PhotoPipeline, DiffusionPipeline):
 
     def export_crop_graphs(self, folder):
         """Write ``onnx/masker.onnx`` and ``onnx/unmasker.onnx`` into a folder, for programs in other languages: see
-        :mod:`maskhub.pipelines.crop_graph`. Returns path → largest difference from torch, of 255; errors as of
-        :meth:`export_onnx`."""
+        :mod:`maskhub.pipelines.crop_graph`.
+
+        Returns:
+            dict: path → largest difference from torch, of 255.
+
+        Raises:
+            MissingExtraError: onnx or onnxscript is missing. CheckpointError: a network that can't be exported.
+        """
         paths = {Path(folder) / ONNX / f"{role}.onnx": network for role, network in self._networks().items()}
         return {path: export_crop_graph(network, path, self.config.resolution) for path, network in paths.items()}
 

@@ -45,8 +45,7 @@ LEAST_SIDE, MOST_SIDE = 128, 512
 
 
 class FrameTranslator:
-    """Translates one film or camera, frame after frame; ConfigError for an unknown direction, or one the pipeline has
-    no network for.
+    """Translates one film or camera, frame after frame.
 
     Args:
         pipe: a :class:`~maskhub.pipelines.face_mask.FaceMaskPipeline`, or a
@@ -61,6 +60,9 @@ class FrameTranslator:
         faces: the :class:`~maskhub.pipelines.record.FaceRecord` of each.
         region: float32 H×W in [0, 1] of the last frame: what was replaced; all other pixels are unchanged.
         outcomes: ``Counter`` of frames so far in which a face had an :class:`~maskhub.pipelines.outcomes.Outcome`.
+
+    Raises:
+        ConfigError: an unknown direction, or one the pipeline has no network for.
     """
 
     def __init__(self, pipe, direction="mask", *, seed=0, force=False, tracker=None):

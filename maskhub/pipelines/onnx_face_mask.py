@@ -33,8 +33,12 @@ class OnnxFaceMaskPipeline(PhotoPipeline):
 
     @classmethod
     def from_pretrained(cls, name, **options):
-        """Load from a folder or a Hub id (``pip install 'maskhub[hub]'``); ``options`` are huggingface_hub's.
-        CheckpointError if it can't be loaded, or has no ONNX graphs."""
+        """Load from a folder or a Hub id (``pip install 'maskhub[hub]'``); ``options`` as of huggingface_hub's
+        downloads.
+
+        Raises:
+            CheckpointError: nothing there, no access, not a maskhub pipeline, or one without ONNX graphs.
+        """
         folder = fetch_pipeline(name, onnx=True, **options)
         with load_errors(name):
             parts = dict.fromkeys(("masker", "unmasker"))

@@ -56,7 +56,10 @@ class PhotoPipeline:
 
     def translator(self, direction="mask", force=False):
         """The :class:`~maskhub.pipelines.translator.Translator` for a direction (``"mask"``, ``"unmask"``, ``"auto"``).
-        ConfigError for an unknown direction, or one the pipeline has neither a network nor a rule for."""
+
+        Raises:
+            ConfigError: an unknown direction, or one the pipeline has neither a network nor a rule for.
+        """
         asked = asked_direction(direction)
         directions = list(Direction) if asked is None else [asked]
         return Translator({direction: self._way(direction) for direction in directions}, asked, force)
@@ -65,9 +68,7 @@ class PhotoPipeline:
         self, photos, direction="mask", *, force=False, batch_size=8, on_no_face="raise", details=False, seed=0,
         provenance=True,
     ):  # fmt: skip
-        """Translate the faces of one photo or of a list. Returns ``PIL.Image`` for one photo, a list for a list; or
-        :class:`FaceMaskOutput`. PhotoError if a photo can't be read; ConfigError for a bad option; NoFaceError for a
-        photo without a face, or, if masks are first drawn by rule, without one that is clear enough.
+        """Translate the faces of one photo or of a list.
 
         Faces that need no change are left as they are: unmasked ones in unmask, masked ones in mask, as determined by
         the bundled mask detector. ``details`` reports them; without it, a warning is issued for each photo that stays
@@ -86,6 +87,14 @@ class PhotoPipeline:
                 noise. Otherwise it has no effect. Each photo in a list gets its own random numbers; with a list of
                 seeds, one per photo, each photo gets the same result as alone.
             provenance: attach the tag of :meth:`provenance`, which ``picture.save`` writes to the file.
+
+        Returns:
+            ``PIL.Image`` for one photo, a list for a list; or :class:`FaceMaskOutput`.
+
+        Raises:
+            PhotoError: a photo that can't be read.
+            ConfigError: a bad option.
+            NoFaceError: a photo without a face, or, if masks are first drawn by rule, without one that is clear enough.
         """
         _check_numbers(batch_size, seed)
         translator = self.translator(direction, force)
@@ -136,7 +145,11 @@ class PhotoPipeline:
         raise NotImplementedError
 
     def network(self, direction):
-        """The network for a direction; ConfigError if the pipeline has none."""
+        """The network for a direction.
+
+        Raises:
+            ConfigError: the pipeline has none.
+        """
         network = getattr(self, direction.role)
         if network is None:
             raise ConfigError(

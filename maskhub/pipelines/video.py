@@ -60,8 +60,7 @@ class FilmReport:
 
 
 class Film:
-    """The translation of one film; iterate over it to do it. VideoError if the source can't be read, at the start or
-    midway, or the target can't be written; ConfigError for a target with another suffix, or the source itself.
+    """The translation of one film; iterate over it to do it.
 
     Args:
         source: the file to read.
@@ -74,6 +73,10 @@ class Film:
     Attributes:
         total: approximate number of frames; 0 if unknown.
         report: :class:`FilmReport`, complete once the iteration has ended.
+
+    Raises:
+        VideoError: the source can't be read, at the start or midway, or the target can't be written.
+        ConfigError: a target with another suffix, or the source itself.
     """
 
     def __init__(self, source, target, translator, tag=None, most_side=None):
