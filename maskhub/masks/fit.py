@@ -9,14 +9,14 @@ right on a level frontal face, y down, z away from the camera. The unit is the f
 import functools
 import math
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
 
+from maskhub.faces.landmarks import MEAN_FACE
+
 __all__ = ["FINE_STEP", "Head", "Sheet", "Unwrapped", "drape", "sheet_of", "unwrap", "within"]
 
-MEAN_FACE = Path(__file__).parents[1] / "faces" / "weights" / "mean_face.npy"
 AXIS_Z = 0.1
 """Depth of the vertical axis around which ``u`` turns."""
 U_DEGREES = 80.0

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from maskhub.faces.align import shrunk, warped
-from maskhub.masks.fit import MEAN_FACE
+from maskhub.faces.landmarks import MEAN_FACE
 
 __all__ = [
     "SHADES", "Lighting", "estimate_lighting", "filled", "mean_normals", "rank", "shade_table", "to_linear", "to_srgb",

@@ -4,21 +4,14 @@ import { type Face, SURE } from "./detect";
 import type { Networks } from "../networks";
 import { clamp, type Matrix, type Picture, type Point } from "../vision/image";
 import { shrink } from "../vision/filter";
+import { solve } from "../vision/numbers";
 import { warp } from "../vision/warp";
 
 export const PRESENT = 0.6;
-const SURE_FACE = 0.85, NEAR = 0.066, TURNED = 0.12;
+const SURE_FACE = 0.85, NEAR = 0.066, TURNED = 0.1;
 const LIKELY_FACE = 0.78, TURNED_NEAR = 0.08, TURNED_YAW = 30;
-/** Further crops for a head that is turned far: degrees, scale, and shift towards the nose in widths of the box. */
-const LOOKS = [
-  [[0, 1, 0.3], [0, 1, 0], [-15, 1, 0.3], [-15, 0.8, 0], [0, 0.8, 0.3], [15, 1, 0]],
-  [
-    [0, 1, 0.15], [-15, 1, 0.15], [-15, 0.8, 0.15], [-15, 0.8, 0], [0, 0.8, 0.15], [0, 0.8, 0.3],
-    [0, 1, 0.3], [0, 1.25, 0.15], [-15, 1.25, 0.3],
-  ],
-];
-/** How much wider than high each group of crops shows the face. */
-const STRETCH = [1, 1.35];
+/** How the mean face is placed better than by the fit alone: size, and face widths towards the nose and down. */
+const NEAR_TURNED = 0.05, POSED_SCALE = 0.98, POSED_SHIFT = [-0.01, 0.02];
 const SIDE = 256;
 const BOX_SCALE = 1.25, BOX_CENTRE = 0.55, EXTENT_SCALE = 1.5;
 const SHARES = Float32Array.from({ length: 256 }, (_, value) => value / 255);
@@ -90,44 +83,69 @@ function aside(face: Face): number {
   return (across[0] * x + across[1] * y) / face.box[2];
 }
 
-/** The landmarks, or if they aren't reliable those of a few more crops that lie nearest to the detector's points. */
-export async function surestLandmarks(networks: Networks, image: Picture, face: Face): Promise<Landmarks> {
-  let best = await landmarks(networks, image, face);
-  const { centre, side, across, angle } = frame(face), beside = aside(face), sign = Math.sign(beside);
-  for (const [group, looks] of LOOKS.entries()) {
-    // only of turned heads: on anything else the network imagines a frontal face sooner or later
-    if (face.score < LIKELY_FACE || Math.abs(beside) < TURNED || sure(best, face)) break;
-    for (const [turn, scale, shift] of looks) {
-      const axis = angle + (sign * turn * Math.PI) / 180, away = sign * shift * face.box[2];
-      const at: Point = [centre[0] + away * across[0], centre[1] + away * across[1]];
-      const found = await look(networks, image, at, scale * side, [Math.cos(axis), Math.sin(axis)], STRETCH[group]);
-      const marks = { ...found, rotation: rotationOf(found.points) }, better = reliable(marks, face);
-      // in a distorted crop the network sooner or later is sure of a frontal face
-      if (STRETCH[group] > 1 && !profile(marks, face)) continue;
-      const nearer = apart(marks.points, face) < apart(best.points, face);
-      if (better === reliable(best, face) ? nearer : better) best = marks;
-    }
+/** The landmarks, or where the network is unsure of a head that is turned far, those of the mean face (468 × 3). */
+export async function surestLandmarks(networks: Networks, image: Picture, face: Face, mean: number[]): Promise<Landmarks> {
+  const marks = await landmarks(networks, image, face);
+  if (marks.presence >= PRESENT || face.score < LIKELY_FACE || Math.abs(aside(face)) < TURNED) return marks;
+  if (face.score >= SURE_FACE && apart(marks.points, face) <= NEAR_TURNED) return marks;
+  const posed = posedMeanFace(face, mean);
+  return profile(posed, face) ? posed : marks;
+}
+
+/** The mean face, placed and turned by a detected face's five points. */
+export function posedMeanFace(face: Face, mean: number[]): Landmarks {
+  const places = five(mean, 3), axes = [0, 1, 2], [middle, centre] = [averaged(places), averaged(face.points)];
+  const model = places.map((place) => axes.map((k) => place[k] - middle[k]));
+  const normal = axes.map((k) => Float64Array.from(axes, (l) => model.reduce((sum, row) => sum + row[k] * row[l], 0)));
+  const seen = axes.map((k) => Float64Array.from([0, 1], (d) => model.reduce((sum, row, i) => sum + row[k] * (face.points[i][d] - centre[d]), 0)));
+  const rows = solve(normal, seen), [x, y] = [0, 1].map((d) => axes.map((k) => rows[k][d]));
+  // the nearest rows of one length that are perpendicular: divided by the root of their 2×2 products
+  const [xx, xy, yy] = [dot(x, x), dot(x, y), dot(y, y)], det = Math.sqrt(Math.max(xx * yy - xy * xy, 1e-9));
+  const trace = Math.sqrt(xx + yy + 2 * det), [p, q, r] = [(xx + det) / trace, xy / trace, (yy + det) / trace];
+  const width = (POSED_SCALE * (p + r)) / 2, size = p * r - q * q;
+  const across = axes.map((k) => (r * x[k] - q * y[k]) / size), down = axes.map((k) => (p * y[k] - q * x[k]) / size);
+  const away = axes.map((k) => across[(k + 1) % 3] * down[(k + 2) % 3] - across[(k + 2) % 3] * down[(k + 1) % 3]);
+  const sign = Math.sign(aside(face)), forward = frame(face).across, [towards, below] = POSED_SHIFT;
+  const shift = [across, down].map((axis, d) => centre[d] + width * (towards * sign * forward[d] + below * axis[1] - dot(axis, middle)));
+  const points = new Float64Array(mean.length);
+  for (let i = 0; i < mean.length; i += 3) {
+    const place = axes.map((k) => width * mean[i + k]);
+    points[i] = Math.fround(dot(across, place) + shift[0]);
+    points[i + 1] = Math.fround(dot(down, place) + shift[1]);
+    points[i + 2] = Math.fround(dot(away, place));
   }
-  return best;
+  return { points, presence: 0, rotation: rotationOf(points) };
+}
+
+function dot(a: number[], b: number[]): number {
+  return a.reduce((sum, value, k) => sum + value * b[k], 0);
+}
+
+function averaged(places: ArrayLike<number>[]): number[] {
+  return Array.from(places[0], (_, k) => places.reduce((sum, place) => sum + place[k], 0) / places.length);
+}
+
+/** Where the detector's five points lie on landmarks, the first `size` coordinates. */
+function five(points: ArrayLike<number>, size: number): number[][] {
+  const at = (i: number): number[] => Array.from({ length: size }, (_, k) => points[3 * i + k]);
+  const between = (i: number, j: number): number[] => at(i).map((value, k) => (value + at(j)[k]) / 2);
+  return [between(33, 133), between(263, 362), at(1), at(61), at(291)];
 }
 
 /** Mean distance between landmarks and a detected face's five points, in face sizes. */
 function apart(points: Float64Array, face: Face): number {
-  const at = (i: number): number[] => [points[3 * i], points[3 * i + 1]];
-  const between = (i: number, j: number): number[] => at(i).map((value, k) => (value + at(j)[k]) / 2);
-  const five = [between(33, 133), between(263, 362), at(1), at(61), at(291)];
-  const off = five.reduce((sum, [x, y], i) => sum + Math.hypot(x - face.points[i][0], y - face.points[i][1]) / 5, 0);
+  const off = five(points, 2).reduce((sum, [x, y], i) => sum + Math.hypot(x - face.points[i][0], y - face.points[i][1]) / 5, 0);
   return off / Math.max(face.box[2], face.box[3]);
 }
 
 /** The crop of the first pass, and the head's axes. */
-function frame(face: Face): { centre: Point; side: number; across: Point; down: Point; angle: number } {
+function frame(face: Face): { centre: Point; side: number; across: Point; down: Point } {
   const [left, top, width, height] = face.box, [right, other] = face.points;
   const angle = Math.atan2(other[1] - right[1], other[0] - right[0]);
   const across: Point = [Math.cos(angle), Math.sin(angle)], down: Point = [-across[1], across[0]];
   const larger = Math.max(width, height), shift = (BOX_CENTRE - 0.5) * larger;
   const centre: Point = [left + width / 2 + shift * down[0], top + height / 2 + shift * down[1]];
-  return { centre, side: BOX_SCALE * larger, across, down, angle };
+  return { centre, side: BOX_SCALE * larger, across, down };
 }
 
 /** The crop of the second pass: its centre, side and axis, from the first pass's landmarks. */
@@ -145,12 +163,12 @@ function framed(points: Float64Array): [Point, number, Point] {
   return [[(low[0] + high[0]) / 2, (low[1] + high[1]) / 2], side, [dx / length, dy / length]];
 }
 
-/** Run the network on one turned square crop, in which the face is `stretch` times as wide as in the photo. */
+/** Run the network on one turned square crop. */
 async function look(
-  networks: Networks, image: Picture, centre: Point, side: number, across: Point, stretch = 1,
+  networks: Networks, image: Picture, centre: Point, side: number, across: Point,
 ): Promise<Look> {
   const down: Point = [-across[1], across[0]], scale = SIDE / side, zoom = side / SIDE;
-  const [a, b, c, d] = [across[0] * scale * stretch, across[1] * scale * stretch, down[0] * scale, down[1] * scale];
+  const [a, b, c, d] = [across[0] * scale, across[1] * scale, down[0] * scale, down[1] * scale];
   let matrix: Matrix = [a, b, SIDE / 2 - (a * centre[0] + b * centre[1]), c, d, SIDE / 2 - (c * centre[0] + d * centre[1])];
   let source = image;
   if (zoom > 2) [source, matrix] = shrunk(image, matrix, centre, side, zoom);
@@ -159,7 +177,7 @@ async function look(
   const out = await networks.run("landmarks", { data, dims: [1, SIDE, SIDE, 3] });
   const at = out.Identity, points = new Float64Array(at.length);
   for (let i = 0; i < at.length; i += 3) {
-    const x = (at[i] - SIDE / 2) / stretch, y = at[i + 1] - SIDE / 2;
+    const x = at[i] - SIDE / 2, y = at[i + 1] - SIDE / 2;
     points[i] = Math.fround((across[0] * x + down[0] * y) * zoom + centre[0]);
     points[i + 1] = Math.fround((across[1] * x + down[1] * y) * zoom + centre[1]);
     points[i + 2] = Math.fround(at[i + 2] * zoom);

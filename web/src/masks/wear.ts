@@ -41,7 +41,7 @@ export class Rule {
   async wear(
     networks: Networks, photo: Picture, face: Face, options: WearOptions,
   ): Promise<{ part: Picture; region: Field; room: Rectangle } | null> {
-    const marks = await surestLandmarks(networks, photo, face);
+    const marks = await surestLandmarks(networks, photo, face, this.tables.meanFace);
     if (!reliable(marks, face)) return null;
     const { image, region, room } = timed("draw", () => this.putOn(photo, marks, options));
     return { part: cut(image, room.left, room.top, room.width, room.height), region, room };
