@@ -102,14 +102,14 @@ def test_photos_are_those_of_python(jobs, told):
 
 RIM = 8
 """Largest difference of 255 of a pixel that only one of the two drawings touches."""
-CAMERA = {"unmask": ("masked.jpg", 4.0), "mask": ("bare.jpg", 7.0)}
-"""Direction → the face that moves before the camera, and the largest mean difference of 255: faces are followed in
-another way, so what is drawn can lie a pixel aside."""
+CAMERA = {"unmask": ("masked.jpg", 4.0, 0.1), "mask": ("bare.jpg", 7.0, 0.2)}
+"""Direction → the face that moves before the camera, and the largest mean differences of 255 inside the region and
+outside: faces are followed in another way, so what is drawn can lie a pixel aside."""
 
 
 @pytest.mark.parametrize("direction", ["unmask", pytest.param("mask", marks=pytest.mark.slow)])
 def test_the_camera_shows_what_python_shows(site, tmp_path, direction):
-    name, within = CAMERA[direction]
+    name, within, beyond = CAMERA[direction]
     with Image.open(ROOT / "web" / "examples" / name) as image:
         face, frames = image.convert("RGB").resize((200, 200)), []
     for number in range(6):
@@ -127,7 +127,7 @@ def test_the_camera_shows_what_python_shows(site, tmp_path, direction):
         wanted = translator(frame, number / 10)
         inside, difference = translator.region > 0, np.abs(made[number] - wanted)
         errors.append(difference[inside].mean())
-        assert difference[~inside].mean() < 0.1
+        assert difference[~inside].mean() < beyond
         assert np.abs(made[number] - frame)[inside].mean() > 20
     assert errors[0] <= WITHIN and np.mean(errors) <= within
 
