@@ -3,6 +3,7 @@
 import re
 import time
 
+import cv2
 import numpy as np
 import pytest
 from app_process import PATIENCE, ROOT
@@ -103,6 +104,8 @@ def test_webgpu_computes_the_same(launch, served, tmp_path):
         translate(page, EXAMPLES / name)
         made, wanted = numbers(page, tmp_path / "out.png"), pipe(EXAMPLES / name, direction, details=True)
         inside, difference = wanted.regions[0] > 0, np.abs(made - np.asarray(wanted.images[0].convert("RGB")))
-        assert difference[inside].mean() <= WITHIN and difference[~inside].max() == 0
+        # a drawn mask's soft rim may end a pixel earlier or later, as in test_parity
+        outside = cv2.dilate(inside.astype(np.uint8), np.ones((5, 5))) == 0 if direction == "mask" else ~inside
+        assert difference[inside].mean() <= WITHIN and difference[outside].max() == 0
         print(f"WebGPU, {direction}: {difference[inside].mean():.2f} of 255 from Python inside the region")
     browser.close()
