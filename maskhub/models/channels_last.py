@@ -12,10 +12,14 @@ FIRST, LAST = [0, 3, 1, 2], [0, 2, 3, 1]
 
 
 def channels_last(graph):
-    """Rewrite a graph in place, with the same results, for images of one size and batches of any; returns it."""
+    """Rewrite a graph in place, with the same results, for images of one size and batches of any.
+
+    Returns:
+        tuple: the graph, and the new orders of weights: name → (axis, order of its old channels).
+    """
     from onnx import numpy_helper
 
-    rewriting = _Rewriting(graph)
+    rewriting, orders = _Rewriting(graph), {}
     weights = {tensor.name: tensor for tensor in graph.graph.initializer}
     for node in list(graph.graph.node):
         if node.op_type == "Mul":
@@ -33,8 +37,9 @@ def channels_last(graph):
             for name, (axis, order) in changed.items():
                 array = np.take(numpy_helper.to_array(weights[name]), order, axis)
                 weights[name].CopyFrom(numpy_helper.from_array(np.ascontiguousarray(array), name))
+                orders[name] = axis, order
     sort_nodes(graph, rewriting.nodes())
-    return graph
+    return graph, orders
 
 
 def sort_nodes(graph, nodes):
