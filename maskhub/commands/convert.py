@@ -1,15 +1,18 @@
 """``maskhub convert``: import generators of other projects, and export pipelines to ONNX."""
 
 import shutil
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Annotated, Literal
 
 import tyro
 
 from maskhub.commands.photos import Output
-from maskhub.errors import ConfigError
+from maskhub.errors import ConfigError, NoFaceError
 
 __all__ = ["convert"]
+
+PHOTOS = 12
+"""Of each source, to calibrate 8 bits on."""
 
 
 def convert(
@@ -19,6 +22,8 @@ def convert(
     architecture: Literal["auto", "resnet_9blocks", "resnet_6blocks", "unet_256", "unet_128"] = "auto",
     to: Literal["maskhub", "onnx", "onnx-graph", "onnx-crops", "int8"] = "maskhub",
     any_size: bool = False,
+    unmasked: tuple[str, ...] = (),
+    masked: tuple[str, ...] = (),
 ) -> int:
     """Convert a generator of another project for from_pretrained, or export a pipeline's networks as ONNX files.
 
@@ -34,6 +39,9 @@ def convert(
             pictures, for programs in other languages. int8 writes graphs that compute in 8 bits, calibrated on the
             built-in portraits. All need `pip install 'maskhub[export]'`.
         any_size: With onnx and onnx-graph: accept any height and width instead of the pipeline's resolution only.
+        unmasked: With int8: folders or Hub datasets of aligned faces, to calibrate on some photos of each, too. Masks
+            are drawn on them by rule for an unmasker.
+        masked: The same of faces with masks.
     """
     if to != "maskhub":
         from maskhub.models.onnx_file import FILE, GRAPH, INT8
@@ -48,7 +56,7 @@ def convert(
             return 0
         if to == "int8":
             with _rewritten(output) as folder:
-                made = pipeline.export_int8(folder, *_portraits(pipeline.config.resolution))
+                made = pipeline.export_int8(folder, *_crops(pipeline.config.resolution, unmasked, masked))
             for name, errors in made.items():
                 print(f"wrote {output / name / INT8}: within {errors.pop(None):.2f}/255 of float32")
                 for layer, error in errors.items():
@@ -70,19 +78,27 @@ def convert(
     return 0
 
 
-def _portraits(side):
-    """Aligned crops of portraits without masks, and of as many with drawn ones, uint8 side×side×3."""
+def _crops(side, unmasked, masked):
+    """Aligned crops of faces without masks, and of faces with masks, uint8 side×side×3: built-in portraits, and photos
+    of these sources without the held-out tenth."""
     import numpy as np
 
     from maskhub.data.portraits import portraits
+    from maskhub.data.sources import open_source
+    from maskhub.masks.wear import wear
 
-    return [
-        [
-            np.asarray(portrait.image.resize((side, side)))
-            for portrait in portraits(f"builtin:portraits{kind}:train")[::6]
-        ]
-        for kind in ("", "/masked")
-    ]
+    def photos(specs):
+        for source in (open_source(spec, holdout=True) for spec in specs):
+            yield from (photo for _, photo in source.walk(range(min(PHOTOS, source.size or PHOTOS)), seed=0))
+
+    bare = [portrait.image for portrait in portraits("builtin:portraits:train")[::6]]
+    covered = [portrait.image for portrait in portraits("builtin:portraits/masked:train")[::6]]
+    for seed, photo in enumerate(photos(unmasked)):
+        bare.append(photo)
+        with suppress(NoFaceError):
+            covered.append(wear(photo, seed=seed).image)
+    covered += photos(masked)
+    return [[np.asarray(photo.resize((side, side))) for photo in crops] for crops in (bare, covered)]
 
 
 @contextmanager
