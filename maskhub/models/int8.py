@@ -8,7 +8,7 @@ from calibration images. Five things make it precise and fast:
 
 * photos have 8 bits anyway, so the network's input is quantized without loss;
 * weights are rounded up or down so that their errors cancel out (:mod:`maskhub.models.rounding`);
-* channels of small outputs are brought to the same range before rounding, as the weights that make them are scaled;
+* channels of an output are brought to the same range before rounding, as the weights that make them are scaled;
 * each convolution is quantized alone first: those that lose most for the time they save stay in float32;
 * norms and pixel shuffles compute channels last, as 8-bit convolutions do, so that nothing has to be transposed.
 
@@ -35,13 +35,12 @@ from maskhub.onnx_session import open_session
 
 __all__ = ["export_int8", "int8_graph"]
 
-LIMIT = 0.4
+LIMIT = 0.45
 """Of 255: by how much 8 bits may change the result. The most sensitive convolutions stay in float32 to keep it."""
 FEW = 8
 """Calibration images on which single convolutions are tried."""
-SMALL = 100_000
-"""Outputs of up to this many numbers get a scale for each channel, which costs a multiplication: 0.03 ms, or 0.3 ms for
-one of half a million numbers."""
+MOVED = 130
+"""Multiplications for which a number of a float32 output can be put into the order that others need."""
 HALF_STEP = np.float32(0.98 / 255)
 """Added to the input, so that values of photos lie on the grid of 8 bits that has 0 at 127. (A little less than half a
 step, so that all of them round the same way.)"""
@@ -115,8 +114,9 @@ def _made(network, images, noise):
         return made, _change(feeds[::every], wanted[::every], _results(made, feeds[::every]))
 
     errors = {name: error([name], max(len(feeds) // FEW, 1))[1] for name in every}
-    work = {name: rounded[name][0].size * np.prod(calibration.sizes[one.output][1:]) for name, one in every.items()}
-    layers = sorted(errors, key=lambda name: errors[name] ** 2 / work[name])
+    layers = sorted(
+        errors, key=lambda name: errors[name] ** 2 / _work(rounded[name][0], calibration.sizes[every[name].output])
+    )
     while layers:
         made, errors[None] = error(layers)
         if errors[None] <= LIMIT:
@@ -125,76 +125,85 @@ def _made(network, images, noise):
     raise CheckpointError(f"this {type(network).__name__} can't compute in 8 bits within {LIMIT} of 255.")
 
 
+def _work(weight, size):
+    """What a convolution costs more in float32 than in 8 bits, in multiplications."""
+    return weight.size * np.prod(size[1:]) + MOVED * np.prod(size)
+
+
 def quantized(graph, layers, calibration, rounded):
     """A copy of a graph in which these convolutions compute in 8 bits, written as QuantizeLinear and DequantizeLinear
     around them; ``rounded`` are all :func:`~maskhub.models.rounding.rounded_weights`."""
-    from onnx import helper, numpy_helper
+    made = _Quantizing(copy.deepcopy(graph), calibration)
+    read = {made.convolutions[name].input for name in layers}
+    for name in layers:
+        made.quantize(made.convolutions[name], *rounded[name], read)
+    sort_nodes(made.graph, made.nodes)
+    return made.graph
 
-    graph = copy.deepcopy(graph)
-    every, photos, nodes, done = convolutions(graph), _photos(graph), list(graph.graph.node), {}
-    arrays, read = _arrays(graph), {every[name].input for name in layers}
 
-    def add(name, array):
-        graph.graph.initializer.append(numpy_helper.from_array(np.asarray(array), name))
+class _Quantizing:
+    """A graph, its old and new nodes, and the names of its values once rounded."""
+
+    def __init__(self, graph, calibration):
+        from onnx import helper
+
+        self.graph, self.calibration, self.nodes, self.done = graph, calibration, list(graph.graph.node), {}
+        self.convolutions, self.photos, self.arrays = convolutions(graph), _photos(graph), _arrays(graph)
+        raised = self.node("Add", ["images", self.constant("images_half", HALF_STEP)], "images_raised")
+        limits = [self.constant(f"images_{number}", value) for number, value in enumerate(PIXELS)]
+        self.node("QuantizeLinear", [raised, *limits], "images_codes")
+        for one in graph.graph.node:  # what puts pixels into another order does so with their codes
+            if one.output[0] in self.photos:
+                options = {given.name: helper.get_attribute_value(given) for given in one.attribute}
+                self.node(one.op_type, [f"{one.input[0]}_codes", *one.input[1:]], f"{one.output[0]}_codes", **options)
+
+    def constant(self, name, array):
+        from onnx import numpy_helper
+
+        self.graph.graph.initializer.append(numpy_helper.from_array(np.asarray(array), name))
         return name
 
-    def node(kind, inputs, output, **options):
-        nodes.append(helper.make_node(kind, inputs, [output], f"{output}_{kind}", **options))
+    def node(self, kind, inputs, output, **options):
+        from onnx import helper
+
+        self.nodes.append(helper.make_node(kind, inputs, [output], f"{output}_{kind}", **options))
         return output
 
-    def on_grid(name, scale, zero):
-        """The name of these values, rounded."""
-        if name not in done:
-            limits = [add(f"{name}_scale", np.float32(scale)), add(f"{name}_zero", np.uint8(zero))]
-            if name not in photos:
-                node("QuantizeLinear", [name, *limits], f"{name}_codes")
-            done[name] = node("DequantizeLinear", [f"{name}_codes", *limits], f"{name}_rounded")
-        return done[name]
-
-    def dequantized(name, codes, scale):
-        inputs = [
-            add(f"{name}_codes", codes),
-            add(f"{name}_scale", scale),
-            add(f"{name}_zero", np.zeros_like(codes, shape=len(codes))),
-        ]
-        return node("DequantizeLinear", inputs, f"{name}_rounded", axis=0)
-
-    raised = node("Add", ["images", add("images_half", HALF_STEP)], "images_raised")
-    node("QuantizeLinear", [raised, *(add(f"images_{n}", value) for n, value in enumerate(PIXELS))], "images_codes")
-    for one in graph.graph.node:  # what puts pixels into another order does so with their codes
-        if one.output[0] in photos:
-            twin = copy.deepcopy(one)
-            twin.input[0], twin.output[0], twin.name = (
-                f"{one.input[0]}_codes",
-                f"{one.output[0]}_codes",
-                f"{one.name}_codes",
-            )
-            nodes.append(twin)
-    for name in layers:
-        convolution, before, after, rectified = every[name]
-        codes, scales, shift = rounded[name]
-        bias = arrays[convolution.input[2]] + shift
-        if before in photos:
-            bias = bias - scales * codes.sum((1, 2, 3), dtype=np.float32) / 255
-        readers = [
-            (reader, place) for reader in graph.graph.node for place, given in enumerate(reader.input) if given == after
-        ]
-        times = np.float32(1)
-        if rectified or after in read or np.prod(calibration.sizes[after]) > SMALL:
-            small = on_grid(after, *calibration.grids[after])
+    def quantize(self, convolution, codes, scales, shift, read):
+        """Let a convolution compute in 8 bits; ``read`` are the inputs of all that do."""
+        node, before, after, rectified = convolution
+        readers = [(one, place) for one in self.graph.graph.node for place, at in enumerate(one.input) if at == after]
+        grid, times = self.calibration.grids[before], np.float32(1)
+        if rectified or after in read:
+            small = self.on_grid(after, *self.calibration.grids[after])
         else:
-            peaks = calibration.peaks[after]
+            peaks = self.calibration.peaks[after]
             times = np.maximum(peaks, 0.02 * peaks.mean()).clip(1e-12) / 127
-            channels = add(f"{after}_times", times[None, :, None, None])
-            small = node("Mul", [on_grid(after, 1, 128), channels], f"{after}_scaled")
+            channels = self.constant(f"{after}_times", times[None, :, None, None])
+            small = self.node("Mul", [self.on_grid(after, 1, 128), channels], f"{after}_scaled")
         for reader, place in readers:
             reader.input[place] = small
-        convolution.input[0] = on_grid(before, *calibration.grids[before])
-        convolution.input[1] = dequantized(convolution.input[1], codes, scales / times)
-        steps = calibration.grids[before][0] * scales
-        convolution.input[2] = dequantized(convolution.input[2], np.rint(bias / steps).astype(np.int32), steps / times)
-    sort_nodes(graph, nodes)
-    return graph
+        bias = self.arrays[node.input[2]] + shift
+        if before in self.photos:
+            bias = bias - scales * codes.sum((1, 2, 3), dtype=np.float32) / 255
+        bias = np.rint(bias / (grid[0] * scales)).astype(np.int32)
+        node.input[0] = self.on_grid(before, *grid)
+        node.input[1] = self.dequantized(node.input[1], codes, scales / times)
+        node.input[2] = self.dequantized(node.input[2], bias, grid[0] * scales / times)
+
+    def on_grid(self, name, scale, zero):
+        """The name of these values, rounded."""
+        if name not in self.done:
+            limits = [self.constant(f"{name}_scale", np.float32(scale)), self.constant(f"{name}_zero", np.uint8(zero))]
+            if name not in self.photos:
+                self.node("QuantizeLinear", [name, *limits], f"{name}_codes")
+            self.done[name] = self.node("DequantizeLinear", [f"{name}_codes", *limits], f"{name}_rounded")
+        return self.done[name]
+
+    def dequantized(self, name, codes, scales):
+        zeros = self.constant(f"{name}_zero", np.zeros_like(codes, shape=len(codes)))
+        inputs = [self.constant(f"{name}_codes", codes), self.constant(f"{name}_scale", scales), zeros]
+        return self.node("DequantizeLinear", inputs, f"{name}_rounded", axis=0)
 
 
 def _with_biases(graph):

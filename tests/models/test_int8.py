@@ -51,7 +51,7 @@ def exported(request, crops, tmp_path_factory):
 
 def test_eight_bits_make_nearly_the_same(exported, crops):
     network, folder, errors = exported
-    assert len(errors) > 5 and 0 < errors[None] <= 0.4
+    assert len(errors) > 5 and 0 < errors[None] <= 0.45
     # a batch of photos that it was not calibrated on
     batch = to_tensor(np.stack(crops[4:]))
     noise = network.draw_noise(4, 64, 64, torch.Generator().manual_seed(0)) if network.takes_noise else []
