@@ -44,7 +44,7 @@ def convert(
         masked: The same of faces with masks.
     """
     if to != "maskhub":
-        from maskhub.models.onnx_file import FILE, GRAPH, INT8
+        from maskhub.models.onnx_file import FILE, GRAPH
         from maskhub.pipelines.load import load_pipeline
 
         pipeline, file = load_pipeline(input, "cpu"), FILE if to == "onnx" else GRAPH
@@ -55,13 +55,7 @@ def convert(
                 print(f"wrote {output / path.relative_to(folder)}: within {difference}/255 of torch")
             return 0
         if to == "int8":
-            with _rewritten(output) as folder:
-                made = pipeline.export_int8(folder, *_crops(pipeline.config.resolution, unmasked, masked))
-            for name, errors in made.items():
-                print(f"wrote {output / name / INT8}: within {errors.pop(None):.2f}/255 of float32")
-                for layer, error in errors.items():
-                    print(f"  {layer} alone: {error:.2f}/255")
-            return 0
+            return _in_8_bits(pipeline, output, unmasked, masked)
         with _rewritten(output) as folder:
             made = pipeline.export_onnx(folder, any_size, weights=to == "onnx")
         for name, difference in made.items():
@@ -75,6 +69,18 @@ def convert(
         generator.save_pretrained(folder)
         generator.half().save_pretrained(folder, variant="fp16")
     print(f"wrote {output}: {type(generator).__name__} of width {generator.config.width}, {count:,} parameters")
+    return 0
+
+
+def _in_8_bits(pipeline, output, unmasked, masked):
+    from maskhub.models.onnx_file import INT8
+
+    with _rewritten(output) as folder:
+        made = pipeline.export_int8(folder, *_crops(pipeline.config.resolution, unmasked, masked))
+    for name, errors in made.items():
+        print(f"wrote {output / name / INT8}: within {errors.pop(None):.2f}/255 of float32")
+        for layer, error in errors.items():
+            print(f"  {layer} alone: {error:.2f}/255")
     return 0
 
 
