@@ -18,7 +18,7 @@ from pydantic import Field, model_validator
 from maskhub.data.mask_images import mask_images_digest, mask_pictures
 from maskhub.data.scores import SCORES, score
 from maskhub.errors import ConfigError, NoFaceError
-from maskhub.faces.detect import Face, detect
+from maskhub.faces.detect import detect
 from maskhub.faces.landmarks import landmarks, reliable, surest_landmarks
 from maskhub.masks.coverings import COVERING_COLOURS, COVERINGS, RANDOM_COVERING
 from maskhub.masks.detector import SURELY_MASKED, mask_presences
@@ -194,7 +194,9 @@ def mask_faces(pixels, wearing, name, largest=False, own=None):
         seed = seed_of(wearing.seed, name, number, "mask")
         made, cover, (x0, y0) = wear_near(image, found[number], marks[number], wearing, seed, worn)
         part = np.s_[y0 : y0 + cover.shape[0], x0 : x0 + cover.shape[1]]
-        faces[number] |= wearing.score(image[part], made.image, cover, moved(found[number], x0, y0), marks[number])
+        faces[number] |= wearing.score(
+            image[part], made.image, cover, found[number].moved(shift=(-x0, -y0)), marks[number]
+        )
         if wearing.accepts(faces[number]):
             image[part], region[part] = made.image, np.maximum(region[part], cover)
             box = mask_box(cover, x0, y0)
@@ -244,12 +246,6 @@ def wear_near(image, face, mark, wearing, seed, worn):
     shifted = replace(mark, points=mark.points - np.float32([x0, y0, 0]))
     made = wearing.put_on(np.ascontiguousarray(part), shifted, seed, worn)
     return made, made.region, (x0, y0)
-
-
-def moved(face, left, top):
-    """A :class:`~maskhub.faces.detect.Face` in the pixels of a part of its photo with this corner."""
-    x, y, width, height = face.box
-    return Face((x - left, y - top, width, height), face.points - np.float32([left, top]), face.score)
 
 
 def mask_box(cover, x0=0, y0=0):

@@ -224,14 +224,9 @@ def _closer(pixels, box):
         return None
     scale = max(1.0, LARGE_ENOUGH / min(width, height))
     part = cv2.resize(np.ascontiguousarray(part), None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
-    corner, best = np.float32([x0, y0]), None
-    for face in detect(part):
-        moved = [value / scale for value in face.box]
-        moved[0], moved[1] = moved[0] + x0, moved[1] + y0
-        overlap = _overlap(moved, box)
-        if overlap >= max(LEAST_OVERLAP, best[0] if best else 0):
-            best = overlap, Face(tuple(moved), np.float32(face.points / scale + corner), face.score)
-    return best[1] if best else None
+    faces = [face.moved(1 / scale, (x0, y0)) for face in detect(part)]
+    best = max(faces, key=lambda face: _overlap(face.box, box), default=None)
+    return best if best and _overlap(best.box, box) >= LEAST_OVERLAP else None
 
 
 def _overlap(first, second):

@@ -165,7 +165,8 @@ class FaceCache(BlobCache):
 
 
 def _key(pixels):
-    return hashlib.blake2b(np.ascontiguousarray(pixels), digest_size=16, key=str(pixels.shape).encode()).digest()
+    how = {"digest_size": 16, "key": str(pixels.shape).encode(), "person": b"with sides"}  # older ones have other faces
+    return hashlib.blake2b(np.ascontiguousarray(pixels), **how).digest()
 
 
 def find_face(pixels):
@@ -184,6 +185,7 @@ def _packed(found):
     face, marks = found
     numbers = [*face.box, face.score, *face.points.ravel(), marks.presence, marks.yaw, marks.pitch, marks.roll]
     numbers += [*marks.rotation.ravel()]
+    numbers += [] if face.sides is None else [*face.sides.ravel()]
     return marks.points.astype("<f4").tobytes() + np.array(numbers, "<f8").tobytes()
 
 
@@ -192,7 +194,8 @@ def _unpacked(data):
         return None
     points = np.frombuffer(data, "<f4", 478 * 3).reshape(478, 3).astype(np.float32)
     numbers = np.frombuffer(data, "<f8", offset=478 * 3 * 4)
-    face = Face(tuple(map(float, numbers[:4])), numbers[5:15].reshape(5, 2).astype(np.float32), float(numbers[4]))
+    points, sides = numbers[5:15].reshape(5, 2).astype(np.float32), numbers[28:].reshape(-1, 2).astype(np.float32)
+    face = Face(tuple(map(float, numbers[:4])), points, float(numbers[4]), sides if len(sides) else None)
     return face, Landmarks(points, *map(float, numbers[15:19]), numbers[19:28].reshape(3, 3).astype(np.float64))
 
 

@@ -66,5 +66,6 @@ def _identity(encoder):
 def _key(own, pixels, face):
     digest = hashlib.blake2b(own, digest_size=16, key=str(pixels.shape).encode())
     digest.update(np.ascontiguousarray(pixels))
-    digest.update(np.asarray(face.box, "<f4").tobytes() + np.asarray(face.points, "<f4").tobytes())
+    for part in (face.box, face.points, *(() if face.sides is None else (face.sides,))):
+        digest.update(np.asarray(part, "<f4").tobytes())
     return digest.digest()

@@ -29,15 +29,24 @@ def alignment(face, resolution, wider=1.0):
     angle = np.arctan2(right_to_left[1], right_to_left[0])
     across = np.array([np.cos(angle), np.sin(angle)])
     down = np.array([-across[1], across[0]])
-    left, top, width, height = face.box
-    middle, eye_middle = np.array([left + width / 2, top + height / 2]), eyes.mean(0)
-    # for a head lying on its side, the face's width is the box's height
-    face_width = width * abs(across[0]) + height * abs(across[1]) if abs(across[1]) > 0.9 else width
+    eye_middle = eyes.mean(0)
+    middle, face_width = _middle_and_width(face, across)
     side = wider * SIDE * face_width
     offset = ((middle - eye_middle) @ across) / 2
     corner = eye_middle + (offset - side / 2) * across - EYE_HEIGHT * side * down
     linear = np.stack([across, down]) * (resolution / side)
     return np.column_stack([linear, -linear @ corner])
+
+
+def _middle_and_width(face, across):
+    """The middle of a face and its width along the unit vector ``across``."""
+    if face.sides is not None:
+        return face.sides.astype(np.float64).mean(0), float((face.sides[1] - face.sides[0]) @ across)
+    left, top, width, height = face.box
+    # for a head lying on its side, the face's width is the box's height
+    lying = abs(across[1]) > 0.9
+    face_width = width * abs(across[0]) + height * abs(across[1]) if lying else width
+    return np.array([left + width / 2, top + height / 2]), face_width
 
 
 def crop(image, matrix, resolution):

@@ -4,15 +4,16 @@ The 228 kB network is in ``weights/`` (MIT licence, see ``weights/LICENSES.md``)
 """
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from maskhub.faces.settle import settled
 from maskhub.faces.yunet import YuNet
 
-__all__ = ["Face", "FaceDetector", "detect"]
+__all__ = ["SURE", "Face", "FaceDetector", "detect"]
 
 WEIGHTS = Path(__file__).parent / "weights" / "face_detection_yunet_2023mar.onnx"
 MARGIN = 0.15
@@ -26,6 +27,15 @@ down and none lying. Only half of masked faces reach it, so for many of those th
 UNSURE_LEAD = 0.06
 """How much higher another orientation must score if it doesn't reach :data:`SURE`: in 5 of 168 photos, upright masked
 faces scored 0.01 to 0.05 higher upside down or lying."""
+DOUBTFUL = 0.5
+"""Where no face is found, those from this score on are taken if landmarks settle on them."""
+LEVEL = 10.0
+"""Degrees of roll up to which a sure detection is used as it is."""
+ELSEWHERE = 15.0
+"""Degrees by which landmarks may turn a face that stands as it was detected."""
+SLANTED, AGAIN = 20.0, 230
+"""Degrees of roll beyond which a face without landmarks is detected again, upright, and its largest size in pixels
+there."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +47,14 @@ class Face:
         points: 5×2 float32: the eye, eye, nose tip, mouth corner, mouth corner, each pair with the person's right side
             (the picture's left on an upright face) first.
         score: the detector's confidence, 0 to 1.
+        sides: 2×2 float32: the outermost points of the face to its right and left, at the height of its eyes; None if
+            only the box is known.
     """
 
     box: tuple[float, float, float, float]
     points: np.ndarray
     score: float
+    sides: np.ndarray | None = None
 
     @property
     def roll(self):
@@ -49,9 +62,14 @@ class Face:
         dx, dy = self.points[1] - self.points[0]
         return float(np.degrees(np.arctan2(dy, dx)))
 
-    def scaled(self, factor):
-        """The face in a copy of the photo ``factor`` times as large."""
-        return Face(tuple(factor * value for value in self.box), factor * self.points, self.score)
+    def moved(self, scale=1.0, shift=(0, 0)):
+        """The face in other pixels: those of its photo times ``scale``, plus ``shift`` across and down."""
+        (left, top, width, height), (x, y) = self.box, shift
+        box = left * scale + x, top * scale + y, width * scale, height * scale
+        points, sides = (
+            None if at is None else at * np.float32(scale) + np.float32(shift) for at in (self.points, self.sides)
+        )
+        return replace(self, box=tuple(map(float, box)), points=points, sides=sides)
 
 
 class FaceDetector:
@@ -60,87 +78,165 @@ class FaceDetector:
     Args:
         threshold: lowest confidence of a face, 0 to 1.
         max_side: photos are first scaled down to this longer side; faces then smaller than about 10 pixels are lost.
-        turn: determine the orientation of each face below :data:`SURE`, in steps of 45°, and search again with the
-            photo turned upright. If no face is found, all orientations are searched.
+        turn: determine the orientation of each face below :data:`SURE`, and search again with the photo turned upright,
+            in steps of 45°. If no face is found, all orientations are searched.
+        settle: look again at faces that are turned, or below :data:`SURE`, so that the same face is placed in the same
+            way however the photo is turned. Only with ``turn``.
         margin: share of each side that is added around the photo: YuNet misses faces that fill the whole picture.
 
     A detector holds scratch state: use one per thread, or :func:`detect`, which does.
     """
 
-    def __init__(self, threshold=0.7, max_side=1024, turn=True, margin=MARGIN):
-        self.threshold, self.max_side, self.turn, self.margin = threshold, max_side, turn, margin
-        self._net = YuNet(WEIGHTS, threshold)
+    def __init__(self, threshold=0.7, max_side=1024, turn=True, settle=True, margin=MARGIN):
+        self.threshold, self.max_side, self.margin = threshold, max_side, margin
+        self.turn, self.settle = turn, settle
+        self._net, self._doubtful = YuNet(WEIGHTS, threshold), YuNet(WEIGHTS, min(threshold, DOUBTFUL))
 
     def __call__(self, image, turn=None):
         """The faces of a photo, uint8 RGB H×W×3, as a list of :class:`Face`, largest first; ``turn`` overrides the
         detector's setting."""
-        height, width = image.shape[:2]
-        # the full margin is added at full size only for small photos; otherwise on the scaled-down copy
-        scale = min(1.0, self.max_side / (max(height, width) * (1 + 2 * self.margin)))
-        if scale < 1:
-            size = max(1, round(width * scale)), max(1, round(height * scale))
-            image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-        pad_x, pad_y = (round(side * self.margin) for side in (image.shape[1], image.shape[0]))
-        padded = cv2.copyMakeBorder(image, pad_y, pad_y, pad_x, pad_x, cv2.BORDER_REPLICATE)
-        padded = cv2.cvtColor(padded, cv2.COLOR_RGB2BGR)
-        rows = self._find(padded)
-        if self.turn if turn is None else turn:
-            rows = self._find_turned(padded, rows) if _best(rows) < SURE else self._turn_unsure(padded, rows)
-        faces = [_face(row, (pad_x, pad_y), (image.shape[1] / width, image.shape[0] / height)) for row in rows]
+        view = _View.of(image, self.max_side, self.margin)
+        rows = self._net.detect(view.padded)
+        turn = self.turn if turn is None else turn
+        if turn:
+            rows = self._find_turned(view, rows) if _best(rows) < SURE else self._turn_unsure(view, rows)
+        faces = [self._placed(view, row) if turn and self.settle else view.face(row) for row in rows]
         return sorted(faces, key=lambda face: -face.box[2] * face.box[3])
 
-    def _find_turned(self, image, rows):
+    def _find_turned(self, view, rows):
         """Search the turned image; returns ``rows``, found in the unturned one, unless the turned ones score higher."""
-        turns = TURNS
+        if not len(rows):
+            doubtful = self._doubtful.detect(view.padded)
+            rows = doubtful[[view.settled(row) is not None for row in doubtful]] if len(doubtful) else rows
         if len(rows):
-            winner = self._way_up(image, rows[rows[:, 14].argmax()])
-            turns = (winner,) if winner else ()
-        best = 0.0
-        for degrees in turns:
-            matrix, turned = _turned(image, degrees)
-            found = self._find(turned)
-            if _best(found) > best:
-                best, rows = _best(found), _turn_back(found, matrix, degrees)
-            if best >= SURE + 0.02:
-                break
-        return rows
+            winner = self._way_up(view, _surest(rows))
+            if not winner:
+                return rows
+            found = self._in_turned(view, winner)
+            return found if len(found) else np.stack([self._righted(view, row) for row in rows])
+        tried = []
+        for degrees in TURNS:
+            tried.append(self._in_turned(view, degrees))
+            if _best(tried[-1]) >= SURE + 0.02:
+                return tried[-1]
+        tried.sort(key=_best, reverse=True)
+        return next((found for found in tried if len(found) and view.stands(_surest(found))), tried[0])
 
-    def _turn_unsure(self, image, rows):
+    def _in_turned(self, view, degrees):
+        """The rows found in the image turned clockwise."""
+        matrix, turned = _turned(view.padded, degrees)
+        return _turn_back(self._net.detect(turned), matrix, degrees)
+
+    def _turn_unsure(self, view, rows):
         """In an image with at least one sure face, detect the others again with each turned upright."""
-        return np.stack([row if row[14] >= SURE else self._righted(image, row) for row in rows])
+        return np.stack([row if row[14] >= SURE else self._righted(view, row) for row in rows])
 
-    def _righted(self, image, row):
+    def _righted(self, view, row):
         """Detect a face again in its surroundings turned upright; returns the row unchanged if it is upright."""
-        winner = self._way_up(image, row)
-        if not winner:
-            return row
-        to_window = np.vstack([_window_matrix(row), (0, 0, 1)])
-        matrix = _about_the_middle(winner) @ to_window
-        turned = cv2.warpAffine(image, matrix, (WINDOW, WINDOW), borderMode=cv2.BORDER_REPLICATE)
-        found = _turn_back(self._net.detect(turned), matrix, winner)
-        middles = found[:, :2] + found[:, 2:4] / 2
-        own = np.linalg.norm(middles - (row[:2] + row[2:4] / 2), axis=1) < 0.5 * max(row[2:4])  # not a neighbour's
-        return found[own][0] if own.any() else row
+        winner = self._way_up(view, row)
+        found = self._in_window(view, row, winner) if winner else None
+        return row if found is None else found
 
-    def _way_up(self, image, row):
+    def _in_window(self, view, row, degrees):
+        """Detect a face again in a small window around it, turned clockwise; None if it isn't found there."""
+        matrix = _about_the_middle(degrees) @ np.vstack([_window_matrix(row), (0, 0, 1)])
+        turned = cv2.warpAffine(view.padded, matrix, (WINDOW, WINDOW), borderMode=cv2.BORDER_REPLICATE)
+        return _own(_turn_back(self._net.detect(turned), matrix, degrees), row)
+
+    def _way_up(self, view, row):
         """Degrees by which a detected face must be turned to stand upright; 0 unless that is clearly better.
 
-        A lying or upside-down face is often detected as upright, with a low score and misplaced points. A small window
-        around it is enough to find its orientation, at a fraction of the cost of the whole photo.
+        A lying or upside-down face, above all a masked one, is often detected as upright, with misplaced points.
+        Landmarks settle on one in ten of those. A small window around the face is enough to find its orientation, at a
+        fraction of the cost of the whole photo.
         """
-        window = _window(image, row)
-        scores = {degrees: self._score(_turned_window(window, degrees)) for degrees in (0, *TURNS)}
+        over = 180 - view.face(row).roll
+        if view.stands(row):
+            found = self._in_window(view, row, over)
+            return over if found is not None and found[14] > row[14] and view.stands(found) else 0
+        found = {degrees: self._in_window(view, row, degrees) for degrees in (0, over, *TURNS)}
+        scores = {degrees: 0.0 if own is None else float(own[14]) for degrees, own in found.items()}
+        for degrees in sorted(found, key=lambda degrees: -scores[degrees]):
+            if found[degrees] is not None and view.stands(found[degrees]):
+                return degrees
         winner = max(scores, key=scores.get)
         # a masked face scores low, and sometimes slightly higher upside down: most photos are upright
         lead = 0.01 if scores[winner] >= SURE else UNSURE_LEAD
         return winner if scores[winner] > max(scores[0], float(row[14])) + lead else 0
 
-    def _score(self, window):
-        return _best(self._net.detect(window))
+    def _placed(self, view, row):
+        """The face as it was detected if it is upright and sure; otherwise where a second look places it."""
+        face = view.face(row)
+        if row[14] >= SURE and abs(face.roll) <= LEVEL:
+            return face
+        return view.settled(row) or (face if abs(face.roll) <= SLANTED else self._again(view.photo, face))
 
-    def _find(self, image):
-        """YuNet's rows of 15 numbers, in the pixels of this BGR image."""
-        return self._net.detect(image)
+    def _again(self, photo, face):
+        """A turned face detected again in its surroundings turned upright, where its width is certain; unchanged if it
+        isn't found there."""
+        left, top, width, height = face.box
+        middle, size = np.array([left + width / 2, top + height / 2]), max(width, height)
+        scale = min(1.0, AGAIN / size)
+        side = round(2 * size * scale)
+        matrix = cv2.getRotationMatrix2D((0, 0), face.roll, scale)
+        matrix[:, 2] = (side - 1) / 2 - matrix[:, :2] @ middle
+        turned = cv2.warpAffine(photo, matrix, (side, side), borderMode=cv2.BORDER_REPLICATE)
+        around = np.float32([side / 2 - size * scale / 2] * 2 + [size * scale] * 2)
+        row = _own(self._net.detect(cv2.cvtColor(turned, cv2.COLOR_RGB2BGR)), around)
+        if row is None or row[14] < face.score - UNSURE_LEAD / 2:
+            return face
+        height = row[[5, 7]].mean()
+        sides = cv2.transform(
+            np.float64([[[row[0], height], [row[0] + row[2], height]]]), cv2.invertAffineTransform(matrix)
+        )
+        found = _face(_turn_back(row[None], matrix, -face.roll)[0], (0, 0), (1, 1))
+        return replace(found, sides=sides[0].astype(np.float32))
+
+
+@dataclass
+class _View:
+    """A photo as it is searched.
+
+    Attributes:
+        photo: uint8 RGB H×W×3.
+        padded: its scaled copy with a margin, BGR.
+        pad, zoom: the margin, and the copy's size as a share of the photo's; across and down.
+    """
+
+    photo: np.ndarray
+    padded: np.ndarray
+    pad: tuple
+    zoom: tuple
+    _settled: dict = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, photo, max_side, margin):
+        height, width = photo.shape[:2]
+        # the full margin is added at full size only for small photos; otherwise on the scaled-down copy
+        scale, image = min(1.0, max_side / (max(height, width) * (1 + 2 * margin))), photo
+        if scale < 1:
+            size = max(1, round(width * scale)), max(1, round(height * scale))
+            image = cv2.resize(photo, size, interpolation=cv2.INTER_AREA)
+        pad_x, pad_y = (round(side * margin) for side in (image.shape[1], image.shape[0]))
+        padded = cv2.copyMakeBorder(image, pad_y, pad_y, pad_x, pad_x, cv2.BORDER_REPLICATE)
+        zoom = image.shape[1] / width, image.shape[0] / height
+        return cls(photo, cv2.cvtColor(padded, cv2.COLOR_RGB2BGR), (pad_x, pad_y), zoom)
+
+    def face(self, row):
+        """The :class:`Face` of a row found in the padded copy."""
+        return _face(row, self.pad, self.zoom)
+
+    def settled(self, row):
+        """The face of a row placed by its landmarks, or None; see :func:`~maskhub.faces.settle.settled`."""
+        key = row.tobytes()
+        if key not in self._settled:
+            self._settled[key] = settled(self.photo, self.face(row))
+        return self._settled[key]
+
+    def stands(self, row):
+        """Whether landmarks show the face in the orientation of its row."""
+        face, settled = self.face(row), self.settled(row)
+        return settled is not None and abs((settled.roll - face.roll + 180) % 360 - 180) <= ELSEWHERE
 
 
 _threads = threading.local()
@@ -163,13 +259,19 @@ def _face(row, pad, scale):
     return Face((*map(float, corner), *map(float, size)), points.astype(np.float32), float(row[14]))
 
 
+def _own(rows, row):
+    """The row among ``rows``, best first, that is of the same face as ``row``, and not a neighbour's; or None."""
+    middles = rows[:, :2] + rows[:, 2:4] / 2
+    own = np.linalg.norm(middles - (row[:2] + row[2:4] / 2), axis=1) < 0.5 * max(row[2:4])
+    return rows[own][0] if own.any() else None
+
+
+def _surest(rows):
+    return rows[rows[:, 14].argmax()]
+
+
 def _best(rows):
     return float(rows[:, 14].max(initial=0.0))
-
-
-def _window(image, row):
-    """The surroundings of a detected face, WINDOW pixels a side."""
-    return cv2.warpAffine(image, _window_matrix(row), (WINDOW, WINDOW), borderMode=cv2.BORDER_REPLICATE)
 
 
 def _window_matrix(row):
@@ -177,11 +279,6 @@ def _window_matrix(row):
     scale = WINDOW / side
     corner = row[:2] + row[2:4] / 2 - side / 2
     return np.array([[scale, 0, -corner[0] * scale], [0, scale, -corner[1] * scale]])
-
-
-def _turned_window(window, degrees):
-    """A :func:`_window` turned clockwise about its centre, at the same size."""
-    return cv2.warpAffine(window, _about_the_middle(degrees), (WINDOW, WINDOW), borderMode=cv2.BORDER_REPLICATE)
 
 
 def _about_the_middle(degrees):
@@ -201,6 +298,8 @@ def _turned(image, degrees):
 
 def _turn_back(rows, matrix, degrees):
     """Map YuNet's rows found in a :func:`_turned` image back to the original image."""
+    if not len(rows):
+        return rows
     rows, inverse = rows.copy(), cv2.invertAffineTransform(matrix)
     centres = cv2.transform((rows[:, None, :2] + rows[:, None, 2:4] / 2).astype(np.float64), inverse)[:, 0]
     # treat the face as an ellipse in its box, and take the box of the turned ellipse

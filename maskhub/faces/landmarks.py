@@ -13,18 +13,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from maskhub.faces.align import shrunk, warped
 from maskhub.faces.detect import SURE
-from maskhub.faces.mesh import SIDE, run_mesh
+from maskhub.faces.mesh import PRESENT, look
 
 __all__ = [
     "LIKELY_FACE", "MEAN_FACE", "PRESENT", "Landmarks", "landmarks", "moved_landmarks", "posed_mean_face", "reliable",
     "surest_landmarks",
 ]  # fmt: skip
-
-PRESENT = 0.6
-"""Landmarks are reliable from this presence on: unmasked faces typically reach 0.99, and four of five masked faces
-exceed 0.6."""
 
 SURE_FACE, NEAR = 0.85, 0.066
 """Landmarks of low presence are still reliable if the detector's score reaches the first number and its five points lie
@@ -99,13 +94,13 @@ def landmarks(image, face, passes=1):
     again on a crop set by the first landmarks: slightly more accurate, twice the time.
     """
     centre, side, across, down = _frame(face)
-    points, presence = _look(image, centre, side, across)
+    points, presence = look(image, centre, side, across)
     if presence < PRESENT:
         tries = [(1.4, across), (0.8, across)]
         if face.score < SURE:  # otherwise the detector knows the orientation
             tries += [(1.2, down), (1.2, -across), (1.2, -down)]
         for scale, axis in tries:
-            other, found = _look(image, centre, scale * side, axis)
+            other, found = look(image, centre, scale * side, axis)
             if found > presence:
                 points, presence = other, found
             if presence >= PRESENT:
@@ -115,7 +110,7 @@ def landmarks(image, face, passes=1):
         eyes = points[263, :2] - points[33, :2]
         axis = eyes / max(float(np.hypot(*eyes)), 1e-6)
         low, high = points[:, :2].min(0), points[:, :2].max(0)
-        other, found = _look(image, (low + high) / 2, EXTENT_SCALE * float((high - low).max()), axis)
+        other, found = look(image, (low + high) / 2, EXTENT_SCALE * float((high - low).max()), axis)
         if found >= min(presence, PRESENT):
             points, presence = other, found
     return Landmarks.of(points, presence)
@@ -223,38 +218,6 @@ def moved_landmarks(marks, matrix):
     turn[:2, :2] = matrix[:, :2] / scale
     roll = (marks.roll + np.degrees(np.arctan2(turn[1, 0], turn[0, 0])) + 180) % 360 - 180
     return replace(marks, points=points, roll=float(roll), rotation=turn @ marks.rotation)
-
-
-def _look(image, centre, side, across):
-    """Run the network on one rotated square crop: 478×3 points in the photo's pixels, and the presence."""
-    down = np.array([-across[1], across[0]])
-    linear = np.stack([across, down]) * (SIDE / side)
-    matrix = np.column_stack([linear, SIDE / 2 - linear @ centre])
-    shrink = side / SIDE
-    if shrink > 2:
-        # warpAffine only interpolates: average much larger faces down first
-        image, matrix = _shrunk(image, matrix, centre, side, shrink)
-    crop_points, logit = run_mesh(warped(image, matrix, SIDE))
-    back = np.stack([across, down], 1) * shrink
-    points = np.empty((len(crop_points), 3), np.float32)
-    points[:, :2] = (crop_points[:, :2] - SIDE / 2) @ back.T + centre
-    points[:, 2] = crop_points[:, 2] * shrink
-    return points, float(1 / (1 + np.exp(-np.clip(logit, -60, 60))))
-
-
-def _shrunk(image, matrix, centre, side, shrink):
-    """The part of the photo around the crop, averaged down by a whole factor, and the matrix that fits it."""
-    factor = int(shrink)
-    reach = side * 0.75
-    height, width = image.shape[:2]
-    sides = np.array([width, height])
-    x0, y0 = np.clip(centre - reach, 0, sides - factor).astype(int)
-    x1, y1 = np.clip(centre + reach, (x0 + factor, y0 + factor), sides).astype(int)
-    part = shrunk(image[y0:y1, x0:x1], factor)
-    fitted = matrix.copy()
-    fitted[:, :2] *= factor
-    fitted[:, 2] += matrix[:, :2] @ (np.array([x0, y0]) + (factor - 1) / 2)
-    return part, fitted
 
 
 def _rotation(points):

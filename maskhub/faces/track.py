@@ -88,7 +88,7 @@ class FaceTracker:
 
     def __init__(self, every=EVERY, max_side=640):
         self.every = every
-        self._detect = FaceDetector(STILL_THERE, max_side)
+        self._detect = FaceDetector(STILL_THERE, max_side, settle=False)
         self.reset()
 
     def reset(self):

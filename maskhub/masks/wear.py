@@ -115,7 +115,7 @@ def _as_array(photo):
 
 def _largest(image):
     factor = max(1, min(round(max(image.shape[:2]) / SEARCH_SIDE), *image.shape[:2]))
-    faces = [face.scaled(factor) for face in detect(shrunk(image, factor), margin=SEARCH_MARGIN)]
+    faces = [face.moved(factor) for face in detect(shrunk(image, factor), margin=SEARCH_MARGIN)]
     if not faces or max(faces[0].box[2:]) < 0.15 * max(image.shape[:2]):
         faces = detect(image) or faces
     if not faces:

@@ -1,10 +1,14 @@
 """Detection on the astronaut's portrait, at any size and turn."""
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
+from maskhub.faces import align
+from maskhub.faces import detect as detect_module
 from maskhub.faces.detect import FaceDetector, detect
+from maskhub.masks import wear
 
 
 @pytest.fixture(scope="module")
@@ -47,12 +51,15 @@ def test_turned_photos(astronaut, quarter_turns):
     ("upright_score", "turned_score", "turned"),
     [(0.83, 0.85, False), (0.0, 0.83, False), (0.75, 0.86, True), (0.88, 0.93, True)],
 )
-def test_a_face_is_not_turned_for_a_trifle(astronaut, monkeypatch, upright_score, turned_score, turned):
-    detector, looked = FaceDetector(), []
+def test_a_face_without_landmarks_is_not_turned_for_a_trifle(
+    astronaut, monkeypatch, upright_score, turned_score, turned
+):
+    detector, looked = FaceDetector(settle=False), []
     row = np.concatenate([[150, 60, 120, 150], np.full(10, 200.0), [max(upright_score, 0.8) - 0.02]]).astype(np.float32)
-    scores = iter([upright_score, *[0.1] * 2, turned_score, *[0.1] * 4])  # the third turn is upside down
-    monkeypatch.setattr(detector, "_score", lambda window: next(scores))
-    monkeypatch.setattr(detector, "_find", lambda image: looked.append(image) or row[None])
+    scores = {0: upright_score, 180: turned_score}
+    monkeypatch.setattr(detect_module, "settled", lambda photo, face: None)
+    monkeypatch.setattr(detector, "_in_window", lambda view, row, at: np.append(row[:14], scores.get(at, 0.1)))
+    monkeypatch.setattr(detector._net, "detect", lambda image: looked.append(image) or row[None])
     detector(np.asarray(astronaut))
     assert (len(looked) == 2) == turned
 
@@ -74,6 +81,46 @@ def test_several_faces_largest_first(astronaut):
     faces = detect(np.asarray(photo))
     assert len(faces) == 2
     assert faces[0].box[2] > faces[1].box[2]
+
+
+@pytest.fixture(scope="module")
+def masked(astronaut):
+    return wear(np.asarray(astronaut), seed=1).image
+
+
+def turned(picture, degrees):
+    """The picture turned clockwise on a canvas of 720×720, and the 3×3 matrix of the turn."""
+    matrix = cv2.getRotationMatrix2D((255.5, 255.5), -degrees, 1.0)
+    matrix[:, 2] += 104
+    out = cv2.warpAffine(picture, matrix, (720, 720), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    return out, np.vstack([matrix, (0, 0, 1)])
+
+
+def test_a_turned_face_has_the_same_crop(masked):
+    corners = np.float64([[[40, 40], [216, 40], [216, 216], [40, 216]]])
+    crops = []
+    for degrees in (35, 100, 190, 305):
+        photo, turn = turned(masked, degrees)
+        (face,) = detect(photo)
+        assert face.sides is not None
+        to_crop = np.vstack([align.alignment(face, 256), (0, 0, 1)]) @ turn
+        crops.append(cv2.transform(corners, np.linalg.inv(to_crop)[:2])[0])
+    apart = np.linalg.norm(np.array(crops) - np.mean(crops, 0), axis=2)
+    assert apart.max() < 0.01 * 256 * np.linalg.norm(crops[0][1] - crops[0][0]) / 176
+
+
+def test_an_upright_sure_face_is_not_looked_at_again(astronaut, monkeypatch):
+    monkeypatch.setattr(detect_module, "settled", lambda photo, face: pytest.fail("another look"))
+    (face,) = detect(np.asarray(astronaut))
+    assert face.score >= detect_module.SURE and face.sides is None
+
+
+def test_a_face_moves_with_its_photo(masked):
+    photo, _ = turned(masked, 60)
+    (face,) = detect(photo)
+    moved = align.alignment(face.moved(0.5, (10, -4)), 256)
+    to_original = np.array([[2, 0, -20], [0, 2, 8], [0, 0, 1]])
+    assert moved == pytest.approx(align.alignment(face, 256) @ to_original, abs=1e-3)
 
 
 def test_no_face():
