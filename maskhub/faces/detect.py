@@ -31,6 +31,8 @@ DOUBTFUL = 0.5
 """Where no face is found, those from this score on are taken if landmarks settle on them."""
 LEVEL = 10.0
 """Degrees of roll up to which a sure detection is used as it is."""
+CANDIDATES = 3
+"""Number of orientations, those of the highest scores, in which landmarks are looked for."""
 ELSEWHERE = 15.0
 """Degrees by which landmarks may turn a face that stands as it was detected."""
 SLANTED, AGAIN = 20.0, 230
@@ -156,7 +158,7 @@ class FaceDetector:
             return over if found is not None and found[14] > row[14] and view.stands(found) else 0
         found = {degrees: self._in_window(view, row, degrees) for degrees in (0, over, *TURNS)}
         scores = {degrees: 0.0 if own is None else float(own[14]) for degrees, own in found.items()}
-        for degrees in sorted(found, key=lambda degrees: -scores[degrees]):
+        for degrees in sorted(found, key=lambda degrees: -scores[degrees])[:CANDIDATES]:
             if found[degrees] is not None and view.stands(found[degrees]):
                 return degrees
         winner = max(scores, key=scores.get)

@@ -27,7 +27,7 @@ NEXT_SIDE, NEXT_BELOW = 1.55, 0.294
 """The same for later crops, in widths of the face, below the middle of the eyes."""
 LOOKS, TRIES = 4, 2
 """Maximum number of looks, and the number within which the face must be present."""
-STILL, MOVING = 0.003, 0.01
+STILL, MOVING = 0.006, 0.01
 """Looking ends once the eyes and sides move by less than the first share of the face's width, on average; if they still
 move by more than the second at the last look, they haven't settled."""
 AWAY = 0.35
