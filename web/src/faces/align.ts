@@ -17,10 +17,7 @@ export function alignment(face: Face, resolution: number, wider = 1): Matrix {
   const [[rx, ry], [lx, ly]] = face.points;
   const angle = Math.atan2(ly - ry, lx - rx);
   const cos = Math.cos(angle), sin = Math.sin(angle);
-  const [left, top, width, height] = face.box;
-  const middle: Point = [left + width / 2, top + height / 2], eyes: Point = [(rx + lx) / 2, (ry + ly) / 2];
-  // a head that lies on its side has its width along the box's height
-  const faceWidth = Math.abs(sin) > 0.9 ? width * Math.abs(cos) + height * Math.abs(sin) : width;
+  const eyes: Point = [(rx + lx) / 2, (ry + ly) / 2], [middle, faceWidth] = middleAndWidth(face, cos, sin);
   const side = wider * SIDE * faceWidth;
   const offset = ((middle[0] - eyes[0]) * cos + (middle[1] - eyes[1]) * sin) / 2;
   const x = eyes[0] + (offset - side / 2) * cos + EYE_HEIGHT * side * sin;
@@ -28,6 +25,18 @@ export function alignment(face: Face, resolution: number, wider = 1): Matrix {
   const scale = resolution / side;
   const [a, b, c, d] = [cos * scale, sin * scale, -sin * scale, cos * scale];
   return [a, b, -(a * x + b * y), c, d, -(c * x + d * y)];
+}
+
+/** The middle of a face and its width along a unit vector. */
+function middleAndWidth(face: Face, cos: number, sin: number): [Point, number] {
+  if (face.sides) {
+    const [[x0, y0], [x1, y1]] = face.sides;
+    return [[(x0 + x1) / 2, (y0 + y1) / 2], (x1 - x0) * cos + (y1 - y0) * sin];
+  }
+  const [left, top, width, height] = face.box;
+  // a head that lies on its side has its width along the box's height
+  const lying = Math.abs(sin) > 0.9;
+  return [[left + width / 2, top + height / 2], lying ? width * Math.abs(cos) + height * Math.abs(sin) : width];
 }
 
 /**

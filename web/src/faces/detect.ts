@@ -7,6 +7,7 @@ import { after, apply, clamp, inverse, type Matrix, type Picture, type Point, ri
 import { shrink } from "../vision/filter";
 import { warp } from "../vision/warp";
 import type { Networks, Outputs } from "../networks";
+import { settled } from "./settle";
 
 export interface Face {
   /** left, top, width, height in the photo's pixels; may extend beyond its edges */
@@ -15,6 +16,8 @@ export interface Face {
   points: Point[];
   /** 0 to 1 */
   score: number;
+  /** the outermost points of the face to its right and left, at the height of its eyes, where landmarks placed it */
+  sides?: Point[];
 }
 
 const MARGIN = 0.15;
@@ -23,6 +26,9 @@ const WINDOW = 176;
 export const SURE = 0.9;
 const UNSURE_LEAD = 0.06;
 const STRIDES = [8, 16, 32];
+const DOUBTFUL = 0.5;
+const LEVEL = 10, ELSEWHERE = 15, SLANTED = 20, AGAIN = 230;
+const CANDIDATES = 3;
 const OVERLAP = 0.3;
 const TOP = 500;
 
@@ -41,75 +47,166 @@ export interface DetectorOptions {
 /** The faces of a photo, largest first. */
 export async function detect(networks: Networks, photo: Picture, options: DetectorOptions = {}): Promise<Face[]> {
   const { threshold = 0.7, maxSide = 1024, turn = true } = options;
-  const find = (image: Picture, padX = 0, padY = 0) => findRows(networks, image, threshold, padX, padY);
   const scale = Math.min(1, maxSide / (Math.max(photo.height, photo.width) * (1 + 2 * MARGIN)));
   let image = photo;
   if (scale < 1) {
     image = shrink(photo, Math.max(1, rint(photo.width * scale)), Math.max(1, rint(photo.height * scale)));
   }
-  const padX = rint(image.width * MARGIN), padY = rint(image.height * MARGIN);
-  let rows = await find(image, padX, padY);
+  const view = new View(networks, photo, image, threshold);
+  let rows = await view.find(image, view.pad);
   if (turn && (!rows.length || rows.some((row) => row[14] < SURE))) {
-    const padded = padReplicate(image, padX, padY);
-    rows = best(rows) < SURE ? await findTurned(find, padded, rows) : await turnUnsure(find, padded, rows);
+    rows = best(rows) < SURE ? await findTurned(view, rows) : await turnUnsure(view, rows);
   }
-  const zoom: Point = [image.width / photo.width, image.height / photo.height];
-  const faces = rows.map((row) => toFace(row, [padX, padY], zoom));
+  const faces: Face[] = [];
+  for (const row of rows) faces.push(turn ? await placed(view, row) : view.face(row));
   return faces.sort((a, b) => b.box[2] * b.box[3] - a.box[2] * a.box[3]);
 }
 
-type Find = (image: Picture, padX?: number, padY?: number) => Promise<Row[]>;
+/** A photo as it is searched: its scaled copy, with a margin where it is needed. */
+class View {
+  readonly pad: Point;
+  private readonly zoom: Point;
+  private turnable: Picture | null = null;
+  private readonly known = new Map<string, Face | null>();
 
-/** The detections in the turned image, if they are more confident than `rows`, those of the upright image. */
-async function findTurned(find: Find, image: Picture, rows: Row[]): Promise<Row[]> {
-  let turns = TURNS;
-  if (rows.length) {
-    const winner = await wayUp(find, image, rows.reduce((a, b) => (b[14] > a[14] ? b : a)));
-    turns = winner ? [winner] : [];
+  constructor(readonly networks: Networks, readonly photo: Picture, private image: Picture, private threshold: number) {
+    this.pad = [rint(image.width * MARGIN), rint(image.height * MARGIN)];
+    this.zoom = [image.width / photo.width, image.height / photo.height];
   }
-  let highest = 0;
-  for (const degrees of turns) {
-    const { matrix, turned } = turnedWhole(image, degrees);
-    const found = await find(turned);
-    if (best(found) > highest) {
-      highest = best(found);
-      rows = turnBack(found, matrix, degrees);
-    }
-    if (highest >= SURE + 0.02) break;
+
+  get padded(): Picture {
+    return (this.turnable ??= padReplicate(this.image, ...this.pad));
   }
-  return rows;
+
+  find(image: Picture, pad: Point = [0, 0], threshold = this.threshold): Promise<Row[]> {
+    return findRows(this.networks, image, threshold, ...pad);
+  }
+
+  doubtful(): Promise<Row[]> {
+    return this.find(this.image, this.pad, Math.min(this.threshold, DOUBTFUL));
+  }
+
+  face(row: Row): Face {
+    return toFace(row, this.pad, this.zoom);
+  }
+
+  /** The face of a row placed by its landmarks, or null. */
+  async settled(row: Row): Promise<Face | null> {
+    const key = row.join();
+    if (!this.known.has(key)) this.known.set(key, await settled(this.networks, this.photo, this.face(row)));
+    return this.known.get(key) ?? null;
+  }
+
+  /** Whether landmarks show the face in the orientation of its row. */
+  async stands(row: Row): Promise<boolean> {
+    const found = await this.settled(row);
+    return found !== null && Math.abs(((rollOf(found) - rollOf(this.face(row)) + 540) % 360) - 180) <= ELSEWHERE;
+  }
 }
 
-/** The rows of an image with a confident face; faces that are not upright are detected again. */
-async function turnUnsure(find: Find, image: Picture, rows: Row[]): Promise<Row[]> {
+/** The detections in the turned image, if they are more confident than `rows`, those of the upright image. */
+async function findTurned(view: View, rows: Row[]): Promise<Row[]> {
+  if (!rows.length) {
+    for (const row of await view.doubtful()) if (await view.settled(row)) rows.push(row);
+  }
+  if (rows.length) {
+    const winner = await wayUp(view, surest(rows));
+    if (!winner) return rows;
+    const found = await inTurned(view, winner);
+    return found.length ? found : await turnUnsure(view, rows);
+  }
+  const tried: Row[][] = [];
+  for (const degrees of TURNS) {
+    const found = await inTurned(view, degrees);
+    if (best(found) >= SURE + 0.02) return found;
+    tried.push(found);
+  }
+  tried.sort((a, b) => best(b) - best(a));
+  for (const found of tried) if (found.length && (await view.stands(surest(found)))) return found;
+  return tried[0];
+}
+
+/** The detections in the image turned clockwise. */
+async function inTurned(view: View, degrees: number): Promise<Row[]> {
+  const { matrix, turned } = turnedWhole(view.padded, degrees);
+  return turnBack(await view.find(turned), matrix, degrees);
+}
+
+/** The rows, those of unsure faces that are not upright detected again. */
+async function turnUnsure(view: View, rows: Row[]): Promise<Row[]> {
   const out: Row[] = [];
-  for (const row of rows) out.push(row[14] >= SURE ? row : await righted(find, image, row));
+  for (const row of rows) out.push(row[14] >= SURE ? row : await righted(view, row));
   return out;
 }
 
 /** The detection in a face's surroundings, turned upright; the row itself if it is upright. */
-async function righted(find: Find, image: Picture, row: Row): Promise<Row> {
-  const winner = await wayUp(find, image, row);
-  if (!winner) return row;
-  const matrix = after(aboutTheMiddle(winner), windowMatrix(row));
-  const found = turnBack(await find(warp(image, matrix, WINDOW, WINDOW)), matrix, winner);
-  const middle = (one: Row): Point => [one[0] + one[2] / 2, one[1] + one[3] / 2], [x, y] = middle(row);
-  const reach = 0.5 * Math.max(row[2], row[3]); // further away it is another face
-  return found.find((one) => Math.hypot(middle(one)[0] - x, middle(one)[1] - y) < reach) ?? row;
+async function righted(view: View, row: Row): Promise<Row> {
+  const winner = await wayUp(view, row);
+  return (winner ? await inWindow(view, row, winner) : null) ?? row;
+}
+
+/** The detection of a face in a small window around it, turned clockwise; null if it isn't found there. */
+async function inWindow(view: View, row: Row, degrees: number): Promise<Row | null> {
+  const matrix = after(aboutTheMiddle(degrees), windowMatrix(row));
+  const found = await view.find(warp(view.padded, matrix, WINDOW, WINDOW));
+  return own(turnBack(found, matrix, degrees), row);
 }
 
 /** The angle in degrees that turns a face upright; 0 if that is not clearly better. */
-async function wayUp(find: Find, image: Picture, row: Row): Promise<number> {
-  const window = warp(image, windowMatrix(row), WINDOW, WINDOW);
-  let winner = 0, most = -1, upright = 0;
-  for (const degrees of [0, ...TURNS]) {
-    const score = best(await find(warp(window, aboutTheMiddle(degrees), WINDOW, WINDOW)));
-    if (degrees === 0) upright = score;
-    if (score > most) [winner, most] = [degrees, score];
+async function wayUp(view: View, row: Row): Promise<number> {
+  const over = 180 - rollOf(view.face(row));
+  if (await view.stands(row)) {
+    const found = await inWindow(view, row, over);
+    return found && found[14] > row[14] && (await view.stands(found)) ? over : 0;
   }
+  const found: [number, Row | null][] = [];
+  for (const degrees of [0, over, ...TURNS]) found.push([degrees, await inWindow(view, row, degrees)]);
+  const score = (one: Row | null): number => one?.[14] ?? 0, upright = score(found[0][1]);
+  found.sort((a, b) => score(b[1]) - score(a[1]));
+  for (const [degrees, one] of found.slice(0, CANDIDATES)) if (one && (await view.stands(one))) return degrees;
+  const [winner, most] = [found[0][0], score(found[0][1])];
   // a masked face scores low, and sometimes a little higher upside down; most photos are upright
   const lead = most >= SURE ? 0.01 : UNSURE_LEAD;
   return most > Math.max(upright, row[14]) + lead ? winner : 0;
+}
+
+/** The face as it was detected if it is upright and sure; otherwise where a second look places it. */
+async function placed(view: View, row: Row): Promise<Face> {
+  const face = view.face(row), roll = Math.abs(rollOf(face));
+  if (row[14] >= SURE && roll <= LEVEL) return face;
+  return (await view.settled(row)) ?? (roll <= SLANTED ? face : await again(view, face));
+}
+
+/** A turned face detected again in its surroundings turned upright; unchanged if it isn't found there. */
+async function again(view: View, face: Face): Promise<Face> {
+  const [left, top, width, height] = face.box, size = Math.max(width, height);
+  const scale = Math.min(1, AGAIN / size), side = rint(2 * size * scale), roll = rollOf(face);
+  const cos = scale * Math.cos((roll * Math.PI) / 180), sin = scale * Math.sin((roll * Math.PI) / 180);
+  const x = left + width / 2, y = top + height / 2, middle = (side - 1) / 2;
+  const matrix: Matrix = [cos, sin, middle - cos * x - sin * y, -sin, cos, middle + sin * x - cos * y];
+  const corner = side / 2 - (size * scale) / 2;
+  const around = Float32Array.from([corner, corner, size * scale, size * scale]);
+  const row = own(await view.find(warp(view.photo, matrix, side, side)), around);
+  if (!row || row[14] < face.score - UNSURE_LEAD / 2) return face;
+  const eyes = (row[5] + row[7]) / 2, back = inverse(matrix);
+  const sides = [row[0], row[0] + row[2]].map((end) => apply(back, [end, eyes]));
+  return { ...toFace(turnBack([row], matrix, -roll)[0], [0, 0], [1, 1]), sides };
+}
+
+/** The most confident row of the same face as `row`, and not a neighbour's; or null. */
+function own(rows: Row[], row: Row): Row | null {
+  const middle = (one: Row): Point => [one[0] + one[2] / 2, one[1] + one[3] / 2], [x, y] = middle(row);
+  const reach = 0.5 * Math.max(row[2], row[3]);
+  return rows.find((one) => Math.hypot(middle(one)[0] - x, middle(one)[1] - y) < reach) ?? null;
+}
+
+function surest(rows: Row[]): Row {
+  return rows.reduce((a, b) => (b[14] > a[14] ? b : a));
+}
+
+/** The rotation of a face in degrees, clockwise, from the line between its eyes. */
+function rollOf({ points: [right, left] }: Face): number {
+  return (Math.atan2(left[1] - right[1], left[0] - right[0]) * 180) / Math.PI;
 }
 
 /** The detections in an image with a margin that repeats its border. */

@@ -164,7 +164,7 @@ function framed(points: Float64Array): [Point, number, Point] {
 }
 
 /** Run the network on one turned square crop. */
-async function look(
+export async function look(
   networks: Networks, image: Picture, centre: Point, side: number, across: Point,
 ): Promise<Look> {
   const down: Point = [-across[1], across[0]], scale = SIDE / side, zoom = side / SIDE;
