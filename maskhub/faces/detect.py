@@ -31,8 +31,8 @@ DOUBTFUL = 0.5
 """Where no face is found, those from this score on are taken if landmarks settle on them."""
 LEVEL = 10.0
 """Degrees of roll up to which a sure detection is used as it is."""
-CANDIDATES = 3
-"""Number of orientations, those of the highest scores, in which landmarks are looked for."""
+LIKELY = 0.1
+"""Landmarks are looked for in other orientations whose score is higher than that of the detected one less this."""
 ELSEWHERE = 15.0
 """Degrees by which landmarks may turn a face that stands as it was detected."""
 SLANTED, AGAIN = 20.0, 230
@@ -158,8 +158,9 @@ class FaceDetector:
             return over if found is not None and found[14] > row[14] and view.stands(found) else 0
         found = {degrees: self._in_window(view, row, degrees) for degrees in (0, over, *TURNS)}
         scores = {degrees: 0.0 if own is None else float(own[14]) for degrees, own in found.items()}
-        for degrees in sorted(found, key=lambda degrees: -scores[degrees])[:CANDIDATES]:
-            if found[degrees] is not None and view.stands(found[degrees]):
+        likely = [degrees for degrees in (over, *TURNS) if scores[degrees] > row[14] - LIKELY]
+        for degrees in sorted(likely, key=lambda degrees: -scores[degrees]):
+            if view.stands(found[degrees]):
                 return degrees
         winner = max(scores, key=scores.get)
         # a masked face scores low, and sometimes slightly higher upside down: most photos are upright

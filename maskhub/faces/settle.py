@@ -27,9 +27,8 @@ NEXT_SIDE, NEXT_BELOW = 1.55, 0.294
 """The same for later crops, in widths of the face, below the middle of the eyes."""
 LOOKS, TRIES = 4, 2
 """Maximum number of looks, and the number within which the face must be present."""
-STILL, MOVING = 0.006, 0.01
-"""Looking ends once the eyes and sides move by less than the first share of the face's width, on average; if they still
-move by more than the second at the last look, they haven't settled."""
+STILL = 0.02
+"""A face has settled once its eyes and sides move by less than this share of its width, on average."""
 AWAY = 0.35
 """The face is another one, or none, if its middle has moved further than this share of the box's larger side."""
 
@@ -60,7 +59,7 @@ def settled(image, face):
         before = now
         centre = five[:2].mean(0) + NEXT_BELOW * width * np.array([-across[1], across[0]])
         centre, side = centre + ((sides.mean(0) - centre) @ across) / 2 * across, NEXT_SIDE * width
-    if moved > MOVING:
+    if moved >= STILL:
         return None
     return replace(face, points=five.astype(np.float32), sides=sides.astype(np.float32))
 

@@ -28,7 +28,7 @@ const UNSURE_LEAD = 0.06;
 const STRIDES = [8, 16, 32];
 const DOUBTFUL = 0.5;
 const LEVEL = 10, ELSEWHERE = 15, SLANTED = 20, AGAIN = 230;
-const CANDIDATES = 3;
+const LIKELY = 0.1;
 const OVERLAP = 0.3;
 const TOP = 500;
 
@@ -163,7 +163,9 @@ async function wayUp(view: View, row: Row): Promise<number> {
   for (const degrees of [0, over, ...TURNS]) found.push([degrees, await inWindow(view, row, degrees)]);
   const score = (one: Row | null): number => one?.[14] ?? 0, upright = score(found[0][1]);
   found.sort((a, b) => score(b[1]) - score(a[1]));
-  for (const [degrees, one] of found.slice(0, CANDIDATES)) if (one && (await view.stands(one))) return degrees;
+  for (const [degrees, one] of found) {
+    if (degrees && one && one[14] > row[14] - LIKELY && (await view.stands(one))) return degrees;
+  }
   const [winner, most] = [found[0][0], score(found[0][1])];
   // a masked face scores low, and sometimes a little higher upside down; most photos are upright
   const lead = most >= SURE ? 0.01 : UNSURE_LEAD;

@@ -14,7 +14,7 @@ const NOSE_AND_MOUTH = [1, 61, 291];
 const MESH = 468;
 const FIRST_SIDE = 1.25, FIRST_BELOW = 0.05, NEXT_SIDE = 1.55, NEXT_BELOW = 0.294;
 const LOOKS = 4, TRIES = 2;
-const STILL = 0.006, MOVING = 0.01;
+const STILL = 0.02;
 const AWAY = 0.35;
 
 /** A detected face with its points and sides placed by its landmarks; null if they don't settle. */
@@ -45,7 +45,7 @@ export async function settled(networks: Networks, image: Picture, face: Face): P
     centre = [centre[0] + aside * across[0], centre[1] + aside * across[1]];
     side = NEXT_SIDE * span;
   }
-  return moved > MOVING ? null : { ...face, points: five, sides };
+  return moved >= STILL ? null : { ...face, points: five, sides };
 }
 
 function along([x, y]: Point, by: Point): number {
