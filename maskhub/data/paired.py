@@ -194,8 +194,8 @@ def _unpacked(data):
         return None
     points = np.frombuffer(data, "<f4", 478 * 3).reshape(478, 3).astype(np.float32)
     numbers = np.frombuffer(data, "<f8", offset=478 * 3 * 4)
-    points, sides = numbers[5:15].reshape(5, 2).astype(np.float32), numbers[28:].reshape(-1, 2).astype(np.float32)
-    face = Face(tuple(map(float, numbers[:4])), points, float(numbers[4]), sides if len(sides) else None)
+    five, sides = numbers[5:15].reshape(5, 2).astype(np.float32), numbers[28:].reshape(-1, 2).astype(np.float32)
+    face = Face(tuple(map(float, numbers[:4])), five, float(numbers[4]), sides if len(sides) else None)
     return face, Landmarks(points, *map(float, numbers[15:19]), numbers[19:28].reshape(3, 3).astype(np.float64))
 
 
