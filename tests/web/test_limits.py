@@ -75,12 +75,13 @@ def test_memory_is_flat_over_a_hundred_photos(page):
 
 
 def test_24_megapixels_are_translated_within_bounds(page, tmp_path):
-    translate(page, EXAMPLES / "bare.jpg")
-    before = memory(page)
     photo = Image.linear_gradient("L").resize((6000, 4000)).convert("RGB")
     with Image.open(EXAMPLES / "masked.jpg") as image:
         photo.paste(image.convert("RGB").resize((2200, 2200), Image.Resampling.LANCZOS), (1900, 900))
     photo.save(tmp_path / "large.jpg", quality=90)
+    photo.resize((1500, 1000)).save(tmp_path / "small.jpg")
+    translate(page, tmp_path / "small.jpg")  # faces are searched at the same size, for which the detector keeps memory
+    before = memory(page)
     seconds = translate(page, tmp_path / "large.jpg")
     assert memory(page) - before <= 420  # the photo and its result have 96 MB each, and the crops as large as the face
     made = numbers(page, tmp_path / "out.png")

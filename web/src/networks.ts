@@ -24,8 +24,8 @@ type Run = (input: Input) => Promise<Outputs>;
 
 /** Side of the pictures that YuNet's file is made for, without its border of one pixel. */
 const YUNET_SIDE = 64, BORDER = 1;
-/** Sizes that YuNet is kept for: each takes memory for its intermediate results. */
-const KEPT = 4;
+/** Pixels of all sizes together that YuNet is kept for: it takes 100 bytes for each. */
+const KEPT = 1.2e6;
 
 export class Networks {
   private loaded = new Map<NetworkName, Promise<Run>>();
@@ -60,17 +60,20 @@ export class Networks {
 
   /** YuNet, compiled for each size of pictures when the first one comes. */
   private anySize(file: Uint8Array): Run {
-    const models = new Map<string, CompiledModel>(); // the least recently used first
+    const models = new Map<string, { model: CompiledModel; pixels: number }>(); // the least recently used first
     return async (input) => {
-      const key = String(input.dims), [, height, width] = input.dims;
-      const model = models.get(key) ?? (await this.compile(sized(file, YUNET_SIDE, height - 2 * BORDER, width - 2 * BORDER)));
+      const [, height, width] = input.dims, key = `${height}×${width}`, kept = models.get(key);
       models.delete(key);
-      models.set(key, model);
-      const [oldest] = models;
-      if (models.size > KEPT) {
-        models.delete(oldest[0]);
-        oldest[1].delete();
+      let pixels = height * width;
+      for (const { pixels: own } of models.values()) pixels += own;
+      for (const [oldest, { model, pixels: own }] of models) {
+        if (pixels <= KEPT) break;
+        pixels -= own;
+        models.delete(oldest);
+        model.delete();
       }
+      const model = kept?.model ?? (await this.compile(sized(file, YUNET_SIDE, height - 2 * BORDER, width - 2 * BORDER)));
+      models.set(key, { model, pixels: height * width });
       return runOnce(model, input);
     };
   }
