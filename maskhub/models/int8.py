@@ -8,7 +8,7 @@ from calibration images. Five things make it precise and fast:
 
 * photos have 8 bits anyway, so the network's input is quantized without loss;
 * weights are rounded up or down so that their errors cancel out (:mod:`maskhub.models.rounding`);
-* channels of an output are brought to the same range before rounding, as the weights that make them are scaled;
+* where it helps, an output's channels are brought to the same range before rounding, as their weights are scaled;
 * each convolution is quantized alone first: those that lose most for the time they save stay in float32;
 * norms and pixel shuffles compute channels last, as 8-bit convolutions do, so that nothing has to be transposed.
 
@@ -39,6 +39,8 @@ LIMIT = 0.45
 """Of 255: by how much 8 bits may change the result. The most sensitive convolutions stay in float32 to keep it."""
 FEW = 8
 """Calibration images on which single convolutions are tried."""
+WORTH = 0.9
+"""An output has a scale for each channel if that reduces the error to this share: it costs a multiplication."""
 MOVED = 130
 """Multiplications for which a number of a float32 output can be put into the order that others need."""
 HALF_STEP = np.float32(0.98 / 255)
@@ -109,16 +111,22 @@ def _made(network, images, noise):
         name: rounded_weights(arrays[one.node.input[1]], calibration.moments[name]) for name, one in every.items()
     }
 
-    def error(layers, every=1):
-        made = quantized(graph, layers, calibration, rounded)
-        return made, _change(feeds[::every], wanted[::every], _results(made, feeds[::every]))
+    def error(layers, scaled, step=1):
+        made = quantized(graph, layers, calibration, rounded, scaled)
+        return made, _change(feeds[::step], wanted[::step], _results(made, feeds[::step]))
 
-    errors = {name: error([name], max(len(feeds) // FEW, 1))[1] for name in every}
-    layers = sorted(
-        errors, key=lambda name: errors[name] ** 2 / _work(rounded[name][0], calibration.sizes[every[name].output])
-    )
+    scaled, errors, few = set(), {}, max(len(feeds) // FEW, 1)
+    for name, one in every.items():
+        errors[name] = error([name], scaled, few)[1]
+        if not one.rectified:
+            tried = error([name], {name}, few)[1]
+            if tried < WORTH * errors[name]:
+                scaled.add(name)
+                errors[name] = tried
+    work = {name: _work(rounded[name][0], calibration.sizes[one.output]) for name, one in every.items()}
+    layers = sorted(errors, key=lambda name: errors[name] ** 2 / work[name])
     while layers:
-        made, errors[None] = error(layers)
+        made, errors[None] = error(layers, scaled)
         if errors[None] <= LIMIT:
             return made, errors, orders, rounded
         layers.pop()
@@ -130,13 +138,15 @@ def _work(weight, size):
     return weight.size * np.prod(size[1:]) + MOVED * np.prod(size)
 
 
-def quantized(graph, layers, calibration, rounded):
+def quantized(graph, layers, calibration, rounded, scaled=()):
     """A copy of a graph in which these convolutions compute in 8 bits, written as QuantizeLinear and DequantizeLinear
-    around them; ``rounded`` are all :func:`~maskhub.models.rounding.rounded_weights`."""
+    around them; ``rounded`` are all :func:`~maskhub.models.rounding.rounded_weights`, and ``scaled`` the names of those
+    whose outputs have a scale for each channel."""
     made = _Quantizing(copy.deepcopy(graph), calibration)
     read = {made.convolutions[name].input for name in layers}
     for name in layers:
-        made.quantize(made.convolutions[name], *rounded[name], read)
+        one = made.convolutions[name]
+        made.quantize(one, *rounded[name], name in scaled and one.output not in read)
     sort_nodes(made.graph, made.nodes)
     return made.graph
 
@@ -169,18 +179,17 @@ class _Quantizing:
         self.nodes.append(helper.make_node(kind, inputs, [output], f"{output}_{kind}", **options))
         return output
 
-    def quantize(self, convolution, codes, scales, shift, read):
-        """Let a convolution compute in 8 bits; ``read`` are the inputs of all that do."""
-        node, before, after, rectified = convolution
+    def quantize(self, convolution, codes, scales, shift, scaled):
+        node, before, after, _ = convolution
         readers = [(one, place) for one in self.graph.graph.node for place, at in enumerate(one.input) if at == after]
         grid, times = self.calibration.grids[before], np.float32(1)
-        if rectified or after in read:
-            small = self.on_grid(after, *self.calibration.grids[after])
-        else:
+        if scaled:
             peaks = self.calibration.peaks[after]
             times = np.maximum(peaks, 0.02 * peaks.mean()).clip(1e-12) / 127
             channels = self.constant(f"{after}_times", times[None, :, None, None])
             small = self.node("Mul", [self.on_grid(after, 1, 128), channels], f"{after}_scaled")
+        else:
+            small = self.on_grid(after, *self.calibration.grids[after])
         for reader, place in readers:
             reader.input[place] = small
         bias = self.arrays[node.input[2]] + shift
