@@ -18,6 +18,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(Path(__file__).parent))  # pytest's importlib mode leaves the tests' own modules unfindable
 
+sys.dont_write_bytecode = False  # else each of a hundred processes compiles maskhub anew
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 from hub_server import LoopbackHub  # noqa: E402
 
 _FOLDER = Path(tempfile.mkdtemp(prefix="maskhub-tests-"))
@@ -249,6 +252,15 @@ def launch():
         yield start
         # the driver ends when its pipe closes: a forked worker of a data loader that is not yet collected keeps it open
         gc.collect()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session):
+    """Forked scripts start from this process as it is before the first test."""
+    from forked import prepare
+
+    if not session.config.pluginmanager.hasplugin("dsession"):  # that process only hands out the tests
+        prepare()
 
 
 LONGEST = [

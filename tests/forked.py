@@ -2,27 +2,95 @@
 
 Such a process starts in tenths of a second instead of several seconds. Tests of the start itself use
 ``subprocess`` and a fresh interpreter.
+
+They are forked from a copy of pytest's process, which :func:`prepare` makes once the tests are collected: by then it
+has imported nearly everything, and has hardly any threads that a fork could break.
 """
 
 import atexit
+import faulthandler
+import gc
+import importlib
+import logging
 import multiprocessing
 import os
 import resource
 import runpy
+import signal
 import sys
 import tempfile
+import threading
 from contextlib import suppress
+from multiprocessing import connection
 from pathlib import Path
 
 from maskhub.training.registry import TASKS
 
-__all__ = ["ROOT", "Forked", "run_code"]
+__all__ = ["ROOT", "Forked", "prepare", "run_code"]
 
 ROOT = Path(__file__).parents[1]
-_CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(
-    ["forked", "accelerate", "space.demo", "maskhub.service.worker", *(f"maskhub.training.{name}" for name in TASKS)]
-)
+IMPORTED = ("accelerate", "space.demo", "maskhub.service.worker", *(f"maskhub.training.{name}" for name in TASKS))
+
+
+class _Forks:
+    """The copy of this process, and the pipe to it."""
+
+    def __init__(self):
+        self.lock, self.pipe = threading.Lock(), None
+
+    def prepare(self):
+        """Copy this process, if that has not been done."""
+        if self.pipe is not None:
+            return
+        gc.collect()  # what would close its files in the copy, where their numbers are those of others
+        self.pipe, theirs = multiprocessing.Pipe()
+        if os.fork() == 0:
+            status = 1
+            with suppress(BaseException):
+                _serve(theirs)
+                status = 0
+            os._exit(status)
+        theirs.close()
+
+    def ask(self, *request):
+        with self.lock:
+            self.prepare()
+            self.pipe.send(request)
+            return self.pipe.recv()
+
+
+_FORKS = _Forks()
+prepare = _FORKS.prepare
+
+
+def _serve(pipe):
+    """Fork scripts, and tell how they ended, until pytest is gone."""
+    faulthandler.disable()
+    null = os.open(os.devnull, os.O_RDWR)
+    for stream in range(3):
+        os.dup2(null, stream)
+    kept = pipe.fileno()
+    os.closerange(3, kept)  # pytest's pipes and sockets, which would not close while this process has them
+    os.closerange(kept + 1, os.sysconf("SC_OPEN_MAX"))
+    sys.stdin = os.fdopen(0)
+    sys.stdout, sys.stderr = (os.fdopen(stream, "w", buffering=1, errors="backslashreplace") for stream in (1, 2))
+    logging.root.handlers.clear()  # pytest's
+    gc.freeze()
+    context, running = multiprocessing.get_context("fork"), {}
+    with suppress(EOFError):
+        while True:
+            what, *given = pipe.recv()
+            if what == "start":
+                for name in IMPORTED:
+                    importlib.import_module(name)
+                process = context.Process(target=_run, args=given)
+                process.start()
+                running[process.pid] = process
+                pipe.send(process.pid)
+            else:  # it has ended
+                process = running.pop(given[0])
+                process.join()
+                pipe.send(process.exitcode)
 
 
 class Forked:
@@ -39,23 +107,30 @@ class Forked:
 
     def __init__(self, script, *words, output, environment=None, session=False, file_size=None):
         self.output = Path(output)
-        given = (str(script), [str(word) for word in words], str(output), dict(environment or os.environ))
-        self._process = _CONTEXT.Process(target=_run, args=(*given, session, file_size))
-        self._process.start()
-        self.pid = self._process.pid
-        atexit.register(self._end)  # else multiprocessing would wait for it when pytest ends
+        words = [str(word) for word in words]
+        given = (str(script), words, str(output), dict(environment or os.environ), session, file_size)
+        self.pid, self._code = _FORKS.ask("start", *given), None
+        self._handle = os.pidfd_open(self.pid)
+        atexit.register(self.kill)
 
     @property
     def returncode(self):
-        return self._process.exitcode
+        return self._ended(0)
 
     poll = returncode.fget
 
+    def _ended(self, timeout):
+        """The exit code, None if it still runs after ``timeout`` seconds (None: without end)."""
+        if self._code is None and connection.wait([self._handle], timeout):
+            self._code = _FORKS.ask("end", self.pid)
+            os.close(self._handle)
+            atexit.unregister(self.kill)
+        return self._code
+
     def wait(self, timeout=None):
-        self._process.join(timeout)
-        if self.poll() is None:
+        if self._ended(timeout) is None:
             raise TimeoutError(f"process {self.pid} did not end within {timeout} seconds")
-        return self.returncode
+        return self._code
 
     def communicate(self, timeout=None):
         self.wait(timeout)
@@ -69,15 +144,11 @@ class Forked:
         if self.poll() is None:
             os.kill(self.pid, number)
 
-    def _end(self):
-        with suppress(OSError, ValueError):
-            self._process.kill()
-
     def terminate(self):
-        self._process.terminate()
+        self.send_signal(signal.SIGTERM)
 
     def kill(self):
-        self._process.kill()
+        self.send_signal(signal.SIGKILL)
 
 
 def run_code(code, *words, timeout=240):
@@ -97,7 +168,6 @@ def _run(script, words, output, environment, session, file_size):
             os.dup2(file.fileno(), stream)
     os.environ.clear()
     os.environ.update(environment)
-    multiprocessing.set_start_method("fork", force=True)  # a child of the server has "forkserver"
     tempfile.tempdir = None  # TMPDIR may be another
     os.fsync = lambda handle: None  # as in the tests' own process: what is killed here loses nothing
     os.chdir(ROOT)

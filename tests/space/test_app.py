@@ -8,7 +8,7 @@ import gradio as gr
 import httpx
 import numpy as np
 import pytest
-from app_process import PATIENCE, ROOT, app_environment
+from app_process import PATIENCE, ROOT, app_environment, free_port
 from forked import Forked
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
@@ -197,6 +197,7 @@ def test_no_proxy_comes_between_the_app_and_itself(monkeypatch, value):
     names = ("ALL_PROXY", "all_proxy", "HTTP_PROXY", "http_proxy", "HTTPS_PROXY")  # one left would be enough to fail
     for name in names:
         monkeypatch.setenv(name, value)
+    monkeypatch.setenv("GRADIO_SERVER_PORT", str(free_port()))  # 7860 may be that of another run
     with gr.Blocks() as blocks:
         gr.Markdown("here")
     try:
@@ -210,6 +211,7 @@ def test_no_proxy_comes_between_the_app_and_itself(monkeypatch, value):
 
 def test_a_page_that_does_not_answer_is_one_line(monkeypatch):
     monkeypatch.setattr(gr.networking, "url_ok", lambda url: False)
+    monkeypatch.setenv("GRADIO_SERVER_PORT", str(free_port()))
     with gr.Blocks() as blocks:
         gr.Markdown("here")
     try:
