@@ -43,6 +43,7 @@ class _Forks:
         if self.pipe is not None:
             return
         gc.collect()  # what would close its files in the copy, where their numbers are those of others
+        gc.freeze()  # half a million objects that stay: later collections are quick
         self.pipe, theirs = multiprocessing.Pipe()
         if os.fork() == 0:
             status = 1
@@ -75,7 +76,6 @@ def _serve(pipe):
     sys.stdin = os.fdopen(0)
     sys.stdout, sys.stderr = (os.fdopen(stream, "w", buffering=1, errors="backslashreplace") for stream in (1, 2))
     logging.root.handlers.clear()  # pytest's
-    gc.freeze()
     context, running = multiprocessing.get_context("fork"), {}
     with suppress(EOFError):
         while True:
