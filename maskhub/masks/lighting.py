@@ -15,6 +15,7 @@ import numpy as np
 
 from maskhub.faces.align import shrunk, warped
 from maskhub.faces.landmarks import MEAN_FACE
+from maskhub.masks.fit import within
 
 __all__ = [
     "SHADES", "Lighting", "estimate_lighting", "filled", "mean_normals", "rank", "shade_table", "to_linear", "to_srgb",
@@ -58,7 +59,7 @@ class Lighting:
         value += (c[6] * y + c[2]) * y
         value += c[3] * z
         value += c[0]
-        return np.clip(value, *SHADE_RANGE, out=value)
+        return within(value, *SHADE_RANGE, value)
 
 
 def estimate_lighting(image, landmarks, head):
@@ -71,7 +72,7 @@ def estimate_lighting(image, landmarks, head):
     thumb = _thumb(image, corner, side)
     linear = to_linear(thumb)
     at = (xy[:468] - corner) * (THUMB / side) - 0.5
-    cell = np.clip(np.rint(at).astype(int), 0, THUMB - 1)
+    cell = within(np.rint(at), 0, THUMB - 1).astype(int)
 
     normals, use = mean_normals()
     facing = normals @ head.rotation.T
@@ -86,9 +87,9 @@ def estimate_lighting(image, landmarks, head):
 
     tint = skin / max(float(skin @ LUMA), 1e-4)
     spread = float((skin.max() - skin.min()) / max(skin.max(), 1e-4))
-    saturation = float(np.clip((spread - 0.12) / 0.33, 0, 1))
+    saturation = min(max((spread - 0.12) / 0.33, 0.0), 1.0)
     white = (tint / SKIN) ** (0.35 * saturation)
-    white = np.clip(white / max(float(white @ LUMA), 1e-3), 0.55, 1.8)
+    white = within(white / max(float(white @ LUMA), 1e-3), 0.55, 1.8)
     exposure = _exposure(level, linear, xy, corner, side, image)
     grey = cv2.cvtColor(thumb, cv2.COLOR_RGB2GRAY)
     blur, grain = _sharpness(image, landmarks, head, grey)
@@ -104,9 +105,10 @@ def filled(shape, colour):
 
 def rank(values, share):
     """A quantile, by partial sorting: np.quantile takes ten times as long on so few values."""
-    values = np.asarray(values).ravel()
+    values = np.array(values).ravel()
     place = min(int(share * values.size), values.size - 1)
-    return float(np.partition(values, place)[place])
+    values.partition(place)
+    return float(values[place])
 
 
 def to_linear(srgb):
@@ -158,7 +160,7 @@ def _linear_table():
 def _thumb(image, corner, side):
     scale = THUMB / side
     if scale < 0.6:
-        x0, y0 = np.clip(np.floor(corner), 0, None).astype(int)
+        x0, y0 = np.maximum(np.floor(corner), 0).astype(int)
         x1, y1 = np.ceil(corner + side).astype(int)
         part = image[y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)]
         if part.size:
@@ -218,7 +220,7 @@ def _exposure(level, linear, xy, corner, side, image):
     weights = np.array([1 / sigma**2 for _, sigma in guesses])
     exposure = 1.15 * float(np.exp((np.array([guess for guess, _ in guesses]) * weights).sum() / weights.sum()))
     # skin has an albedo of 0.07 to 0.65
-    return float(np.clip(exposure, level / 0.65, level / 0.09))
+    return min(max(exposure, level / 0.65), level / 0.09)
 
 
 def _pixels(*places):
@@ -230,7 +232,7 @@ def _sharpness(image, landmarks, head, thumb):
     points = landmarks.points
     eyes = points[[33, 263, 70, 300, 105, 334, 6], :2]
     low, high = eyes.min(0) - 0.08 * head.width, eyes.max(0) + 0.08 * head.width
-    x0, y0 = np.clip(low, 0, None).astype(int)
+    x0, y0 = np.maximum(low, 0).astype(int)
     x1, y1 = high.astype(int) + 1
     part = image[y0:y1, x0:x1]
     if part.shape[0] < 6 or part.shape[1] < 6:
@@ -244,7 +246,7 @@ def _sharpness(image, landmarks, head, thumb):
     contrast = float(high - low)
     blur = contrast / (2.5 * max(steepest, 0.5))
     # calibrated on sharp faces blurred by known amounts
-    blur = float(np.clip(np.sqrt(max((blur**2 - 3.6) / 2.3, 0.1)), 0.3, 0.04 * head.width + 0.3))
+    blur = min(max(math.sqrt(max((blur**2 - 3.6) / 2.3, 0.1)), 0.3), 0.04 * head.width + 0.3)
 
     cheek = points[[50, 280, 151, 205, 425], :2].astype(int)
     reach = max(3, int(0.05 * head.width))
@@ -254,9 +256,9 @@ def _sharpness(image, landmarks, head, thumb):
         if min(patch.shape) >= 5:
             # Immerkær: "Fast Noise Variance Estimation", 1996
             second = cv2.filter2D(patch, cv2.CV_32F, _IMMERKAER)[1:-1, 1:-1]
-            noise.append(float(np.abs(second).mean()) * np.sqrt(np.pi / 2) / 6)
+            noise.append(cv2.norm(second, cv2.NORM_L1) / second.size * math.sqrt(math.pi / 2) / 6)
     grain = rank(noise, 0.5) if noise else 0.5
-    return blur, float(np.clip(grain, 0.2, 12))
+    return blur, min(max(grain, 0.2), 12.0)
 
 
 _IMMERKAER = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)

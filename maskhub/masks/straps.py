@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from maskhub.faces.align import shrunk
+from maskhub.masks.fit import within
 from maskhub.masks.lighting import LUMA
 
 __all__ = ["draw_straps", "skin_like"]
@@ -39,7 +40,7 @@ def draw_straps(design, head, sheet, skin, left, top):
             continue
         line = points[:count, :2] - (left, top)
         # hair over the ear: the strap disappears under anything that doesn't look like skin, and soon ends
-        at = np.clip(np.rint(line), 0, (skin.shape[1] - 1, skin.shape[0] - 1)).astype(int)
+        at = within(np.rint(line), 0, (skin.shape[1] - 1, skin.shape[0] - 1)).astype(int)
         along = skin[at[:, 1], at[:, 0]]
         target = cover
         if along[-4:].mean() < 0.5:
@@ -64,7 +65,7 @@ def skin_like(part, skin):
     red, green, blue = (small[..., channel] - np.float32(skin[channel]) for channel in range(3))
     luma = LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
     far = (luma / 70) ** 2 + ((red - luma) ** 2 + (green - luma) ** 2 + (blue - luma) ** 2) / 24**2
-    return cv2.resize(np.clip(1.6 - 0.6 * far, 0, 1), (width, height), interpolation=cv2.INTER_LINEAR)
+    return cv2.resize(within(1.6 - 0.6 * far, 0, 1), (width, height), interpolation=cv2.INTER_LINEAR)
 
 
 def strap_paths(design, head, sheet):

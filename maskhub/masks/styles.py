@@ -126,9 +126,9 @@ class Design:
         height = (float(self.bottom[0]) - float(self.top[0])) / 2
         if self.style == "cup":
             radius = (u / self.side) ** 2 + ((v - middle) / height) ** 2
-            return slack + amount * np.clip(1 - radius, 0, None) ** 0.7
-        ridge = np.clip(1 - np.abs(u) / self.side, 0, 1) ** (1.25 if self.style == "kn95" else 1.7)
-        return slack + amount * ridge * np.clip(1 - ((v - middle) / height) ** 2, 0, None)
+            return slack + amount * np.maximum(1 - radius, 0) ** 0.7
+        ridge = np.maximum(1 - np.abs(u) / self.side, 0) ** (1.25 if self.style == "kn95" else 1.7)
+        return slack + amount * ridge * np.maximum(1 - ((v - middle) / height) ** 2, 0)
 
 
 def design(style="random", colour=None, worn="correctly", rng=None):
