@@ -119,14 +119,19 @@ def paste(photo, changed, region, matrix):
     local = inverse.copy()
     local[:, 2] -= (x0, y0)
     size = int(x1 - x0), int(y1 - y0)
-    back = cv2.warpAffine(changed, local, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     weight = cv2.warpAffine(region, local, size, flags=cv2.INTER_LINEAR, borderValue=0.0).clip(0, 1)
     whole[y0:y1, x0:x1] = weight
     left, top, wide, high = cv2.boundingRect((weight > 0).view(np.uint8))  # pixels around it keep their values
+    if not wide:
+        return out, whole
     inside = slice(top, top + high), slice(left, left + wide)
-    part, mixed = photo[y0:y1, x0:x1][inside], back[inside].astype(np.float32)
+    local[:, 2] -= (left, top)
+    # OpenCV warps four channels faster than three
+    back = cv2.cvtColor(changed, cv2.COLOR_RGB2RGBA)
+    back = cv2.warpAffine(back, local, (wide, high), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    part, mixed = photo[y0:y1, x0:x1][inside], cv2.cvtColor(back, cv2.COLOR_RGBA2RGB).astype(np.float32)
     mixed -= part
-    mixed *= weight[inside][..., None]
+    mixed *= cv2.merge([weight[inside]] * 3)  # numpy broadcasts slowly over a last axis of 3
     mixed += part
     out[y0:y1, x0:x1][inside] = np.rint(mixed, out=mixed)
     return out, whole
