@@ -124,7 +124,8 @@ def _made(network, images, noise):
                 scaled.add(name)
                 errors[name] = tried
     work = {name: _work(rounded[name][0], calibration.sizes[one.output]) for name, one in every.items()}
-    layers = sorted(errors, key=lambda name: errors[name] ** 2 / work[name])
+    layers = [name for name in every if errors[name] <= LIMIT]
+    layers.sort(key=lambda name: errors[name] ** 2 / work[name])
     while layers:
         made, errors[None] = error(layers, scaled)
         if errors[None] <= LIMIT:
