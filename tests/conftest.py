@@ -234,10 +234,13 @@ def detector_photos(astronaut, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def launch():
-    """A function of further arguments that starts Debian's Chromium, headless; there is one Playwright in a process."""
-    # the shell is Chromium without a window: the same engine, which loads a page in two thirds of the processor time
-    path = shutil.which("chromium-headless-shell") or shutil.which("chromium")
-    if path is None:
+    """A function of further arguments that starts Debian's Chromium, headless; there is one Playwright in a process.
+
+    The headless shell is the same engine and loads a page in two thirds of the processor time, but can't measure a
+    page's memory: ``full=True`` starts Chromium itself.
+    """
+    chromium, shell = shutil.which("chromium"), shutil.which("chromium-headless-shell")
+    if not (chromium or shell):
         pytest.skip("no Chromium here: apt-get install chromium-headless-shell runs the browser tests")
     from playwright.sync_api import sync_playwright
 
@@ -245,8 +248,11 @@ def launch():
     camera = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
     plain = ["--no-sandbox", "--no-first-run", *quiet, *camera]
 
-    def start(*more, gpu=False):
+    def start(*more, gpu=False, full=False):
+        if full and not chromium:
+            pytest.skip("the headless shell can't measure memory: apt-get install chromium")
         how = [] if gpu else ["--disable-gpu"]
+        path = chromium if full else shell or chromium
         return playwright.chromium.launch(executable_path=path, args=[*plain, *how, *more])
 
     with sync_playwright() as playwright:

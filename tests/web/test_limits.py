@@ -25,11 +25,11 @@ WITHIN = 1.0
 
 
 @pytest.fixture
-def page(chromium, served):
-    """The site, ready."""
-    page = opened(chromium, served)
-    yield page
-    page.context.close()
+def page(launch, served):
+    """The site, ready, in a Chromium that measures its memory."""
+    browser = launch(full=True)
+    yield opened(browser, served)
+    browser.close()
 
 
 def opened(browser, url):
