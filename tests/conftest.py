@@ -18,7 +18,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(Path(__file__).parent))  # pytest's importlib mode leaves the tests' own modules unfindable
 
-sys.dont_write_bytecode = False  # else each of a hundred processes compiles maskhub anew
+sys.dont_write_bytecode = False  # else each of a hundred processes compiles maskhub again
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 from hub_server import LoopbackHub  # noqa: E402

@@ -35,7 +35,7 @@ class PhotoSource:
 
     def walk(self, positions, seed):
         """Yield ``(position, photo)`` for ascending sample positions; photos are RGB ``PIL.Image``. A photo that can't
-        be read is reported in a warning and replaced by the next readable one; SourceError if there is none."""
+        be read is reported in a warning and replaced by the next readable one; SourceError if none can be read."""
         raise NotImplementedError
 
     def paired(self, other):

@@ -88,7 +88,7 @@ class UprightFrames:
 
 
 def video_stream(container, source):
-    """The first video stream, cover pictures not counted; VideoError if there is none, or its frames are too large."""
+    """The first video stream, cover pictures not counted; VideoError without one, or if its frames are too large."""
     for stream in container.streams.video:
         if not stream.disposition & Disposition.attached_pic and stream.codec_context is not None:
             if not 0 < stream.width * stream.height <= MAX_PIXELS:

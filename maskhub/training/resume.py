@@ -46,7 +46,7 @@ def capture(trainer):
 
 def restore(trainer):
     """Restore a prepared trainer from the checkpoint that its option ``resume`` names; without one it starts at step 0.
-    CheckpointError if there is none or it is of another run, or if ``output`` holds a run that would be overwritten."""
+    CheckpointError if it is missing or of another run, or if ``output`` holds a run that would be overwritten."""
     options, task, device = trainer.options, trainer.task, trainer.accelerator.device
     path = checkpoint.resume_path(trainer.output, options.resume, trainer.accelerator.print)
     if path is None:

@@ -19,7 +19,7 @@ export async function startLiteRt(script: string, binary: Uint8Array): Promise<v
     if (text.startsWith("ERROR")) console.error(text); // the rest only tells what it does
   };
   Object.assign(globalThis, { Module: { wasmBinary: binary, mainScriptUrlOrBlob: script, print: complain, printErr: complain } });
-  // it would ask for a GPU, which it does not need, and complain where there is none
+  // it would ask for a GPU, which it does not need, and complain without one
   const gpu = { requestAdapter: async () => ({ limits: {}, features: new Set(), requestDevice: async () => null }) };
   Object.defineProperty(navigator, "gpu", { value: gpu, configurable: true });
   await loadLiteRt(script);

@@ -248,7 +248,7 @@ def pair_scores(vectors, place, approach, pairs, folds, directions):
         pairs, folds, directions: N pairs and their folds; as in :func:`measure_recognition`.
 
     Raises:
-        ConfigError: the approach learns from other folds, and there are none.
+        ConfigError: the approach learns from other folds, but all pairs are in one.
     """
     first, second = _vectors_of(vectors, place, "none"), _vectors_of(vectors, place, approach)
     a, b = first([pair.first for pair in pairs]), second([pair.second for pair in pairs])
