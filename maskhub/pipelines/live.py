@@ -83,9 +83,20 @@ class FrameTranslator:
 
         ``seconds`` is its time; if not given, 1/30 after the previous frame.
         """
+        return self.translate(frame, *self.follow(frame, seconds))
+
+    def follow(self, frame, seconds=None):
+        """The first half of a call, arguments as there: track the faces. Returns the arguments for :meth:`translate`.
+
+        It needs no results of earlier frames, so another thread may be some frames ahead with it.
+        """
         before, self._seconds = self._seconds, seconds
         step = 1 / 30 if seconds is None or before is None else max(seconds - before, 1e-3)
-        self.tracks = self.tracker(frame, seconds)
+        return self.tracker(frame, seconds), step
+
+    def translate(self, frame, tracks, step):
+        """The second half of a call: translate the tracked faces of a frame, ``step`` seconds after the last one."""
+        self.tracks = tracks
         kept, self._memories = self._memories, {}
         for track in self.tracks:
             memory = None if track.new else kept.get(track.number)
