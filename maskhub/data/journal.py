@@ -13,8 +13,12 @@ from pathlib import Path
 from maskhub.errors import ConfigError, WriteError
 from maskhub.files import HIDDEN, append_line, commit, discard, remove_file, write_errors, write_file
 
-__all__ = ["Journal"]
+__all__ = ["RESULTS_OF", "Journal", "check_same_options"]
 
+RESULTS_OF = "2026-11-27"
+"""The day of the last change after which the same photo and options gave other pixels or records: another face found,
+another mask drawn, another bundled network. What was begun with another day is not continued.
+``tests/test_reference.py`` fails until such a change has its day here."""
 NAME = f"{HIDDEN}/journal.jsonl"
 INTERVAL = 1.0
 """Seconds between two flushes; flushing many files takes little longer than flushing one."""
@@ -40,15 +44,12 @@ class Journal:
 
     def __init__(self, folder, options, overwrite=False):
         self.folder, self.path = Path(folder), Path(folder) / NAME
-        options = json.loads(json.dumps(options))
+        options = json.loads(json.dumps({"results_of": RESULTS_OF, **options}))
         found, self._entries, size = _read(self.path, lenient=overwrite)
         if overwrite:
             self._entries = {name: _Entry(None, entry.files, {}) for name, entry in self._entries.items()}
-        elif found is not None and found != options:
-            changed = sorted(key for key in options | found if options.get(key) != found.get(key))
-            raise ConfigError(
-                f"{folder} holds results with a different {', '.join(changed)}: choose another folder, or overwrite it."
-            )
+        elif found is not None:
+            check_same_options(f"{folder} holds results", found, options, "choose another folder, or overwrite it.")
         if found is None or overwrite:
             lines = [options, *([name, None, entry.files, {}] for name, entry in self._entries.items())]
             write_file(self.path, "".join(json.dumps(line) + "\n" for line in lines))
@@ -150,6 +151,19 @@ class Journal:
             f"{self.folder} holds the result of a different {name} than that of this source: "
             "choose another folder, or overwrite it."
         )
+
+
+def check_same_options(what, then, now, remedy):
+    """Raise a ConfigError if ``what``, which was made with the options ``then``, can't be continued with those of
+    ``now``; the message ends with ``remedy``. Both have :data:`RESULTS_OF` as ``results_of``."""
+    changed = sorted(key for key in now | then if now.get(key) != then.get(key))
+    if "results_of" in changed:
+        raise ConfigError(
+            f"{what} of another maskhub (as of {then.get('results_of', 'an earlier day')}), and this one (as of "
+            f"{now['results_of']}) makes other pixels of the same photos: continue with the one that began, or {remedy}"
+        )
+    if changed:
+        raise ConfigError(f"{what} with a different {', '.join(changed)}: {remedy}")
 
 
 def _read(path, lenient=False):

@@ -2,11 +2,11 @@
 
 import hashlib
 import json
-import re
 from dataclasses import dataclass
 from functools import partial
 
 from maskhub.data.column_boxes import open_own_boxes
+from maskhub.data.journal import RESULTS_OF, check_same_options
 from maskhub.data.pairs import make_pairs, pair_features
 from maskhub.data.rows import open_rows
 from maskhub.data.shard_file import SourceDigest, read_note
@@ -15,8 +15,6 @@ from maskhub.errors import ConfigError
 
 __all__ = ["Plan", "plan_build"]
 
-BY_RANK = re.compile(r"data/train-\d{4}-\d{6}\.parquet")
-"""Shards of maskhub before units."""
 IN_A_FOLDER = 5000
 """Shards in a folder; the Hub recommends less than 10,000 files."""
 
@@ -41,7 +39,7 @@ class Plan:
         are damaged shards, or shards of other options or photos."""
         there = target.shards()
         for name in there.keys() - set(self.shards):
-            raise self._stranger(target, name)
+            self._refuse(target, name)
         if isinstance(target, FolderTarget):  # elsewhere reading would cost more, and stores have checksums
             for unit in units:
                 if self.shards[unit.index] in there:
@@ -56,19 +54,11 @@ class Plan:
             if found.hexdigest() != note["source"]:
                 raise ConfigError(f"{path} was made of other photos than this source has now: choose another folder.")
 
-    def _stranger(self, target, name):
-        if BY_RANK.fullmatch(name):
-            return ConfigError(
-                f"{target} holds shards of an earlier maskhub ({name}), which this one can't continue: "
-                "choose another folder, or finish it with that version."
-            )
+    def _refuse(self, target, name):
+        """Say why a shard is not one of this build's."""
         options = read_note(f"{target}/{name}", file=target.open(name)).get("options") or {}
-        changed = sorted(key for key in self.options | options if options.get(key) != self.options.get(key))
-        if changed:
-            return ConfigError(
-                f"{target} holds a data set made with a different {', '.join(changed)}: choose another folder."
-            )
-        return ConfigError(
+        check_same_options(f"{target} holds a data set", options, self.options, "choose another folder.")
+        raise ConfigError(
             f"{target} holds a data set of other photos than this source now has ({name} is of none of them): "
             "choose another folder."
         )
@@ -90,7 +80,7 @@ def plan_build(spec, wearing, crops, shard_size, leave_out=()):
         about = {"source": "folder", "split": None, "column": None, "shard_size": shard_size}
     own = open_own_boxes(rows, wearing.own_boxes, wanted=False)
     about |= {"own_boxes": own.digest} if own else {}
-    options = json.loads(json.dumps(about | wearing.identity() | {"crops": crops}))
+    options = json.loads(json.dumps(about | wearing.identity() | {"crops": crops, "results_of": RESULTS_OF}))
     shards = [f"{_folder(unit, units)}/train-{unit.index:06d}-{_digest(unit, options)}.parquet" for unit in units]
     work = partial(make_pairs, wearing, crops, names, own=own)
     return Plan(rows, units, shards, work, features, options, rows.spec if rows.folder is None else None)

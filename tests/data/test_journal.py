@@ -65,6 +65,19 @@ def test_other_options_are_refused(tmp_path, options):
         run(a, tmp_path / "out", options=options)
 
 
+def test_a_maskhub_with_other_results_does_not_continue(tmp_path, monkeypatch):
+    a = photos(tmp_path / "a", {"1.png": "red"})
+    run(a, tmp_path / "out")
+    monkeypatch.setattr(journals, "RESULTS_OF", "2031-01-01")
+    with pytest.raises(ConfigError, match=r"holds results of another maskhub .* this one \(as of 2031-01-01\) makes"):
+        run(a, tmp_path / "out")
+    assert run(a, tmp_path / "out", overwrite=True).made == 1
+    path = tmp_path / "out" / ".maskhub" / "journal.jsonl"
+    path.write_text(path.read_text().replace('{"results_of": "2031-01-01"}', "{}"))
+    with pytest.raises(ConfigError, match=r"another maskhub \(as of an earlier day\)"):
+        run(a, tmp_path / "out")
+
+
 @pytest.mark.parametrize("content", [b"", b"\x89PNG", None])
 def test_results_that_lost_bytes_are_made_again(tmp_path, content):
     a = photos(tmp_path / "a", {"1.png": "red", "2.png": "blue"})
@@ -85,7 +98,10 @@ def test_overwriting_leaves_no_older_results(tmp_path):
     assert sorted(path.name for path in (tmp_path / "out").glob("[!.]*")) == ["2.png", "3.png"]
 
 
-@pytest.mark.parametrize("content", [b"", b"\0" * 40, b"{", b'{"model": "a"}\n["1.png", "x'])
+OPTIONS = json.dumps({"results_of": journals.RESULTS_OF, "model": "a"}).encode()
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 40, b"{", OPTIONS + b'\n["1.png", "x'])
 def test_a_journal_that_a_power_cut_spoilt_is_begun_again(tmp_path, content):
     a = photos(tmp_path / "a", {"1.png": "red"})
     run(a, tmp_path / "out", options={"model": "a"})

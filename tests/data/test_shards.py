@@ -238,11 +238,14 @@ def test_a_flipped_byte_is_found(folder, tmp_path):
     assert path.read_bytes() == whole
 
 
-def test_a_build_by_an_earlier_maskhub_is_one_error(folder, tmp_path):
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "train-0000-000000.parquet").write_bytes(b"PAR1")
-    with pytest.raises(ConfigError, match=r"shards of an earlier maskhub \(data/train-0000-000000\.parquet\)"):
-        build_dataset(folder, tmp_path, Wearing(seed=1), progress=False)
+def test_a_build_is_not_continued_by_a_maskhub_that_draws_otherwise(folder, built, monkeypatch):
+    from maskhub.data import plan
+
+    before = visible(built[0])
+    monkeypatch.setattr(plan, "RESULTS_OF", "2031-01-01")
+    with pytest.raises(ConfigError, match=r"data set of another maskhub .* this one \(as of 2031-01-01\)"):
+        build_dataset(folder, built[0], Wearing(seed=1), shard_size=4, progress=False)
+    assert visible(built[0]) == before
 
 
 def test_row_groups_are_bounded_by_bytes_and_pages_are_indexed(tmp_path, monkeypatch):
