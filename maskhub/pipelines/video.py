@@ -5,13 +5,16 @@
         ...
     work.report                                # what was written
 
-Frames are read, translated and written one by one, so memory use does not depend on the film's length. Each frame keeps
-its time, whether the frame rate is constant or not. A film that a phone recorded sideways is turned upright. Sound is
-copied if the new container supports it, otherwise re-encoded. Titles, locations and all other tags of the source are
-dropped, and so are subtitles. The film is written to a temporary file and renamed at the end, so that an interrupted
-run leaves nothing.
+Frames are read, translated and written one by one, so memory use does not depend on the film's length. While one frame
+is written, threads translate the next and track the faces of the one after it. Each frame keeps its time, whether the
+frame rate is constant or not. A film that a phone recorded sideways is turned upright. Sound is copied if the new
+container supports it, otherwise re-encoded. Titles, locations and all other tags of the source are dropped, and so are
+subtitles. The film is written to a temporary file and renamed at the end, so that an interrupted run leaves nothing.
 """
 
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -43,6 +46,9 @@ OPTIONS = {
 }
 LIMITED, BT709, SPACES = 1, 1, (1, 5, 6)
 """FFmpeg's codes for colours from 16 to 235, for BT.709, and for it and the two kinds of BT.601."""
+AHEAD = 2
+"""Frames by which reading and tracking, and translating, may each be ahead of the next step."""
+_END = object()
 
 
 @dataclass
@@ -66,7 +72,7 @@ class Film:
         source: the file to read.
         target: the file to write; one of :data:`WRITTEN`.
         translator: a :class:`~maskhub.pipelines.live.FrameTranslator`, or any callable that maps a frame (uint8 RGB,
-            H×W×3) and its time in seconds to a frame of the same size.
+            H×W×3) and its time in seconds to a frame of the same size. It runs in other threads, in the frames' order.
         tag: a :class:`~maskhub.provenance.Provenance` for the container's metadata, or None.
         most_side: frames whose longer side is larger, in pixels, are scaled down to it before they are translated.
 
@@ -115,21 +121,46 @@ class Film:
         sounds = {sound.index: Sound(sound, self.source, writer, kind, codec) for sound in reader.streams.audio}
         if sounds:
             self.report.sound = "copied" if all(sound.copied for sound in sounds.values()) else "re-encoded"
-        upright, pictures = UprightFrames(), _Pictures(stream, self.facts, writer, self.target)
+        pictures = _Pictures(stream, self.facts, writer, self.target)
         self.report.width, self.report.height = pictures.size
-        for packet in packets(reader, [stream, *reader.streams.audio], self.source):
-            if packet.stream_index in sounds:
-                self.report.damaged += sounds[packet.stream_index].take(packet)
-                continue
-            for frame in self._decoded(packet):
-                made = self.translator(pictures.fitted(upright(frame)), pictures.seconds(frame))
-                self.report.with_faces += bool(getattr(self.translator, "tracks", ()))
-                pictures.write(made, frame)
+        read = self._read(packets(reader, [stream, *reader.streams.audio], self.source), pictures)
+        with closing(_ahead(self._made(_ahead(read)))) as made:
+            for sound, picture in made:
+                if picture is None:
+                    self.report.damaged += sounds[sound.stream.index].take(sound)
+                    continue
+                pixels, time, with_faces = picture
+                pictures.write(pixels, time)
+                self.report.with_faces += with_faces
                 self.report.frames += 1
                 yield self.report.frames
         pictures.end()
         for sound in sounds.values():
             sound.finish()
+
+    def _read(self, packets, pictures):
+        """The film's pieces in order: (a packet of sound, None), or (None, a frame's pixels and time, and, if the
+        translator tracks faces, what it found)."""
+        upright, follow = UprightFrames(), getattr(self.translator, "follow", None)
+        for packet in packets:
+            if packet.stream.type != "video":  # the last, empty packets have no stream_index
+                yield packet, None
+                continue
+            for frame in self._decoded(packet):
+                time, pixels = pictures.place(frame), pictures.fitted(upright(frame))
+                seconds = float(time * pictures.base)
+                yield None, (pixels, time, follow(pixels, seconds) if follow else (seconds,))
+
+    def _made(self, pieces):
+        """The same pieces with translated frames: (None, pixels, time, and whether there are faces)."""
+        translate = getattr(self.translator, "translate", self.translator)
+        with closing(pieces):
+            for sound, picture in pieces:
+                if picture is not None:
+                    pixels, time, found = picture
+                    made = translate(pixels, *found)
+                    picture = made, time, bool(getattr(self.translator, "tracks", ()))
+                yield sound, picture
 
     def _decoded(self, packet):
         try:
@@ -145,6 +176,18 @@ def _scaled(facts, most_side):
     if scale >= 1:
         return facts
     return replace(facts, width=max(2, round(facts.width * scale)), height=max(2, round(facts.height * scale)))
+
+
+def _ahead(items):
+    """The items of a generator, computed in another thread, :data:`AHEAD` of them in advance."""
+    with closing(items), ThreadPoolExecutor(1) as thread:
+        waiting = deque(thread.submit(next, items, _END) for _ in range(AHEAD))
+        try:
+            while (item := waiting.popleft().result()) is not _END:
+                waiting.append(thread.submit(next, items, _END))
+                yield item
+        finally:
+            thread.shutdown(cancel_futures=True)
 
 
 class _Pictures:
@@ -175,17 +218,15 @@ class _Pictures:
             context.colorspace = self.space
             context.color_primaries, context.color_trc = before.color_primaries, before.color_trc
 
-    def seconds(self, frame):
-        """The frame's presentation time."""
-        return float(self._time(frame) * self.base)
-
-    def _time(self, frame):
-        """The time in the stream's units; a frame without a time, or with one that has passed, follows directly."""
+    def place(self, frame):
+        """The frame's time in units of ``base``; one without a time, or with one that has passed, follows directly."""
         if self.last is None:
-            return frame.pts or 0
-        if frame.pts is None:
-            return self.last + max(1, round(1 / (self.rate * self.base)))
-        return max(frame.pts, self.last + 1)
+            self.last = frame.pts or 0
+        elif frame.pts is None:
+            self.last += max(1, round(1 / (self.rate * self.base)))
+        else:
+            self.last = max(frame.pts, self.last + 1)
+        return self.last
 
     def fitted(self, pixels):
         """A frame in the film's size: it may be larger than allowed, or change its size midway."""
@@ -194,15 +235,14 @@ class _Pictures:
             return pixels
         return cv2.resize(pixels, self.size, interpolation=cv2.INTER_AREA)
 
-    def write(self, pixels, frame):
+    def write(self, pixels, time):
         pixels, (width, height) = self.fitted(pixels), self.size
         below, right = height - pixels.shape[0], width - pixels.shape[1]
         if below or right:
             pixels = cv2.copyMakeBorder(pixels, 0, below, 0, right, cv2.BORDER_REPLICATE)
         made = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
         made = made.reformat(format="yuv420p", dst_colorspace=self.space, interpolation=EXACT)
-        made.pts, made.time_base = self._time(frame), self.base
-        self.last = made.pts
+        made.pts, made.time_base = time, self.base
         self.writer.mux(self.stream.encode(made))
 
     def end(self):

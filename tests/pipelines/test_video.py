@@ -1,4 +1,5 @@
 import resource
+import threading
 
 import av
 import numpy as np
@@ -111,6 +112,9 @@ def test_every_frame_with_a_face_is_masked_and_says_so(clip, tmp_path):
     (_, before), (_, after) = frames_of(clip), frames_of(tmp_path / "out.mp4")
     changed = [(np.abs(np.subtract(b, a, dtype=float)).mean(2) > 40).mean() for a, b in zip(before, after, strict=True)]
     assert min(changed) > 0.015 and max(changed) < 0.2
+    translator = FrameTranslator(RuleMasker("surgical", "blue"))
+    done(Film(clip, tmp_path / "frame-by-frame.mp4", lambda frame, seconds: translator(frame, seconds), tag))
+    assert (tmp_path / "frame-by-frame.mp4").read_bytes() == (tmp_path / "out.mp4").read_bytes()
 
 
 @pytest.mark.parametrize("suffix", [".mov", ".mkv", ".webm"])
@@ -177,6 +181,7 @@ def test_a_film_damaged_in_the_middle_is_done_as_far_as_it_can_be_read(clip, tmp
 def test_whoever_stops_half_way_leaves_nothing_and_no_old_film_is_lost(clip, tmp_path):
     target = tmp_path / "out.mp4"
     target.write_bytes(b"old")
+    threads = threading.active_count()
 
     def stops(frame, seconds):
         raise KeyboardInterrupt
@@ -188,6 +193,7 @@ def test_whoever_stops_half_way_leaves_nothing_and_no_old_film_is_lost(clip, tmp
     assert len(list(tmp_path.iterdir())) == 2
     steps.close()
     assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"] and target.read_bytes() == b"old"
+    assert threading.active_count() == threads
 
 
 def test_what_cannot_be_written_is_said_at_once(clip, tmp_path):
