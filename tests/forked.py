@@ -44,6 +44,7 @@ class _Forks:
             return
         gc.collect()  # what would close its files in the copy, where their numbers are those of others
         gc.freeze()  # half a million objects that stay: later collections are quick
+        gc.enable()  # conftest turns it off
         self.pipe, theirs = multiprocessing.Pipe()
         if os.fork() == 0:
             status = 1

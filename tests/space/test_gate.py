@@ -12,7 +12,7 @@ import httpx
 import psutil
 import pytest
 from app_process import PATIENCE, start_app, stop_app
-from events import ASTRONAUT, CLIENT, endpoints, join, outcome, upload
+from events import ASTRONAUT, CLIENT, endpoints, join, outcome, send, upload
 
 from space import temporary
 from space.demo import launch
@@ -91,6 +91,16 @@ def test_a_body_is_bounded_in_memory_whether_its_length_is_said_or_not(app):
     finally:
         done.set()
     assert most - before < 150 * MB, (before // MB, most // MB)
+
+
+def test_an_event_costs_no_summary_of_those_before_it(serve, plain, monkeypatch):
+    """gradio's takes ten times as long as the rest of a short event."""
+    tables, url = [], serve(plain)
+    monkeypatch.setattr("pandas.DataFrame", lambda *args: tables.append(args))
+    (event,) = (entry["id"] for entry in endpoints(url)[0])
+    for _ in range(3):  # the summary of one is made while the next one runs
+        assert send(url, event, ["four"])["output"]["data"] == ["4"]
+    assert tables == []
 
 
 def files_in(folder):
