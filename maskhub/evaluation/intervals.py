@@ -4,13 +4,17 @@ They do not include bias of the photos themselves.
 """
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from scipy import stats
 
 from maskhub.evaluation.report import Figure
 
-__all__ = ["bootstrap_interval", "mean_figure", "percentile_interval", "share_figure", "wilson_interval"]
+__all__ = [
+    "bootstrap_interval", "difference_figure", "mean_figure", "percentile_interval", "ratio_figure", "share_figure",
+    "wilson_interval",
+]  # fmt: skip
 
 
 def wilson_interval(hits, n):
@@ -48,3 +52,32 @@ def mean_figure(values, **details):
     """A mean as a :class:`~maskhub.evaluation.report.Figure` with its bootstrap interval; None without numbers."""
     values = np.asarray(values, np.float64)
     return Figure(float(np.mean(values)) if len(values) else None, bootstrap_interval(values), len(values), **details)
+
+
+def difference_figure(figure, other):
+    """A figure minus another of independent items, as a :class:`~maskhub.evaluation.report.Figure`; without a value if
+    one of them has none or no interval.
+
+    Its interval is made of both intervals (MOVER; Zou, Donner: "Construction of confidence limits about effect
+    measures", 2008); for shares it is Newcombe's (1998, method 10).
+    """
+    if not (figure.interval and other.interval):
+        return replace(figure, value=None, interval=None)
+    (low, high), (other_low, other_high) = figure.interval, other.interval
+    value = figure.value - other.value
+    ends = (
+        value - math.hypot(figure.value - low, other_high - other.value),
+        value + math.hypot(high - figure.value, other.value - other_low),
+    )
+    return replace(figure, value=value, interval=ends)
+
+
+def ratio_figure(values, others, **details):
+    """The mean of ``values`` (n numbers) divided by the least mean of the rows of ``others`` (k×n, of the same items),
+    with the percentile interval of 1,000 resamples of the items."""
+    values, others = np.asarray(values, np.float64), np.asarray(others, np.float64)
+    if len(values) < 2:
+        return Figure(None, None, len(values), **details)
+    drawn = np.random.default_rng(0).integers(0, len(values), (1000, len(values)))
+    ratios = values[drawn].mean(1) / others[:, drawn].mean(2).min(0)
+    return Figure(values.mean() / others.mean(1).min(), percentile_interval(ratios), len(values), **details)

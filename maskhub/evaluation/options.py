@@ -29,7 +29,8 @@ class MeasureOptions(OptionSet):
     """Options of all measures."""
 
     groups: Names = ()
-    """Metadata columns such as gender,group, for whose values figures are also given."""
+    """Metadata columns such as gender,group, for whose values figures are also given; COLUMN:EDGE:EDGE... for ranges of
+    numbers, as in yaw:15:30:45. The yaw is measured where there is none."""
 
 
 class ModelOptions(MeasureOptions):
@@ -49,7 +50,9 @@ class PhotoOptions(ModelOptions):
 
     def pictures(self, spec, title, translate=None):
         """The :class:`~maskhub.evaluation.sets.PictureSet` of a source, with a progress bar of this title."""
-        return PictureSet(spec, held_out=self.held_out, limit=self.limit, translate=translate, title=title)
+        return PictureSet(
+            spec, held_out=self.held_out, limit=self.limit, translate=translate, title=title, groups=self.groups
+        )
 
     @property
     def settings(self):

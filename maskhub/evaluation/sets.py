@@ -12,11 +12,16 @@ from maskhub.data.hub_source import nameless
 from maskhub.data.rows import open_rows
 from maskhub.errors import ConfigError, MaskHubError, SourceError
 from maskhub.evaluation.gallery import Failures
+from maskhub.evaluation.groups import Bins
+from maskhub.faces.detect import detect
+from maskhub.faces.landmarks import posed_mean_face
 from maskhub.faces.photo import open_photo, split_alpha
 
 __all__ = ["Picture", "PictureSet", "batches", "picture_seed", "translator"]
 
 BATCH = 16
+YAW = "yaw"
+"""Column of degrees that is measured, by the detector's five points on the largest face, where a photo has no value."""
 
 
 @dataclass(frozen=True)
@@ -59,14 +64,17 @@ class PictureSet:
         translate: ``PIL.Image`` → ``PIL.Image``, such as a pipeline in one direction; if it raises a
             :class:`MaskHubError`, the picture counts as failed.
         title: title of the progress bar; None for none.
+        groups: those that are :class:`~maskhub.evaluation.groups.Bins`, as in ``yaw:15:30``, become columns.
     """
 
-    def __init__(self, spec, *, held_out=False, limit=None, translate=None, title=None):
+    def __init__(self, spec, *, held_out=False, limit=None, translate=None, title=None, groups=()):
         if limit is not None and limit < 1:
             raise ConfigError(f"the limit of photos is {limit}; it must be at least 1.")
         self.spec, self.held_out, self.limit, self.translate, self.title = str(spec), held_out, limit, translate, title
         self._rows = open_rows(self.spec)
-        self.columns = list(self._rows.columns)
+        self._bins = [bins for bins in map(Bins.of, (group for group in groups if ":" in group))
+                      if bins.column in (*self._rows.columns, YAW)]  # fmt: skip
+        self.columns = [*self._rows.columns, *(bins.spec for bins in self._bins)]
         self.failures, self.total = Failures(), 0
 
     def __iter__(self):
@@ -85,12 +93,19 @@ class PictureSet:
             try:
                 photo = split_alpha(open_photo(row.open()))[0]
                 pixels = np.asarray(photo)
+                columns = self._with_bins(row.columns, pixels)
                 if self.translate is not None:
                     pixels = np.asarray(self.translate(photo).convert("RGB"))
             except MaskHubError as error:
                 self.failures.add(name, error, pixels)
                 continue
-            yield Picture(name, pixels, row.columns, row.held_out)
+            yield Picture(name, pixels, columns, row.held_out)
         if not self.total:
             rest = " of the held-out tenth" if self.held_out else ""
             raise SourceError(f"the source {self.spec} holds no photo{rest}.")
+
+    def _with_bins(self, columns, pixels):
+        found = columns
+        if any(bins.column == YAW for bins in self._bins) and not columns.get(YAW):
+            found = columns | {YAW: next((posed_mean_face(face).yaw for face in detect(pixels)), None)}
+        return columns | {bins.spec: bins.value(found) for bins in self._bins}

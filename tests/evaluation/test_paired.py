@@ -10,6 +10,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from maskhub.errors import ConfigError, NoFaceError, SourceError
 from maskhub.evaluation.baselines import COPY, MEAN_FACE, MeanFace, inpaint
 from maskhub.evaluation.features import FeatureExtractor
+from maskhub.evaluation.groups import GAP
 from maskhub.evaluation.measures.pairs import measure_pairs
 from maskhub.evaluation.paired import MADE, MatchedPictures, WornPictures
 from maskhub.evaluation.sets import PictureSet
@@ -119,7 +120,13 @@ def test_worn_pairs_beside_baselines(heads, weights):
         groups=("group",),
     )
     figures = found.rows
+    ratio = figures[MADE].pop("lpips_ratio_inside")
     assert figures[MADE] == figures[COPY]
+    best = min(row["lpips_inside"].value for name, row in figures.items() if name not in (MADE, COPY))
+    assert ratio.value == pytest.approx(figures[COPY]["lpips_inside"].value / best) and ratio.n == 4
+    assert found.groups["group"]["a"][""]["lpips_ratio_inside"].n == 2
+    a, b = (found.groups["group"][value][""]["psnr_inside"].value for value in "ab")
+    assert found.groups["group"]["a"][GAP]["psnr_inside"].value == pytest.approx(a - b)
     assert set(figures) == {MADE, COPY, MEAN_FACE, "inpainting (Telea)", "inpainting (Navier–Stokes)"}
     assert figures[COPY]["psnr_outside"].value == MOST_PSNR and figures[COPY]["non_mask_change"].value == 0
     assert figures[MEAN_FACE]["psnr_inside"].value > figures[COPY]["psnr_inside"].value

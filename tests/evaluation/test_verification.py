@@ -1,4 +1,4 @@
-"""The statistics of verification against closed forms and hand-made scores; intervals and groups."""
+"""The statistics of verification against closed forms and hand-made scores."""
 
 import math
 
@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 
 from maskhub.errors import ConfigError
-from maskhub.evaluation.groups import by_group, grouped
-from maskhub.evaluation.intervals import bootstrap_interval, share_figure, wilson_interval
 from maskhub.evaluation.verification import (
     MaskWhitening,
     equal_error_rate,
@@ -152,29 +150,3 @@ def test_further_directions_are_orthonormal_and_few():
     assert basis @ basis.T == pytest.approx(np.eye(3), abs=1e-9)
     with pytest.raises(ConfigError, match="3 mask directions can't be found from 2 faces"):
         mask_directions(bare[:2], bare[:2], 3)
-
-
-def test_wilson_interval_has_its_known_values():
-    assert wilson_interval(0, 10) == pytest.approx((0, 0.27753), abs=1e-4)
-    assert wilson_interval(10, 10) == pytest.approx((0.72247, 1), abs=1e-4)
-    assert wilson_interval(81, 263) == pytest.approx((0.2553, 0.3662), abs=1e-4)  # Newcombe 1998, example
-    assert wilson_interval(0, 0) == (0, 1)
-    assert share_figure(0, 0).value is None
-
-
-def test_bootstrap_interval_is_that_of_the_mean():
-    values = np.random.default_rng(0).normal(5, 2, 400)
-    low, high = bootstrap_interval(values)
-    assert (low + high) / 2 == pytest.approx(values.mean(), abs=0.03)
-    assert high - low == pytest.approx(4 * 1.96 / 20, rel=0.15)
-    assert all(map(math.isnan, bootstrap_interval([1.0])))
-
-
-def test_groups_and_their_warnings():
-    rows = [{"gender": "f"}, {"gender": "m"}, {"gender": ""}, {"gender": "f"}, {}]
-    assert grouped(rows, ["gender"]) == {"gender": {"f": [0, 3], "m": [1]}}
-    warnings = []
-    assert by_group(rows, ["gender"], lambda n: n if len(n) > 1 else {}, warnings) == {"gender": {"f": [0, 3]}}
-    assert any("gender = m is too small" in w for w in warnings) and any("only 2 items" in w for w in warnings)
-    with pytest.raises(ConfigError, match="no metadata column 'age' to group by: there are gender"):
-        grouped(rows, ["age"])

@@ -3,7 +3,8 @@
 Every figure is a mean over the pairs, for the whole picture, the *inside* of the region (weighted by the region; for
 LPIPS of its spatial map) and the *outside* (where the region is 0). ``identity`` is the cosine between the faces'
 embeddings, ``non_mask_change`` the mean change of the input outside the region, in 8-bit units. ``frechet`` is not a
-mean, but the distance between the sets of generated and true pictures.
+mean, but the distance between the sets of generated and true pictures. ``lpips_ratio_inside`` is ``lpips_inside``
+divided by that of the best baseline, the one with the lowest mean.
 """
 
 import math
@@ -21,7 +22,7 @@ from maskhub.evaluation.features import feature_network
 from maskhub.evaluation.frechet import FeatureStatistics, frechet_distance, frechet_interval
 from maskhub.evaluation.gallery import BestAndWorst, Failures
 from maskhub.evaluation.groups import by_group, check_columns
-from maskhub.evaluation.intervals import mean_figure
+from maskhub.evaluation.intervals import mean_figure, ratio_figure
 from maskhub.evaluation.options import Folder, Model, Names, OptionalSource, PhotoOptions, Way
 from maskhub.evaluation.paired import MADE, MatchedPictures, WornPictures, same_size
 from maskhub.evaluation.peers import open_peer, unmasked_by
@@ -177,12 +178,12 @@ def measure_pairs(
     warnings, described, sizes = found.warnings(), pairs.describe(), _sizes(peers, megabytes)
     return Report(
         "pairs",
-        {name: _figures(row) | found.features.figures(name) | sizes.get(name, {}) for name, row in found.rows.items()},
+        {name: found.figures(name) | found.features.figures(name) | sizes.get(name, {}) for name in found.rows},
         len(found.pairs),
         described["photos"],
         ABOUT,
         described | _settings(found, lpips, encoder, network),
-        by_group(columns, groups, lambda numbers: {"": _figures([found.rows[MADE][i] for i in numbers])}, warnings),
+        by_group(columns, groups, lambda numbers: {"": found.figures(MADE, numbers)}, warnings),
         [name for name in found.rows if name != MADE],
         warnings,
         [_curve(found.rows, score)],
@@ -226,6 +227,11 @@ class _Found:
         self.without_region += pair.region is None
         self.gallery.add(pair.name, self.rows[MADE][-1].get(self.score), [pair.input, methods[MADE], pair.truth])
         self.pairs.append(replace(pair, input=None, truth=None, region=None, made=None))
+
+    def figures(self, name, numbers=None):
+        """The figures of a method, of all pairs or some of them."""
+        rows = {key: [row[i] for i in numbers] if numbers else row for key, row in self.rows.items()}
+        return _figures(rows[name]) | (_ratio(rows) if name == MADE else {})
 
     def warnings(self):
         n, out = len(self.pairs), []
@@ -344,6 +350,14 @@ def _figures(found):
             values = [row[key] for row in found if not math.isnan(row.get(key, math.nan))]
             out |= {key: mean_figure(values, **details)} if values else {}
     return out
+
+
+def _ratio(rows):
+    """The figure ``lpips_ratio_inside`` on the pairs that all baselines have."""
+    pairs = zip(*(rows.get(name, ()) for name in (MADE, MEAN_FACE, *INPAINTINGS)), strict=False)
+    values = [[row.get("lpips_inside", math.nan) for row in pair] for pair in pairs]
+    values = np.array([row for row in values if not np.isnan(row).any()]).T
+    return {"lpips_ratio_inside": ratio_figure(values[0], values[1:], better="low")} if values.size else {}
 
 
 def _settings(found, lpips, encoder, network):
