@@ -19,7 +19,7 @@ from maskhub.pipelines.face_mask import FaceMaskPipeline
 from maskhub.training.card import face_mask_card
 from maskhub.training.diffaugment import check_policies, diff_augment, policies
 from maskhub.training.muon import Muon
-from maskhub.training.options import TrainingOptions
+from maskhub.training.options import DomainOptions
 from maskhub.training.task import Task, frozen
 
 __all__ = [
@@ -29,13 +29,9 @@ __all__ = [
 OPTIMIZERS = {"adam": torch.optim.Adam, "muon": Muon}
 
 
-class GANOptions(TrainingOptions):
+class GANOptions(DomainOptions):
     """Options that every adversarial method shares."""
 
-    unmasked: Annotated[str, STAGED] = ""
-    """Source of unmasked faces: a folder, or user/dataset[/config][:split][@revision][#column] on the Hub."""
-    masked: Annotated[str, STAGED] = ""
-    """Source of masked faces, in the same form."""
     resolution: Annotated[int, Field(ge=32, multiple_of=4)] = 256
     """Side of the training crops in pixels; a multiple of 4, at least 32."""
     gan_loss: Literal["lsgan", "vanilla", "wgan-gp"] = "lsgan"

@@ -13,7 +13,7 @@ from pydantic import Field
 from maskhub.errors import ConfigError
 from maskhub.losses import attention_loss, cycle_loss, identity_loss, image_loss, non_mask_change_loss
 from maskhub.models.attention import AttentionGenerator
-from maskhub.options import STAGED, Count, Positive, Weight
+from maskhub.options import STAGED, Positive, Weight
 from maskhub.training.adversarial import RefinerOptions, RefinerTask
 from maskhub.training.cycle import CycleOptions, CycleTask
 from maskhub.training.light import LightChoiceOptions
@@ -27,17 +27,11 @@ class AttentionGANOptions(RefinerOptions, LightChoiceOptions, CycleOptions):
 
     generator: Literal["attention", "light"] = "attention"
     """attention: the paper's generator; light: a fast one for CPUs that predicts a residual to the drawn mask."""
-    generator_width: Positive = 64
-    """Channels after the generators' first convolution."""
-    blocks: Count = 9
-    """Residual blocks: 9 for 256 pixels and up, 6 for 128."""
     contents: Positive = 9
     """k, content images; there are k + 1 attention maps."""
     noise: Annotated[tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]], STAGED] = (1.0, 0.2)
     """Standard deviations of the noise added to the last two content layers; 0 0 turns it off. The light generator uses
     the first value at all its resolutions."""
-    norm: Literal["instance", "batch"] = "instance"
-    """Norm of generators and discriminators."""
     one_sided: bool = False
     """Train without the backward cycle: no second generator, no second discriminator."""
     lambda_nmc: Weight = 10.0

@@ -12,7 +12,6 @@ import torch
 from maskhub.errors import ConfigError
 from maskhub.losses import cycle_loss, identity_loss
 from maskhub.models.resnet import ResnetGenerator
-from maskhub.options import Count, Positive
 from maskhub.training.cycle import CycleOptions, CycleTask
 from maskhub.training.light import LightChoiceOptions
 from maskhub.training.task import Update
@@ -25,12 +24,6 @@ class CycleGANOptions(LightChoiceOptions, CycleOptions):
 
     generator: Literal["resnet", "light"] = "resnet"
     """resnet: the paper's generator; light: a fast one for CPUs that changes only where its attention is."""
-    generator_width: Positive = 64
-    """Channels after the generators' first convolution."""
-    blocks: Count = 9
-    """Residual blocks: 9 for 256 pixels and up, 6 for 128."""
-    norm: Literal["instance", "batch"] = "instance"
-    """Norm of generators and discriminators."""
     upsampling: Literal["transposed", "resize"] = "transposed"
     """resize (nearest neighbour, then a convolution) avoids checkerboard artefacts."""
 

@@ -1,5 +1,7 @@
 """Options of the light generator, for the methods that can train it."""
 
+from typing import Literal
+
 from maskhub.errors import ConfigError
 from maskhub.models.light import LightGenerator
 from maskhub.options import Count, Positive
@@ -39,6 +41,12 @@ class LightOptions(PatchOptions):
 class LightChoiceOptions(LightOptions):
     """Options of the methods that can train a light generator in place of their paper's; they add ``generator``."""
 
+    generator_width: Positive = 64
+    """Channels after the generators' first convolution."""
+    blocks: Count = 9
+    """Residual blocks: 9 for 256 pixels and up, 6 for 128."""
+    norm: Literal["instance", "batch"] = "instance"
+    """Norm of generators and discriminators."""
     light_blocks: tuple[Count, ...] = (1, 1, 3)
     """Residual blocks at each resolution of the light generator."""
 

@@ -21,9 +21,9 @@ from maskhub.data.mask_detection import CROPS, MaskDetectionCrops, mask_detectio
 from maskhub.data.paired import cache_folder
 from maskhub.files import write_file
 from maskhub.models.mask_detector import MaskDetector
-from maskhub.options import FREE, Positive, Rate, Share, Weight
+from maskhub.options import FREE, STAGED, Positive, Rate, Share, Weight
 from maskhub.training.card import mask_detector_card
-from maskhub.training.options import LearningRate, Precision, Schedule, TrainingOptions
+from maskhub.training.options import DomainOptions, LearningRate, Precision, Schedule
 from maskhub.training.task import Task, Update
 
 __all__ = ["MaskDetection", "MaskDetectorOptions", "mask_detector_losses"]
@@ -36,12 +36,10 @@ MAX_NORM = 5.0
 """Gradients are clipped to this norm."""
 
 
-class MaskDetectorOptions(TrainingOptions):
+class MaskDetectorOptions(DomainOptions):
     """Train the mask detector."""
 
-    unmasked: str = ""
-    """Source of unmasked faces: a folder, or user/dataset[/config][:split][@revision][#column] on the Hub."""
-    masked: str = ""
+    masked: Annotated[str, STAGED] = ""
     """Source of aligned crops of really masked faces, in the same form."""
     resolution: Annotated[int, Field(ge=64, le=1024, multiple_of=32)] = 128
     """Side of the crops in pixels; a multiple of 32, 64 to 1024."""

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from maskhub.errors import ConfigError, first_line
 from maskhub.options import COMMAS, FREE, STAGED, Count, OptionSet, Positive, Rate, Share, flag, named
 
-__all__ = ["LearningRate", "Precision", "Schedule", "TrainingOptions"]
+__all__ = ["DomainOptions", "LearningRate", "Precision", "Schedule", "TrainingOptions"]
 
 LearningRate = Annotated[float, Field(gt=0), STAGED]
 Schedule = Annotated[Literal["linear", "cosine", "constant"], STAGED]
@@ -120,7 +120,7 @@ class TrainingOptions(OptionSet):
 
     def needs(self):
         """Names of the options that hold the required sources."""
-        return ("unmasked", "masked")
+        return ()
 
     @property
     def rounds(self):
@@ -196,3 +196,15 @@ class TrainingOptions(OptionSet):
     def resumable(self):
         """The options that may not change when a run is resumed, as JSON values."""
         return self.model_dump(mode="json", exclude=set(self.marked(FREE)))
+
+
+class DomainOptions(TrainingOptions):
+    """Options shared by the tasks that learn from unmasked and masked faces."""
+
+    unmasked: Annotated[str, STAGED] = ""
+    """Source of unmasked faces: a folder, or user/dataset[/config][:split][@revision][#column] on the Hub."""
+    masked: Annotated[str, STAGED] = ""
+    """Source of masked faces, in the same form."""
+
+    def needs(self):
+        return ("unmasked", "masked")

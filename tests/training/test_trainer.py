@@ -4,16 +4,12 @@ import json
 
 import pytest
 import torch
+from forked import ROOT
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from maskhub.cards import ModelCard
-from maskhub.data.unpaired import UnpairedPhotos
 from maskhub.errors import CheckpointError, DivergenceError, SourceError
-from maskhub.models.dense import DenseGenerator
-from maskhub.training.options import TrainingOptions
 from maskhub.training.registry import TASKS
 from maskhub.training.status import read_metrics, read_status
-from maskhub.training.task import Task, Update
 from maskhub.training.trainer import Trainer
 
 from .conftest import ADVERSARIAL, SMALL, command_line, quick, same_weights, task_of
@@ -234,51 +230,24 @@ def test_two_processes_agree(name, small, finish_two, tmp_path):
     assert json.loads(result.read_text())["step"] == 4
 
 
-class Colour(Task):
-    """A method as a user would add it: one colour learns to be the mean of the photos."""
-
-    name, averaged = "colour", ("colour",)
-
-    class Options(TrainingOptions):
-        unmasked: str = ""
-
-        def needs(self):
-            return ("unmasked",)
-
-    def __init__(self, options, rank=0):
-        super().__init__(options, {"colour": DenseGenerator(resolution=32, latent=2, hidden=(4,))}, rank)
-
-    def optimizers(self):
-        return {"colour": self.adam("colour")}
-
-    def dataset(self, seed, load_scale=1.0, **walk):
-        return UnpairedPhotos(self.sources, self.options.resolution, seed, **walk)
-
-    def step(self, batch, turn):
-        made = self.nets["colour"](torch.ones(len(batch["unmasked"]), 2))
-        loss = (made - batch["unmasked"]).square().mean()
-        yield Update("colour", loss, {"distance": loss})
-
-    def write(self, networks, folder, card):
-        networks["colour"].save_pretrained(folder)
-
-    def card(self):
-        return ModelCard("Colour", {})
-
-
-def test_a_new_method_is_one_class(drawn, tmp_path):
-    options = {"unmasked": str(drawn / "unmasked"), "resolution": 32, "batch_size": 4, "workers": 0}
-    options |= {"mixed_precision": "no", "log_every": 10, "learning_rate": 0.01}
+def test_the_method_in_the_docs_is_complete(drawn, tmp_path):
+    text = (ROOT / "docs" / "train.md").read_text().split("## Add a method")[1]
+    names = {"__name__": "near_gan"}
+    exec(text.split("```python\n")[1].split("```")[0], names)
+    options = {"unmasked": str(drawn / "unmasked"), "masked": str(drawn / "masked"), "resolution": 32, "batch_size": 2}
+    options |= {"generator_width": 4, "discriminator_width": 4, "discriminator_layers": 2, "workers": 0, "log_every": 1}
+    options |= {"mixed_precision": "no", "max_steps": 4, "checkpoint_every": 2, "sample_every": 4}
 
     def run(output, **changes):
-        trainer = Trainer(Colour, Colour.Options(output=str(tmp_path / output), **options | changes))
+        trainer = Trainer(names["NearGAN"], names["NearGANOptions"](output=str(tmp_path / output), **options | changes))
         folder = trainer.run()
         trainer.close()
         return folder
 
-    whole = run("whole", max_steps=40, checkpoint_every=20)
-    assert [line["step"] for line in read_metrics(tmp_path / "whole")] == [10, 20, 30, 40]
-    again = run("again", max_steps=40, resume=str(tmp_path / "whole" / "checkpoints" / "step-00000020"))
+    whole = run("whole")
+    assert [line["step"] for line in read_metrics(tmp_path / "whole")] == [1, 2, 3, 4]
+    assert (whole / "model_index.json").is_file() and (tmp_path / "whole" / "samples" / "step-00000004.png").is_file()
+    again = run("again", resume=str(tmp_path / "whole" / "checkpoints" / "step-00000002"))
     assert same_weights(whole, again)
 
 
