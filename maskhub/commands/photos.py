@@ -133,7 +133,7 @@ def mask(
             raise ConfigError("--preview is for folders and datasets: leave it out.")
         return _mask_one(source, output, wearing, making)
     from maskhub.data.masked_files import mask_source
-    from maskhub.data.workers import processors
+    from maskhub.data.workers import processors, useful_threads
     from maskhub.faces.photo import PHOTO_SUFFIXES
 
     on_hub = input.count("/") in (1, 2) and source.suffix.lower() not in PHOTO_SUFFIXES
@@ -143,8 +143,11 @@ def mask(
         return _preview(input, wearing, making)
     names = ("regions", "boxes", "overwrite", "png", "provenance")
     options = {name: getattr(making, name) for name in names} | {"way": _way(making, single=False)}
-    workers = making.workers if making.workers is not None else 0 if making.model else processors()
-    return report_line(mask_source(input, output, wearing, workers=workers, **options), output)
+    if making.model:  # in threads, which share the network
+        running = {"threads": useful_threads()}
+    else:
+        running = {"workers": processors() if making.workers is None else making.workers}
+    return report_line(mask_source(input, output, wearing, **running, **options), output)
 
 
 def unmask(
@@ -336,11 +339,13 @@ def _is_film(source):
 
 
 def _translate(direction, source, output, how, force=False, seed=0):
+    import threading
     from collections import Counter
 
     from maskhub.data.batch import check_not_input, process_folder, save_photo
     from maskhub.data.masked import seed_of
     from maskhub.data.portraits import FOLDER, are_portraits, masked_portrait, portraits
+    from maskhub.data.workers import useful_threads
     from maskhub.pipelines.outcomes import described, tally
 
     spec, worn = source, False
@@ -349,7 +354,7 @@ def _translate(direction, source, output, how, force=False, seed=0):
     if not source.exists():
         raise PhotoError(f"there is no photo or folder {source}.")
     check_not_input(source, output)
-    film, counts = _is_film(source), Counter()
+    film, counts, lock = _is_film(source), Counter(), threading.Lock()
     columns = ESTIMATED if direction != "mask" and source.is_dir() else ()
     _check_png(how.png, source)
     pipeline = open_pipeline(how.model, how.device, single=source.is_file() and not film)
@@ -360,7 +365,8 @@ def _translate(direction, source, output, how, force=False, seed=0):
 
     def translated(path, seed):
         done = pipeline(path, direction, force=force, seed=seed, provenance=how.provenance, details=True)
-        counts.update(tally(done.faces[0]))
+        with lock:
+            counts.update(tally(done.faces[0]))
         faces = [face for face in done.faces[0] if face.changed and face.estimate]
         errors = ";".join(f"{face.expected_error:.3f}" for face in faces)
         values = {"expected_error": errors, "likely_poor": sum(face.likely_poor for face in faces)}
@@ -377,7 +383,7 @@ def _translate(direction, source, output, how, force=False, seed=0):
 
     used = str(Path(how.model).resolve()) if how.model and Path(how.model).exists() else how.model
     options = {"direction": direction, "model": used, "seed": seed, "force": force, "provenance": how.provenance}
-    writing = {"overwrite": how.overwrite, "png": how.png, "columns": columns}
+    writing = {"overwrite": how.overwrite, "png": how.png, "columns": columns, "threads": useful_threads()}
     report = process_folder(spec, output, named, options=options, **writing)
     if report.made:
         print(described(counts))

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -36,6 +36,7 @@ class BatchReport:
 
 def process_folder(
     source, output, work, *, options=None, compared=None, overwrite=False, progress=True, png=False, columns=(),
+    threads=1,
 ):  # fmt: skip
     """Run ``work`` on every photo of a folder and its sub-folders, keeping their names and paths. Finished photos are
     recorded in ``output/.maskhub``, so an interrupted run continues where it stopped; ``failures.csv`` in ``output``
@@ -54,6 +55,7 @@ def process_folder(
         png: write every result as PNG instead of in the photo's format.
         columns: new columns of ``metadata.csv``, which is then written, with the source's own columns. It is also
             written if results get other names than their photos, for ``original_name``.
+        threads: the number of photos to work on at a time.
     """
     output = Path(output)
     if not are_portraits(source) and not Path(source).is_dir():
@@ -73,8 +75,9 @@ def process_folder(
         check_free(output, [*targets.values(), *(METADATA if tabled else ())])
     with working_folder(output, "maskhub", options, overwrite) as journal:
         report, order = run_batch(
-            rows, journal, made, lambda name: [output / targets[name]], compared=compared, progress=progress
-        )
+            rows, journal, made, lambda name: [output / targets[name]], threads=threads, compared=compared,
+            progress=progress,
+        )  # fmt: skip
         if tabled:
             known = {targets[row.name]: row for row in order}
             done = {target: record for target, row in known.items() if (record := journal.record(row.name)) is not None}
@@ -98,7 +101,7 @@ def working_folder(output, by, options, overwrite, *more):
             sweep(folder)
 
 
-def run_batch(rows, journal, work, places, *, workers=0, compared=None, progress=True, kept=()):
+def run_batch(rows, journal, work, places, *, workers=0, threads=1, compared=None, progress=True, kept=()):
     """Process the photos of a source that are not yet in a journal. Returns :class:`BatchReport`, and the rows (without
     their photos) in order. ConfigError if the journal is of other photos.
 
@@ -106,7 +109,7 @@ def run_batch(rows, journal, work, places, *, workers=0, compared=None, progress
         rows, journal: of :func:`~maskhub.data.rows.open_rows`; :class:`~maskhub.data.journal.Journal`.
         work: ``work(row, paths)`` → record, and a dict of path → bytes for those of ``paths`` to write.
         places: name → paths of all files that the result of a photo may have.
-        workers: worker processes; 0: work in this process.
+        workers, threads: worker processes; 0: work in this process, in as many threads.
         compared, progress: as in :func:`process_folder`.
         kept: columns that ``work`` needs.
     """
@@ -138,8 +141,9 @@ def run_batch(rows, journal, work, places, *, workers=0, compared=None, progress
                 yield only(row), places(row.name)
 
     total = len(rows) if rows.folder else None
-    with tqdm(total=total, unit="photo", mininterval=0.5, disable=not progress) as bar:
-        for (row, _), result, reason in run_jobs(partial(_prepared, work), todo(), workers):
+    answers = run_jobs(partial(_prepared, work), todo(), workers, threads, drop=lambda made: discard(made[2]))
+    with tqdm(total=total, unit="photo", mininterval=0.5, disable=not progress) as bar, closing(answers):
+        for (row, _), result, reason in answers:
             if reason is None:
                 journal.add(row.name, *result)
                 report.made += 1

@@ -92,7 +92,7 @@ def _masked(way, own, provenance, wearing, name, source, places):
 
 
 def mask_source(
-    spec, output, wearing=None, *, workers=0, regions=None, boxes="none", overwrite=False, progress=True,
+    spec, output, wearing=None, *, workers=0, threads=1, regions=None, boxes="none", overwrite=False, progress=True,
     provenance=True, png=False, way=BY_RULE,
 ):  # fmt: skip
     """Put masks on all photos of a folder or a Hub dataset; the result is an imagefolder.
@@ -106,6 +106,7 @@ def mask_source(
         output: folder for the results; ``failures.csv`` there lists failed photos.
         wearing: :class:`Wearing`.
         workers: worker processes; 0: this one. With 1 or more, photos that crash their process are listed too.
+        threads: without workers, the number of photos to work on at a time.
         regions: folder for 8-bit PNG regions of the same names, or None; outside of ``output``.
         boxes: ``"coco"`` (``annotations.json``), ``"voc"`` (``annotations/<name>.xml``), ``"yolo"`` (``<name>.txt``
             next to each photo, or in ``labels`` instead of ``images``, and ``data.yaml``) or ``"none"``.
@@ -142,7 +143,8 @@ def mask_source(
     with working_folder(output, "maskhub mask", options, overwrite, *more) as journal:
         work = partial(_mask_job, way, own, provenance, wearing, output)
         kept = [own.column] if hasattr(own, "column") else []
-        report, order = run_batch(rows, journal, work, places, workers=workers, progress=progress, kept=kept)
+        running = {"workers": workers, "threads": threads, "progress": progress}
+        report, order = run_batch(rows, journal, work, places, kept=kept, **running)
         known = {target_of(row.name): row for row in order}
         done = {target: record for target, row in known.items() if (record := journal.record(row.name))}
         files = _tables(done, known, rows) | box_files(done, boxes, own)

@@ -1,4 +1,4 @@
-"""Run jobs in worker processes; a job that kills its process does not affect the others.
+"""Run jobs in worker processes or threads; a job that kills its process does not affect the others.
 
 A photo may be too large for the memory. ``multiprocessing.Pool`` waits forever for a worker that the system killed;
 ``concurrent.futures`` and joblib's loky give up all jobs, and do not tell which job it was, or whether its process was
@@ -9,17 +9,21 @@ import multiprocessing
 import os
 import re
 import signal
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
+from itertools import islice
 from multiprocessing.connection import wait
 
 from maskhub.errors import ConfigError, MaskHubError
+from maskhub.onnx_session import limited_threads
 
-__all__ = ["check_main_guard", "processors", "run_jobs"]
+__all__ = ["check_main_guard", "processors", "run_jobs", "useful_threads"]
 
 TRIES = 2
 """Number of attempts for a job whose process dies: the first time, another process may have used the memory."""
-
-
+MOST_THREADS = 8
+"""More threads of one process would wait for each other, since Python runs one at a time between the networks."""
 UNGUARDED = 87
 """Exit code of a worker that would run an unguarded script again."""
 READY = "ready"
@@ -44,18 +48,31 @@ def processors():
     return max(1, cores)
 
 
-def run_jobs(work, jobs, workers=0):
-    """Run ``work(job)`` for each job; yields ``(job, result, None)``, or ``(job, None, reason)`` where it failed, as
-    they are done, in no fixed order. ConfigError if the script that calls lacks ``if __name__ == "__main__":``.
+def useful_threads():
+    """The number of ``threads`` for :func:`run_jobs` on photos that pass through networks."""
+    return min(processors(), MOST_THREADS)
+
+
+def run_jobs(work, jobs, workers=0, threads=1, drop=None):
+    """Run ``work(job)`` for each job; yields ``(job, result, None)``, or ``(job, None, reason)`` where it failed: with
+    workers as they are done, in no fixed order, else in the order of the jobs. ConfigError if the script that calls
+    lacks ``if __name__ == "__main__":``.
 
     Args:
-        work: function of a module (or a ``functools.partial`` of one), so that another process can import it.
+        work: function of a module (or a ``functools.partial`` of one), so that another process can import it; without
+            workers any function, which several threads may call at a time.
         jobs: iterable, read only as fast as the jobs are done.
         workers: worker processes; 0: work in this process, where a crash ends everything. ConfigError if negative.
+        threads: without workers, the number of jobs to work on at a time.
+        drop: called with each result of a thread that nobody will get, because the run has ended early.
     """
     check_main_guard()
     if workers < 0:
         raise ConfigError(f"the number of workers is {workers}; it must be 0 or more.")
+    if workers == 0 and threads > 1:
+        with limited_threads(1):
+            yield from _in_threads(work, jobs, threads, drop)
+        return
     if workers == 0:
         for job in jobs:
             yield job, *_answer(work, job)
@@ -66,6 +83,26 @@ def run_jobs(work, jobs, workers=0):
                 answer = crew.answer(busy[pipe])
                 if answer is not None:
                     yield answer
+
+
+def _in_threads(work, jobs, threads, drop):
+    waiting, jobs = deque(), iter(jobs)
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            while True:
+                # some more than threads, so that they go on while the first job takes long
+                for job in islice(jobs, 2 * threads - len(waiting)):
+                    waiting.append((job, pool.submit(_answer, work, job)))
+                if not waiting:
+                    return
+                job, answer = waiting[0][0], waiting[0][1].result()
+                waiting.popleft()
+                yield job, *answer
+        finally:
+            pool.shutdown(cancel_futures=True)
+            for _, future in waiting:
+                if drop and not future.cancelled() and future.result()[1] is None:
+                    drop(future.result()[0])
 
 
 _END = object()

@@ -9,6 +9,7 @@
 
 import copy
 import platform
+import threading
 import time
 import warnings
 from pathlib import Path
@@ -46,21 +47,22 @@ class Backends:
     def __init__(self, name="torch", folder=None):
         choose("the backend", name, {**BACKENDS, "auto": ""})
         self.name, self.folder = name, folder
-        self.chosen, self._runners = {}, {}
+        self.chosen, self._runners, self._lock = {}, {}, threading.Lock()
 
     def runner(self, role, network, batch, noise):
         """The runner of the network of this role, ``"masker"`` or ``"unmasker"``; ``auto`` measures with this input."""
         # network.device and .dtype take a millisecond: they go through all modules
         first = next(network.parameters(), torch.empty(0))
         key = role, id(network), str(first.device), first.dtype
-        if key not in self._runners:
-            folder = self.folder and Path(self.folder) / role
-            if self.name == "auto":
-                made = fastest(network, batch, noise, folder)
-            else:
-                made = self.name, make_runner(network, self.name, folder, batch.shape[-1])
-            self.chosen[role], self._runners[key] = made
-        return self._runners[key]
+        with self._lock:
+            if key not in self._runners:
+                folder = self.folder and Path(self.folder) / role
+                if self.name == "auto":
+                    made = fastest(network, batch, noise, folder)
+                else:
+                    made = self.name, make_runner(network, self.name, folder, batch.shape[-1])
+                self.chosen[role], self._runners[key] = made
+            return self._runners[key]
 
 
 def make_runner(network, backend="torch", folder=None, resolution=256):

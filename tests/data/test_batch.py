@@ -8,6 +8,7 @@ from PIL import Image, JpegImagePlugin
 from maskhub import ConfigError, NoFaceError, PhotoError, SourceError, open_photo
 from maskhub.data.batch import process_folder, save_photo
 from maskhub.errors import WriteError
+from maskhub.files import PARTIAL
 
 
 @pytest.fixture
@@ -32,6 +33,29 @@ def test_names_places_and_failures(folder, tmp_path):
     assert [row["file_name"] for row in rows] == ["broken.jpg"]
     assert "not a picture" in rows[0]["reason"]
     assert Image.open(tmp_path / "out" / "a" / "two.png").mode == "RGBA"
+
+
+def test_threads_write_the_same_files(folder, tmp_path):
+    reports = [
+        process_folder(folder, tmp_path / f"out{threads}", open_photo, threads=threads, progress=False)
+        for threads in (1, 3)
+    ]
+    assert reports[0] == reports[1] and len(reports[0].failures) == 1
+    one, three = (
+        {path.relative_to(root).as_posix(): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+        for root in (tmp_path / "out1", tmp_path / "out3")
+    )
+    assert one == three and len(one) > 4
+
+
+def test_an_interrupted_run_in_threads_leaves_no_temporary_file(folder, tmp_path, monkeypatch):
+    def interrupted(bar):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("maskhub.data.batch.tqdm.update", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        process_folder(folder, tmp_path / "out", open_photo, threads=3, progress=False)
+    assert list((tmp_path / "out").rglob(f"{PARTIAL}*")) == []
 
 
 def test_a_broken_off_run_goes_on(folder, tmp_path):

@@ -4,7 +4,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 
+import cv2
 import pytest
 
 from maskhub import ConfigError, PhotoError
@@ -23,9 +25,9 @@ def job(value):
     return value * 2
 
 
-@pytest.mark.parametrize("workers", [0, 1])
-def test_results_and_errors(workers):
-    answers = list(run_jobs(job, [1, "error", "bug", 2], workers))
+@pytest.mark.parametrize(("workers", "threads"), [(0, 1), (0, 3), (1, 1)])
+def test_results_and_errors(workers, threads):
+    answers = list(run_jobs(job, [1, "error", "bug", 2], workers, threads))
     assert answers == [
         (1, 2, None),
         ("error", None, "can't be"),
@@ -47,6 +49,21 @@ def test_jobs_are_read_as_they_are_done():
     next(answers)
     answers.close()
     assert len(read) < 5
+
+
+def test_threads_work_at_the_same_time_and_answer_in_order():
+    both, threads = threading.Barrier(2, timeout=20), cv2.getNumThreads()
+    answers = run_jobs(lambda number: (both.wait() >= 0, number, cv2.getNumThreads()), range(20), threads=2)
+    assert [result for _, result, _ in answers] == [(True, number, 1) for number in range(20)]
+    assert cv2.getNumThreads() == threads
+
+
+def test_threads_that_nobody_waits_for_leave_nothing():
+    started, dropped = [], []
+    answers = run_jobs(lambda number: started.append(number) or number, range(100), threads=2, drop=dropped.append)
+    assert next(answers)[1] == 0
+    answers.close()
+    assert len(started) <= 4 and sorted([0, *dropped]) == sorted(started)
 
 
 def test_a_negative_number_of_workers():
