@@ -105,8 +105,7 @@ def mask_source(
         spec: a folder, or ``user/dataset[/config][:split][@revision][#column]``, which is streamed.
         output: folder for the results; ``failures.csv`` there lists failed photos.
         wearing: :class:`Wearing`.
-        workers: worker processes; 0: this one. With 1 or more, photos that crash their process are listed too.
-        threads: without workers, the number of photos to work on at a time.
+        workers: worker processes, of which a photo may crash one and is listed; 0: this one, in so many ``threads``.
         regions: folder for 8-bit PNG regions of the same names, or None; outside of ``output``.
         boxes: ``"coco"`` (``annotations.json``), ``"voc"`` (``annotations/<name>.xml``), ``"yolo"`` (``<name>.txt``
             next to each photo, or in ``labels`` instead of ``images``, and ``data.yaml``) or ``"none"``.
@@ -143,8 +142,8 @@ def mask_source(
     with working_folder(output, "maskhub mask", options, overwrite, *more) as journal:
         work = partial(_mask_job, way, own, provenance, wearing, output)
         kept = [own.column] if hasattr(own, "column") else []
-        running = {"workers": workers, "threads": threads, "progress": progress}
-        report, order = run_batch(rows, journal, work, places, kept=kept, **running)
+        running = {"workers": workers, "threads": threads, "progress": progress, "kept": kept}
+        report, order = run_batch(rows, journal, work, places, **running)
         known = {target_of(row.name): row for row in order}
         done = {target: record for target, row in known.items() if (record := journal.record(row.name))}
         files = _tables(done, known, rows) | box_files(done, boxes, own)
