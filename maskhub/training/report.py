@@ -176,7 +176,10 @@ def write_curves(output, panels, stage_starts=()):
     shown = {title: panel for title, panel in panels(names).items() if panel}
     if not shown:  # the run is shorter than log_every
         return None
-    figure = Figure(figsize=(9, 3.4 * len(shown)), layout="constrained")
+    height = 3.4 * len(shown)
+    figure = Figure(figsize=(9, height))
+    # a layout engine, which draws everything twice to find the margins, takes as long as all the rest
+    figure.subplots_adjust(left=0.09, right=0.99, top=1 - 0.1 / height, bottom=0.5 / height, hspace=0.12)
     for place, (title, panel) in enumerate(shown.items()):
         axes = figure.add_subplot(len(shown), 1, place + 1)
         for number, name in enumerate(panel):

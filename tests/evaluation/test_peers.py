@@ -1,6 +1,7 @@
 """``--peer``: other people's inpainting networks in the table of pairs, small ones of each form."""
 
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -40,6 +41,13 @@ class Mean(nn.Module):
         ]
 
 
+def write_onnx(network, path, given, names):
+    """By the exporter that LaMa and MI-GAN were made with, which takes a hundredth of the newer one's time."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(network.eval(), given, path, input_names=list(names), dynamo=False, verbose=False)
+
+
 @pytest.fixture(scope="session")
 def peer_file(tmp_path_factory):
     """A function from a form to an ONNX file of it."""
@@ -50,15 +58,7 @@ def peer_file(tmp_path_factory):
         kind = torch.uint8 if form == "pipeline" else torch.float32
         shapes = [4] if form == "migan" else [3, 1]
         given = tuple(torch.zeros(1, channels, side, side, dtype=kind) for channels in shapes)
-        torch.onnx.export(
-            Mean(form),
-            given,
-            path,
-            input_names=list(names[: len(given)]),
-            dynamo=True,
-            external_data=False,
-            verbose=False,
-        )
+        write_onnx(Mean(form), path, given, names[: len(given)])
         return path
 
     return write
@@ -100,17 +100,9 @@ def test_peers_stand_in_the_table_of_pairs(peer_file, tmp_path, tiny_pipeline, c
     assert "lama-64.onnx" in report["baselines"] and "seconds" not in report["figures"]["copy of the input"]
 
 
-def other_form(tmp_path, network, *given, names):
-    torch.onnx.export(
-        network.eval(),
-        given,
-        tmp_path / "other.onnx",
-        input_names=names,
-        dynamo=True,
-        external_data=False,
-        verbose=False,
-    )
-    return str(tmp_path / "other.onnx")
+class Product(nn.Module):
+    def forward(self, one, other):
+        return one * other
 
 
 class Pool(nn.Module):
@@ -122,12 +114,13 @@ class Pool(nn.Module):
     ("network", "shapes", "why"),
     [
         (nn.Identity(), [(1, 3, 32, 32)], "its inputs are a tensor"),
-        (nn.Bilinear(4, 4, 2), [(1, 4), (1, 4)], "its inputs are a tensor"),
+        (Product(), [(1, 4), (1, 4)], "its inputs are a tensor"),
         (Pool(), [(1, 3, 32, 32), (1, 1, 32, 32)], "its result has the shape 1×3×16×16"),
     ],
 )
 def test_an_onnx_file_of_another_form_is_one_line(network, shapes, why, tmp_path):
-    path = other_form(tmp_path, network, *map(torch.zeros, shapes), names=["a", "b"][: len(shapes)])
+    path = str(tmp_path / "other.onnx")
+    write_onnx(network, path, tuple(map(torch.zeros, shapes)), ["a", "b"][: len(shapes)])
     with pytest.raises(ConfigError, match=f"the peer other.onnx has another form than LaMa and MI-GAN: {why}"):
         open_peer(path)
 

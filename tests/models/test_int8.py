@@ -1,12 +1,14 @@
 """Graphs in 8 bits give nearly the same pictures, and are refused where they don't belong."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
 
 from maskhub import CheckpointError, ConfigError, FaceMaskPipeline, LightGenerator, ResnetGenerator
 from maskhub.cli import main
-from maskhub.models.export import numpy_weights
+from maskhub.models.export import export_onnx, network_fingerprint, numpy_weights
 from maskhub.models.int8 import export_int8, int8_graph
 from maskhub.models.onnx_file import INT8, OnnxFile
 from maskhub.onnx_session import open_session
@@ -38,6 +40,22 @@ def crops():
     rough = torch.rand(8, 3, 6, 6, generator=torch.Generator().manual_seed(0))
     smooth = torch.nn.functional.interpolate(rough, size=64, mode="bicubic").clamp(0, 1)
     return list((smooth * 255).byte().permute(0, 2, 3, 1).contiguous().numpy())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_export(tmp_path_factory):
+    """Each network's float32 graph is made once: that takes seconds, and is the same for all tests."""
+    folder = tmp_path_factory.mktemp("float32")
+
+    def export(network, path, resolution):
+        kept = folder / f"{network_fingerprint(network)}-{resolution}.onnx"
+        if not kept.is_file():
+            export_onnx(network, kept, resolution)
+        shutil.copy(kept, path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("maskhub.models.int8.export_onnx", export)
+        yield
 
 
 @pytest.fixture(scope="module", params=[light(noise=1.0), resnet()], ids=["light", "resnet"])

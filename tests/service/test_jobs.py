@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -76,14 +77,23 @@ def forked(monkeypatch):
     monkeypatch.setattr(supervisors, "_start", start)
 
 
-def test_a_job_becomes_a_model_and_the_webhook_is_told(jobs, supervisor, hook, request):
+def test_a_job_starts_in_a_process_that_outlives_the_app_and_knows_no_secret(jobs, monkeypatch):
+    """A fresh interpreter, here of a job that runs already; the browser tests train in such a one."""
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    folder = jobs.folder(jobs.submit(small(), key="me").id)
+    with FileLock(folder / LOCK):
+        process = supervisors._start(folder)
+        assert os.getpgid(process.pid) == process.pid  # a group of its own: what ends the app does not end it
+        assert b"hf_secret" not in Path(f"/proc/{process.pid}/environ").read_bytes()
+        assert process.wait(240) == TAKEN
+
+
+def test_a_job_becomes_a_model_and_the_webhook_is_told(jobs, supervisor, forked, hook):
     address, told = hook
     job = jobs.submit(small(attributes={"tone": "light"}, name="mine", webhook=f"{address}/done"), key="me")
     waiting = jobs.submit(small(), key="me")
     supervisor.tick()
     assert jobs.get(job.id).state == "running" and jobs.get(waiting.id).state == "queued"
-    process = supervisor._children[job.id]
-    assert os.getpgid(process.pid) == process.pid  # a group of its own: what ends the app does not end it
     wait(lambda: jobs.get(job.id).state != "running", supervisor)
     job = jobs.get(job.id)
     assert (job.state, job.model, job.attempts) == ("finished", "mine", 1), job.message
@@ -99,7 +109,6 @@ def test_a_job_becomes_a_model_and_the_webhook_is_told(jobs, supervisor, hook, r
     wait(lambda: told)
     assert told[0]["state"] == "finished" and told[0]["model"] == "mine" and told[0]["steps"] == 50
 
-    request.getfixturevalue("forked")
     wait(lambda: jobs.get(waiting.id).state == "running", supervisor)  # its turn
     with pytest.raises(OwnerError, match="somebody else"):
         jobs.cancel(waiting.id, "you")

@@ -303,7 +303,8 @@ def test_metadata_is_bounded_before_it_is_read(home, make_zip):
     assert peak < 100 * 2**20, peak
     for name, data in [("metadata.csv", b"file_name," + b"a," * 10**6), ("metadata.jsonl", b"[" * 10**5),
                        ("metadata.jsonl", b"[" * 60_000), ("metadata.csv", b'file_name,a\n"x,"' + b"y\n" * 10**6),
-                       ("metadata.csv", b"\xff\xfe"), ("metadata.csv", b"")]:  # fmt: skip
+                       ("metadata.csv", b"\xff\xfe"), ("metadata.csv", b""),
+                       ("metadata.csv", b"file_name,a\ngood.png,x\x07\n")]:  # fmt: skip
         report = receive(home, [make_zip([(name, data), ("good.png", png())])], "d", key="k")
         assert report.count == 1 and list(reasons(report)) == [name], report
 
