@@ -10,7 +10,7 @@ import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from maskhub.errors import WriteError
+from maskhub.errors import ConfigError, WriteError
 from maskhub.files import HIDDEN, is_running, make_folder, write_errors
 from maskhub.json_file import read_json, write_json
 
@@ -52,16 +52,19 @@ def hold(folder, by):
 
 
 @contextmanager
-def in_turn(path):
+def in_turn(path, wait=-1, busy=""):
     """Let processes run the block one after another; ``path`` is the lock file, whose folder is created. WriteError if
-    it can't be written."""
-    from filelock import FileLock
+    it can't be written, ConfigError with the text ``busy`` if others take longer than ``wait`` seconds."""
+    from filelock import FileLock, Timeout
 
     path = Path(path)
     lock = FileLock(path)
     with write_errors(path.parent):
         make_folder(path.parent)
-        lock.acquire()
+        try:
+            lock.acquire(timeout=wait)
+        except Timeout as error:  # a subclass of OSError
+            raise ConfigError(busy) from error
     try:
         yield
     finally:

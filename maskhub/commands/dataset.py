@@ -2,15 +2,14 @@
 
 import os
 import sys
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
-from pydantic import Field
 
 from maskhub.commands.photos import ANY_MASKS, Masking, Output, Previewing
 from maskhub.data.criteria import Criteria
+from maskhub.data.work import Shards, Work
 from maskhub.errors import ConfigError
-from maskhub.options import Count, OptionSet, Positive
 
 __all__ = ["build", "curate", "draw"]
 
@@ -18,25 +17,11 @@ Spec = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")]
 Target = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="OUTPUT")]
 
 
-class Work(OptionSet):
-    """Crops and processes."""
-
-    crops: Annotated[int, Field(ge=32, le=2048)] | None = None
-    """Write aligned crops of faces of this side in pixels instead of whole photos."""
-    workers: Count | None = None
-    """Worker processes, per rank or Ray task; default: one per processor core, with Ray one per task."""
-
-
-class Shards(Previewing, Work):
+class Building(Previewing, Shards):
     """Shards and processes of the dataset."""
 
-    shard_size: Positive = 1000
-    """Photos of a folder per shard; a dataset on the Hub has a shard per file, or several of a large file."""
-    engine: Literal["local", "ray"] = "local"
-    """local: processes of this machine. ray: a task per shard on a Ray cluster, the one of RAY_ADDRESS or a new one."""
 
-
-WORK, SHARDS, CRITERIA = Work(), Shards(), Criteria()
+WORK, BUILDING, CRITERIA = Work(), Building(), Criteria()
 
 
 def build(
@@ -44,7 +29,7 @@ def build(
     output: Target,
     /,
     wearing: Masking = ANY_MASKS,
-    shards: tyro.conf.OmitArgPrefixes[Shards] = SHARDS,
+    shards: tyro.conf.OmitArgPrefixes[Building] = BUILDING,
     push_to_hub: Annotated[str | None, tyro.conf.arg(metavar="USER/NAME")] = None,
     private: bool = False,
 ) -> int:

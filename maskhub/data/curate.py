@@ -22,6 +22,7 @@ from maskhub.data.photo_file import encode_photo
 from maskhub.data.rows import open_rows
 from maskhub.data.scores import sharpness
 from maskhub.data.tables import csv_text, metadata_names, named_otherwise, table_text
+from maskhub.data.work import Work
 from maskhub.data.workers import check_main_guard
 from maskhub.errors import ConfigError
 from maskhub.faces import align
@@ -86,14 +87,12 @@ def curate_source(spec, output, criteria=None, *, crops=None, workers=0, overwri
     """
     check_main_guard()
     criteria, output = criteria or Criteria(), Path(output)
-    if crops is not None and not 32 <= crops <= 2048:
-        raise ConfigError(f"the side of the crops is {crops}; it must be from 32 to 2048 pixels.")
+    Work(crops=crops, workers=workers)  # checks their ranges
     check_not_input(Path(spec).expanduser(), output)
     rows = open_rows(spec, [output])
     if output.is_dir() and not overwrite and not Journal.exists(output) and list_files(output):
         raise ConfigError(f"{output} holds other files already: choose an empty folder, or overwrite it.")
     options = {"source": rows.spec if rows.folder is None else "folder", **criteria.model_dump(), "crops": crops}
-    options |= {"mask_by": "judge"}
     targets, taken = {}, set()
     for name in rows.names if rows.folder else ():  # crops of x.jpg and x.png would have the same name
         targets[name] = free_name(_crop_name(name, crops), taken)

@@ -113,7 +113,7 @@ class OwnBoxes:
         annotation. ``width`` and ``height`` are those of the upright photo; PhotoError if its annotation is of a
         picture of another size, or damaged."""
         if self.form == "coco":
-            image, boxes = self._photos.get(name) or self._photos.get(PurePosixPath(name).name) or ({}, [])
+            image, boxes = self._known(name)
             size = (image.get("width", width), image.get("height", height))
         elif self.form == "voc":
             size, boxes = self._voc(name, (width, height))
@@ -129,8 +129,11 @@ class OwnBoxes:
 
     def image_id(self, name):
         """The number of a photo in the data set's COCO file, or None."""
-        image, _ = self._photos.get(name) or self._photos.get(PurePosixPath(name).name) or ({}, [])
-        return image.get("id")
+        return self._known(name)[0].get("id")
+
+    def _known(self, name):
+        """What the COCO file says about a photo, and its boxes."""
+        return self._photos.get(name) or self._photos.get(PurePosixPath(name).name) or ({}, [])
 
     def _voc(self, name, size):
         path = self._file(name, ".xml")

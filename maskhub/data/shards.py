@@ -27,6 +27,7 @@ from maskhub.data.shard_file import open_shard, read_note
 from maskhub.data.summary import SHOWN, SUMMARY, merged, summary_page
 from maskhub.data.tables import csv_text
 from maskhub.data.targets import FolderTarget, HubTarget, MirroredTarget, open_target
+from maskhub.data.work import Shards
 from maskhub.data.workers import check_main_guard, run_jobs
 from maskhub.errors import ConfigError, MaskHubError, SourceError
 
@@ -71,14 +72,9 @@ def build_dataset(
     """
     check_main_guard()
     wearing = wearing or Wearing()
-    if crops is not None and not 32 <= crops <= 2048:
-        raise ConfigError(f"the crops' side is {crops}; it must lie between 32 and 2048 pixels.")
-    if shard_size < 1:
-        raise ConfigError(f"the shard size is {shard_size}; it must be 1 or more.")
+    Shards(crops=crops, workers=workers, shard_size=shard_size, engine=engine)  # checks their ranges
     if not 0 <= (rank or 0) < world:
         raise ConfigError(f"the rank is {rank} of {world}; it must lie between 0 and {world - 1}.")
-    if engine not in ("local", "ray"):
-        raise ConfigError(f"the engine is {engine!r}; it must be local or ray.")
     if "://" not in str(output):
         check_not_input(Path(spec).expanduser(), output)
     plan = plan_build(spec, wearing, crops, shard_size, [output])

@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
+from maskhub.cards import DataCard
 from maskhub.data.folder import ORIGINAL_NAME
 from maskhub.data.pixel_faces import PixelFace, pixel_faces
 from maskhub.data.portraits import Portrait, are_portraits, portraits
@@ -276,14 +277,8 @@ def _link(source, target):
 
 def _card(dataset):
     splits = ", ".join(f"{count} {split}" for split, count in dataset.counts.items())
-    return f"""---
-license: other
-license_name: terms-of-the-pictures
-task_categories: [image-to-image]
-tags: [maskhub, faces]
----
-# {dataset.name}
-
+    front = {"license": "other", "license_name": "terms-of-the-pictures", "tags": ["maskhub", "faces"]}
+    about = f"""\
 Pictures of faces uploaded to maskhub's app: {splits}. `metadata.csv` has their attributes. They were re-encoded as PNG
-of at most 512 pixels a side, without camera metadata.
-"""
+of at most 512 pixels a side, without camera metadata."""
+    return DataCard(dataset.name, front | {"task_categories": ["image-to-image"]}, about=about).render()

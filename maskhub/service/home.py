@@ -20,12 +20,14 @@ from filelock import FileLock, Timeout
 
 from maskhub.errors import ConfigError
 from maskhub.files import make_folder, write_errors
+from maskhub.hold import in_turn
 from maskhub.home import home_folder
 
 __all__ = ["Home", "OwnerError", "check_dataset_name", "held", "owner_of", "owns", "process_folder"]
 
 WAIT = 30
 """Seconds that a writer waits for another one."""
+BUSY = "other uploads are being written: try again in a minute."
 
 
 class OwnerError(ConfigError):
@@ -54,7 +56,7 @@ class Home:
     def lock(self):
         """Lock the folder for writing, against all other threads and processes. ConfigError if another writer takes too
         long, WriteError if the folder can't be written to."""
-        with _locked(self.root / ".lock", WAIT):
+        with in_turn(self.root / ".lock", WAIT, BUSY):
             yield
 
 
@@ -101,7 +103,7 @@ def process_folder(parent, prefix):
     _sweep_dead(parent, prefix)
     folder = parent / f"{prefix}{secrets.token_hex(8)}"
     lock = _lock_of(folder)
-    with _locked(lock, WAIT):
+    with in_turn(lock, WAIT, BUSY):
         try:
             with write_errors(folder):
                 folder.mkdir(mode=0o700)
@@ -110,20 +112,6 @@ def process_folder(parent, prefix):
             shutil.rmtree(folder, ignore_errors=True)
             with suppress(OSError):
                 lock.unlink()
-
-
-@contextmanager
-def _locked(path, wait):
-    lock = FileLock(path, timeout=wait)
-    with write_errors(path):
-        try:
-            lock.acquire()
-        except Timeout as error:  # a subclass of OSError
-            raise ConfigError("other uploads are being written: try again in a minute.") from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _sweep_dead(parent, prefix):

@@ -24,6 +24,7 @@ import numpy as np
 from PIL import Image
 
 from maskhub.data.folder import original_name
+from maskhub.data.tables import METADATA
 from maskhub.errors import ConfigError, MaskHubError, PhotoError, WriteError, first_line
 from maskhub.faces import align
 from maskhub.faces.detect import detect
@@ -35,7 +36,6 @@ from maskhub.service.home import check_dataset_name, process_folder
 
 __all__ = ["Limits", "Report", "receive"]
 
-METADATA = ("metadata.csv", "metadata.jsonl")
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst")
 MB = 2**20
 PHOTO, CUT = 64, 256
