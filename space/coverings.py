@@ -137,7 +137,7 @@ def _painted(text, side):
     except ValueError:
         bits = np.zeros((GRID, GRID), bool)
     if not bits.any():
-        raise PhotoError("paint over the part of the face that is to be replaced first.")
+        raise PhotoError("paint over the part of the face to replace first.")
     if bits.all():
         raise PhotoError("leave some of the face unpainted: the model goes by what is visible.")
     return np.asarray(Image.fromarray(bits).resize((side, side), Image.Resampling.NEAREST))

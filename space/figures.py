@@ -46,7 +46,7 @@ def brush(image):
     return (
         f'<div class="brush"><img alt="The face" src="{_data(magnified(image))}">'
         '<canvas width="64" height="64" role="img" aria-label="What is replaced"></canvas></div>'
-        '<p class="note">Paint over what is to be replaced, then press Re-image. '
+        '<p class="note">Paint over what should be replaced, then press Re-image. '
         '<button type="button" class="repaint">Start over</button></p>'
     )
 

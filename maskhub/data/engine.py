@@ -6,7 +6,7 @@ from maskhub.extras import require
 __all__ = ["make_on_ray"]
 
 RETRIES = 20
-"""Times that the task of a unit begins again because its worker or node was lost."""
+"""Times that a unit's task is restarted because its worker or node was lost."""
 READY = 64
 """Finished tasks collected at once."""
 

@@ -64,7 +64,7 @@ class Deal:
         """The pieces that a lane is dealt in a pass, in its order: pairs of a unit and the part of its photos.
 
         They are dealt at random, the large ones first and each to the lane with the least so far, so that lanes end a
-        pass at about the same time, and little is read ahead in vain by those that begin the next one.
+        pass at about the same time, and those that start the next one early read little that is never used.
         """
         rng = np.random.default_rng((seed, turn))
         order, lanes = (rng.permutation(count).tolist() for count in (len(self.units) * self.parts, self.total))

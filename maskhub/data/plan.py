@@ -35,8 +35,8 @@ class Plan:
     source: str | None
 
     def check(self, target, units):
-        """Compare what is there with the plan, and existing shards of ``units`` with their photos. ConfigError if there
-        are damaged shards, or shards of other options or photos."""
+        """Compare existing shards with the plan, and those of ``units`` with their photos. ConfigError if some are
+        damaged or of other options or photos."""
         there = target.shards()
         for name in there.keys() - set(self.shards):
             self._refuse(target, name)

@@ -1,8 +1,8 @@
 """Which unit a process works on next, where processes know nothing of each other but what is finished.
 
-A process with a rank begins with its own block of units, and goes on with those of others: a random one of a block, but
-not the first that is missing there, on which its owner is at work. When nothing else is left, it waits, and takes over
-what no one finishes. A process without a rank begins at a random unit and skips what others have finished.
+A process with a rank starts with its own block of units, then takes random units of other blocks, except the first
+missing one of each, which its owner is working on. When nothing else is left, it waits, and takes over units that no
+one finishes. A process without a rank starts at a random unit and skips what others have finished.
 
 So machines can come and go. At worst a unit is made twice, with the same bytes.
 """
@@ -14,9 +14,9 @@ from itertools import pairwise
 __all__ = ["Schedule"]
 
 POLL, POLL_HUB = 2.0, 60.0
-"""Seconds between two looks at what others have finished, in a folder and on the Hub."""
+"""Seconds between two checks of what others have finished, in a folder and on the Hub."""
 PATIENCE = 60.0
-"""Seconds without any progress, besides twice the time of a unit, after which other processes count as lost."""
+"""Seconds without progress, plus twice the time of a unit, after which other processes count as lost."""
 
 
 class Schedule:
@@ -37,7 +37,7 @@ class Schedule:
         return [self.plan.units[place] for place in self.own]
 
     def free(self):
-        """Yield units to work on, until those that are missing are others' work, or too new to tell."""
+        """Yield units to work on, until all missing ones are the work of others, or may be."""
         place = self.own.start if self.rank is not None else None
         while True:
             free = self._free()

@@ -4,8 +4,8 @@
     datasets.load_dataset("pairs", split="train")[0]["masked"]
 
 Each unit of the source (:mod:`maskhub.data.units`) becomes one shard, whose name follows from what is stored in the
-unit and from the options. A shard is there whole or not at all, so what is there is done, and any number of processes
-on any machines can work on the same data set; see :mod:`maskhub.data.schedule`.
+unit and from the options. A shard appears whole or not at all, so one that exists is finished, and any number of
+processes on any machines can work on the same data set; see :mod:`maskhub.data.schedule`.
 """
 
 from collections import deque

@@ -36,7 +36,7 @@ __all__ = [
 
 SMALLEST, LARGEST, PIECES = 64 << 20, 1 << 30, 128
 """Files are split if they are larger than the source's share of so many pieces, at least and at most so many bytes.
-The footers of files that are not split need not be read before the work begins."""
+The footers of files that are not split need not be read before the work starts."""
 PHOTOS = 1000
 """Photos of an imagefolder in a unit."""
 BUFFER = 16 << 20

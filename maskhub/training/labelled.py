@@ -71,7 +71,7 @@ class LabelledSamples(PositionDataset):
             yield {name: values[0] for name, values in self._at([place]).items()}
 
     def batches(self):
-        """The batches, each assembled at once: the same as a ``DataLoader``'s, but sooner."""
+        """The batches, each assembled in one piece: the same as a ``DataLoader``'s, but faster."""
         places = self.places()
         while batch := list(itertools.islice(places, self.batch_size)):
             yield self._at(batch)
