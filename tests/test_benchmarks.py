@@ -31,3 +31,10 @@ def test_a_photo_goes_the_whole_way():
     assert rows.pop("backend") == "torch"
     assert {"detect", "crop", "generator", "region", "paste", "whole"} <= rows.keys()
     assert all(row["ms"] >= 0 for row in rows.values())
+
+
+@pytest.mark.slow
+def test_many_photos_and_a_film_do_too():
+    bench = load(BENCHMARKS / "bench_inference.py")
+    rates = [*bench.photos("torch", 2, count=2).values(), bench.video("torch", 2, count=6)]
+    assert len(rates) == 3 and all(rate["a_second"] > 0 for rate in rates)

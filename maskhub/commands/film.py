@@ -30,13 +30,17 @@ def _run(source, output, translator, tag):
 
     from tqdm import tqdm
 
+    from maskhub.data.workers import processors
+    from maskhub.onnx_session import limited_threads
     from maskhub.pipelines.outcomes import frames_left
     from maskhub.pipelines.video import Film
 
     if output.is_dir():
         raise ConfigError(f"{output} is a folder: give a file name, as in {output / source.name}.")
     film = Film(source, output, translator, tag)
-    with tqdm(total=film.total or None, unit="frame") as bar, closing(iter(film)) as steps:
+    bar = tqdm(total=film.total or None, unit="frame")
+    # the other cores are for tracking, reading and writing
+    with bar, limited_threads(max(1, processors() // 2)), closing(iter(film)) as steps:
         for _ in steps:
             bar.update()
         bar.total = film.report.frames
