@@ -10,7 +10,7 @@ from typing import Annotated
 
 import tyro
 
-from maskhub.commands.convert import convert
+from maskhub.commands.convert import convert, rewritten
 from maskhub.commands.dataset import build, curate, draw
 from maskhub.commands.evaluate import commands as evaluate_commands
 from maskhub.commands.photos import Input, cycle, mask, outline, translate, unmask
@@ -39,7 +39,9 @@ def push(folder: Input, repo: Repo, /, private: bool = False, revision: str | No
     if onnx:
         from maskhub.pipelines.face_mask import FaceMaskPipeline
 
-        FaceMaskPipeline.from_pretrained(folder).add_onnx(folder)
+        pipeline = FaceMaskPipeline.from_pretrained(folder)
+        with rewritten(folder) as temporary:
+            pipeline.add_onnx(temporary)
     print(f"pushed to {push_folder(folder, repo, private=private, revision=revision)}")
     return 0
 

@@ -14,7 +14,7 @@ from PIL import Image, PngImagePlugin, UnidentifiedImageError, features
 from maskhub.errors import PhotoError
 from maskhub.extras import installed
 
-__all__ = ["FORMATS", "KINDS", "encoded", "name_of", "open_image", "side_by_side"]
+__all__ = ["FORMATS", "KINDS", "encoded", "middle_square", "name_of", "open_image", "side_by_side"]
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP", *(["AVIF"] if features.check("avif") else []))
 """Pillow's names of the accepted formats, without HEIF."""
@@ -64,6 +64,13 @@ def name_of(source):
     if isinstance(source, (str, os.PathLike)):
         return os.fspath(source)
     return getattr(source, "filename", None) or getattr(source, "name", None) or "the photo"
+
+
+def middle_square(width, height):
+    """Left, top, right and bottom of the largest square in the middle of a picture of this size in pixels."""
+    side = min(width, height)
+    left, top = (width - side) // 2, (height - side) // 2
+    return left, top, left + side, top + side
 
 
 def side_by_side(pictures, gap=0):

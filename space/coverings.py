@@ -15,6 +15,7 @@ from maskhub.errors import NoFaceError, PhotoError
 from maskhub.faces.align import alignment, paste
 from maskhub.faces.detect import detect
 from maskhub.faces.photo import split_alpha
+from maskhub.image_file import middle_square
 from maskhub.masks.detector import detect_mask_on_crop
 from maskhub.masks.find_covering import PIXEL_COVERING_COLOURS, by_contrast, colours_of, find_covering
 from maskhub.masks.wear import wear
@@ -67,8 +68,7 @@ class Subject:
 def subject(image, name):
     """A picture that one face fills, as :class:`Subject`; others are cropped to the centre."""
     side = min(image.size)
-    left, top = (image.width - side) // 2, (image.height - side) // 2
-    square = image.convert("RGB").crop((left, top, left + side, top + side))
+    square = image.convert("RGB").crop(middle_square(*image.size))
     if side > LARGEST:
         square = square.resize((LARGEST, LARGEST), Image.Resampling.LANCZOS)
     pixels = np.asarray(square)

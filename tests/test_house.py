@@ -116,6 +116,12 @@ def test_files_are_moved_to_their_places_by_one_module():
     assert moving == {"files.py", "datasets.py"}  # the latter within a folder that files.py has not put in place yet
 
 
+def test_files_are_written_by_one_module():
+    # the first two write into a folder that files.py puts in place, the third what gradio deletes within an hour
+    writing = {path.name for path in OURS for name in calls(path) if name.endswith((".write_bytes", ".write_text"))}
+    assert writing == {"report.py", "crop_graph.py", "photos.py"}
+
+
 def test_import_is_quick():
     # counted in modules, not seconds, so that a busy machine can't fail it: torch and its friends stay out
     code = (

@@ -9,7 +9,7 @@ import tyro
 from maskhub.commands.photos import Output
 from maskhub.errors import ConfigError, NoFaceError
 
-__all__ = ["convert"]
+__all__ = ["convert", "rewritten"]
 
 PHOTOS = 12
 """Of each source, to calibrate 8 bits on."""
@@ -49,14 +49,14 @@ def convert(
 
         pipeline, file = load_pipeline(input, "cpu"), FILE if to == "onnx" else GRAPH
         if to == "onnx-crops":
-            with _rewritten(output) as folder:
+            with rewritten(output) as folder:
                 made = pipeline.export_crop_graphs(folder)
             for path, difference in made.items():
                 print(f"wrote {output / path.relative_to(folder)}: within {difference}/255 of torch")
             return 0
         if to == "int8":
             return _in_8_bits(pipeline, output, unmasked, masked)
-        with _rewritten(output) as folder:
+        with rewritten(output) as folder:
             made = pipeline.export_onnx(folder, any_size, weights=to == "onnx")
         for name, difference in made.items():
             print(f"wrote {output / name / file}: within {127.5 * difference:.1g}/255 of torch")
@@ -65,7 +65,7 @@ def convert(
 
     generator = convert_cyclegan_generator(input, None if architecture == "auto" else architecture)
     count = sum(parameter.numel() for parameter in generator.parameters())
-    with _rewritten(output) as folder:
+    with rewritten(output) as folder:
         generator.save_pretrained(folder)
         generator.half().save_pretrained(folder, variant="fp16")
     print(f"wrote {output}: {type(generator).__name__} of width {generator.config.width}, {count:,} parameters")
@@ -75,7 +75,7 @@ def convert(
 def _in_8_bits(pipeline, output, unmasked, masked):
     from maskhub.models.onnx_file import INT8
 
-    with _rewritten(output) as folder:
+    with rewritten(output) as folder:
         made = pipeline.export_int8(folder, *_crops(pipeline.config.resolution, unmasked, masked))
     for name, errors in made.items():
         print(f"wrote {output / name / INT8}: within {errors.pop(None):.2f}/255 of float32")
@@ -108,7 +108,7 @@ def _crops(side, unmasked, masked):
 
 
 @contextmanager
-def _rewritten(output):
+def rewritten(output):
     """A temporary folder with the current files of ``output``, which it replaces atomically."""
     from maskhub.files import written_folder
 

@@ -20,6 +20,7 @@ from maskhub.data.portraits import are_portraits
 from maskhub.data.rows import open_rows
 from maskhub.errors import ConfigError, PhotoError, SourceError
 from maskhub.faces.photo import open_photo, split_alpha
+from maskhub.image_file import middle_square
 from maskhub.tensors import to_tensor
 
 __all__ = ["LabelledPhotos", "parse_attributes", "split_attributes"]
@@ -149,11 +150,10 @@ def _read(spec, holdout):
 def _square(photo, resolution):
     side = min(photo.size)
     if photo.size != (resolution, resolution):
-        left, top = (photo.width - side) // 2, (photo.height - side) // 2
         # restores the exact pixels of magnified pixel art
         exact = side % resolution == 0 and _magnified(np.asarray(photo), side // resolution)
         how = Image.Resampling.NEAREST if exact else Image.Resampling.BICUBIC
-        photo = photo.resize((resolution, resolution), how, box=(left, top, left + side, top + side))
+        photo = photo.resize((resolution, resolution), how, box=middle_square(*photo.size))
     return np.asarray(photo)
 
 

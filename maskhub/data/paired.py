@@ -25,6 +25,7 @@ from maskhub.faces import align
 from maskhub.faces.detect import Face, detect
 from maskhub.faces.landmarks import Landmarks, moved_landmarks, reliable, surest_landmarks
 from maskhub.files import HIDDEN
+from maskhub.image_file import middle_square
 from maskhub.tensors import to_tensor
 
 __all__ = ["FaceCache", "WornPairs", "cache_folder", "find_face", "squared"]
@@ -202,11 +203,9 @@ def _unpacked(data):
 
 def squared(pixels, side):
     """The centre square of a picture, uint8 H×W×3, at ``side``×``side`` pixels."""
-    height, width = pixels.shape[:2]
-    least = min(height, width)
-    top, left = (height - least) // 2, (width - least) // 2
-    flags = cv2.INTER_AREA if least > side else cv2.INTER_CUBIC
-    return cv2.resize(pixels[top : top + least, left : left + least], (side, side), interpolation=flags)
+    left, top, right, bottom = middle_square(*pixels.shape[1::-1])
+    flags = cv2.INTER_AREA if right - left > side else cv2.INTER_CUBIC
+    return cv2.resize(pixels[top:bottom, left:right], (side, side), interpolation=flags)
 
 
 def _coarsened(picture, side):

@@ -4,6 +4,7 @@ import numpy as np
 from PIL import Image
 
 from maskhub.data.positions import LOAD_SCALE, PositionDataset
+from maskhub.image_file import middle_square
 from maskhub.tensors import to_tensor
 
 __all__ = ["UnpairedPhotos", "augment", "cut_out"]
@@ -18,9 +19,7 @@ def cut_out(photo, resolution, rng, load_scale=LOAD_SCALE):
     """Scale the centred square of an RGB ``PIL.Image`` to ``load_scale × resolution``, crop a random square, and
     mirror every other one; a ``PIL.Image``."""
     loaded = max(resolution, round(resolution * load_scale))
-    side = min(photo.size)
-    left, top = (photo.width - side) // 2, (photo.height - side) // 2
-    scaled = photo.resize((loaded, loaded), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side))
+    scaled = photo.resize((loaded, loaded), Image.Resampling.BICUBIC, box=middle_square(*photo.size))
     x, y = rng.integers(0, loaded - resolution + 1, 2)
     cut = scaled.crop((x, y, x + resolution, y + resolution))
     if rng.random() < 0.5:
