@@ -1,9 +1,13 @@
 """Open ONNX files in onnxruntime, and limit the threads of one operation."""
 
+import os
 import sys
 from contextlib import contextmanager
 
 __all__ = ["limited_threads", "open_session"]
+
+# otherwise onnxruntime, when it is imported, opens a database in ~/.cache, and reports to Microsoft what it is used for
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
 def open_session(model, threads=None, weights=()):

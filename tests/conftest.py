@@ -39,6 +39,7 @@ os.environ |= {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),  # the processes of tests share the cores
     "GRADIO_ANALYTICS_ENABLED": "False",
+    "ORT_DISABLE_TELEMETRY": "1",  # forked scripts lost sockets to the files of its database, which they had closed
     "NO_PROXY": "127.0.0.1,localhost",
     "no_proxy": "127.0.0.1,localhost",
     "MPLBACKEND": "Agg",

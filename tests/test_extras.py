@@ -1,5 +1,6 @@
 """The core without its extras: no command of it imports torch and its friends, and a missing one is named in a line."""
 
+import os
 import subprocess
 import sys
 import tomllib
@@ -36,10 +37,16 @@ def run(*args):
 
 
 def in_core(code, folder):
-    """Run code in a Python without any extra; ``run(...)`` runs a command and returns its code, output and errors."""
+    """Run code in a Python without any extra; ``run(...)`` runs a command and returns its code, output and errors. It
+    leaves nothing at home: onnxruntime would keep its telemetry there."""
     script = f"BLOCKED = {BLOCKED!r}\n{CORE}{code}"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=folder)
+    home = folder / "home"
+    home.mkdir()
+    environment = os.environ | {"HOME": str(home), "XDG_CACHE_HOME": str(home / "cache")}
+    environment.pop("ORT_DISABLE_TELEMETRY", None)  # set by this process's own import
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=folder, env=environment)
     assert done.returncode == 0, done.stderr
+    assert not list(home.rglob("*"))
     return done.stdout
 
 
