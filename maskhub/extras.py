@@ -11,13 +11,13 @@ from maskhub.errors import MaskHubError
 __all__ = ["EXTRAS", "MissingExtraError", "explained", "installed", "require"]
 
 EXTRAS = {
-    "hub": ("huggingface_hub", "datasets", "pyarrow"),
+    "hub": ("huggingface_hub", "datasets", "fsspec", "pyarrow"),
     "video": ("av",),
     "torch": ("torch", "diffusers", "accelerate", "sklearn"),
     "train": ("matplotlib",),
     "app": ("gradio", "pandas", "httpx", "mcp"),
     "eval": ("scipy", "dlib", "efficientnet_lite_pytorch", "face_recognition_models"),
-    "export": ("onnx", "onnxscript"),
+    "export": ("onnx", "onnx_ir", "onnxscript"),
     "heif": ("pillow_heif",),
     "ray": ("ray",),
 }

