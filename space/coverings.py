@@ -139,5 +139,5 @@ def _painted(text, side):
     if not bits.any():
         raise PhotoError("paint over the part of the face to replace first.")
     if bits.all():
-        raise PhotoError("leave some of the face unpainted: the model goes by what is visible.")
+        raise PhotoError("leave some of the face unpainted: the model needs to see some of it.")
     return np.asarray(Image.fromarray(bits).resize((side, side), Image.Resampling.NEAREST))

@@ -53,7 +53,7 @@ def classified(place):
     face = bias_faces()[place]
     odds = [_classifier(name).distribution(to_tensor(face.pixels)[None])[0] for name in (THESIS, None)]
     picture = Image.fromarray(face.pixels)
-    return figures([(picture, f"Figure {face.figure}", f"there taken for {face.printed}")]), *(
+    return figures([(picture, f"Figure {face.figure}", f"classified there as {face.printed}")]), *(
         gr.update(value=one, visible=True) for one in odds
     )
 

@@ -112,7 +112,7 @@ def picked(event, count):
     """The index in a ``gr.SelectData``, which a script may have written; PhotoError unless it is below ``count``."""
     index = getattr(event, "index", None)
     if not isinstance(index, int) or not 0 <= index < count:
-        raise PhotoError("there is nothing of this number to choose.")
+        raise PhotoError("there is no choice with this number.")
     return index
 
 

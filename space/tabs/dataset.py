@@ -221,12 +221,12 @@ def _faceless(report):
         return ""
     listed = f"{', '.join(names[:8])}{', …' if count > 8 else ''}"
     which = f"{count:,} of these pictures" if report.count > 1 else "this picture"
-    return photos.notice([f"No face was found in {which}: {listed}. For drawn faces that does no harm."])
+    return photos.notice([f"No face was found in {which}: {listed}. Drawn faces need none."])
 
 
 def _folder(name):
     if name == ALL:
-        raise SourceError("choose one dataset: all of them together are nobody's to share.")
+        raise SourceError("choose one dataset: all of them together can't be shared.")
     if name and name.startswith("builtin:"):
         raise SourceError("the built-in faces are drawn by code: `maskhub dataset draw` writes them as a folder.")
     return rooms.jobs().datasets.get(name).folder

@@ -230,8 +230,8 @@ def _verdict(said, far, photo):
         said += " What was covered is invented. Choose another face below if it fits better."
         return photos.done(said + ROUGH if photo else said)
     why = (
-        "This face is far from all that the model makes, so the result is poor: it knows other faces, or was trained "
-        "too briefly."
+        "This face is unlike anything that the model makes, so the result is poor: the model was trained on other "
+        "faces, or too briefly."
     )
     return photos.notice([said, why, *["The Photo tab takes masks off photos."] * photo])
 

@@ -208,7 +208,7 @@ def wait_words(place):
         return gr.skip()
     before, seconds = place
     others = "one other visitor is" if before == 1 else f"{before} other visitors are"
-    return photos.notice([f"The camera is in use: {others} before you, your turn comes in {seconds:.0f} s or less."])
+    return photos.notice([f"The camera is in use: {others} ahead of you, it is your turn in {seconds:.0f} s or less."])
 
 
 def snapshot(pipe, frame, way):

@@ -57,7 +57,7 @@ def test_a_mask_goes_on_before_the_camera(before_camera):
     open_tab(other, "Webcam")
     other.click("#webcam-camera [title='grant webcam access']")
     other.locator("#webcam-camera .button-wrap button").first.click()
-    other.locator("#webcam-rate", has_text="The camera is in use: one other visitor is before you").wait_for()
+    other.locator("#webcam-rate", has_text="The camera is in use: one other visitor is ahead of you").wait_for()
     other.close()
     here.page.get_by_label("Original").click()
     here.page.get_by_text(re.compile(r"s left$")).wait_for()

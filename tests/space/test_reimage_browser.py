@@ -66,7 +66,7 @@ def test_photos_are_covered_or_painted_and_one_that_no_model_knows_leads_to_phot
     assert len(sizes) == 6 and len(set(sizes)) == 1
     choose(page, "reimage-model", "dark")
     page.click("#reimage")
-    page.locator("#reimage-status .notice", has_text="far from all that the model makes").wait_for()
+    page.locator("#reimage-status .notice", has_text="unlike anything that the model makes").wait_for()
     assert page.locator("#reimage-problem p").count() == 0
     choose(page, "reimage-where", "Cover it for me")
     page.click("#reimage")
