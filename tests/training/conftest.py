@@ -11,8 +11,11 @@ from forked import ROOT, Forked
 from PIL import Image, ImageDraw
 from safetensors.torch import load_file
 
+from maskhub.files import write_file
+from maskhub.training import results
 from maskhub.training.launch import launch
 from maskhub.training.registry import task_class
+from maskhub.training.status import read_metrics
 from maskhub.training.trainer import Trainer
 
 
@@ -28,6 +31,32 @@ def draw_face(rng, masked):
     else:
         draw.line((18, 34, 30, 34), fill=(160, 30, 40), width=3)
     return image
+
+
+CURVES = {}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def less_to_draw_and_measure():
+    """A third of the time of such runs: each task's curves are drawn once and copied to its other runs, and the batch
+    norms of averaged weights are measured on fewer samples."""
+    draw = results.write_curves
+
+    def write_curves(output, panels, stage_starts=()):
+        if panels.__qualname__ not in CURVES:
+            path = draw(output, panels, stage_starts)
+            if path:
+                CURVES[panels.__qualname__] = path.read_bytes()
+            return path
+        if not read_metrics(output):
+            return None
+        write_file(output / "curves.png", CURVES[panels.__qualname__])
+        return output / "curves.png"
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(results, "write_curves", write_curves)
+        patch.setattr(results, "MEASURED", 2 * results.AT_ONCE)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ from forked import ROOT
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from maskhub.errors import CheckpointError, DivergenceError, SourceError
+from maskhub.training import results
 from maskhub.training.registry import TASKS
 from maskhub.training.status import read_metrics, read_status
 from maskhub.training.trainer import Trainer
@@ -55,7 +56,7 @@ def test_batch_norms_of_averaged_weights_get_statistics_of_their_own(name, netwo
     norm_name, norm = next((key, module) for key, module in made.named_modules() if isinstance(module, _BatchNorm))
     norm.register_forward_pre_hook(lambda module, given: seen.append(given[0].detach()))
     torch.manual_seed(0)
-    given = one.task.input_of(network, one.on_device(one.task.fixed_batch(64)))
+    given = one.task.input_of(network, one.on_device(one.task.fixed_batch(results.MEASURED)))
     with torch.no_grad():
         made(given)
     mean = seen[0].mean([0, *range(2, seen[0].ndim)])
