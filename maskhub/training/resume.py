@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 
 import maskhub
+from maskhub.data.journal import RESULTS_OF
 from maskhub.errors import CheckpointError, first_line
 from maskhub.training import checkpoint
 
@@ -39,7 +40,7 @@ def capture(trainer):
         optimizers={name: _groups(optimizer) for name, optimizer in optimizers.items()},
         averages={name: ema.optimization_step for name, ema in trainer.ema.items()},
         scaler=scaler.state_dict() if scaler is not None else None,
-        versions={"maskhub": maskhub.__version__, "torch": torch.__version__},
+        versions=_versions(),
     )
     return shared, own, record
 
@@ -76,6 +77,11 @@ def restore(trainer):
         trainer.accelerator.scaler.load_state_dict(record.scaler)
     trainer.step, trainer.seconds = record.step, record.seconds
     trainer.accelerator.print(f"resuming from {path}, {trainer.step:,} steps done", flush=True)
+    changes = [(name, record.versions.get(name), now) for name, now in _versions().items()]
+    changed = ", ".join(f"{name} {then} → {now}" for name, then, now in changes if then != now)
+    if changed:
+        note = f"note: other versions ({changed}): the result may differ from that of an uninterrupted run"
+        trainer.accelerator.print(note, flush=True)
 
 
 def _check_same_run(trainer, path, record):
@@ -137,6 +143,11 @@ def faster_precision():
     cpu = Path("/proc/cpuinfo")
     amd = cpu.exists() and "AuthenticAMD" in cpu.read_text()
     return "bf16" if amd and torch.cpu._is_avx512_bf16_supported() else "no"
+
+
+def _versions():
+    """What the bits of a run depend on besides its options: the day is that of the masks that maskhub draws."""
+    return {"maskhub": f"{maskhub.__version__} of {RESULTS_OF}", "torch": torch.__version__}
 
 
 def _groups(optimizer):

@@ -8,7 +8,7 @@ from forked import ROOT
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from maskhub.errors import CheckpointError, DivergenceError, SourceError
-from maskhub.training import results
+from maskhub.training import results, resume
 from maskhub.training.registry import TASKS
 from maskhub.training.status import read_metrics, read_status
 from maskhub.training.trainer import Trainer
@@ -231,7 +231,7 @@ def test_two_processes_agree(name, small, finish_two, tmp_path):
     assert json.loads(result.read_text())["step"] == 4
 
 
-def test_the_method_in_the_docs_is_complete(drawn, tmp_path):
+def test_the_method_in_the_docs_is_complete(drawn, tmp_path, monkeypatch, capsys):
     text = (ROOT / "docs" / "train.md").read_text().split("## Add a method")[1]
     names = {"__name__": "near_gan"}
     exec(text.split("```python\n")[1].split("```")[0], names)
@@ -248,8 +248,10 @@ def test_the_method_in_the_docs_is_complete(drawn, tmp_path):
     whole = run("whole")
     assert [line["step"] for line in read_metrics(tmp_path / "whole")] == [1, 2, 3, 4]
     assert (whole / "model_index.json").is_file() and (tmp_path / "whole" / "samples" / "step-00000004.png").is_file()
+    monkeypatch.setattr(resume, "RESULTS_OF", "2031-01-01")
     again = run("again", resume=str(tmp_path / "whole" / "checkpoints" / "step-00000002"))
     assert same_weights(whole, again)
+    assert "note: other versions (maskhub " in capsys.readouterr().out
 
 
 def test_a_run_that_cannot_start_leaves_the_next_one_its_precision(small, tmp_path):
