@@ -197,10 +197,12 @@ class PhotoRecord:
 
         The picture gets ``tag``, a :class:`~maskhub.provenance.Provenance` or None; an unchanged photo gets none.
         """
-        pixels, region = self.pixels, np.zeros(self.pixels.shape[:2], np.float32)
+        pixels, region = self.pixels, None
         for face in reversed(self.changed):
             pixels, pasted = face.paste(pixels)
-            region = np.maximum(region, pasted)
+            region = pasted if region is None else np.maximum(region, pasted)
+        if region is None:
+            region = np.zeros(pixels.shape[:2], np.float32)
         image = Image.fromarray(pixels)
         if self.alpha is not None:
             image.putalpha(self.alpha)
