@@ -40,7 +40,7 @@ def open_own_boxes(rows, place, wanted=True):
     if place == "auto":
         return OwnBoxes.find(rows.folder)
     if place in rows.columns:
-        return ColumnBoxes(place, _class_names(getattr(rows, "features", {}).get(place)))
+        return ColumnBoxes(place, _class_names(rows.features.get(place)))
     if rows.folder:
         return OwnBoxes.find(rows.folder, place)
     columns = ", ".join(rows.columns) or "none"

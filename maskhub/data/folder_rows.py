@@ -77,8 +77,10 @@ class FolderRows:
     """The photos of a folder and its sub-folders, sorted by path, with the columns of its imagefolder metadata.
 
     ``columns`` are in the order of the metadata files; ``others`` are files that are neither photos nor metadata, name
-    → path.
+    → path; ``features`` are those of a dataset on the Hub, here none.
     """
+
+    features = {}  # noqa: RUF012
 
     def __init__(self, folder, leave_out=()):
         self.folder = Path(folder)

@@ -141,7 +141,7 @@ def mask_source(
 
     with working_folder(output, "maskhub mask", options, overwrite, *more) as journal:
         work = partial(_mask_job, way, own, provenance, wearing, output)
-        running = {"workers": workers, "threads": threads, "kept": [own.column] if hasattr(own, "column") else []}
+        running = {"workers": workers, "threads": threads, "kept": [own.column] if own and own.column else []}
         report, order = run_batch(rows, journal, work, places, progress=progress, **running)
         known = {target_of(row.name): row for row in order}
         done = {target: record for target, row in known.items() if (record := journal.record(row.name))}

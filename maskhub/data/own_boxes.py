@@ -47,7 +47,10 @@ class OwnBox:
 
 class OwnBoxes:
     """The boxes of all photos of a folder. ``classes`` is number → name, for COCO and YOLO with the data set's numbers;
-    ``files`` are the annotation files, which are not copied to a result that has new ones."""
+    ``files`` are the annotation files, which are not copied to a result that has new ones; ``column`` is that of a
+    :class:`~maskhub.data.column_boxes.ColumnBoxes`, here None."""
+
+    column = None
 
     def __init__(self, form, place, classes, files, photos=None):
         self.form, self.place, self.classes, self.files, self._photos = form, place, classes, files, photos or {}
