@@ -1,12 +1,13 @@
 """Rewrite ONNX graphs so that what surrounds their convolutions computes channels last.
 
-onnxruntime's 8-bit convolutions take and return N×H×W×C. Norms over the channels and pixel shuffles are therefore
-written in that order, between transpositions which onnxruntime cancels out against each other.
+onnxruntime's 8-bit convolutions take and return N×H×W×C. Norms over the channels, pixel shuffles, and what adds or
+rectifies their values are therefore written in that order, between transpositions which onnxruntime cancels out against
+each other.
 """
 
 import numpy as np
 
-__all__ = ["channels_last", "sort_nodes"]
+__all__ = ["channels_last", "elementwise_last", "sort_nodes"]
 
 FIRST, LAST = [0, 3, 1, 2], [0, 2, 3, 1]
 
@@ -40,6 +41,65 @@ def channels_last(graph):
                 orders[name] = axis, order
     sort_nodes(graph, rewriting.nodes())
     return graph, orders
+
+
+def elementwise_last(graph):
+    """Rewrite a graph in place so that additions, rectifications and multiplications by channel compute channels last
+    too, where their neighbours do: float32 convolutions then take their input in that order, which onnxruntime reads
+    directly, but only if the file says so. The results are the same bits."""
+    from onnx import helper, numpy_helper
+
+    tensors, nodes = {tensor.name: tensor for tensor in graph.graph.initializer}, list(graph.graph.node)
+    chosen = _elementwise_near_transposes(nodes, tensors)
+    last = {node.output[0]: node.input[0] for node in nodes if _transposes(node, FIRST)}
+    made, same = [], {}
+
+    def turned(name):
+        if name not in last:
+            last[name] = f"{name}/last"
+            if name in tensors:
+                array = np.ascontiguousarray(numpy_helper.to_array(tensors[name]).transpose(LAST))
+                graph.graph.initializer.append(numpy_helper.from_array(array, last[name]))
+            else:
+                made.append(helper.make_node("Transpose", [name], [last[name]], f"{name}/to_last", perm=LAST))
+        return last[name]
+
+    for node in nodes:
+        if id(node) in chosen:
+            name, inputs = node.output[0], [turned(given) for given in node.input]
+            last[name] = f"{name}/last"
+            made.append(helper.make_node(node.op_type, inputs, [last[name]], node.name))
+            made.append(helper.make_node("Transpose", [last[name]], [name], f"{name}/to_first", perm=FIRST))
+        elif _transposes(node, LAST) and node.input[0] in last:
+            same[node.output[0]] = last[node.input[0]]
+        else:
+            made.append(node)
+    for node in made:
+        for place, name in enumerate(node.input):
+            node.input[place] = same.get(name, name)
+    sort_nodes(graph, made)
+    return graph
+
+
+def _elementwise_near_transposes(nodes, tensors):
+    """The ids of elementwise nodes from which other such nodes lead to a transposition from or to channels last."""
+
+    def by_channel(name):
+        return name not in tensors or (len(tensors[name].dims) == 4 and list(tensors[name].dims[2:]) == [1, 1])
+
+    names = {node.output[0] for node in nodes if _transposes(node, FIRST)}
+    names |= {node.input[0] for node in nodes if _transposes(node, LAST)}
+    waiting = [node for node in nodes if node.op_type in ("Add", "Mul", "Relu") and all(map(by_channel, node.input))]
+    chosen = set()
+    while near := [node for node in waiting if names & {*node.input, *node.output}]:
+        chosen |= {id(node) for node in near}
+        names |= {name for node in near for name in (*node.input, *node.output)} - tensors.keys()
+        waiting = [node for node in waiting if id(node) not in chosen]
+    return chosen
+
+
+def _transposes(node, order):
+    return node.op_type == "Transpose" and list(node.attribute[0].ints) == order
 
 
 def sort_nodes(graph, nodes):

@@ -10,7 +10,7 @@ from calibration images. Five things make it precise and fast:
 * weights are rounded up or down so that their errors cancel out (:mod:`maskhub.models.rounding`);
 * where it helps, an output's channels are brought to the same range before rounding, as their weights are scaled;
 * each convolution is quantized alone first: those that lose most for the time they save stay in float32;
-* norms and pixel shuffles compute channels last, as 8-bit convolutions do, so that nothing has to be transposed.
+* what is between them computes channels last, as 8-bit convolutions do, so that hardly anything is transposed.
 
 The file takes its large weights from the safetensors next to it and stores a bit for each, up or down. onnxruntime
 rounds them as it loads, so it has less than a megabyte.
@@ -26,7 +26,7 @@ from maskhub.errors import CheckpointError
 from maskhub.extras import require
 from maskhub.files import write_file
 from maskhub.models.calibration import calibrated, convolutions
-from maskhub.models.channels_last import channels_last, sort_nodes
+from maskhub.models.channels_last import channels_last, elementwise_last, sort_nodes
 from maskhub.models.export import export_onnx, network_fingerprint, numpy_weights
 from maskhub.models.onnx_file import FILE, KEY
 from maskhub.models.referred import take_weights_out
@@ -129,7 +129,7 @@ def _made(network, images, noise):
     while layers:
         made, errors[None] = error(layers, scaled)
         if errors[None] <= LIMIT:
-            return made, errors, orders, rounded
+            return elementwise_last(made), errors, orders, rounded
         layers.pop()
     raise CheckpointError(f"this {type(network).__name__} can't compute in 8 bits within {LIMIT} of 255.")
 

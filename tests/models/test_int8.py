@@ -8,9 +8,10 @@ import torch
 
 from maskhub import CheckpointError, ConfigError, FaceMaskPipeline, LightGenerator, ResnetGenerator
 from maskhub.cli import main
+from maskhub.models.channels_last import channels_last, elementwise_last
 from maskhub.models.export import export_onnx, network_fingerprint, numpy_weights
 from maskhub.models.int8 import export_int8, int8_graph
-from maskhub.models.onnx_file import INT8, OnnxFile
+from maskhub.models.onnx_file import FILE, INT8, OnnxFile
 from maskhub.onnx_session import open_session
 from maskhub.pipelines import backends
 from maskhub.pipelines.backends import candidates, make_runner
@@ -65,6 +66,20 @@ def exported(request, crops, tmp_path_factory):
     network, folder = request.param, tmp_path_factory.mktemp("int8")
     noise = network.draw_noise(1, 64, 64, torch.Generator().manual_seed(0)) if network.takes_noise else []
     return network, folder, export_int8(network, folder / INT8, to_array(crops[:2]), [one.numpy() for one in noise])
+
+
+def test_additions_compute_channels_last_with_the_same_bits(crops, tmp_path):
+    onnx = pytest.importorskip("onnx")
+    network = light()
+    export_onnx(network, tmp_path / FILE, 64)
+    graph, _ = channels_last(onnx.load(tmp_path / FILE))
+    before = graph.SerializeToString()
+    after = elementwise_last(graph).SerializeToString()
+    made = [open_session(model).run(None, {"images": to_array(crops[:2])})[0] for model in (before, after)]
+    assert np.array_equal(*made)
+    makers = {name: node.op_type for node in graph.graph.node for name in node.output}
+    adds = [node for node in graph.graph.node if node.op_type == "Add" and "Add" in map(makers.get, node.input)]
+    assert len(adds) > 1, "no addition takes another's result directly"
 
 
 def test_eight_bits_make_nearly_the_same(exported, crops):
