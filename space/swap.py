@@ -21,9 +21,8 @@ from maskhub.masks.styles import COLOURS, STYLES
 from maskhub.pipelines.changed import changed_region
 from maskhub.pipelines.estimate import Estimate
 from maskhub.pipelines.outcomes import Outcome
-from maskhub.pipelines.record import FaceRecord, PhotoRecord
+from maskhub.pipelines.record import Drawing, FaceRecord, PhotoRecord
 from maskhub.pipelines.translator import RuleMasker
-from maskhub.provenance import mark
 
 __all__ = ["CANDIDATES", "FaceSwap", "Swap", "options", "translate"]
 
@@ -105,12 +104,15 @@ def translate(pipe, photo, direction="auto", choices=None, force=False):
     record = PhotoRecord.read(photo, pipe.config.resolution)
     record.require_faces()
     translator = pipe.translator(direction, force)
-    drawn = {number: choice for number, choice in choices.items() if choice.startswith("rule ")}
-    decided = {*drawn, *(number for number, choice in choices.items() if choice == "keep")}
-    free = [face for face in record.faces if face.number not in decided]
+    free = []
     for face in record.faces:
-        if face.number in decided:
+        choice = choices.get(face.number, "")
+        if choice.startswith("rule "):
+            _draw(face, choice)
+        elif choice == "keep":
             face.direction, face.outcome = Direction.MASK, Outcome.NOT_CHOSEN
+        else:
+            free.append(face)
     translator(free)
     for face in free:
         choice = choices.get(face.number, "")
@@ -119,12 +121,7 @@ def translate(pipe, photo, direction="auto", choices=None, force=False):
     if not choices:
         record.require_faces()
     image, region = record.finish(pipe.provenance(direction))
-    pixels, region = np.array(image.convert("RGB")), region > 0.5
-    for number in sorted((n for n in drawn if n < len(record.faces)), reverse=True):
-        pixels, region = _draw(record, number, drawn[number], pixels, region)
-    if drawn:
-        image = mark(_as(pixels, image), pipe.provenance(direction))
-    return Swap(image, region, _told(record, pixels))
+    return Swap(image, region > 0.5, _told(record, np.asarray(image.convert("RGB"))))
 
 
 def options(pipe, photo, number, direction="auto", colour="random", seed=0):
@@ -168,21 +165,17 @@ def _run_again(pipe, face, candidate):
     return face
 
 
-def _draw(record, number, choice, pixels, region):
-    """Draw a mask by rule on the whole photo."""
+def _draw(face, choice):
+    """Draw a mask by rule, to be pasted at the photo's own resolution."""
     _, style, colour, seed = choice.split(" ")
-    face = record.faces[number]
-    found = landmarks(record.pixels, face.face)
+    face.direction, found = Direction.MASK, landmarks(face.photo, face.face)
     if not found.present:
         face.outcome = Outcome.UNCLEAR
-        return pixels, region
+        return
     wearing = Wearing(style=style, colour=colour)
-    made, cover, (left, top) = wear_near(pixels, face.face, found, wearing, int(seed), "correctly")
+    made, cover, (left, top) = wear_near(face.photo, face.face, found, wearing, int(seed), "correctly")
     part = np.s_[top : top + cover.shape[0], left : left + cover.shape[1]]
-    pixels, region = pixels.copy(), region.copy()
-    pixels[part], region[part] = made.image, region[part] | (cover > 0.5)
-    face.direction, face.outcome = Direction.MASK, Outcome.CHANGED
-    return pixels, region
+    face.drawn, face.outcome = Drawing(part, made.image, cover), Outcome.CHANGED
 
 
 def _told(record, pixels):
@@ -203,12 +196,3 @@ def _told(record, pixels):
 def _blended(face):
     weight = face.region[..., None]
     return np.rint(face.crop + (face.made.astype(np.float32) - face.crop) * weight).astype(np.uint8)
-
-
-def _as(pixels, image):
-    """Pixels as a picture with the transparency and profile of another one."""
-    made = Image.fromarray(pixels)
-    if image.mode == "RGBA":
-        made.putalpha(image.getchannel("A"))
-    made.info["icc_profile"] = image.info.get("icc_profile")
-    return made
