@@ -1,7 +1,7 @@
 """Boxes of faces and masks in the formats COCO (JSON), Pascal VOC (XML) and YOLO (text), to train detectors.
 
-Boxes are in pixels of the written, upright photo, clipped to its edges. Boxes that the data set brought
-(:mod:`maskhub.data.own_boxes`) are written as they are: the same number, in the same order, of the same classes.
+Boxes are in pixels of the written, upright photo, clipped to its edges. Boxes that came with
+the data set (:mod:`maskhub.data.own_boxes`) are written unchanged: the same number, order and classes.
 """
 
 import json
@@ -120,7 +120,7 @@ def yolo(record, numbers=None):
 
 def _objects(record):
     """Category, box within the photo, attributes and the data set's own annotation of each face and each mask, or of
-    each box that the data set brought."""
+    each box that came with the data set."""
     if "own" in record:
         for number, (own, face) in enumerate(zip(record["own"], record["faces"], strict=True)):
             attributes = {"face": number, **{key: face[key] for key in ("worn", "style", "colour", "mask_box")}}

@@ -144,7 +144,7 @@ class OwnBoxes:
             return size, []
         root, boxes = _xml(path), []
         try:
-            told = [
+            stated = [
                 int(root.findtext(f"size/{key}") or own) for key, own in zip(("width", "height"), size, strict=True)
             ]
             for entry in root.iterfind("object"):
@@ -153,7 +153,7 @@ class OwnBoxes:
                 boxes.append(OwnBox(entry.findtext("name"), [left, top, corners[2] - left, corners[3] - top]))
         except (TypeError, ValueError) as error:
             raise PhotoError(f"{path.name} is a damaged annotation ({error}).") from error
-        return told, boxes
+        return stated, boxes
 
     def _yolo(self, name, width, height):
         path, boxes = self._file(name, ".txt"), []

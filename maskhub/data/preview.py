@@ -65,7 +65,7 @@ def _rated(face):
 
 
 def _some(rows, count, seed):
-    """``count`` rows by chance; of streamed ones, from some units."""
+    """``count`` rows, drawn at random; of a streamed source, from a few units."""
     if rows.folder is not None:
         chosen = {rows.names[place] for place in chosen_few([f"{seed} {name}" for name in rows.names], count)}
         return (row for row in rows if row.name in chosen)

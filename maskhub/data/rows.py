@@ -75,7 +75,7 @@ class _MaskedRow(Row):
 
 
 class HubRows:
-    """The rows of a streamed dataset in their stored order; iterating raises ``SourceError`` if there is none.
+    """The rows of a streamed dataset in their stored order; iterating raises ``SourceError`` if it is empty.
 
     Photos are named by index and name, since names in a dataset may repeat.
     """

@@ -71,7 +71,7 @@ class Schedule:
             return own
         if self.others_from is None:
             self.others_from = time.monotonic() + self.target.lag
-        if time.monotonic() < self.others_from:  # others may have finished more than there is to see
+        if time.monotonic() < self.others_from:  # others may have finished more than can be seen yet
             return []
         first = {min((place for place in block if place in missing), default=None) for block in self.blocks}
         return sorted(missing if self.lost else missing - first)

@@ -194,8 +194,8 @@ class Unmasker(AdversarialTask):
     def _transplant(self, faces, masked, worn, region):
         """Put the masks of ``masked`` on ``faces``; all are aligned by their eyes, so the masks fit.
 
-        A mask fits best on a face that is turned alike. The further a head is turned, the further its mask is from the
-        middle of the picture, so masks go to faces in this order.
+        A mask fits best on a face that is turned the same way. The further a head is turned, the further its mask is
+        from the middle of the picture, so masks go to faces in this order.
 
         Returns faces and regions: ``worn`` and ``region`` unchanged where ``masked`` has no mask.
         """
