@@ -1,5 +1,8 @@
 """Units as tasks of Ray, which schedules them, and makes those of a lost worker or node again."""
 
+import platform
+
+from maskhub.data.journal import RESULTS_OF
 from maskhub.errors import ConfigError, MaskHubError, first_line
 from maskhub.extras import require
 
@@ -56,6 +59,12 @@ def _make_unit(shared, unit):
     from maskhub.data.shards import BuildReport, make_shards
 
     plan, target, workers = shared
+    wanted = plan.options["results_of"]
+    if wanted != RESULTS_OF:
+        raise ConfigError(
+            f"the maskhub on {platform.node()} makes other results (as of {RESULTS_OF}, not {wanted}): "
+            "install the same one on all nodes."
+        )
     report = BuildReport()
     if target.hub:
         target.hub.commits = False

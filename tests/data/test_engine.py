@@ -31,6 +31,18 @@ def test_an_engine_that_is_none(folder, tmp_path):
         build_dataset(folder, tmp_path / "out", engine="spark")
 
 
+def test_a_node_with_a_maskhub_that_draws_otherwise_is_refused(folder, tmp_path, monkeypatch):
+    from maskhub.data import engine
+    from maskhub.data.plan import plan_build
+    from maskhub.data.targets import open_target
+
+    plan = plan_build(folder, Wearing(), None, COUNT)
+    monkeypatch.setattr(engine, "RESULTS_OF", "2031-01-01")
+    with pytest.raises(ConfigError, match=r"makes other results \(as of 2031-01-01"):
+        engine._make_unit((plan, open_target(tmp_path / "out"), 0), plan.units[0])
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("target", ["folder", "hub"])
 def test_three_nodes_of_which_one_is_killed_and_one_joins_late(folder, tmp_path, target, hub_user):
