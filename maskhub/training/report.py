@@ -45,15 +45,11 @@ class JsonLines:
 
 
 class RunReport:
-    """Writes a JSON line per log step and shows the same in a progress bar, on the main process (``active``) only.
+    """Writes a JSON line per log step, shows the same in a progress bar and reports it to ``trackers``,
+    :class:`~maskhub.training.trackers.Trackers`; ``first_step`` is the number of completed steps. For the main process
+    only."""
 
-    ``first_step`` is the number of completed steps, ``trackers`` :class:`~maskhub.training.trackers.Trackers` or None.
-    """
-
-    def __init__(self, output, first_step, max_steps, active=True, trackers=None):
-        self.active = active
-        if not active:
-            return
+    def __init__(self, output, first_step, max_steps, trackers):
         self.metrics, self.tests = (
             JsonLines(Path(output) / f"{name}.jsonl", first_step) for name in ("metrics", "tests")
         )
@@ -66,8 +62,6 @@ class RunReport:
 
     def add(self, terms, images):
         """Add one step: its losses by name (float32 scalars) and its number of images over all processes."""
-        if not self.active:
-            return
         for name, value in terms.items():
             self.sums[name] = self.sums.get(name, 0.0) + value.detach().float()
         self.count += 1
@@ -76,8 +70,6 @@ class RunReport:
 
     def log(self, step, learning_rate):
         """Write the means since the last line and return them."""
-        if not self.active:
-            return {}
         seconds = time.perf_counter() - self.since
         losses = {name: round(float(value) / self.count, 6) for name, value in self.sums.items()}
         line = {
@@ -88,10 +80,8 @@ class RunReport:
             "peak_memory_mb": _peak_memory_mb(),
         }
         self.metrics.write(line)
-        if self.trackers:
-            values = {f"loss/{name}" if name in losses else name: value for name, value in line.items()}
-            del values["step"]
-            self.trackers.log(values, step)
+        values = {f"loss/{name}" if name in losses else name: value for name, value in line.items() if name != "step"}
+        self.trackers.log(values, step)
         shown = " ".join(f"{name} {value:.3f}" for name, value in losses.items())
         self.bar.set_postfix_str(f"{line['images_per_second']:.1f} images/s {shown}")
         self._begin()
@@ -100,19 +90,15 @@ class RunReport:
     def test(self, step, figures):
         """Write a line with figures on test photos."""
         self.tests.write({"step": step, **figures})
-        if self.trackers:
-            self.trackers.log({f"test/{name}": value for name, value in figures.items()}, step)
+        self.trackers.log({f"test/{name}": value for name, value in figures.items()}, step)
 
     def picture(self, name, path, step):
         """Report a picture file that was written to the run's folder."""
-        if self.trackers:
-            self.trackers.picture(name, path, step)
+        self.trackers.picture(name, path, step)
 
     def close(self):
-        if self.active:
-            self.bar.close()
-            if self.trackers:
-                self.trackers.close()
+        self.bar.close()
+        self.trackers.close()
 
 
 def magnification(side):

@@ -35,7 +35,7 @@ def tracker_arguments(options):
 
 
 class Trackers:
-    """The trackers of a run, used by its main process only; ``first_step`` is the number of completed steps.
+    """The trackers of a run, if any, used by its main process only; ``first_step`` is the number of completed steps.
     ConfigError if a tracker can't start, such as wandb without a login."""
 
     def __init__(self, accelerator, options, first_step=0):
@@ -61,6 +61,8 @@ class Trackers:
 
     def picture(self, name, path, step):
         """Log a picture file."""
+        if not self.accelerator.trackers:
+            return
         with open_image(path) as file:
             picture = file.convert("RGB")
         for tracker in self.accelerator.trackers:

@@ -169,8 +169,8 @@ class Trainer:
 
     def _train(self):
         c, main = self.options, self.accelerator.is_main_process
-        trackers = Trackers(self.accelerator, c, self.step) if main and c.report_to else None
-        self.report = RunReport(self.output, self.step, c.max_steps, main, trackers)
+        if main:
+            self.report = RunReport(self.output, self.step, c.max_steps, Trackers(self.accelerator, c, self.step))
         batches, reads, saved, since = None, None, self.step, time.perf_counter()
         try:
             while not self.over and not self.stop.agreed():
@@ -178,11 +178,13 @@ class Trainer:
                 sources = self.task.sources
                 if sources != reads:  # a stage may read others
                     batches, reads = self.batches(), sources
-                self.report.add(*self.train_step(batches))
+                terms, images = self.train_step(batches)
+                if main:
+                    self.report.add(terms, images)
                 self.step += 1
                 self.seconds += time.perf_counter() - since
                 since, last = time.perf_counter(), self.over
-                if self.step % c.log_every == 0 or last:
+                if main and (self.step % c.log_every == 0 or last):
                     rate = self.timeline.at(self.step - 1).learning_rate(self.step - 1, self._time_share())
                     self._check_finite(self.report.log(self.step, rate))
                     self._status("running")
@@ -197,7 +199,8 @@ class Trainer:
             if main and self.results.step != self.step:
                 self.results.write()
         finally:
-            self.report.close()
+            if main:
+                self.report.close()
 
     def batches(self):
         """The batches of this process on its device, from the current step to the end of the run."""
