@@ -4,11 +4,13 @@ The core needs none of them. Code that does calls :func:`require`, or just impor
 ``maskhub.__getattr__`` pass the ImportError to :func:`explained`. Both give the same line: what to install.
 """
 
+import gc
+from contextlib import contextmanager
 from importlib.util import find_spec
 
 from maskhub.errors import MaskHubError
 
-__all__ = ["EXTRAS", "MissingExtraError", "explained", "installed", "require"]
+__all__ = ["EXTRAS", "MissingExtraError", "explained", "installed", "large_import", "require"]
 
 EXTRAS = {
     "hub": ("huggingface_hub", "datasets", "fsspec", "pyarrow"),
@@ -52,3 +54,16 @@ def installed(package):
         return find_spec(package) is not None
     except (ImportError, ValueError):
         return False
+
+
+@contextmanager
+def large_import():
+    """A block without garbage collection, in which to import torch and diffusers: it takes a third of their time, and
+    finds next to nothing."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

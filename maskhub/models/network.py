@@ -2,14 +2,16 @@
 
 from pathlib import Path
 
-import torch
-from diffusers import ConfigMixin, ModelMixin
-from torch import nn
-
 from maskhub.errors import CheckpointError, ConfigError, first_line
+from maskhub.extras import large_import
 from maskhub.hub_errors import SafeSaving
 from maskhub.hub_files import HUB_OPTIONS, hub_folder
 from maskhub.models.stored import check_finite, check_stored, utf8_path
+
+with large_import():
+    import torch
+    from diffusers import ConfigMixin, ModelMixin
+    from torch import nn
 
 __all__ = ["PADDING_MODES", "Network", "check_multiple", "check_range", "choose", "norm_layer", "upsampler"]
 

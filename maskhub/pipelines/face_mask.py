@@ -12,10 +12,10 @@ import json
 from pathlib import Path
 
 import torch
-from diffusers import DiffusionPipeline
 
 import maskhub
 from maskhub.errors import ConfigError
+from maskhub.extras import large_import
 from maskhub.files import write_file
 from maskhub.hub_errors import SafeSaving
 from maskhub.models.export import export_onnx
@@ -37,6 +37,9 @@ from maskhub.pipelines.photo_batch import FaceMaskOutput
 from maskhub.pipelines.photo_pipeline import BUNDLED, PhotoPipeline, Settings
 from maskhub.pipelines.remote_code import code_files, with_code
 from maskhub.tensors import to_array, to_pixels, to_tensor
+
+with large_import():
+    from diffusers import DiffusionPipeline
 
 __all__ = ["FaceMaskOutput", "FaceMaskPipeline"]
 

@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import Annotated
 
 import torch
-from diffusers import DiffusionPipeline
-from diffusers.utils import BaseOutput
 from PIL import Image
 from pydantic import Field
 
 from maskhub.errors import CheckpointError, ConfigError, PhotoError
+from maskhub.extras import large_import
 from maskhub.hub_errors import SafeSaving
 from maskhub.models.classifier import AttributeClassifier
 from maskhub.models.configured import Configuration, Label, Whole
@@ -34,6 +33,10 @@ from maskhub.pipelines.latent_search import LatentSearch
 from maskhub.pipelines.tone import blend, kmeans_colours
 from maskhub.provenance import Provenance, mark
 from maskhub.tensors import to_tensor
+
+with large_import():
+    from diffusers import DiffusionPipeline
+    from diffusers.utils import BaseOutput
 
 __all__ = [
     "GENERATORS", "PHOTOS", "PIXEL_FACES", "THESIS", "ReimagingOutput", "ReimagingPipeline", "check_name",
