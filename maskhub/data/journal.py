@@ -159,8 +159,8 @@ def check_same_options(what, then, now, remedy):
     changed = sorted(key for key in now | then if now.get(key) != then.get(key))
     if "results_of" in changed:
         raise ConfigError(
-            f"{what} of another maskhub (as of {then.get('results_of', 'an earlier day')}), and this one (as of "
-            f"{now['results_of']}) makes other pixels of the same photos: continue with the one that began, or {remedy}"
+            f"{what} made by another maskhub (as of {then.get('results_of', 'an earlier day')}), and this one (as of "
+            f"{now['results_of']}) makes other pixels from the same photos: finish with the one that began, or {remedy}"
         )
     if changed:
         raise ConfigError(f"{what} with a different {', '.join(changed)}: {remedy}")

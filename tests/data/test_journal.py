@@ -69,7 +69,7 @@ def test_a_maskhub_with_other_results_does_not_continue(tmp_path, monkeypatch):
     a = photos(tmp_path / "a", {"1.png": "red"})
     run(a, tmp_path / "out")
     monkeypatch.setattr(journals, "RESULTS_OF", "2031-01-01")
-    with pytest.raises(ConfigError, match=r"holds results of another maskhub .* this one \(as of 2031-01-01\) makes"):
+    with pytest.raises(ConfigError, match=r"results made by another maskhub .* this one \(as of 2031-01-01\)"):
         run(a, tmp_path / "out")
     assert run(a, tmp_path / "out", overwrite=True).made == 1
     path = tmp_path / "out" / ".maskhub" / "journal.jsonl"
