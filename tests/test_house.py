@@ -140,6 +140,14 @@ def test_whatever_is_imported_is_declared():
     assert {CALLED.get(name, name) for name in used - local} <= declared
 
 
+def test_the_architecture_names_files_that_exist():
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    there = [path.as_posix() for path in (*CODE, *(ROOT / "tests").rglob("*.py"))]
+    named = set(re.findall(r"`([\w/]+\.py)`", text))
+    assert len(named) > 50
+    assert [name for name in named if not any(path.endswith(f"/{name}") for path in there)] == []
+
+
 def test_import_is_quick():
     # counted in modules, not seconds, so that a busy machine can't fail it: torch and its friends stay out
     code = (
