@@ -6,6 +6,7 @@ any test or package, and serves the whole session; each test that asks for ``hub
 
 import atexit
 import gc
+import itertools
 import os
 import shutil
 import sys
@@ -274,15 +275,37 @@ def pytest_runtestloop(session):
         prepare()
 
 
+TOGETHER = [
+    ("space/test_service_browser", "space/test_reimage_browser", "space/test_share"),  # a service, a browser
+    ("space/test_browser", "space/test_access", "space/test_two_visitors", "space/test_live_browser"),  # an app too
+    ("web/test_page", "web/test_app"),
+    ("space/test_app", "space/test_guarded", "space/test_gate", "space/test_tools", "space/test_wear"),
+    ("pipelines/test_onnx_face_mask", "models/test_int8", "pipelines/test_backends"),  # torch's exporter
+]
+"""Files that share what takes seconds to make are run by one process, after each other."""
 LONGEST = [
-    "web/test_page", "space/test_service_browser", "training/test_trainer", "space/test_browser", "space/test_guarded",
-    "service/test_jobs", "training/test_resume", "web/test_parity", "training/test_runs", "hub/test_hub",
-    "space/test_access", "space/test_reimage_browser", "space/test_app", "pipelines/test_backends", "space/test_share",
-    "space/test_live_browser", "web/test_app", "test_cli", "pipelines/test_film_reading", "evaluation/test_peers",
-    "evaluation/test_measures", "space/test_two_visitors", "pipelines/test_onnx_face_mask", "space/test_gate",
-    "crash/test_crashes", "training/test_documents", "training/test_reimaging", "training/test_mask_detector",
-    "data/test_lanes", "data/test_masked", "data/test_sources", "service/test_uploads",
+    *itertools.chain(*TOGETHER),
+    "hub/test_hub", "web/test_parity", "training/test_runs", "training/test_trainer", "training/test_resume",
+    "service/test_jobs", "evaluation/test_measures", "pipelines/test_film_reading", "training/test_documents",
+    "data/test_held_out", "training/test_reimaging", "training/test_smoke_recipes", "crash/test_crashes",
+    "data/test_lanes", "test_cli", "data/test_sources", "data/test_shards", "data/test_masked",
+    "evaluation/test_peers", "evaluation/test_paired", "service/test_uploads", "training/test_gpu_scripts",
 ]  # fmt: skip
+"""The files that take longest, first."""
+
+
+def pytest_xdist_make_scheduler(config, log):
+    """A process of tests takes one file at a time, or those of TOGETHER."""
+    from xdist.scheduler import LoadFileScheduling
+
+    first = {f"tests/{name}.py": f"tests/{files[0]}.py" for files in TOGETHER for name in files}
+
+    class Together(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            file = super()._split_scope(nodeid)
+            return first.get(file, file)
+
+    return Together(config, log)
 
 
 def pytest_collection_modifyitems(items):
