@@ -183,7 +183,7 @@ class _Memory:
         """Average the translation and its region in the same way as the crop."""
         made, region = face.made.astype(np.float32), face.region.astype(np.float32)
         if self.made is not None:
-            made = self.made + (made - self.made) * self._share
+            made = _mixed(self.made, made, self._share)
             region = self.region + (region - self.region) * self._share[..., 0]
         self.made, self.region = made, region
         face.made, face.region = _bytes(made), region
@@ -204,7 +204,7 @@ class _Memory:
             return None
         worn, region = self.worn
         face.region = np.minimum(SHADE * region, 1) * align.window(face.matrix, face.side, face.photo)
-        face.given = _bytes(face.crop + (worn.astype(np.float32) - face.crop) * face.region[..., None])
+        face.given = _bytes(_mixed(face.crop.astype(np.float32), worn.astype(np.float32), face.region))
         return None
 
     def _find_landmarks(self, face):
@@ -230,13 +230,22 @@ def steadied(before, now, step):
     half = max(len(now) // 2, 1)
     # smooth the signed difference, so that noise cancels out and motion does not
     change = cv2.resize(now - before, (half, half), interpolation=cv2.INTER_AREA)
-    change = np.abs(cv2.GaussianBlur(change, (0, 0), max(GRAIN * half, 0.6))).max(2)
+    change = np.abs(cv2.GaussianBlur(change, (0, 0), max(GRAIN * half, 0.6)))
+    change = np.maximum.reduce(cv2.split(change))
     least = min(1 - np.exp(-step / MEMORY), 1 - LEAST_AVERAGED)
     ramp = np.clip((change - STILL) / (MOVED - STILL), 0, 1)
     ramp = least + (1 - least) * ramp * ramp * (3 - 2 * ramp)
     share = cv2.resize(ramp.astype(np.float32), now.shape[1::-1], interpolation=cv2.INTER_LINEAR)[..., None]
-    return before + (now - before) * share, share
+    return _mixed(before, now, share), share
+
+
+def _mixed(before, now, share):
+    """Two pictures, float32 S×S×3, the second with the weight ``share``, float32 S×S or S×S×1."""
+    mixed = now - before
+    mixed *= cv2.merge([share] * 3)  # numpy broadcasts slowly over a last axis of 3
+    mixed += before
+    return mixed
 
 
 def _bytes(values):
-    return np.rint(values).clip(0, 255).astype(np.uint8)
+    return cv2.convertScaleAbs(values)  # rounds and clips as numpy does, in a fifth of the time; none is below 0
