@@ -6,29 +6,23 @@
 Detecting faces and landmarks takes the most time, so it is done once and cached.
 """
 
-import hashlib
 import itertools
-import os
 import warnings
-from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 
-from maskhub.data.blobs import BlobCache
-from maskhub.data.journal import RESULTS_OF
+from maskhub.data.face_cache import FaceCache, cache_folder
 from maskhub.data.masked import Wearing
 from maskhub.data.positions import PositionDataset
 from maskhub.errors import SourceError
 from maskhub.faces import align
-from maskhub.faces.detect import Face, detect
-from maskhub.faces.landmarks import Landmarks, moved_landmarks, reliable, surest_landmarks
-from maskhub.files import HIDDEN
+from maskhub.faces.landmarks import moved_landmarks
 from maskhub.image_file import middle_square
 from maskhub.tensors import to_tensor
 
-__all__ = ["FaceCache", "WornPairs", "cache_folder", "find_face", "squared"]
+__all__ = ["WornPairs", "squared"]
 
 TRIES = 20
 """Number of other photos to try instead of one without a face."""
@@ -53,7 +47,7 @@ class WornPairs(PositionDataset):
         resolution, seed, walk: as in :class:`~maskhub.data.positions.PositionDataset`; the seed fixes the masks too.
         wearing: :class:`~maskhub.data.masked.Wearing`: style and how often worn wrongly (seed and portion are not
             used: the largest face of each photo is masked).
-        cache: file of the :class:`FaceCache`; by default in :func:`cache_folder`.
+        cache: file of the :class:`~maskhub.data.face_cache.FaceCache`; by default in :func:`cache_folder`.
         coarse: share of the samples that are reduced to a low resolution and enlarged, like small faces in large
             photos.
         repeats: this many samples in a row show the same photo and mask, cut, mirrored and coarsened differently, which
@@ -134,71 +128,6 @@ class WornPairs(PositionDataset):
         worn = self.wearing.way(rng)
         made = self.wearing.put_on(before, moved_landmarks(marks, matrix), int(rng.integers(2**62)), worn)
         return before, made.image, made.region
-
-
-def cache_folder(source):
-    """Folder for the face cache of a source: ``.maskhub`` in its folder if that is writable, else ``~/.cache/maskhub``
-    (or ``XDG_CACHE_HOME``)."""
-    folder = source.folder
-    # root can write anywhere, but should not write to read-only folders either
-    if folder is not None and os.access(folder, os.W_OK) and Path(folder).stat().st_mode & 0o222:
-        return Path(folder) / HIDDEN
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "maskhub"
-
-
-class FaceCache(BlobCache):
-    """The largest face of each photo and its landmarks; the key is a hash of the pixels, uint8 RGB H×W×3."""
-
-    table, columns, otherwise = "faces", ("photo", "found"), "faces are detected again each time"
-
-    def look(self, pixels):
-        """The :class:`~maskhub.faces.detect.Face` of a photo and its :class:`~maskhub.faces.landmarks.Landmarks`, from
-        the cache or detected now; None if there is no face with reliable landmarks."""
-        known = self.get(_key(pixels))
-        if known is not None:
-            return _unpacked(known)
-        found = find_face(pixels)
-        self.remember([(pixels, found)])
-        return found
-
-    def remember(self, faces):
-        """Put pairs of a photo's pixels and what :func:`find_face` returned for it into the cache."""
-        self.put([(_key(pixels), _packed(found)) for pixels, found in faces])
-
-
-def _key(pixels):
-    how = {"digest_size": 16, "key": str(pixels.shape).encode(), "person": RESULTS_OF.encode()[:16]}
-    return hashlib.blake2b(np.ascontiguousarray(pixels), **how).digest()
-
-
-def find_face(pixels):
-    """The largest face of a photo (uint8 RGB, H×W×3) and its landmarks, or None if a mask can't be drawn on it."""
-    for face in detect(pixels)[:1]:
-        marks = surest_landmarks(pixels, face)
-        if reliable(marks, face):
-            return face, marks
-    return None
-
-
-def _packed(found):
-    """Little-endian: landmarks as float32, then all else as float64; empty for no face."""
-    if found is None:
-        return b""
-    face, marks = found
-    numbers = [*face.box, face.score, *face.points.ravel(), marks.presence, marks.yaw, marks.pitch, marks.roll]
-    numbers += [*marks.rotation.ravel()]
-    numbers += [] if face.sides is None else [*face.sides.ravel()]
-    return marks.points.astype("<f4").tobytes() + np.array(numbers, "<f8").tobytes()
-
-
-def _unpacked(data):
-    if not data:
-        return None
-    points = np.frombuffer(data, "<f4", 478 * 3).reshape(478, 3).astype(np.float32)
-    numbers = np.frombuffer(data, "<f8", offset=478 * 3 * 4)
-    five, sides = numbers[5:15].reshape(5, 2).astype(np.float32), numbers[28:].reshape(-1, 2).astype(np.float32)
-    face = Face(tuple(map(float, numbers[:4])), five, float(numbers[4]), sides if len(sides) else None)
-    return face, Landmarks(points, *map(float, numbers[15:19]), numbers[19:28].reshape(3, 3).astype(np.float64))
 
 
 def squared(pixels, side):

@@ -33,7 +33,7 @@ class WornAndMasked(PositionDataset):
         unmasked, masked: sources of :func:`maskhub.data.sources.open_source`; the masked photos are aligned crops.
         resolution, seed, walk: as in :class:`~maskhub.data.positions.PositionDataset`.
         wearing: :class:`~maskhub.data.masked.Wearing`.
-        cache: file of the :class:`~maskhub.data.paired.FaceCache`.
+        cache: file of the :class:`~maskhub.data.face_cache.FaceCache`.
         coarse, repeats: as in :class:`~maskhub.data.paired.WornPairs`.
         moved: share of the samples that are aligned less exactly; all pictures of a sample are moved in the same way.
         recoloured: share of all faces whose colours are changed.

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from maskhub.data.face_cache import FaceCache
 from maskhub.data.masked import Wearing, seed_of
-from maskhub.data.paired import FaceCache
 from maskhub.direction import Direction
 from maskhub.errors import ConfigError, MaskHubError
 from maskhub.evaluation.report import Item

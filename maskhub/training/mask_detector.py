@@ -17,8 +17,8 @@ import torch
 from pydantic import Field
 from torch.nn import functional as F
 
+from maskhub.data.face_cache import cache_folder
 from maskhub.data.mask_detection import CROPS, MaskDetectionCrops, mask_detection_batches
-from maskhub.data.paired import cache_folder
 from maskhub.files import write_file
 from maskhub.models.mask_detector import MaskDetector
 from maskhub.options import FREE, STAGED, Positive, Rate, Share, Weight

@@ -8,8 +8,9 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
+from maskhub.data.face_cache import FaceCache, cache_folder
 from maskhub.data.masked import Wearing
-from maskhub.data.paired import FaceCache, WornPairs, cache_folder
+from maskhub.data.paired import WornPairs
 from maskhub.data.source import PhotoSource
 from maskhub.data.sources import open_source
 from maskhub.errors import SourceError

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load_file, save_file
 
+from maskhub.data.face_cache import FaceCache, find_face
 from maskhub.data.folder import is_held_out
-from maskhub.data.paired import FaceCache, find_face
 from maskhub.errors import MaskHubError
 
 GPU = Path(__file__).parents[2] / "train_scripts" / "gpu"

@@ -22,8 +22,8 @@ import numpy as np
 import tyro
 from safetensors.numpy import load_file, save
 
+from maskhub.data.face_cache import find_face
 from maskhub.data.folder_rows import FolderRows
-from maskhub.data.paired import find_face
 from maskhub.faces.photo import open_photo, split_alpha
 from maskhub.files import write_file
 from maskhub.image_file import open_image

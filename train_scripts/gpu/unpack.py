@@ -21,7 +21,7 @@ import numpy as np
 import tyro
 from safetensors.numpy import save_file
 
-from maskhub.data.paired import FaceCache, cache_folder
+from maskhub.data.face_cache import FaceCache, cache_folder
 from maskhub.faces.detect import Face
 from maskhub.faces.landmarks import Landmarks
 from maskhub.image_file import open_image
