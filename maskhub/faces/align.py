@@ -126,10 +126,8 @@ def paste(photo, changed, region, matrix):
         return out, whole
     inside = slice(top, top + high), slice(left, left + wide)
     local[:, 2] -= (left, top)
-    # OpenCV warps four channels faster than three
-    back = cv2.cvtColor(changed, cv2.COLOR_RGB2RGBA)
-    back = cv2.warpAffine(back, local, (wide, high), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    part, mixed = photo[y0:y1, x0:x1][inside], cv2.cvtColor(back, cv2.COLOR_RGBA2RGB).astype(np.float32)
+    back = cv2.warpAffine(changed, local, (wide, high), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    part, mixed = photo[y0:y1, x0:x1][inside], back.astype(np.float32)
     mixed -= part
     mixed *= cv2.merge([weight[inside]] * 3)  # numpy broadcasts slowly over a last axis of 3
     mixed += part
