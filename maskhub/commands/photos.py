@@ -50,7 +50,7 @@ class Previewing(OptionSet):
     """A look at the result before a long run."""
 
     preview: Path | None = None
-    """Only work some photos, and write them as this one picture: each without and with its mask."""
+    """Mask only some of the photos, and write them into this one picture: each without and with its mask."""
     preview_photos: Annotated[int, Field(ge=1, le=200)] = 16
     """Photos of the preview, drawn at random."""
 

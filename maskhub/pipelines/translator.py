@@ -48,20 +48,32 @@ class RuleMasker:
 
     def __call__(self, crop, marks, seed):
         """The masked crop and its region, or None for a face that gets no mask; ``marks`` are in the crop's pixels."""
+        made = self._wear(crop, seed, landmarks=marks)
+        return made and (made.image, made.region)
+
+    def _wear(self, pixels, seed, **where):
+        """The :class:`~maskhub.masks.wear.Worn` of one face, or None if it gets no mask."""
         rng = np.random.default_rng(seed)
         if rng.random() >= self.portion:
             return None
         worn = self.worn(rng) if callable(self.worn) else self.worn
-        made = wear(crop, style=self.style, colour=self.colour, worn=worn, seed=seed, landmarks=marks)
-        return made.image, made.region
+        return wear(pixels, style=self.style, colour=self.colour, worn=worn, seed=seed, **where)
+
+    def _dressed(self, record, pixels, face=None):
+        """The same of a :class:`~maskhub.pipelines.record.FaceRecord`; without a mask, the record gets its outcome."""
+        try:
+            made = self._wear(pixels, record.seed + record.number, face=face)
+        except NoFaceError:
+            record.outcome = Outcome.UNCLEAR
+            return None
+        if made is None:
+            record.outcome = Outcome.NOT_CHOSEN
+        return made
 
     def dress(self, face, final=False):
         """Draw the mask on the whole photo; sets ``face.given``, or the outcome. ``final``: no network follows, so the
         drawing itself is pasted, at the photo's own resolution."""
-        try:
-            worn = wear(face.photo, face.face, self.style, face.seed + face.number)
-        except NoFaceError:
-            face.outcome = Outcome.UNCLEAR
+        if not (worn := self._dressed(face, face.photo, face.face)):
             return
         face.given = align.crop(worn.image, face.matrix, face.side)
         if face.widen(face.given):
@@ -71,10 +83,8 @@ class RuleMasker:
 
     def dress_crop(self, face):
         """Draw the mask on the crop ``face.given``, or set the outcome."""
-        try:
-            face.given = wear(face.given, None, self.style, face.seed + face.number).image
-        except NoFaceError:
-            face.outcome = Outcome.UNCLEAR
+        if worn := self._dressed(face, face.given):
+            face.given = worn.image
 
     def translator(self, direction="mask", force=False):
         """The :class:`Translator` that draws masks by this rule; ConfigError for a direction other than ``"mask"``."""

@@ -375,10 +375,10 @@ def test_each_photo_of_a_list_draws_its_own(astronaut):
 def test_a_face_that_is_not_seen_clearly_is_left_alone(two_step, group, monkeypatch):
     from maskhub.pipelines import translator
 
-    def picky(pixels, face, style, seed):
+    def picky(pixels, face, **how):
         if face.box[2] < 70:
             raise NoFaceError("too small")
-        return wear(pixels, face, style, seed)
+        return wear(pixels, face=face, **how)
 
     monkeypatch.setattr(translator, "wear", picky)
     out = two_step.mask(group, details=True)
