@@ -57,6 +57,10 @@ def folder(astronaut, tmp_path_factory):
     return root
 
 
+SLOW = pytest.mark.slow
+"""For what is checked in the suite with the other source or target."""
+
+
 @pytest.fixture
 def on_the_hub(folder, hub_user):
     """The same photos in one parquet file on the Hub; and one more, whose name has no suffix, which is held out."""
@@ -116,15 +120,17 @@ def test_the_photos_themselves(folder):
     assert {Path(name).name for name in LabelledPhotos.open(str(folder), holdout=True).names} == USED
 
 
-@pytest.mark.parametrize("target", ["folder", "Hub"])
-@pytest.mark.parametrize("crops", [None, 32])  # with a row for each face
+@pytest.mark.parametrize(
+    ("crops", "target"),  # crops: with a row for each face
+    [(None, "folder"), (32, "Hub"), pytest.param(None, "Hub", marks=SLOW), pytest.param(32, "folder", marks=SLOW)],
+)
 def test_a_build_of_a_folder(folder, hub_user, tmp_path, target, crops):
     spec = hub_user.repo(f"of-folder-{crops}") if target == "Hub" else str(tmp_path / "out")
     build(folder, f"hf://datasets/{spec}" if target == "Hub" else spec, crops=crops)
     check_columns(spec, more=int(crops is not None))
 
 
-@pytest.mark.parametrize("target", ["folder", "Hub"])
+@pytest.mark.parametrize("target", [pytest.param("folder", marks=SLOW), "Hub"])
 def test_a_build_of_a_data_set_on_the_hub(on_the_hub, hub_user, tmp_path, target):
     assert {*taken(on_the_hub)} == USED and {*measured(on_the_hub)} == {*HELD_OUT, NO_SUFFIX}
     assert len(LabelledPhotos.open(on_the_hub, holdout=True)) == len(USED)
