@@ -55,16 +55,27 @@ def visit(chromium, app, contexts):
 @pytest.fixture(scope="module")
 def photo_page(chromium, app):
     """The page that most tests of the Photo tab share: to open one takes seconds."""
-    context = chromium.new_context(viewport=DESKTOP)
+    context = chromium.new_context(viewport=DESKTOP, permissions=["camera"])
     made = Visit(context.new_page(), app.url)
     yield made
     context.close()
     assert made.strayed == []
 
 
+@pytest.fixture(scope="module")
+def phone_page(chromium, app):
+    """A phone's page, for all tests of one."""
+    context = chromium.new_context(viewport=PHONE)
+    made = Visit(context.new_page(), app.url)
+    yield made
+    context.close()
+    assert made.strayed == [] and made.complaints == []
+
+
 @pytest.fixture
 def here(photo_page):
     """That page without a photo; afterwards the console has no errors."""
+    photo_page.open_photo_tab("Photo", "photo")
     photo_page.clear()
     photo_page.page.locator("#photo-problem p").wait_for(state="detached")
     yield photo_page
@@ -77,8 +88,8 @@ def result(here):
 
 
 @viewports(quick="desktop")
-def test_the_page_opens_with_a_finished_before_and_after(visit, viewport):
-    here = visit(viewport)
+def test_the_page_opens_with_a_finished_before_and_after(photo_page, phone_page, viewport):
+    here = photo_page if viewport is DESKTOP else phone_page  # which no other test has used yet
     before, after = result(here)
     assert before.shape == after.shape and (before != after).any()
     assert re.match(r"(Mask taken off|Nothing was changed)", here.said("photo-status"))
@@ -99,8 +110,8 @@ def test_the_page_opens_with_a_finished_before_and_after(visit, viewport):
 
 
 @viewports(quick="phone")
-def test_a_masked_example_is_swapped_in_one_click_and_ones_own_photo_in_two(visit, viewport):
-    here = visit(viewport)
+def test_a_masked_example_is_swapped_in_one_click_and_ones_own_photo_in_two(visit, phone_page, viewport):
+    here = phone_page if viewport is PHONE else visit(viewport)
     here.page.click("#photo-examples button >> nth=1")
     here.page.wait_for_function("document.querySelectorAll('#photo-faces button').length == 6")
     with here.page.expect_file_chooser() as chooser:
@@ -163,10 +174,10 @@ def test_a_photo_is_uploaded_translated_compared_and_downloaded(here, pipe, mask
 def test_an_answer_stays_where_the_button_is_heard_before_its_photo(
     visit, request, odd_files, bad_files, title, tab, button, photo, place
 ):
-    here, held, over = request.getfixturevalue("here") if tab == "photo" else visit(), [], []
+    here, held, over = visit() if tab == "cycle" else request.getfixturevalue("here"), [], []
     for event in ("requestfinished", "requestfailed"):  # the page ends the stream of answers, or its server does
         here.page.on(event, lambda request: "queue/data" in request.url and over.append(request))
-    open_tab(here.page, title)
+    here.open_photo_tab(title, tab)
     here.clear(tab)
     # a browser has several connections: of two requests that follow at once the second may arrive first
     here.page.route("**/queue/join*", lambda route: held.append(route), times=1)
@@ -200,8 +211,7 @@ def test_the_change_is_outlined_on_request(here):
     here.page.wait_for_function("([s]) => document.querySelectorAll('#photo-result img')[1].src == s", arg=[source])
 
 
-def test_the_example_goes_there_and_back(visit, pipe, masked_file):
-    here = visit()
+def test_the_example_goes_there_and_back(here, pipe, masked_file):
     open_tab(here.page, "Cycle")
     here.page.click("#cycle-examples button >> nth=2")
     expected = pipe.cycle(ASTRONAUT, details=True)
@@ -251,9 +261,7 @@ def test_photos_that_a_browser_cannot_show_are_shown(here, odd_files):
     here.page.locator("#photo-problem", has_text="an animation of 2 pictures: only the first one is used").wait_for()
 
 
-def test_the_webcam_takes_a_photo(visit):
-    here = visit(permissions=["camera"])
-    here.clear()
+def test_the_webcam_takes_a_photo(here):
     here.page.click("#photo-photo button[aria-label='Capture from camera']")
     here.page.get_by_text("Click to Access Webcam").click()
     here.page.wait_for_function("document.querySelector('#photo-photo video').videoWidth > 0")
@@ -325,8 +333,8 @@ def test_the_photo_stays_when_the_tab_changes_and_after_a_reload(visit, odd_file
     here.page.locator("#photo-status", has_text="Mask put on in").wait_for()
 
 
-def test_the_quiz_is_played_to_its_end(visit):
-    here, right = visit(PHONE), 0
+def test_the_quiz_is_played_to_its_end(phone_page):
+    here, right = phone_page, 0
     open_tab(here.page, "Quiz")
     here.page.click("#quiz-begin")
     for number in range(1, 11):

@@ -33,13 +33,6 @@ def photos_of(odd_files, astronaut, tmp_path):
     return ASTRONAUT, other
 
 
-def open_photo_tab(here, name, tab):
-    """Open a tab, and wait until the last photo of another tab has come along."""
-    open_tab(here.page, name)
-    if here.page.evaluate("Boolean(maskhub.last(null))"):
-        here.shown(tab)
-
-
 def test_photo(pair, masked_file):
     first, second = pair
     first.upload(ASTRONAUT)
@@ -59,7 +52,7 @@ def test_photo(pair, masked_file):
 
 def test_drawn_masks(pair, photos_of):
     for here, photo in zip(pair, photos_of, strict=True):
-        open_photo_tab(here, "Drawn masks", "wear")
+        here.open_photo_tab("Drawn masks", "wear")
         here.upload(photo, "wear")
         here.page.wait_for_selector(f"#wear-photo img[src*={photo.stem}]")
     for here in pair:
@@ -73,7 +66,7 @@ def test_drawn_masks(pair, photos_of):
 
 def test_compare(pair, photos_of):
     for here, photo in zip(pair, photos_of, strict=True):
-        open_photo_tab(here, "Compare", "compare")
+        here.open_photo_tab("Compare", "compare")
         here.upload(photo, "compare")
         here.page.wait_for_selector(f"#compare-photo img[src*={photo.stem}]")
     for here, what in zip(pair, ("Put masks on", "On and off again"), strict=True):

@@ -30,6 +30,12 @@ class Visit:
         if not request.url.startswith((self.url, "data:", "blob:")):
             self.strayed.append(request.url)
 
+    def open_photo_tab(self, name, tab):
+        """Open a tab, and wait until the last photo of another tab has come along."""
+        open_tab(self.page, name)
+        if self.page.evaluate("Boolean(maskhub.last(null))"):
+            self.shown(tab)
+
     def clear(self, tab="photo"):
         """Take the photo away, and wait until its result is gone too."""
         clear = self.page.locator(f"#{tab}-photo button[aria-label='Remove Image']")
