@@ -6,10 +6,12 @@ CHI 2012.
 
 import numpy as np
 
-__all__ = ["OneEuro"]
+__all__ = ["OneEuro", "Steady"]
 
 SPEED_CUTOFF = 1.0
 """Cutoff in Hz of the low-pass filter on the speed; the paper's value."""
+REST, NOISE = 0.3, 0.004
+"""Seconds over which points at rest are averaged, and the noise of their position, in widths of the face."""
 
 
 class OneEuro:
@@ -46,3 +48,25 @@ class OneEuro:
 def _share(cutoff, seconds):
     """The weight of a new value in an exponential filter with this cutoff (Hz)."""
     return 1 / (1 + 1 / (2 * np.pi * cutoff * seconds))
+
+
+class Steady:
+    """Follows the points of a face without lag, but not their noise.
+
+    What is nearer than :data:`NOISE` to where the points are already is averaged over :data:`REST` seconds; anything
+    further away is followed at once, so that the points are never further behind than that.
+    """
+
+    def __init__(self):
+        self.value = None
+
+    def __call__(self, value, seconds, sides):
+        """Filter N points, float64 N×2, ``seconds`` after the previous ones; ``sides``, 2×2, span the face's width."""
+        if self.value is None:
+            self.value = value
+            return value
+        away = value - self.value
+        distance = np.sqrt((away**2).sum(1).mean()) / max(float(np.linalg.norm(sides[1] - sides[0])), 1e-6)
+        least = 1 - np.exp(-seconds / REST)
+        self.value = self.value + (least + (1 - least) * min(distance / NOISE, 1.0) ** 2) * away
+        return self.value
