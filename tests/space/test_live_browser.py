@@ -25,9 +25,9 @@ def context(launch, astronaut, tmp_path_factory):
     browser.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def before_camera(app, context):
-    """A visit by someone before that camera."""
+    """A visit by someone before that camera, who does all that the tests do."""
     here = Visit(context.new_page(), app.url)
     yield here
     here.page.close()
@@ -90,6 +90,9 @@ def test_a_film_that_takes_too_long_is_cancelled(before_camera, astronaut, tmp_p
     here = before_camera
     clip = written(tmp_path / "long.mp4", film(astronaut, 400))
     open_tab(here.page, "Video")
+    if here.page.locator("#video-film video").count():  # of the test before
+        here.page.click("#video-film button[aria-label='Clear']")
+        here.page.locator("#video-status p").wait_for(state="detached")
     here.page.set_input_files("#video-film input[type=file]", clip)
     here.page.wait_for_selector("#video-film video")
     begin, cancel = here.page.locator("#video"), here.page.locator("#video-cancel")
