@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import re
 import signal
+import sys
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
@@ -49,8 +50,10 @@ def processors():
 
 
 def useful_threads():
-    """The number of ``threads`` for :func:`run_jobs` on photos that pass through networks."""
-    return min(processors(), MOST_THREADS)
+    """The number of ``threads`` for :func:`run_jobs` on photos that pass through networks: 1 if torch can run them on
+    an Apple GPU, which several threads can't share."""
+    torch = sys.modules.get("torch")
+    return 1 if torch and torch.backends.mps.is_available() else min(processors(), MOST_THREADS)
 
 
 def run_jobs(work, jobs, workers=0, threads=1, drop=None):

@@ -10,7 +10,7 @@ import cv2
 import pytest
 
 from maskhub import ConfigError, PhotoError
-from maskhub.data.workers import processors, run_jobs
+from maskhub.data.workers import processors, run_jobs, useful_threads
 
 
 def job(value):
@@ -64,6 +64,15 @@ def test_threads_that_nobody_waits_for_leave_nothing():
     assert next(answers)[1] == 0
     answers.close()
     assert len(started) <= 4 and sorted([0, *dropped]) == sorted(started)
+
+
+def test_an_apple_gpu_is_used_by_one_thread(monkeypatch):
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr("maskhub.data.workers.processors", lambda: 96)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert useful_threads() == 8
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert useful_threads() == 1
 
 
 def test_a_negative_number_of_workers():
