@@ -125,7 +125,7 @@ def _lead_on(built):
     """From a trained model to its first face, and from a face that no model knows to the Photo tab."""
     training, faces, first = built[train][1], built[reimage][1], built[photo][1]
     given = [faces.source, faces.gallery, faces.picked, faces.model, faces.photo, faces.where]
-    given += [faces.brush, faces.sample]
+    given += [faces.brush, faces.sample, faces.filled]
     trying = training.use.click(reimage.tried, [training.job, training.key], given, **rooms.quiet)
     shown = trying.then(None, js="() => document.querySelector('#tab-re-image-button').click()", **rooms.quiet)
     reimage.run_on(faces, shown.then)

@@ -62,6 +62,11 @@ def key_box():
 def on_show(key, fn, inputs, outputs):
     """Call ``fn`` when the page is loaded, and whenever the current tab is opened."""
     key.filled.then(fn, inputs, outputs, **quiet)
+    on_open(fn, inputs, outputs)
+
+
+def on_open(fn, inputs, outputs):
+    """Call ``fn`` whenever the current tab is opened."""
     Context.block.select(fn, inputs, outputs, **quiet)
 
 

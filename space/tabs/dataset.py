@@ -105,7 +105,7 @@ def wire(here, pipe):
         event.then(offer, asked, offered, **rooms.quiet).then(*looking, **rooms.quiet)
 
     rooms.on_show(here.key, offer, asked, offered)
-    here.key.filled.then(*looking, **rooms.quiet)
+    rooms.on_open(*looking)  # not for visitors who never come here: it writes a page of pictures
     heard = {"api_visibility": "private", "concurrency_id": "uploads", "show_progress_on": here.files}
     given = [here.files, here.name, here.split, here.attributes, here.cut, here.key]
     chain(here.bring.click(take, given, [here.problem, here.status, here.refused, here.files, here.dataset], **heard))

@@ -66,6 +66,7 @@ def layout(pipe):
     here.picked = gr.State(None)  # dataset, file name
     here.sample = gr.State(0)  # which of the generated faces is used
     here.seen = gr.State(())
+    here.filled = gr.State(False)  # the gallery of faces
     return here
 
 
@@ -97,7 +98,7 @@ def wire(here, pipe):
     """Connect the components to the handlers."""
     quiet = rooms.quiet
     rooms.on_show(here.key, offer, [here.source, here.model, here.key], [here.source, here.model])
-    here.key.filled.then(show_faces, here.source, [here.gallery, here.picked], **quiet)
+    rooms.on_open(first_faces, [here.filled, here.source], [here.gallery, here.picked, here.filled])
     here.source.input(show_faces, here.source, [here.gallery, here.picked], **quiet)
     first = (lambda: 0, None, here.sample)
     painting = (canvas, [here.photo, here.picked, here.where], [here.brush, here.painted])
@@ -145,6 +146,11 @@ def show_faces(source):
     return gr.update(value=pictures, selected_index=None), None
 
 
+def first_faces(filled, source):
+    """:func:`show_faces` when the tab is opened for the first time; later the chosen face stays."""
+    return (gr.skip(), gr.skip(), True) if filled else (*show_faces(source), True)
+
+
 def pick(source, event: gr.SelectData):
     """Dataset and file name of the face that was clicked."""
     faces = _faces_of(source)
@@ -169,7 +175,7 @@ def canvas(path, picked, where):
 
 def tried(id, key):
     """Try the model of a job on the first face that it fits: values of dataset, gallery, face, model, photo, covering,
-    brush and sample."""
+    brush and sample, and that the gallery is filled."""
     job = rooms.jobs().get(id)
     faces = {"*": COVERED, "builtin:portraits": PORTRAITS}
     source = faces.get(job.dataset, COVERED if job.dataset.startswith("builtin:pixel") else job.dataset)
@@ -177,7 +183,7 @@ def tried(id, key):
     picked = (source, fitting[0].name) if fitting else None
     offered, models = offer(source, job.model, key)
     chosen = offered | {"value": source}, show_faces(source)[0], picked, models | {"value": job.model}
-    return *chosen, None, "auto", gr.update(visible=False), 0
+    return *chosen, None, "auto", gr.update(visible=False), 0, True
 
 
 def away(path, picked):
