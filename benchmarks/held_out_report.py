@@ -21,7 +21,7 @@ FAIRFACE = "FairFace, test"
 PORTRAITS = {"flickr_portraits", "portraits_rxkt", "portraits_comp6721", "actors_karan"}
 AGES = {"0-2": "0-9", "3-9": "0-9", "60-69": "60 and more", "more than 70": "60 and more"}
 """FairFace's names of the youngest and the oldest, who are few."""
-A_BIN, PORTRAIT, LFW, CELEBA, LONDON, GENERATED = 60, 70, 60, 60, 40, 40
+A_BIN, PORTRAIT, LFW, CELEBA, LONDON, GENERATED = 50, 60, 50, 50, 40, 30
 """Photos of FairFace in each range of yaw, and of the other sources."""
 PARTS = {
     "drawn": f"pairs --photos {{0}}/drawn --measures psnr,lpips,identity,frechet --encoder dlib "
