@@ -6,17 +6,12 @@
             track.face                         # a steady Face
             track.number                       # usually the same for the same person
 
-The detector, YuNet, runs on about every tenth frame. In between, a face is followed by pyramidal Lucas-Kanade (Lucas,
-Kanade, IJCAI 1981; Bouguet, 2000) on corners of a small patch around it. A corner is used if tracking it back leads to
-where it began (the forward-backward error: Kalal, Mikolajczyk, Matas, ICPR 2010), and the similarity transform that
-most corners agree on moves the face. Motion is always measured from the frame of the last search, so that errors don't
-accumulate between searches.
-
-At each search, landmarks are found from where the face was followed to (:mod:`maskhub.faces.settle`). They must stay
-where they were in the face's crop when it was first placed: the crop is corrected by their mean drift, so that it is
-the same part of the face in every frame. A wrong detection in a single frame therefore moves nothing. Only a face on
-which landmarks don't settle is corrected by the detector's points. Corrections are spread over several frames, and
-the camera's noise is smoothed out of the position (:mod:`maskhub.faces.smooth`).
+The detector, YuNet, runs on about every tenth frame. In between, a face is followed by optical flow
+(:mod:`maskhub.faces.flow`). At every second of these searches its landmarks are found, from where it was followed to.
+They must lie where they lay in the face's crop at first: what they drifted by is corrected, so that the crop shows the
+same part of the face in every frame. A wrong detection in a single frame therefore moves nothing. A face on which
+landmarks don't settle is corrected by the detector's points, found with the face turned upright. Corrections are spread
+over several frames, and the noise is smoothed out of the position (:mod:`maskhub.faces.followed`).
 """
 
 import cv2
@@ -30,7 +25,8 @@ from maskhub.faces.settle import settled
 __all__ = ["FaceTracker", "Track"]
 
 NEW, STILL_THERE = 0.7, 0.5
-"""Lowest detector score at which a new face is tracked, and at which a tracked face counts as detected again."""
+"""Lowest detector score at which a new face is tracked, and at which one with landmarks is, or a tracked face counts as
+detected again."""
 EVERY, EVERY_SECONDS, EVERY_EMPTY = 10, 0.5, 3
 """Frames between searches; the same in seconds, for low frame rates; frames between searches without a face."""
 CUT = 24.0
@@ -54,9 +50,9 @@ class FaceTracker:
         max_side: frames are searched at this longer side, in pixels; faces narrower than 2 % of it are missed.
 
     A lost face and a new scene trigger a search at once; another face that appears is found at the next search. Faces
-    may lie on their side or be upside down: if a search finds no face that is surely upright, the frame is turned as
-    :func:`~maskhub.faces.detect.detect` turns a photo (in scenes without any face only every ``every`` frames). A lying
-    face next to an upright one is tracked once it has been detected, even in the wrong orientation, and corrected then.
+    may lie on their side or be upside down: if a search finds a new face, or none, the frame is turned as
+    :func:`~maskhub.faces.detect.detect` turns a photo (in scenes without any face only every ``every`` frames). A face
+    that was tracked in the wrong orientation at first is corrected once landmarks show it, or the detector is surer.
     Use one tracker per film and thread.
     """
 
@@ -118,7 +114,8 @@ class FaceTracker:
         placed = [self._placed(frame, one, one in lost or j not in matched) for j, one in enumerate(self._followed)]
         missing = [j for j, one in enumerate(self._followed) if not placed[j] and (one in lost or j not in matched)]
         strange = any(face.score >= NEW for i, face in enumerate(found) if i not in matched.values())
-        if missing or strange or not self._followed:
+        whole = missing or strange or not self._followed
+        if whole:
             found = self._detect_new(frame, turn)
             matched = self._matched(found)
         kept = []
@@ -126,7 +123,7 @@ class FaceTracker:
             detected = found[matched[j]] if j in matched else None
             if followed.search_result(frame, placed[j], detected, followed in lost):
                 kept.append(followed)
-        for i, face in enumerate(found):
+        for i, face in enumerate(found if whole else []):
             doubled = any(_overlap(face.box, followed.face.box) >= SAME for followed in kept)
             if i not in matched.values() and not doubled and (face.score >= NEW or settled(frame, face)):
                 number = min(set(range(len(kept) + 1)) - {followed.number for followed in kept})
