@@ -24,12 +24,12 @@ AGES = {"0-2": "0-9", "3-9": "0-9", "60-69": "60 and more", "more than 70": "60 
 A_BIN, PORTRAIT, LFW, CELEBA, LONDON, GENERATED = 50, 60, 50, 50, 40, 30
 """Photos of FairFace in each range of yaw, and of the other sources."""
 PARTS = {
-    "drawn": f"pairs --photos {{0}}/drawn --measures psnr,lpips,identity,frechet --encoder dlib "
+    "drawn": f"pairs --photos {{0}}/never-trained-on --measures psnr,lpips,identity,frechet --encoder dlib "
     f"--groups source,{YAW},{PEOPLE}",
-    "put-on": f"masks --photos {{0}}/fairface --direction mask --groups {YAW},{PEOPLE}",
-    "taken-off": f"masks --photos {{0}}/masked --direction unmask --groups {YAW},set,mask_type",
-    "found": f"detection --masked {{0}}/masked --bundled --groups {YAW}",
-    "distance": "quality --real {0}/celeba --input {0}/masked --direction unmask",
+    "put-on": f"masks --photos {{0}}/fairface-test --direction mask --groups {YAW},{PEOPLE}",
+    "taken-off": f"masks --photos {{0}}/really-masked --direction unmask --groups {YAW},set,mask_type",
+    "found": f"detection --masked {{0}}/really-masked --bundled --groups {YAW}",
+    "distance": "quality --real {0}/held-celeba --input {0}/really-masked --direction unmask",
 }
 """Name → options of ``maskhub evaluate``; ``{0}`` is the output folder."""
 
@@ -94,11 +94,17 @@ def main():
     args = parser.parse_args()
     drawn, fairface = chosen(args.faces)
     people = ["source", "yaw", *PEOPLE.split(",")]
-    write(args.output / "drawn", drawn, people)
-    write(args.output / "fairface", fairface, people)
+    write(args.output / "never-trained-on", drawn, people)
+    write(args.output / "fairface-test", fairface, people)
     masked = [row | {"set": name} for name in ("masked", "masked_more") for row in photos(args.faces / name)]
-    write(args.output / "masked", [row for row in masked if is_held_out(row["file_name"])], ["set", "yaw", "mask_type"])
-    write(args.output / "celeba", [row for row in photos(args.faces / "celeba") if is_held_out(row["file_name"])], [])
+    write(
+        args.output / "really-masked",
+        [row for row in masked if is_held_out(row["file_name"])],
+        ["set", "yaw", "mask_type"],
+    )
+    write(
+        args.output / "held-celeba", [row for row in photos(args.faces / "celeba") if is_held_out(row["file_name"])], []
+    )
     reports = {name: args.output / f"{name}.json" for name in PARTS}
     for name, options in PARTS.items():
         if not reports[name].exists():
