@@ -7,6 +7,7 @@ import base64
 import re
 from collections import Counter
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -67,6 +68,15 @@ def merged(several):
     return total
 
 
+@cache
+def _template():
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    return environment.get_template("summary.html.j2")
+
+
 def summary_page(what, photos, counts, failures, samples, failed=()):
     """The page as HTML text, on ``photos`` photos or rows.
 
@@ -76,10 +86,6 @@ def summary_page(what, photos, counts, failures, samples, failed=()):
         failures: list of (name, reason).
         samples, failed: several :func:`sample`: of results, and of photos that failed. The first :data:`SHOWN` show.
     """
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
     reasons = Counter(_general(*failure) for failure in failures)
     order = {words: place for place, (_, words) in enumerate((*TURNED, *LIGHT, *QUALITY))}
     groups = [
@@ -87,7 +93,7 @@ def summary_page(what, photos, counts, failures, samples, failed=()):
         for name, title in TITLES.items()
         if counts.get(name)
     ]
-    return environment.get_template("summary.html.j2").render(
+    return _template().render(
         what=what,
         totals={"made": photos, "faces": sum(counts.get("worn", {}).values()),
                 "covered": sum(counts.get("style", {}).values()), "failed": len(failures)},
