@@ -37,7 +37,8 @@ FLOOR = {
     "tensors",
 }
 KNOW_EVERYTHING = {"__init__", "cli", "commands"}
-ALLOWED = {room: set() for room in (*FLOOR, "models", "faces")} | {
+ALLOWED = {room: set() for room in (*FLOOR, "models")} | {
+    "faces": {"models"},
     "masks": {"faces", "models"},
     "losses": {"models"},
     "data": {"masks", "faces"},

@@ -57,7 +57,6 @@ def export(folder, model=None):
         "version": __version__,
         "model": pipe.model_name,
         "resolution": pipe.config.resolution,
-        "maskDetectorResolution": mask_side(),
         "wear": pipe.config.wear,
     }
     files["pipeline.json"] = json.dumps(about).encode()

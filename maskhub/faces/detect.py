@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from maskhub.faces.settle import settled
+from maskhub.faces.worn import worn
 from maskhub.faces.yunet import YuNet
 
 __all__ = ["SURE", "Face", "FaceDetector", "detect"]
@@ -27,17 +28,29 @@ down and none lying. Only half of masked faces reach it, so for many of those th
 UNSURE_LEAD = 0.06
 """How much higher another orientation must score if it doesn't reach :data:`SURE`: in 5 of 168 photos, upright masked
 faces scored 0.01 to 0.05 higher upside down or lying."""
+UPRIGHT = 1.116
+"""Upside down, a masked face gets a less tall box, with eyes and nose lower in it: the box's height less three times
+how far they lie below its middle, in widths, is less than this for 90 % of those that reach :data:`SURE`. So it is for
+9 % of upright masked faces and 1 % of bare ones, whose orientation is checked as well."""
 DOUBTFUL = 0.5
 """Where no face is found, those from this score on are taken if landmarks settle on them."""
+HIDDEN, WORN, BARE = 0.35, 0.9, 0.6
+"""Where no face is found, those from the first score on are taken if they wear a mask with the second confidence. Of
+two orientations between which landmarks can't decide, one with a mask is preferred to one below the third."""
+SMALL = 32
+"""Width in pixels below which the mask detector is not asked."""
 LEVEL = 10.0
 """Degrees of roll up to which a sure detection is used as it is."""
 LIKELY = 0.1
-"""Landmarks are looked for in other orientations whose score is higher than that of the detected one less this."""
-ELSEWHERE = 15.0
-"""Degrees by which landmarks may turn a face that stands as it was detected."""
-SLANTED, AGAIN = 20.0, 230
-"""Degrees of roll beyond which a face without landmarks is detected again, upright, and its largest size in pixels
-there."""
+"""Landmarks and masks are looked for in other orientations whose score is higher than that of the detected one less
+this."""
+ELSEWHERE, ASKEW = 15.0, 35.0
+"""Degrees by which landmarks may turn a face that stands as it was detected: if the network is sure of it, or not."""
+EVEN = 0.05
+"""Landmarks decide between two orientations if their presences are further apart."""
+AGAIN, SIZES = 120, (0.75, 0.875, 1.0, 1.15, 1.32)
+"""A face without landmarks is detected again, upright, at most this large in pixels times each of these; the mean is
+taken."""
 
 
 @dataclass(frozen=True)
@@ -92,46 +105,57 @@ class FaceDetector:
     def __init__(self, threshold=0.7, max_side=1024, turn=True, settle=True, margin=MARGIN):
         self.threshold, self.max_side, self.margin = threshold, max_side, margin
         self.turn, self.settle = turn, settle
-        self._net, self._doubtful = YuNet(WEIGHTS, threshold), YuNet(WEIGHTS, min(threshold, DOUBTFUL))
+        self._net = YuNet(WEIGHTS, min(threshold, HIDDEN))
 
     def __call__(self, image, turn=None):
         """The faces of a photo, uint8 RGB H×W×3, as a list of :class:`Face`, largest first; ``turn`` overrides the
         detector's setting."""
         view = _View.of(image, self.max_side, self.margin)
-        rows = self._net.detect(view.padded)
+        rows, doubtful = self._found(view.padded)
         turn = self.turn if turn is None else turn
         if turn:
-            rows = self._find_turned(view, rows) if _best(rows) < SURE else self._turn_unsure(view, rows)
+            rows = self._find_turned(view, rows, doubtful) if _best(rows) < SURE else self._turn_unsure(view, rows)
         faces = [self._placed(view, row) if turn and self.settle else view.face(row) for row in rows]
         return sorted(faces, key=lambda face: -face.box[2] * face.box[3])
 
-    def _find_turned(self, view, rows):
+    def _found(self, image):
+        """YuNet's rows in a BGR image, best first: those from the threshold on, and the doubtful ones below."""
+        rows = self._net.detect(image)
+        sure = rows[:, 14] >= self.threshold
+        return rows[sure], rows[~sure]
+
+    def _find_turned(self, view, rows, doubtful):
         """Search the turned image; returns ``rows``, found in the unturned one, unless the turned ones score higher."""
         if not len(rows):
-            doubtful = self._doubtful.detect(view.padded)
-            rows = doubtful[[view.settled(row) is not None for row in doubtful]] if len(doubtful) else rows
+            rows = doubtful[[view.settles(row) for row in doubtful]] if len(doubtful) else rows
         if len(rows):
             winner = self._way_up(view, _surest(rows))
             if not winner:
                 return rows
-            found = self._in_turned(view, winner)
+            found = self._in_turned(view, winner)[0]
             return found if len(found) else np.stack([self._righted(view, row) for row in rows])
         tried = []
         for degrees in TURNS:
             tried.append(self._in_turned(view, degrees))
-            if _best(tried[-1]) >= SURE + 0.02:
-                return tried[-1]
-        tried.sort(key=_best, reverse=True)
-        return next((found for found in tried if len(found) and view.stands(_surest(found))), tried[0])
+            if _best(tried[-1][0]) >= SURE + 0.02:
+                return tried[-1][0]
+        sure, less = (sorted(filter(len, found), key=_best, reverse=True) for found in zip(*tried, strict=True))
+        sure.sort(key=lambda found: view.worn(_surest(found)) < WORN)
+        standing = next((found for found in sure if view.stands(_surest(found))), None)
+        if standing is not None:
+            return standing
+        hidden = [row[None] for row in doubtful if view.worn(row) >= WORN] or sure
+        hidden += [found[:1] for found in less if view.settles(found[0]) or view.worn(found[0]) >= WORN]
+        return hidden[0] if hidden else rows
 
     def _in_turned(self, view, degrees):
-        """The rows found in the image turned clockwise."""
+        """The rows found in the image turned clockwise, and the doubtful ones."""
         matrix, turned = _turned(view.padded, degrees)
-        return _turn_back(self._net.detect(turned), matrix, degrees)
+        return [_turn_back(rows, matrix, degrees) for rows in self._found(turned)]
 
     def _turn_unsure(self, view, rows):
         """In an image with at least one sure face, detect the others again with each turned upright."""
-        return np.stack([row if row[14] >= SURE else self._righted(view, row) for row in rows])
+        return np.stack([self._righted(view, row) if row[14] < SURE or _overturned(row) else row for row in rows])
 
     def _righted(self, view, row):
         """Detect a face again in its surroundings turned upright; returns the row unchanged if it is upright."""
@@ -149,51 +173,72 @@ class FaceDetector:
         """Degrees by which a detected face must be turned to stand upright; 0 unless that is clearly better.
 
         A lying or upside-down face, above all a masked one, is often detected as upright, with misplaced points.
-        Landmarks settle on one in ten of those. A small window around the face is enough to find its orientation, at a
-        fraction of the cost of the whole photo.
+        Landmarks settle on one in ten of those, and the mask detector finds a mask on one in five. A small window
+        around the face is enough to find its orientation, at a fraction of the cost of the whole photo.
         """
         over = 180 - view.face(row).roll
-        if view.stands(row):
+        if row[14] >= SURE or view.stands(row, surely=False):
             found = self._in_window(view, row, over)
-            return over if found is not None and found[14] > row[14] and view.stands(found) else 0
+            if found is None or found[14] < row[14] - LIKELY:
+                return 0
+            if view.worn(row) < BARE and view.worn(found) >= WORN:
+                return over
+            if view.stands(row, surely=False):
+                return over if view.stands(found) and self._surer(view, found, row) else 0
         found = {degrees: self._in_window(view, row, degrees) for degrees in (0, over, *TURNS)}
         scores = {degrees: 0.0 if own is None else float(own[14]) for degrees, own in found.items()}
-        likely = [degrees for degrees in (over, *TURNS) if scores[degrees] > row[14] - LIKELY]
-        for degrees in sorted(likely, key=lambda degrees: -scores[degrees]):
-            if view.stands(found[degrees]):
+        least = min(row[14], scores[0] or 1.0) - LIKELY  # scores in the window are often lower than in the photo
+        likely = [degrees for degrees in (over, *TURNS) if scores[degrees] > least]
+        likely.sort(key=lambda degrees: (view.worn(found[degrees]) < WORN, -scores[degrees]))
+        masked = view.worn(row)
+        for degrees in likely:
+            if (masked < WORN or view.worn(found[degrees]) >= WORN) and view.stands(found[degrees]):
                 return degrees
+        if masked < BARE and likely and view.worn(found[likely[0]]) >= WORN:
+            return likely[0]
         winner = max(scores, key=scores.get)
         # a masked face scores low, and sometimes slightly higher upside down: most photos are upright
         lead = 0.01 if scores[winner] >= SURE else UNSURE_LEAD
-        return winner if scores[winner] > max(scores[0], float(row[14])) + lead else 0
+        if scores[winner] <= max(scores[0], float(row[14])) + lead:
+            return 0
+        return 0 if masked >= WORN and view.worn(found[winner]) < BARE else winner
+
+    def _surer(self, view, row, other):
+        """Whether landmarks, or if they don't decide it YuNet, are surer of a row than of another."""
+        lead = view.settled(row).presence - view.settled(other, surely=False).presence
+        return lead > EVEN or (lead >= -EVEN and row[14] > other[14])
 
     def _placed(self, view, row):
         """The face as it was detected if it is upright and sure; otherwise where a second look places it."""
         face = view.face(row)
         if row[14] >= SURE and abs(face.roll) <= LEVEL:
             return face
-        return view.settled(row) or (face if abs(face.roll) <= SLANTED else self._again(view.photo, face))
+        found = view.settled(row, surely=False)
+        if found is not None and (found.sure or _apart(found.face.roll, face.roll) <= ASKEW):
+            return found.face
+        return self._again(view.photo, face)
 
     def _again(self, photo, face):
-        """A turned face detected again in its surroundings turned upright, where its width is certain; unchanged if it
-        isn't found there."""
+        """A face detected again in its surroundings turned upright, where its width is certain: the mean over a few
+        sizes, since YuNet's points depend on the pixel grid; unchanged if it isn't found there."""
         left, top, width, height = face.box
-        middle, size = np.array([left + width / 2, top + height / 2]), max(width, height)
-        scale = min(1.0, AGAIN / size)
-        side = round(2 * size * scale)
-        matrix = cv2.getRotationMatrix2D((0, 0), face.roll, scale)
-        matrix[:, 2] = (side - 1) / 2 - matrix[:, :2] @ middle
-        turned = cv2.warpAffine(photo, matrix, (side, side), borderMode=cv2.BORDER_REPLICATE)
-        around = np.float32([side / 2 - size * scale / 2] * 2 + [size * scale] * 2)
-        row = _own(self._net.detect(cv2.cvtColor(turned, cv2.COLOR_RGB2BGR)), around)
-        if row is None or row[14] < face.score - UNSURE_LEAD / 2:
+        middle, size, rows, sides = np.array([left + width / 2, top + height / 2]), max(width, height), [], []
+        for factor in SIZES:
+            scale = min(1.0, AGAIN / size) * factor
+            side = round(2 * size * scale)
+            matrix = cv2.getRotationMatrix2D((0, 0), face.roll, scale)
+            matrix[:, 2] = (side - 1) / 2 - matrix[:, :2] @ middle
+            turned = cv2.warpAffine(photo, matrix, (side, side), borderMode=cv2.BORDER_REPLICATE)
+            around = np.float32([side / 2 - size * scale / 2] * 2 + [size * scale] * 2)
+            row = _own(self._net.detect(cv2.cvtColor(turned, cv2.COLOR_RGB2BGR)), around)
+            if row is not None and row[14] >= face.score - LIKELY:
+                ends = np.float64([[[row[0], row[[5, 7]].mean()], [row[0] + row[2], row[[5, 7]].mean()]]])
+                sides.append(cv2.transform(ends, cv2.invertAffineTransform(matrix))[0])
+                rows.append(_turn_back(row[None], matrix, -face.roll)[0])
+        if not rows:
             return face
-        height = row[[5, 7]].mean()
-        sides = cv2.transform(
-            np.float64([[[row[0], height], [row[0] + row[2], height]]]), cv2.invertAffineTransform(matrix)
-        )
-        found = _face(_turn_back(row[None], matrix, -face.roll)[0], (0, 0), (1, 1))
-        return replace(found, sides=sides[0].astype(np.float32))
+        found = _face(np.mean(rows, 0), (0, 0), (1, 1))
+        return replace(found, sides=np.mean(sides, 0).astype(np.float32))
 
 
 @dataclass
@@ -210,7 +255,7 @@ class _View:
     padded: np.ndarray
     pad: tuple
     zoom: tuple
-    _settled: dict = field(default_factory=dict)
+    _known: dict = field(default_factory=dict)
 
     @classmethod
     def of(cls, photo, max_side, margin):
@@ -229,17 +274,29 @@ class _View:
         """The :class:`Face` of a row found in the padded copy."""
         return _face(row, self.pad, self.zoom)
 
-    def settled(self, row):
+    def settled(self, row, surely=True):
         """The face of a row placed by its landmarks, or None; see :func:`~maskhub.faces.settle.settled`."""
-        key = row.tobytes()
-        if key not in self._settled:
-            self._settled[key] = settled(self.photo, self.face(row))
-        return self._settled[key]
+        key = row.tobytes(), surely
+        if key not in self._known:
+            self._known[key] = settled(self.photo, self.face(row), surely)
+        return self._known[key]
 
-    def stands(self, row):
+    def stands(self, row, surely=True):
         """Whether landmarks show the face in the orientation of its row."""
-        face, settled = self.face(row), self.settled(row)
-        return settled is not None and abs((settled.roll - face.roll + 180) % 360 - 180) <= ELSEWHERE
+        found = self.settled(row, surely)
+        return found is not None and found.sure and _apart(found.face.roll, self.face(row).roll) <= ELSEWHERE
+
+    def worn(self, row):
+        """Confidence that the face of a row wears a mask; see :func:`~maskhub.faces.worn.worn`."""
+        key = row.tobytes()
+        if key not in self._known:
+            face = self.face(row)
+            self._known[key] = worn(self.photo, face) if min(face.box[2:]) >= SMALL else 0.0
+        return self._known[key]
+
+    def settles(self, row):
+        """Whether landmarks show that a doubtful row is a face."""
+        return row[14] >= DOUBTFUL and self.settled(row) is not None
 
 
 _threads = threading.local()
@@ -267,6 +324,18 @@ def _own(rows, row):
     middles = rows[:, :2] + rows[:, 2:4] / 2
     own = np.linalg.norm(middles - (row[:2] + row[2:4] / 2), axis=1) < 0.5 * max(row[2:4])
     return rows[own][0] if own.any() else None
+
+
+def _overturned(row):
+    """Whether a sure detection may be of a face that is upside down."""
+    width, height = row[2:4]
+    below = row[[5, 7, 9, 9]].mean() - row[1] - height / 2
+    return height - 3 * below < UPRIGHT * width
+
+
+def _apart(one, other):
+    """Degrees between two angles."""
+    return abs((one - other + 180) % 360 - 180)
 
 
 def _surest(rows):

@@ -6,12 +6,13 @@ crop placed by the last landmarks leads to the same place from anywhere near it.
 """
 
 from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from maskhub.faces.mesh import PRESENT, look
 
-__all__ = ["settled"]
+__all__ = ["Settled", "settled"]
 
 EYES = (
     (33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246),
@@ -33,10 +34,30 @@ AWAY = 0.35
 """The face is another one, or none, if its middle has moved further than this share of the box's larger side."""
 
 
-def settled(image, face):
-    """A :class:`~maskhub.faces.detect.Face` of a photo, uint8 RGB H×W×3, with its points and ``sides`` placed by its
-    landmarks; its box and score are the detector's. None if the landmarks don't settle: covered faces, profiles, and
-    nine of ten faces that were detected in a wrong orientation.
+class Settled(NamedTuple):
+    """A face placed by its landmarks.
+
+    Attributes:
+        face: the :class:`~maskhub.faces.detect.Face`, with its points and ``sides`` placed by the landmarks; its box
+            and score are the detector's.
+        presence: the landmark network's confidence that there is a face, 0 to 1.
+    """
+
+    face: Any
+    presence: float
+
+    @property
+    def sure(self):
+        """Whether the network confirms the face. If not, its landmarks can still be used to place it: on profiles and
+        covered faces they mostly lead to one place all the same."""
+        return self.presence >= PRESENT
+
+
+def settled(image, face, surely=True):
+    """The :class:`Settled` face of a detected :class:`~maskhub.faces.detect.Face` in a photo, uint8 RGB H×W×3.
+
+    None if the landmarks don't settle; with ``surely`` also if the network isn't sure of the face: covered faces,
+    profiles, and nine of ten faces that were detected in a wrong orientation.
     """
     size, angle = max(face.box[2:]), np.radians(face.roll)
     start = np.array([face.box[0] + face.box[2] / 2, face.box[1] + face.box[3] / 2])
@@ -48,20 +69,19 @@ def settled(image, face):
         points = points[:MESH, :2].astype(np.float64)
         if np.linalg.norm((points.min(0) + points.max(0)) / 2 - start) > AWAY * size:
             return None
-        if presence < PRESENT and number >= TRIES - 1:
+        if surely and presence < PRESENT and number >= TRIES - 1:
             return None
         five, sides, across = _measured(points)
         width, now = float((sides[1] - sides[0]) @ across), np.vstack([five[:2], sides])
         if before is not None:
             moved = np.linalg.norm(now - before, axis=1).mean() / width
         if moved < STILL:
-            break
+            placed = replace(face, points=five.astype(np.float32), sides=sides.astype(np.float32))
+            return Settled(placed, presence)
         before = now
         centre = five[:2].mean(0) + NEXT_BELOW * width * np.array([-across[1], across[0]])
         centre, side = centre + ((sides.mean(0) - centre) @ across) / 2 * across, NEXT_SIDE * width
-    if moved >= STILL:
-        return None
-    return replace(face, points=five.astype(np.float32), sides=sides.astype(np.float32))
+    return None
 
 
 def _measured(points):

@@ -10,7 +10,6 @@ the neck and smeared mouths do not count. ``maskhub/weights/mask-detector/README
 
 import os
 import threading
-from pathlib import Path
 from typing import NamedTuple
 
 import cv2
@@ -18,7 +17,7 @@ import numpy as np
 
 from maskhub.errors import PhotoError
 from maskhub.faces import align
-from maskhub.models.onnx_file import OnnxNetwork
+from maskhub.faces.worn import BUNDLED, mask_network
 from maskhub.tensors import to_array
 
 __all__ = [
@@ -34,7 +33,6 @@ __all__ = [
     "mask_presences",
 ]
 
-BUNDLED = Path(__file__).parents[1] / "weights" / "mask-detector"
 MASKED = 0.5
 """A face counts as masked from this presence on."""
 SURELY_MASKED = 0.8
@@ -130,38 +128,27 @@ def bundled_mask_detector():
         CheckpointError: this installation of maskhub does not include its weights.
     """
 
-    def load():
-        import torch
+    import torch
 
-        from maskhub.models.mask_detector import MaskDetector
+    from maskhub.models.mask_detector import MaskDetector
 
-        network = MaskDetector.from_pretrained(BUNDLED, variant="fp16", torch_dtype=torch.float32)
-        return network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
-
-    return _once("torch", load)
-
-
-def _once(name, load):
-    key = name, os.getpid()  # a forked process has none of its parent's threads
+    key = os.getpid()  # a forked process has none of its parent's threads
     with _lock:
         if key not in _loaded:
-            _loaded[key] = load()
+            network = MaskDetector.from_pretrained(BUNDLED, variant="fp16", torch_dtype=torch.float32)
+            _loaded[key] = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
         return _loaded[key]
-
-
-def _bundled():
-    return _once("onnxruntime", lambda: OnnxNetwork(BUNDLED))
 
 
 def _side(network):
     """Side in pixels of a network's crops."""
-    return network.config.resolution if network else _bundled().resolution
+    return network.config.resolution if network else mask_network().resolution
 
 
 def _logits(network, images):
     """The arrays of presence and region logits, for float32 N×3×H×W in [-1, 1]."""
     if network is None:
-        return _bundled()(images)
+        return mask_network()(images)
     import torch
 
     with torch.inference_mode():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from maskhub import MaskDetector, PhotoError
-from maskhub.faces import align
+from maskhub.faces import align, worn
 from maskhub.faces.detect import detect
 from maskhub.masks import STYLES, WORN, wear
 from maskhub.masks import detector as module
@@ -88,9 +88,9 @@ def test_a_network_of_ones_own(photo):
 
 
 def test_it_is_loaded_once_whichever_thread_is_first(photo, monkeypatch):
-    loads, original = [], module.OnnxNetwork
-    monkeypatch.setattr(module, "_loaded", {})
-    monkeypatch.setattr(module, "OnnxNetwork", lambda folder: loads.append(folder) or original(folder))
+    loads, original = [], worn.OnnxNetwork
+    monkeypatch.setattr(worn, "_loaded", {})
+    monkeypatch.setattr(worn, "OnnxNetwork", lambda folder: loads.append(folder) or original(folder))
     answers, crop = [], cropped(*photo)
     threads = [threading.Thread(target=lambda: answers.append(detect_mask_on_crop(crop).presence)) for _ in range(4)]
     for thread in threads:

@@ -4,6 +4,7 @@ import { type CompiledModel, loadAndCompile, Tensor } from "@litertjs/core";
 import type * as Ort from "onnxruntime-web";
 import { sized } from "./sized";
 import { timed } from "./stages";
+import type { Picture } from "./vision/image";
 
 /** The networks' names: files `models/<name>.tflite`. */
 export type NetworkName = "yunet" | "landmarks" | "mask-detector" | "unmasker";
@@ -12,6 +13,19 @@ export type NetworkName = "yunet" | "landmarks" | "mask-detector" | "unmasker";
 export interface Input {
   data: Float32Array;
   dims: number[];
+}
+
+const NORMALISED = Float32Array.from({ length: 256 }, (_, value) => value / 127.5 - 1);
+
+/** A picture as a network's input, in [-1, 1]. */
+export function toInput({ data: pixels, width, height, channels }: Picture): Input {
+  const data = new Float32Array(3 * width * height);
+  for (let i = 0, at = 0; i < data.length; i += 3, at += channels) {
+    data[i] = NORMALISED[pixels[at]];
+    data[i + 1] = NORMALISED[pixels[at + 1]];
+    data[i + 2] = NORMALISED[pixels[at + 2]];
+  }
+  return { data, dims: [1, height, width, 3] };
 }
 
 /** The outputs by their names, N×H×W×C where they are pictures. */

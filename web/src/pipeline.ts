@@ -6,8 +6,9 @@
 import { alignment, crop, paste, type Pasted, type Rectangle } from "./faces/align";
 import { changedRegion, widerFor } from "./changed";
 import { detect, type Face } from "./faces/detect";
+import { worn } from "./faces/worn";
 import { type Rule, type WearOptions } from "./masks/wear";
-import type { Networks, ReadFile } from "./networks";
+import { type Networks, type ReadFile, toInput } from "./networks";
 import { timed } from "./stages";
 import { type Field, type Matrix, type Picture, picture } from "./vision/image";
 
@@ -23,7 +24,6 @@ export interface About {
   version: string;
   model: string;
   resolution: number;
-  maskDetectorResolution: number;
   wear: string | null;
 }
 
@@ -86,11 +86,8 @@ export class Pipeline {
   }
 
   /** The mask detector's confidence that a face wears a mask, 0 to 1. */
-  async maskPresence(photo: Picture, face: Face): Promise<number> {
-    const side = this.about.maskDetectorResolution;
-    const images = toInput(cutOut(photo, alignment(face, side), side));
-    const { presence } = await this.networks.run("mask-detector", images);
-    return 1 / (1 + Math.exp(-presence[0]));
+  maskPresence(photo: Picture, face: Face): Promise<number> {
+    return worn(this.networks, photo, face);
   }
 
   /** Take the mask off an aligned crop, with the network only. */
@@ -149,18 +146,6 @@ function pasteDrawing(photo: Picture, { part, room, region }: NonNullable<Transl
 
 function cutOut(photo: Picture, matrix: Matrix, side: number): Picture {
   return timed("align", () => crop(photo, matrix, side));
-}
-
-const NORMALISED = Float32Array.from({ length: 256 }, (_, value) => value / 127.5 - 1);
-
-function toInput({ data: pixels, width, height, channels }: Picture): { data: Float32Array; dims: number[] } {
-  const data = new Float32Array(3 * width * height);
-  for (let i = 0, at = 0; i < data.length; i += 3, at += channels) {
-    data[i] = NORMALISED[pixels[at]];
-    data[i + 1] = NORMALISED[pixels[at + 1]];
-    data[i + 2] = NORMALISED[pixels[at + 2]];
-  }
-  return { data, dims: [1, height, width, 3] };
 }
 
 function fromOutput(values: Float32Array, side: number): Picture {

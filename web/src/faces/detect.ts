@@ -7,7 +7,9 @@ import { after, apply, clamp, inverse, type Matrix, type Picture, type Point, ri
 import { shrink } from "../vision/filter";
 import { warp } from "../vision/warp";
 import type { Networks, Outputs } from "../networks";
-import { settled } from "./settle";
+import { PRESENT } from "./landmarks";
+import { type Settled, settled } from "./settle";
+import { worn } from "./worn";
 
 export interface Face {
   /** left, top, width, height in the photo's pixels; may extend beyond its edges */
@@ -26,9 +28,11 @@ const WINDOW = 176;
 export const SURE = 0.9;
 const UNSURE_LEAD = 0.06;
 const STRIDES = [8, 16, 32];
-const DOUBTFUL = 0.5;
-const LEVEL = 10, ELSEWHERE = 15, SLANTED = 20, AGAIN = 230;
-const LIKELY = 0.1;
+const UPRIGHT = 1.116;
+const DOUBTFUL = 0.5, HIDDEN = 0.35, WORN = 0.9, BARE = 0.6, SMALL = 32;
+const LEVEL = 10, ELSEWHERE = 15, ASKEW = 35;
+const LIKELY = 0.1, EVEN = 0.05;
+const AGAIN = 120, SIZES = [0.75, 0.875, 1, 1.15, 1.32];
 const OVERLAP = 0.3;
 const TOP = 500;
 
@@ -53,9 +57,9 @@ export async function detect(networks: Networks, photo: Picture, options: Detect
     image = shrink(photo, Math.max(1, rint(photo.width * scale)), Math.max(1, rint(photo.height * scale)));
   }
   const view = new View(networks, photo, image, threshold);
-  let rows = await view.find(image, view.pad);
-  if (turn && (!rows.length || rows.some((row) => row[14] < SURE))) {
-    rows = best(rows) < SURE ? await findTurned(view, rows) : await turnUnsure(view, rows);
+  let [rows, doubtful] = await view.find(image, view.pad);
+  if (turn && (!rows.length || rows.some((row) => row[14] < SURE || overturned(row)))) {
+    rows = best(rows) < SURE ? await findTurned(view, rows, doubtful) : await turnUnsure(view, rows);
   }
   const faces: Face[] = [];
   for (const row of rows) faces.push(turn ? await placed(view, row) : view.face(row));
@@ -67,7 +71,8 @@ class View {
   readonly pad: Point;
   private readonly zoom: Point;
   private turnable: Picture | null = null;
-  private readonly known = new Map<string, Face | null>();
+  private readonly known = new Map<string, Settled | null>();
+  private readonly masked = new Map<string, number>();
 
   constructor(readonly networks: Networks, readonly photo: Picture, private image: Picture, private threshold: number) {
     this.pad = [rint(image.width * MARGIN), rint(image.height * MARGIN)];
@@ -78,12 +83,11 @@ class View {
     return (this.turnable ??= padReplicate(this.image, ...this.pad));
   }
 
-  find(image: Picture, pad: Point = [0, 0], threshold = this.threshold): Promise<Row[]> {
-    return findRows(this.networks, image, threshold, ...pad);
-  }
-
-  doubtful(): Promise<Row[]> {
-    return this.find(this.image, this.pad, Math.min(this.threshold, DOUBTFUL));
+  /** The detections from the threshold on, and the doubtful ones below; most confident first. */
+  async find(image: Picture, pad: Point = [0, 0]): Promise<[Row[], Row[]]> {
+    const rows = await findRows(this.networks, image, Math.min(this.threshold, HIDDEN), ...pad);
+    const sure = (row: Row): boolean => row[14] >= Math.fround(this.threshold);
+    return [rows.filter(sure), rows.filter((row) => !sure(row))];
   }
 
   face(row: Row): Face {
@@ -91,51 +95,77 @@ class View {
   }
 
   /** The face of a row placed by its landmarks, or null. */
-  async settled(row: Row): Promise<Face | null> {
-    const key = row.join();
-    if (!this.known.has(key)) this.known.set(key, await settled(this.networks, this.photo, this.face(row)));
+  async settled(row: Row, surely = true): Promise<Settled | null> {
+    const key = `${row.join()} ${surely}`;
+    if (!this.known.has(key)) this.known.set(key, await settled(this.networks, this.photo, this.face(row), surely));
     return this.known.get(key) ?? null;
   }
 
   /** Whether landmarks show the face in the orientation of its row. */
-  async stands(row: Row): Promise<boolean> {
-    const found = await this.settled(row);
-    return found !== null && Math.abs(((rollOf(found) - rollOf(this.face(row)) + 540) % 360) - 180) <= ELSEWHERE;
+  async stands(row: Row, surely = true): Promise<boolean> {
+    const found = await this.settled(row, surely);
+    return found !== null && found.presence >= PRESENT && apart(rollOf(found.face), rollOf(this.face(row))) <= ELSEWHERE;
+  }
+
+  /** Confidence that the face of a row wears a mask. */
+  async worn(row: Row): Promise<number> {
+    const key = row.join(), face = this.face(row);
+    if (!this.masked.has(key)) {
+      this.masked.set(key, Math.min(face.box[2], face.box[3]) >= SMALL ? await worn(this.networks, this.photo, face) : 0);
+    }
+    return this.masked.get(key) ?? 0;
+  }
+
+  /** Whether landmarks show that a doubtful row is a face. */
+  async settles(row: Row): Promise<boolean> {
+    return row[14] >= DOUBTFUL && (await this.settled(row)) !== null;
   }
 }
 
 /** The detections in the turned image, if they are more confident than `rows`, those of the upright image. */
-async function findTurned(view: View, rows: Row[]): Promise<Row[]> {
+async function findTurned(view: View, rows: Row[], doubtful: Row[]): Promise<Row[]> {
   if (!rows.length) {
-    for (const row of await view.doubtful()) if (await view.settled(row)) rows.push(row);
+    for (const row of doubtful) if (await view.settles(row)) rows.push(row);
   }
   if (rows.length) {
     const winner = await wayUp(view, surest(rows));
     if (!winner) return rows;
-    const found = await inTurned(view, winner);
+    const [found] = await inTurned(view, winner);
     return found.length ? found : await turnUnsure(view, rows);
   }
-  const tried: Row[][] = [];
+  const sure: Row[][] = [], less: Row[][] = [];
   for (const degrees of TURNS) {
-    const found = await inTurned(view, degrees);
+    const [found, others] = await inTurned(view, degrees);
     if (best(found) >= SURE + 0.02) return found;
-    tried.push(found);
+    if (found.length) sure.push(found);
+    if (others.length) less.push(others);
   }
-  tried.sort((a, b) => best(b) - best(a));
-  for (const found of tried) if (found.length && (await view.stands(surest(found)))) return found;
-  return tried[0];
+  for (const tried of [sure, less]) tried.sort((a, b) => best(b) - best(a));
+  const masked = await maskedFirst(view, sure, surest);
+  for (const found of masked) if (await view.stands(surest(found))) return found;
+  for (const row of doubtful) if ((await view.worn(row)) >= WORN) return [row];
+  if (masked.length) return masked[0];
+  for (const [row] of less) if ((await view.settles(row)) || (await view.worn(row)) >= WORN) return [row];
+  return [];
 }
 
-/** The detections in the image turned clockwise. */
-async function inTurned(view: View, degrees: number): Promise<Row[]> {
-  const { matrix, turned } = turnedWhole(view.padded, degrees);
-  return turnBack(await view.find(turned), matrix, degrees);
+/** The same, those whose row wears a mask before the others. */
+async function maskedFirst<T>(view: View, all: T[], rowOf: (one: T) => Row): Promise<T[]> {
+  const masked: T[] = [], bare: T[] = [];
+  for (const one of all) ((await view.worn(rowOf(one))) >= WORN ? masked : bare).push(one);
+  return [...masked, ...bare];
+}
+
+/** The detections in the image turned clockwise, and the doubtful ones. */
+async function inTurned(view: View, degrees: number): Promise<[Row[], Row[]]> {
+  const { matrix, turned } = turnedWhole(view.padded, degrees), [rows, doubtful] = await view.find(turned);
+  return [turnBack(rows, matrix, degrees), turnBack(doubtful, matrix, degrees)];
 }
 
 /** The rows, those of unsure faces that are not upright detected again. */
 async function turnUnsure(view: View, rows: Row[]): Promise<Row[]> {
   const out: Row[] = [];
-  for (const row of rows) out.push(row[14] >= SURE ? row : await righted(view, row));
+  for (const row of rows) out.push(row[14] >= SURE && !overturned(row) ? row : await righted(view, row));
   return out;
 }
 
@@ -148,51 +178,73 @@ async function righted(view: View, row: Row): Promise<Row> {
 /** The detection of a face in a small window around it, turned clockwise; null if it isn't found there. */
 async function inWindow(view: View, row: Row, degrees: number): Promise<Row | null> {
   const matrix = after(aboutTheMiddle(degrees), windowMatrix(row));
-  const found = await view.find(warp(view.padded, matrix, WINDOW, WINDOW));
+  const found = (await view.find(warp(view.padded, matrix, WINDOW, WINDOW))).flat();
   return own(turnBack(found, matrix, degrees), row);
 }
 
 /** The angle in degrees that turns a face upright; 0 if that is not clearly better. */
 async function wayUp(view: View, row: Row): Promise<number> {
   const over = 180 - rollOf(view.face(row));
-  if (await view.stands(row)) {
+  if (row[14] >= SURE || (await view.stands(row, false))) {
     const found = await inWindow(view, row, over);
-    return found && found[14] > row[14] && (await view.stands(found)) ? over : 0;
+    if (!found || found[14] < row[14] - LIKELY) return 0;
+    if ((await view.worn(row)) < BARE && (await view.worn(found)) >= WORN) return over;
+    if (await view.stands(row, false)) return (await view.stands(found)) && (await surer(view, found, row)) ? over : 0;
   }
-  const found: [number, Row | null][] = [];
-  for (const degrees of [0, over, ...TURNS]) found.push([degrees, await inWindow(view, row, degrees)]);
-  const score = (one: Row | null): number => one?.[14] ?? 0, upright = score(found[0][1]);
-  found.sort((a, b) => score(b[1]) - score(a[1]));
-  for (const [degrees, one] of found) {
-    if (degrees && one && one[14] > row[14] - LIKELY && (await view.stands(one))) return degrees;
+  const all: [number, Row | null][] = [];
+  for (const degrees of [0, over, ...TURNS]) all.push([degrees, await inWindow(view, row, degrees)]);
+  const upright = all[0][1]?.[14] ?? 0, masked = await view.worn(row);
+  const found = all.filter((one): one is [number, Row] => one[1] !== null).sort((a, b) => b[1][14] - a[1][14]);
+  const least = Math.min(row[14], upright || 1) - LIKELY; // scores in the window are often lower than in the photo
+  const likely = await maskedFirst(view, found.filter(([degrees, one]) => degrees && one[14] > least), ([, one]) => one);
+  for (const [degrees, one] of likely) {
+    if ((masked < WORN || (await view.worn(one)) >= WORN) && (await view.stands(one))) return degrees;
   }
-  const [winner, most] = [found[0][0], score(found[0][1])];
+  if (masked < BARE && likely.length && (await view.worn(likely[0][1])) >= WORN) return likely[0][0];
+  if (!found.length) return 0;
+  const [winner, most] = found[0];
   // a masked face scores low, and sometimes a little higher upside down; most photos are upright
-  const lead = most >= SURE ? 0.01 : UNSURE_LEAD;
-  return most > Math.max(upright, row[14]) + lead ? winner : 0;
+  const lead = most[14] >= SURE ? 0.01 : UNSURE_LEAD;
+  if (most[14] <= Math.max(upright, row[14]) + lead) return 0;
+  return masked >= WORN && (await view.worn(most)) < BARE ? 0 : winner;
+}
+
+/** Whether landmarks, or if they don't decide it YuNet, are surer of a row than of another. */
+async function surer(view: View, row: Row, other: Row): Promise<boolean> {
+  const lead = ((await view.settled(row))?.presence ?? 0) - ((await view.settled(other, false))?.presence ?? 0);
+  return lead > EVEN || (lead >= -EVEN && row[14] > other[14]);
 }
 
 /** The face as it was detected if it is upright and sure; otherwise where a second look places it. */
 async function placed(view: View, row: Row): Promise<Face> {
-  const face = view.face(row), roll = Math.abs(rollOf(face));
-  if (row[14] >= SURE && roll <= LEVEL) return face;
-  return (await view.settled(row)) ?? (roll <= SLANTED ? face : await again(view, face));
+  const face = view.face(row), roll = rollOf(face);
+  if (row[14] >= SURE && Math.abs(roll) <= LEVEL) return face;
+  const found = await view.settled(row, false);
+  if (found && (found.presence >= PRESENT || apart(rollOf(found.face), roll) <= ASKEW)) return found.face;
+  return await again(view, face);
 }
 
-/** A turned face detected again in its surroundings turned upright; unchanged if it isn't found there. */
+/** A face detected again in its surroundings turned upright, the mean over a few sizes; unchanged if it isn't found. */
 async function again(view: View, face: Face): Promise<Face> {
-  const [left, top, width, height] = face.box, size = Math.max(width, height);
-  const scale = Math.min(1, AGAIN / size), side = rint(2 * size * scale), roll = rollOf(face);
-  const cos = scale * Math.cos((roll * Math.PI) / 180), sin = scale * Math.sin((roll * Math.PI) / 180);
-  const x = left + width / 2, y = top + height / 2, middle = (side - 1) / 2;
-  const matrix: Matrix = [cos, sin, middle - cos * x - sin * y, -sin, cos, middle + sin * x - cos * y];
-  const corner = side / 2 - (size * scale) / 2;
-  const around = Float32Array.from([corner, corner, size * scale, size * scale]);
-  const row = own(await view.find(warp(view.photo, matrix, side, side)), around);
-  if (!row || row[14] < face.score - UNSURE_LEAD / 2) return face;
-  const eyes = (row[5] + row[7]) / 2, back = inverse(matrix);
-  const sides = [row[0], row[0] + row[2]].map((end) => apply(back, [end, eyes]));
-  return { ...toFace(turnBack([row], matrix, -roll)[0], [0, 0], [1, 1]), sides };
+  const [left, top, width, height] = face.box, size = Math.max(width, height), roll = rollOf(face);
+  const x = left + width / 2, y = top + height / 2, rows: Row[] = [], ends: Point[][] = [];
+  for (const factor of SIZES) {
+    const scale = Math.min(1, AGAIN / size) * factor, side = rint(2 * size * scale), middle = (side - 1) / 2;
+    const cos = scale * Math.cos((roll * Math.PI) / 180), sin = scale * Math.sin((roll * Math.PI) / 180);
+    const matrix: Matrix = [cos, sin, middle - cos * x - sin * y, -sin, cos, middle + sin * x - cos * y];
+    const corner = side / 2 - (size * scale) / 2;
+    const around = Float32Array.from([corner, corner, size * scale, size * scale]);
+    const row = own((await view.find(warp(view.photo, matrix, side, side))).flat(), around);
+    if (!row || row[14] < face.score - LIKELY) continue;
+    const eyes = (row[5] + row[7]) / 2, back = inverse(matrix);
+    ends.push([row[0], row[0] + row[2]].map((end) => apply(back, [end, eyes])));
+    rows.push(turnBack([row], matrix, -roll)[0]);
+  }
+  if (!rows.length) return face;
+  const mean = (values: number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
+  const row = Float32Array.from(rows[0], (_, i) => mean(rows.map((one) => one[i])));
+  const sides = [0, 1].map((i): Point => [mean(ends.map((one) => one[i][0])), mean(ends.map((one) => one[i][1]))]);
+  return { ...toFace(row, [0, 0], [1, 1]), sides };
 }
 
 /** The most confident row of the same face as `row`, and not a neighbour's; or null. */
@@ -200,6 +252,17 @@ function own(rows: Row[], row: Row): Row | null {
   const middle = (one: Row): Point => [one[0] + one[2] / 2, one[1] + one[3] / 2], [x, y] = middle(row);
   const reach = 0.5 * Math.max(row[2], row[3]);
   return rows.find((one) => Math.hypot(middle(one)[0] - x, middle(one)[1] - y) < reach) ?? null;
+}
+
+/** Whether a sure detection may be of a face that is upside down. */
+function overturned(row: Row): boolean {
+  const below = (row[5] + row[7] + 2 * row[9]) / 4 - row[1] - row[3] / 2;
+  return row[3] - 3 * below < UPRIGHT * row[2];
+}
+
+/** Degrees between two angles. */
+function apart(one: number, other: number): number {
+  return Math.abs(((((one - other + 180) % 360) + 360) % 360) - 180);
 }
 
 function surest(rows: Row[]): Row {

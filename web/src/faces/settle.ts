@@ -17,27 +17,34 @@ const LOOKS = 4, TRIES = 2;
 const STILL = 0.02;
 const AWAY = 0.35;
 
-/** A detected face with its points and sides placed by its landmarks; null if they don't settle. */
-export async function settled(networks: Networks, image: Picture, face: Face): Promise<Face | null> {
+/** A face placed by its landmarks, and the network's confidence that there is one, 0 to 1. */
+export interface Settled {
+  face: Face;
+  presence: number;
+}
+
+/** A detected face placed by its landmarks; null if they don't settle or, with `surely`, if the network is unsure. */
+export async function settled(networks: Networks, image: Picture, face: Face, surely = true): Promise<Settled | null> {
   const [left, top, width, height] = face.box, size = Math.max(width, height);
   const start: Point = [left + width / 2, top + height / 2], [right, other] = face.points;
   const angle = Math.atan2(other[1] - right[1], other[0] - right[0]);
   let across: Point = [Math.cos(angle), Math.sin(angle)];
   let centre: Point = [start[0] - FIRST_BELOW * size * across[1], start[1] + FIRST_BELOW * size * across[0]];
-  let side = FIRST_SIDE * size, before: Point[] | null = null, moved = Infinity, five: Point[] = [], sides: Point[] = [];
+  let side = FIRST_SIDE * size, before: Point[] | null = null;
   for (let number = 0; number < LOOKS; number++) {
     const { points, presence } = await look(networks, image, centre, side, across);
     const middle = middleOf(points);
     if (Math.hypot(middle[0] - start[0], middle[1] - start[1]) > AWAY * size) return null;
-    if (presence < PRESENT && number >= TRIES - 1) return null;
-    ({ five, sides, across } = measured(points));
+    if (surely && presence < PRESENT && number >= TRIES - 1) return null;
+    const { five, sides, across: eyes } = measured(points);
+    across = eyes;
     const span = along(across, [sides[1][0] - sides[0][0], sides[1][1] - sides[0][1]]);
     const now: Point[] = [five[0], five[1], ...sides];
     if (before) {
       const old: Point[] = before;
-      moved = now.reduce((sum, [x, y], i) => sum + Math.hypot(x - old[i][0], y - old[i][1]) / 4, 0) / span;
+      const moved = now.reduce((sum, [x, y], i) => sum + Math.hypot(x - old[i][0], y - old[i][1]) / 4, 0) / span;
+      if (moved < STILL) return { face: { ...face, points: five, sides }, presence };
     }
-    if (moved < STILL) break;
     before = now;
     const below = NEXT_BELOW * span;
     centre = [(five[0][0] + five[1][0]) / 2 - below * across[1], (five[0][1] + five[1][1]) / 2 + below * across[0]];
@@ -45,7 +52,7 @@ export async function settled(networks: Networks, image: Picture, face: Face): P
     centre = [centre[0] + aside * across[0], centre[1] + aside * across[1]];
     side = NEXT_SIDE * span;
   }
-  return moved >= STILL ? null : { ...face, points: five, sides };
+  return null;
 }
 
 function along([x, y]: Point, by: Point): number {
