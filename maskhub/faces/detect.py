@@ -140,13 +140,20 @@ class FaceDetector:
             if _best(tried[-1][0]) >= SURE + 0.02:
                 return tried[-1][0]
         sure, less = (sorted(filter(len, found), key=_best, reverse=True) for found in zip(*tried, strict=True))
-        sure.sort(key=lambda found: view.worn(_surest(found)) < WORN)
-        standing = next((found for found in sure if view.stands(_surest(found))), None)
+        masked = [found for found in sure if view.worn(_surest(found)) >= WORN]
+        standing = next((found for found in [*masked, *sure] if view.stands(_surest(found))), None)
         if standing is not None:
             return standing
-        hidden = [row[None] for row in doubtful if view.worn(row) >= WORN] or sure
-        hidden += [found[:1] for found in less if view.settles(found[0]) or view.worn(found[0]) >= WORN]
-        return hidden[0] if hidden else rows
+        less = [found[:1] for found in less]
+        hidden = next((row[None] for row in doubtful if view.worn(row) >= WORN), rows)
+        masked = max(
+            (found for found in [*masked, *less] if view.worn(_surest(found)) >= WORN), key=_best, default=rows
+        )
+        if len(hidden) or len(masked):
+            return masked if _best(masked) > _best(hidden) + LIKELY else hidden
+        return next(
+            (found for found in [*sure, *less] if found[0, 14] >= self.threshold or view.settles(found[0])), rows
+        )
 
     def _in_turned(self, view, degrees):
         """The rows found in the image turned clockwise, and the doubtful ones."""
@@ -214,9 +221,11 @@ class FaceDetector:
         if row[14] >= SURE and abs(face.roll) <= LEVEL:
             return face
         found = view.settled(row, surely=False)
-        if found is not None and (found.sure or _apart(found.face.roll, face.roll) <= ASKEW):
+        if _trusted(found, face):
             return found.face
-        return self._again(view.photo, face)
+        again = self._again(view.photo, face)
+        found = settled(view.photo, again, surely=False) if again is not face else None
+        return found.face if _trusted(found, again) else again
 
     def _again(self, photo, face):
         """A face detected again in its surroundings turned upright, where its width is certain: the mean over a few
@@ -331,6 +340,11 @@ def _overturned(row):
     width, height = row[2:4]
     below = row[[5, 7, 9, 9]].mean() - row[1] - height / 2
     return height - 3 * below < UPRIGHT * width
+
+
+def _trusted(found, face):
+    """Whether the landmarks of a face, or None, are trusted to place it."""
+    return found is not None and (found.sure or _apart(found.face.roll, face.roll) <= ASKEW)
 
 
 def _apart(one, other):

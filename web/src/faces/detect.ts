@@ -141,11 +141,16 @@ async function findTurned(view: View, rows: Row[], doubtful: Row[]): Promise<Row
     if (others.length) less.push(others);
   }
   for (const tried of [sure, less]) tried.sort((a, b) => best(b) - best(a));
-  const masked = await maskedFirst(view, sure, surest);
-  for (const found of masked) if (await view.stands(surest(found))) return found;
-  for (const row of doubtful) if ((await view.worn(row)) >= WORN) return [row];
-  if (masked.length) return masked[0];
-  for (const [row] of less) if ((await view.settles(row)) || (await view.worn(row)) >= WORN) return [row];
+  for (const found of await maskedFirst(view, sure, surest)) if (await view.stands(surest(found))) return found;
+  const isMasked = async (row: Row): Promise<boolean> => (await view.worn(row)) >= WORN;
+  let hidden: Row[] = [], masked: Row[] = [];
+  for (const row of doubtful) if (!hidden.length && (await isMasked(row))) hidden = [row];
+  for (const found of [...sure, ...less.map((rows) => rows.slice(0, 1))]) {
+    if (best(found) > best(masked) && (await isMasked(surest(found)))) masked = found;
+  }
+  if (hidden.length || masked.length) return best(masked) > best(hidden) + LIKELY ? masked : hidden;
+  if (sure.length) return sure[0];
+  for (const [row] of less) if (await view.settles(row)) return [row];
   return [];
 }
 
@@ -220,8 +225,9 @@ async function placed(view: View, row: Row): Promise<Face> {
   const face = view.face(row), roll = rollOf(face);
   if (row[14] >= SURE && Math.abs(roll) <= LEVEL) return face;
   const found = await view.settled(row, false);
-  if (found && (found.presence >= PRESENT || apart(rollOf(found.face), roll) <= ASKEW)) return found.face;
-  return await again(view, face);
+  if (trusted(found, face)) return found.face;
+  const second = await again(view, face), placed = second === face ? null : await settled(view.networks, view.photo, second, false);
+  return trusted(placed, second) ? placed.face : second;
 }
 
 /** A face detected again in its surroundings turned upright, the mean over a few sizes; unchanged if it isn't found. */
@@ -258,6 +264,11 @@ function own(rows: Row[], row: Row): Row | null {
 function overturned(row: Row): boolean {
   const below = (row[5] + row[7] + 2 * row[9]) / 4 - row[1] - row[3] / 2;
   return row[3] - 3 * below < UPRIGHT * row[2];
+}
+
+/** Whether the landmarks of a face, or null, are trusted to place it. */
+function trusted(found: Settled | null, face: Face): found is Settled {
+  return found !== null && (found.presence >= PRESENT || apart(rollOf(found.face), rollOf(face)) <= ASKEW);
 }
 
 /** Degrees between two angles. */
