@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from maskhub.faces.settle import settled
+from maskhub.faces.settle import settle
 from maskhub.faces.worn import worn
 from maskhub.faces.yunet import YuNet
 
@@ -224,7 +224,7 @@ class FaceDetector:
         if _trusted(found, face):
             return found.face
         again = self._again(view.photo, face)
-        found = settled(view.photo, again, surely=False) if again is not face else None
+        found = settle(view.photo, again, surely=False) if again is not face else None
         return found.face if _trusted(found, again) else again
 
     def _again(self, photo, face):
@@ -284,10 +284,10 @@ class _View:
         return _face(row, self.pad, self.zoom)
 
     def settled(self, row, surely=True):
-        """The face of a row placed by its landmarks, or None; see :func:`~maskhub.faces.settle.settled`."""
+        """The face of a row placed by its landmarks, or None; see :func:`~maskhub.faces.settle.settle`."""
         key = row.tobytes(), surely
         if key not in self._known:
-            self._known[key] = settled(self.photo, self.face(row), surely)
+            self._known[key] = settle(self.photo, self.face(row), surely)
         return self._known[key]
 
     def stands(self, row, surely=True):

@@ -12,7 +12,7 @@ import numpy as np
 
 from maskhub.faces.mesh import PRESENT, look
 
-__all__ = ["Settled", "settled"]
+__all__ = ["Settled", "settle", "settled"]
 
 EYES = (
     (33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246),
@@ -53,7 +53,14 @@ class Settled(NamedTuple):
         return self.presence >= PRESENT
 
 
-def settled(image, face, surely=True):
+def settled(image, face):
+    """The :class:`~maskhub.faces.detect.Face` placed by its landmarks, or None if they don't settle surely; see
+    :func:`settle`."""
+    found = settle(image, face)
+    return found and found.face
+
+
+def settle(image, face, surely=True):
     """The :class:`Settled` face of a detected :class:`~maskhub.faces.detect.Face` in a photo, uint8 RGB H×W×3.
 
     None if the landmarks don't settle; with ``surely`` also if the network isn't sure of the face: covered faces,
