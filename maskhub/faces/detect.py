@@ -41,9 +41,9 @@ SMALL = 32
 """Width in pixels below which the mask detector is not asked."""
 LEVEL = 10.0
 """Degrees of roll up to which a sure detection is used as it is."""
-LIKELY = 0.1
+LIKELY, TRIED = 0.1, 3
 """Landmarks and masks are looked for in other orientations whose score is higher than that of the detected one less
-this."""
+the first number, but only in so many, those of highest score."""
 ELSEWHERE, ASKEW = 15.0, 35.0
 """Degrees by which landmarks may turn a face that stands as it was detected: if the network is sure of it, or not."""
 EVEN = 0.05
@@ -144,16 +144,12 @@ class FaceDetector:
         standing = next((found for found in [*masked, *sure] if view.stands(_surest(found))), None)
         if standing is not None:
             return standing
-        less = [found[:1] for found in less]
         hidden = next((row[None] for row in doubtful if view.worn(row) >= WORN), rows)
-        masked = max(
-            (found for found in [*masked, *less] if view.worn(_surest(found)) >= WORN), key=_best, default=rows
-        )
-        if len(hidden) or len(masked):
-            return masked if _best(masked) > _best(hidden) + LIKELY else hidden
-        return next(
-            (found for found in [*sure, *less] if found[0, 14] >= self.threshold or view.settles(found[0])), rows
-        )
+        if len(hidden):
+            return masked[0] if masked and _best(masked[0]) > _best(hidden) + LIKELY else hidden
+        if sure:
+            return [*masked, *sure][0]
+        return next((found[:1] for found in less if view.worn(found[0]) >= WORN or view.settles(found[0])), rows)
 
     def _in_turned(self, view, degrees):
         """The rows found in the image turned clockwise, and the doubtful ones."""
@@ -195,11 +191,13 @@ class FaceDetector:
         found = {degrees: self._in_window(view, row, degrees) for degrees in (0, over, *TURNS)}
         scores = {degrees: 0.0 if own is None else float(own[14]) for degrees, own in found.items()}
         least = min(row[14], scores[0] or 1.0) - LIKELY  # scores in the window are often lower than in the photo
-        likely = [degrees for degrees in (over, *TURNS) if scores[degrees] > least]
-        likely.sort(key=lambda degrees: (view.worn(found[degrees]) < WORN, -scores[degrees]))
+        likely = sorted((over, *TURNS), key=scores.get, reverse=True)[:TRIED]
+        likely = [degrees for degrees in likely if scores[degrees] > least]
+        likely.sort(key=lambda degrees: view.worn(found[degrees]) < WORN)
         masked = view.worn(row)
         for degrees in likely:
-            if (masked < WORN or view.worn(found[degrees]) >= WORN) and view.stands(found[degrees]):
+            worn = view.worn(found[degrees]) >= WORN
+            if view.settled(found[degrees]) if worn else masked < WORN and view.stands(found[degrees]):
                 return degrees
         if masked < BARE and likely and view.worn(found[likely[0]]) >= WORN:
             return likely[0]
@@ -208,7 +206,7 @@ class FaceDetector:
         lead = 0.01 if scores[winner] >= SURE else UNSURE_LEAD
         if scores[winner] <= max(scores[0], float(row[14])) + lead:
             return 0
-        return 0 if masked >= WORN and view.worn(found[winner]) < BARE else winner
+        return winner if masked < WORN or view.worn(found[winner]) >= WORN else 0
 
     def _surer(self, view, row, other):
         """Whether landmarks, or if they don't decide it YuNet, are surer of a row than of another."""

@@ -31,7 +31,7 @@ const STRIDES = [8, 16, 32];
 const UPRIGHT = 1.116;
 const DOUBTFUL = 0.5, HIDDEN = 0.35, WORN = 0.9, BARE = 0.6, SMALL = 32;
 const LEVEL = 10, ELSEWHERE = 15, ASKEW = 35;
-const LIKELY = 0.1, EVEN = 0.05;
+const LIKELY = 0.1, TRIED = 3, EVEN = 0.05;
 const AGAIN = 120, SIZES = [0.75, 0.875, 1, 1.15, 1.32];
 const OVERLAP = 0.3;
 const TOP = 500;
@@ -145,12 +145,10 @@ async function findTurned(view: View, rows: Row[], doubtful: Row[]): Promise<Row
   const isMasked = async (row: Row): Promise<boolean> => (await view.worn(row)) >= WORN;
   let hidden: Row[] = [], masked: Row[] = [];
   for (const row of doubtful) if (!hidden.length && (await isMasked(row))) hidden = [row];
-  for (const found of [...sure, ...less.map((rows) => rows.slice(0, 1))]) {
-    if (best(found) > best(masked) && (await isMasked(surest(found)))) masked = found;
-  }
-  if (hidden.length || masked.length) return best(masked) > best(hidden) + LIKELY ? masked : hidden;
-  if (sure.length) return sure[0];
-  for (const [row] of less) if (await view.settles(row)) return [row];
+  for (const found of sure) if (!masked.length && (await isMasked(surest(found)))) masked = found;
+  if (hidden.length) return best(masked) > best(hidden) + LIKELY ? masked : hidden;
+  if (sure.length) return masked.length ? masked : sure[0];
+  for (const [row] of less) if ((await isMasked(row)) || (await view.settles(row))) return [row];
   return [];
 }
 
@@ -201,9 +199,11 @@ async function wayUp(view: View, row: Row): Promise<number> {
   const upright = all[0][1]?.[14] ?? 0, masked = await view.worn(row);
   const found = all.filter((one): one is [number, Row] => one[1] !== null).sort((a, b) => b[1][14] - a[1][14]);
   const least = Math.min(row[14], upright || 1) - LIKELY; // scores in the window are often lower than in the photo
-  const likely = await maskedFirst(view, found.filter(([degrees, one]) => degrees && one[14] > least), ([, one]) => one);
+  const others = found.filter(([degrees]) => degrees).slice(0, TRIED);
+  const likely = await maskedFirst(view, others.filter(([, one]) => one[14] > least), ([, one]) => one);
   for (const [degrees, one] of likely) {
-    if ((masked < WORN || (await view.worn(one)) >= WORN) && (await view.stands(one))) return degrees;
+    const confirmed = (await view.worn(one)) >= WORN ? await view.settled(one) : masked < WORN && (await view.stands(one));
+    if (confirmed) return degrees;
   }
   if (masked < BARE && likely.length && (await view.worn(likely[0][1])) >= WORN) return likely[0][0];
   if (!found.length) return 0;
@@ -211,7 +211,7 @@ async function wayUp(view: View, row: Row): Promise<number> {
   // a masked face scores low, and sometimes a little higher upside down; most photos are upright
   const lead = most[14] >= SURE ? 0.01 : UNSURE_LEAD;
   if (most[14] <= Math.max(upright, row[14]) + lead) return 0;
-  return masked >= WORN && (await view.worn(most)) < BARE ? 0 : winner;
+  return masked < WORN || (await view.worn(most)) >= WORN ? winner : 0;
 }
 
 /** Whether landmarks, or if they don't decide it YuNet, are surer of a row than of another. */
