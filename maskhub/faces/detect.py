@@ -149,7 +149,7 @@ class FaceDetector:
             return masked[0] if masked and _best(masked[0]) > _best(hidden) + LIKELY else hidden
         if sure:
             return [*masked, *sure][0]
-        return next((found[:1] for found in less if view.worn(found[0]) >= WORN or view.settles(found[0])), rows)
+        return next((found[:1] for found in less if view.worn(found[0]) >= WORN and view.settles(found[0])), rows)
 
     def _in_turned(self, view, degrees):
         """The rows found in the image turned clockwise, and the doubtful ones."""

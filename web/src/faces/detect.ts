@@ -148,7 +148,7 @@ async function findTurned(view: View, rows: Row[], doubtful: Row[]): Promise<Row
   for (const found of sure) if (!masked.length && (await isMasked(surest(found)))) masked = found;
   if (hidden.length) return best(masked) > best(hidden) + LIKELY ? masked : hidden;
   if (sure.length) return masked.length ? masked : sure[0];
-  for (const [row] of less) if ((await isMasked(row)) || (await view.settles(row))) return [row];
+  for (const [row] of less) if ((await isMasked(row)) && (await view.settles(row))) return [row];
   return [];
 }
 
