@@ -5,7 +5,8 @@
 Each photo is filmed by a camera of 640×480 with noise of σ 2: ``fast`` turns it back and forth by 25 to 70° and zooms
 by 12 %, 24 frames at 15 a second. The others have 36 frames at 30 a second: ``still``, ``pan`` (30 pixels a second),
 ``zoom`` (10 % a second), ``turn`` (10° a second) and ``aside`` (the picture plane turned to a side by 15° and back).
-For ``unmask``, a face without a mask gets one that is drawn by rule.
+For ``unmask``, a face without a mask gets one that is drawn by rule. Left out are photos in which no upright face is
+found, or whose own result is wrong.
 
 The known motion is undone before anything is measured, each as the mean over the films with its 95 % interval:
 
@@ -47,7 +48,8 @@ MOTIONS = {
 """Frames, frames a second, and the speed or extent of each motion."""
 REACH, SOFT = 2.0, 0.15
 """The surroundings of a photo in longer sides of it, and how far from it they are fully blurred, in its width."""
-CROP = 256
+CROP, LYING = 256, 45.0
+"""Side of the crop that is looked at, and the roll in degrees from which a face in a photo was found wrong."""
 COLUMNS = ("flicker", "frames", "peak", "shift", "off", "unlike", "stuck", "same", "ms")
 
 
@@ -180,7 +182,7 @@ def prepared(file, pipe, direction):
     """A photo, uint8 H×W×3, its face, and the photo's own result; None if there is no face, or the result is wrong."""
     photo = np.asarray(split_alpha(open_photo(file))[0])
     faces = detect(photo)
-    if not faces:
+    if not faces or abs(faces[0].roll) > LYING:
         return None
     masked = detect_mask_on_crop(align.crop(photo, align.alignment(faces[0], CROP), CROP)).presence >= MASKED
     if direction == "mask" and masked:
@@ -189,7 +191,7 @@ def prepared(file, pipe, direction):
         photo = wear(photo, faces[0], seed=seed_of(file)).image
     way = Photos(pipe, direction)
     result = way(photo)
-    if not way.faces or not way.region.any():
+    if not way.faces or not way.region.any() or abs(way.faces[0].face.roll) > LYING:
         return None
     face = way.faces[0].face
     left = detect_mask_on_crop(align.crop(result, align.alignment(face, CROP), CROP)).presence >= MASKED

@@ -17,9 +17,9 @@ TRIES = 4
 """Number of searches that come sooner, as without a face, until landmarks of a new face are found."""
 PATIENCE = 2
 """Consecutive searches that may miss a face while it can still be followed."""
-PULL, JUMP = 0.25, 0.12
-"""Share of a measured drift by which a face is corrected, and the drift, in widths of the face, from which on all of it
-is corrected. From three times that on, the face jumps."""
+PULL, PULL_BY_POINTS, JUMP = 0.25, 0.08, 0.12
+"""Share of a drift by which a face is corrected, if landmarks measure it and if the detector's less exact points do; and
+the drift, in widths of the face, from which on all of it is corrected. From three times that on, the face jumps."""
 CORRECTING = 0.25
 """Seconds over which a correction is spread, so that the face does not jump."""
 FLIP, SURER = 60.0, 0.03
@@ -136,7 +136,7 @@ class Followed:
         elif apart > 3 * JUMP:
             self._restart(frame, placed)
         elif apart < JUMP and not lost:
-            self._pull(frame, PULL * drift, crop)
+            self._pull(frame, (PULL if by_marks else PULL_BY_POINTS) * drift, crop)
         else:
             self._pull(frame, drift, crop)
             if lost:
