@@ -18,8 +18,8 @@ TRIES = 4
 PATIENCE = 2
 """Consecutive searches that may miss a face while it can still be followed."""
 PULL, PULL_BY_POINTS, JUMP = 0.25, 0.08, 0.12
-"""Share of a drift by which a face is corrected, if landmarks measure it and if the detector's less exact points do; and
-the drift, in widths of the face, from which on all of it is corrected. From three times that on, the face jumps."""
+"""Share of a drift by which a face is corrected, if measured by landmarks and by the detector's less exact points;
+and the drift, in widths of the face, from which on all of it is corrected. From three times that on, the face jumps."""
 CORRECTING = 0.25
 """Seconds over which a correction is spread, so that the face does not jump."""
 FLIP, SURER = 60.0, 0.03
