@@ -47,7 +47,8 @@ class FaceTracker:
 
     Args:
         every: frames between searches for faces; 1 searches each frame.
-        max_side: frames are searched at this longer side, in pixels; faces narrower than 2 % of it are missed.
+        max_side: frames are searched at this longer side, in pixels, as long as all faces can be followed, and as a
+            photo is otherwise. Faces narrower than 2 % of it are missed.
 
     A lost face and a new scene trigger a search at once; another face that appears is found at the next search. Faces
     may lie on their side or be upside down: if a search finds a new face, or none, the frame is turned as
