@@ -149,7 +149,7 @@ class FaceDetector:
             return masked[0] if masked and _best(masked[0]) > _best(hidden) + LIKELY else hidden
         if sure:
             return [*masked, *sure][0]
-        return next((found[:1] for found in less if view.worn(found[0]) >= WORN and view.settles(found[0])), rows)
+        return next((found[:1] for found in less if view.shows(found[0])), rows)
 
     def _in_turned(self, view, degrees):
         """The rows found in the image turned clockwise, and the doubtful ones."""
@@ -304,6 +304,12 @@ class _View:
     def settles(self, row):
         """Whether landmarks show that a doubtful row is a face."""
         return row[14] >= DOUBTFUL and self.settled(row) is not None
+
+    def shows(self, row):
+        """Whether a mask shows that a doubtful row of a turned photo is a face, and landmarks stay on it."""
+        if row[14] < DOUBTFUL or self.worn(row) < WORN:
+            return False
+        return _trusted(self.settled(row, surely=False), self.face(row))
 
 
 _threads = threading.local()

@@ -120,6 +120,12 @@ class View {
   async settles(row: Row): Promise<boolean> {
     return row[14] >= DOUBTFUL && (await this.settled(row)) !== null;
   }
+
+  /** Whether a mask shows that a doubtful row of a turned photo is a face, and landmarks stay on it. */
+  async shows(row: Row): Promise<boolean> {
+    if (row[14] < DOUBTFUL || (await this.worn(row)) < WORN) return false;
+    return trusted(await this.settled(row, false), this.face(row));
+  }
 }
 
 /** The detections in the turned image, if they are more confident than `rows`, those of the upright image. */
@@ -148,7 +154,7 @@ async function findTurned(view: View, rows: Row[], doubtful: Row[]): Promise<Row
   for (const found of sure) if (!masked.length && (await isMasked(surest(found)))) masked = found;
   if (hidden.length) return best(masked) > best(hidden) + LIKELY ? masked : hidden;
   if (sure.length) return masked.length ? masked : sure[0];
-  for (const [row] of less) if ((await isMasked(row)) && (await view.settles(row))) return [row];
+  for (const [row] of less) if (await view.shows(row)) return [row];
   return [];
 }
 
