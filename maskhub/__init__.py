@@ -31,7 +31,7 @@ _HOMES = {
     "SimDiscriminator": "maskhub.models.simgan",
     "SimGenerator": "maskhub.models.simgan",
     "UnetGenerator": "maskhub.models.unet",
-    "Face": "maskhub.faces.detect",
+    "Face": "maskhub.faces.face",
     "detect": "maskhub.faces.detect",
     "open_photo": "maskhub.faces.photo",
     "Provenance": "maskhub.provenance",

@@ -52,7 +52,7 @@ def measure(pixels):
     """Measure the largest face of a photo, uint8 RGB H×W×3.
 
     Returns a dict of :data:`MEASURES` (all but ``faces`` None if there is no face, yaw and pitch None if its landmarks
-    are unreliable), and the :class:`~maskhub.faces.detect.Face`, or None.
+    are unreliable), and the :class:`~maskhub.faces.face.Face`, or None.
     """
     faces = detect(pixels)
     measured = dict.fromkeys(MEASURES) | {"faces": len(faces)}

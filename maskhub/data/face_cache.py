@@ -9,7 +9,8 @@ import numpy as np
 
 from maskhub.data.blobs import BlobCache
 from maskhub.data.journal import RESULTS_OF
-from maskhub.faces.detect import Face, detect
+from maskhub.faces.detect import detect
+from maskhub.faces.face import Face
 from maskhub.faces.landmarks import Landmarks, reliable, surest_landmarks
 from maskhub.files import HIDDEN
 
@@ -32,7 +33,7 @@ class FaceCache(BlobCache):
     table, columns, otherwise = "faces", ("photo", "found"), "faces are detected again each time"
 
     def look(self, pixels):
-        """The :class:`~maskhub.faces.detect.Face` of a photo and its :class:`~maskhub.faces.landmarks.Landmarks`, from
+        """The :class:`~maskhub.faces.face.Face` of a photo and its :class:`~maskhub.faces.landmarks.Landmarks`, from
         the cache or detected now; None if there is no face with reliable landmarks."""
         known = self.get(_key(pixels))
         if known is not None:

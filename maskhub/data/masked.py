@@ -150,7 +150,7 @@ class Masked:
             ``sharpness``, ``light`` and ``quality`` of a new mask (:func:`maskhub.data.scores.score`), else None.
             Pixels and degrees are rounded to hundredths.
         landmarks: the :class:`~maskhub.faces.landmarks.Landmarks` of each face, or None, in the same order.
-        found: the :class:`~maskhub.faces.detect.Face` of each.
+        found: the :class:`~maskhub.faces.face.Face` of each.
     """
 
     image: np.ndarray
@@ -171,7 +171,7 @@ def mask_faces(pixels, wearing, name, largest=False, own=None):
 
     The masks depend on ``wearing`` and on ``name``, the photo's; ``largest`` only masks the largest face. NoFaceError
     if no face was found, or none with reliable landmarks, or all wear a mask already; but not with ``own``: a
-    :class:`~maskhub.faces.detect.Face` or None for each box of the data set, which are masked instead of the detected
+    :class:`~maskhub.faces.face.Face` or None for each box of the data set, which are masked instead of the detected
     faces, in their order.
     """
     found = detect(pixels) if own is None else own

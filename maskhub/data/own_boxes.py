@@ -16,7 +16,8 @@ import numpy as np
 import yaml
 
 from maskhub.errors import PhotoError, SourceError, first_line
-from maskhub.faces.detect import Face, detect
+from maskhub.faces.detect import detect
+from maskhub.faces.face import Face
 
 __all__ = ["OwnBox", "OwnBoxes", "faces_in", "yolo_name"]
 
@@ -195,7 +196,7 @@ def yolo_name(name):
 
 
 def faces_in(pixels, boxes):
-    """The :class:`~maskhub.faces.detect.Face`, or None, in each :class:`OwnBox` of a picture, uint8 RGB H×W×3.
+    """The :class:`~maskhub.faces.face.Face`, or None, in each :class:`OwnBox` of a picture, uint8 RGB H×W×3.
 
     A detected face belongs to the box that it overlaps most; in a box without one, the detector looks again, closer.
     Where the data set has the five points of a face, nothing is detected.

@@ -22,7 +22,7 @@ SHARP, AGREED = 0.6, 0.75
 
 def score(before, after, region, face, presence=None, agreement=True):
     """Score one face, by a photo without and with its mask (uint8 RGB H×W×3), the mask's region (float32 H×W in [0,
-    1]), the :class:`~maskhub.faces.detect.Face`, and the ``presence`` of its landmarks (0 to 1, or None). A dict,
+    1]), the :class:`~maskhub.faces.face.Face`, and the ``presence`` of its landmarks (0 to 1, or None). A dict,
     rounded, None for what was not measured:
 
     * ``agreement``, 0 to 1: of the region and what the mask detector takes for a mask, intersection over union;

@@ -30,7 +30,7 @@ class MeanFace:
         self._sum = np.zeros((side, side, 3))
 
     def add(self, picture, face):
-        """Add one face: uint8 RGB, H×W×3, and its :class:`~maskhub.faces.detect.Face`."""
+        """Add one face: uint8 RGB, H×W×3, and its :class:`~maskhub.faces.face.Face`."""
         self._sum += self._crop(picture, face)
         self.count += 1
 

@@ -4,87 +4,44 @@ The 228 kB network is in ``weights/`` (MIT licence, see ``weights/LICENSES.md``)
 """
 
 import threading
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from maskhub.faces.settle import settle
-from maskhub.faces.worn import worn
+from maskhub.faces.view import WORN, View, face_of, overturned, own_row, rows_turned_back, trusted, turned_copy
 from maskhub.faces.yunet import YuNet
 
-__all__ = ["SURE", "Face", "FaceDetector", "detect"]
+__all__ = ["SURE", "FaceDetector", "detect"]
 
 WEIGHTS = Path(__file__).parent / "weights" / "face_detection_yunet_2023mar.onnx"
 MARGIN = 0.15
 TURNS = (90, -90, 180, 45, -45, 135, -135)
 """Angles in degrees at which a photo is searched for faces that are not upright."""
-WINDOW = 176
-"""Side in pixels of the window in which a face's orientation is determined."""
 SURE = 0.9
 """Upright detections are trusted from this score on. Of 150 unmasked faces, 98 % reach it upright, under 1 % upside
 down and none lying. Only half of masked faces reach it, so for many of those the orientation is checked."""
+WINDOW = 176
+"""Side in pixels of the window in which a face's orientation is determined."""
 UNSURE_LEAD = 0.06
 """How much higher another orientation must score if it doesn't reach :data:`SURE`: in 5 of 168 photos, upright masked
 faces scored 0.01 to 0.05 higher upside down or lying."""
-UPRIGHT = 1.116
-"""Upside down, a masked face gets a less tall box, with eyes and nose lower in it: the box's height less three times
-how far they lie below its middle, in widths, is less than this for 90 % of those that reach :data:`SURE`. So it is for
-9 % of upright masked faces and 1 % of bare ones, whose orientation is checked as well."""
-DOUBTFUL = 0.5
-"""Where no face is found, those from this score on are taken if landmarks settle on them."""
-HIDDEN, WORN, BARE = 0.35, 0.9, 0.6
-"""Where no face is found, those from the first score on are taken if they wear a mask with the second confidence. Of
-two orientations between which landmarks can't decide, one with a mask is preferred to one below the third."""
-SMALL = 32
-"""Width in pixels below which the mask detector is not asked."""
+HIDDEN, BARE = 0.35, 0.6
+"""Where no face is found, those from the first score on are taken if the mask detector is sure of a mask. Of two
+orientations between which landmarks can't decide, one with a mask is preferred to one in which the confidence of a mask
+is below the second number."""
 LEVEL = 10.0
 """Degrees of roll up to which a sure detection is used as it is."""
 LIKELY, TRIED = 0.1, 3
 """Landmarks and masks are looked for in other orientations whose score is higher than that of the detected one less
 the first number, but only in so many, those of highest score."""
-ELSEWHERE, ASKEW = 15.0, 35.0
-"""Degrees by which landmarks may turn a face that stands as it was detected: if the network is sure of it, or not."""
 EVEN = 0.05
 """Landmarks decide between two orientations if their presences are further apart."""
 AGAIN, SIZES = 120, (0.75, 0.875, 1.0, 1.15, 1.32)
 """A face without landmarks is detected again, upright, at most this large in pixels times each of these; the mean is
 taken."""
-
-
-@dataclass(frozen=True)
-class Face:
-    """One detected face, in the pixels of the photo.
-
-    Attributes:
-        box: left, top, width, height; may extend beyond the photo's edges.
-        points: 5×2 float32: the eye, eye, nose tip, mouth corner, mouth corner, each pair with the person's right side
-            (the picture's left on an upright face) first.
-        score: the detector's confidence, 0 to 1.
-        sides: 2×2 float32: the outermost points of the face to its right and left, at the height of its eyes; None if
-            only the box is known.
-    """
-
-    box: tuple[float, float, float, float]
-    points: np.ndarray
-    score: float
-    sides: np.ndarray | None = None
-
-    @property
-    def roll(self):
-        """The face's in-plane rotation in degrees, clockwise, from the line between the eyes."""
-        dx, dy = self.points[1] - self.points[0]
-        return float(np.degrees(np.arctan2(dy, dx)))
-
-    def moved(self, scale=1.0, shift=(0, 0)):
-        """The face in other pixels: those of its photo times ``scale``, plus ``shift`` across and down."""
-        (left, top, width, height), (x, y) = self.box, shift
-        box = left * scale + x, top * scale + y, width * scale, height * scale
-        points, sides = (
-            None if at is None else at * np.float32(scale) + np.float32(shift) for at in (self.points, self.sides)
-        )
-        return replace(self, box=tuple(map(float, box)), points=points, sides=sides)
 
 
 class FaceDetector:
@@ -110,7 +67,7 @@ class FaceDetector:
     def __call__(self, image, turn=None):
         """The faces of a photo, uint8 RGB H×W×3, as a list of :class:`Face`, largest first; ``turn`` overrides the
         detector's setting."""
-        view = _View.of(image, self.max_side, self.margin)
+        view = View.of(image, self.max_side, self.margin)
         rows, doubtful = self._found(view.padded)
         turn = self.turn if turn is None else turn
         if turn:
@@ -153,12 +110,12 @@ class FaceDetector:
 
     def _in_turned(self, view, degrees):
         """The rows found in the image turned clockwise, and the doubtful ones."""
-        matrix, turned = _turned(view.padded, degrees)
-        return [_turn_back(rows, matrix, degrees) for rows in self._found(turned)]
+        matrix, turned = turned_copy(view.padded, degrees)
+        return [rows_turned_back(rows, matrix, degrees) for rows in self._found(turned)]
 
     def _turn_unsure(self, view, rows):
         """In an image with at least one sure face, detect the others again with each turned upright."""
-        return np.stack([self._righted(view, row) if row[14] < SURE or _overturned(row) else row for row in rows])
+        return np.stack([self._righted(view, row) if row[14] < SURE or overturned(row) else row for row in rows])
 
     def _righted(self, view, row):
         """Detect a face again in its surroundings turned upright; returns the row unchanged if it is upright."""
@@ -170,7 +127,7 @@ class FaceDetector:
         """Detect a face again in a small window around it, turned clockwise; None if it isn't found there."""
         matrix = _about_the_middle(degrees) @ np.vstack([_window_matrix(row), (0, 0, 1)])
         turned = cv2.warpAffine(view.padded, matrix, (WINDOW, WINDOW), borderMode=cv2.BORDER_REPLICATE)
-        return _own(_turn_back(self._net.detect(turned), matrix, degrees), row)
+        return own_row(rows_turned_back(self._net.detect(turned), matrix, degrees), row)
 
     def _way_up(self, view, row):
         """Degrees by which a detected face must be turned to stand upright; 0 unless that is clearly better.
@@ -219,11 +176,11 @@ class FaceDetector:
         if row[14] >= SURE and abs(face.roll) <= LEVEL:
             return face
         found = view.settled(row, surely=False)
-        if _trusted(found, face):
+        if trusted(found, face):
             return found.face
         again = self._again(view.photo, face)
         found = settle(view.photo, again, surely=False) if again is not face else None
-        return found.face if _trusted(found, again) else again
+        return found.face if trusted(found, again) else again
 
     def _again(self, photo, face):
         """A face detected again in its surroundings turned upright, where its width is certain: the mean over a few
@@ -237,79 +194,15 @@ class FaceDetector:
             matrix[:, 2] = (side - 1) / 2 - matrix[:, :2] @ middle
             turned = cv2.warpAffine(photo, matrix, (side, side), borderMode=cv2.BORDER_REPLICATE)
             around = np.float32([side / 2 - size * scale / 2] * 2 + [size * scale] * 2)
-            row = _own(self._net.detect(cv2.cvtColor(turned, cv2.COLOR_RGB2BGR)), around)
+            row = own_row(self._net.detect(cv2.cvtColor(turned, cv2.COLOR_RGB2BGR)), around)
             if row is not None and row[14] >= face.score - LIKELY:
                 ends = np.float64([[[row[0], row[[5, 7]].mean()], [row[0] + row[2], row[[5, 7]].mean()]]])
                 sides.append(cv2.transform(ends, cv2.invertAffineTransform(matrix))[0])
-                rows.append(_turn_back(row[None], matrix, -face.roll)[0])
+                rows.append(rows_turned_back(row[None], matrix, -face.roll)[0])
         if not rows:
             return face
-        found = _face(np.mean(rows, 0), (0, 0), (1, 1))
+        found = face_of(np.mean(rows, 0), (0, 0), (1, 1))
         return replace(found, sides=np.mean(sides, 0).astype(np.float32))
-
-
-@dataclass
-class _View:
-    """A photo as it is searched.
-
-    Attributes:
-        photo: uint8 RGB H×W×3.
-        padded: its scaled copy with a margin, BGR.
-        pad, zoom: the margin, and the copy's size as a share of the photo's; across and down.
-    """
-
-    photo: np.ndarray
-    padded: np.ndarray
-    pad: tuple
-    zoom: tuple
-    _known: dict = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, photo, max_side, margin):
-        height, width = photo.shape[:2]
-        # the full margin is added at full size only for small photos; otherwise on the scaled-down copy
-        scale, image = min(1.0, max_side / (max(height, width) * (1 + 2 * margin))), photo
-        if scale < 1:
-            size = max(1, round(width * scale)), max(1, round(height * scale))
-            image = cv2.resize(photo, size, interpolation=cv2.INTER_AREA)
-        pad_x, pad_y = (round(side * margin) for side in (image.shape[1], image.shape[0]))
-        padded = cv2.copyMakeBorder(image, pad_y, pad_y, pad_x, pad_x, cv2.BORDER_REPLICATE)
-        zoom = image.shape[1] / width, image.shape[0] / height
-        return cls(photo, cv2.cvtColor(padded, cv2.COLOR_RGB2BGR), (pad_x, pad_y), zoom)
-
-    def face(self, row):
-        """The :class:`Face` of a row found in the padded copy."""
-        return _face(row, self.pad, self.zoom)
-
-    def settled(self, row, surely=True):
-        """The face of a row placed by its landmarks, or None; see :func:`~maskhub.faces.settle.settle`."""
-        key = row.tobytes(), surely
-        if key not in self._known:
-            self._known[key] = settle(self.photo, self.face(row), surely)
-        return self._known[key]
-
-    def stands(self, row, surely=True):
-        """Whether landmarks show the face in the orientation of its row."""
-        found = self.settled(row, surely)
-        return found is not None and found.sure and _apart(found.face.roll, self.face(row).roll) <= ELSEWHERE
-
-    def worn(self, row):
-        """Confidence that the face of a row wears a mask; see :func:`~maskhub.faces.worn.worn`."""
-        key = row.tobytes()
-        if key not in self._known:
-            face = self.face(row)
-            self._known[key] = worn(self.photo, face) if min(face.box[2:]) >= SMALL else 0.0
-        return self._known[key]
-
-    def settles(self, row):
-        """Whether landmarks show that a doubtful row is a face."""
-        return row[14] >= DOUBTFUL and self.settled(row) is not None
-
-    def shows(self, row):
-        """Whether a mask shows that a doubtful row of a turned photo is a face, and landmarks stay on it."""
-        if row[14] < DOUBTFUL or self.worn(row) < WORN:
-            return False
-        return _trusted(self.settled(row, surely=False), self.face(row))
 
 
 _threads = threading.local()
@@ -322,38 +215,6 @@ def detect(image, threshold=0.7, max_side=1024, margin=MARGIN):
     if key not in detectors:
         detectors[key] = FaceDetector(threshold, max_side, margin=margin)
     return detectors[key](image)
-
-
-def _face(row, pad, scale):
-    pad, scale = np.asarray(pad, np.float32), np.asarray(scale, np.float32)
-    corner = (row[:2] - pad) / scale
-    size = row[2:4] / scale
-    points = (row[4:14].reshape(5, 2) - pad) / scale
-    return Face((*map(float, corner), *map(float, size)), points.astype(np.float32), float(row[14]))
-
-
-def _own(rows, row):
-    """The row among ``rows``, best first, that is of the same face as ``row``, and not a neighbour's; or None."""
-    middles = rows[:, :2] + rows[:, 2:4] / 2
-    own = np.linalg.norm(middles - (row[:2] + row[2:4] / 2), axis=1) < 0.5 * max(row[2:4])
-    return rows[own][0] if own.any() else None
-
-
-def _overturned(row):
-    """Whether a sure detection may be of a face that is upside down."""
-    width, height = row[2:4]
-    below = row[[5, 7, 9, 9]].mean() - row[1] - height / 2
-    return height - 3 * below < UPRIGHT * width
-
-
-def _trusted(found, face):
-    """Whether the landmarks of a face, or None, are trusted to place it."""
-    return found is not None and (found.sure or _apart(found.face.roll, face.roll) <= ASKEW)
-
-
-def _apart(one, other):
-    """Degrees between two angles."""
-    return abs((one - other + 180) % 360 - 180)
 
 
 def _surest(rows):
@@ -373,29 +234,3 @@ def _window_matrix(row):
 
 def _about_the_middle(degrees):
     return cv2.getRotationMatrix2D(((WINDOW - 1) / 2, (WINDOW - 1) / 2), -degrees, 1.0)
-
-
-def _turned(image, degrees):
-    """The image turned clockwise on a canvas that holds all of it, and the 2×3 matrix of the turn."""
-    height, width = image.shape[:2]
-    cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
-    size = round(abs(width * cos) + abs(height * sin)), round(abs(width * sin) + abs(height * cos))
-    linear = np.array([[cos, -sin], [sin, cos]])
-    middle, new_middle = np.array([width - 1, height - 1]) / 2, (np.array(size) - 1) / 2
-    matrix = np.column_stack([linear, new_middle - linear @ middle])
-    return matrix, cv2.warpAffine(image, matrix, size, borderMode=cv2.BORDER_REPLICATE)
-
-
-def _turn_back(rows, matrix, degrees):
-    """Map YuNet's rows found in a :func:`_turned` image back to the original image."""
-    if not len(rows):
-        return rows
-    rows, inverse = rows.copy(), cv2.invertAffineTransform(matrix)
-    centres = cv2.transform((rows[:, None, :2] + rows[:, None, 2:4] / 2).astype(np.float64), inverse)[:, 0]
-    # treat the face as an ellipse in its box, and take the box of the turned ellipse
-    cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
-    width, height = rows[:, 2:4].T / np.sqrt(abs(np.linalg.det(matrix[:, :2])))
-    rows[:, 2], rows[:, 3] = np.hypot(width * cos, height * sin), np.hypot(width * sin, height * cos)
-    rows[:, :2] = centres - rows[:, 2:4] / 2
-    rows[:, 4:14] = cv2.transform(rows[:, 4:14].reshape(-1, 5, 2).astype(np.float64), inverse).reshape(-1, 10)
-    return rows

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from maskhub.faces import align
-from maskhub.faces.detect import Face
+from maskhub.faces.face import Face
 from maskhub.faces.flow import Patch
 from maskhub.faces.settle import settled
 from maskhub.faces.smooth import Steady
@@ -34,7 +34,7 @@ class Track:
     Attributes:
         number: 0, 1, ...: the lowest free number when the face appeared. A face that leaves and returns alone gets the
             same number again.
-        face: the smoothed :class:`~maskhub.faces.detect.Face`; ``score`` is that of the last detection.
+        face: the smoothed :class:`~maskhub.faces.face.Face`; ``score`` is that of the last detection.
         new: whether the face appeared or jumped in this frame, so that nothing from the previous frame applies to it.
         detected: whether the detector found it in this frame.
     """

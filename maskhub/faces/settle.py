@@ -38,7 +38,7 @@ class Settled(NamedTuple):
     """A face placed by its landmarks.
 
     Attributes:
-        face: the :class:`~maskhub.faces.detect.Face`, with its points and ``sides`` placed by the landmarks; its box
+        face: the :class:`~maskhub.faces.face.Face`, with its points and ``sides`` placed by the landmarks; its box
             and score are the detector's.
         presence: the landmark network's confidence that there is a face, 0 to 1.
     """
@@ -54,14 +54,14 @@ class Settled(NamedTuple):
 
 
 def settled(image, face):
-    """The :class:`~maskhub.faces.detect.Face` placed by its landmarks, or None if they don't settle surely; see
+    """The :class:`~maskhub.faces.face.Face` placed by its landmarks, or None if they don't settle surely; see
     :func:`settle`."""
     found = settle(image, face)
     return found and found.face
 
 
 def settle(image, face, surely=True):
-    """The :class:`Settled` face of a detected :class:`~maskhub.faces.detect.Face` in a photo, uint8 RGB H×W×3.
+    """The :class:`Settled` face of a detected :class:`~maskhub.faces.face.Face` in a photo, uint8 RGB H×W×3.
 
     None if the landmarks don't settle; with ``surely`` also if the network isn't sure of the face: covered faces,
     profiles, and nine of ten faces that were detected in a wrong orientation.

@@ -30,7 +30,7 @@ def mask_network():
 
 
 def worn(image, face):
-    """Confidence, 0 to 1, that a :class:`~maskhub.faces.detect.Face` of a photo, uint8 RGB H×W×3, wears a mask. It is
+    """Confidence, 0 to 1, that a :class:`~maskhub.faces.face.Face` of a photo, uint8 RGB H×W×3, wears a mask. It is
     low where the face is another way up, or none."""
     network = mask_network()
     side = network.resolution

@@ -91,7 +91,7 @@ def detect_mask_on_crop(crop, network=None):
 
 
 def detect_mask(pixels, face, network=None):
-    """The :class:`MaskDetection` of a :class:`~maskhub.faces.detect.Face` in a photo, uint8 RGB H×W×3.
+    """The :class:`MaskDetection` of a :class:`~maskhub.faces.face.Face` in a photo, uint8 RGB H×W×3.
 
     Its region is H×W, exactly 0 outside the face's crop. :class:`PhotoError` if the photo is of another type.
     """
@@ -107,7 +107,7 @@ def detect_mask(pixels, face, network=None):
 
 
 def detect_masks(faces, network=None):
-    """Detect masks on a list of faces, (uint8 RGB H×W×3 photo, :class:`~maskhub.faces.detect.Face`).
+    """Detect masks on a list of faces, (uint8 RGB H×W×3 photo, :class:`~maskhub.faces.face.Face`).
 
     Returns their aligned crops, uint8 S×S×3 at the network's resolution, and a :class:`MaskDetection` of each.
     """

@@ -47,7 +47,7 @@ class Worn(NamedTuple):
         style, colour, worn: names of the mask and the way it is worn (see :data:`maskhub.masks.styles.WORN`), or
             ``"covered"`` for another covering. Of a picture: ``picture``, and its file name.
         landmarks: the :class:`~maskhub.faces.landmarks.Landmarks` that were used: presence, yaw, pitch, roll.
-        face: the :class:`~maskhub.faces.detect.Face`, or None if only landmarks were given.
+        face: the :class:`~maskhub.faces.face.Face`, or None if only landmarks were given.
     """
 
     image: Any
@@ -64,7 +64,7 @@ def wear(photo, face=None, style="random", seed=0, *, colour=None, worn="correct
 
     Args:
         photo: ``PIL.Image`` (any mode; the result is RGB) or uint8 RGB array, H×W×3.
-        face: the :class:`~maskhub.faces.detect.Face`; by default the photo's largest.
+        face: the :class:`~maskhub.faces.face.Face`; by default the photo's largest.
         style: a mask: a name in :data:`maskhub.masks.STYLES`, or ``random`` for one of these. Something else before
             the face: a name in :data:`maskhub.masks.COVERINGS`, or ``random-covering`` for one of these. Or one of
             some :class:`~maskhub.masks.pictures.MaskPictures`.

@@ -17,7 +17,8 @@ from PIL import Image
 from maskhub.direction import Direction
 from maskhub.errors import NoFaceError
 from maskhub.faces import align
-from maskhub.faces.detect import Face, detect
+from maskhub.faces.detect import detect
+from maskhub.faces.face import Face
 from maskhub.faces.photo import kept_info, open_photo, split_alpha
 from maskhub.pipelines.changed import wider_for
 from maskhub.pipelines.estimate import Estimate
@@ -57,7 +58,7 @@ class FaceRecord:
 
     Attributes:
         photo: uint8 H×W×3, the photo or frame that contains it. Never modified.
-        face: the :class:`~maskhub.faces.detect.Face`.
+        face: the :class:`~maskhub.faces.face.Face`.
         side: S, the crop's side in pixels.
         seed: the photo's seed; the rule-based mask of face ``number`` is drawn with ``seed + number``.
         number: within its photo, largest first.

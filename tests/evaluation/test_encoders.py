@@ -11,7 +11,8 @@ from maskhub.evaluation import encoders
 from maskhub.evaluation.embeddings import EmbeddingCache
 from maskhub.evaluation.encoders import ARCFACE_POINTS, arcface_alignment, encoder
 from maskhub.evaluation.trained_against import refuse_trained_against, trained_against
-from maskhub.faces.detect import Face, detect
+from maskhub.faces.detect import detect
+from maskhub.faces.face import Face
 
 
 @pytest.fixture(scope="module")

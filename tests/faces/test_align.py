@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from maskhub.faces.align import alignment, crop, paste, window
-from maskhub.faces.detect import Face
+from maskhub.faces.face import Face
 
 SHIFTED = np.array([[1.0, 0, -10], [0, 1, -10]])
 """A crop whose first pixel lies at (10, 10) of the photo."""

@@ -7,6 +7,7 @@ from PIL import Image
 
 from maskhub.faces import align
 from maskhub.faces import detect as detect_module
+from maskhub.faces import view as view_module
 from maskhub.faces.detect import FaceDetector, detect
 from maskhub.masks import wear
 
@@ -57,11 +58,17 @@ def test_a_face_without_landmarks_is_not_turned_for_a_trifle(
     detector, looked = FaceDetector(settle=False), []
     row = np.concatenate([[150, 60, 120, 150], np.full(10, 200.0), [max(upright_score, 0.8) - 0.02]]).astype(np.float32)
     scores = {0: upright_score, 180: turned_score}
-    monkeypatch.setattr(detect_module, "settle", lambda photo, face, surely: None)
+    set_settle(monkeypatch)
     monkeypatch.setattr(detector, "_in_window", lambda view, row, at: np.append(row[:14], scores.get(at, 0.1)))
     monkeypatch.setattr(detector._net, "detect", lambda image: looked.append(image) or row[None])
     detector(np.asarray(astronaut))
     assert (len(looked) == 2) == turned
+
+
+def set_settle(monkeypatch, settle=lambda photo, face, surely: None):
+    """Place faces by this instead of their landmarks; by default there are none."""
+    for module in (detect_module, view_module):
+        monkeypatch.setattr(module, "settle", settle)
 
 
 def rows(*scores, taller=1.3):
@@ -80,13 +87,13 @@ def rows(*scores, taller=1.3):
 )
 def test_a_mask_shows_that_a_sure_face_is_upside_down(astronaut, monkeypatch, row, over, row_worn, over_worn, turned):
     detector, (row,) = FaceDetector(), rows(row, taller=1.05)
-    view = detect_module._View.of(np.asarray(astronaut), 1024, 0)
-    assert detect_module._overturned(row) and not detect_module._overturned(rows(0.91)[0])
+    view = view_module.View.of(np.asarray(astronaut), 1024, 0)
+    assert view_module.overturned(row) and not view_module.overturned(rows(0.91)[0])
     (found,) = rows(over)
     found[4:14] = found[[6, 7, 4, 5, 8, 9, 12, 13, 10, 11]]
     monkeypatch.setattr(detector, "_in_window", lambda view, row, degrees: found)
-    monkeypatch.setattr(detect_module, "settle", lambda photo, face, surely: None)
-    monkeypatch.setattr(detect_module, "worn", lambda photo, face: over_worn if abs(face.roll) > 90 else row_worn)
+    set_settle(monkeypatch)
+    monkeypatch.setattr(view_module, "worn", lambda photo, face: over_worn if abs(face.roll) > 90 else row_worn)
     assert abs(detector._way_up(view, row)) == pytest.approx(180 if turned else 0)
 
 
@@ -95,8 +102,8 @@ def test_a_face_that_yunet_doubts_is_found_by_its_mask(astronaut, monkeypatch, s
     detector = FaceDetector()
     answers = iter([rows(score)[: int(score >= detector._net.threshold)]])
     monkeypatch.setattr(detector._net, "detect", lambda image: next(answers, rows()))
-    monkeypatch.setattr(detect_module, "settle", lambda photo, face, surely: None)
-    monkeypatch.setattr(detect_module, "worn", lambda photo, face: masked)
+    set_settle(monkeypatch)
+    monkeypatch.setattr(view_module, "worn", lambda photo, face: masked)
     assert len(detector(np.asarray(astronaut))) == found
 
 
@@ -146,7 +153,7 @@ def test_a_turned_face_has_the_same_crop(masked):
 
 
 def test_an_upright_sure_face_is_not_looked_at_again(astronaut, monkeypatch):
-    monkeypatch.setattr(detect_module, "settle", lambda photo, face, surely: pytest.fail("another look"))
+    set_settle(monkeypatch, lambda photo, face, surely: pytest.fail("another look"))
     (face,) = detect(np.asarray(astronaut))
     assert face.score >= detect_module.SURE and face.sides is None
 

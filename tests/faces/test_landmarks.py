@@ -9,7 +9,8 @@ import pytest
 from PIL import Image, ImageOps
 
 from maskhub.faces import mesh
-from maskhub.faces.detect import Face, detect
+from maskhub.faces.detect import detect
+from maskhub.faces.face import Face
 from maskhub.faces.landmarks import (
     MEAN_FACE,
     PRESENT,

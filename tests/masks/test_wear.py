@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from maskhub.errors import ConfigError, NoFaceError, PhotoError
-from maskhub.faces.detect import Face
+from maskhub.faces.face import Face
 from maskhub.masks import COLOURS, STYLES, WORN, wear
 
 from .conftest import at

@@ -22,7 +22,7 @@ import tyro
 from safetensors.numpy import save_file
 
 from maskhub.data.face_cache import FaceCache, cache_folder
-from maskhub.faces.detect import Face
+from maskhub.faces.face import Face
 from maskhub.faces.landmarks import Landmarks
 from maskhub.image_file import open_image
 
