@@ -74,3 +74,9 @@ def test_tabs_are_accessible_and_fit(page, axe, scheme, phone, rules, tabs):
         found = page.evaluate(run, rules)
         assert [(rule["id"], [node["html"] for node in rule["nodes"]]) for rule in found] == [], tab
         assert page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"], tab
+    # with those of a Space that has the browser edition
+    more = """nav => ["In your browser", "Code"].forEach(
+        text => nav.append(Object.assign(nav.firstElementChild.cloneNode(), {textContent: text})))"""
+    page.locator("#links").evaluate(more)
+    boxes = [link.bounding_box() for link in page.locator("#links a").all()]
+    assert max(box["x"] + box["width"] for box in boxes) <= page.viewport_size["width"]
