@@ -120,10 +120,10 @@ def test_files_are_moved_to_their_places_by_one_module():
 
 
 def test_files_are_written_by_one_module():
-    # the first two write into a folder that files.py puts in place, the third what gradio deletes within an hour, and
-    # the last unpacks weights on a rented machine, from nothing each time
+    # the first writes into a folder that files.py puts in place, the second what gradio deletes within an hour, and the
+    # last unpacks weights on a rented machine, from nothing each time
     writing = {path.name for path in OURS for name in calls(path) if name.endswith((".write_bytes", ".write_text"))}
-    assert writing == {"report.py", "crop_graph.py", "photos.py", "unpack.py"}
+    assert writing == {"report.py", "photos.py", "unpack.py"}
 
 
 CALLED = {"PIL": "pillow", "ai_edge_litert": "ai-edge-litert", "cv2": "opencv-python-headless", "dlib": "dlib-bin",

@@ -77,8 +77,7 @@ class MatchedPictures:
         self._paths = {}
         for what, folder in self.folders.items():
             if folder is not None:
-                rows = PictureSet(folder)
-                self._paths[what] = {_stem(row.name): row.open() for row in rows._rows}
+                self._paths[what] = {_stem(row.name): row.open() for row in PictureSet(folder).rows}
 
     def __iter__(self):
         failures, count = Failures(), 0

@@ -55,7 +55,8 @@ def batches(pictures):
 class PictureSet:
     """The pictures of a source, streamed; each iteration has the same order. ``failures`` and ``total`` are those of
     the last pass: pictures not read or not translated (:class:`~maskhub.evaluation.gallery.Failures`), and the number
-    of all. SourceError if there is no such source, or no picture in it; ConfigError for a limit below 1.
+    of all; ``rows`` are those of the source. SourceError if there is no such source, or no picture in it; ConfigError
+    for a limit below 1.
 
     Args:
         spec: a folder, or ``user/dataset[/config][:split][@revision][#column]``.
@@ -71,16 +72,16 @@ class PictureSet:
         if limit is not None and limit < 1:
             raise ConfigError(f"the limit of photos is {limit}; it must be at least 1.")
         self.spec, self.held_out, self.limit, self.translate, self.title = str(spec), held_out, limit, translate, title
-        self._rows = open_rows(self.spec)
+        self.rows = open_rows(self.spec)
         self._bins = [bins for bins in map(Bins.of, (group for group in groups if ":" in group))
-                      if bins.column in (*self._rows.columns, YAW)]  # fmt: skip
-        self.columns = [*self._rows.columns, *(bins.spec for bins in self._bins)]
+                      if bins.column in (*self.rows.columns, YAW)]  # fmt: skip
+        self.columns = [*self.rows.columns, *(bins.spec for bins in self._bins)]
         self.failures, self.total = Failures(), 0
 
     def __iter__(self):
         self.failures, self.total = Failures(), 0
-        streamed = self._rows.folder is None
-        for row in tqdm(self._rows, desc=self.title, unit="photo", disable=self.title is None):
+        streamed = self.rows.folder is None
+        for row in tqdm(self.rows, desc=self.title, unit="photo", disable=self.title is None):
             name = re.sub(r"^\d{8}-", "", row.name) if streamed else row.name
             if self.held_out and row.original is None:
                 raise nameless(self.spec, "measure a split that was left out of training instead of --held-out")

@@ -15,7 +15,6 @@ graph holds one draw of each. The weights are stored in half precision.
 
 import copy
 import warnings
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -26,6 +25,7 @@ from torch.nn import functional as F
 from maskhub.errors import CheckpointError, ConfigError
 from maskhub.extras import require
 from maskhub.faces import align
+from maskhub.files import write_file
 from maskhub.models.export import OPSET, quiet_export
 from maskhub.onnx_session import open_session
 from maskhub.pipelines.changed import ATTENTIVE, COARSE, FINE
@@ -73,9 +73,7 @@ def export_crop_graph(network, path, resolution):
     difference = int(np.abs(result.astype(np.int16) - wanted[0]).max())
     if difference > TOLERANCE or np.abs(region - wanted[1]).mean() > 0.01:
         raise CheckpointError(f"this {type(network).__name__} differs from its ONNX graph by {difference} of 255.")
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
+    write_file(path, data)
     return difference
 
 
