@@ -240,7 +240,7 @@ def launch():
     """A function of further arguments that starts Debian's Chromium, headless; there is one Playwright in a process.
 
     The headless shell is the same engine and loads a page in two thirds of the processor time, but can't measure a
-    page's memory: ``full=True`` starts Chromium itself.
+    page's memory and has no notifications: ``full=True`` starts Chromium itself.
     """
     chromium, shell = shutil.which("chromium"), shutil.which("chromium-headless-shell")
     if not (chromium or shell):
@@ -253,7 +253,7 @@ def launch():
 
     def start(*more, gpu=False, full=False):
         if full and not chromium:
-            pytest.skip("the headless shell can't measure memory: apt-get install chromium")
+            pytest.skip("the headless shell can't do this: apt-get install chromium runs it")
         how = [] if gpu else ["--disable-gpu"]
         path = chromium if full else shell or chromium
         return playwright.chromium.launch(executable_path=path, args=[*plain, *how, *more])

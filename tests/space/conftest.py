@@ -162,12 +162,16 @@ def service(tiny_model, packed, tmp_path_factory):
 
 
 @pytest.fixture
-def service_page(service, chromium):
+def service_page(service, chromium, launch):
     """Opens the app in a browser of its own; nothing may go wrong in its scripts."""
-    complaints, contexts = [], []
+    complaints, contexts, browsers = [], [], []
 
-    def start(key=None, **options):
-        contexts.append(chromium.new_context(**{"viewport": {"width": 1280, "height": 900}} | options))
+    def start(key=None, full=False, **options):
+        if full:
+            browsers.append(launch(full=True))
+        contexts.append(
+            (browsers[-1] if full else chromium).new_context(**{"viewport": {"width": 1280, "height": 900}} | options)
+        )
         page = contexts[-1].new_page()
         page.set_default_timeout(1000 * PATIENCE)
         page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -177,6 +181,6 @@ def service_page(service, chromium):
         return page
 
     yield start
-    for context in contexts:
-        context.close()
+    for opened in (*contexts, *browsers):
+        opened.close()
     assert complaints == []

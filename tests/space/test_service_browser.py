@@ -137,7 +137,7 @@ def test_a_newcomer_trains_a_model_and_tries_it_in_four_clicks(service_page, ser
 
 @pytest.mark.slow  # tests/service/test_jobs.py tells a webhook in seconds
 def test_told_when_it_is_done(service_page, hook):
-    page = service_page(ME, permissions=["notifications"])
+    page = service_page(ME, full=True, permissions=["notifications"])
     page.evaluate("""() => {
       window.told = [];
       window.Notification = class extends Notification {
