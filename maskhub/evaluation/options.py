@@ -30,7 +30,7 @@ class MeasureOptions(OptionSet):
 
     groups: Names = ()
     """Metadata columns such as gender,group, for whose values figures are also given; COLUMN:EDGE:EDGE... for ranges of
-    numbers, as in yaw:15:30:45. The yaw is measured where there is none."""
+    numbers, as in yaw:15:30:45. A missing yaw is measured."""
 
 
 class ModelOptions(MeasureOptions):

@@ -66,7 +66,7 @@ def test_a_face_without_landmarks_is_not_turned_for_a_trifle(
 
 
 def set_settle(monkeypatch, settle=lambda photo, face, surely: None):
-    """Place faces by this instead of their landmarks; by default there are none."""
+    """Place faces by this instead of their landmarks; by default it places no face."""
     for module in (detect_module, view_module):
         monkeypatch.setattr(module, "settle", settle)
 
