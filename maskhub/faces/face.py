@@ -31,6 +31,10 @@ class Face:
         dx, dy = self.points[1] - self.points[0]
         return float(np.degrees(np.arctan2(dy, dx)))
 
+    def turned_from(self, other):
+        """Degrees between the rolls of two faces, 0 to 180."""
+        return abs((self.roll - other.roll + 180) % 360 - 180)
+
     def moved(self, scale=1.0, shift=(0, 0)):
         """The face in other pixels: those of its photo times ``scale``, plus ``shift`` across and down."""
         (left, top, width, height), (x, y) = self.box, shift

@@ -155,7 +155,7 @@ class Followed:
 
     def _turned(self, found):
         """Whether the detector reports another orientation than the tracked one."""
-        return abs((found.roll - self.face.roll + 180) % 360 - 180) > FLIP
+        return found.turned_from(self.face) > FLIP
 
     def track(self, step, searched):
         """The steady face of this frame."""

@@ -72,7 +72,7 @@ class View:
     def stands(self, row, surely=True):
         """Whether landmarks show the face in the orientation of its row."""
         found = self.settled(row, surely)
-        return found is not None and found.sure and _apart(found.face.roll, self.face(row).roll) <= ELSEWHERE
+        return found is not None and found.sure and found.face.turned_from(self.face(row)) <= ELSEWHERE
 
     def worn(self, row):
         """Confidence that the face of a row wears a mask; see :func:`~maskhub.faces.worn.worn`."""
@@ -118,12 +118,7 @@ def overturned(row):
 
 def trusted(found, face):
     """Whether the landmarks of a face, or None, are trusted to place it."""
-    return found is not None and (found.sure or _apart(found.face.roll, face.roll) <= ASKEW)
-
-
-def _apart(one, other):
-    """Degrees between two angles."""
-    return abs((one - other + 180) % 360 - 180)
+    return found is not None and (found.sure or found.face.turned_from(face) <= ASKEW)
 
 
 def turned_copy(image, degrees):
