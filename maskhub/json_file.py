@@ -5,7 +5,10 @@ from pathlib import Path
 
 from maskhub.files import write_file
 
-__all__ = ["read_json", "write_json"]
+__all__ = ["FACTS", "read_json", "write_json"]
+
+FACTS = ".maskhub.json"
+"""Notes in the folder of a dataset or model; hidden, so that they are not pushed with it."""
 
 
 def read_json(path):

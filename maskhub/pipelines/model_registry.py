@@ -5,8 +5,8 @@
     models.list(attributes={"tone": "dark"})
 
 Each model is a folder ``<root>/<name>/`` as written by a training run: a pipeline with one generator, or a classifier.
-Its ``.maskhub.json`` has the notes. There is no other state: a folder copied in by hand is a model, and every model can
-be pushed to the Hub as it is.
+Its ``.maskhub.json`` holds the notes. There is no other state: a folder copied in by hand is a model, and every model
+can be pushed to the Hub as it is.
 """
 
 import shutil
@@ -17,13 +17,11 @@ from pathlib import Path
 from maskhub.errors import CheckpointError, ConfigError
 from maskhub.files import make_folder, remove_folder, sweep, write_errors, written_folder
 from maskhub.hold import in_turn
-from maskhub.json_file import read_json, write_json
+from maskhub.json_file import FACTS, read_json, write_json
 from maskhub.models.classifier import AttributeClassifier
 from maskhub.pipelines.reimaging import check_name
 
 __all__ = ["Choice", "ModelEntry", "ModelRegistry"]
-
-FACTS = ".maskhub.json"  # hidden, so that it stays here when a model is pushed
 
 
 @dataclass(frozen=True)

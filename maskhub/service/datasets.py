@@ -25,7 +25,7 @@ from maskhub.data.tables import table_text
 from maskhub.errors import ConfigError, SourceError
 from maskhub.faces.photo import open_photo, split_alpha
 from maskhub.files import remove_folder, settle_folder, sweep, write_file, written_folder
-from maskhub.json_file import read_json, write_json
+from maskhub.json_file import FACTS, read_json, write_json
 from maskhub.service.home import OwnerError, check_dataset_name, owner_of, owns
 
 __all__ = ["ALL", "BUILT_IN", "SPLITS", "Dataset", "Datasets", "Face", "attribute_choices"]
@@ -43,7 +43,6 @@ BUILT_IN = {
 """Spec → display name."""
 ALL, DRAWN = "*", "builtin:pixel-faces"
 """Instead of a name: the built-in pixel faces and all uploaded datasets together."""
-FACTS = ".maskhub.json"  # hidden, so that it is not pushed with the dataset
 MANY = 40
 """A column with this many values or more is an id, not an attribute."""
 
