@@ -11,7 +11,7 @@ from maskhub.data.masked import Wearing
 from maskhub.errors import ConfigError, PhotoError
 from maskhub.film_file import is_film
 from maskhub.options import Count, OptionSet
-from maskhub.pipelines.load import open_pipeline
+from maskhub.pipelines.load import OnDevice, open_pipeline
 
 __all__ = [
     "ANY_MASKS", "Input", "Masking", "Output", "Previewing", "cycle", "mask", "outline", "report_line", "translate",
@@ -26,13 +26,11 @@ ESTIMATED = ("expected_error", "likely_poor")
 ";", and the number of results that are likely poor."""
 
 
-class Running(OptionSet):
+class Running(OnDevice):
     """The network, and the pictures that it makes."""
 
     model: str | None = None
     """Pipeline folder or Hub id; default: the bundled checkpoint."""
-    device: str = "auto"
-    """cpu, cuda, mps, or auto for the best available."""
     provenance: bool = True
     """Record maskhub, the direction and the model in the metadata of each picture."""
 

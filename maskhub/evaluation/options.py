@@ -8,6 +8,7 @@ import tyro
 from maskhub.errors import ConfigError
 from maskhub.evaluation.sets import PictureSet
 from maskhub.options import COMMAS, OptionSet, Positive, flag
+from maskhub.pipelines.load import OnDevice
 
 __all__ = [
     "Folder", "MeasureOptions", "Model", "Names", "OptionalSource", "PhotoOptions", "SideOptions", "Source", "Way",
@@ -33,11 +34,8 @@ class MeasureOptions(OptionSet):
     numbers, as in yaw:15:30:45. A missing yaw is measured."""
 
 
-class ModelOptions(MeasureOptions):
+class ModelOptions(MeasureOptions, OnDevice):
     """Options of measures that run a pipeline."""
-
-    device: str = "auto"
-    """cpu, cuda, mps, or auto for the best available."""
 
 
 class PhotoOptions(ModelOptions):

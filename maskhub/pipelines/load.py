@@ -4,8 +4,16 @@ import os
 
 from maskhub.errors import ConfigError
 from maskhub.extras import installed
+from maskhub.options import OptionSet
 
-__all__ = ["best_device", "load_pipeline", "open_pipeline", "preferred"]
+__all__ = ["OnDevice", "best_device", "load_pipeline", "open_pipeline", "preferred"]
+
+
+class OnDevice(OptionSet):
+    """Options of everything that runs networks."""
+
+    device: str = "auto"
+    """cpu, cuda, mps, or auto for the best available."""
 
 
 def preferred():
