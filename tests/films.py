@@ -3,7 +3,25 @@
 import cv2
 import numpy as np
 
-__all__ = ["camera_file", "film", "written"]
+__all__ = ["EachFrame", "camera_file", "film", "unchanged", "written"]
+
+
+class EachFrame:
+    """Translates each frame alone, by a function of its pixels and its time in seconds."""
+
+    tracks = ()
+
+    def __init__(self, function):
+        self.function = function
+
+    def follow(self, frame, seconds):
+        return (seconds,)
+
+    def translate(self, frame, seconds):
+        return self.function(frame, seconds)
+
+
+unchanged = EachFrame(lambda frame, seconds: frame)
 
 
 def film(photo, count, across=0, noise=2.0, size=(320, 240), seed=0):

@@ -13,11 +13,13 @@ subtitles. The film is written to a temporary file and renamed at the end, so th
 """
 
 from collections import deque
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Protocol
 
 import av
 import cv2
@@ -30,7 +32,7 @@ from maskhub.film_file import film_url, open_film
 from maskhub.pipelines.film_reading import EXACT, UprightFrames, film_facts, packets, video_stream
 from maskhub.pipelines.film_sound import Sound
 
-__all__ = ["WRITTEN", "Film", "FilmReport"]
+__all__ = ["WRITTEN", "Film", "FilmReport", "TwoSteps"]
 
 WRITTEN = {
     ".mp4": ("mp4", "libx264", "aac"),
@@ -65,14 +67,30 @@ class FilmReport:
     height: int = 0
 
 
+class TwoSteps(Protocol):
+    """A translator of frames, uint8 RGB H×W×3, in two steps that run in two threads, each in the frames' order:
+    :class:`~maskhub.pipelines.live.FrameTranslator`, or any class with these methods.
+
+    Attributes:
+        tracks: the faces of the last translated frame.
+    """
+
+    tracks: Sequence
+
+    def follow(self, frame, seconds):
+        """Examine a frame that is shown at this time; returns a tuple."""
+
+    def translate(self, frame, *found):
+        """Translate a frame, given what :meth:`follow` returned for it; returns a frame of the same size."""
+
+
 class Film:
     """The translation of one film; iterate over it to do it.
 
     Args:
         source: the file to read.
         target: the file to write; one of :data:`WRITTEN`.
-        translator: a :class:`~maskhub.pipelines.live.FrameTranslator`, or any callable that maps a frame (uint8 RGB,
-            H×W×3) and its time in seconds to a frame of the same size. It runs in other threads, in the frames' order.
+        translator: a :class:`~maskhub.pipelines.live.FrameTranslator`, or another :class:`TwoSteps`.
         tag: a :class:`~maskhub.provenance.Provenance` for the container's metadata, or None.
         most_side: frames whose longer side is larger, in pixels, are scaled down to it before they are translated.
 
@@ -139,27 +157,24 @@ class Film:
             sound.finish()
 
     def _read(self, packets, pictures):
-        """The film's pieces in order: (a packet of sound, None), or (None, a frame's pixels and time, and, if the
-        translator tracks faces, what it found)."""
-        upright, follow = UprightFrames(), getattr(self.translator, "follow", None)
+        """The film's pieces in order: (a packet of sound, None), or (None, (a frame's pixels, its time, and what the
+        translator's first step found))."""
+        upright = UprightFrames()
         for packet in packets:
             if packet.stream.type != "video":  # the last, empty packets have no stream_index
                 yield packet, None
                 continue
             for frame in self._decoded(packet):
                 time, pixels = pictures.place(frame), pictures.fitted(upright(frame))
-                seconds = float(time * pictures.base)
-                yield None, (pixels, time, follow(pixels, seconds) if follow else (seconds,))
+                yield None, (pixels, time, self.translator.follow(pixels, float(time * pictures.base)))
 
     def _made(self, pieces):
-        """The same pieces with translated frames: (None, pixels, time, and whether there are faces)."""
-        translate = getattr(self.translator, "translate", self.translator)
+        """The same pieces with translated frames: (None, (pixels, time, and whether there are faces))."""
         with closing(pieces):
             for sound, picture in pieces:
                 if picture is not None:
                     pixels, time, found = picture
-                    made = translate(pixels, *found)
-                    picture = made, time, bool(getattr(self.translator, "tracks", ()))
+                    picture = self.translator.translate(pixels, *found), time, bool(self.translator.tracks)
                 yield sound, picture
 
     def _decoded(self, packet):

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 from av.video.reformatter import ColorPrimaries, Colorspace, ColorTrc
-from films import film, written
+from films import EachFrame, film, unchanged, written
 
 from maskhub import VideoError, read_provenance
 from maskhub.cli import main
@@ -15,10 +15,6 @@ from maskhub.film_file import open_film
 from maskhub.pipelines.film_reading import UprightFrames, film_facts, packets
 from maskhub.pipelines.video import Film
 from maskhub.provenance import Provenance
-
-
-def unchanged(frame, seconds):
-    return frame
 
 
 def decoded(path):
@@ -266,7 +262,7 @@ def test_high_dynamic_range_is_mapped_to_ordinary_colours(transfer, astronaut, t
     wanted = next(iter(film(astronaut, 1, noise=0)))
     source = coloured(tmp_path / "hdr.mkv", [high_dynamic_range(wanted, transfer)] * 2)
     seen = []
-    work = Film(source, tmp_path / "out.mp4", lambda frame, seconds: seen.append(frame) or frame)
+    work = Film(source, tmp_path / "out.mp4", EachFrame(lambda frame, seconds: seen.append(frame) or frame))
     list(work)
     assert work.facts.converted
     assert mean_difference(seen[0], wanted) < 4

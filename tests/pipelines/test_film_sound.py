@@ -5,16 +5,12 @@ from unittest.mock import Mock
 import av
 import numpy as np
 import pytest
-from films import film, written
+from films import film, unchanged, written
 
 from maskhub import VideoError
 from maskhub.film_file import open_film
 from maskhub.pipelines import film_sound
 from maskhub.pipelines.video import Film
-
-
-def unchanged(frame, seconds):
-    return frame
 
 
 def translated(source, target):

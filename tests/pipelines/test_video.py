@@ -4,7 +4,7 @@ import threading
 import av
 import numpy as np
 import pytest
-from films import film, written
+from films import EachFrame, film, unchanged, written
 from forked import run_code
 
 from maskhub import ConfigError, VideoError
@@ -15,10 +15,6 @@ from maskhub.pipelines.live import FrameTranslator
 from maskhub.pipelines.translator import RuleMasker
 from maskhub.pipelines.video import Film
 from maskhub.provenance import Provenance, read_provenance
-
-
-def unchanged(frame, seconds):
-    return frame
 
 
 def frames_of(path):
@@ -66,8 +62,8 @@ def test_uneven_times_stay(astronaut, tmp_path):
     times = [0, 40, 100, 110, 300, 340, 900, 1000]
     source = written(tmp_path / "phone.mkv", film(astronaut, len(times)), times, sound="libopus")
     seen = []
-    work = Film(source, tmp_path / "out.mp4", lambda frame, seconds: seen.append(round(1000 * seconds)) or frame)
-    done(work)
+    noting = EachFrame(lambda frame, seconds: seen.append(round(1000 * seconds)) or frame)
+    done(Film(source, tmp_path / "out.mp4", noting))
     assert seen == times
     assert frames_of(tmp_path / "out.mp4")[0] == pytest.approx([time / 1000 for time in times], abs=1e-3)
 
@@ -87,7 +83,7 @@ def test_a_film_recorded_lying_is_turned_upright(astronaut, tmp_path, degrees):
     lying = [np.rot90(frame, -degrees // 90) for frame in upright]
     source = written(tmp_path / "phone.mp4", lying, display={"degrees": degrees})
     seen = []
-    work = Film(source, tmp_path / "out.mp4", lambda frame, seconds: seen.append(frame) or frame)
+    work = Film(source, tmp_path / "out.mp4", EachFrame(lambda frame, seconds: seen.append(frame) or frame))
     assert (work.facts.width, work.facts.height) == (320, 240)
     done(work)
     assert np.abs(np.subtract(seen[0], upright[0], dtype=float)).mean() < 4
@@ -113,7 +109,7 @@ def test_every_frame_with_a_face_is_masked_and_says_so(clip, tmp_path):
     changed = [(np.abs(np.subtract(b, a, dtype=float)).mean(2) > 40).mean() for a, b in zip(before, after, strict=True)]
     assert min(changed) > 0.015 and max(changed) < 0.2
     translator = FrameTranslator(RuleMasker("surgical", "blue"))
-    done(Film(clip, tmp_path / "frame-by-frame.mp4", lambda frame, seconds: translator(frame, seconds), tag))
+    done(Film(clip, tmp_path / "frame-by-frame.mp4", EachFrame(translator), tag))
     assert (tmp_path / "frame-by-frame.mp4").read_bytes() == (tmp_path / "out.mp4").read_bytes()
 
 
@@ -187,7 +183,7 @@ def test_whoever_stops_half_way_leaves_nothing_and_no_old_film_is_lost(clip, tmp
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        list(Film(clip, target, stops))
+        list(Film(clip, target, EachFrame(stops)))
     steps = iter(Film(clip, target, unchanged))
     next(steps)
     assert len(list(tmp_path.iterdir())) == 2
@@ -214,13 +210,14 @@ def test_a_full_disk_leaves_no_film_that_is_cut_short(suffix, clip, tmp_path):
     size, before = target.stat().st_size, target.read_bytes()
     code = """
 import resource, sys
+from films import unchanged
 from maskhub.errors import WriteError
 from maskhub.pipelines.video import Film
 said = []
 for room in map(int, sys.argv[3:]):
     resource.setrlimit(resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
     try:
-        list(Film(sys.argv[1], sys.argv[2], lambda frame, seconds: frame))
+        list(Film(sys.argv[1], sys.argv[2], unchanged))
     except WriteError as error:
         said.append(f"refused {error}")
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
