@@ -67,12 +67,17 @@ class Subject:
 
 def subject(image, name):
     """A picture that one face fills, as :class:`Subject`; others are cropped to the centre."""
+    given = _centre(image, name)
+    return replace(given, photo=given.side >= PHOTO and bool(detect(given.pixels)))
+
+
+def _centre(image, name):
+    """The centre of a picture as a :class:`Subject` that is no photo of a face."""
     side = min(image.size)
     square = image.convert("RGB").crop(middle_square(*image.size))
     if side > LARGEST:
         square = square.resize((LARGEST, LARGEST), Image.Resampling.LANCZOS)
-    pixels = np.asarray(square)
-    return Subject(pixels, name, side >= PHOTO and bool(detect(pixels)), side)
+    return Subject(np.asarray(square), name, False, side)
 
 
 def from_photo(photo, name):
@@ -81,7 +86,7 @@ def from_photo(photo, name):
     pixels = np.asarray(rgb)
     faces = detect(pixels) if min(photo.size) >= PHOTO else []
     if not faces:
-        return replace(subject(photo, name), photo=False)
+        return _centre(photo, name)
     cut = cut_face(pixels, faces[0])
     matrix = alignment(faces[0], len(cut))
     return Subject(cut, name, True, len(cut) / np.linalg.norm(matrix[0, :2]), (rgb, matrix))
