@@ -13,7 +13,8 @@ import tyro
 from maskhub.commands.convert import convert, rewritten
 from maskhub.commands.dataset import build, curate, draw
 from maskhub.commands.evaluate import commands as evaluate_commands
-from maskhub.commands.photos import Input, cycle, mask, outline, translate, unmask
+from maskhub.commands.mask import mask
+from maskhub.commands.photos import Input, cycle, outline, translate, unmask
 from maskhub.errors import MaskHubError
 from maskhub.extras import explained
 from maskhub.options import registry

@@ -19,8 +19,8 @@ _SUFFIXES = frozenset(
 
 
 def is_film(path):
-    """Whether a path has a film's suffix; FFmpeg decides what can be read."""
-    return Path(path).suffix.lower() in _SUFFIXES
+    """Whether a path has a film's suffix and is not a folder; FFmpeg decides what can be read."""
+    return Path(path).suffix.lower() in _SUFFIXES and not Path(path).is_dir()
 
 
 def film_url(path):

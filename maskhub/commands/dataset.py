@@ -1,12 +1,12 @@
 """``maskhub dataset build | curate | draw``: make datasets from photos, and draw faces."""
 
 import os
-import sys
 from typing import Annotated
 
 import tyro
 
-from maskhub.commands.photos import ANY_MASKS, Masking, Output, Previewing
+from maskhub.commands.mask import ANY_MASKS, Masking, Previewing
+from maskhub.commands.photos import Output, exit_code
 from maskhub.data.criteria import Criteria
 from maskhub.data.work import Shards, Work
 from maskhub.errors import ConfigError
@@ -63,9 +63,7 @@ def build(
         print(f"{report.missing} shards are not there yet: run the same command again to make them.")
     elif report.url:
         print(f"pushed to {report.url}")
-    if report.failures:
-        print(f"see {output.rstrip('/')}/failures.csv", file=sys.stderr)
-    return 2 if report.failures else 0
+    return exit_code(report, output)
 
 
 def curate(
@@ -95,9 +93,7 @@ def curate(
     print(f"{report.kept_photos} kept, {sum(report.dropped.values())} dropped, {len(report.failures)} failed")
     for reason, count in sorted(report.dropped.items(), key=lambda item: -item[1]):
         print(f"{count:>8} {reason}")
-    if report.failures:
-        print(f"see {output / 'failures.csv'}", file=sys.stderr)
-    return 2 if report.failures else 0
+    return exit_code(report, output)
 
 
 def draw(source: Spec, output: Output, /) -> int:

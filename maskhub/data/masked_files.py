@@ -21,7 +21,7 @@ from maskhub.data.photo_file import encode_photo, result_names, result_path
 from maskhub.data.rows import open_rows
 from maskhub.data.scores import SCORES
 from maskhub.data.summary import SHOWN, SUMMARY, counts_of, sample, summary_page
-from maskhub.data.tables import metadata_tables
+from maskhub.data.tables import METADATA, metadata_tables
 from maskhub.data.workers import check_main_guard
 from maskhub.errors import ConfigError
 from maskhub.faces.photo import kept_info, open_photo, split_alpha
@@ -130,7 +130,7 @@ def mask_source(
     own = open_own_boxes(rows, wearing.own_boxes, wanted=boxes != "none")
     options |= ({"own_boxes": own.digest} if own else {}) | ({"model": way.name} if way is not BY_RULE else {})
     if not overwrite:
-        check_free(output, [*targets.values(), "metadata.csv", "metadata.jsonl", "annotations.json"])
+        check_free(output, [*targets.values(), *METADATA, "annotations.json"])
 
     def target_of(name):
         return targets.get(name) or result_path(name, png).as_posix()
