@@ -1,11 +1,20 @@
-"""Regions of masks in a batch of faces by the mask detector, for photos without annotated regions."""
+"""Masks in a batch of faces: their regions by the mask detector, for photos without annotated regions, and prints."""
+
+import math
 
 import torch
 from torch.nn import functional as F
 
 from maskhub.masks.detector import MASKED, bundled_mask_detector
 
-__all__ = ["covered", "mask_alone", "widened"]
+__all__ = ["covered", "mask_alone", "printed", "widened"]
+
+ZOOM = (0.05, 1.5)
+"""Range of a print's side, as a fraction of the photo's: a small part of a photo is an even colour or a gradient."""
+SPOT = (0.1, 0.4)
+"""Range of the radii of a printed spot, as fractions of the side."""
+OPACITY = (0.3, 1.0)
+"""Range of a print's opacity: the rest is the mask's own folds and shades."""
 
 
 @torch.no_grad()
@@ -22,12 +31,44 @@ def covered(faces):
     return region * (presence.float().sigmoid() >= MASKED).view(-1, 1, 1, 1)
 
 
-def widened(region):
-    """A region, N×1×R×R, dilated by 1/128 of the side: a change that ends exactly at the mask's edge leaves a seam."""
-    reach = max(region.shape[3] // 128, 1)
+def widened(region, margin=1 / 128):
+    """A region, N×1×R×R, dilated by ``margin`` as a fraction of the side, at least by a pixel."""
+    reach = max(round(margin * region.shape[3]), 1)
     return F.max_pool2d(region, 2 * reach + 1, stride=1, padding=reach)
 
 
-def mask_alone(faces):
-    """Alpha of the masks of a batch, N×1×R×R: the region with a short soft border."""
-    return ((widened(covered(faces)) - 0.3) / 0.4).clamp(0, 1)
+def mask_alone(faces, most=1 / 128):
+    """Alpha of the masks of a batch, N×1×R×R: the region with a short soft border. Each mask is cut out with another
+    margin, from 1/128 of the side to ``most``: the detector's region may miss the mask's edge and its shadow."""
+    side, alpha = faces.shape[3], widened(covered(faces))
+    least = max(side // 128, 1)
+    margins = range(least, max(round(most * side), least) + 1)
+    drawn = torch.randint(margins[0], margins[-1] + 1, (len(faces), 1, 1, 1), device=faces.device)
+    for margin in margins[1:]:
+        alpha = torch.where(drawn >= margin, widened(alpha, 0), alpha)  # by one more pixel
+    return ((alpha - 0.3) / 0.4).clamp(0, 1)
+
+
+def printed(worn, region, photos, share):
+    """``worn``, faces with masks, N×3×R×R in [-1, 1], of which ``share`` get a print on the mask, whose region is
+    N×1×R×R: part of one of ``photos``, N×3×R×R, turned at random; of half of them on the whole mask, of the others on
+    an elliptic spot of it."""
+    count, device = len(worn), worn.device
+
+    def uniform(low, high):
+        return low + (high - low) * torch.rand(count, 1, 1, 1, device=device)
+
+    zoom = torch.exp(uniform(*(math.log(zoom) for zoom in ZOOM)))
+    turn, x, y = uniform(-math.pi, math.pi), uniform(-0.7, 0.7), uniform(-0.7, 0.7)
+    rows = [zoom * turn.cos(), -zoom * turn.sin(), x, zoom * turn.sin(), zoom * turn.cos(), y]
+    theta = torch.cat(rows, 3).view(count, 2, 3)
+    grid = F.affine_grid(theta, photos.shape, align_corners=False)
+    prints = F.grid_sample(photos, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+    line = torch.linspace(-1, 1, worn.shape[3], device=device)
+    across, down = line.view(1, 1, 1, -1), line.view(1, 1, -1, 1)
+    # spots lie where masks are, in the lower middle of an aligned face
+    across = (across - uniform(-0.4, 0.4)) / uniform(*SPOT) / 2
+    down = (down - uniform(0.0, 0.8)) / uniform(*SPOT) / 2
+    spot = (across.square() + down.square() < 1) | (uniform(0, 1) < 0.5)
+    alpha = region * spot * uniform(*OPACITY) * (uniform(0, 1) < share)
+    return worn.lerp(prints, alpha)

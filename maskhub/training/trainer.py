@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.state import AcceleratorState
-from accelerate.utils import set_seed
+from accelerate.utils import broadcast, set_seed
 from diffusers.training_utils import EMAModel
 
 from maskhub.errors import CheckpointError, ConfigError, DivergenceError, WriteError, first_line
@@ -75,8 +75,6 @@ class Trainer:
 
     def _check_device(self, task_class, options):
         alone = self.accelerator.num_processes == 1
-        if options.max_minutes and not alone:
-            raise ConfigError("--max-minutes needs a single process: several would not agree on the last step.")
         if options.cuda_graph and not task_class.recordable:
             raise ConfigError(f"--cuda-graph can't be used with {task_class.name}: its steps can't be recorded.")
         if options.cuda_graph and (self.accelerator.device.type != "cuda" or not alone):
@@ -182,7 +180,7 @@ class Trainer:
                 if main:
                     self.report.add(terms, images)
                 self.step += 1
-                self.seconds += time.perf_counter() - since
+                self.seconds = self._agreed(self.seconds + time.perf_counter() - since)
                 since, last = time.perf_counter(), self.over
                 if main and (self.step % c.log_every == 0 or last):
                     rate = self.timeline.at(self.step - 1).learning_rate(self.step - 1, self._time_share())
@@ -201,6 +199,12 @@ class Trainer:
         finally:
             if main:
                 self.report.close()
+
+    def _agreed(self, seconds):
+        """The main process's time, so that all processes end a run of ``max_minutes`` after the same step."""
+        if not self.options.max_minutes or self.accelerator.num_processes == 1:
+            return seconds
+        return broadcast(torch.tensor(seconds, dtype=torch.float32, device=self.accelerator.device)).item()
 
     def batches(self):
         """The batches of this process on its device, from the current step to the end of the run."""

@@ -17,7 +17,7 @@ from maskhub.losses import attention_loss
 from maskhub.masks.detector import bundled_mask_detector
 from maskhub.options import FREE, STAGED, Count, Positive, Share, Weight
 from maskhub.training.adversarial import AdversarialTask, WornOptions
-from maskhub.training.covered import covered, mask_alone, widened
+from maskhub.training.covered import covered, mask_alone, printed, widened
 from maskhub.training.light import LightOptions
 from maskhub.training.perceptual import IdentityLoss, PerceptualLoss
 from maskhub.training.task import Update
@@ -48,6 +48,14 @@ class UnmaskerOptions(WornOptions, LightOptions):
     """Fraction of the faces that are reduced to a low resolution and enlarged, like small faces in photos."""
     moved_faces: Share = 0.5
     """Fraction of the faces that are aligned less exactly: up to 18 % smaller, slightly rotated and shifted."""
+    printed_masks: Share = 0.0
+    """Fraction of the masks that get a print: part of another photo of the batch, on the whole mask or a spot of it."""
+    attention_margin: Share = 1 / 128
+    """How far the attention should reach beyond the mask's region, as a fraction of the side: a change that ends
+    exactly at the mask's edge leaves a seam."""
+    real_margin: Share = 1 / 128
+    """The same for real masks, whose edge and shadow the mask detector's region may miss; also the largest margin
+    around transplanted masks."""
     recoloured_faces: Share = 0.0
     """Fraction of all faces whose exposure, white balance and contrast are changed."""
     load_scale: Annotated[float, Field(ge=1)] = 1.04
@@ -172,7 +180,8 @@ class Unmasker(AdversarialTask):
             terms["identity"] = self.identity.to(made.device)(made[worn], wanted[worn])
             loss = loss + c.lambda_identity * terms["identity"]
         if c.lambda_attention:
-            terms["attention"] = attention_loss(attention, widened(torch.cat([region, worn_there])))
+            reached = [widened(region, c.attention_margin), widened(worn_there, c.real_margin)]
+            terms["attention"] = attention_loss(attention, torch.cat(reached))
             loss = loss + c.lambda_attention * terms["attention"]
         if c.lambda_gan:
             terms["G_GAN"] = self.generator_term("D", made[c.bare_faces :])
@@ -189,6 +198,8 @@ class Unmasker(AdversarialTask):
             at = slice(c.bare_faces, c.bare_faces + c.transplanted)
             masked = batch["masked"][-c.transplanted :]  # others than the first, which are shown whole
             worn[at], region[at] = self._transplant(batch["unmasked"][at], masked, worn[at], region[at])
+        if c.printed_masks:
+            worn = printed(worn, region, batch["unmasked"].roll(1, 0), c.printed_masks)
         return torch.cat([worn, batch["masked"][: c.real_faces]]), region
 
     def _transplant(self, faces, masked, worn, region):
@@ -199,7 +210,7 @@ class Unmasker(AdversarialTask):
 
         Returns faces and regions: ``worn`` and ``region`` unchanged where ``masked`` has no mask.
         """
-        alpha = mask_alone(masked)
+        alpha = mask_alone(masked, self.options.real_margin)
         taken = torch.empty_like(_middle(alpha), dtype=torch.long)
         taken[_middle(region).argsort(stable=True)] = _middle(alpha).argsort(stable=True)
         masked, alpha = masked[taken], alpha[taken]

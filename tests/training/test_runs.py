@@ -112,6 +112,16 @@ def test_two_processes_resume(small, finish_two, tmp_path):
 
 
 @pytest.mark.slow
+def test_two_processes_end_in_time_after_the_same_step(small, finish_two, tmp_path):
+    options = small("reimaging", tmp_path, max_steps=100_000) | {"max_minutes": 0.05, "lr_schedule": "linear"}
+    codes, text = finish_two(*command_line(options), script="train_reimaging.py")
+    assert codes == [0, 0], text
+    lines = read_metrics(tmp_path)
+    assert 1 < len(lines) < 100_000 and lines[-1]["learning_rate"] == 0
+    assert latest_checkpoint(tmp_path / "checkpoints").name == f"step-{lines[-1]['step']:08d}"
+
+
+@pytest.mark.slow
 def test_two_processes_stop_resume_and_leave_cleanly(streamed, small, start, finish, finish_two, tmp_path):
     """They read their photos from the Hub, and go on with another number of workers."""
     output = tmp_path / "two"

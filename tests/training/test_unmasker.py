@@ -5,6 +5,7 @@ import torch
 
 from maskhub import FaceMaskPipeline
 from maskhub.errors import ConfigError
+from maskhub.training.covered import mask_alone, printed
 from maskhub.training.trainer import Trainer
 from maskhub.training.unmasker import Unmasker, UnmaskerOptions
 
@@ -60,6 +61,40 @@ def test_a_transplanted_mask_lies_where_it_was_and_its_face_is_the_truth(monkeyp
     assert 12 * 16 <= inside.sum() <= 14 * 18 and inside[16:28, 8:24].all()
     assert torch.equal(given[1][:, inside], batch["masked"][2][:, inside])
     assert torch.equal(given[1][:, ~inside], batch["unmasked"][1][:, ~inside])
+
+
+def test_transplanted_masks_are_cut_out_with_different_margins(monkeypatch):
+    region = torch.zeros(64, 1, 128, 128)
+    region[:, :, 60:70, 60:70] = 1
+    monkeypatch.setattr("maskhub.training.covered.covered", lambda faces: region)
+    sizes = {
+        (margin, int(a.sum())) for margin in (0.0, 3 / 128) for a in mask_alone(torch.zeros(64, 3, 128, 128), margin)
+    }
+    assert sizes == {(0.0, 12**2), (3 / 128, 12**2), (3 / 128, 14**2), (3 / 128, 16**2)}
+
+
+def test_the_attention_reaches_beyond_masks_by_their_margins(monkeypatch):
+    task = Unmasker(UnmaskerOptions(**TINY | {"attention_margin": 2 / 32, "real_margin": 5 / 32}))
+    wanted = []
+    monkeypatch.setattr("maskhub.training.unmasker.attention_loss", lambda _, region: wanted.append(region) or 0)
+    one = torch.zeros(1, 1, 32, 32)
+    one[..., 16, 16] = 1
+    monkeypatch.setattr("maskhub.training.unmasker.covered", lambda faces: one)
+    batch = {name: torch.zeros(3, 3, 32, 32) for name in ("unmasked", "worn", "masked")}
+    task._objective(batch, *task._given(batch | {"region": one.repeat(3, 1, 1, 1)}))
+    assert [int(region.sum()) for region in wanted[0]] == [0, 5**2, 5**2, 11**2]
+
+
+def test_prints_lie_on_masks_alone():
+    worn, photos, region = torch.zeros(200, 3, 32, 32), torch.ones(200, 3, 32, 32), torch.zeros(200, 1, 32, 32)
+    region[:, :, 16:28, 8:24] = 1
+    torch.manual_seed(0)
+    changed = printed(worn, region, photos, 0.4)
+    assert (changed * (1 - region)).abs().max() == 0 and changed.max() <= 1
+    touched = changed.amax((1, 2, 3)) > 0
+    whole = (changed[..., 16:28, 8:24] > 0).all((1, 2, 3))
+    assert 0.3 < touched.float().mean() < 0.5 and 0.1 < whole.float().mean() < touched.float().mean() - 0.1
+    assert torch.equal(printed(worn, region, photos, 0.0), worn)
 
 
 def test_transplanted_masks_go_to_faces_turned_alike(monkeypatch):
