@@ -16,6 +16,7 @@ from maskhub.errors import ConfigError
 from maskhub.losses import attention_loss
 from maskhub.masks.detector import bundled_mask_detector
 from maskhub.options import FREE, STAGED, Count, Positive, Share, Weight
+from maskhub.pipelines.face_mask import FaceMaskPipeline
 from maskhub.training.adversarial import AdversarialTask, WornOptions
 from maskhub.training.covered import covered, mask_alone, printed, widened
 from maskhub.training.light import LightOptions
@@ -44,6 +45,9 @@ class UnmaskerOptions(WornOptions, LightOptions):
     """Pairs of each micro-batch without a mask."""
     transplanted: Annotated[Count, STAGED] = 2
     """Pairs of each micro-batch with a mask cut out of a really masked face instead of a rule-based one."""
+    teacher: str | None = None
+    """Pipeline (folder or Hub id) whose unmasker, such as a larger one, tells what the real masks cover: its results
+    become the truth of the really masked faces."""
     coarse_faces: Share = 0.25
     """Fraction of the faces that are reduced to a low resolution and enlarged, like small faces in photos."""
     moved_faces: Share = 0.5
@@ -124,6 +128,7 @@ class Unmasker(AdversarialTask):
             )
         if options.ever("lambda_identity"):
             self.identity = IdentityLoss(options.weights_dir)
+        self.teacher = _teacher(options) if options.teacher else None
         # masked faces that a batch needs, in any stage
         stages = [options.model_dump(), *options.stages]
         most = [max(stage.get(name, 0) for stage in stages) for name in ("real_faces", "transplanted")]
@@ -168,13 +173,18 @@ class Unmasker(AdversarialTask):
         c, wanted = self.options, batch["unmasked"]
         worn_there, pairs = covered(batch["masked"][: c.real_faces]), len(wanted)
         made, attention = self.nets["unmasker"](given, with_attention=True)
-        weight = region + OUTSIDE * (1 - region)
-        terms = {"L1": ((made[:pairs] - wanted).float().abs().mean(1, keepdim=True) * weight).sum() / weight.sum()}
+        compared = region
+        if self.teacher is not None:
+            with torch.no_grad():
+                taught = self.teacher.to(made.device)(given[pairs:])
+            wanted, compared = torch.cat([wanted, taught]), torch.cat([region, worn_there])
+        weight = compared + OUTSIDE * (1 - compared)
+        distance = (made[: len(wanted)] - wanted).float().abs().mean(1, keepdim=True)
+        terms = {"L1": (distance * weight).sum() / weight.sum()}
         loss = c.lambda_l1 * terms["L1"]
-        # pairs without a mask have nothing to compare
-        worn = slice(c.bare_faces, min(c.bare_faces + c.compared_faces, pairs))
+        worn = self._compared(len(wanted), made.device)
         if c.lambda_perceptual:
-            terms["perceptual"] = self.perceptual.to(made.device)(made[worn], wanted[worn], region[worn])
+            terms["perceptual"] = self.perceptual.to(made.device)(made[worn], wanted[worn], compared[worn])
             loss = loss + c.lambda_perceptual * terms["perceptual"]
         if c.lambda_identity:
             terms["identity"] = self.identity.to(made.device)(made[worn], wanted[worn])
@@ -187,6 +197,14 @@ class Unmasker(AdversarialTask):
             terms["G_GAN"] = self.generator_term("D", made[c.bare_faces :])
             loss = loss + c.lambda_gan * terms["G_GAN"]
         return loss, terms, made
+
+    def _compared(self, pairs, device):
+        """Places of the pairs that the perceptual and the identity loss compare: evenly among the transplanted, the
+        rule-based and, with a teacher, the real masks, none of the pairs without a mask, which have nothing to
+        compare."""
+        c = self.options
+        count = min(c.compared_faces, pairs - c.bare_faces)
+        return c.bare_faces + torch.arange(count, device=device) * (pairs - c.bare_faces) // count
 
     def _given(self, batch):
         """The generator's input, first unmasked faces, at the end really masked ones, and the pairs' regions."""
@@ -223,6 +241,14 @@ class Unmasker(AdversarialTask):
         where = (2 * attention[:, :1] - 1).expand(-1, 3, -1, -1)
         real = networks["unmasker"](batch["masked"])
         return [[batch["worn"], made, where, batch["unmasked"]], [batch["masked"], real]]
+
+
+def _teacher(options):
+    """The unmasker of the pipeline that ``options`` name as teacher, in eval mode."""
+    pipeline = FaceMaskPipeline.from_pretrained(options.teacher)
+    if pipeline.unmasker is None or pipeline.config.resolution != options.resolution:
+        raise ConfigError(f"--teacher {options.teacher} must have an unmasker for {options.resolution} pixels.")
+    return pipeline.unmasker.requires_grad_(False)
 
 
 def _middle(region):

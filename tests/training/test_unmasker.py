@@ -48,6 +48,34 @@ def test_what_is_really_masked_is_judged_without_a_truth():
     assert changed["L1"] == terms["L1"] and changed["G_GAN"] != terms["G_GAN"]
 
 
+def test_a_teachers_results_are_the_truth_of_real_masks(trained):
+    folder = trained("teacher")
+    task = Unmasker(UnmaskerOptions(**TINY | {"teacher": str(folder), "lambda_gan": 0}))
+    batch = {name: torch.rand(3, 3, 32, 32) * 2 - 1 for name in ("unmasked", "worn", "masked")}
+    batch["region"] = torch.zeros(3, 1, 32, 32)
+    given, region = task._given(batch)
+    _, before, made = task._objective(batch, given, region)
+    # what it learns is how far its own results are from the teacher's
+    task.nets["unmasker"] = lambda given, with_attention: (
+        torch.cat([batch["unmasked"], task.teacher(given[3:])]), torch.full((4, 2, 32, 32), 0.5)
+    )  # fmt: skip
+    _, taught, _ = task._objective(batch, given, region)
+    assert taught["L1"] < 1e-6 < before["L1"] and not made[3].equal(task.teacher(given[3:])[0])
+
+
+def test_a_teacher_without_a_fitting_unmasker_is_one_line(trained):
+    folder = trained("teacher")
+    with pytest.raises(ConfigError, match="must have an unmasker for 64 pixels"):
+        Unmasker(UnmaskerOptions(**TINY | {"teacher": str(folder), "resolution": 64}))
+
+
+def test_compared_pairs_are_spread_over_all_masks():
+    task = Unmasker(UnmaskerOptions(**TINY | {"batch_size": 8, "bare_faces": 2, "compared_faces": 3}))
+    assert task._compared(8, "cpu").tolist() == [2, 4, 6]
+    task.options = task.options.replaced(compared_faces=9)
+    assert task._compared(8, "cpu").tolist() == [2, 3, 4, 5, 6, 7]
+
+
 def test_a_transplanted_mask_lies_where_it_was_and_its_face_is_the_truth(monkeypatch):
     task = Unmasker(UnmaskerOptions(**TINY | {"batch_size": 4, "transplanted": 2}))
     batch = {name: torch.rand(4, 3, 32, 32) * 2 - 1 for name in ("unmasked", "worn", "masked")}
