@@ -125,7 +125,9 @@ def task_of_recipe(path):
     return command[1] if command else max(by_name, key=len)
 
 
-@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", sorted([*RECIPES.glob("*.yaml"), *RECIPES.parent.glob("gpu/*.yaml")]), ids=lambda path: path.stem
+)
 def test_every_recipe_can_be_run(path):
     options = read_recipe(path, task_class(task_of_recipe(path)).Options)
     missing = {name: PLACES[name] for name in ("output", *options.needs()) if not getattr(options, name)}
