@@ -3,9 +3,9 @@
     report = receive(Home(), ["faces.zip", "one.jpg"], "my-faces", "train", attributes={"tone": "light"}, key=key)
     report.added, report.refused        # 12, [("notes.txt", "it is not a picture ..."), ...]
 
-Refused files are listed with the reason, and the others are added. A zip is read entry by entry and never unpacked, so
-entries can't decide where files are written. ``metadata.csv`` or ``metadata.jsonl`` in it (or among the files) has the
-columns of each picture by ``file_name``; folders named ``train`` and ``test`` in it are the splits.
+Refused files are listed with the reason, and the others are added. ``metadata.csv`` or ``metadata.jsonl`` in a zip (or
+among the files) has the columns of each picture by ``file_name``; folders named ``train`` and ``test`` in it are the
+splits.
 """
 
 import csv
@@ -13,9 +13,7 @@ import io
 import json
 import re
 import secrets
-import stat
 import unicodedata
-import zipfile
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -33,45 +31,14 @@ from maskhub.files import prepare_file
 from maskhub.image_file import KINDS, encoded, open_image
 from maskhub.service.datasets import SPLITS, Datasets
 from maskhub.service.home import check_dataset_name, process_folder
+from maskhub.service.limits import MB, Limits
+from maskhub.service.zips import check_entry, opened_zip, read_entry
 
-__all__ = ["Limits", "Report", "receive"]
+__all__ = ["PHOTO", "Report", "cut_face", "receive"]
 
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst")
-MB = 2**20
 PHOTO, CUT = 64, 256
 """Side from which a picture can be a photo of a face, and side of a face that was cut out, in pixels."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Limits of uploads; sizes in bytes."""
-
-    file: int = 20 * MB
-    """A picture, packed or not, or a zip file."""
-    unpacked: int = 200 * MB
-    """Total unpacked size of a zip, as it declares."""
-    ratio: int = 200
-    """Maximum ratio of unpacked to packed size of an entry above 1 MB; beyond, it is a zip bomb."""
-    files: int = 2000
-    """Files of an upload, or entries of a zip."""
-    pixels: int = 40_000_000
-    """Pixels of a picture."""
-    side: int = 512
-    """Larger pictures are scaled down to this side."""
-    dataset: int = 5000
-    """Pictures of a dataset."""
-    total: int = 2000 * MB
-    """All datasets together."""
-    name: int = 255
-    """Characters of a file name, as most file systems allow."""
-    columns: int = 40
-    cell: int = 100
-    """Columns of the metadata, and characters of a value."""
-    line: int = 2**16
-    text: int = 4 * MB
-    """Characters of a line of metadata, and of all metadata of an upload; in memory they take twenty times as much."""
-    directory: int = MB
-    """Size of a zip's table of contents."""
 
 
 @dataclass
@@ -98,7 +65,7 @@ def receive(home, files, dataset, split="train", attributes=None, key="", limits
         home: a :class:`~maskhub.service.home.Home`.
         split: ``"train"`` or ``"test"``, for pictures whose zip does not set it.
         attributes: columns of all pictures; metadata of single pictures overrides them.
-        key, limits: key of the uploader, and :class:`Limits`.
+        key, limits: key of the uploader, and :class:`~maskhub.service.limits.Limits`.
         cut: cut the largest face out of each photo, upright and aligned; photos without a face are kept whole.
     """
     limits, datasets, name = limits or Limits(), Datasets(home), check_dataset_name(dataset)
@@ -111,9 +78,8 @@ def receive(home, files, dataset, split="train", attributes=None, key="", limits
     there = datasets.check_owner(name, key)
     if datasets.bytes() > limits.total:
         raise ConfigError("there is no more room for pictures: delete a dataset first.")
-    upload = _Upload(limits, split, _columns(attributes or {}, limits, "an attribute"))
-    upload.cut = cut
-    upload.room = limits.dataset - (sum(there.counts.values()) if there else 0)
+    room = limits.dataset - (sum(there.counts.values()) if there else 0)
+    upload = _Upload(limits, split, _columns(attributes or {}, limits, "an attribute"), room, cut)
     # on the disk of the datasets, so that files can be moved
     with process_folder(home.root, ".incoming-") as folder:
         upload.folder = folder
@@ -125,12 +91,15 @@ def receive(home, files, dataset, split="train", attributes=None, key="", limits
 
 
 class _Upload:
-    def __init__(self, limits, split, attributes):
-        self.limits, self.split, self.attributes = limits, split, attributes
+    """The pictures of one upload, ``staged`` in a ``folder`` until all of them are added."""
+
+    def __init__(self, limits, split, attributes, room, cut):
+        self.limits, self.split, self.attributes, self.room, self.cut = limits, split, attributes, room, cut
         self.report, self.staged = Report(), {part: [] for part in SPLITS}
-        self.folder, self.room, self.text, self.cut = None, 0, 0, False
+        self.folder, self.text = None, 0
 
     def loose(self, paths):
+        """Stage the uploaded files."""
         tables = {}
         for path in paths:
             if path.name in METADATA:
@@ -140,39 +109,18 @@ class _Upload:
             with self._refusing(path.name):
                 if path.name in METADATA:
                     continue
-                self._size(path.name, path.stat().st_size)
+                self.limits.check_size(path.stat().st_size)
                 if path.suffix.lower() == ".zip":
-                    self._zip(path)
+                    with opened_zip(path, self.limits) as opened:
+                        self._zip(*opened)
                 else:
                     self._picture(path.name, path.read_bytes(), tables.get(path.name, {}), self.split)
 
-    # ---- zips -----------------------------------------------------------------------------------------------------
-
-    def _zip(self, path):
-        with _ZipSource(path, self.limits.directory) as file:
-            try:
-                archive = zipfile.ZipFile(file)
-            except MaskHubError:
-                raise
-            except Exception as error:  # bad fields lead to many kinds of errors
-                raise PhotoError(f"{path.name} can't be read as a zip ({first_line(error)[:200]}).") from error
-            file.most = None
-            with archive:
-                self._entries(path.name, archive)
-
-    def _entries(self, name, archive):
-        entries = [entry for entry in archive.infolist() if not entry.is_dir() and not _noise(entry.filename)]
-        if len(entries) > self.limits.files:
-            raise PhotoError(f"{name} holds {len(entries):,} files; at most {self.limits.files:,} are allowed.")
-        total = sum(entry.file_size for entry in entries)
-        if total > self.limits.unpacked:
-            raise PhotoError(
-                f"{name} would unpack to {total / MB:,.0f} MB; at most {self.limits.unpacked // MB} MB are allowed."
-            )
+    def _zip(self, archive, entries):
         good, tables = [], {}
         for entry in entries:
             with self._refusing(_shown(entry.filename)):
-                self._check_entry(entry)
+                check_entry(entry, self.limits)
                 if PurePosixPath(entry.filename).name in METADATA:
                     with archive.open(entry) as file:
                         found = self._metadata(entry.filename, file)
@@ -189,32 +137,8 @@ class _Upload:
                 label = label if place.parent.name in folders else {}
                 columns = tables.get(str(place), _columns(label, self.limits, "a folder"))
                 splits = [part for part in place.parts[:-1] if part in SPLITS]
-                self._picture(entry.filename, self._read(archive, entry), columns, (splits or [self.split])[-1])
-
-    def _check_entry(self, entry):
-        name, kind = entry.filename, stat.S_IFMT(entry.external_attr >> 16)
-        parts = PurePosixPath(name.replace("\\", "/")).parts
-        if name.startswith(("/", "\\")) or ".." in parts or re.match(r"[A-Za-z]:", name) or "\0" in entry.orig_filename:
-            raise PhotoError("its name points outside the zip.")
-        if kind not in (0, stat.S_IFREG):
-            what = "a link" if kind == stat.S_IFLNK else "not a regular file"
-            raise PhotoError(f"it is {what}: only pictures are allowed.")
-        if entry.flag_bits & 1:
-            raise PhotoError("it is encrypted: pack the zip without a password.")
-        self._size(name, entry.file_size)
-        if entry.file_size > MB and entry.file_size > self.limits.ratio * max(1, entry.compress_size):
-            raise PhotoError(
-                f"it would unpack to {entry.file_size / max(1, entry.compress_size):,.0f} times its size: a zip bomb."
-            )
-
-    def _read(self, archive, entry):
-        # the header may lie, so never unpack more than the limit
-        with archive.open(entry) as file:
-            data = file.read(self.limits.file + 1)
-        self._size(entry.filename, len(data))
-        return data
-
-    # ---- one file -------------------------------------------------------------------------------------------------
+                data = read_entry(archive, entry, self.limits)
+                self._picture(entry.filename, data, columns, (splits or [self.split])[-1])
 
     def _picture(self, name, data, columns, split):
         suffix = PurePosixPath(name.lower()).suffix
@@ -269,10 +193,6 @@ class _Upload:
                 )
             yield line
 
-    def _size(self, name, size):
-        if size > self.limits.file:
-            raise PhotoError(f"it is {size / MB:,.0f} MB large; at most {self.limits.file // MB} MB are allowed.")
-
     @contextmanager
     def _refusing(self, name):
         try:
@@ -283,23 +203,6 @@ class _Upload:
             self.report.refused.append((_shown(name), str(error)))
         except Exception as error:  # decoders raise all kinds of errors: zlib.error, lzma.LZMAError, struct.error, ...
             self.report.refused.append((_shown(name), f"it is damaged ({first_line(error)[:200]})."))
-
-
-class _ZipSource(io.FileIO):
-    """The file of a zip, which refuses to read more than ``most`` bytes at once while it is set.
-
-    ``zipfile`` reads the whole table of contents and creates an object per entry: 20 MB of it become a gigabyte.
-    """
-
-    def __init__(self, path, most):
-        super().__init__(path)
-        self.most, self.size = most, Path(path).stat().st_size
-
-    def read(self, size=-1):
-        left = self.size - self.tell()
-        if self.most is not None and (left if size < 0 else min(size, left)) > self.most:
-            raise PhotoError("it holds too many files.")
-        return super().read(size)
 
 
 def cut_face(pixels, face):
@@ -358,9 +261,3 @@ def _shown(name):
     """A name to show: without control characters, and shortened."""
     clean = "".join(letter if letter.isprintable() else "?" for letter in str(name))
     return clean if len(clean) <= 80 else f"{clean[:40]}…{clean[-38:]}"
-
-
-def _noise(name):
-    """Files that packing programs add."""
-    parts = PurePosixPath(name).parts
-    return "__MACOSX" in parts or (bool(parts) and parts[-1] in (".DS_Store", "Thumbs.db", "desktop.ini"))

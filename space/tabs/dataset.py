@@ -10,7 +10,8 @@ from maskhub.data.labelled import split_attributes
 from maskhub.errors import MaskHubError, SourceError
 from maskhub.service.datasets import ALL, BUILT_IN, SPLITS, attribute_choices
 from maskhub.service.home import owns
-from maskhub.service.uploads import Limits, receive
+from maskhub.service.limits import Limits
+from maskhub.service.uploads import receive
 from space import photos, rooms
 from space.figures import magnified
 from space.share import share

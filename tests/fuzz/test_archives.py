@@ -14,7 +14,8 @@ from PIL import Image
 from maskhub.errors import MaskHubError
 from maskhub.service.datasets import Datasets
 from maskhub.service.home import Home
-from maskhub.service.uploads import Limits, receive
+from maskhub.service.limits import Limits
+from maskhub.service.uploads import receive
 
 pytestmark = pytest.mark.filterwarnings("ignore:Duplicate name")
 ROUNDS = [pytest.param(30, id="30"), pytest.param(1500, id="1500", marks=[pytest.mark.slow, pytest.mark.timeout(1800)])]

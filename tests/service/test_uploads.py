@@ -23,7 +23,8 @@ from maskhub.errors import ConfigError, MaskHubError
 from maskhub.faces.detect import detect
 from maskhub.service.datasets import Datasets
 from maskhub.service.home import OwnerError, process_folder
-from maskhub.service.uploads import Limits, receive
+from maskhub.service.limits import Limits
+from maskhub.service.uploads import receive
 
 
 def png(colour="tan", size=(32, 32)):
