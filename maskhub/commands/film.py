@@ -11,8 +11,7 @@ def mask_by_rule(source, output, wearing, force, provenance):
     from maskhub.pipelines.translator import RuleMasker
     from maskhub.provenance import RULE, Provenance
 
-    colour = None if wearing.colour == "random" else wearing.colour
-    masker = RuleMasker(wearing.look, colour, wearing.way, wearing.portion)
+    masker = RuleMasker(wearing.look, wearing.chosen_colour, wearing.way, wearing.portion)
     tag = Provenance("mask", RULE) if provenance else None
     return _run(source, output, FrameTranslator(masker, "mask", seed=wearing.seed, force=force), tag)
 

@@ -8,11 +8,10 @@ from functools import partial
 
 import numpy as np
 
-from maskhub.data.masked import Masked, face_facts, low_quality, mask_box, seed_of
+from maskhub.data.masked import Masked, face_facts, faces_of, low_quality, mask_box, seed_of
 from maskhub.data.masked_files import MaskingWay
 from maskhub.direction import Direction
 from maskhub.errors import NoFaceError
-from maskhub.faces.detect import detect
 from maskhub.masks.styles import WORN
 from maskhub.pipelines.outcomes import Outcome
 from maskhub.pipelines.record import FaceRecord
@@ -31,17 +30,14 @@ def mask_by_network(pipeline, pixels, wearing, name, own=None):
 
     Of ``wearing``, the portion, the seed and ``bare_only`` count; ``style`` is the pipeline's name.
     """
-    found = detect(pixels) if own is None else own
-    if not found and own is None:
-        raise NoFaceError("no face was found: a face must be at least about 30 pixels wide.")
-    turn = sorted(range(len(found)), key=lambda number: seed_of(wearing.seed, name, number, "portion"))
+    found = faces_of(pixels, own)
+    order, wanted = wearing.order(name, len(found))
     side, seed = pipeline.config.resolution, seed_of(wearing.seed, name)
-    records = [FaceRecord(pixels, found[number], side, seed, number) for number in turn if found[number]]
+    records = [FaceRecord(pixels, found[number], side, seed, number) for number in order if found[number]]
     translator = pipeline.translator("mask", force=not wearing.bare_only)
     translator.examine(records)
     for face in records:
         translator.decide(face, masked=face.presence is not None and face.presence >= translator.masked_from)
-    wanted = max(1, round(wearing.portion * len(found)))
     for face in [face for face in records if face.pending][wanted:]:
         face.outcome = Outcome.NOT_CHOSEN
     translator.ways[Direction.MASK].translate([face for face in records if face.pending])

@@ -27,7 +27,8 @@ from maskhub.masks.wear import wear
 from maskhub.options import Count, OptionSet, Share
 
 __all__ = [
-    "MaskOptions", "Masked", "Wearing", "face_facts", "mask_box", "mask_faces", "region_image", "seed_of", "wear_near",
+    "MaskOptions", "Masked", "Wearing", "face_facts", "faces_of", "low_quality", "mask_box", "mask_faces",
+    "region_image", "seed_of", "wear_near",
 ]  # fmt: skip
 
 REACH, ARM = 1.6, 3.2
@@ -66,6 +67,11 @@ class MaskOptions(OptionSet):
     def is_mask(self):
         """Whether masks are put on, not other coverings."""
         return self.style not in (*COVERINGS, RANDOM_COVERING)
+
+    @property
+    def chosen_colour(self):
+        """The ``colour`` of :func:`maskhub.masks.wear`."""
+        return None if self.colour == "random" else self.colour
 
 
 class Wearing(MaskOptions):
@@ -124,6 +130,11 @@ class Wearing(MaskOptions):
         """Whether a face with these scores keeps its mask."""
         return scores["quality"] is None or scores["quality"] >= self.min_quality
 
+    def order(self, name, count):
+        """The order in which the ``count`` faces of a photo are tried, as their numbers, and how many get a mask."""
+        order = sorted(range(count), key=lambda number: seed_of(self.seed, name, number, "portion"))
+        return order, max(1, round(self.portion * count))
+
     def way(self, rng):
         """Draw how a mask is worn, a name of :data:`maskhub.masks.WORN`, from a ``numpy.random.Generator``."""
         wrong = rng.random() < self.wrongly_worn
@@ -131,8 +142,7 @@ class Wearing(MaskOptions):
 
     def put_on(self, image, marks, seed, worn):
         """:func:`maskhub.masks.wear` in this style and colour, with given landmarks."""
-        colour = None if self.colour == "random" else self.colour
-        return wear(image, style=self.look, seed=seed, colour=colour, worn=worn, landmarks=marks)
+        return wear(image, style=self.look, seed=seed, colour=self.chosen_colour, worn=worn, landmarks=marks)
 
 
 @dataclass(frozen=True)
@@ -166,6 +176,15 @@ def seed_of(*what):
     return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()) >> 1
 
 
+def faces_of(pixels, own=None):
+    """The faces of a photo, uint8 RGB H×W×3, that are masked: ``own`` if given, as in :func:`mask_faces`, otherwise all
+    that are detected. NoFaceError if none is."""
+    found = detect(pixels) if own is None else own
+    if not found and own is None:
+        raise NoFaceError("no face was found: a face must be at least about 30 pixels wide.")
+    return found
+
+
 def mask_faces(pixels, wearing, name, largest=False, own=None):
     """Put masks on the faces of a photo, uint8 RGB H×W×3, as :class:`Masked`.
 
@@ -174,9 +193,7 @@ def mask_faces(pixels, wearing, name, largest=False, own=None):
     :class:`~maskhub.faces.face.Face` or None for each box of the data set, which are masked instead of the detected
     faces, in their order.
     """
-    found = detect(pixels) if own is None else own
-    if not found and own is None:
-        raise NoFaceError("no face was found: a face must be at least about 30 pixels wide.")
+    found = faces_of(pixels, own)
     marks, chosen, worn_already = _chosen(pixels, found, wearing, name, largest)
     if not chosen and worn_already and own is None:
         raise NoFaceError("all faces that are clear enough already wear a mask; --force puts another one on.")
@@ -208,14 +225,9 @@ def mask_faces(pixels, wearing, name, largest=False, own=None):
 
 def _chosen(pixels, found, wearing, name, largest):
     """The landmarks of the faces (None where not needed), and the numbers of those that get a mask or wear one."""
-    wanted = 1 if largest else max(1, round(wearing.portion * len(found)))
-    turn = (
-        range(len(found))
-        if largest
-        else sorted(range(len(found)), key=lambda number: seed_of(wearing.seed, name, number, "portion"))
-    )
+    order, wanted = (range(len(found)), 1) if largest else wearing.order(name, len(found))
     marks, chosen, worn_already = [None] * len(found), [], []
-    for number in (number for number in turn if found[number]):
+    for number in (number for number in order if found[number]):
         marks[number] = landmarks(pixels, found[number])
         if wearing.bare_only and mask_presences([(pixels, found[number])])[0] >= SURELY_MASKED:
             worn_already.append(number)
