@@ -4,7 +4,7 @@ from enum import StrEnum
 
 from maskhub.errors import ConfigError
 
-__all__ = ["Direction"]
+__all__ = ["ROLES", "Direction"]
 
 
 class Direction(StrEnum):
@@ -36,3 +36,7 @@ class Direction(StrEnum):
     def source(self):
         """The source domain: ``"unmasked"`` or ``"masked"``."""
         return self.inverse.past
+
+
+ROLES = tuple(direction.role for direction in Direction)
+"""The names of a pipeline's two generators."""

@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 from maskhub.errors import CheckpointError
-from maskhub.pipelines.fetch import BUNDLED
+from maskhub.pipelines.fetch import WEIGHTS
 from maskhub.pipelines.reimaging import PHOTOS, PIXEL_FACES, ReimagingPipeline
 from space import rooms
 
@@ -106,7 +106,7 @@ def _generator(name):
 
 
 def _there(name=PIXEL_FACES):
-    return (BUNDLED / name / "model_index.json").is_file()
+    return (WEIGHTS / name / "model_index.json").is_file()
 
 
 def _for_photos():

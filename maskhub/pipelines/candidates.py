@@ -37,7 +37,7 @@ def agreement_weights(region, reach=3.0):
 
 def best_candidates(generator, face, weights, count=256, keep=8, seed=0):
     """Generate ``count`` faces from noise of the ``seed`` and keep those closest to the visible pixels, best first; the
-    noise of the first is the same for any ``count``. The rest as of :func:`candidates_of`."""
+    noise of the first is the same for any ``count``. The rest as for :func:`candidates_of`."""
     latents = torch.randn(count, generator.config.latent, generator=torch.Generator().manual_seed(seed))
     return candidates_of(generator, latents, face, weights, keep)
 

@@ -45,7 +45,7 @@ def wider_for(before, after, matrix, photo):
 
     Detectors sometimes report the box of a masked face too narrow. The crop then ends above the mask's lower edge and
     would cut it off in a straight line. If the photo ends there too, a wider crop gains nothing. If the photo ends soon
-    after, the wider crop ends with it: generators handle a repeated last row poorly. Arguments as of
+    after, the wider crop ends with it: generators handle a repeated last row poorly. Arguments as for
     :func:`changed_region`.
     """
     side = len(before)

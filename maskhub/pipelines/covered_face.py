@@ -33,7 +33,7 @@ class CoveredFace:
 
     @classmethod
     def read(cls, photo, what, resolution, region=None, covering="auto", colours=None):
-        """Open a picture (``what`` in messages) and find what is covered; options as of ``ReimagingPipeline``.
+        """Open a picture (``what`` in messages) and find what is covered; options as for ``ReimagingPipeline``.
         PhotoError if it can't be read, or is not square; ConfigError for a bad option."""
         rgb, alpha = split_alpha(open_photo(photo))
         if rgb.width != rgb.height:

@@ -11,15 +11,16 @@ roughly right.
 
 import functools
 import json
-from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
+from maskhub.pipelines.fetch import WEIGHTS
+
 __all__ = ["FILE", "REASONS", "Estimate", "estimate_result", "measure_face"]
 
-FILE = Path(__file__).parents[1] / "weights" / "estimate.json"
+FILE = WEIGHTS / "estimate.json"
 """The model: ``intercept``; ``poor``, the error from which a result is likely poor; and ``terms``, name in
 :data:`REASONS` → its ``mean`` and ``weight``."""
 REASONS = {
@@ -47,7 +48,7 @@ class Estimate(NamedTuple):
 
 
 def estimate_result(crop, score, found):
-    """The :class:`Estimate` for a masked face; arguments as of :func:`measure_face`."""
+    """The :class:`Estimate` for a masked face; arguments as for :func:`measure_face`."""
     model, measured = _model(), measure_face(crop, score, found)
     raised = {name: term["weight"] * (measured[name] - term["mean"]) for name, term in model["terms"].items()}
     error = float(model["intercept"] + sum(raised.values()))

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 import maskhub
+from maskhub.direction import ROLES
 from maskhub.errors import ConfigError
 from maskhub.extras import large_import
 from maskhub.files import write_file
@@ -43,8 +44,6 @@ with large_import():
 
 __all__ = ["FaceMaskOutput", "FaceMaskPipeline"]
 
-ROLES = ("masker", "unmasker")
-
 
 class FaceMaskPipeline(SafeSaving, PhotoPipeline, DiffusionPipeline):
     """Translates the faces of whole photos between *unmasked* and *masked*.
@@ -61,7 +60,7 @@ class FaceMaskPipeline(SafeSaving, PhotoPipeline, DiffusionPipeline):
 
     _folder = None
     model_cpu_offload_seq = "masker->unmasker"
-    _optional_components = ["masker", "unmasker"]  # noqa: RUF012 (diffusers reads the class attribute)
+    _optional_components = [*ROLES]  # noqa: RUF012 (diffusers reads the class attribute)
 
     def __init__(
         self,

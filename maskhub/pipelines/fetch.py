@@ -8,9 +8,9 @@ from maskhub.hub_files import HUB_OPTIONS, hub_folder
 from maskhub.models.stored import read_json
 from maskhub.pipelines.remote_code import MODULE
 
-__all__ = ["BUNDLED", "check_index", "fetch_options", "fetch_pipeline", "load_errors", "model_name", "with_variant"]
+__all__ = ["WEIGHTS", "check_index", "fetch_options", "fetch_pipeline", "load_errors", "model_name", "with_variant"]
 
-BUNDLED = Path(__file__).parent.parent / "weights"
+WEIGHTS = Path(__file__).parent.parent / "weights"
 """Folder of the bundled pipelines, which are also found by their names, such as ``reimaging-64``."""
 
 
@@ -29,8 +29,8 @@ def fetch_pipeline(name, variant=None, onnx=False, **options):
     folder, failed = Path(name).expanduser(), f"no pipeline could be loaded from {name}"
     if folder.is_dir():
         return folder
-    if len(folder.parts) == 1 and (BUNDLED / folder / "model_index.json").is_file():
-        return BUNDLED / folder
+    if len(folder.parts) == 1 and (WEIGHTS / folder / "model_index.json").is_file():
+        return WEIGHTS / folder
     if folder.is_absolute() or len(folder.parts) != 2:
         raise CheckpointError(f"{failed}: there is no such folder, and a Hub id has the form user/name.")
     weights = [f"*.{variant}.safetensors", f"*.{variant}-*.safetensors"] if variant else ["*.safetensors"]

@@ -42,7 +42,7 @@ class LatentSearch:
 
     def __call__(self, face, weights, steps=40, keep=8):
         """The best faces after ``steps`` of latent optimisation from ``keep`` starts as
-        :class:`~maskhub.pipelines.candidates.Candidate` s, best first; ``face`` and ``weights`` as of
+        :class:`~maskhub.pipelines.candidates.Candidate` s, best first; ``face`` and ``weights`` as for
         :func:`~maskhub.pipelines.candidates.candidates_of`."""
         starts = candidates_of(self.generator, self.starts(face, weights, keep), face, weights)
         return refined(self.generator, starts, face, weights, steps)

@@ -22,7 +22,7 @@ def preferred():
 
 
 def open_pipeline(model, device, single):
-    """Load the pipeline named on a command line for one photo (``single``) or for many; arguments and errors as of
+    """Load the pipeline named on a command line for one photo (``single``) or for many; arguments and errors as for
     :func:`load_pipeline`.
 
     For one photo, and where torch is not installed, this is an

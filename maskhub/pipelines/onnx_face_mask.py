@@ -9,6 +9,7 @@ It takes the same options as :class:`~maskhub.pipelines.face_mask.FaceMaskPipeli
 
 import numpy as np
 
+from maskhub.direction import ROLES
 from maskhub.models.noise import Normal
 from maskhub.models.onnx_file import FILE, GRAPH, OnnxNetwork
 from maskhub.pipelines.fetch import check_index, fetch_pipeline, load_errors, model_name
@@ -33,7 +34,7 @@ class OnnxFaceMaskPipeline(PhotoPipeline):
 
     @classmethod
     def from_pretrained(cls, name, **options):
-        """Load from a folder or a Hub id (``pip install 'maskhub[hub]'``); ``options`` as of huggingface_hub's
+        """Load from a folder or a Hub id (``pip install 'maskhub[hub]'``); ``options`` as for huggingface_hub's
         downloads.
 
         Raises:
@@ -41,8 +42,8 @@ class OnnxFaceMaskPipeline(PhotoPipeline):
         """
         folder = fetch_pipeline(name, onnx=True, **options)
         with load_errors(name):
-            parts = dict.fromkeys(("masker", "unmasker"))
-            pipeline = cls(folder, *check_index(folder, "FaceMaskPipeline", Settings, parts))
+            index = check_index(folder, "FaceMaskPipeline", Settings, dict.fromkeys(ROLES))
+            pipeline = cls(folder, *index)
         pipeline.model_name = model_name(name)
         return pipeline
 

@@ -2,7 +2,6 @@
 
 import warnings
 from functools import partial
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -11,13 +10,13 @@ from maskhub.direction import Direction
 from maskhub.errors import ConfigError
 from maskhub.masks.styles import STYLES
 from maskhub.models.configured import Configuration, Whole
+from maskhub.pipelines.fetch import WEIGHTS
 from maskhub.pipelines.photo_batch import PhotoBatch
 from maskhub.pipelines.translator import RuleMasker, Translator, Way, asked_direction
 from maskhub.provenance import Provenance
 
 __all__ = ["BUNDLED", "TWO_STEP", "PhotoPipeline", "Settings"]
 
-WEIGHTS = Path(__file__).parent.parent / "weights"
 BUNDLED = WEIGHTS / "light-256"
 """Takes masks off, and draws masks by rule."""
 TWO_STEP = WEIGHTS / "two-step-256"

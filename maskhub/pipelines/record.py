@@ -157,7 +157,8 @@ class PhotoRecord:
 
     @classmethod
     def read(cls, source, side, *, seed=0, owner=0, name="the photo"):
-        """Open a photo and find its faces; arguments as of :func:`~maskhub.faces.photo.open_photo` and of its faces."""
+        """Open a photo (:func:`~maskhub.faces.photo.open_photo`) and find its faces; the others as in
+        :class:`FaceRecord`."""
         opened = open_photo(source)
         rgb, alpha = split_alpha(opened)
         pixels = np.asarray(rgb)

@@ -28,7 +28,7 @@ from maskhub.models.dense import DenseGenerator
 from maskhub.models.stored import read_json
 from maskhub.pipelines.candidates import agreement_weights, best_candidates
 from maskhub.pipelines.covered_face import CoveredFace
-from maskhub.pipelines.fetch import BUNDLED, check_index, fetch_options, fetch_pipeline, load_errors, with_variant
+from maskhub.pipelines.fetch import WEIGHTS, check_index, fetch_options, fetch_pipeline, load_errors, with_variant
 from maskhub.pipelines.latent_search import LatentSearch
 from maskhub.pipelines.tone import blend, kmeans_colours
 from maskhub.provenance import Provenance, mark
@@ -303,7 +303,7 @@ def load_classifier(name=None):
         CheckpointError: nothing there, or a pipeline without a classifier.
     """
     if name == THESIS:
-        folder = BUNDLED / PIXEL_FACES / "thesis-classifier"
+        folder = WEIGHTS / PIXEL_FACES / "thesis-classifier"
         return AttributeClassifier.from_pretrained(folder, variant="fp16").float().eval()
     if name and (Path(name) / "config.json").is_file():
         return AttributeClassifier.from_pretrained(name).eval()

@@ -6,6 +6,8 @@ diffusers looks up classes in such files; these only import them from maskhub, w
 never downloads or runs them.
 """
 
+from maskhub.direction import ROLES
+
 __all__ = ["MODULE", "code_files", "with_code"]
 
 MODULE = "pipeline"
@@ -34,6 +36,6 @@ def with_code(index):
 
 def code_files(index):
     """The files for a ``model_index.json``: path in the pipeline's folder → text."""
-    roles = [role for role in ("masker", "unmasker") if index.get(role, [None])[0]]
+    roles = [role for role in ROLES if index.get(role, [None])[0]]
     # diffusers copies those of the networks to one place, so they must be alike
     return {f"{MODULE}.py": _PIPELINE, **{f"{role}/maskhub.py": _NETWORK for role in roles}}

@@ -10,6 +10,7 @@ from maskhub.data.masked import MaskOptions, Wearing
 from maskhub.data.positions import LOAD_SCALE
 from maskhub.data.two_step import WornAndMasked, finished
 from maskhub.data.unpaired import UnpairedPhotos
+from maskhub.direction import ROLES
 from maskhub.errors import ConfigError
 from maskhub.hub import write_pipeline
 from maskhub.losses import GANLoss, gradient_penalty, r1_penalty
@@ -175,7 +176,7 @@ class AdversarialTask(Task):
 
     def pipeline(self, networks):
         """The :class:`~maskhub.pipelines.face_mask.FaceMaskPipeline` of the finished networks."""
-        parts = {name: network for name, network in networks.items() if name in ("masker", "unmasker")}
+        parts = {name: network for name, network in networks.items() if name in ROLES}
         return FaceMaskPipeline(**parts, resolution=self.options.resolution)
 
     def write(self, networks, folder, card):
