@@ -24,6 +24,7 @@ from maskhub.masks.detector import MASKED, detect_mask
 from maskhub.pipelines.face_mask import FaceMaskPipeline
 from maskhub.pipelines.photo_pipeline import TWO_STEP
 from maskhub.provenance import RULE, Provenance, mark
+from space import model
 
 __all__ = ["Method", "methods"]
 
@@ -50,8 +51,7 @@ class Method:
 def methods(pipe):
     """The app's own pipeline, the bundled two-step one, those of ``MASKHUB_COMPARE``, and two that need no training."""
     names = [name.strip() for name in os.environ.get("MASKHUB_COMPARE", "").split(",") if name.strip()]
-    own = os.environ.get("MASKHUB_MODEL", "").strip() or None
-    pipes = [(pipe, own), *((_loaded(name), name) for name in (str(TWO_STEP), *names))]
+    pipes = [(pipe, model.name()), *((_loaded(name), name) for name in (str(TWO_STEP), *names))]
     about, photos = "masks drawn by rule, taken off by filling the hole from its edge", "nothing"
     telea, stokes = (functools.partial(_by_rule, inpainting) for inpainting in INPAINTINGS)
     # a mask drawn by rule is shown once
@@ -69,24 +69,24 @@ def _loaded(name):
 
 
 @functools.lru_cache(maxsize=8)
-def _trained_on(model):
+def _trained_on(name):
     """What the card of a model (folder or Hub id; None: the bundled one) says in ``trained_on``."""
     try:
-        photos = ModelCard.load(card_folder(model)).front.get("trained_on")
+        photos = ModelCard.load(card_folder(name)).front.get("trained_on")
     except MaskHubError:
         photos = None
     photos = photos if isinstance(photos, list) else [photos] if photos else []
     return "; ".join(str(line)[:200] for line in photos[:8]) or "its card doesn't say"
 
 
-def _network(pipe, model):
+def _network(pipe, name):
     networks = [network for network in (pipe.masker, pipe.unmasker) if network is not None]
     size = sum(value.numel() * value.element_size() for network in networks for value in network.parameters())
     kinds = " and ".join(sorted({type(network).__name__ for network in networks}))
     rule = ("; masks drawn by rule", ", on a mask drawn by rule")[pipe.masker is not None] if pipe.config.wear else ""
     about = f"{kinds} at {pipe.config.resolution} pixels{rule}"
     ways = functools.partial(_ask, pipe), functools.partial(_can, pipe)
-    return Method(Path(pipe.model_name).name, about, size, _trained_on(model), *ways)
+    return Method(Path(pipe.model_name).name, about, size, _trained_on(name), *ways)
 
 
 def _takes_off(what):

@@ -16,9 +16,9 @@ from maskhub.provenance import mark, save_options
 from space.outlook import outlook
 
 __all__ = [
-    "CLIP", "EXAMPLES", "PhotoInput", "about", "bar", "before_and_after", "done", "example", "examples", "line",
-    "notice", "on_example", "on_run", "photo_input", "picked", "problem", "read", "save_gif", "save_jpeg", "save_like",
-    "save_png", "scroll_to", "viewable", "watch", "words",
+    "CLIP", "EXAMPLES", "SUFFIX", "PhotoInput", "about", "bar", "before_and_after", "done", "example", "examples",
+    "line", "notice", "on_example", "on_run", "photo_input", "picked", "problem", "read", "save_gif", "save_jpeg",
+    "save_like", "save_png", "scroll_to", "viewable", "watch", "words",
 ]  # fmt: skip
 
 FOLDER = Path(__file__).parent / "examples"
@@ -34,6 +34,8 @@ EXAMPLES = {
 }
 CLIP = str(FOLDER / "clip.mp4")
 LIMITS = f"{KINDS}, up to 200 MB and {MAX_PIXELS // 1_000_000} megapixels."
+SUFFIX = {"mask": "masked", "unmask": "unmasked", "auto": "swapped"}
+"""Direction → what is added to the name of a result's file."""
 LOSSY = (".heic", ".heif", ".avif")
 ORIENTATION = 274
 

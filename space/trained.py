@@ -67,11 +67,9 @@ def present(name, wanted, choice, key):
     more = search, gr.update(visible=bool(choices)), gr.update(choices=choices, value=choice)
     entry = found.get(name) or next(iter(found.values()), None)
     if entry is None:
-        none = (
-            "<p class='note'>None has all of these.</p>" if wanted else "<p class='note'>None yet: train one above.</p>"
-        )
+        why = "No model has all of these attributes." if wanted else "There is no model yet: train one above."
         hidden = gr.update(value=None, visible=False)
-        return gr.update(choices=[], value=None), none, hidden, gr.update(visible=False), *more
+        return gr.update(choices=[], value=None), f"<p class='note'>{why}</p>", hidden, gr.update(visible=False), *more
     return (
         gr.update(choices=rooms.model_choices(key, "generator" if wanted else None, attributes), value=entry.name),
         job_display.card(entry), job_display.image_update(entry.path / "samples.png"),

@@ -26,7 +26,7 @@ from maskhub.errors import ConfigError, SourceError
 from maskhub.faces.photo import open_photo, split_alpha
 from maskhub.files import remove_folder, settle_folder, sweep, write_file, written_folder
 from maskhub.json_file import FACTS, read_json, write_json
-from maskhub.service.home import OwnerError, check_dataset_name, owner_of, owns
+from maskhub.service.home import JOB, OwnerError, check_dataset_name, owner_of, owns
 
 __all__ = ["ALL", "BUILT_IN", "SPLITS", "Dataset", "Datasets", "Face", "attribute_choices"]
 
@@ -158,7 +158,7 @@ class Datasets:
         """Move pictures into a dataset, created if it is missing, all of them or none; returns how many.
 
         ``staged`` is split → list of (PNG file, desired file name, columns), ``key`` that of the uploader. Errors are
-        as of :meth:`check_owner`; also ConfigError if a job is using the dataset, WriteError if it can't be written.
+        as for :meth:`check_owner`; also ConfigError if a job is using the dataset, WriteError if it can't be written.
         """
         name = check_dataset_name(name)
         with self.home.lock():
@@ -215,7 +215,7 @@ class Datasets:
         return sum(path.stat().st_size for path in self.home.datasets.rglob("*") if path.is_file())
 
     def _jobs_on(self, name, states):
-        jobs = [read_json(path) or {} for path in self.home.jobs.glob("*/job.json")]
+        jobs = [read_json(path) or {} for path in self.home.jobs.glob(f"*/{JOB}")]
         return [job for job in jobs if job.get("dataset") == name and job.get("state") in states]
 
 

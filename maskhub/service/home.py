@@ -23,8 +23,10 @@ from maskhub.files import make_folder, write_errors
 from maskhub.hold import in_turn
 from maskhub.home import home_folder
 
-__all__ = ["Home", "OwnerError", "check_dataset_name", "held", "owner_of", "owns", "process_folder"]
+__all__ = ["JOB", "Home", "OwnerError", "check_dataset_name", "held", "owner_of", "owns", "process_folder"]
 
+JOB = "job.json"
+"""The record of a job, in its folder."""
 WAIT = 30
 """Seconds that a writer waits for another one."""
 BUSY = "other uploads are being written: try again in a minute."

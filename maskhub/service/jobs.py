@@ -27,13 +27,13 @@ from maskhub.json_file import read_json, write_json
 from maskhub.pipelines.model_registry import ModelRegistry
 from maskhub.pipelines.reimaging import check_name
 from maskhub.service.datasets import ALL, BUILT_IN, Datasets
-from maskhub.service.home import OwnerError, owner_of, owns
+from maskhub.service.home import JOB, OwnerError, owner_of, owns
 from maskhub.service.job_options import classifier_options, generator_options
 from maskhub.service.mail import check_email
 from maskhub.service.webhook import check_webhook
 from maskhub.training.status import read_metrics, read_status
 
-__all__ = ["ACTIVE", "FEWEST", "Job", "Jobs", "Progress", "Request", "max_steps"]
+__all__ = ["ACTIVE", "FEWEST", "Job", "Jobs", "Progress", "Request", "max_steps", "why"]
 
 ACTIVE = ("queued", "running")
 WAITING, OWN = 20, 3
@@ -208,7 +208,7 @@ class Jobs:
             recipe = recipe | ({} if request.attribute else {"name": name})
             with written_folder(self.folder(job.id)) as folder:
                 write_file(folder / "recipe.yaml", yaml.safe_dump(recipe, sort_keys=False))
-                write_json(folder / "job.json", asdict(job))
+                write_json(folder / JOB, asdict(job))
         return job
 
     def _generator(self, request, attributes):
@@ -244,7 +244,7 @@ class Jobs:
 
     def cancel(self, id, key, keep=False):
         """Cancel a job of the holder of ``key``: a waiting one at once, a running one after the current step. With
-        ``keep`` it finishes early instead, and what it has learnt becomes the model. Errors as of :meth:`remove`."""
+        ``keep`` it finishes early instead, and what it has learnt becomes the model. Errors as for :meth:`remove`."""
         with self.home.lock():
             job = self._own(id, key)
             if job.state == "queued":
@@ -273,13 +273,13 @@ class Jobs:
 
     def write(self, job):
         """Replace a job's record; the caller holds the lock."""
-        write_json(self.folder(job.id) / "job.json", asdict(job))
+        write_json(self.folder(job.id) / JOB, asdict(job))
         return job
 
     # ---- helpers --------------------------------------------------------------------------------------------------
 
     def _read(self, path):
-        record = read_json(path / "job.json") if path.name[0] != "." else None
+        record = read_json(path / JOB) if path.name[0] != "." else None
         known = {f.name for f in fields(Job)}
         try:
             return Job(**{key: value for key, value in record.items() if key in known}) if record else None

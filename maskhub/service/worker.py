@@ -12,8 +12,9 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from maskhub.json_file import read_json, write_json
+from maskhub.service.home import JOB
 
-__all__ = ["LOCK", "PROCESS", "TAKEN", "main"]
+__all__ = ["EXIT", "LOCK", "PROCESS", "TAKEN", "main"]
 
 LOCK, PROCESS, EXIT = "lock", "process.json", "exit.json"
 TASKS = {"generator": "reimaging", "classifier": "classifier"}
@@ -46,7 +47,7 @@ def _train(folder):
     code = 0
     try:
         options = ["--recipe", str(folder / "recipe.yaml"), "--output", str(folder / "run"), "--resume", "latest"]
-        launch(task_class(TASKS[(read_json(folder / "job.json") or {}).get("kind", "generator")]), __doc__, options)
+        launch(task_class(TASKS[(read_json(folder / JOB) or {}).get("kind", "generator")]), __doc__, options)
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else 1
     except BaseException:

@@ -15,7 +15,7 @@ __all__ = ["check_entry", "opened_zip", "read_entry"]
 
 @contextmanager
 def opened_zip(path, limits):
-    """A zip opened for reading, and its entries without folders and the files that packing programs add, both as of
+    """A zip opened for reading, and its entries without folders and the files that packing programs add, both as for
     ``zipfile``. PhotoError if it can't be read, or exceeds the :class:`~maskhub.service.limits.Limits` of a zip."""
     with _Source(path, limits.directory) as file:
         try:

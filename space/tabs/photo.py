@@ -19,7 +19,6 @@ from space.outlook import reading_order
 __all__ = ["TITLE", "layout", "wire"]
 
 TITLE = "Photo"
-SUFFIX = {"mask": "masked", "unmask": "unmasked", "auto": "swapped"}
 ABOUT = {
     "mask": "Put a mask on every face of a photo.",
     "unmask": "Take the masks off the faces of a photo. What appears under them is invented.",
@@ -178,7 +177,7 @@ def run(pipe, path, direction, choices=None, force=False):
     return {
         "path": path, "direction": direction, "force": force, "choices": choices or {},
         "before": photos.viewable(path, photo),
-        "after": photos.save_like(made.image, path, SUFFIX[direction], photo),
+        "after": photos.save_like(made.image, path, photos.SUFFIX[direction], photo),
         "shape": made.region.shape, "region": np.packbits(made.region),
         "faces": [(face.said, face.matrix * (FACE / pipe.config.resolution), face.box) for face in made.faces],
         "order": reading_order([face.box for face in made.faces]),
@@ -291,13 +290,13 @@ def _file(pipe, result, kind):
     # again, since the JPEG has lost some of it
     photo = photos.read(result["path"])
     made = swap.translate(pipe, photo, result["direction"], result["choices"], result["force"])
-    return photos.save_png(made.image, result["path"], SUFFIX[result["direction"]], photo)
+    return photos.save_png(made.image, result["path"], photos.SUFFIX[result["direction"]], photo)
 
 
 def translated(pipe, direction, photo):
     """The API's result: the file of the translated photo."""
     image = photos.read(photo)
-    return photos.save_png(pipe(image, direction), photo, SUFFIX[direction], like=image)
+    return photos.save_png(pipe(image, direction), photo, photos.SUFFIX[direction], like=image)
 
 
 def pair(result, outlined):

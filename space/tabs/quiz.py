@@ -16,7 +16,7 @@ from maskhub.data.sources import open_source
 from maskhub.errors import MaskHubError
 from maskhub.evaluation.quiz import PICTURES, draw_quiz
 from maskhub.evaluation.survey import Survey
-from space import photos
+from space import model, photos
 
 __all__ = ["TITLE", "layout", "wire"]
 
@@ -180,7 +180,7 @@ def _end(playing):
     deceived = sum(not q.real and answer for q, answer in zip(questions, said, strict=True))
     made = sum(not q.real for q in questions)
     score = f"{right} of {len(questions)} right. You took {deceived} of {made} redrawn faces for photos.{trouble}"
-    share = f"I told {right} of {len(questions)} faces right: photo, or changed by maskhub? Try the maskhub quiz."
+    share = f"I got {right} of {len(questions)} faces right: photo, or redrawn by maskhub? Try the maskhub quiz."
     pictures = [
         (q.path, f"{'✓' if q.real == answer else '✗'} {'photo' if q.real else 'redrawn'}")
         for q, answer in zip(questions, said, strict=True)
@@ -218,5 +218,5 @@ def _photos(seed, length):
 
 
 def _model():
-    name = os.environ.get("MASKHUB_MODEL", "").strip()
-    return (Path(name).name if Path(name).is_dir() else name) or "bundled"
+    name = model.name()
+    return (Path(name).name if Path(name).is_dir() else name) if name else "bundled"

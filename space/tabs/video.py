@@ -23,7 +23,6 @@ __all__ = ["TITLE", "layout", "wire"]
 TITLE = "Video"
 WAYS = [("Swap masks", "auto"), ("Put masks on", "mask"), ("Take masks off", "unmask")]
 DONE = {"auto": "Masks swapped", "mask": "Masks put on", "unmask": "Masks taken off"}
-SUFFIX = {"auto": "swapped", "mask": "masked", "unmask": "unmasked"}
 MOST_SECONDS, MOST_FRAMES, MOST_SIDE = 30, 1800, 1280
 """Limits of a film: seconds, frames, and the longer side in pixels to which its frames are scaled down."""
 TELL_EVERY = 0.5
@@ -148,7 +147,7 @@ def _translated(pipe, job):
     start = told = time.perf_counter()
     try:
         # in a folder that the app cleans up
-        name = f"{Path(job.path).stem[:80]}-{SUFFIX[job.way]}.mp4"
+        name = f"{Path(job.path).stem[:80]}-{photos.SUFFIX[job.way]}.mp4"
         target = Path(tempfile.mkdtemp(dir=get_upload_folder())) / name
         translator = FrameTranslator(pipe, job.way)
         work = Film(job.path, target, translator, pipe.provenance(job.way), most_side=MOST_SIDE)
@@ -164,7 +163,7 @@ def _translated(pipe, job):
     said = _said(job.way, work.report, translator.outcomes, time.perf_counter() - start)
     if translator.outcomes[Outcome.CHANGED]:
         yield "", photos.done(said), str(target), *_buttons(False)
-    else:  # a film that is as it was is no result
+    else:  # an unchanged film is not offered as a result
         yield photos.notice([said]), "", None, *_buttons(False)
 
 
@@ -192,7 +191,7 @@ def _named(error, path):
 def _bar(done, total, seconds=0.0):
     share = min(done / total, 1) if total else 0
     rest = f", about {seconds / done * max(total - done, 0):.0f} s to go" if done and total else ""
-    said = f"Frame {done} of {total or 'an unknown number'}{rest}" if done else "Starting ..."
+    said = f"Frame {done} of {total or 'an unknown number'}{rest}" if done else "Starting …"
     return photos.bar(share, "Progress") + photos.done(said)
 
 
