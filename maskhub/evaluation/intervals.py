@@ -12,9 +12,17 @@ from scipy import stats
 from maskhub.evaluation.report import Figure
 
 __all__ = [
-    "bootstrap_interval", "difference_figure", "mean_figure", "percentile_interval", "ratio_figure", "share_figure",
-    "wilson_interval",
+    "bootstrap_interval", "difference_figure", "few_faces", "mean_figure", "percentile_interval", "ratio_figure",
+    "share_figure", "wilson_interval",
 ]  # fmt: skip
+
+FEW = 100
+"""Faces below which a report warns."""
+
+
+def few_faces(count):
+    """The warning of a report on so few faces that the intervals matter, as a list."""
+    return [f"only {count} faces were measured: mind the intervals."] if count < FEW else []
 
 
 def wilson_interval(hits, n):
@@ -27,7 +35,8 @@ def wilson_interval(hits, n):
 
 
 def bootstrap_interval(values):
-    """The percentile bootstrap (Efron, 1979) of the mean of independent numbers, 1,000 resamples; NaN twice below 2."""
+    """The percentile bootstrap (Efron, 1979) of the mean of independent numbers, 1,000 resamples; NaNs if fewer than
+    2."""
     if len(values) < 2:
         return math.nan, math.nan
     found = stats.bootstrap(

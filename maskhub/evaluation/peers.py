@@ -140,7 +140,7 @@ class OnnxPeer:
 
 
 class DiffusersPeer:
-    """An inpainting pipeline of diffusers; attributes as of :class:`OnnxPeer`."""
+    """An inpainting pipeline of diffusers; attributes as for :class:`OnnxPeer`."""
 
     def __init__(self, repo_id, device="cpu", steps=None):
         self.name, self.steps = DIFFUSERS + repo_id, steps
@@ -156,7 +156,7 @@ class DiffusersPeer:
         self.takes = inspect.signature(self.pipeline.__call__).parameters
 
     def __call__(self, crop, hole):
-        """As of :class:`OnnxPeer`."""
+        """As for :class:`OnnxPeer`."""
         import torch
 
         keeps = type(self.pipeline).__name__ == "RePaintPipeline"  # its mask is 1 where pixels are known

@@ -61,7 +61,7 @@ def measure_self_pairs(
     resamples=500, seed=0, cache=None, progress=True,
 ):  # fmt: skip
     """Measure the table for :class:`Photos`; ``approaches`` are keys of :data:`APPROACHES`, ``groups`` metadata
-    columns, the rest as of :func:`~maskhub.evaluation.measures.recognition.measure_recognition`. ConfigError for a bad
+    columns, the rest as for :func:`~maskhub.evaluation.measures.recognition.measure_recognition`. ConfigError for a bad
     option, a missing generator, or fewer than 3 photos to measure."""
     for name in approaches:
         if name not in APPROACHES:

@@ -1,7 +1,7 @@
 """How well the classifier of a re-imaging pipeline recognises an attribute, and what misleads it.
 
 The re-imaging thesis (Desentz, 2021) shows feature maps of its classifier's first and last convolution (figures 21 and
-22), and three made-up faces on which it goes by hair and eyes instead of the skin (figures 23 to 25).
+22), and three made-up faces that it classifies by hair and eyes instead of skin (figures 23 to 25).
 """
 
 from collections import Counter
@@ -12,7 +12,7 @@ from maskhub.errors import ConfigError
 from maskhub.evaluation.feature_sheet import feature_sheet
 from maskhub.evaluation.gallery import BestAndWorst, thumbnail
 from maskhub.evaluation.groups import by_group, check_columns
-from maskhub.evaluation.intervals import share_figure
+from maskhub.evaluation.intervals import few_faces, share_figure
 from maskhub.evaluation.options import MeasureOptions, Model, Names, Source
 from maskhub.evaluation.report import Figure, Gallery, Item, Report
 from maskhub.pipelines.reimaging import load_classifier
@@ -20,10 +20,9 @@ from maskhub.tensors import to_tensor
 
 __all__ = ["Options", "measure"]
 
-FEW = 100
 ABOUT = (
     "How often the classifier that chooses a generator is right, and its probabilities for three made-up faces whose "
-    "hair and eyes contradict the skin: a classifier trained on sets in which the hair tells the tone goes by the hair."
+    "hair and eyes contradict the skin: if the hair gives the tone away in the training set, a classifier learns hair."
 )
 
 
@@ -51,7 +50,7 @@ def measure(options):
     gallery = BestAndWorst(f"faces by the probability of their {attribute}", "high")
     for name, pixels, one, label in zip(photos.names, photos.images, odds, truth, strict=True):
         gallery.add(name, one[label], pixels)
-    warnings = [f"only {len(photos)} faces were measured: mind the intervals."] if len(photos) < FEW else []
+    warnings = few_faces(len(photos))
     made_up, shown = _made_up(network) if attribute == "tone" and network.config.resolution == 32 else ({}, [])
     return Report(
         "classifier",

@@ -16,7 +16,7 @@ from maskhub.data.masked import Wearing
 from maskhub.errors import ConfigError
 from maskhub.evaluation.gallery import BestAndWorst, Failures
 from maskhub.evaluation.groups import by_group, check_columns
-from maskhub.evaluation.intervals import mean_figure, share_figure
+from maskhub.evaluation.intervals import few_faces, mean_figure, share_figure
 from maskhub.evaluation.options import SideOptions
 from maskhub.evaluation.report import Figure, Report
 from maskhub.faces import align
@@ -31,7 +31,6 @@ __all__ = ["Options", "measure", "measure_mask_detector"]
 
 LEAST_REGION = 0.03
 """Rule-based masks that cover less than this share of the crop are not counted: they are outside of it."""
-FEW = 100
 ABOUT = (
     "Accuracy of the mask detector on unchanged photos, degraded photos (tone, blur, noise, JPEG), with something "
     "in front, with a dark or smeared lower face, and on rule-based masks."
@@ -83,9 +82,7 @@ def measure_mask_detector(pictures, network, *, groups=()):
         galleries += gallery.galleries()
         if not number:
             raise ConfigError(f"no face was found in any photo of {source.spec}{failures.first()}")
-    warnings, specs = [], {name: source.spec for name, source in pictures.items()}
-    if len(faces) < FEW:
-        warnings.append(f"only {len(faces)} faces were measured: mind the intervals.")
+    warnings, specs = few_faces(len(faces)), {name: source.spec for name, source in pictures.items()}
     return Report(
         "mask-detector",
         _rows(faces),

@@ -1,7 +1,7 @@
-"""Mask success: the share of results in which the mask detector finds a mask or none.
+"""Mask success: the share of results in which the mask detector finds a mask, or finds no mask.
 
-It is measured on a folder of results, or on a pipeline's results; in this case, success means that the detector assigns
-the result to the other class than the photo before. For the detector and its errors, see
+It is measured on a folder of results, or on a pipeline's results; there, success means that the detector finds a mask
+only before, or only after. For the detector and its errors, see
 ``maskhub/weights/mask-detector/README.md``.
 """
 
@@ -11,7 +11,7 @@ from PIL import Image
 from maskhub.errors import ConfigError, MaskHubError, NoFaceError
 from maskhub.evaluation.gallery import BestAndWorst, Failures
 from maskhub.evaluation.groups import by_group, check_columns
-from maskhub.evaluation.intervals import mean_figure, share_figure
+from maskhub.evaluation.intervals import few_faces, mean_figure, share_figure
 from maskhub.evaluation.options import Model, PhotoOptions, Source, Way
 from maskhub.evaluation.report import Report
 from maskhub.evaluation.sets import translator
@@ -22,7 +22,6 @@ from maskhub.pipelines.load import load_pipeline
 
 __all__ = ["Options", "measure", "measure_masks"]
 
-FEW = 100
 ABOUT = (
     "The share of faces in which the mask detector finds a mask. It says whether something looks like a mask, "
     "not whether it looks good."
@@ -74,8 +73,7 @@ def measure_masks(pictures, pipeline=None, direction=None, *, groups=()):
         raise ConfigError(f"no face was found in any photo of {pictures.spec}: there is nothing to measure.")
     now, before, warnings = np.array(now), np.array(before), []
     groups = by_group(rows, groups, lambda numbers: {"": _figures(now[numbers], before[numbers], direction)}, warnings)
-    if len(rows) < FEW:
-        warnings.append(f"only {len(rows)} faces were measured: mind the intervals.")
+    warnings += few_faces(len(rows))
     if failures:
         warnings.append(f"{len(failures)} of {pictures.total} photos are not counted: see the failures.")
     return Report(

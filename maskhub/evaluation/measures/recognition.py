@@ -72,7 +72,7 @@ APPROACHES = tuple(ROWS)[1:]
 STRIPPED = {"strip", "pooled", "pooled-whitened"}
 """Approaches that need an unmasker."""
 LEARNT = {"projection": "bias projection", "whitened": "whitening", "pooled-whitened": "whitening"}
-"""Approaches that learn from other folds, and how messages call them."""
+"""Approaches that learn from other folds, and their names in messages."""
 ABOUT = "Whether people can still be recognised with a mask on, and with the mask taken off again."
 
 
@@ -165,7 +165,7 @@ def measure_recognition(
         encoders: list of :class:`~maskhub.evaluation.encoders.Encoder`.
         pipeline: :class:`~maskhub.pipelines.face_mask.FaceMaskPipeline`; :data:`STRIPPED` need its unmasker.
         approaches: of :data:`APPROACHES`.
-        masks, style, seed: as of :class:`~maskhub.evaluation.face_views.FaceViews`; the bootstrap also uses the seed.
+        masks, style, seed: as for :class:`~maskhub.evaluation.face_views.FaceViews`; the bootstrap also uses the seed.
         directions, groups: number of directions that the projection removes; columns of the pairs.
         cache: folder for faces and vectors, by default in ``~/.cache``.
     """
