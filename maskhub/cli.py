@@ -1,4 +1,4 @@
-"""The command line: ``maskhub mask | unmask | cycle | outline | dataset ... | evaluate ... | convert | push``.
+"""The command line: ``maskhub mask | unmask | translate | cycle | outline | dataset | evaluate | convert | push``.
 
 Commands read options, call the package and print results. An error that the user can fix gives one line on standard
 error and exit code 2.

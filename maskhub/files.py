@@ -148,7 +148,7 @@ def written_file(path):
 
 @contextmanager
 def written_folder(path):
-    """A temporary folder next to ``path`` that replaces it when the block ends without an error; errors as of
+    """A temporary folder next to ``path`` that replaces it when the block ends without an error; errors as for
     :func:`written_file`.
 
     Replacing an existing folder takes two renames: if a process is killed between them, :func:`settle_folder` restores

@@ -33,9 +33,9 @@ class Previewing(OptionSet):
         from maskhub.data.photo_file import save_photo
         from maskhub.data.preview import preview
 
-        sheet, worked, failed = preview(rows, pictures, self.preview_photos, seed)
+        sheet, processed, failed = preview(rows, pictures, self.preview_photos, seed)
         save_photo(sheet, self.preview)
-        print(f"wrote {self.preview}: {worked - failed} of {worked} photos masked")
+        print(f"wrote {self.preview}: {processed - failed} of {processed} photos masked")
         return 0
 
 

@@ -25,7 +25,7 @@ def network_way(pipeline):
 
 
 def mask_by_network(pipeline, pixels, wearing, name, own=None):
-    """Put masks on the faces of a photo with a pipeline's masker; arguments, result and errors as of
+    """Put masks on the faces of a photo with a pipeline's masker; arguments, result and errors as for
     :func:`~maskhub.data.masked.mask_faces`.
 
     Of ``wearing``, the portion, the seed and ``bare_only`` count; ``style`` is the pipeline's name.

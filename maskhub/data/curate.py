@@ -75,7 +75,7 @@ def curate_source(spec, output, criteria=None, *, crops=None, workers=0, overwri
 
     ``output/report.csv`` has a row for each photo with its measures and all reasons, ``report.json`` the criteria and
     the number of dropped photos by first reason, ``failures.csv`` unreadable photos; ``metadata.csv`` has the other
-    columns of the selected photos and their measures. An interrupted run continues where it stopped; errors as of
+    columns of the selected photos and their measures. An interrupted run continues where it stopped; errors as for
     :func:`~maskhub.data.batch.process_folder`.
 
     Args:

@@ -1,4 +1,4 @@
-"""Units as tasks of Ray, which schedules them, and makes those of a lost worker or node again."""
+"""Units as tasks of Ray, which schedules them, and repeats those of a lost worker or node."""
 
 import platform
 
@@ -21,7 +21,7 @@ def make_on_ray(plan, target, units, workers, report, bar):
     kills its process costs only itself), and puts the shard in place. Shards for the Hub are committed by this process
     alone. A folder must be visible to all nodes.
 
-    Arguments as of :func:`~maskhub.data.shards.make_shards`.
+    Arguments as for :func:`~maskhub.data.shards.make_shards`.
     """
     require("ray")
     import ray
@@ -62,7 +62,7 @@ def _make_unit(shared, unit):
     wanted = plan.options["results_of"]
     if wanted != RESULTS_OF:
         raise ConfigError(
-            f"the maskhub on {platform.node()} makes other results (as of {RESULTS_OF}, not {wanted}): "
+            f"the version of maskhub on {platform.node()} makes other results ({RESULTS_OF}, not {wanted}): "
             "install the same one on all nodes."
         )
     report = BuildReport()

@@ -1,5 +1,5 @@
-"""Faces and landmarks of photos that have been found, kept on the disk: finding them takes most of the time of making
-training pairs."""
+"""A cache on disk of the faces and landmarks found in photos: finding them takes most of the time of making training
+pairs."""
 
 import hashlib
 import os

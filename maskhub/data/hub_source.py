@@ -87,7 +87,7 @@ class HubSource(PhotoSource):
         return {}
 
     def _open_stream(self):
-        """Its rows as a ``datasets.IterableDataset``, with all columns; errors as of the class."""
+        """Its rows as a ``datasets.IterableDataset``, with all columns; errors as for the class."""
         from datasets import load_dataset_builder
         from datasets.data_files import EmptyDatasetError
         from datasets.exceptions import DataFilesNotFoundError, DatasetNotFoundError
@@ -186,7 +186,7 @@ class HubSource(PhotoSource):
         self._counted[unit.name] = number
 
     def count(self, unit):
-        """The number of photos of a unit, or None if only reading the whole unit would tell."""
+        """The number of photos of a unit, or None if it takes reading the whole unit."""
         if self._counted.get(unit.name) is None:
             rows = filled_rows(self, unit)
             if self.holdout and rows is not None:

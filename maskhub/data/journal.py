@@ -17,7 +17,7 @@ __all__ = ["RESULTS_OF", "Journal", "check_same_options"]
 
 RESULTS_OF = "2026-11-27"
 """The day of the last change after which the same photo and options gave other pixels or records: another face found,
-another mask drawn, another bundled network. What was begun with another day is not continued.
+another mask drawn, another bundled network. A run from before that day is not continued.
 ``tests/test_reference.py`` fails until such a change has its day here."""
 NAME = f"{HIDDEN}/journal.jsonl"
 INTERVAL = 1.0
@@ -112,7 +112,7 @@ class Journal:
             self._flush()
 
     def finish(self, names):
-        """Commit everything at the end of a run on these photos, and delete the results it replaces; errors as of
+        """Commit everything at the end of a run on these photos, and delete the results it replaces; errors as for
         :meth:`check_names`."""
         self.check_names(names)
         self._flush()
@@ -159,8 +159,8 @@ def check_same_options(what, then, now, remedy):
     changed = sorted(key for key in now | then if now.get(key) != then.get(key))
     if "results_of" in changed:
         raise ConfigError(
-            f"{what} made by another maskhub (as of {then.get('results_of', 'an earlier day')}), and this one (as of "
-            f"{now['results_of']}) makes other pixels from the same photos: finish with the one that began, or {remedy}"
+            f"{what} made by another version of maskhub ({then.get('results_of', 'an earlier day')}); this one "
+            f"({now['results_of']}) makes other pixels from the same photos: finish with that version, or {remedy}"
         )
     if changed:
         raise ConfigError(f"{what} with a different {', '.join(changed)}: {remedy}")

@@ -35,7 +35,7 @@ STEPS = 8
 @dataclass(frozen=True)
 class Share:
     """How a process's batches take the photos of a source: one of ``world`` processes, with ``batch_size`` samples in a
-    batch, of which those in ``taken`` take a photo."""
+    batch; those in ``taken`` take a photo."""
 
     world: int = 1
     batch_size: int = 1
@@ -106,7 +106,7 @@ class Deal:
 
 
 def deal_units(source, world, most=LANES):
-    """The :class:`Deal` of a :class:`~maskhub.data.hub_source.HubSource` for so many processes with at most ``most``
+    """The :class:`Deal` of a :class:`~maskhub.data.hub_source.HubSource` for ``world`` processes with at most ``most``
     lanes each. Files are read in row groups if there are fewer than four for each lane. SourceError if they can't be
     read, or hold no photo."""
     found = source.whole_files
@@ -182,7 +182,7 @@ class Lane:
             start += len(block)
 
     def _counts(self, hand):
-        """The number of photos of each piece, or None where only reading a whole one would tell."""
+        """The number of photos of each piece, or None where it takes reading the whole piece."""
         with ThreadPoolExecutor(READERS) as readers:
             counts = list(readers.map(self.source.count, [unit for unit, _ in hand]))
         if None in counts:

@@ -1,4 +1,4 @@
-"""The user's own pictures of masks, of a folder."""
+"""The user's own pictures of masks, in a folder."""
 
 import functools
 import hashlib
@@ -28,7 +28,7 @@ def mask_pictures(folder, holdout=False):
             faults.append(f"left out of {folder}: {error}")
     if not pictures:
         raise SourceError(f"{folder} has no picture of a mask that can be used. {faults[0]}")
-    if multiprocessing.parent_process() is None:  # its workers would say the same
+    if multiprocessing.parent_process() is None:  # workers would repeat the warnings
         for fault in faults:
             warnings.warn(fault, stacklevel=2)
     return MaskPictures(tuple(pictures))

@@ -41,7 +41,7 @@ class MaskOptions(OptionSet):
 
     style: Literal[*STYLES, "random", *COVERINGS, RANDOM_COVERING] = "random"
     """Mask style: surgical, kn95, cup, cloth, patterned, neoprene, or random for one of these. Or something else
-    before the face: sunglasses, scarf, hand, microphone, or random-covering for one of these."""
+    in front of the face: sunglasses, scarf, hand, microphone, or random-covering for one of these."""
     colour: str = "random"
     """A colour of that style, such as blue, black or white, or random."""
     wrongly_worn: Share = 0.0
@@ -104,7 +104,7 @@ class Wearing(MaskOptions):
         return mask_pictures(self.mask_images, self.holdout) if self.mask_images else self.style
 
     def identity(self):
-        """The options as results depend on them: of ``mask_images`` the contents, not the place. SourceError as of
+        """The options as results depend on them: of ``mask_images`` the contents, not the place. SourceError as for
         :attr:`look`. Without the data set's own boxes."""
         options = self.model_dump(exclude={"mask_images", "own_boxes", "holdout"})
         if self.mask_images:
@@ -119,7 +119,7 @@ class Wearing(MaskOptions):
         return self
 
     def score(self, before, after, region, face, mark=None):
-        """The scores that are asked for, as of :func:`maskhub.data.scores.score`. Only masks are compared with what the
+        """The chosen scores, as :func:`maskhub.data.scores.score` returns them. Only masks are compared with what the
         mask detector finds."""
         if self.scores == "none":
             return {}

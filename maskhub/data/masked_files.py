@@ -105,7 +105,7 @@ def mask_source(
         spec: a folder, or ``user/dataset[/config][:split][@revision][#column]``, which is streamed.
         output: folder for the results; ``failures.csv`` there lists failed photos.
         wearing: :class:`Wearing`.
-        workers: worker processes, of which a photo may crash one and is listed; 0: this one, in so many ``threads``.
+        workers: worker processes; a photo that crashes one is listed. 0: this process, in as many ``threads``.
         regions: folder for 8-bit PNG regions of the same names, or None; outside of ``output``.
         boxes: ``"coco"`` (``annotations.json``), ``"voc"`` (``annotations/<name>.xml``), ``"yolo"`` (``<name>.txt``
             next to each photo, or in ``labels`` instead of ``images``, and ``data.yaml``) or ``"none"``.

@@ -187,7 +187,7 @@ class BuiltinSpec:
 
 @functools.lru_cache(maxsize=32)
 def pixel_faces(spec=NAME):
-    """The faces that a spec names, a tuple of :class:`PixelFace` in fixed order; errors as of
+    """The faces that a spec names, a tuple of :class:`PixelFace` in fixed order; errors as for
     :meth:`BuiltinSpec.parse`."""
     wanted = BuiltinSpec.parse(spec)
     faces = []

@@ -65,8 +65,8 @@ class Plan:
 
 
 def plan_build(spec, wearing, crops, shard_size, leave_out=()):
-    """The :class:`Plan` of a build; arguments as of :func:`~maskhub.data.shards.build_dataset`. SourceError if there is
-    no such source, or no photo in it."""
+    """The :class:`Plan` of a build; arguments as for :func:`~maskhub.data.shards.build_dataset`. SourceError if there
+    is no such source, or no photo in it."""
     rows = open_rows(spec, leave_out)
     units = rows.units(shard_size)
     features, names = pair_features(rows, crops)

@@ -45,7 +45,7 @@ class PositionDataset(IterableDataset):
         return source
 
     def turns(self, index=0, workers=1):
-        """The numbers of the batches of one of so many workers; None where it waits for the others.
+        """The numbers of the batches of worker ``index`` of ``workers``; None where it waits for the others.
 
         A worker makes the batches of whole lanes (:mod:`maskhub.data.lanes`), so that no other reads the same files.
         Workers take turns, so if they do not divide the lanes, some of them wait in the last turn of a round.
@@ -61,7 +61,7 @@ class PositionDataset(IterableDataset):
             yield batch if place < lanes else None
 
     def positions(self, index=0, workers=None):
-        """Those of one of so many workers; if not given, of the ``DataLoader``'s that this process is."""
+        """The positions of worker ``index`` of ``workers``; by default of this process in its ``DataLoader``."""
         if workers is None:
             index, workers = _this_worker()
         for batch in self.turns(index, workers):

@@ -18,22 +18,22 @@ HIGH, GAP, LINES = 200, 8, 4
 """Height of a picture, space around it and lines of text below it."""
 ACROSS = 4
 UNITS, PER_UNIT = 4, 64
-"""Of streamed datasets, this many units at most are opened, and this many rows read of each."""
+"""Of a streamed dataset at most this many units are opened, and this many rows of each are read."""
 
 
 def preview(rows, pictures, count, seed=0):
-    """Work ``count`` photos, drawn at random by ``seed``, and draw them: the sheet, ``PIL.Image``, the number of photos
-    that were worked, and how many of these failed. ``pictures`` is a function of a row → (before, after, words) for
+    """Process ``count`` photos, drawn at random by ``seed``: the sheet of them, ``PIL.Image``, the number of processed
+    photos, and how many of these failed. ``pictures`` is a function of a row → (before, after, words) for
     each pair of ``PIL.Image`` s to show; ``rows`` are those of :func:`~maskhub.data.rows.open_rows`."""
-    tiles, worked, failed = [], 0, 0
+    tiles, processed, failed = [], 0, 0
     for row in _some(rows, count, seed):
-        worked += 1
+        processed += 1
         try:
             tiles += [_tile(before, after, f"{row.name}\n{words}") for before, after, words in pictures(row)]
         except MaskHubError as error:
             failed += 1
             tiles.append(_tile(*_failed(row), f"{row.name}\n{error}"))
-    return _sheet(tiles), worked, failed
+    return _sheet(tiles), processed, failed
 
 
 def masked_pictures(mask, own, row):

@@ -40,7 +40,7 @@ class PhotoSource:
 
     def paired(self, other):
         """This source with the photos of ``other``, which has the same :meth:`identity`: its walk yields ``(position,
-        (photo, the other's photo))``, and leaves out a face of which either can't be read."""
+        (photo, the other's photo))``, and leaves out a face if either can't be read."""
         both = copy(self)
         both.partner = other
         return both

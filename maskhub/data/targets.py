@@ -220,8 +220,8 @@ class _Stored(io.RawIOBase):
 
 
 class HubTarget:
-    """A data set on the Hub. Shards are uploaded as they are made, and committed many at once, for the Hub takes a
-    limited number of commits. A kill loses the shards since the last commit, which are then made again.
+    """A data set on the Hub. Shards are uploaded as they are made, and committed many at once, since the Hub
+    limits the number of commits. A kill loses the shards since the last commit, which are then made again.
 
     Attributes:
         uploaded: uploaded shards that are not committed yet. Another process may commit them.

@@ -26,8 +26,8 @@ class WornAndMasked(PositionDataset):
     """Endless samples of the two domains, as uint8 pictures; :func:`finished` makes float pictures of a batch.
 
     Each is a dict of tensors: ``worn``, a face with a rule-based mask, R×R×3; its ``region``, R×R×1; ``unmasked``, the
-    face without the mask; ``masked``, another face that really wears a mask; and how they are to be moved and
-    recoloured. Moving and recolouring is left to the device that trains.
+    face without the mask; ``masked``, another face that really wears a mask; and how to move and recolour
+    them. Moving and recolouring is left to the device that trains.
 
     Args:
         unmasked, masked: sources of :func:`maskhub.data.sources.open_source`; the masked photos are aligned crops.
@@ -37,7 +37,7 @@ class WornAndMasked(PositionDataset):
         coarse, repeats: as in :class:`~maskhub.data.paired.WornPairs`.
         moved: share of the samples that are aligned less exactly; all pictures of a sample are moved in the same way.
         recoloured: share of all faces whose colours are changed.
-        masked_faces: only the first so many samples of a batch have ``masked``; None: all.
+        masked_faces: number of samples of a batch that have ``masked``, the first ones; None: all.
         distance: samples also have the ``distance`` of each pixel from the region, float32 1×R×R, as a fraction of the
             image's side. Not for moved samples.
     """

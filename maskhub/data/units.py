@@ -35,8 +35,8 @@ __all__ = [
 ]
 
 SMALLEST, LARGEST, PIECES = 64 << 20, 1 << 30, 128
-"""Files are split if they are larger than the source's share of so many pieces, at least and at most so many bytes.
-The footers of files that are not split need not be read before the work starts."""
+"""Files larger than the source's size divided by :data:`PIECES`, which is clipped to the two sizes in bytes, are split.
+The footers of the others need not be read before the work starts."""
 PHOTOS = 1000
 """Photos of an imagefolder in a unit."""
 BUFFER = 16 << 20
@@ -90,8 +90,8 @@ def units(source, limit=None):
 
     Args:
         source: :class:`~maskhub.data.hub_source.HubSource` or ``BuiltSource``.
-        limit: parquet files of more bytes are split at their row groups, into units of at most so many bytes or one
-            row group; 0: a unit per row group; by default :func:`unit_limit` of the whole source. Only the footers of
+        limit: parquet files of more bytes are split at their row groups, into units of at most this size or one row
+            group; 0: a unit per row group; by default :func:`unit_limit` of the whole source. Only the footers of
             files that are split are read.
 
     Raises:
@@ -228,7 +228,7 @@ def _is_filled(group, column):
 
 
 def _open(path, size):
-    """A stored file of which only what is asked for is read."""
+    """A stored file, read only where it is asked for."""
     import fsspec
 
     system, path = fsspec.core.url_to_fs(path)
@@ -236,7 +236,7 @@ def _open(path, size):
 
 
 def _footer(file):
-    """The metadata of an open parquet file, of which little more than that is read: pyarrow would read 64 KB."""
+    """The metadata of an open parquet file. Little else is read; pyarrow would read 64 KB."""
     import pyarrow.parquet as pq
 
     end = _read_end(file, FOOTER)
@@ -281,7 +281,7 @@ def _parquet_rows(source, unit, columns, start, most):
 
 
 def _tables(reader, group, columns, count):
-    """The rows of a row group, ``count`` at a time; whoever drops this drops the reader and its buffers."""
+    """The rows of a row group, ``count`` at a time; dropping the generator frees the reader and its buffers."""
     import pyarrow as pa
 
     for batch in reader.iter_batches(count, [group], columns, use_threads=False):

@@ -35,8 +35,8 @@ is below the second number."""
 LEVEL = 10.0
 """Degrees of roll up to which a sure detection is used as it is."""
 LIKELY, TRIED = 0.1, 3
-"""Landmarks and masks are looked for in other orientations whose score is higher than that of the detected one less
-the first number, but only in so many, those of highest score."""
+"""Landmarks and masks are looked for in other orientations that score at most the first number less than the detected
+one, but only in those of highest score, as many as the second number."""
 EVEN = 0.05
 """Landmarks decide between two orientations if their presences are further apart."""
 AGAIN, SIZES = 120, (0.75, 0.875, 1.0, 1.15, 1.32)

@@ -27,11 +27,11 @@ FIRST_SIDE, FIRST_BELOW = 1.25, 0.05
 NEXT_SIDE, NEXT_BELOW = 1.55, 0.294
 """The same for later crops, in widths of the face, below the middle of the eyes."""
 LOOKS, TRIES = 4, 2
-"""Maximum number of looks, and the number within which the face must be present."""
+"""Maximum number of runs of the network, and the number within which the face must be present."""
 STILL = 0.02
 """A face has settled once its eyes and sides move by less than this share of its width, on average."""
 AWAY = 0.35
-"""The face is another one, or none, if its middle has moved further than this share of the box's larger side."""
+"""It is another face, or not a face, if its middle has moved further than this share of the box's larger side."""
 
 
 class Settled(NamedTuple):

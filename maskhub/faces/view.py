@@ -20,7 +20,7 @@ DOUBTFUL = 0.5
 WORN = 0.9
 """Confidence of the mask detector from which a mask confirms a face, or its orientation."""
 SMALL = 32
-"""Width in pixels below which the mask detector is not asked."""
+"""Width in pixels below which the mask detector is not run."""
 ELSEWHERE, ASKEW = 15.0, 35.0
 """Degrees by which landmarks may turn a face that stands as it was detected: if the network is sure of it, or not."""
 UPRIGHT = 1.116

@@ -1,4 +1,4 @@
-"""The bundled mask detector as a witness of detection: does a face found here, this way up, wear a mask?
+"""The bundled mask detector, to confirm detections: does a face found here, this way up, wear a mask?
 
 :mod:`maskhub.masks.detector` has its whole interface.
 """
@@ -31,7 +31,7 @@ def mask_network():
 
 def worn(image, face):
     """Confidence, 0 to 1, that a :class:`~maskhub.faces.face.Face` of a photo, uint8 RGB H×W×3, wears a mask. It is
-    low where the face is another way up, or none."""
+    low if the face is another way up, or is not a face."""
     network = mask_network()
     side = network.resolution
     presence = network(to_array([align.crop(image, align.alignment(face, side), side)]))[0]

@@ -1,6 +1,6 @@
 """Rule-based masks: styles (what they look like), fit (where they sit on the face) and wear (putting them on).
 
-Other things before a face are in :mod:`maskhub.masks.coverings`.
+Other things in front of a face are in :mod:`maskhub.masks.coverings`.
 """
 
 from maskhub.masks.coverings import COVERED, COVERING_COLOURS, COVERINGS, RANDOM_COVERING

@@ -1,4 +1,4 @@
-"""Other things before a face than masks: sunglasses, a scarf, a hand, a microphone, for data about occlusion.
+"""Other things than masks in front of a face: sunglasses, a scarf, a hand, a microphone, for data about occlusion.
 
     worn = wear(photo, style="sunglasses", seed=3)       # or scarf, hand, microphone, random-covering
 
@@ -83,7 +83,7 @@ class Covered(NamedTuple):
 
 
 def put_before(image, landmarks, style, colour, rng):
-    """Put a covering before a face, as :class:`Covered`.
+    """Put a covering on a face, as :class:`Covered`.
 
     Args:
         image: uint8 RGB H×W×3; not modified.

@@ -179,7 +179,7 @@ def _sampled(plane, x, y):
 
 
 def _before_plain_ground(name, pixels):
-    """Where a thing lies before a plain ground, float32 H×W."""
+    """Where a thing lies on a plain ground, float32 H×W."""
     lab = cv2.cvtColor(cv2.GaussianBlur(pixels, (0, 0), 1).astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
     rim = max(2, min(pixels.shape[:2]) // 40)
     border = np.concatenate([part.reshape(-1, 3) for part in (lab[:rim], lab[-rim:], lab[:, :rim], lab[:, -rim:])])
@@ -192,7 +192,7 @@ def _before_plain_ground(name, pixels):
     inside = cv2.morphologyEx((away > APART).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
     count, labels, stats, _ = cv2.connectedComponentsWithStats(inside)
     if count < 2:
-        raise PhotoError(f"{name} shows nothing before its plain ground.")
+        raise PhotoError(f"{name} shows nothing on its plain ground.")
     largest = (labels == 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())).astype(np.uint8)
     # small holes are prints in the ground's colour; a large one is the loop of a strap
     holes, marks, sizes, _ = cv2.connectedComponentsWithStats(1 - largest)

@@ -33,7 +33,7 @@ def draw_sunglasses(head, lighting, colour, rng, size):
     thick = (0.008 if wire else rng.uniform(0.011, 0.021)) * scale
     outline = _outline(name) * scale
     middle = max(apart, outline[:, 0].max() + 0.035 * scale)
-    front = head.points[[168, 6], 2].min() - 0.035  # before the bridge of the nose
+    front = head.points[[168, 6], 2].min() - 0.035  # in front of the bridge of the nose
     drop = level[1] + 0.025 * scale + 0.012 * rng.normal()
     tilt = 0.02 * rng.normal()
 
@@ -108,7 +108,7 @@ def _temple(at, side, edge, outline, thick, head, level):
 
 
 def _behind_head(head):
-    """Whether points of a temple are hidden: the head, as an ellipsoid, lies before them."""
+    """Whether points of a temple are hidden: the head, as an ellipsoid, lies in front of them."""
     centre, radii = np.array([0.0, -0.06, 0.08]), np.array([0.475, 0.62, 0.5])
     towards = head.rotation.T @ np.array([0, 0, -1.0]) / radii
 

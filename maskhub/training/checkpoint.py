@@ -199,7 +199,7 @@ def load_checkpoint(path, process=0):
 
 
 def load_networks(path):
-    """The state dicts of a checkpoint's networks, by name; errors as of :func:`load_checkpoint`."""
+    """The state dicts of a checkpoint's networks, by name; errors as for :func:`load_checkpoint`."""
     record = _read_record(Path(path))
     return _load(Path(path), "networks.safetensors", record.files.get("networks.safetensors"))
 

@@ -176,7 +176,7 @@ class TrainingOptions(OptionSet):
             count = photos(options)
             if count is None:
                 raise ConfigError(
-                    "--epochs needs to know the number of photos, which streamed sources don't tell: use --max-steps."
+                    "--epochs needs the number of photos, which is unknown for streamed sources: use --max-steps."
                 )
             per_epoch = math.ceil(count / (samples * options.rounds * options.gradient_accumulation))
             return max(1, math.ceil(epochs * per_epoch))

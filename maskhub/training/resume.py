@@ -146,7 +146,7 @@ def faster_precision():
 
 
 def _versions():
-    """What the bits of a run depend on besides its options: the day is that of the masks that maskhub draws."""
+    """What the bits of a run depend on besides its options, with the day of the last change of the drawn masks."""
     return {"maskhub": f"{maskhub.__version__} of {RESULTS_OF}", "torch": torch.__version__}
 
 

@@ -69,12 +69,12 @@ def test_a_maskhub_with_other_results_does_not_continue(tmp_path, monkeypatch):
     a = photos(tmp_path / "a", {"1.png": "red"})
     run(a, tmp_path / "out")
     monkeypatch.setattr(journals, "RESULTS_OF", "2031-01-01")
-    with pytest.raises(ConfigError, match=r"results made by another maskhub .* this one \(as of 2031-01-01\)"):
+    with pytest.raises(ConfigError, match=r"results made by another version of maskhub .* this one \(2031-01-01\)"):
         run(a, tmp_path / "out")
     assert run(a, tmp_path / "out", overwrite=True).made == 1
     path = tmp_path / "out" / ".maskhub" / "journal.jsonl"
     path.write_text(path.read_text().replace('{"results_of": "2031-01-01"}', "{}"))
-    with pytest.raises(ConfigError, match=r"another maskhub \(as of an earlier day\)"):
+    with pytest.raises(ConfigError, match=r"another version of maskhub \(an earlier day\)"):
         run(a, tmp_path / "out")
 
 

@@ -243,7 +243,7 @@ def test_a_build_is_not_continued_by_a_maskhub_that_draws_otherwise(folder, buil
 
     before = visible(built[0])
     monkeypatch.setattr(plan, "RESULTS_OF", "2031-01-01")
-    with pytest.raises(ConfigError, match=r"data set made by another maskhub .* this one \(as of 2031-01-01\)"):
+    with pytest.raises(ConfigError, match=r"data set made by another version of maskhub .* this one \(2031-01-01\)"):
         build_dataset(folder, built[0], Wearing(seed=1), shard_size=4, progress=False)
     assert visible(built[0]) == before
 

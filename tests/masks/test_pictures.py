@@ -95,7 +95,7 @@ def upright(folder):
 
 @pytest.mark.parametrize(
     ("make", "words"),
-    [(broken, "torn.png"), (noise, "plain ground"), (empty, "nothing before"), (upright, "times as high as wide")],
+    [(broken, "torn.png"), (noise, "plain ground"), (empty, "nothing on"), (upright, "times as high as wide")],
 )
 def test_bad_pictures_give_one_line_and_the_others_are_used(tmp_path, flat, make, words):
     make(tmp_path)
