@@ -5,15 +5,17 @@ import functools
 import gradio as gr
 from gradio.context import Context
 
+from maskhub.errors import MaskHubError
 from maskhub.service.datasets import ALL, BUILT_IN
 from maskhub.service.home import Home, owns
 from maskhub.service.jobs import Jobs
 from maskhub.service.presets import Presets
 from maskhub.service.supervisor import Supervisor
+from space import photos
 
 __all__ = [
-    "ask", "dataset_choices", "jobs", "key_box", "model_choices", "offered", "on_show", "once", "presets", "quiet",
-    "supervise",
+    "ask", "dataset_choices", "jobs", "key_box", "model_choices", "offered", "on_open", "on_show", "once", "presets",
+    "problem_of", "quiet", "supervise", "words",
 ]  # fmt: skip
 
 KEY = """() => {
@@ -75,6 +77,15 @@ def offered(choices, before, fallback):
     if before in [value for _, value in choices]:
         return gr.update(choices=choices), before
     return gr.update(choices=choices, value=fallback), fallback
+
+
+def problem_of(act, *given):
+    """Do something; returns the problem line, which is empty unless that raises a MaskHubError."""
+    try:
+        act(*given)
+    except MaskHubError as error:
+        return photos.problem(error)
+    return ""
 
 
 def dataset_choices(key=""):

@@ -2,9 +2,8 @@
 
 import gradio as gr
 
-from maskhub.errors import MaskHubError
 from maskhub.service.home import owns
-from space import job_display, photos, rooms
+from space import job_display, rooms
 from space.share import share
 
 __all__ = ["drop_model", "layout", "present", "wire"]
@@ -45,13 +44,7 @@ def wire(here):
 
 def drop_model(name, key):
     """Delete a model; returns the problem line."""
-    if not name:  # not confirmed
-        return gr.skip()
-    try:
-        rooms.jobs().remove_model(name, key)
-    except MaskHubError as error:
-        return photos.problem(error)
-    return ""
+    return rooms.problem_of(rooms.jobs().remove_model, name, key) if name else gr.skip()  # None: not confirmed
 
 
 def present(name, wanted, choice, key):

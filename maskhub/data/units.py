@@ -23,16 +23,7 @@ from posixpath import commonpath, dirname
 
 from maskhub.errors import SourceError, first_line
 
-__all__ = [
-    "READERS",
-    "Unit",
-    "filled_rows",
-    "read_names",
-    "read_unit",
-    "unit_limit",
-    "unit_name",
-    "units",
-]
+__all__ = ["READERS", "Unit", "filled_rows", "read_names", "read_unit", "unit_limit", "unit_name", "units"]
 
 SMALLEST, LARGEST, PIECES = 64 << 20, 1 << 30, 128
 """Files larger than the source's size divided by :data:`PIECES`, which is clipped to the two sizes in bytes, are split.

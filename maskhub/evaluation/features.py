@@ -149,11 +149,7 @@ def _inception_weights(weights):
         return torch.hub.load_state_dict_from_url(
             INCEPTION_URL, map_location="cpu", weights_only=True, check_hash=True, progress=False
         ), INCEPTION_URL
-    except (
-        OSError,
-        RuntimeError,
-        pickle.UnpicklingError,
-    ) as error:  # URLError is an OSError, a wrong hash a RuntimeError
+    except (OSError, RuntimeError, pickle.UnpicklingError) as error:  # no connection, a wrong hash, damage
         raise CheckpointError(
             f"the FID weights could not be downloaded ({first_line(error)}): get {INCEPTION_URL} elsewhere and give "
             "its folder with --weights-dir, or measure with --network efficientnet-lite0, which is not called FID."

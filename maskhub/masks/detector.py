@@ -21,17 +21,9 @@ from maskhub.faces.worn import BUNDLED, mask_network
 from maskhub.tensors import to_array
 
 __all__ = [
-    "BUNDLED",
-    "MASKED",
-    "SURELY_MASKED",
-    "MaskDetection",
-    "bundled_mask_detector",
-    "detect_mask",
-    "detect_mask_on_crop",
-    "detect_masks",
-    "detect_masks_on_crops",
-    "mask_presences",
-]
+    "BUNDLED", "MASKED", "SURELY_MASKED", "MaskDetection", "bundled_mask_detector", "detect_mask",
+    "detect_mask_on_crop", "detect_masks", "detect_masks_on_crops", "mask_presences",
+]  # fmt: skip
 
 MASKED = 0.5
 """A face counts as masked from this presence on."""

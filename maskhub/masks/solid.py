@@ -15,19 +15,8 @@ import numpy as np
 from maskhub.masks.blend import three, toned
 
 __all__ = [
-    "Drawn",
-    "Part",
-    "Surface",
-    "Window",
-    "draw",
-    "grid",
-    "joined",
-    "lathe",
-    "mixed",
-    "rasterized",
-    "tube",
-    "turned",
-]
+    "Drawn", "Part", "Surface", "Window", "draw", "grid", "joined", "lathe", "mixed", "rasterized", "tube", "turned",
+]  # fmt: skip
 
 DEEP = 0.5
 """How much darker it is in a gap, such as between two fingers."""

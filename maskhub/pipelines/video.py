@@ -13,13 +13,11 @@ subtitles. The film is written to a temporary file and renamed at the end, so th
 """
 
 from collections import deque
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Protocol
 
 import av
 import cv2
@@ -32,7 +30,7 @@ from maskhub.film_file import film_url, open_film
 from maskhub.pipelines.film_reading import EXACT, UprightFrames, film_facts, packets, video_stream
 from maskhub.pipelines.film_sound import Sound
 
-__all__ = ["WRITTEN", "Film", "FilmReport", "TwoSteps"]
+__all__ = ["WRITTEN", "Film", "FilmReport"]
 
 WRITTEN = {
     ".mp4": ("mp4", "libx264", "aac"),
@@ -67,30 +65,14 @@ class FilmReport:
     height: int = 0
 
 
-class TwoSteps(Protocol):
-    """A translator of frames, uint8 RGB H×W×3, in two steps that run in two threads, each in the frames' order:
-    :class:`~maskhub.pipelines.live.FrameTranslator`, or any class with these methods.
-
-    Attributes:
-        tracks: the faces of the last translated frame.
-    """
-
-    tracks: Sequence
-
-    def follow(self, frame, seconds):
-        """Examine a frame that is shown at this time; returns a tuple."""
-
-    def translate(self, frame, *found):
-        """Translate a frame, given what :meth:`follow` returned for it; returns a frame of the same size."""
-
-
 class Film:
     """The translation of one film; iterate over it to do it.
 
     Args:
         source: the file to read.
         target: the file to write; one of :data:`WRITTEN`.
-        translator: a :class:`~maskhub.pipelines.live.FrameTranslator`, or another :class:`TwoSteps`.
+        translator: a :class:`~maskhub.pipelines.live.FrameTranslator`, or an object with its ``follow``, ``translate``
+            and ``tracks``. The two methods run in two threads, each in the frames' order.
         tag: a :class:`~maskhub.provenance.Provenance` for the container's metadata, or None.
         most_side: frames whose longer side is larger, in pixels, are scaled down to it before they are translated.
 

@@ -156,8 +156,11 @@ def _wire_jobs(here, presented):
     rooms.on_show(here.key, *looked)
     here.timer.tick(watch, *watched, **rooms.once)
     here.job.input(watch, *watched, **rooms.quiet)
-    for button, act in ((here.keep, keep), (here.cancel, cancel), (here.forget, forget)):
-        button.click(act, [here.job, here.key], here.problem, **rooms.once).then(*looked, **rooms.quiet)
+    jobs = rooms.jobs()
+    acts = (here.keep, partial(jobs.cancel, keep=True)), (here.cancel, jobs.cancel), (here.forget, jobs.remove)
+    for button, act in acts:
+        clicked = button.click(partial(rooms.problem_of, act), [here.job, here.key], here.problem, **rooms.once)
+        clicked.then(*looked, **rooms.quiet)
     here.notice.change(None, [here.notice, here.notify], None, js=TELL, api_visibility="private")
     # through the queue: gradio shows notifications only for queued events
     told = here.notice.change(toast, here.notice, None, show_progress="hidden", api_visibility="private")
@@ -314,26 +317,3 @@ def _pictures(id, now, known):
     lines = rooms.jobs().metrics(id)
     plots = [job_display.series(lines, what) if lines else None for what in ("accuracy", "loss")]
     return *plots, job_display.image_update(now.samples)
-
-
-def keep(id, key):
-    """Finish a job early; returns the problem line."""
-    return _problem_of(partial(rooms.jobs().cancel, keep=True), id, key)
-
-
-def cancel(id, key):
-    """Cancel a job; returns the problem line."""
-    return _problem_of(rooms.jobs().cancel, id, key)
-
-
-def forget(id, key):
-    """Delete a job that has ended; returns the problem line."""
-    return _problem_of(rooms.jobs().remove, id, key)
-
-
-def _problem_of(act, name, key):
-    try:
-        act(name, key)
-    except MaskHubError as error:
-        return photos.problem(error)
-    return ""
