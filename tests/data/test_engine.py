@@ -26,7 +26,7 @@ def folder(astronaut, tmp_path):
     return tmp_path / "in"
 
 
-def test_an_engine_that_is_none(folder, tmp_path):
+def test_an_unknown_engine(folder, tmp_path):
     with pytest.raises(ConfigError, match="--engine is 'spark'"):
         build_dataset(folder, tmp_path / "out", engine="spark")
 

@@ -76,7 +76,7 @@ def test_an_output_folder_inside_the_input_by_any_name(tmp_path, monkeypatch):
     assert [path.name for path in (tmp_path / "in" / "out").glob("[!.]*")] == ["1.png"]
 
 
-def test_a_gif_beside_a_png_keeps_both(tmp_path):
+def test_a_gif_next_to_a_png_keeps_both(tmp_path):
     photo(tmp_path / "in" / "a.png")
     photo(tmp_path / "in" / "a.gif")
     photo(tmp_path / "in" / "a.gif.png")

@@ -58,7 +58,7 @@ def bool_of_size(pixels):
     return bool(pixels.size)
 
 
-def test_what_a_pipeline_makes_is_counted_beside_its_sources(folder, tiny_pipeline):
+def test_what_a_pipeline_makes_is_counted_along_with_its_sources(folder, tiny_pipeline):
     seen = []
 
     def bright(pixels):

@@ -104,7 +104,7 @@ def test_baselines_fill_the_region_and_nothing_else(two):
         assert (picture[region > 0] != truth[region > 0]).any()
 
 
-def test_worn_pairs_beside_baselines(heads, weights):
+def test_worn_pairs_and_baselines(heads, weights):
     from maskhub.evaluation.encoders import encoder
 
     pairs = WornPictures(PictureSet(heads), "unmask", seed=1)

@@ -289,7 +289,7 @@ def text_chunks(size):
 
 
 @pytest.mark.parametrize("what", ["text", "packed", "XMP", "ICC"])
-def test_a_png_with_megabytes_beside_its_pixels_is_read(picture, what):
+def test_a_png_with_megabytes_besides_its_pixels_is_read(picture, what):
     out = open_photo(saved(picture, "PNG", **text_chunks(3_000_000)[what]))
     assert np.array_equal(np.asarray(out), np.asarray(picture))
     if what == "ICC":

@@ -1,4 +1,4 @@
-"""The documents' tables, read from the YAML files beside this one."""
+"""The documents' tables, read from the YAML files next to this one."""
 
 from pathlib import Path
 

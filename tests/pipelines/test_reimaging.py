@@ -85,7 +85,7 @@ def test_unknown_colours_are_found_by_contrast():
 # ---- candidates -----------------------------------------------------------------------------------------------------
 
 
-def test_weights_look_beside_the_covering_and_never_under_it():
+def test_weights_are_high_next_to_the_covering_and_0_under_it():
     region = pixel_faces(COVERED)[0].region
     weights = agreement_weights(region)
     assert weights.sum() == pytest.approx(1, abs=1e-5) and (weights[region] == 0).all()

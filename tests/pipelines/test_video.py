@@ -68,7 +68,7 @@ def test_uneven_times_stay(astronaut, tmp_path):
     assert frames_of(tmp_path / "out.mp4")[0] == pytest.approx([time / 1000 for time in times], abs=1e-3)
 
 
-def test_a_container_that_cannot_hold_the_sound_gets_it_encoded_anew(clip, tmp_path):
+def test_a_container_that_cannot_hold_the_sound_gets_it_re_encoded(clip, tmp_path):
     report = done(Film(clip, tmp_path / "out.webm", unchanged))
     assert report.sound == "re-encoded"
     with av.open(str(tmp_path / "out.webm")) as made:

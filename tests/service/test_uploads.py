@@ -87,7 +87,7 @@ def test_what_is_stored_is_an_ordinary_imagefolder(home, tmp_path):
     assert len(open_rows(home.datasets / "two" / "test")) == 2
 
 
-def test_more_of_the_same_name_is_kept_beside(home, tmp_path):
+def test_more_of_the_same_name_is_kept_too(home, tmp_path):
     for folder, colour in (("x", "tan"), ("y", "red")):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "face.png").write_bytes(png(colour))

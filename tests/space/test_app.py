@@ -186,7 +186,7 @@ def test_a_taken_port_is_one_line_and_exit_code_2(tiny_model, tmp_path):
     assert app.text().startswith("maskhub: the app can't be served on 127.0.0.1") and app.text().count("\n") == 1
 
 
-def test_a_port_that_is_none_is_one_line(monkeypatch):
+def test_an_invalid_port_is_one_line(monkeypatch):
     monkeypatch.setenv("GRADIO_SERVER_PORT", "http")
     with pytest.raises(ConfigError, match="GRADIO_SERVER_PORT is 'http'; it must be a number"):
         launch(None)

@@ -220,7 +220,7 @@ def test_what_does_not_go_together(options, message):
 
 
 @pytest.mark.parametrize("one_sided", [False, True])
-def test_the_distance_constraint_beside_the_cycle_and_in_its_place(one_sided, tmp_path):
+def test_the_distance_constraint_with_the_cycle_and_instead_of_it(one_sided, tmp_path):
     options = ATTENTION | {"unmasked": FACES, "masked": COVERED, "one_sided": one_sided, "lambda_distance": 1.0}
     trained(AttentionGAN, options, tmp_path, max_steps=1)
     line = metrics(tmp_path)[0]
