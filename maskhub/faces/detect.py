@@ -5,18 +5,16 @@ The 228 kB network is in ``weights/`` (MIT licence, see ``weights/LICENSES.md``)
 
 import threading
 from dataclasses import replace
-from pathlib import Path
 
 import cv2
 import numpy as np
 
 from maskhub.faces.settle import settle
 from maskhub.faces.view import WORN, View, face_of, overturned, own_row, rows_turned_back, trusted, turned_copy
-from maskhub.faces.yunet import YuNet
+from maskhub.faces.yunet import WEIGHTS, YuNet
 
 __all__ = ["SURE", "FaceDetector", "detect"]
 
-WEIGHTS = Path(__file__).parent / "weights" / "face_detection_yunet_2023mar.onnx"
 MARGIN = 0.15
 TURNS = (90, -90, 180, 45, -45, 135, -135)
 """Angles in degrees at which a photo is searched for faces that are not upright."""

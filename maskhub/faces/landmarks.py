@@ -13,8 +13,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from maskhub.faces.agreed import agreed
 from maskhub.faces.detect import SURE
 from maskhub.faces.mesh import PRESENT, look
+from maskhub.faces.view import WORN
+from maskhub.faces.worn import worn
 
 __all__ = [
     "LIKELY_FACE", "MEAN_FACE", "PRESENT", "Landmarks", "landmarks", "moved_landmarks", "posed_mean_face", "reliable",
@@ -65,6 +68,8 @@ class Landmarks:
         roll: degrees, positive where the head is turned clockwise in the picture; -180 to 180.
         rotation: 3×3 float64: from the head's axes (to the picture's right on a level frontal face, down, away from
             the camera) to the photo's.
+        agreed: whether several detections of a turned head agree on this place; the points are then reliable at any
+            presence.
     """
 
     points: np.ndarray
@@ -73,6 +78,7 @@ class Landmarks:
     pitch: float
     roll: float
     rotation: np.ndarray
+    agreed: bool = False
 
     @classmethod
     def of(cls, points, presence):
@@ -120,9 +126,10 @@ def reliable(landmarks, face):
     """Whether a mask can be drawn by these landmarks of a detected face.
 
     They are present, or the detector places eyes, nose and mouth where they do, and either it is confident or both see
-    a profile: strong profiles have a low presence although their landmarks fit; on covered faces the two disagree.
+    a profile: strong profiles have a low presence although their landmarks fit; on covered faces the two disagree. Or
+    several detections of a bare profile agree (:func:`~maskhub.faces.agreed.agreed`).
     """
-    return _sure(landmarks, face) or _profile(landmarks, face)
+    return landmarks.agreed or _sure(landmarks, face) or (face.score >= LIKELY_FACE and _profile(landmarks, face))
 
 
 def _sure(marks, face):
@@ -131,20 +138,24 @@ def _sure(marks, face):
 
 def _profile(marks, face):
     aside = _aside(face)
-    both = face.score >= LIKELY_FACE and abs(aside) >= TURNED and marks.yaw * np.sign(aside) >= TURNED_YAW
-    return bool(both and _apart(marks.points, face) <= TURNED_NEAR)
+    turned = abs(aside) >= TURNED and marks.yaw * np.sign(aside) >= TURNED_YAW
+    return bool(turned and _apart(marks.points, face) <= TURNED_NEAR)
 
 
 def surest_landmarks(image, face, first=None):
     """:func:`landmarks` (``first``, if already known), or where the network is unsure of a head that is turned far,
-    those of :func:`posed_mean_face`. They may still be unreliable."""
+    those of :func:`posed_mean_face`: by the face's own points, or if these don't fit, by the points that several
+    detections agree on, unless the mask detector finds a mask there. They may still be unreliable."""
     marks = first or landmarks(image, face)
-    if marks.present or face.score < LIKELY_FACE or abs(_aside(face)) < TURNED:
+    if marks.present or (face.score >= SURE_FACE and _apart(marks.points, face) <= NEAR_TURNED):
         return marks
-    if face.score >= SURE_FACE and _apart(marks.points, face) <= NEAR_TURNED:
-        return marks
-    posed = posed_mean_face(face)
-    return posed if _profile(posed, face) else marks
+    if face.score >= LIKELY_FACE and _profile(posed := posed_mean_face(face), face):
+        return posed
+    if not reliable(marks, face) and (found := agreed(image, face)):
+        posed = posed_mean_face(found)
+        if _profile(posed, found) and worn(image, found) < WORN:
+            return replace(posed, agreed=True)
+    return marks
 
 
 def posed_mean_face(face):

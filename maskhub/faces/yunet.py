@@ -6,14 +6,16 @@ are made dynamic as the file is read: in protobuf the value 640 and a one-letter
 
 import os
 import threading
+from pathlib import Path
 
 import cv2
 import numpy as np
 
 from maskhub.onnx_session import open_session
 
-__all__ = ["YuNet", "free_sizes"]
+__all__ = ["WEIGHTS", "YuNet", "free_sizes"]
 
+WEIGHTS = Path(__file__).parent / "weights" / "face_detection_yunet_2023mar.onnx"
 STRIDES = (8, 16, 32)
 _FIXED, _FREE = b"\x0a\x03\x08\x80\x05" * 2, b"\x0a\x03\x12\x01h\x0a\x03\x12\x01w"
 _lock, _sessions = threading.Lock(), {}

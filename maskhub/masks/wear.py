@@ -25,6 +25,7 @@ from maskhub.masks.fit import Head, drape, unwrap
 from maskhub.masks.lighting import estimate_lighting, to_linear
 from maskhub.masks.pictures import PICTURE, MaskPictures
 from maskhub.masks.straps import draw_straps, skin_like
+from maskhub.masks.styles import WORN
 from maskhub.masks.styles import design as draw_design
 
 __all__ = ["Worn", "wear"]
@@ -33,6 +34,8 @@ SEARCH_SIDE = 128
 """Photos are first searched for their largest face averaged down to about this size; enough for a face that fills the
 picture. With the margin below, a square photo is 160 pixels then, of which the detector needs a multiple of 32."""
 SEARCH_MARGIN = 0.125
+UNSURE_YAW = 30, 50
+"""Degrees of yaw from which the place of the nose may be unsure, and from which it is entirely."""
 MARGIN = 0.07
 """How far shadow and straps may extend beyond the fabric, in face widths."""
 
@@ -125,6 +128,8 @@ def _largest(image):
 
 def _put_on(image, landmarks, design, rng, paint=paint):
     head = Head.of(landmarks)
+    if (share := _unsure_nose(landmarks)) and design.worn == WORN[0]:
+        design = design.with_room(share)
     sheet = drape(head, design.tension, bulge=design.bulge)
     reach = design.side + max(design.waist, 0) + 0.025
     beyond = design.numbers.get("beyond", 0.03)
@@ -156,6 +161,13 @@ def _put_on(image, landmarks, design, rng, paint=paint):
         layer.reshape(-1, 3)[beside] += (strap_cover.ravel()[beside] - cover.ravel()[beside])[:, None] * colour
         cover = np.maximum(cover, strap_cover, out=cover)
     return blend(image, (x0, y0), layer, cover, lighting, head, rng, skin=skin)
+
+
+def _unsure_nose(landmarks):
+    """How unsure the place of the nose is, 0 to 1. Of a profile that the network doesn't confirm, the nose is often
+    longer or higher than that of its landmarks, so a mask that follows these would leave its tip free."""
+    low, high = UNSURE_YAW
+    return 0.0 if landmarks.present else min(max((abs(landmarks.yaw) - low) / (high - low), 0.0), 1.0)
 
 
 def _room(design, head, unwrapped, shape):

@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from maskhub.faces.detect import WEIGHTS
-from maskhub.faces.yunet import YuNet
+from maskhub.faces.yunet import WEIGHTS, YuNet
 
 
 @pytest.mark.parametrize("size", [(512, 512), (333, 250), (176, 176), (640, 480), (40, 24)])

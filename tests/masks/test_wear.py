@@ -9,6 +9,7 @@ from PIL import Image
 
 from maskhub.errors import ConfigError, NoFaceError, PhotoError
 from maskhub.faces.face import Face
+from maskhub.faces.landmarks import MEAN_FACE, Landmarks
 from maskhub.masks import COLOURS, STYLES, WORN, wear
 
 from .conftest import at
@@ -177,3 +178,27 @@ def test_a_mask_as_wide_as_the_photo_leaves_the_photo_alone(photo, points, write
     worn = wear(face, landmarks=marks, style="cloth", seed=3)
     assert np.array_equal(face, before)
     assert not np.array_equal(worn.image, before)
+
+
+def profile(yaw, presence):
+    """Landmarks of the mean face, turned, in the middle of a picture of 300 pixels."""
+    mean, angle = np.load(MEAN_FACE).astype(float), np.radians(yaw)
+    turn = np.array([[np.cos(angle), 0, -np.sin(angle)], [0, 1, 0], [np.sin(angle), 0, np.cos(angle)]])
+    return Landmarks.of((120 * mean @ turn.T + (150, 140, 0)).astype(np.float32), presence)
+
+
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize(
+    ("yaw", "way", "room"), [(65, "correctly", True), (65, "nose-out", False), (25, "correctly", False)]
+)
+def test_a_profile_that_the_network_is_unsure_of_gets_room_for_its_nose(style, yaw, way, room):
+    grey = np.full((300, 300, 3), 140, np.uint8)
+    sure, unsure = (wear(grey, style=style, seed=4, worn=way, landmarks=profile(yaw, presence)) for presence in (1, 0))
+    if not room:
+        np.testing.assert_array_equal(sure.image, unsure.image)
+        return
+    x, y = np.rint(profile(yaw, 0).points[NOSE_TIP, :2]).astype(int)
+    ahead = [(one.region[y, x:] > 0.5).sum() for one in (sure, unsure)]
+    assert 3 <= ahead[1] - ahead[0] <= 8
+    tops = [np.flatnonzero(one.region[:, x - 4] > 0.5)[0] for one in (sure, unsure)]
+    assert 1 <= tops[0] - tops[1] <= 8

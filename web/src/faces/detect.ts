@@ -29,7 +29,8 @@ export const SURE = 0.9;
 const UNSURE_LEAD = 0.06;
 const STRIDES = [8, 16, 32];
 const UPRIGHT = 1.116;
-const DOUBTFUL = 0.5, HIDDEN = 0.35, WORN = 0.9, BARE = 0.6, SMALL = 32;
+export const WORN = 0.9;
+const DOUBTFUL = 0.5, HIDDEN = 0.35, BARE = 0.6, SMALL = 32;
 const LEVEL = 10, ELSEWHERE = 15, ASKEW = 35;
 const LIKELY = 0.1, TRIED = 3, EVEN = 0.05;
 const AGAIN = 120, SIZES = [0.75, 0.875, 1, 1.15, 1.32];
@@ -37,7 +38,7 @@ const OVERLAP = 0.3;
 const TOP = 500;
 
 /** One detection of YuNet: left, top, width, height, 5 × (x, y), score. */
-type Row = Float32Array;
+export type Row = Float32Array;
 
 export interface DetectorOptions {
   /** lowest confidence of a face */
@@ -260,7 +261,7 @@ async function again(view: View, face: Face): Promise<Face> {
 }
 
 /** The most confident row of the same face as `row`, and not a neighbour's; or null. */
-function own(rows: Row[], row: Row): Row | null {
+export function own(rows: Row[], row: Row): Row | null {
   const middle = (one: Row): Point => [one[0] + one[2] / 2, one[1] + one[3] / 2], [x, y] = middle(row);
   const reach = 0.5 * Math.max(row[2], row[3]);
   return rows.find((one) => Math.hypot(middle(one)[0] - x, middle(one)[1] - y) < reach) ?? null;
@@ -292,7 +293,7 @@ function rollOf({ points: [right, left] }: Face): number {
 }
 
 /** The detections in an image with a margin that repeats its border. */
-async function findRows(networks: Networks, image: Picture, threshold: number, padX: number, padY: number): Promise<Row[]> {
+export async function findRows(networks: Networks, image: Picture, threshold: number, padX: number, padY: number): Promise<Row[]> {
   const { data, channels } = image, wide = image.width + 2 * padX, high = image.height + 2 * padY;
   const width = Math.ceil(wide / 32) * 32, height = Math.ceil(high / 32) * 32;
   const stride = 3 * (width + 2), blob = new Float32Array(stride * (height + 2)); // with a border of one pixel
@@ -350,7 +351,7 @@ function overlap(one: Row, other: Row): number {
   return both > 0 ? (across * down) / (both - across * down) : 1;
 }
 
-function toFace(row: Row, pad: Point, scale: Point): Face {
+export function toFace(row: Row, pad: Point, scale: Point): Face {
   const at = (i: number): Point => [Math.fround((row[i] - pad[0]) / scale[0]), Math.fround((row[i + 1] - pad[1]) / scale[1])];
   const [left, top] = at(0);
   return {
@@ -392,7 +393,7 @@ function turnedWhole(image: Picture, degrees: number): { matrix: Matrix; turned:
   return { matrix, turned: warp(image, matrix, newWidth, newHeight) };
 }
 
-function turnBack(rows: Row[], matrix: Matrix, degrees: number): Row[] {
+export function turnBack(rows: Row[], matrix: Matrix, degrees: number): Row[] {
   const back = inverse(matrix), zoom = scaleOf(matrix);
   const cos = Math.cos((degrees * Math.PI) / 180), sin = Math.sin((degrees * Math.PI) / 180);
   return rows.map((row) => {

@@ -1,6 +1,8 @@
 /** The 478 face landmarks of MediaPipe's mesh with the head's pose, as in `maskhub.faces.landmarks`. */
 
-import { type Face, SURE } from "./detect";
+import { agreed } from "./agreed";
+import { type Face, SURE, WORN } from "./detect";
+import { worn } from "./worn";
 import type { Networks } from "../networks";
 import { clamp, type Matrix, type Picture, type Point } from "../vision/image";
 import { shrink } from "../vision/filter";
@@ -25,6 +27,8 @@ export interface Landmarks {
   presence: number;
   /** 3×3, row by row, from the head's axes to the photo's */
   rotation: Float64Array;
+  /** whether several detections of a turned head agree on this place; the points are then reliable at any presence */
+  agreed?: boolean;
 }
 
 type Look = { points: Float64Array; presence: number };
@@ -54,10 +58,10 @@ export async function landmarks(networks: Networks, image: Picture, face: Face):
 
 /**
  * Whether a mask can be drawn by these landmarks: they are present, or the detector found eyes, nose and mouth there, and
- * either it is confident or both see a profile.
+ * either it is confident or both see a profile, or several detections of a bare profile agree.
  */
 export function reliable(marks: Landmarks, face: Face): boolean {
-  return sure(marks, face) || profile(marks, face);
+  return marks.agreed || sure(marks, face) || (face.score >= LIKELY_FACE && profile(marks, face));
 }
 
 function sure(marks: Landmarks, face: Face): boolean {
@@ -65,12 +69,12 @@ function sure(marks: Landmarks, face: Face): boolean {
 }
 
 function profile(marks: Landmarks, face: Face): boolean {
-  const beside = aside(face), turned = face.score >= LIKELY_FACE && Math.abs(beside) >= TURNED;
-  return turned && Math.sign(beside) * yaw(marks.rotation) >= TURNED_YAW && apart(marks.points, face) <= TURNED_NEAR;
+  const beside = aside(face), turned = Math.abs(beside) >= TURNED && Math.sign(beside) * yaw(marks.rotation) >= TURNED_YAW;
+  return turned && apart(marks.points, face) <= TURNED_NEAR;
 }
 
 /** Degrees, positive where the nose points to the picture's right on an upright face. */
-function yaw(rotation: Float64Array): number {
+export function yaw(rotation: Float64Array): number {
   const roll = Math.atan2(rotation[3], rotation[0]), cos = Math.cos(roll), sin = Math.sin(roll);
   const [x, y, z] = [-rotation[2], -rotation[5], -rotation[8]];
   return (Math.atan2(cos * x + sin * y, Math.hypot(z, cos * y - sin * x)) * 180) / Math.PI;
@@ -86,10 +90,13 @@ function aside(face: Face): number {
 /** The landmarks, or where the network is unsure of a head that is turned far, those of the mean face (468 × 3). */
 export async function surestLandmarks(networks: Networks, image: Picture, face: Face, mean: number[]): Promise<Landmarks> {
   const marks = await landmarks(networks, image, face);
-  if (marks.presence >= PRESENT || face.score < LIKELY_FACE || Math.abs(aside(face)) < TURNED) return marks;
-  if (face.score >= SURE_FACE && apart(marks.points, face) <= NEAR_TURNED) return marks;
+  if (marks.presence >= PRESENT || (face.score >= SURE_FACE && apart(marks.points, face) <= NEAR_TURNED)) return marks;
   const posed = posedMeanFace(face, mean);
-  return profile(posed, face) ? posed : marks;
+  if (face.score >= LIKELY_FACE && profile(posed, face)) return posed;
+  if (reliable(marks, face)) return marks;
+  const found = await agreed(networks, image, face), again = found && posedMeanFace(found, mean);
+  if (!found || !again || !profile(again, found) || (await worn(networks, image, found)) >= WORN) return marks;
+  return { ...again, agreed: true };
 }
 
 /** The mean face, placed and turned by a detected face's five points. */

@@ -26,6 +26,8 @@ export interface Design {
   pleats: number;
   bulge: number;
   loose: number;
+  /** how far the mask stands out in front of a nose whose place is unsure, in face widths */
+  room: number;
   rings: number;
   valve: boolean;
   printed: boolean;
@@ -34,6 +36,7 @@ export interface Design {
 }
 
 const LUT_SIZE = 1024, LUT_REACH = 1.25;
+const ROOM = 0.05, ROOM_ABOVE = 0.04;
 const CUP_STRAPS: Colour[] = [[236, 206, 70], [232, 230, 224], [70, 120, 190]];
 
 const all = (value: number): Colour => [value, value, value];
@@ -61,7 +64,7 @@ export function drawDesign(tables: Tables, draws: number[], style: string, colou
   const pattern = tables.patterns[Math.floor(picks[3] * tables.patterns.length)];
   return {
     style, colour, base, accent, strap: base, top, bottom, side, waist: 0, corner: 0.02, tension: 8, seed, picks, pattern,
-    pleats: 0, bulge: 0, loose: 0, rings: 0, valve: false, printed: false, seam: false, stitched: false,
+    pleats: 0, bulge: 0, loose: 0, room: 0, rings: 0, valve: false, printed: false, seam: false, stitched: false,
     ...ofStyle(style, base, picks),
   };
 }
@@ -96,13 +99,20 @@ export function edgeAt(table: Float32Array, u: number): number {
 
 /** How far the fabric stands out beyond a taut cloth at (u, v), in face widths. */
 export function bulgeAt(design: Design, u: number, v: number): number {
-  const slack = design.loose * Math.exp(-(((Math.abs(u) - 0.5) / 0.28) ** 2) - ((v - 0.92) / 0.22) ** 2);
+  let slack = design.loose * Math.exp(-(((Math.abs(u) - 0.5) / 0.28) ** 2) - ((v - 0.92) / 0.22) ** 2);
+  if (design.room) slack += design.room * Math.exp(-((u / 0.28) ** 2) - ((v - 0.36) / 0.28) ** 2);
   if (!design.bulge) return slack;
   const middle = (design.top[0] + design.bottom[0]) / 2, height = (design.bottom[0] - design.top[0]) / 2;
   const down = ((v - middle) / height) ** 2;
   if (design.style === "cup") return slack + design.bulge * Math.max(1 - (u / design.side) ** 2 - down, 0) ** 0.7;
   const ridge = clamp(1 - Math.abs(u) / design.side, 0, 1) ** (design.style === "kn95" ? 1.25 : 1.7);
   return slack + design.bulge * ridge * Math.max(1 - down, 0);
+}
+
+/** The same mask with this share, 0 to 1, of the room that a nose needs whose place is unsure. */
+export function withRoom(design: Design, share: number): Design {
+  const top = design.top.map((v, i) => v - share * ROOM_ABOVE * Math.exp(-(((i * LUT_REACH) / LUT_SIZE / 0.3) ** 2)));
+  return { ...design, top, room: share * ROOM };
 }
 
 /** A table through the knots: piecewise linear, then smoothed, without a kink on the nose. */

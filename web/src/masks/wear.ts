@@ -4,11 +4,11 @@ import { paint, type Painted } from "./fabric";
 import { Draper, type Head, headOf, toPhoto } from "./fit";
 import { type Light, LUMA, readLight, shadeOn, toLinear, toSrgb } from "./light";
 import { drawStraps, skinLike } from "./straps";
-import { type Design, drawDesign } from "./styles";
+import { type Design, drawDesign, withRoom } from "./styles";
 import { loadTables, type Tables, TILE } from "./tables";
 import { type Unwrapped, unwrap } from "./unwrap";
 import type { Face } from "../faces/detect";
-import { cut, type Landmarks, reliable, surestLandmarks } from "../faces/landmarks";
+import { cut, type Landmarks, PRESENT, reliable, surestLandmarks, yaw } from "../faces/landmarks";
 import type { Rectangle } from "../faces/align";
 import type { Networks, ReadFile } from "../networks";
 import { timed } from "../stages";
@@ -17,6 +17,7 @@ import { gaussian, sobel } from "../vision/filter";
 import { warpField } from "../vision/warp";
 
 const SHADOW = 0.34, MARGIN = 0.07;
+const UNSURE_YAW = [30, 50];
 
 export interface WearOptions {
   /** a style's name, or "random" */
@@ -49,7 +50,8 @@ export class Rule {
 
   /** The photo with a mask on a face with these landmarks, and the cover of each pixel of a rectangle. */
   putOn(photo: Picture, marks: Landmarks, { style, colour, seed }: WearOptions): { image: Picture; region: Field; room: Rectangle } {
-    const draws = this.tables.draws[seed % this.tables.draws.length], design = drawDesign(this.tables, draws, style, colour);
+    const draws = this.tables.draws[seed % this.tables.draws.length], unsure = unsureNose(marks);
+    const drawn = drawDesign(this.tables, draws, style, colour), design = unsure ? withRoom(drawn, unsure) : drawn;
     const head = headOf(marks), sheet = this.draper.drape(head, design);
     const reach = design.side + Math.max(design.waist, 0) + 0.025;
     const low = Math.min(...design.top) - 0.03, high = Math.max(...design.bottom) + 0.03;
@@ -63,6 +65,12 @@ export class Rule {
     const region = blend(image, part, room, layer, whole, bare, head, light, this.tables, draws.slice(14));
     return { image, region, room };
   }
+}
+
+/** How unsure the place of the nose is, 0 to 1: that of a profile that the network doesn't confirm. */
+function unsureNose({ presence, rotation }: Landmarks): number {
+  const [low, high] = UNSURE_YAW;
+  return presence >= PRESENT ? 0 : clamp((Math.abs(yaw(rotation)) - low) / (high - low), 0, 1);
 }
 
 /** A rectangle with room for straps and shadow. */

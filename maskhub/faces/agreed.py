@@ -1,0 +1,79 @@
+"""Detect a face again at several sizes and mirrored, and take what most of these detections agree on.
+
+In a large picture of a profile YuNet often puts the nose in front of the face and the eyes in any order; at other sizes
+its points are right. Where there is no face, or a covered one, they scatter.
+"""
+
+import threading
+
+import cv2
+import numpy as np
+
+from maskhub.faces import align
+from maskhub.faces.view import face_of, own_row, rows_turned_back
+from maskhub.faces.yunet import WEIGHTS, YuNet
+
+__all__ = ["agreed"]
+
+SIDES, AROUND = (96, 128, 176, 224, 288), 2.4
+"""Sides of the windows in pixels; each spans so many times the larger side of the face's box."""
+FOUND = 0.5
+"""Lowest score of a detection that counts."""
+NEAR = 0.06
+"""Detections agree if their points lie within this of the median, on average, in face sizes."""
+ENOUGH, LIKELY = 4, 0.65
+"""How many of the ten must agree, and their lowest median score. Tuned on 441 heads of FairFace's training photos that
+are turned by more than 45°."""
+MIRRORED = (1, 0, 2, 4, 3)
+"""The points of a mirrored face in their usual order."""
+
+_threads = threading.local()
+
+
+def agreed(photo, face):
+    """The :class:`~maskhub.faces.face.Face` that most detections around ``face`` in a photo (uint8 RGB H×W×3) agree on,
+    or None; its score is their median. Thread-safe.
+
+    The windows are upright by the line from the eyes to the mouth, since the eyes of a profile lie in one place.
+    """
+    left, top, width, height = face.box
+    down = face.points[3:].mean(0) - face.points[:2].mean(0)
+    roll = float(np.degrees(np.arctan2(-down[0], down[1])))
+    scale = SIDES[-1] / (AROUND * max(width, height))
+    matrix = cv2.getRotationMatrix2D((0, 0), roll, scale)
+    matrix[:, 2] = (SIDES[-1] - 1) / 2 - matrix[:, :2] @ (left + width / 2, top + height / 2)
+    window = cv2.cvtColor(align.crop(photo, matrix, SIDES[-1]), cv2.COLOR_RGB2BGR)
+    rows = [row for side in SIDES for row in _detections(window, side)]
+    if len(rows) < ENOUGH:
+        return None
+    rows = np.stack(rows)
+    points, middle = rows[:, 4:14].reshape(-1, 5, 2), np.median(rows, 0)
+    apart = np.linalg.norm(points - middle[4:14].reshape(5, 2), axis=2).mean(1)
+    near = apart <= NEAR * max(middle[2:4])
+    if near.sum() < ENOUGH or middle[14] < LIKELY:
+        return None
+    row = rows[near].mean(0)
+    row[14] = middle[14]
+    return face_of(rows_turned_back(row[None], matrix, -roll)[0], (0, 0), (1, 1))
+
+
+def _detections(window, side):
+    """The rows of the face in the middle of the window, scaled to this side and mirrored as well, in the window's
+    pixels."""
+    if not hasattr(_threads, "net"):
+        _threads.net = YuNet(WEIGHTS, FOUND)
+    grown = len(window) / side
+    scaled = cv2.resize(window, (side, side), interpolation=cv2.INTER_AREA) if grown > 1 else window
+    middle = np.float32([side / 2 - side / AROUND / 2] * 2 + [side / AROUND] * 2)
+    for mirrored in (False, True):
+        row = own_row(_threads.net.detect(np.ascontiguousarray(scaled[:, ::-1]) if mirrored else scaled), middle)
+        if row is None:
+            continue
+        if mirrored:
+            row = row.copy()
+            row[4:14] = row[4:14].reshape(5, 2)[MIRRORED, :].ravel()
+            row[4:14:2] = side - 1 - row[4:14:2]
+            row[0] = side - 1 - row[0] - row[2]
+        row[[0, 1, *range(4, 14)]] = (row[[0, 1, *range(4, 14)]] + 0.5) * grown - 0.5
+        row[2:4] *= grown
+        yield row
