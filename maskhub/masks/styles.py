@@ -74,8 +74,8 @@ BOTTOMS = {
 SIDES = {"surgical": 0.77, "kn95": 0.80, "cup": 0.66, "cloth": 0.82, "patterned": 0.82, "neoprene": 0.88}
 LUT_SIZE, LUT_REACH = 1024, 1.25
 ROOM, ROOM_ABOVE = 0.05, 0.04
-"""Room for a nose whose place is unsure: in front of it in face widths, and above it in v. Chosen by eye on 40 heads
-turned by more than 45°."""
+"""Room for a nose whose place is unsure: in front of it in face widths, and above it in v. Chosen by eye on
+40 heads turned by more than 45°."""
 
 
 @dataclass(frozen=True)
