@@ -5,6 +5,7 @@ Ghostscript, which interprets programs. HEIC and HEIF, the photos of phones, nee
 wheels read AVIF from 11.3 on.
 """
 
+import base64
 import io
 import os
 import warnings
@@ -14,7 +15,7 @@ from PIL import Image, PngImagePlugin, UnidentifiedImageError, features
 from maskhub.errors import PhotoError
 from maskhub.extras import installed
 
-__all__ = ["FORMATS", "KINDS", "encoded", "middle_square", "name_of", "open_image", "side_by_side"]
+__all__ = ["FORMATS", "KINDS", "data_url", "encoded", "middle_square", "name_of", "open_image", "side_by_side"]
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP", *(["AVIF"] if features.check("avif") else []))
 """Pillow's names of the accepted formats, without HEIF."""
@@ -57,6 +58,11 @@ def encoded(image, kind="PNG", **options):
     file = io.BytesIO()
     image.save(file, kind, **options)
     return file.getvalue()
+
+
+def data_url(data, kind="jpeg"):
+    """The URL of a picture that holds the picture itself: the bytes of its file, which is of this ``kind``."""
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
 
 
 def name_of(source):

@@ -1,11 +1,10 @@
 """Show small pictures enlarged with sharp pixels, on a checkerboard where they are transparent."""
 
-import base64
 import html
 
 from PIL import Image
 
-from maskhub.image_file import encoded
+from maskhub.image_file import data_url, encoded
 
 __all__ = ["brush", "figures", "magnified", "thumbnail"]
 
@@ -52,4 +51,4 @@ def brush(image):
 
 
 def _data(image):
-    return f"data:image/png;base64,{base64.b64encode(encoded(image)).decode()}"
+    return data_url(encoded(image), "png")

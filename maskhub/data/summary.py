@@ -3,7 +3,6 @@
 write(output / "summary.html", summary_page("photos", counts_of(faces), failures, samples))
 """
 
-import base64
 import re
 from collections import Counter
 from contextlib import suppress
@@ -14,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from maskhub.errors import PhotoError
 from maskhub.faces.photo import open_photo
-from maskhub.image_file import encoded
+from maskhub.image_file import data_url, encoded
 
 __all__ = ["SHOWN", "SUMMARY", "counts_of", "merged", "sample", "summary_page"]
 
@@ -114,4 +113,4 @@ def _general(name, reason):
 def _data_url(photo):
     photo = photo.convert("RGB")
     photo.thumbnail((4 * HIGH, HIGH))
-    return f"data:image/jpeg;base64,{base64.b64encode(encoded(photo, 'JPEG', quality=82)).decode()}"
+    return data_url(encoded(photo, "JPEG", quality=82))

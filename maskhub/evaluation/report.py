@@ -8,7 +8,6 @@ The JSON file has the same fields. Thumbnails are next to it in ``<name>-picture
 ``<name>.csv``. Figures without a row are at the top level of ``figures``.
 """
 
-import base64
 import json
 import math
 import re
@@ -20,6 +19,7 @@ import maskhub
 from maskhub.data.tables import table_text
 from maskhub.errors import SourceError
 from maskhub.files import remove_folder, write_file, written_folder
+from maskhub.image_file import data_url
 
 __all__ = ["Curve", "Figure", "Gallery", "Item", "Report"]
 
@@ -78,7 +78,7 @@ class Item:
     @property
     def data_url(self):
         """The thumbnail as source of an ``<img>``; empty without one."""
-        return f"data:image/jpeg;base64,{base64.b64encode(self.picture).decode()}" if self.picture else ""
+        return data_url(self.picture) if self.picture else ""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from PIL import Image
 
 from maskhub.errors import MaskHubError, PhotoError
 from maskhub.faces.photo import open_photo, split_alpha
+from maskhub.image_file import data_url
 from maskhub.pipelines.live import FrameTranslator
 from maskhub.pipelines.outcomes import described, tally
 from maskhub.provenance import mark
@@ -78,7 +79,7 @@ class LiveImage(gr.Image):
         if value is None:
             return None
         _, data = cv2.imencode(".jpg", value[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
-        return ImageData(url="data:image/jpeg;base64," + base64.b64encode(data).decode(), orig_name="frame.jpg")
+        return ImageData(url=data_url(data), orig_name="frame.jpg")
 
 
 class Session:
