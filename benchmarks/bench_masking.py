@@ -40,7 +40,7 @@ from maskhub.evaluation.intervals import wilson_interval  # noqa: E402
 from maskhub.faces.detect import detect  # noqa: E402
 from maskhub.faces.landmarks import LIKELY_FACE, landmarks, reliable, surest_landmarks  # noqa: E402
 from maskhub.masks import wear  # noqa: E402
-from maskhub.masks.detector import SURELY_MASKED, mask_presences  # noqa: E402
+from maskhub.masks.detector import MASKED, mask_presences  # noqa: E402
 
 YAWS = (0, 15, 30, 45, 60, 75)
 
@@ -96,7 +96,7 @@ def outcome(path):
         return "no face"
     if not reliable(surest_landmarks(image, faces[0]), faces[0]):
         return "unsure face" if faces[0].score < LIKELY_FACE else "landmarks elsewhere"
-    return "taken for masked" if mask_presences([(image, faces[0])])[0] >= SURELY_MASKED else "drawn"
+    return "taken for masked" if mask_presences([(image, faces[0])])[0] >= MASKED else "drawn"
 
 
 def held_out(row):

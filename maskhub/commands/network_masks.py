@@ -12,6 +12,7 @@ from maskhub.data.masked import Masked, face_facts, faces_of, low_quality, mask_
 from maskhub.data.masked_files import MaskingWay
 from maskhub.direction import Direction
 from maskhub.errors import NoFaceError
+from maskhub.masks.detector import MASKED
 from maskhub.masks.styles import WORN
 from maskhub.pipelines.outcomes import Outcome
 from maskhub.pipelines.record import FaceRecord
@@ -37,7 +38,7 @@ def mask_by_network(pipeline, pixels, wearing, name, own=None):
     translator = pipeline.translator("mask", force=not wearing.bare_only)
     translator.examine(records)
     for face in records:
-        translator.decide(face, masked=face.presence is not None and face.presence >= translator.masked_from)
+        translator.decide(face, masked=face.presence is not None and face.presence >= MASKED)
     for face in [face for face in records if face.pending][wanted:]:
         face.outcome = Outcome.NOT_CHOSEN
     translator.ways[Direction.MASK].translate([face for face in records if face.pending])

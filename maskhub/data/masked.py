@@ -21,7 +21,7 @@ from maskhub.errors import ConfigError, NoFaceError
 from maskhub.faces.detect import detect
 from maskhub.faces.landmarks import landmarks, reliable, surest_landmarks
 from maskhub.masks.coverings import COVERING_COLOURS, COVERINGS, RANDOM_COVERING
-from maskhub.masks.detector import SURELY_MASKED, mask_presences
+from maskhub.masks.detector import MASKED, mask_presences
 from maskhub.masks.styles import COLOURS, STYLES, WORN
 from maskhub.masks.wear import wear
 from maskhub.options import Count, OptionSet, Share
@@ -229,7 +229,7 @@ def _chosen(pixels, found, wearing, name, largest):
     marks, chosen, worn_already = [None] * len(found), [], []
     for number in (number for number in order if found[number]):
         marks[number] = landmarks(pixels, found[number])
-        if wearing.bare_only and mask_presences([(pixels, found[number])])[0] >= SURELY_MASKED:
+        if wearing.bare_only and mask_presences([(pixels, found[number])])[0] >= MASKED:
             worn_already.append(number)
             continue
         marks[number] = surest_landmarks(pixels, found[number], marks[number])

@@ -17,7 +17,7 @@ __all__ = ["WORN", "View", "face_of", "overturned", "own_row", "rows_turned_back
 
 DOUBTFUL = 0.5
 """Where no face is found, those from this score on are taken if landmarks settle on them."""
-WORN = 0.9
+WORN = 0.6
 """Confidence of the mask detector from which a mask confirms a face, or its orientation."""
 SMALL = 32
 """Width in pixels below which the mask detector is not run."""

@@ -21,15 +21,12 @@ from maskhub.faces.worn import BUNDLED, mask_network
 from maskhub.tensors import to_array
 
 __all__ = [
-    "BUNDLED", "MASKED", "SURELY_MASKED", "MaskDetection", "bundled_mask_detector", "detect_mask",
+    "BUNDLED", "MASKED", "MaskDetection", "bundled_mask_detector", "detect_mask",
     "detect_mask_on_crop", "detect_masks", "detect_masks_on_crops", "mask_presences",
 ]  # fmt: skip
 
 MASKED = 0.5
 """A face counts as masked from this presence on."""
-SURELY_MASKED = 0.8
-"""Where masks are only put on, faces are left alone from this presence on: between both values there are more bare
-faces, with beards or high collars, than masked ones (docs/data.md)."""
 BATCH = 32
 
 _lock = threading.Lock()

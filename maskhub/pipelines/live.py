@@ -18,7 +18,7 @@ from maskhub.faces import align
 from maskhub.faces.landmarks import Landmarks, landmarks, moved_landmarks
 from maskhub.faces.smooth import OneEuro
 from maskhub.faces.track import FaceTracker
-from maskhub.masks.detector import mask_presences
+from maskhub.masks.detector import MASKED, mask_presences
 from maskhub.pipelines.outcomes import Outcome
 from maskhub.pipelines.record import FaceRecord
 from maskhub.pipelines.translator import RuleMasker
@@ -162,9 +162,8 @@ class _Memory:
             (presence,), self._undecided = mask_presences([(face.photo, face.face)]), DECIDE_SECONDS
             share = 1 if self.presence is None else DECIDE_SHARE
             self.presence = presence + (1 - share) * ((self.presence or 0) - presence)
-            limit = translator.masked_from
-            if self.masked is None or abs(self.presence - limit) > min(DECIDED, (1 - limit) / 2):
-                self.masked = self.presence >= limit
+            if self.masked is None or abs(self.presence - MASKED) > DECIDED:
+                self.masked = self.presence >= MASKED
         face.presence = self.presence
         translator.decide(face, self.masked)
         if not face.pending or before != self.masked:

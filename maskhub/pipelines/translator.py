@@ -15,7 +15,7 @@ import numpy as np
 from maskhub.direction import Direction
 from maskhub.errors import ConfigError, NoFaceError
 from maskhub.faces import align
-from maskhub.masks.detector import MASKED, SURELY_MASKED, detect_masks
+from maskhub.masks.detector import MASKED, detect_masks
 from maskhub.masks.wear import wear
 from maskhub.pipelines.changed import changed_region
 from maskhub.pipelines.estimate import estimate_result
@@ -145,14 +145,9 @@ class Translator:
         """Translate :class:`~maskhub.pipelines.record.FaceRecord` s in place, ``batch_size`` crops at a time."""
         self.examine(faces)
         for face in faces:
-            self.decide(face, masked=not self.force and face.presence >= self.masked_from)
+            self.decide(face, masked=not self.force and face.presence >= MASKED)
         for direction, way in self.ways.items():
             way.translate([face for face in faces if face.pending and face.direction is direction], batch_size)
-
-    @property
-    def masked_from(self):
-        """The presence from which a face counts as masked."""
-        return SURELY_MASKED if self.asked is Direction.MASK else MASKED
 
     def examine(self, faces):
         """Run the mask detector, unless ``force``: sets ``face.presence``, and ``face.estimate`` where a mask is worn

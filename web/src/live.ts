@@ -8,7 +8,7 @@ import { alignment, crop, edgeWindow, multipleFor, paste, type Pasted } from "./
 import { detect, type Face } from "./faces/detect";
 import { cut, landmarks, type Landmarks, PRESENT, rotationOf } from "./faces/landmarks";
 import { timed } from "./stages";
-import { type Direction, maskedFrom, type Pipeline } from "./pipeline";
+import { type Direction, MASKED, type Pipeline } from "./pipeline";
 import { after, apply, clamp, type Field, field, inverse, type Matrix, type Picture, type Point, rint, scaleOf } from "./vision/image";
 
 const EVERY = 10, EVERY_EMPTY = 3;
@@ -79,7 +79,7 @@ export class Live {
     // a face's crop must not show what was pasted on another
     const source: Picture = this.tracks.length > 1 ? { ...frame, data: frame.data.slice() } : frame;
     for (const track of [...this.tracks].reverse()) {
-      await this.decide(source, track, options.direction);
+      await this.decide(source, track);
       if (options.direction === (track.masked ? "mask" : "unmask")) continue; // it needs no change
       const part = track.masked ? await this.takeOff(source, frame, track) : await this.putOn(source, frame, track, options);
       if (part) pasted.push(part);
@@ -87,13 +87,12 @@ export class Live {
     return { faces: this.tracks.map((track) => track.face), pasted };
   }
 
-  private async decide(source: Picture, track: Track, direction: LiveOptions["direction"]): Promise<void> {
+  private async decide(source: Picture, track: Track): Promise<void> {
     if (track.asked-- > 0) return;
     track.asked = ASK_EVERY - 1;
     const now = await this.pipeline.maskPresence(source, track.face), first = track.presence === null;
     track.presence = first ? now : track.presence! + NEWEST * (now - track.presence!);
-    const limit = maskedFrom(direction);
-    if (first || Math.abs(track.presence - limit) > Math.min(DECIDED, (1 - limit) / 2)) track.masked = track.presence >= limit;
+    if (first || Math.abs(track.presence - MASKED) > DECIDED) track.masked = track.presence >= MASKED;
   }
 
   private async takeOff(source: Picture, frame: Picture, { face }: Track): Promise<Pasted | null> {

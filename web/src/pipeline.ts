@@ -14,10 +14,8 @@ import { type Field, type Matrix, type Picture, picture } from "./vision/image";
 
 export type Direction = "mask" | "unmask";
 
-/** Presence from which a face counts as masked. */
+/** Presence from which a face counts as masked, as in `maskhub.masks.detector`. */
 export const MASKED = 0.5;
-/** The same where masks are only put on, as in `maskhub.masks.detector`. */
-export const SURELY_MASKED = 0.8;
 
 /** The content of `models/pipeline.json`, written by `export.py`. */
 export interface About {
@@ -56,9 +54,6 @@ export interface Options {
   colour?: string | null;
 }
 
-/** The presence from which a face counts as masked. */
-export const maskedFrom = (direction: Options["direction"]): number => (direction === "mask" ? SURELY_MASKED : MASKED);
-
 export class Pipeline {
   constructor(readonly networks: Networks, readonly about: About, readonly rule: Rule) {}
 
@@ -76,7 +71,7 @@ export class Pipeline {
   async translate(photo: Picture, faces: Face[], options: Options): Promise<Translated[]> {
     const out: Translated[] = [];
     for (const [number, face] of faces.entries()) {
-      const presence = options.force ? null : await this.maskPresence(photo, face), masked = (presence ?? 0) >= maskedFrom(options.direction);
+      const presence = options.force ? null : await this.maskPresence(photo, face), masked = (presence ?? 0) >= MASKED;
       const needed: Direction = masked ? "unmask" : "mask", direction = options.direction === "auto" ? needed : options.direction;
       if (direction !== needed && !options.force) {
         out.push({ face, direction, presence, outcome: masked ? "already masked" : "no mask worn" });
