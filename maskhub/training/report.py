@@ -2,11 +2,12 @@
 
 import io
 import json
-import resource
+import sys
 import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import torch
 from PIL import Image
 from tqdm import tqdm
@@ -206,4 +207,9 @@ def _sheet(path):
 def _peak_memory_mb():
     if torch.cuda.is_available():
         return round(torch.cuda.max_memory_allocated() / 2**20)
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    if sys.platform == "win32":
+        return round(psutil.Process().memory_info().peak_wset / 2**20)
+    import resource  # Windows has no such module
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20)

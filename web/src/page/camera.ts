@@ -46,7 +46,7 @@ export class Camera {
     try {
       stream = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: WIDTH }, height: { ideal: HEIGHT }, facingMode: "user" } });
     } catch (error) {
-      const why = (error as Error).name === "NotAllowedError" ? "The browser was not allowed to use it." : "There is none, or another program uses it.";
+      const why = (error as Error).name === "NotAllowedError" ? "The browser was not allowed to use it." : "No camera was found, or another program is using it.";
       throw new Error(`The camera can't be used. ${why}`);
     }
     this.stream = stream;
