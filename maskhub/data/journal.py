@@ -15,7 +15,7 @@ from maskhub.files import HIDDEN, append_line, commit, discard, remove_file, wri
 
 __all__ = ["RESULTS_OF", "Journal", "check_same_options"]
 
-RESULTS_OF = "2026-11-27b"
+RESULTS_OF = "2026-11-27c"
 """The day of the last change after which the same photo and options gave other pixels or records: another face found,
 another mask drawn, another bundled network. A run from before that day is not continued.
 ``tests/test_reference.py`` fails until such a change has its day here."""
