@@ -41,7 +41,7 @@ def mask_alone(faces, most=1 / 128):
     """Alpha of the masks of a batch, N×1×R×R: the region with a short soft border. Each mask is cut out with another
     margin, from 1/128 of the side to ``most``: the detector's region may miss the mask's edge and its shadow."""
     side, alpha = faces.shape[3], widened(covered(faces))
-    least = max(side // 128, 1)
+    least = max(round(side / 128), 1)  # what widened() has added
     margins = range(least, max(round(most * side), least) + 1)
     drawn = torch.randint(margins[0], margins[-1] + 1, (len(faces), 1, 1, 1), device=faces.device)
     for margin in margins[1:]:
