@@ -38,7 +38,7 @@ WAYS = {"unmask": "masked.jpg", "mask": "bare.jpg"}
 WARM = 3
 """Photos before those that are timed: the browser compiles its code meanwhile."""
 CAMERA_WARM, CAMERA_SECONDS, CAMERA_TIMES = 3, 2, 5
-"""Photos before the camera is timed, seconds that it is timed for, and how often; the rate is the median."""
+"""Photos before the camera is timed, seconds of each timing, and number of timings; the rate is their median."""
 WATCH = """
 window.tasks = [];
 new PerformanceObserver(list => window.tasks.push(...list.getEntries().map(task => task.duration)))

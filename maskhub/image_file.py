@@ -61,7 +61,7 @@ def encoded(image, kind="PNG", **options):
 
 
 def data_url(data, kind="jpeg"):
-    """The URL of a picture that holds the picture itself: the bytes of its file, which is of this ``kind``."""
+    """A ``data:`` URL with the bytes of a picture's file; its MIME type is image/``kind``."""
     return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
 
 

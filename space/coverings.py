@@ -72,7 +72,7 @@ def subject(image, name):
 
 
 def _centre(image, name):
-    """The centre of a picture as a :class:`Subject` that is no photo of a face."""
+    """The centre of a picture as a :class:`Subject` that does not count as a photo of a face."""
     side = min(image.size)
     square = image.convert("RGB").crop(middle_square(*image.size))
     if side > LARGEST:

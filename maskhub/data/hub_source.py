@@ -186,7 +186,7 @@ class HubSource(PhotoSource):
         self._counted[unit.name] = number
 
     def count(self, unit):
-        """The number of photos of a unit, or None if it takes reading the whole unit."""
+        """The number of photos of a unit, or None if only reading the whole unit would tell."""
         if self._counted.get(unit.name) is None:
             rows = filled_rows(self, unit)
             if self.holdout and rows is not None:

@@ -17,7 +17,8 @@ __all__ = ["RESULTS_OF", "Journal", "check_same_options"]
 
 RESULTS_OF = "2026-11-27c"
 """The day of the last change after which the same photo and options gave other pixels or records: another face found,
-another mask drawn, another bundled network. A run from before that day is not continued.
+another mask drawn, another bundled network; a letter tells changes of one day apart. A run by a version with another
+value is not continued.
 ``tests/test_reference.py`` fails until such a change has its day here."""
 NAME = f"{HIDDEN}/journal.jsonl"
 INTERVAL = 1.0

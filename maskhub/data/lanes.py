@@ -182,7 +182,7 @@ class Lane:
             start += len(block)
 
     def _counts(self, hand):
-        """The number of photos of each piece, or None where it takes reading the whole piece."""
+        """The number of photos of each piece, or None where only reading the whole piece would tell."""
         with ThreadPoolExecutor(READERS) as readers:
             counts = list(readers.map(self.source.count, [unit for unit, _ in hand]))
         if None in counts:

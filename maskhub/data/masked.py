@@ -177,8 +177,8 @@ def seed_of(*what):
 
 
 def faces_of(pixels, own=None):
-    """The faces of a photo, uint8 RGB H×W×3, that are masked: ``own`` if given, as in :func:`mask_faces`, otherwise all
-    that are detected. NoFaceError if none is."""
+    """The faces of a photo, uint8 RGB H×W×3, to put masks on: ``own`` if given, as in :func:`mask_faces`, otherwise all
+    detected ones. NoFaceError if none is detected."""
     found = detect(pixels) if own is None else own
     if not found and own is None:
         raise NoFaceError("no face was found: a face must be at least about 30 pixels wide.")

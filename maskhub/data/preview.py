@@ -22,8 +22,8 @@ UNITS, PER_UNIT = 4, 64
 
 
 def preview(rows, pictures, count, seed=0):
-    """Process ``count`` photos, drawn at random by ``seed``: the sheet of them, ``PIL.Image``, the number of processed
-    photos, and how many of these failed. ``pictures`` is a function of a row → (before, after, words) for
+    """Process ``count`` photos, drawn at random by ``seed``; returns a sheet of them (``PIL.Image``), the number of
+    processed photos, and how many of these failed. ``pictures`` is a function of a row → (before, after, words) for
     each pair of ``PIL.Image`` s to show; ``rows`` are those of :func:`~maskhub.data.rows.open_rows`."""
     tiles, processed, failed = [], 0, 0
     for row in _some(rows, count, seed):

@@ -1,4 +1,4 @@
-"""Which unit a process works on next, where processes only know of each other what is finished.
+"""Which unit a process works on next, if all it knows of the others is which units are finished.
 
 A process with a rank starts with its own block of units, then takes random units of other blocks, except the first
 missing one of each, which its owner is working on. When nothing else is left, it waits, and takes over units that no

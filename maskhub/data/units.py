@@ -26,8 +26,8 @@ from maskhub.errors import SourceError, first_line
 __all__ = ["READERS", "Unit", "filled_rows", "read_names", "read_unit", "unit_limit", "unit_name", "units"]
 
 SMALLEST, LARGEST, PIECES = 64 << 20, 1 << 30, 128
-"""Files larger than the source's size divided by :data:`PIECES`, which is clipped to the two sizes in bytes, are split.
-The footers of the others need not be read before the work starts."""
+"""Files are split if they are larger than the source's size divided by ``PIECES``, a limit kept between the first two,
+in bytes. The footers of the other files need not be read before the work starts."""
 PHOTOS = 1000
 """Photos of an imagefolder in a unit."""
 BUFFER = 16 << 20
@@ -219,7 +219,7 @@ def _is_filled(group, column):
 
 
 def _open(path, size):
-    """A stored file, read only where it is asked for."""
+    """A stored file; only the parts that are asked for are read."""
     import fsspec
 
     system, path = fsspec.core.url_to_fs(path)

@@ -17,11 +17,11 @@ __all__ = [
 ]  # fmt: skip
 
 FEW = 100
-"""Faces below which a report warns."""
+"""Number of faces below which a report warns."""
 
 
 def few_faces(count):
-    """The warning of a report on so few faces that the intervals matter, as a list."""
+    """A list with the warning of a report on fewer than :data:`FEW` faces, or an empty list."""
     return [f"only {count} faces were measured: mind the intervals."] if count < FEW else []
 
 

@@ -1,7 +1,7 @@
-"""Detect a face again at several sizes and mirrored, and take what most of these detections agree on.
+"""Detect a face again at several sizes and mirrored, and take the place on which enough of these detections agree.
 
-In a large picture of a profile YuNet often puts the nose in front of the face and the eyes in any order; at other sizes
-its points are right. Where there is no face, or a covered one, they scatter.
+In a large picture of a profile, YuNet often puts the nose in front of the face and the eyes in any order; at other
+sizes its points are right. Where there is no face, or a covered one, they scatter.
 """
 
 import threading
@@ -16,7 +16,7 @@ from maskhub.faces.yunet import WEIGHTS, YuNet
 __all__ = ["agreed"]
 
 SIDES, AROUND = (96, 128, 176, 224, 288), 2.4
-"""Sides of the windows in pixels; each spans so many times the larger side of the face's box."""
+"""Sides in pixels to which the window is scaled, and how many times the larger side of the face's box it spans."""
 FOUND = 0.5
 """Lowest score of a detection that counts."""
 NEAR = 0.06
@@ -31,10 +31,10 @@ _threads = threading.local()
 
 
 def agreed(photo, face):
-    """The :class:`~maskhub.faces.face.Face` that most detections around ``face`` in a photo (uint8 RGB H×W×3) agree on,
-    or None; its score is their median. Thread-safe.
+    """The :class:`~maskhub.faces.face.Face` on which :data:`ENOUGH` detections around ``face`` in a photo (uint8 RGB
+    H×W×3) agree, or None; its score is the median of all. Thread-safe.
 
-    The windows are upright by the line from the eyes to the mouth, since the eyes of a profile lie in one place.
+    The line from the eyes to the mouth makes the window upright, since the eyes of a profile lie almost in one place.
     """
     left, top, width, height = face.box
     down = face.points[3:].mean(0) - face.points[:2].mean(0)
@@ -58,8 +58,8 @@ def agreed(photo, face):
 
 
 def _detections(window, side):
-    """The rows of the face in the middle of the window, scaled to this side and mirrored as well, in the window's
-    pixels."""
+    """YuNet's rows, float32 15, of the face in the middle of the window (uint8 BGR) scaled to ``side``, as it is and
+    mirrored, in the window's pixels; at most two."""
     if not hasattr(_threads, "net"):
         _threads.net = YuNet(WEIGHTS, FOUND)
     grown = len(window) / side

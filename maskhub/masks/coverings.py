@@ -1,4 +1,4 @@
-"""Other things than masks in front of a face: sunglasses, a scarf, a hand, a microphone, for data about occlusion.
+"""Things other than masks in front of a face: sunglasses, a scarf, a hand, a microphone, for data about occlusion.
 
     worn = wear(photo, style="sunglasses", seed=3)       # or scarf, hand, microphone, random-covering
 

@@ -179,7 +179,7 @@ def _sampled(plane, x, y):
 
 
 def _before_plain_ground(name, pixels):
-    """Where a thing lies on a plain ground, float32 H×W."""
+    """Where the object on a plain ground is, float32 H×W in [0, 1]."""
     lab = cv2.cvtColor(cv2.GaussianBlur(pixels, (0, 0), 1).astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
     rim = max(2, min(pixels.shape[:2]) // 40)
     border = np.concatenate([part.reshape(-1, 3) for part in (lab[:rim], lab[-rim:], lab[:, :rim], lab[:, -rim:])])

@@ -74,8 +74,8 @@ BOTTOMS = {
 SIDES = {"surgical": 0.77, "kn95": 0.80, "cup": 0.66, "cloth": 0.82, "patterned": 0.82, "neoprene": 0.88}
 LUT_SIZE, LUT_REACH = 1024, 1.25
 ROOM, ROOM_ABOVE = 0.05, 0.04
-"""Room for a nose whose place is unsure: in front of it in face widths, and above it in v. Chosen by eye on
-40 heads turned by more than 45°."""
+"""Room for a nose in an uncertain place: in front of it in face widths, and above it in v. Chosen by eye on 40 heads
+turned by more than 45°."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ class Design:
         return slack + amount * ridge * np.maximum(1 - ((v - middle) / height) ** 2, 0)
 
     def with_room(self, share):
-        """The same mask with this share, 0 to 1, of the room that a nose needs whose place is unsure: it stands out
+        """The same mask with this share, 0 to 1, of the room that a nose in an uncertain place needs: it stands out
         further in front of the nose, and reaches higher up on it."""
         u = np.arange(len(self.top)) * (LUT_REACH / LUT_SIZE)
         top = self.top - share * ROOM_ABOVE * np.exp(-((u / 0.3) ** 2))

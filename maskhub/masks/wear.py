@@ -35,7 +35,7 @@ SEARCH_SIDE = 128
 picture. With the margin below, a square photo is 160 pixels then, of which the detector needs a multiple of 32."""
 SEARCH_MARGIN = 0.125
 UNSURE_YAW = 30, 50
-"""Degrees of yaw from which the place of the nose may be unsure, and from which it is entirely."""
+"""Degrees of yaw between which the place of the nose goes from certain to uncertain."""
 MARGIN = 0.07
 """How far shadow and straps may extend beyond the fabric, in face widths."""
 
@@ -68,9 +68,9 @@ def wear(photo, face=None, style="random", seed=0, *, colour=None, worn="correct
     Args:
         photo: ``PIL.Image`` (any mode; the result is RGB) or uint8 RGB array, H×W×3.
         face: the :class:`~maskhub.faces.face.Face`; by default the photo's largest.
-        style: a mask: a name in :data:`maskhub.masks.STYLES`, or ``random`` for one of these. Something else before
-            the face: a name in :data:`maskhub.masks.COVERINGS`, or ``random-covering`` for one of these. Or one of
-            some :class:`~maskhub.masks.pictures.MaskPictures`.
+        style: a mask: a name in :data:`maskhub.masks.STYLES`, or ``random`` for one of these. Something else
+            in front of the face: a name in :data:`maskhub.masks.COVERINGS`, or ``random-covering`` for one of these. Or
+            one of some :class:`~maskhub.masks.pictures.MaskPictures`.
         seed: whole number from 0; the same seed and photo give the same bytes.
         colour: a name of a colour of that style (:data:`maskhub.masks.COLOURS`), three sRGB numbers (0 to 255), or
             None: random.
@@ -164,8 +164,8 @@ def _put_on(image, landmarks, design, rng, paint=paint):
 
 
 def _unsure_nose(landmarks):
-    """How unsure the place of the nose is, 0 to 1. Of a profile that the network doesn't confirm, the nose is often
-    longer or higher than that of its landmarks, so a mask that follows these would leave its tip free."""
+    """How uncertain the place of the nose is, 0 to 1. In profiles that the landmark network doesn't confirm, the nose
+    is often longer or higher than its landmarks, and a mask that follows these would leave its tip free."""
     low, high = UNSURE_YAW
     return 0.0 if landmarks.present else min(max((abs(landmarks.yaw) - low) / (high - low), 0.0), 1.0)
 

@@ -157,7 +157,7 @@ class PhotoRecord:
 
     @classmethod
     def read(cls, source, side, *, seed=0, owner=0, name="the photo"):
-        """Open a photo (:func:`~maskhub.faces.photo.open_photo`) and find its faces; the others as in
+        """Open a photo (:func:`~maskhub.faces.photo.open_photo`) and find its faces; other arguments as in
         :class:`FaceRecord`."""
         opened = open_photo(source)
         rgb, alpha = split_alpha(opened)

@@ -1,4 +1,4 @@
-"""Zips from strangers are read entry by entry and never unpacked, so entries can't decide where files are written."""
+"""Untrusted zips, read entry by entry and never unpacked: entries can't decide where files are written."""
 
 import io
 import re
@@ -15,8 +15,9 @@ __all__ = ["check_entry", "opened_zip", "read_entry"]
 
 @contextmanager
 def opened_zip(path, limits):
-    """A zip opened for reading, and its entries without folders and the files that packing programs add, both as for
-    ``zipfile``. PhotoError if it can't be read, or exceeds the :class:`~maskhub.service.limits.Limits` of a zip."""
+    """A zip opened for reading, ``zipfile.ZipFile``, and its entries, ``zipfile.ZipInfo``, without folders and without
+    files that packing programs add. PhotoError if it can't be read, or exceeds the
+    :class:`~maskhub.service.limits.Limits` of a zip."""
     with _Source(path, limits.directory) as file:
         try:
             archive = zipfile.ZipFile(file)

@@ -10,11 +10,12 @@ from maskhub.masks.detector import MASKED, bundled_mask_detector
 __all__ = ["covered", "mask_alone", "printed", "widened"]
 
 ZOOM = (0.05, 1.5)
-"""Range of a print's side, as a fraction of the photo's: a small part of a photo is an even colour or a gradient."""
+"""Range of the part of the photo that is spread over the picture, as a fraction of the photo's side: a small part is
+an even colour or a gradient."""
 SPOT = (0.1, 0.4)
 """Range of the radii of a printed spot, as fractions of the side."""
 OPACITY = (0.3, 1.0)
-"""Range of a print's opacity: the rest is the mask's own folds and shades."""
+"""Range of a print's opacity: the mask's own folds and shades show through."""
 
 
 @torch.no_grad()
@@ -32,14 +33,15 @@ def covered(faces):
 
 
 def widened(region, margin=1 / 128):
-    """A region, N×1×R×R, dilated by ``margin`` as a fraction of the side, at least by a pixel."""
+    """A region, float N×1×R×R, dilated by ``margin``, a fraction of the side, but at least by a pixel."""
     reach = max(round(margin * region.shape[3]), 1)
     return F.max_pool2d(region, 2 * reach + 1, stride=1, padding=reach)
 
 
 def mask_alone(faces, most=1 / 128):
-    """Alpha of the masks of a batch, N×1×R×R: the region with a short soft border. Each mask is cut out with another
-    margin, from 1/128 of the side to ``most``: the detector's region may miss the mask's edge and its shadow."""
+    """Alpha of the masks of a batch of faces, float N×3×R×R in [-1, 1], as N×1×R×R in [0, 1]: the region with a short
+    soft border. Each mask gets a random margin, from 1/128 of the side to ``most``, since the detector's region may
+    miss the mask's edge and its shadow."""
     side, alpha = faces.shape[3], widened(covered(faces))
     least = max(round(side / 128), 1)  # what widened() has added
     margins = range(least, max(round(most * side), least) + 1)
@@ -50,9 +52,17 @@ def mask_alone(faces, most=1 / 128):
 
 
 def printed(worn, region, photos, share):
-    """``worn``, faces with masks, N×3×R×R in [-1, 1], of which ``share`` get a print on the mask, whose region is
-    N×1×R×R: part of one of ``photos``, N×3×R×R, turned at random; of half of them on the whole mask, of the others on
-    an elliptic spot of it."""
+    """Print part of a photo, turned at random, on some masks: half of the prints fill the mask, the others an elliptic
+    spot of it.
+
+    Args:
+        worn: faces with masks, float N×3×R×R in [-1, 1].
+        region: regions of the masks, float N×1×R×R in [0, 1]; nothing changes outside.
+        photos: the photo for each face, like ``worn``.
+        share: probability, 0 to 1, that a mask gets a print.
+
+    Returns the faces, like ``worn``.
+    """
     count, device = len(worn), worn.device
 
     def uniform(low, high):

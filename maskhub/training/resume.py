@@ -146,7 +146,7 @@ def faster_precision():
 
 
 def _versions():
-    """What the bits of a run depend on besides its options, with the day of the last change of the drawn masks."""
+    """Versions on which the bits of a run depend, besides its options; maskhub's with :data:`RESULTS_OF`."""
     return {"maskhub": f"{maskhub.__version__} of {RESULTS_OF}", "torch": torch.__version__}
 
 

@@ -46,8 +46,8 @@ class UnmaskerOptions(WornOptions, LightOptions):
     transplanted: Annotated[Count, STAGED] = 2
     """Pairs of each micro-batch with a mask cut out of a really masked face instead of a rule-based one."""
     teacher: str | None = None
-    """Pipeline (folder or Hub id) whose unmasker, such as a larger one, tells what the real masks cover: its results
-    become the truth of the really masked faces."""
+    """Pipeline (folder or Hub id) with a better unmasker, such as a larger one: its results are the target for the
+    really masked faces, whose true faces are unknown."""
     coarse_faces: Share = 0.25
     """Fraction of the faces that are reduced to a low resolution and enlarged, like small faces in photos."""
     moved_faces: Share = 0.5
@@ -199,8 +199,8 @@ class Unmasker(AdversarialTask):
         return loss, terms, made
 
     def _compared(self, pairs, device):
-        """Places of the pairs that the perceptual and the identity loss compare: evenly among the transplanted, the
-        rule-based and, with a teacher, the real masks, none of the pairs without a mask, which have nothing to
+        """Indices, int64, of the pairs that the perceptual and the identity loss compare: spread evenly over the
+        transplanted, the rule-based and, with a teacher, the real masks. Pairs without a mask have nothing to
         compare."""
         c = self.options
         count = min(c.compared_faces, pairs - c.bare_faces)
@@ -244,7 +244,7 @@ class Unmasker(AdversarialTask):
 
 
 def _teacher(options):
-    """The unmasker of the pipeline that ``options`` name as teacher, in eval mode."""
+    """The frozen unmasker of the teacher's pipeline. ConfigError if it has none, or of another resolution."""
     pipeline = FaceMaskPipeline.from_pretrained(options.teacher)
     if pipeline.unmasker is None or pipeline.config.resolution != options.resolution:
         raise ConfigError(f"--teacher {options.teacher} must have an unmasker for {options.resolution} pixels.")

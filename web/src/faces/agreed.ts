@@ -1,5 +1,5 @@
 /**
- * Detects a face again at several sizes and mirrored, and takes what most of these detections agree on, as in
+ * Detects a face again at several sizes and mirrored, and takes the place on which enough of these detections agree, as in
  * `maskhub.faces.agreed`.
  */
 
@@ -15,7 +15,7 @@ const FOUND = 0.5, NEAR = 0.06, ENOUGH = 4, LIKELY = 0.65;
 /** The points of a mirrored face in their usual order. */
 const MIRRORED = [1, 0, 2, 4, 3];
 
-/** The face that most detections around a detected one agree on, or null. */
+/** The face on which enough detections around a detected one agree, or null. */
 export async function agreed(networks: Networks, photo: Picture, face: Face): Promise<Face | null> {
   const [left, top, width, height] = face.box, [right, other, , one, two] = face.points, side = SIDES[SIDES.length - 1];
   const down = [one[0] + two[0] - right[0] - other[0], one[1] + two[1] - right[1] - other[1]];
@@ -36,7 +36,7 @@ export async function agreed(networks: Networks, photo: Picture, face: Face): Pr
   return toFace(turnBack([mean], matrix, (-roll * 180) / Math.PI)[0], [0, 0], [1, 1]);
 }
 
-/** The rows of the face in the middle of the window, scaled to this side and mirrored as well, in the window's pixels. */
+/** The rows of the face in the middle of the window scaled to `side`, as it is and mirrored, in the window's pixels. */
 async function detections(networks: Networks, window: Picture, side: number): Promise<Row[]> {
   const grown = window.width / side, scaled = grown > 1 ? shrink(window, side, side) : window, out: Row[] = [];
   const size = side / AROUND, around = Float32Array.of(side / 2 - size / 2, side / 2 - size / 2, size, size);

@@ -26,7 +26,7 @@ export interface Design {
   pleats: number;
   bulge: number;
   loose: number;
-  /** how far the mask stands out in front of a nose whose place is unsure, in face widths */
+  /** how much further the mask stands out in front of a nose in an uncertain place, in face widths */
   room: number;
   rings: number;
   valve: boolean;
@@ -109,7 +109,7 @@ export function bulgeAt(design: Design, u: number, v: number): number {
   return slack + design.bulge * ridge * Math.max(1 - down, 0);
 }
 
-/** The same mask with this share, 0 to 1, of the room that a nose needs whose place is unsure. */
+/** The same mask with this share, 0 to 1, of the room that a nose in an uncertain place needs. */
 export function withRoom(design: Design, share: number): Design {
   const top = design.top.map((v, i) => v - share * ROOM_ABOVE * Math.exp(-(((i * LUT_REACH) / LUT_SIZE / 0.3) ** 2)));
   return { ...design, top, room: share * ROOM };

@@ -67,7 +67,7 @@ export class Rule {
   }
 }
 
-/** How unsure the place of the nose is, 0 to 1: that of a profile that the network doesn't confirm. */
+/** How uncertain the place of the nose is, 0 to 1; above 0 only in profiles that the landmark network doesn't confirm. */
 function unsureNose({ presence, rotation }: Landmarks): number {
   const [low, high] = UNSURE_YAW;
   return presence >= PRESENT ? 0 : clamp((Math.abs(yaw(rotation)) - low) / (high - low), 0, 1);
