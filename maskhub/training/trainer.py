@@ -204,7 +204,7 @@ class Trainer:
         """The main process's time, so that all processes end a run of ``max_minutes`` after the same step."""
         if not self.options.max_minutes or self.accelerator.num_processes == 1:
             return seconds
-        return broadcast(torch.tensor(seconds, dtype=torch.float32, device=self.accelerator.device)).item()
+        return broadcast(torch.tensor(seconds, dtype=torch.float64, device=self.accelerator.device)).item()
 
     def batches(self):
         """The batches of this process on its device, from the current step to the end of the run."""

@@ -45,7 +45,7 @@ class UnmaskerOptions(WornOptions, LightOptions):
     """Pairs of each micro-batch without a mask."""
     transplanted: Annotated[Count, STAGED] = 2
     """Pairs of each micro-batch with a mask cut out of a really masked face instead of a rule-based one."""
-    teacher: str | None = None
+    teacher: Annotated[str | None, FREE] = None
     """Pipeline (folder or Hub id) with a better unmasker, such as a larger one: its results are the target for the
     really masked faces, whose true faces are unknown."""
     coarse_faces: Share = 0.25
@@ -101,6 +101,8 @@ class UnmaskerOptions(WornOptions, LightOptions):
             raise ConfigError("--cuda-graph can't be used with --perceptual-crop, which looks for the covered rows.")
         if self.transplanted > self.batch_size - self.bare_faces:
             raise ConfigError("--transplanted plus --bare-faces must be at most --batch-size.")
+        if self.teacher and not self.ever("real_faces"):
+            raise ConfigError("--teacher needs --real-faces: its results are their truth.")
         self.check_grids()
 
     def ever(self, name):
@@ -174,7 +176,7 @@ class Unmasker(AdversarialTask):
         worn_there, pairs = covered(batch["masked"][: c.real_faces]), len(wanted)
         made, attention = self.nets["unmasker"](given, with_attention=True)
         compared = region
-        if self.teacher is not None:
+        if self.teacher is not None and c.real_faces:
             with torch.no_grad():
                 taught = self.teacher.to(made.device)(given[pairs:])
             wanted, compared = torch.cat([wanted, taught]), torch.cat([region, worn_there])

@@ -170,6 +170,7 @@ def test_a_run_of_twice_the_side_grows_what_it_begins_with(trained):
     [
         ({"real_faces": 4}, "real-faces"),
         ({"bare_faces": 3}, "bare-faces"),
+        ({"teacher": "d", "real_faces": 0}, "--teacher needs --real-faces"),
         ({"transplanted": 3}, "transplanted"),
         ({"perceptual_stages": 6}, "from 1 to 5"),
         ({"moved_faces": 1.5}, "moved-faces is 1.5; it must be from 0 to 1"),
