@@ -67,7 +67,7 @@ def _packed(found):
         return b""
     face, marks = found
     numbers = [*face.box, face.score, *face.points.ravel(), marks.presence, marks.yaw, marks.pitch, marks.roll]
-    numbers += [*marks.rotation.ravel()]
+    numbers += [*marks.rotation.ravel(), marks.agreed]
     numbers += [] if face.sides is None else [*face.sides.ravel()]
     return marks.points.astype("<f4").tobytes() + np.array(numbers, "<f8").tobytes()
 
@@ -77,6 +77,7 @@ def _unpacked(data):
         return None
     points = np.frombuffer(data, "<f4", 478 * 3).reshape(478, 3).astype(np.float32)
     numbers = np.frombuffer(data, "<f8", offset=478 * 3 * 4)
-    five, sides = numbers[5:15].reshape(5, 2).astype(np.float32), numbers[28:].reshape(-1, 2).astype(np.float32)
+    five, sides = numbers[5:15].reshape(5, 2).astype(np.float32), numbers[29:].reshape(-1, 2).astype(np.float32)
     face = Face(tuple(map(float, numbers[:4])), five, float(numbers[4]), sides if len(sides) else None)
-    return face, Landmarks(points, *map(float, numbers[15:19]), numbers[19:28].reshape(3, 3).astype(np.float64))
+    rotation = numbers[19:28].reshape(3, 3).astype(np.float64)
+    return face, Landmarks(points, *map(float, numbers[15:19]), rotation, agreed=bool(numbers[28]))

@@ -1,6 +1,7 @@
 """Pairs on the fly: the contract of positions, the cache, and what the pairs are."""
 
 import sqlite3
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -111,6 +112,11 @@ def test_a_cache_that_cannot_be_used(folder, tmp_path, astronaut):
     assert np.array_equal(found[1].points, again[1].points) and np.array_equal(found[1].rotation, again[1].rotation)
     assert found[0].box == again[0].box
     assert sqlite3.connect(tmp_path / "c.sqlite").execute("SELECT count(*) FROM faces").fetchone() == (1,)
+    cache.remember([(pixels[::-1], (replace(found[0], sides=np.eye(2)), replace(found[1], agreed=True)))])
+    kept = cache.look(pixels[::-1])
+    assert (
+        kept[1].agreed and not again[1].agreed and np.array_equal(kept[0].sides, np.eye(2)) and again[0].sides is None
+    )
 
 
 def test_photos_without_a_face_are_replaced(folder, tmp_path):
