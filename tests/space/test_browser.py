@@ -235,7 +235,7 @@ def test_what_is_no_photo_is_said_in_plain_words(here, bad_files):
         path, words = bad_files[case]
         here.upload(path)
         here.page.locator("#photo-problem", has_text=words).wait_for()
-        here.page.locator("#photo-photo img").wait_for(state="detached")
+        here.page.locator("#photo-photo img[src]").wait_for(state="detached")
         here.page.wait_for_timeout(200)  # the message stays
         assert words in here.said("photo-problem")
     path, words = bad_files["no face"]

@@ -41,7 +41,8 @@ class Visit:
         clear = self.page.locator(f"#{tab}-photo button[aria-label='Remove Image']")
         if clear.count():
             clear.click()
-            self.page.locator(f"#{tab}-photo img").wait_for(state="detached")
+            # after a photo from the camera, the camera comes back, with a picture that has no source
+            self.page.locator(f"#{tab}-photo img[src]").wait_for(state="detached")
             self.page.locator(f"#{tab}-status p").wait_for(state="detached")
 
     def upload(self, path, tab="photo"):
