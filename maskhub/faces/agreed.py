@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from maskhub.faces import align
-from maskhub.faces.view import face_of, own_row, rows_turned_back
+from maskhub.faces.view import face_of, own_row, rows_turned_back, upright_window
 from maskhub.faces.yunet import WEIGHTS, YuNet
 
 __all__ = ["agreed"]
@@ -36,12 +36,9 @@ def agreed(photo, face):
 
     The line from the eyes to the mouth makes the window upright, since the eyes of a profile lie almost in one place.
     """
-    left, top, width, height = face.box
     down = face.points[3:].mean(0) - face.points[:2].mean(0)
     roll = float(np.degrees(np.arctan2(-down[0], down[1])))
-    scale = SIDES[-1] / (AROUND * max(width, height))
-    matrix = cv2.getRotationMatrix2D((0, 0), roll, scale)
-    matrix[:, 2] = (SIDES[-1] - 1) / 2 - matrix[:, :2] @ (left + width / 2, top + height / 2)
+    matrix = upright_window(face.box, roll, SIDES[-1] / (AROUND * max(face.box[2:])), SIDES[-1])
     window = cv2.cvtColor(align.crop(photo, matrix, SIDES[-1]), cv2.COLOR_RGB2BGR)
     rows = [row for side in SIDES for row in _detections(window, side)]
     if len(rows) < ENOUGH:

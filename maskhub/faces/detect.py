@@ -10,7 +10,17 @@ import cv2
 import numpy as np
 
 from maskhub.faces.settle import settle
-from maskhub.faces.view import WORN, View, face_of, overturned, own_row, rows_turned_back, trusted, turned_copy
+from maskhub.faces.view import (
+    WORN,
+    View,
+    face_of,
+    overturned,
+    own_row,
+    rows_turned_back,
+    trusted,
+    turned_copy,
+    upright_window,
+)
 from maskhub.faces.yunet import WEIGHTS, YuNet
 
 __all__ = ["SURE", "FaceDetector", "detect"]
@@ -183,13 +193,11 @@ class FaceDetector:
     def _again(self, photo, face):
         """A face detected again in its surroundings turned upright, where its width is certain: the mean over a few
         sizes, since YuNet's points depend on the pixel grid; unchanged if it isn't found there."""
-        left, top, width, height = face.box
-        middle, size, rows, sides = np.array([left + width / 2, top + height / 2]), max(width, height), [], []
+        size, rows, sides = max(face.box[2:]), [], []
         for factor in SIZES:
             scale = min(1.0, AGAIN / size) * factor
             side = round(2 * size * scale)
-            matrix = cv2.getRotationMatrix2D((0, 0), face.roll, scale)
-            matrix[:, 2] = (side - 1) / 2 - matrix[:, :2] @ middle
+            matrix = upright_window(face.box, face.roll, scale, side)
             turned = cv2.warpAffine(photo, matrix, (side, side), borderMode=cv2.BORDER_REPLICATE)
             around = np.float32([side / 2 - size * scale / 2] * 2 + [size * scale] * 2)
             row = own_row(self._net.detect(cv2.cvtColor(turned, cv2.COLOR_RGB2BGR)), around)

@@ -13,7 +13,9 @@ from maskhub.faces.face import Face
 from maskhub.faces.settle import settle
 from maskhub.faces.worn import worn
 
-__all__ = ["WORN", "View", "face_of", "overturned", "own_row", "rows_turned_back", "trusted", "turned_copy"]
+__all__ = [
+    "WORN", "View", "face_of", "overturned", "own_row", "rows_turned_back", "trusted", "turned_copy", "upright_window",
+]  # fmt: skip
 
 DOUBTFUL = 0.5
 """Where no face is found, those from this score on are taken if landmarks settle on them."""
@@ -132,8 +134,17 @@ def turned_copy(image, degrees):
     return matrix, cv2.warpAffine(image, matrix, size, borderMode=cv2.BORDER_REPLICATE)
 
 
+def upright_window(box, roll, scale, side):
+    """The 2×3 matrix from a photo to a square window of ``side`` pixels: the middle of a face's box, turned upright by
+    its ``roll`` in degrees and scaled, lies in the middle of the window."""
+    left, top, width, height = box
+    matrix = cv2.getRotationMatrix2D((0, 0), roll, scale)
+    matrix[:, 2] = (side - 1) / 2 - matrix[:, :2] @ (left + width / 2, top + height / 2)
+    return matrix
+
+
 def rows_turned_back(rows, matrix, degrees):
-    """Map the rows found in a :func:`turned_copy` back to the original image."""
+    """Map the rows found in a :func:`turned_copy` or an :func:`upright_window` back to the original image."""
     if not len(rows):
         return rows
     rows, inverse = rows.copy(), cv2.invertAffineTransform(matrix)

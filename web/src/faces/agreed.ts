@@ -4,9 +4,9 @@
  */
 
 import { crop } from "./align";
-import { type Face, findRows, own, type Row, toFace, turnBack } from "./detect";
+import { type Face, findRows, own, type Row, toFace, turnBack, uprightWindow } from "./detect";
 import type { Networks } from "../networks";
-import { type Matrix, type Picture, picture } from "../vision/image";
+import { type Picture, picture } from "../vision/image";
 import { shrink } from "../vision/filter";
 import { median } from "../vision/numbers";
 
@@ -17,11 +17,10 @@ const MIRRORED = [1, 0, 2, 4, 3];
 
 /** The face on which enough detections around a detected one agree, or null. */
 export async function agreed(networks: Networks, photo: Picture, face: Face): Promise<Face | null> {
-  const [left, top, width, height] = face.box, [right, other, , one, two] = face.points, side = SIDES[SIDES.length - 1];
+  const [right, other, , one, two] = face.points, side = SIDES[SIDES.length - 1];
   const down = [one[0] + two[0] - right[0] - other[0], one[1] + two[1] - right[1] - other[1]];
-  const roll = Math.atan2(-down[0], down[1]), scale = side / (AROUND * Math.max(width, height));
-  const cos = scale * Math.cos(roll), sin = scale * Math.sin(roll), x = left + width / 2, y = top + height / 2;
-  const middle = (side - 1) / 2, matrix: Matrix = [cos, sin, middle - cos * x - sin * y, -sin, cos, middle + sin * x - cos * y];
+  const roll = Math.atan2(-down[0], down[1]), scale = side / (AROUND * Math.max(face.box[2], face.box[3]));
+  const matrix = uprightWindow(face.box, roll, scale, side);
   const window = crop(photo, matrix, side), rows: Row[] = [];
   for (const size of SIDES) rows.push(...(await detections(networks, window, size)));
   if (rows.length < ENOUGH) return null;

@@ -239,12 +239,10 @@ async function placed(view: View, row: Row): Promise<Face> {
 
 /** A face detected again in its surroundings turned upright, the mean over a few sizes; unchanged if it isn't found. */
 async function again(view: View, face: Face): Promise<Face> {
-  const [left, top, width, height] = face.box, size = Math.max(width, height), roll = rollOf(face);
-  const x = left + width / 2, y = top + height / 2, rows: Row[] = [], ends: Point[][] = [];
+  const size = Math.max(face.box[2], face.box[3]), roll = rollOf(face), rows: Row[] = [], ends: Point[][] = [];
   for (const factor of SIZES) {
-    const scale = Math.min(1, AGAIN / size) * factor, side = rint(2 * size * scale), middle = (side - 1) / 2;
-    const cos = scale * Math.cos((roll * Math.PI) / 180), sin = scale * Math.sin((roll * Math.PI) / 180);
-    const matrix: Matrix = [cos, sin, middle - cos * x - sin * y, -sin, cos, middle + sin * x - cos * y];
+    const scale = Math.min(1, AGAIN / size) * factor, side = rint(2 * size * scale);
+    const matrix = uprightWindow(face.box, (roll * Math.PI) / 180, scale, side);
     const corner = side / 2 - (size * scale) / 2;
     const around = Float32Array.from([corner, corner, size * scale, size * scale]);
     const row = own((await view.find(warp(view.photo, matrix, side, side))).flat(), around);
@@ -258,6 +256,13 @@ async function again(view: View, face: Face): Promise<Face> {
   const row = Float32Array.from(rows[0], (_, i) => mean(rows.map((one) => one[i])));
   const sides = [0, 1].map((i): Point => [mean(ends.map((one) => one[i][0])), mean(ends.map((one) => one[i][1]))]);
   return { ...toFace(row, [0, 0], [1, 1]), sides };
+}
+
+/** The matrix to a square window with the middle of a box in its middle, turned upright by the roll in radians, and scaled. */
+export function uprightWindow([left, top, width, height]: Face["box"], roll: number, scale: number, side: number): Matrix {
+  const x = left + width / 2, y = top + height / 2, middle = (side - 1) / 2;
+  const cos = scale * Math.cos(roll), sin = scale * Math.sin(roll);
+  return [cos, sin, middle - cos * x - sin * y, -sin, cos, middle + sin * x - cos * y];
 }
 
 /** The most confident row of the same face as `row`, and not a neighbour's; or null. */
