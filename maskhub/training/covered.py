@@ -7,8 +7,10 @@ from torch.nn import functional as F
 
 from maskhub.masks.detector import MASKED, bundled_mask_detector
 
-__all__ = ["covered", "mask_alone", "printed", "widened"]
+__all__ = ["EDGE", "covered", "mask_alone", "printed", "widened"]
 
+EDGE = 1 / 128
+"""Least margin around a region, as a fraction of the side: a change that ends exactly at the edge leaves a seam."""
 ZOOM = (0.05, 1.5)
 """Range of the part of the photo that is spread over the picture, as a fraction of the photo's side: a small part is
 an even colour or a gradient."""
@@ -32,23 +34,27 @@ def covered(faces):
     return region * (presence.float().sigmoid() >= MASKED).view(-1, 1, 1, 1)
 
 
-def widened(region, margin=1 / 128):
+def widened(region, margin=EDGE):
     """A region, float N×1×R×R, dilated by ``margin``, a fraction of the side, but at least by a pixel."""
-    reach = max(round(margin * region.shape[3]), 1)
+    reach = _pixels(margin, region)
     return F.max_pool2d(region, 2 * reach + 1, stride=1, padding=reach)
 
 
-def mask_alone(faces, most=1 / 128):
+def mask_alone(faces, most=EDGE):
     """Alpha of the masks of a batch of faces, float N×3×R×R in [-1, 1], as N×1×R×R in [0, 1]: the region with a short
-    soft border. Each mask gets a random margin, from 1/128 of the side to ``most``, since the detector's region may
+    soft border. Each mask gets a random margin, from :data:`EDGE` to ``most``, since the detector's region may
     miss the mask's edge and its shadow."""
-    side, alpha = faces.shape[3], widened(covered(faces))
-    least = max(round(side / 128), 1)  # what widened() has added
-    margins = range(least, max(round(most * side), least) + 1)
-    drawn = torch.randint(margins[0], margins[-1] + 1, (len(faces), 1, 1, 1), device=faces.device)
-    for margin in margins[1:]:
+    alpha, least = widened(covered(faces)), _pixels(EDGE, faces)
+    most = max(_pixels(most, faces), least)
+    drawn = torch.randint(least, most + 1, (len(faces), 1, 1, 1), device=faces.device)
+    for margin in range(least + 1, most + 1):
         alpha = torch.where(drawn >= margin, widened(alpha, 0), alpha)  # by one more pixel
     return ((alpha - 0.3) / 0.4).clamp(0, 1)
+
+
+def _pixels(margin, pictures):
+    """A margin, as a fraction of the side of pictures N×C×R×R, in pixels; at least 1."""
+    return max(round(margin * pictures.shape[3]), 1)
 
 
 def printed(worn, region, photos, share):

@@ -18,7 +18,7 @@ from maskhub.masks.detector import bundled_mask_detector
 from maskhub.options import FREE, STAGED, Count, Positive, Share, Weight
 from maskhub.pipelines.face_mask import FaceMaskPipeline
 from maskhub.training.adversarial import AdversarialTask, WornOptions
-from maskhub.training.covered import covered, mask_alone, printed, widened
+from maskhub.training.covered import EDGE, covered, mask_alone, printed, widened
 from maskhub.training.light import LightOptions
 from maskhub.training.perceptual import IdentityLoss, PerceptualLoss
 from maskhub.training.task import Update
@@ -54,10 +54,10 @@ class UnmaskerOptions(WornOptions, LightOptions):
     """Fraction of the faces that are aligned less exactly: up to 18 % smaller, slightly rotated and shifted."""
     printed_masks: Share = 0.0
     """Fraction of the masks that get a print: part of another photo of the batch, on the whole mask or a spot of it."""
-    attention_margin: Share = 1 / 128
+    attention_margin: Share = EDGE
     """How far the attention should reach beyond the mask's region, as a fraction of the side: a change that ends
     exactly at the mask's edge leaves a seam."""
-    real_margin: Share = 1 / 128
+    real_margin: Share = EDGE
     """The same for real masks, whose edge and shadow the mask detector's region may miss; also the largest margin
     around transplanted masks."""
     recoloured_faces: Share = 0.0
