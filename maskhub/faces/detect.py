@@ -75,17 +75,28 @@ class FaceDetector:
     def __call__(self, image, turn=None):
         """The faces of a photo, uint8 RGB H×W×3, as a list of :class:`Face`, largest first; ``turn`` overrides the
         detector's setting."""
+        return self.faces(self.view(image), turn)
+
+    def view(self, image, searched=None):
+        """The :class:`View` of a photo as this detector searches it, with YuNet's rows. This is ``searched``, the view
+        of the same photo by a detector with the same threshold, if both have the same size: YuNet then runs once."""
         view = View.of(image, self.max_side, self.margin)
-        rows, doubtful = self._found(view.padded)
+        if searched is not None and searched.padded.shape == view.padded.shape:
+            return searched
+        view.rows = self._net.detect(view.padded)
+        return view
+
+    def faces(self, view, turn=None):
+        """The faces of a :meth:`view`, as those of a photo."""
+        rows, doubtful = self._divided(view.rows)
         turn = self.turn if turn is None else turn
         if turn:
             rows = self._find_turned(view, rows, doubtful) if _best(rows) < SURE else self._turn_unsure(view, rows)
         faces = [self._placed(view, row) if turn and self.settle else view.face(row) for row in rows]
         return sorted(faces, key=lambda face: -face.box[2] * face.box[3])
 
-    def _found(self, image):
-        """YuNet's rows in a BGR image, best first: those from the threshold on, and the doubtful ones below."""
-        rows = self._net.detect(image)
+    def _divided(self, rows):
+        """YuNet's rows from the threshold on, and the doubtful ones below, each best first."""
         sure = rows[:, 14] >= self.threshold
         return rows[sure], rows[~sure]
 
@@ -119,7 +130,7 @@ class FaceDetector:
     def _in_turned(self, view, degrees):
         """The rows found in the image turned clockwise, and the doubtful ones."""
         matrix, turned = turned_copy(view.padded, degrees)
-        return [rows_turned_back(rows, matrix, degrees) for rows in self._found(turned)]
+        return [rows_turned_back(rows, matrix, degrees) for rows in self._divided(self._net.detect(turned))]
 
     def _turn_unsure(self, view, rows):
         """In an image with at least one sure face, detect the others again with each turned upright."""

@@ -110,14 +110,15 @@ class FaceTracker:
         turn = self._unturned == 0 or self._unturned >= self.every
         self._unturned = 0 if turn else self._unturned
         self._since, self._since_seconds = 0, 0.0
-        found = self._detect(frame) if self._followed and not lost else []
+        view = self._detect.view(frame) if self._followed and not lost else None
+        found = self._detect.faces(view) if view else []
         matched = self._matched(found)
         placed = [self._placed(frame, one, one in lost or j not in matched) for j, one in enumerate(self._followed)]
         missing = [j for j, one in enumerate(self._followed) if not placed[j] and (one in lost or j not in matched)]
         strange = any(face.score >= NEW for i, face in enumerate(found) if i not in matched.values())
         whole = missing or strange or not self._followed
         if whole:
-            found = self._detect_new(frame, turn)
+            found = self._detect_new.faces(self._detect_new.view(frame, view), turn)
             matched = self._matched(found)
         kept = []
         for j, followed in enumerate(self._followed):

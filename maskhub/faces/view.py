@@ -39,12 +39,14 @@ class View:
         photo: uint8 RGB H×W×3.
         padded: its scaled copy with a margin, BGR.
         pad, zoom: the margin, and the copy's size as a share of the photo's; across and down.
+        rows: what YuNet found in the copy, best first.
     """
 
     photo: np.ndarray
     padded: np.ndarray
     pad: tuple
     zoom: tuple
+    rows: np.ndarray | None = None
     _known: dict = field(default_factory=dict)
 
     @classmethod

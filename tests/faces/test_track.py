@@ -9,6 +9,7 @@ from maskhub.faces import track as tracking
 from maskhub.faces.detect import detect
 from maskhub.faces.smooth import OneEuro, Steady
 from maskhub.faces.track import FaceTracker
+from maskhub.faces.yunet import YuNet
 
 WIDTH, HEIGHT = 320, 240
 
@@ -32,9 +33,9 @@ def film(astronaut):
 def counted(monkeypatch):
     """A tracker, and the list of its searches: "known", or whether a frame without a known face was turned."""
     tracker, searches = FaceTracker(), []
-    known, new = tracker._detect, tracker._detect_new
-    tracker._detect = lambda frame: searches.append("known") or known(frame)
-    tracker._detect_new = lambda frame, turn: searches.append(turn) or new(frame, turn)
+    known, new = tracker._detect.faces, tracker._detect_new.faces
+    tracker._detect.faces = lambda view, turn=None: searches.append("known") or known(view, turn)
+    tracker._detect_new.faces = lambda view, turn: searches.append(turn) or new(view, turn)
     return tracker, searches
 
 
@@ -82,8 +83,9 @@ def test_a_covered_face_is_given_up_at_once(film):
     assert tracker(hidden) == []
 
 
-def test_a_second_face_is_seen_at_the_next_search_and_the_first_keeps_its_number(film):
-    tracker = FaceTracker()
+@pytest.fixture
+def newcomer(film):
+    """A frame with one face, and the same with a second one."""
     one = next(film(1))
     two = one.copy()
     half = cv2.resize(one, None, fx=0.5, fy=0.5)
@@ -91,10 +93,26 @@ def test_a_second_face_is_seen_at_the_next_search_and_the_first_keeps_its_number
     two[100 : 100 + 120, 200:320] = half[:, 20:140]
     alone = two.copy()
     alone[100:220, 200:320] = 90
+    return alone, two
+
+
+def test_a_second_face_is_seen_at_the_next_search_and_the_first_keeps_its_number(newcomer):
+    tracker, (alone, two) = FaceTracker(), newcomer
     for _ in range(3):
         assert [track.number for track in tracker(alone)] == [0]
     seen = [[track.number for track in tracker(two)] for _ in range(12)]
     assert seen[-1] == [0, 1] and all(numbers[0] == 0 for numbers in seen)
+
+
+@pytest.mark.parametrize(("max_side", "runs"), [(640, 1), (320, 2)])
+def test_yunet_runs_again_for_a_new_face_only_on_a_larger_frame(newcomer, monkeypatch, max_side, runs):
+    tracker, sides = FaceTracker(every=1, max_side=max_side), []
+    tracker(newcomer[0])
+    run = YuNet.detect
+    monkeypatch.setattr(YuNet, "detect", lambda net, image: sides.append(image.shape[1]) or run(net, image))
+    tracks = tracker(newcomer[1])
+    assert [track.number for track in tracks] == [0, 1]
+    assert sum(side >= 320 for side in sides) == runs
 
 
 def test_a_cut_is_seen(film, counted):
@@ -151,7 +169,7 @@ def test_a_face_does_not_turn_over_between_two_frames(film, monkeypatch, landmar
         (before,) = tracker(frame)
     score = before.face.score
     flipped = replace(before.face, points=before.face.points[[1, 0, 2, 4, 3]], sides=None, score=score)
-    tracker._detect = lambda frame: [flipped]
+    tracker._detect.faces = lambda view, turn=None: [flipped]
     assert abs(tracker(frames[2])[0].face.roll - before.face.roll) < 5
     # unless the detector is surer, as when it was wrong at first, and there are no landmarks
     flipped = replace(flipped, score=score + 2 * followed.SURER)
@@ -175,13 +193,13 @@ def test_a_wrong_detection_in_one_frame_moves_nothing(film):
     tracker, frames = FaceTracker(every=2), list(film(12))
     points = points_of(tracker, frames[:6])
     left, top, width, height = tracker(frames[6])[0].face.box
-    right = tracker._detect
-    wrong = replace(right(frames[6])[0], box=(left + 0.3 * width, top, width, height))
+    right = tracker._detect.faces
+    wrong = replace(tracker._detect(frames[6])[0], box=(left + 0.3 * width, top, width, height))
     wrong = replace(wrong, points=wrong.points + np.float32([0.3 * width, 0]))
-    tracker._detect = lambda frame: [wrong]
+    tracker._detect.faces = lambda view, turn=None: [wrong]
     for frame in frames[7:9]:
         assert np.abs(tracker(frame)[0].face.points - points[-1]).max() < 0.3
-    tracker._detect = right
+    tracker._detect.faces = right
 
 
 def test_one_euro_is_steady_at_rest_and_quick_in_motion():
