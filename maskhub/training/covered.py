@@ -6,6 +6,7 @@ import torch
 from torch.nn import functional as F
 
 from maskhub.masks.detector import MASKED, bundled_mask_detector
+from maskhub.training.similarity import sampled
 
 __all__ = ["EDGE", "covered", "mask_alone", "printed", "widened"]
 
@@ -76,10 +77,8 @@ def printed(worn, region, photos, share):
 
     zoom = torch.exp(uniform(*(math.log(zoom) for zoom in ZOOM)))
     turn, x, y = uniform(-math.pi, math.pi), uniform(-0.7, 0.7), uniform(-0.7, 0.7)
-    rows = [zoom * turn.cos(), -zoom * turn.sin(), x, zoom * turn.sin(), zoom * turn.cos(), y]
-    theta = torch.cat(rows, 3).view(count, 2, 3)
-    grid = F.affine_grid(theta, photos.shape, align_corners=False)
-    prints = F.grid_sample(photos, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+    part = (number.flatten() for number in (zoom, turn, x, y))
+    prints = sampled(photos, *part, worn.shape[3], padding="reflection")
     line = torch.linspace(-1, 1, worn.shape[3], device=device)
     across, down = line.view(1, 1, 1, -1), line.view(1, 1, -1, 1)
     # spots lie where masks are, in the lower middle of an aligned face

@@ -11,6 +11,7 @@ from maskhub.models.frozen import fold_norms, read_tensors
 from maskhub.models.mobilefacenet import MobileFaceNet
 from maskhub.models.vgg import LPIPS_LAYERS, VGG
 from maskhub.models.weights import find_weights
+from maskhub.training.similarity import sampled
 
 __all__ = ["IdentityLoss", "PerceptualLoss"]
 
@@ -98,22 +99,19 @@ class IdentityLoss(nn.Module):
 
     def forward(self, made, wanted):
         """Mean over the faces; ``made`` and ``wanted`` are N×3×H×W in [-1, 1]."""
-        theta = self._similarities(len(made), made.device)
+        place = self._places(len(made), made.device)
         with torch.no_grad():
-            truth = self._embedded(wanted, theta)
-        return (1 - (self._embedded(made, theta) * truth).sum(1)).mean()
+            truth = self._embedded(wanted, place)
+        return (1 - (self._embedded(made, place) * truth).sum(1)).mean()
 
-    def _similarities(self, count, device):
-        """Jittered similarity transforms from the template to each face, N×2×3."""
+    def _places(self, count, device):
+        """The jittered place of the template in each face, as :func:`~maskhub.training.similarity.sampled` takes it."""
         drawn = self.jitter * (2 * torch.rand(count, 4, device=device) - 1)
         scale = self.SIDE * (1 + drawn[:, 0].abs() * 2)  # only zooms out: the template is a tight crop
-        cos, sin = scale * drawn[:, 1].cos(), scale * drawn[:, 1].sin()
         x = 2 * (self.LEFT + drawn[:, 2]) + self.SIDE - 1
         y = 2 * (self.TOP + drawn[:, 3]) + self.SIDE - 1
-        return torch.stack([torch.stack([cos, -sin, x], 1), torch.stack([sin, cos, y], 1)], 1)
+        return scale, drawn[:, 1], x, y
 
-    def _embedded(self, images, theta):
+    def _embedded(self, images, place):
         images = F.avg_pool2d(images.float(), max(images.shape[3] // 112, 1))  # avoids aliasing
-        grid = F.affine_grid(theta, (len(images), 3, 112, 112), align_corners=False)
-        faces = F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
-        return self.network(faces.flip(1) * (127.5 / 128))
+        return self.network(sampled(images, *place, 112).flip(1) * (127.5 / 128))
