@@ -40,9 +40,12 @@ class StopSignal:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def agreed(self):
-        """Whether to stop now; called by every process before each step."""
-        if self.accelerator.num_processes > 1:
-            mine = torch.tensor([self.received or 0], dtype=torch.float32, device=self.accelerator.device)
-            self.received = int(self.accelerator.gather(mine).max().item()) or None
-        return self.received is not None
+    def shared(self, number):
+        """Tell the other processes of a received signal; returns the main process's ``number``, a float, in all of
+        them. Called by every process before each step."""
+        if self.accelerator.num_processes == 1:
+            return number
+        mine = torch.tensor([[self.received or 0, number]], dtype=torch.float64, device=self.accelerator.device)
+        everyone = self.accelerator.gather(mine)
+        self.received = int(everyone[:, 0].max()) or None
+        return everyone[0, 1].item()

@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.state import AcceleratorState
-from accelerate.utils import broadcast, set_seed
+from accelerate.utils import set_seed
 from diffusers.training_utils import EMAModel
 
 from maskhub.errors import CheckpointError, ConfigError, DivergenceError, WriteError, first_line
@@ -171,7 +171,7 @@ class Trainer:
             self.report = RunReport(self.output, self.step, c.max_steps, Trackers(self.accelerator, c, self.step))
         batches, reads, saved, since = None, None, self.step, time.perf_counter()
         try:
-            while not self.over and not self.stop.agreed():
+            while not self._ended():
                 self.task.options = self.timeline.at(self.step).options
                 sources = self.task.sources
                 if sources != reads:  # a stage may read others
@@ -180,8 +180,9 @@ class Trainer:
                 if main:
                     self.report.add(terms, images)
                 self.step += 1
-                self.seconds = self._agreed(self.seconds + time.perf_counter() - since)
-                since, last = time.perf_counter(), self.over
+                now = time.perf_counter()
+                self.seconds, since = self.seconds + now - since, now
+                last = main and self.over
                 if main and (self.step % c.log_every == 0 or last):
                     rate = self.timeline.at(self.step - 1).learning_rate(self.step - 1, self._time_share())
                     self._check_finite(self.report.log(self.step, rate))
@@ -200,11 +201,11 @@ class Trainer:
             if main:
                 self.report.close()
 
-    def _agreed(self, seconds):
-        """The main process's time, so that all processes end a run of ``max_minutes`` after the same step."""
-        if not self.options.max_minutes or self.accelerator.num_processes == 1:
-            return seconds
-        return broadcast(torch.tensor(seconds, dtype=torch.float64, device=self.accelerator.device)).item()
+    def _ended(self):
+        """Whether no further step follows: all are done, the main process's time is over, or a signal came. All
+        processes end after the same step."""
+        self.seconds = self.stop.shared(self.seconds)
+        return self.over or self.stop.received is not None
 
     def batches(self):
         """The batches of this process on its device, from the current step to the end of the run."""

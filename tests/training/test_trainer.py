@@ -1,6 +1,8 @@
 """The one loop with every task: several processes, status, divergence, compilation, result and card."""
 
 import json
+import signal
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from maskhub.errors import CheckpointError, DivergenceError, SourceError
 from maskhub.training import results, resume
 from maskhub.training.registry import TASKS
+from maskhub.training.signals import StopSignal
 from maskhub.training.status import read_metrics, read_status
 from maskhub.training.trainer import Trainer
 
@@ -127,10 +130,21 @@ def test_a_run_ends_in_time_with_its_learning_rate_at_zero(small, here, tmp_path
     assert (tmp_path / "pipeline" / "model_index.json").exists()
 
 
+def test_a_signal_to_one_process_and_the_main_ones_time_reach_all_in_one_exchange():
+    exchanges, main = [], torch.tensor([[signal.SIGTERM, 12.000001]], dtype=torch.float64)
+    accelerator = SimpleNamespace(
+        num_processes=2, device="cpu", gather=lambda mine: exchanges.append(mine) or torch.cat([main, mine])
+    )
+    stop = StopSignal(accelerator)
+    assert stop.shared(12.5) == 12.000001 and len(exchanges) == 1
+    assert stop.received == signal.SIGTERM and stop.exit_code == 143
+    main[0, 0], stop.received = 0, None
+    stop.shared(13.0)
+    assert stop.received is None
+
+
 @pytest.mark.parametrize("device, dtype", [("cpu", torch.float64), ("mps", torch.float32)])
 def test_weights_are_checked_in_numbers_that_the_device_has(device, dtype, trainer, monkeypatch):
-    from types import SimpleNamespace
-
     one, seen = trainer("reimaging"), []
     accelerator = SimpleNamespace(device=torch.device(device), gather=lambda sums: seen.append(sums.dtype) or sums)
     real, one.accelerator = one.accelerator, accelerator
