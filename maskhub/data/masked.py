@@ -88,8 +88,7 @@ class Wearing(MaskOptions):
     worn: Annotated[Literal[*WORN] | None, tyro.conf.Suppress] = None
     """How every mask is worn; None: by wrongly_worn."""
     bare_only: Annotated[bool, tyro.conf.Suppress] = False
-    """Skip faces that already wear a mask according to the mask detector. ``maskhub mask`` sets this; it loads
-    torch and the detector into every process, which takes seconds and 300 MB."""
+    """Skip faces that already wear a mask according to the mask detector. ``maskhub mask`` sets this."""
     holdout: Annotated[bool, tyro.conf.Suppress] = False
     """Leave out the held-out tenth of ``mask_images``. Training with ``--holdout`` sets this."""
 

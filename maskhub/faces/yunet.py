@@ -1,4 +1,4 @@
-"""Run YuNet in onnxruntime: a third of OpenCV's time on one core, with the same results.
+"""Run YuNet in onnxruntime: two thirds of OpenCV's time on one core, with the same results.
 
 The published file is fixed to 640×640, though its graph works for any multiple of 32. The two dimensions of its input
 are made dynamic as the file is read: in protobuf the value 640 and a one-letter name take the same number of bytes.

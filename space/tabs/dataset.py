@@ -222,7 +222,7 @@ def _faceless(report):
         return ""
     listed = f"{', '.join(names[:8])}{', …' if count > 8 else ''}"
     which = f"{count:,} of these pictures" if report.count > 1 else "this picture"
-    return photos.notice([f"No face was found in {which}: {listed}. Drawn faces need none."])
+    return photos.notice([f"No face was found in {which}: {listed}. For drawn faces this does not matter."])
 
 
 def _folder(name):

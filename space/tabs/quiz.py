@@ -53,7 +53,7 @@ def layout(pipe):
             here.length = gr.Radio(LENGTHS, value=10, show_label=False, container=False, elem_id="quiz-length")
             here.picture = gr.Image(
                 type="filepath", interactive=False, buttons=[], show_label=False, height=320, visible=False,
-                elem_id="quiz-picture", label="Real or made?",
+                elem_id="quiz-picture", label="Real or redrawn?",
             )  # fmt: skip
             choice = {"variant": "primary", "min_width": 120, "visible": False}
             with gr.Row(elem_classes="pair"):

@@ -168,7 +168,7 @@ async function start(): Promise<void> {
   document.documentElement.dataset.ready = "yes";
   await client.ask("rest", null);
   const kept = Boolean(navigator.serviceWorker?.controller);
-  byId("offline").textContent = kept ? "Ready offline: try it now." : "This browser keeps nothing for offline use.";
+  byId("offline").textContent = kept ? "Ready offline: try it now." : "This browser can't store the page for offline use.";
   document.documentElement.dataset.offline = "yes";
 }
 
