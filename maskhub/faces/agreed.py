@@ -40,9 +40,11 @@ def agreed(photo, face):
     roll = float(np.degrees(np.arctan2(-down[0], down[1])))
     matrix = upright_window(face.box, roll, SIDES[-1] / (AROUND * max(face.box[2:])), SIDES[-1])
     window = cv2.cvtColor(align.crop(photo, matrix, SIDES[-1]), cv2.COLOR_RGB2BGR)
-    rows = [row for side in SIDES for row in _detections(window, side)]
-    if len(rows) < ENOUGH:
-        return None
+    rows = []
+    for number, side in enumerate(SIDES, 1):
+        rows += _detections(window, side)
+        if len(rows) + 2 * (len(SIDES) - number) < ENOUGH:  # even if the larger sides, which take longer, find it
+            return None
     rows = np.stack(rows)
     points, middle = rows[:, 4:14].reshape(-1, 5, 2), np.median(rows, 0)
     apart = np.linalg.norm(points - middle[4:14].reshape(5, 2), axis=2).mean(1)

@@ -11,6 +11,7 @@ from maskhub.faces.agreed import agreed
 from maskhub.faces.detect import detect
 from maskhub.faces.face import Face
 from maskhub.faces.landmarks import landmarks, posed_mean_face, reliable, surest_landmarks
+from maskhub.faces.yunet import YuNet
 
 FACES = Path(__file__).parents[3] / "shared" / "faces"
 
@@ -26,10 +27,13 @@ def test_the_astronaut_is_found_in_the_same_place(astronaut, turn, scale):
     assert found.score > 0.7
 
 
-def test_nothing_agrees_in_noise():
+def test_nothing_agrees_in_noise_and_the_largest_side_is_not_searched(monkeypatch):
+    sides, run = [], YuNet.detect
+    monkeypatch.setattr(YuNet, "detect", lambda net, image: sides.append(len(image)) or run(net, image))
     noise = np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8)
     points = np.float32([[120, 130], [180, 130], [150, 160], [125, 190], [175, 190]])
     assert agreed(noise, Face((90.0, 80.0, 120.0, 150.0), points, 0.9)) is None
+    assert sides == [96, 96, 128, 128, 176, 176, 224, 224]
 
 
 def surest(image):

@@ -22,8 +22,10 @@ export async function agreed(networks: Networks, photo: Picture, face: Face): Pr
   const roll = Math.atan2(-down[0], down[1]), scale = side / (AROUND * Math.max(face.box[2], face.box[3]));
   const matrix = uprightWindow(face.box, roll, scale, side);
   const window = crop(photo, matrix, side), rows: Row[] = [];
-  for (const size of SIDES) rows.push(...(await detections(networks, window, size)));
-  if (rows.length < ENOUGH) return null;
+  for (const [i, size] of SIDES.entries()) {
+    rows.push(...(await detections(networks, window, size)));
+    if (rows.length + 2 * (SIDES.length - 1 - i) < ENOUGH) return null; // even if the larger sides find it
+  }
   const usual = rows[0].map((_, i) => median(rows.map((row) => row[i])));
   const near = rows.filter((row) => {
     const off = [4, 6, 8, 10, 12].map((i) => Math.hypot(row[i] - usual[i], row[i + 1] - usual[i + 1]));
