@@ -1,6 +1,6 @@
 /**
  * Build the site into dist/: `npm run build`. The pipeline's files come from `python export.py` where they are not
- * there yet (PYTHON names the interpreter, "python" by default); delete models/ to make them anew.
+ * there yet (PYTHON names the interpreter, "python" by default); delete models/ to make them again.
  */
 
 import { execFileSync } from "node:child_process";
