@@ -5,13 +5,18 @@ import numpy as np
 
 __all__ = ["to_array", "to_pixels", "to_tensor"]
 
+VALUES = np.arange(256, dtype=np.float32) / np.float32(127.5) - 1
+"""What a network takes for each value of a picture."""
+
 
 def to_array(pictures):
     """A picture or pictures for a network in onnxruntime: an RGB ``PIL.Image``, uint8 ...×H×W×3, or a list of arrays
     of one size, as a contiguous float32 array ...×3×H×W in [-1, 1] with the same values as :func:`to_tensor`."""
-    values = np.moveaxis(np.asarray(pictures, dtype=np.uint8), -1, -3).astype(np.float32, order="C")
-    values /= np.float32(127.5)
-    values -= 1
+    pixels = np.asarray(pictures, dtype=np.uint8)
+    values = np.empty((*pixels.shape[:-3], 3, *pixels.shape[-3:-1]), np.float32)
+    for index in np.ndindex(pixels.shape[:-3]):
+        for plane, channel in zip(values[index], cv2.split(pixels[index]), strict=True):
+            cv2.LUT(channel, VALUES, dst=plane)
     return values
 
 
@@ -20,20 +25,20 @@ def to_tensor(pictures):
     import torch  # imported here: photos can be masked and unmasked without it
 
     if not isinstance(pictures, torch.Tensor):
-        pictures = torch.from_numpy(np.array(pictures, dtype=np.uint8))
+        return torch.from_numpy(to_array(pictures))
     return pictures.movedim(-1, -3).contiguous().to(torch.float32).div_(127.5).sub_(1)
 
 
 def to_pixels(values):
     """What a network made, ...×3×H×W as a float32 array or a tensor of any float type and device, clipped to [-1,
     1], as a contiguous uint8 array ...×H×W×3."""
-    if isinstance(values, np.ndarray):
-        planes = np.rint((values.clip(-1, 1) + np.float32(1)) * np.float32(127.5)).astype(np.uint8)
-    else:
-        import torch
-
-        planes = values.detach().float().clamp(-1, 1).add_(1).mul_(127.5).round_().to(torch.uint8).cpu().numpy()
+    if not isinstance(values, np.ndarray):
+        values = values.detach().float().cpu().numpy()
+    planes = values.clip(-1, 1)
+    planes += 1
+    planes *= np.float32(127.5)
     pixels = np.empty((*planes.shape[:-3], *planes.shape[-2:], 3), np.uint8)
     for index in np.ndindex(planes.shape[:-3]):
-        cv2.merge(list(planes[index]), pixels[index])  # NumPy and torch take twice as long
+        # OpenCV rounds as NumPy does; NumPy and torch take twice as long
+        cv2.merge([cv2.convertScaleAbs(plane) for plane in planes[index]], pixels[index])
     return pixels

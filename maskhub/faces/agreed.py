@@ -39,7 +39,7 @@ def agreed(photo, face):
     down = face.points[3:].mean(0) - face.points[:2].mean(0)
     roll = float(np.degrees(np.arctan2(-down[0], down[1])))
     matrix = upright_window(face.box, roll, SIDES[-1] / (AROUND * max(face.box[2:])), SIDES[-1])
-    window = cv2.cvtColor(align.crop(photo, matrix, SIDES[-1]), cv2.COLOR_RGB2BGR)
+    window = align.crop(photo, matrix, SIDES[-1])
     rows = []
     for number, side in enumerate(SIDES, 1):
         rows += _detections(window, side)
@@ -57,7 +57,7 @@ def agreed(photo, face):
 
 
 def _detections(window, side):
-    """YuNet's rows, float32 15, of the face in the middle of the window (uint8 BGR) scaled to ``side``, as it is and
+    """YuNet's rows, float32 15, of the face in the middle of the window (uint8 RGB) scaled to ``side``, as it is and
     mirrored, in the window's pixels; at most two."""
     if not hasattr(_threads, "net"):
         _threads.net = YuNet(WEIGHTS, FOUND)

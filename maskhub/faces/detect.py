@@ -81,9 +81,9 @@ class FaceDetector:
         """The :class:`View` of a photo as this detector searches it, with YuNet's rows. This is ``searched``, the view
         of the same photo by a detector with the same threshold, if both have the same size: YuNet then runs once."""
         view = View.of(image, self.max_side, self.margin)
-        if searched is not None and searched.padded.shape == view.padded.shape:
+        if searched is not None and (searched.image.shape, searched.pad) == (view.image.shape, view.pad):
             return searched
-        view.rows = self._net.detect(view.padded)
+        view.rows = self._net.detect(view.image, view.pad)
         return view
 
     def faces(self, view, turn=None):
@@ -163,7 +163,7 @@ class FaceDetector:
             if view.worn(row) < BARE and view.worn(found) >= WORN:
                 return over
             if view.stands(row, surely=False):
-                return over if view.stands(found) and self._surer(view, found, row) else 0
+                return over if self._surer(view, found, row) else 0
         found = {degrees: self._in_window(view, row, degrees) for degrees in (0, over, *TURNS)}
         scores = {degrees: 0.0 if own is None else float(own[14]) for degrees, own in found.items()}
         least = min(row[14], scores[0] or 1.0) - LIKELY  # scores in the window are often lower than in the photo
@@ -185,9 +185,11 @@ class FaceDetector:
         return winner if masked < WORN or view.worn(found[winner]) >= WORN else 0
 
     def _surer(self, view, row, other):
-        """Whether landmarks, or if they don't decide it YuNet, are surer of a row than of another."""
-        lead = view.settled(row).presence - view.settled(other, surely=False).presence
-        return lead > EVEN or (lead >= -EVEN and row[14] > other[14])
+        """Whether landmarks show that a row stands, and they, or if they don't decide it YuNet, are surer of it than of
+        another row that stands."""
+        limit = view.settled(other, surely=False).presence + (-EVEN if row[14] > other[14] else EVEN)
+        # no presence is above 1: usually this row's landmarks, the slowest step, are not needed
+        return limit < 1 and view.stands(row) and view.settled(row).presence > limit
 
     def _placed(self, view, row):
         """The face as it was detected if it is upright and sure; otherwise where a second look places it."""
@@ -211,7 +213,7 @@ class FaceDetector:
             matrix = upright_window(face.box, face.roll, scale, side)
             turned = cv2.warpAffine(photo, matrix, (side, side), borderMode=cv2.BORDER_REPLICATE)
             around = np.float32([side / 2 - size * scale / 2] * 2 + [size * scale] * 2)
-            row = own_row(self._net.detect(cv2.cvtColor(turned, cv2.COLOR_RGB2BGR)), around)
+            row = own_row(self._net.detect(turned), around)
             if row is not None and row[14] >= face.score - LIKELY:
                 ends = np.float64([[[row[0], row[[5, 7]].mean()], [row[0] + row[2], row[[5, 7]].mean()]]])
                 sides.append(cv2.transform(ends, cv2.invertAffineTransform(matrix))[0])

@@ -5,6 +5,7 @@ picture.
 """
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -37,13 +38,13 @@ class View:
 
     Attributes:
         photo: uint8 RGB H×W×3.
-        padded: its scaled copy with a margin, BGR.
-        pad, zoom: the margin, and the copy's size as a share of the photo's; across and down.
-        rows: what YuNet found in the copy, best first.
+        image: the photo, scaled down if it is large.
+        pad, zoom: the margin that is added to the image, and its size as a share of the photo's; across and down.
+        rows: what YuNet found in the padded image, best first.
     """
 
     photo: np.ndarray
-    padded: np.ndarray
+    image: np.ndarray
     pad: tuple
     zoom: tuple
     rows: np.ndarray | None = None
@@ -58,12 +59,17 @@ class View:
             size = max(1, round(width * scale)), max(1, round(height * scale))
             image = cv2.resize(photo, size, interpolation=cv2.INTER_AREA)
         pad_x, pad_y = (round(side * margin) for side in (image.shape[1], image.shape[0]))
-        padded = cv2.copyMakeBorder(image, pad_y, pad_y, pad_x, pad_x, cv2.BORDER_REPLICATE)
         zoom = image.shape[1] / width, image.shape[0] / height
-        return cls(photo, cv2.cvtColor(padded, cv2.COLOR_RGB2BGR), (pad_x, pad_y), zoom)
+        return cls(photo, image, (pad_x, pad_y), zoom)
+
+    @cached_property
+    def padded(self):
+        """The image with its margin."""
+        across, down = self.pad
+        return cv2.copyMakeBorder(self.image, down, down, across, across, cv2.BORDER_REPLICATE)
 
     def face(self, row):
-        """The :class:`Face` of a row found in the padded copy."""
+        """The :class:`Face` of a row found in the padded image."""
         return face_of(row, self.pad, self.zoom)
 
     def settled(self, row, surely=True):

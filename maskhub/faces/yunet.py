@@ -33,9 +33,11 @@ class YuNet:
         self.threshold, self.overlap, self.top = threshold, overlap, top
         self._path, self._input = str(path), np.empty(0, np.float32)
 
-    def detect(self, image):
-        """Find faces in a uint8 BGR image of any size: float32 rows of 15 numbers, best first."""
-        blob = self._blob(image)
+    def detect(self, image, margin=(0, 0)):
+        """Find faces in a uint8 RGB image of any size, with a ``margin`` of repeated border pixels: its width at the
+        left and right, and its height above and below. Returns float32 rows of 15 numbers, best first, in pixels of the
+        image with its margin."""
+        blob = self._blob(image, *margin)
         out = _session(self._path, cv2.getNumThreads()).run(None, {"input": blob})
         rows = np.concatenate([self._rows(*out[n::3], stride, blob.shape[3]) for n, stride in enumerate(STRIDES)])
         if len(rows) > 1:
@@ -44,16 +46,16 @@ class YuNet:
             rows = rows[np.asarray(kept, int).reshape(-1)]
         return rows
 
-    def _blob(self, image):
-        """The image as float32 1×3×H×W, its sides padded with 0 to multiples of 32."""
-        height, width = image.shape[:2]
+    def _blob(self, image, beside, above):
+        """The image with its margin as float32 1×3×H×W in BGR, its sides padded with 0 to multiples of 32."""
+        height, width = image.shape[0] + 2 * above, image.shape[1] + 2 * beside
         shape = 3, height + -height % 32, width + -width % 32
         if self._input.size < np.prod(shape):  # new memory costs the system 2 ms for 640×480
             self._input = np.empty(np.prod(shape), np.float32)
         blob = self._input[: np.prod(shape)].reshape(shape)
         blob[:, height:], blob[:, :, width:] = 0, 0
-        for plane, channel in zip(blob, cv2.split(image), strict=True):  # OpenCV's blobFromImage takes 3 ms
-            plane[:height, :width] = channel
+        for plane, channel in zip(blob[::-1], cv2.split(image), strict=True):  # OpenCV's blobFromImage takes 3 ms
+            plane[:height, :width] = cv2.copyMakeBorder(channel, above, above, beside, beside, cv2.BORDER_REPLICATE)
         return blob[None]
 
     def _rows(self, sure, there, box, points, stride, width):

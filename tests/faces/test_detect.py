@@ -60,7 +60,7 @@ def test_a_face_without_landmarks_is_not_turned_for_a_trifle(
     scores = {0: upright_score, 180: turned_score}
     set_settle(monkeypatch)
     monkeypatch.setattr(detector, "_in_window", lambda view, row, at: np.append(row[:14], scores.get(at, 0.1)))
-    monkeypatch.setattr(detector._net, "detect", lambda image: looked.append(image) or row[None])
+    monkeypatch.setattr(detector._net, "detect", lambda *image: looked.append(image) or row[None])
     detector(np.asarray(astronaut))
     assert (len(looked) == 2) == turned
 
@@ -101,7 +101,7 @@ def test_a_mask_shows_that_a_sure_face_is_upside_down(astronaut, monkeypatch, ro
 def test_a_face_that_yunet_doubts_is_found_by_its_mask(astronaut, monkeypatch, score, masked, found):
     detector = FaceDetector()
     answers = iter([rows(score)[: int(score >= detector._net.threshold)]])
-    monkeypatch.setattr(detector._net, "detect", lambda image: next(answers, rows()))
+    monkeypatch.setattr(detector._net, "detect", lambda *image: next(answers, rows()))
     set_settle(monkeypatch)
     monkeypatch.setattr(view_module, "worn", lambda photo, face: masked)
     assert len(detector(np.asarray(astronaut))) == found

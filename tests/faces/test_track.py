@@ -109,7 +109,12 @@ def test_yunet_runs_again_for_a_new_face_only_on_a_larger_frame(newcomer, monkey
     tracker, sides = FaceTracker(every=1, max_side=max_side), []
     tracker(newcomer[0])
     run = YuNet.detect
-    monkeypatch.setattr(YuNet, "detect", lambda net, image: sides.append(image.shape[1]) or run(net, image))
+
+    def detect(net, image, margin=(0, 0)):
+        sides.append(image.shape[1] + 2 * margin[0])
+        return run(net, image, margin)
+
+    monkeypatch.setattr(YuNet, "detect", detect)
     tracks = tracker(newcomer[1])
     assert [track.number for track in tracks] == [0, 1]
     assert sum(side >= 320 for side in sides) == runs

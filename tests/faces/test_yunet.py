@@ -11,9 +11,10 @@ from maskhub.faces.yunet import WEIGHTS, YuNet
 @pytest.mark.parametrize("size", [(512, 512), (333, 250), (176, 176), (640, 480), (40, 24)])
 @pytest.mark.parametrize("threshold", [0.7, 0.02])
 def test_the_same_rows_as_opencv(astronaut, size, threshold):
-    image = np.ascontiguousarray(np.asarray(astronaut.resize(size))[..., ::-1])
-    theirs = cv2.FaceDetectorYN.create(str(WEIGHTS), "", size, threshold, 0.3, 500)
-    (_, wanted), found = theirs.detect(image), YuNet(WEIGHTS, threshold).detect(image)
+    image, margin = np.asarray(astronaut.resize(size)), (size[0] // 8, size[1] // 5)
+    padded = np.pad(image[..., ::-1], [(margin[1],) * 2, (margin[0],) * 2, (0, 0)], "edge")
+    theirs = cv2.FaceDetectorYN.create(str(WEIGHTS), "", padded.shape[1::-1], threshold, 0.3, 500)
+    (_, wanted), found = theirs.detect(padded), YuNet(WEIGHTS, threshold).detect(image, margin)
     assert bool(len(found)) == (wanted is not None)
     if wanted is not None:
         assert found.shape == wanted.shape
