@@ -77,7 +77,7 @@ def in_node(site, jobs, folder):
 def test_photos_are_those_of_python(jobs, told, monkeypatch):
     _, jobs = jobs
     searches, search = [], YuNet.detect
-    monkeypatch.setattr(YuNet, "detect", lambda net, image, *margin: searches.append(image) or search(net, image, *margin))
+    monkeypatch.setattr(YuNet, "detect", lambda *given: searches.append(given) or search(*given))
     assert len(told) == len(jobs) and (len(jobs) in (15, 42) or not FACES.is_dir())
     pipe, changed, unsure = FaceMaskPipeline.bundled(), 0, []
     for job, here in zip(jobs, told, strict=True):
