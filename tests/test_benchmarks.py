@@ -3,7 +3,10 @@
 import importlib.util
 from pathlib import Path
 
+import onnx
 import pytest
+
+from maskhub.faces.yunet import WEIGHTS
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -24,6 +27,11 @@ def load(path):
 @pytest.mark.parametrize("path", sorted(BENCHMARKS.glob("*.py")), ids=lambda path: path.stem)
 def test_it_can_be_imported(path):
     assert load(path).__doc__
+
+
+def test_yunet_was_made_from_the_published_file():
+    published = onnx.load(BENCHMARKS.parent / "web" / "face_detection_yunet_2023mar.onnx")
+    assert load(BENCHMARKS / "bundle_yunet.py").with_one_head(published) == onnx.load(WEIGHTS)
 
 
 def test_a_photo_goes_the_whole_way():

@@ -21,7 +21,7 @@ from tflite import to_tflite  # noqa: E402
 from tflite_file import fixed  # noqa: E402
 
 from maskhub import __version__  # noqa: E402
-from maskhub.faces import mesh, yunet  # noqa: E402
+from maskhub.faces import mesh  # noqa: E402
 from maskhub.masks import detector, fit, lighting, noise, straps, styles  # noqa: E402
 from maskhub.masks.blend import grain_tile  # noqa: E402
 from maskhub.models.onnx_file import GRAPH, INT8  # noqa: E402
@@ -32,6 +32,8 @@ from maskhub.pipelines.photo_pipeline import BUNDLED  # noqa: E402
 
 SEEDS = 256
 """For how many seeds the rule's random numbers are written; the site goes round them."""
+PUBLISHED = Path(__file__).with_name("face_detection_yunet_2023mar.onnx")
+"""YuNet as it was published."""
 YUNET = 64
 """Side of YuNet's input in the file; the site writes the sizes of each picture into it."""
 THINNED = 4
@@ -87,8 +89,7 @@ def mask_side():
 
 def free_yunet():
     """The face detector for pictures with a border of one pixel, which its first convolution needs."""
-    graph = onnx.load_from_string(yunet.free_sizes(yunet.WEIGHTS.read_bytes()))
-    graph = without_reshapes(one_size(graph, 1, 3, YUNET, YUNET))
+    graph = without_reshapes(one_size(onnx.load(PUBLISHED), 1, 3, YUNET, YUNET))
     first = next(node for node in graph.graph.node if node.op_type == "Conv")
     next(one for one in first.attribute if one.name == "pads").ints[:] = [0, 0, 0, 0]
     for dimension in graph.graph.input[0].type.tensor_type.shape.dim[2:]:

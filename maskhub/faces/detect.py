@@ -1,6 +1,6 @@
 """Face detection with YuNet (Wu, Peng, Yu: "YuNet: A Tiny Millisecond-level Face Detector", 2023).
 
-The 228 kB network is in ``weights/`` (MIT licence, see ``weights/LICENSES.md``).
+The 225 kB network is in ``weights/`` (MIT licence, see ``weights/LICENSES.md``).
 """
 
 import threading

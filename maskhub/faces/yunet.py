@@ -1,7 +1,6 @@
 """Run YuNet in onnxruntime: two thirds of OpenCV's time on one core, with the same results.
 
-The published file is fixed to 640×640, though its graph works for any multiple of 32. The two dimensions of its input
-are made dynamic as the file is read: in protobuf the value 640 and a one-letter name take the same number of bytes.
+``benchmarks/bundle_yunet.py`` made its file from the published one: for pictures of any size, and faster.
 """
 
 import os
@@ -13,11 +12,10 @@ import numpy as np
 
 from maskhub.onnx_session import open_session
 
-__all__ = ["WEIGHTS", "YuNet", "free_sizes"]
+__all__ = ["STRIDES", "WEIGHTS", "YuNet"]
 
-WEIGHTS = Path(__file__).parent / "weights" / "face_detection_yunet_2023mar.onnx"
+WEIGHTS = Path(__file__).parent / "weights" / "yunet.onnx"
 STRIDES = (8, 16, 32)
-_FIXED, _FREE = b"\x0a\x03\x08\x80\x05" * 2, b"\x0a\x03\x12\x01h\x0a\x03\x12\x01w"
 _lock, _sessions = threading.Lock(), {}
 
 
@@ -39,7 +37,7 @@ class YuNet:
         image with its margin."""
         blob = self._blob(image, *margin)
         out = _session(self._path, cv2.getNumThreads()).run(None, {"input": blob})
-        rows = np.concatenate([self._rows(*out[n::3], stride, blob.shape[3]) for n, stride in enumerate(STRIDES)])
+        rows = np.concatenate([self._rows(*out[3 * n : 3 * n + 3], stride) for n, stride in enumerate(STRIDES)])
         if len(rows) > 1:
             boxes = np.trunc(rows[:, :4]).astype(int).tolist()
             kept = cv2.dnn.NMSBoxes(boxes, rows[:, 14].tolist(), self.threshold, self.overlap, 1.0, self.top)
@@ -58,7 +56,9 @@ class YuNet:
             plane[:height, :width] = cv2.copyMakeBorder(channel, above, above, beside, beside, cv2.BORDER_REPLICATE)
         return blob[None]
 
-    def _rows(self, sure, there, box, points, stride, width):
+    def _rows(self, factors, box, points, stride):
+        width = factors.shape[3]
+        (sure, there), box, points = (values.reshape(values.shape[1], -1) for values in (factors, box, points))
         # no score reaches the threshold where this factor is below its square
         kept = np.flatnonzero(sure >= self.threshold**2)
         if len(kept):
@@ -67,23 +67,17 @@ class YuNet:
             kept, score = kept[high], score[high]
         if not len(kept):
             return np.empty((0, 15), np.float32)
-        box, points = box[0, kept], points[0, kept]
-        cell = np.stack([kept % (width // stride), kept // (width // stride)], 1).astype(np.float32)
+        box, points = box[:, kept].T.copy(), points[:, kept].T.reshape(-1, 5, 2)
+        cell = np.stack([kept % width, kept // width], 1).astype(np.float32)
         size = np.exp(box[:, 2:]) * stride
         corner = (cell + box[:, :2]) * stride - size / 2
-        points = (points.reshape(-1, 5, 2) + cell[:, None]) * stride
+        points = (points + cell[:, None]) * stride
         return np.column_stack([corner, size, points.reshape(-1, 10), score]).astype(np.float32)
-
-
-def free_sizes(network):
-    """The published file's bytes with the height and width of its input made dynamic."""
-    return network.replace(_FIXED, _FREE, 1)
 
 
 def _session(path, threads):
     key = path, threads, os.getpid()  # a forked process has none of its parent's threads
     with _lock:
         if key not in _sessions:
-            with open(path, "rb") as file:
-                _sessions[key] = open_session(free_sizes(file.read()), threads)
+            _sessions[key] = open_session(path, threads)
         return _sessions[key]

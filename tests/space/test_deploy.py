@@ -34,7 +34,7 @@ def test_a_space_is_made_and_brought_up_to_date(hub, hub_user, tmp_path):
     wanted = {"app.py", "requirements.txt", "README.md", "maskhub/__init__.py", "space/examples/astronaut.jpg"}
     assert wanted < set(names)
     assert not [name for name in names if "__pycache__" in name or name == "space/README.md"]
-    for name in ("README.md", "maskhub/faces/weights/face_detection_yunet_2023mar.onnx"):
+    for name in ("README.md", "maskhub/faces/weights/yunet.onnx"):
         fetched = hf_hub_download(repo, name, repo_type="space", cache_dir=tmp_path)
         here = (ROOT / ("space/README.md" if name == "README.md" else name)).read_bytes()
         with open(fetched, "rb") as file:
