@@ -41,7 +41,7 @@ def thumbnail(image, name, side=64):
 
 
 def brush(image):
-    """A picture to paint on; ``page.js`` writes what is painted into ``#reimage-painted``."""
+    """A picture to paint on; ``maskhub.painting()`` in ``page.js`` reads what is painted."""
     return (
         f'<div class="brush"><img alt="The face" src="{_data(magnified(image))}">'
         '<canvas width="64" height="64" role="img" aria-label="What is replaced"></canvas></div>'

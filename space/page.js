@@ -96,6 +96,16 @@ window.maskhub = (() => {
     button(wanted)?.click();
   }
 
+  // ---- a result is scrolled to, unless the visitor has turned to something else meanwhile ---------------------------
+  let touched = null; // last pressed: the button that started the run, if the visitor still waits
+  for (const kind of ["pointerdown", "keydown"])
+    document.addEventListener(kind, (event) => (touched = event.target), true);
+
+  function scroll(result, problem) {
+    if (document.querySelector(`#${problem} .problem`) || (touched && !touched.closest?.("button"))) return;
+    document.querySelector(`#${result}`).scrollIntoView({ behavior: "smooth", block: "nearest" });
+  }
+
   // ---- the result on the clipboard ----------------------------------------------------------------------------------
   async function copy(place) {
     const images = document.querySelectorAll(`${place} img`);
@@ -116,11 +126,14 @@ window.maskhub = (() => {
     }
   }
 
-  // ---- painting on a face: the cells of a grid, as hexadecimal text in a hidden box ---------------------------------
+  // ---- painting on a face -------------------------------------------------------------------------------------------
   const RADIUS = 3.5;
   let stroke = null; // canvas and place of a stroke that goes on
 
-  function painted(canvas) {
+  // the cells of the grid as hexadecimal text, read as a run starts: what the visitor sees is what is used
+  function painting() {
+    const canvas = document.querySelector(".brush canvas");
+    if (!canvas) return "";
     const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
     let text = "";
     for (let byte = 0; byte < data.length / 32; byte++) {
@@ -128,9 +141,7 @@ window.maskhub = (() => {
       for (let bit = 0; bit < 8; bit++) bits = 2 * bits + (data[4 * (8 * byte + bit) + 3] > 0);
       text += bits.toString(16).padStart(2, "0");
     }
-    const box = document.querySelector("#reimage-painted :is(textarea, input)");
-    box.value = text;
-    box.dispatchEvent(new Event("input", { bubbles: true }));
+    return text;
   }
 
   function dab(event) {
@@ -164,67 +175,61 @@ window.maskhub = (() => {
     dab(event);
   });
   document.addEventListener("pointermove", (event) => stroke && dab(event));
-  for (const end of ["pointerup", "pointercancel"])
-    document.addEventListener(end, () => {
-      if (stroke) painted(stroke.canvas);
-      stroke = null;
-    });
+  for (const end of ["pointerup", "pointercancel"]) document.addEventListener(end, () => (stroke = null));
   document.addEventListener("click", (event) => {
     if (!event.target.matches?.(".repaint")) return;
     const canvas = document.querySelector(".brush canvas");
     canvas.getContext("2d").clearRect(0, 0, canvas.width, canvas.height);
-    painted(canvas);
   });
 
   // ---- no answer is lost while the stream of answers closes -----------------------------------------------------------
   // gradio's server closes the stream once nothing is pending. An event that joins before the page knows of it is never
   // answered: the page takes the stream for open. So an event has joined only once the stream names it, or has ended.
   const fetched = window.fetch;
-  let streaming = false;
-  const named = new Set(); // ids of events
-  const waiting = new Map(); // id of an event → what to call once it is named
+  let stream = null; // from its request until gradio aborts it: ids of the events it named, and id → what waits for it
 
   window.fetch = async (input, init) => {
-    const answer = await fetched(input, init);
     const address = String(input.url ?? input);
-    if (address.includes("/queue/data?") && answer.ok) return listened(answer);
+    if (address.includes("/queue/data?")) return listened(input, init);
+    const answer = await fetched(input, init);
     if (/\/queue\/join\b/.test(address) && answer.ok) await joined((await answer.clone().json()).event_id);
     return answer;
   };
 
   function joined(id) {
-    if (!streaming || named.has(id)) return;
-    return new Promise((resolve) => {
-      waiting.set(id, resolve);
-      setTimeout(resolve, 2000);
-    });
+    if (stream && !stream.named.has(id)) return new Promise((resolve) => stream.waiting.set(id, resolve));
   }
 
-  function ended() {
-    streaming = false;
-    named.clear();
-    setTimeout(() => waiting.forEach((resolve) => resolve()), 50); // when gradio, too, has read the end
-  }
-
-  function listened(answer) {
+  async function listened(input, init) {
+    const own = (stream = { named: new Set(), waiting: new Map() });
+    const ended = () => {
+      if (stream === own) stream = null;
+      own.waiting.forEach((resolve) => resolve());
+    };
+    (init?.signal ?? input.signal)?.addEventListener("abort", ended); // gradio has read that it closes
+    const failed = (error) => {
+      ended();
+      throw error;
+    };
+    const answer = await fetched(input, init).catch(failed);
+    if (!answer.ok) {
+      ended();
+      return answer;
+    }
     const [reader, decoder] = [answer.body.getReader(), new TextDecoder()];
-    streaming = true;
     const read = async (controller) => {
       const { done, value } = await reader.read();
       if (done) {
         ended();
         return controller.close();
       }
-      const text = decoder.decode(value, { stream: true });
-      for (const [, id] of text.matchAll(/"event_id": ?"(\w+)"/g)) {
-        named.add(id);
-        waiting.get(id)?.();
-        waiting.delete(id);
+      for (const [, id] of decoder.decode(value, { stream: true }).matchAll(/"event_id": ?"(\w+)"/g)) {
+        own.named.add(id);
+        own.waiting.get(id)?.();
       }
       controller.enqueue(value);
-      if (text.includes('"close_stream"')) ended();
     };
-    const pull = (controller) => read(controller).catch((error) => (ended(), controller.error(error)));
+    const pull = (controller) => read(controller).catch(failed);
     const body = new ReadableStream({ pull, cancel: (reason) => (ended(), reader.cancel(reason)) });
     return new Response(body, { status: answer.status, statusText: answer.statusText, headers: answer.headers });
   }
@@ -278,5 +283,5 @@ window.maskhub = (() => {
     });
   }).observe(document, { childList: true, subtree: true });
 
-  return { keep, restored, choose, address, open, copy, last: (own) => photo ?? own };
+  return { keep, restored, choose, address, open, copy, painting, scroll, last: (own) => photo ?? own };
 })();

@@ -207,11 +207,9 @@ def problem(error):
 
 
 def scroll_to(result, problem):
-    """JavaScript that scrolls to a result, which may be out of view on a phone, unless there was a problem."""
-    return (
-        f"() => {{ if (!document.querySelector('#{problem} .problem')) document.querySelector('#{result}')"
-        ".scrollIntoView({ behavior: 'smooth', block: 'nearest' }) }"
-    )
+    """JavaScript that scrolls to a result, which may be out of view on a phone, unless there was a problem, or the
+    visitor has turned to something else by now."""
+    return f"() => {{ maskhub.scroll('{result}', '{problem}') }}"
 
 
 def moving(path):

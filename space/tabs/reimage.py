@@ -85,7 +85,7 @@ def _choices_of_model(here):
     here.model = gr.Dropdown([], label="Model", elem_id="reimage-model")
     here.where = gr.Dropdown(WAYS, value="auto", label="Covering", elem_id="reimage-where")
     here.brush = gr.HTML(visible=False, elem_id="reimage-brush")
-    here.painted = gr.Textbox(visible="hidden", elem_id="reimage-painted", label="painted")
+    here.painted = gr.Textbox(visible=False, label="painted")  # filled as a run starts
     with gr.Accordion("More options", open=False):
         here.count = gr.Slider(16, 2048, value=512, step=16, label="Generated faces to choose from")
         here.refine = gr.Slider(0, 200, value=0, step=10, label="Steps of latent optimisation (photos: 40 if 0)")
@@ -99,13 +99,14 @@ def wire(here, pipe):
     quiet = rooms.quiet
     rooms.on_show(here.key, offer, [here.source, here.model, here.key], [here.source, here.model])
     rooms.on_open(first_faces, [here.filled, here.source], [here.gallery, here.picked, here.filled])
-    here.source.input(show_faces, here.source, [here.gallery, here.picked], **quiet)
+    # not input, which a dropdown sends twice: the second answer could undo what a quick visitor does after the first
+    here.source.change(show_faces, [here.source, here.picked], [here.gallery, here.picked], **quiet)
     first = (lambda: 0, None, here.sample)
-    painting = (canvas, [here.photo, here.picked, here.where], [here.brush, here.painted])
+    painting = (canvas, [here.photo, here.picked, here.where], here.brush)
     select = quiet | {"trigger_mode": "multiple"}
     chosen = here.gallery.select(pick, here.source, here.picked, **select).then(lambda: None, None, here.photo, **quiet)
     shown = chosen.then(*painting, **quiet)
-    for changed in (here.where.input, here.photo.change):
+    for changed in (here.where.change, here.photo.change):
         changed(*painting, **quiet)
     for start in (shown.then(*first, **quiet), here.run.click(*first, **quiet)):
         run_on(here, start.then)
@@ -118,9 +119,10 @@ def run_on(here, event, scroll=True):
     """Re-image after an event."""
     into = [here.problem, here.steps, here.status, here.distribution, here.fit, here.samples, here.lesson.maps]
     into += [here.download, here.away, here.seen]
-    options = [here.photo, here.seen, here.picked, here.model, here.where, here.painted, here.count, here.refine]
-    options += [here.colours, here.sample]
+    options = [here.photo, here.seen, here.picked, here.model, here.where, here.count, here.refine, here.colours]
+    options += [here.sample, here.painted]
     shown = {"show_progress_on": here.steps, "concurrency_id": "reimage", "api_visibility": "private"}
+    shown |= {"js": "(...given) => [...given.slice(0, -1), maskhub.painting()]"}
     ran = event(photos.about(reimage), options, into, trigger_mode="always_last", **shown)
     if scroll:
         ran.then(None, js=photos.scroll_to("reimage-steps", "reimage-problem"), api_visibility="private")
@@ -135,8 +137,10 @@ def offer(source, model, key):
     return rooms.offered(sources, source, COVERED)[0], rooms.offered(models, model, first)[0]
 
 
-def show_faces(source):
-    """The gallery of a test set, without a selection."""
+def show_faces(source, picked=None):
+    """The gallery of a test set, without a selection; nothing changes while a face ``picked`` from it is shown."""
+    if picked and picked[0] == source:
+        return gr.skip(), gr.skip()
     pictures = []
     for face in _faces_of(source):
         try:
@@ -164,13 +168,13 @@ def sampled(event: gr.SelectData):
 
 
 def canvas(path, picked, where):
-    """The face to paint on, if the visitor wants to paint, and an empty painting."""
+    """The face to paint on, if the visitor wants to paint."""
     if where != "paint":
-        return gr.update(visible=False), ""
+        return gr.update(visible=False)
     try:
-        return gr.update(value=brush(_subject(picked, path).image), visible=True), ""
+        return gr.update(value=brush(_subject(picked, path).image), visible=True)
     except MaskHubError:
-        return gr.update(value="<p class='note'>Choose a face to paint on.</p>", visible=True), ""
+        return gr.update(value="<p class='note'>Choose a face to paint on.</p>", visible=True)
 
 
 def tried(id, key):
@@ -195,7 +199,7 @@ def away(path, picked):
     return "", given
 
 
-def reimage(path, picked, model, where, painted, count, refine, colours, sample=0):
+def reimage(path, picked, model, where, count, refine, colours, sample, painted):
     """Re-image a face: problem, steps, status, both distributions, other generated faces, feature maps, download and
     the way to Photo."""
     start, hidden = time.perf_counter(), gr.update(visible=False)

@@ -11,11 +11,17 @@ import time
 import numpy as np
 from app_process import PATIENCE, start_app, stop_app
 from PIL import Image
+from playwright.sync_api import TimeoutError
 
 __all__ = ["ME", "STEPS", "Service", "choose", "steps_of", "wait_for"]
 
 STEPS = 80
 ME = "the key of this browser"
+CHOSEN = """([id, text]) => {
+  const box = document.getElementById(id);
+  return (box.querySelector("input").value + box.innerText).includes(text);
+}"""
+"""JavaScript: whether a dropdown shows this choice."""
 
 
 class Service:
@@ -47,13 +53,14 @@ def choose(page, elem_id, text):
     # in the middle of the screen, where there is room for its list
     page.locator(f"#{elem_id}").evaluate("element => element.scrollIntoView({block: 'center'})")
     for _ in range(10):
-        page.click(f"#{elem_id} input")
-        page.locator(".options [role=option]", has_text=text).first.click()
-        page.wait_for_timeout(300)
-        shown = page.locator(f"#{elem_id} input").input_value() + page.locator(f"#{elem_id}").inner_text()
-        if text in shown:
-            page.keyboard.press("Escape")
-            return
+        with contextlib.suppress(TimeoutError):  # the list may close again
+            page.click(f"#{elem_id} input")
+            page.locator(".options [role=option]", has_text=text).first.click(timeout=1000 * PATIENCE / 10)
+            page.wait_for_function(CHOSEN, arg=[elem_id, text], timeout=1000 * PATIENCE / 10)
+            page.wait_for_timeout(300)
+            if page.evaluate(CHOSEN, [elem_id, text]):
+                page.keyboard.press("Escape")
+                return
     raise AssertionError(f"{text} can't be chosen in {elem_id}")
 
 
