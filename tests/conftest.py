@@ -256,12 +256,47 @@ def launch():
             pytest.skip("the headless shell can't do this: apt-get install chromium runs it")
         how = [] if gpu else ["--disable-gpu"]
         path = chromium if full else shell or chromium
-        return playwright.chromium.launch(executable_path=path, args=[*plain, *how, *more])
+        BROWSERS.append(playwright.chromium.launch(executable_path=path, args=[*plain, *how, *more]))
+        return BROWSERS[-1]
 
     with sync_playwright() as playwright:
         yield start
         # the driver ends when its pipe closes: a forked worker of a data loader that is not yet collected keeps it open
         gc.collect()
+
+
+BROWSERS = []
+"""The browsers that :func:`launch` started."""
+SAID = """(() => {
+  const shown = [...document.querySelectorAll(".line p, [role=alert], [role=status], .toast-body")];
+  const said = shown.filter(box => box.checkVisibility() && box.innerText.trim());
+  const place = box => box.closest(".block[id]")?.id ?? "";
+  return [`scrolled by ${scrollY}`, ...said.map(box => `#${place(box)}: ${box.innerText.trim().slice(0, 200)}`)];
+})()"""
+"""JavaScript: what the boxes for messages of a page say, and how far it is scrolled."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """The report of a failed browser test says what its pages said."""
+    report = yield
+    if report.failed:
+        pages = [page for browser in BROWSERS for context in browser.contexts for page in context.pages]
+        text = "\n".join(_told(page) for page in pages if not page.is_closed())
+        report.sections += [("Pages in the browser", text)] * bool(text)
+    return report
+
+
+def _told(page):
+    """Address, messages, and the last lines of the console of a page."""
+    lines = [page.url]
+    try:
+        lines += page.wait_for_function(SAID, timeout=5000).json_value()
+        lines += [f"error: {error}" for error in page.page_errors()[-5:]]
+        lines += [f"console: {message.type}: {message.text[:200]}" for message in page.console_messages()[-10:]]
+    except Exception as error:  # of a report, whatever the page's state: the test's own error matters more
+        lines += [f"{type(error).__name__}: {error}"]
+    return "\n  ".join(lines)
 
 
 @pytest.hookimpl(tryfirst=True)
