@@ -93,6 +93,9 @@ def test_the_page_opens_with_a_finished_before_and_after(photo_page, phone_page,
     before, after = result(here)
     assert before.shape == after.shape and (before != after).any()
     assert re.match(r"(Mask taken off|Nothing was changed)", here.said("photo-status"))
+    here.page.wait_for_function(
+        "[...document.querySelectorAll('#photo-result img')].every(image => image.naturalWidth)"
+    )
     box = here.page.locator("#photo-result img >> nth=1").bounding_box()
     assert box["y"] + 0.8 * box["height"] < viewport["height"]
     # the slider starts left of the face
@@ -120,7 +123,7 @@ def test_a_masked_example_is_swapped_in_one_click_and_ones_own_photo_in_two(visi
     here.page.wait_for_selector("#photo-photo img[src*=astronaut]")
     here.page.click("#swap")
     here.page.locator("#photo-status", has_text="Mask put on in").wait_for()
-    assert here.page.locator("#photo-faces button").count() == 1
+    here.page.wait_for_function("document.querySelectorAll('#photo-faces button').length == 1")
     # the result and its buttons are on screen after a run
     here.page.wait_for_function(
         "['#photo-result', '#photo-download'].map(place => document.querySelector(place).getBoundingClientRect())"
@@ -339,25 +342,24 @@ def test_the_quiz_is_played_to_its_end(phone_page):
     here.page.click("#quiz-begin")
     for number in range(1, 11):
         here.page.get_by_text(f"Picture {number} of 10").wait_for()
-        assert here.page.locator("#quiz-picture img").get_attribute("src").endswith(f"quiz-{number:02d}.png")
+        here.page.locator(f"#quiz-picture img[src$='quiz-{number:02d}.png']").wait_for()
         here.page.click("#quiz-real")
         here.page.locator("#quiz-verdict p").wait_for()
         right += here.said("quiz-verdict").startswith("Right!")
         # a redrawn face is compared with its photo
-        assert here.page.locator("#quiz-compared img").count() == (
-            0 if here.said("quiz-verdict").startswith("R") else 2
-        )
+        compared = 0 if here.said("quiz-verdict").startswith("R") else 2
+        here.page.wait_for_function(f"document.querySelectorAll('#quiz-compared img').length == {compared}")
         here.page.click("#quiz-next")
         here.page.locator("#quiz-verdict p").wait_for(state="detached")
     here.page.get_by_text("5 of 10 right. You took 5 of 5 redrawn faces for photos.").wait_for()
     assert right == 5
     here.page.locator("#quiz-answers button >> nth=9").wait_for()
-    assert here.page.locator("#quiz-crowd li").count() == 11
+    here.page.locator("#quiz-crowd li >> nth=10").wait_for()
     assert "5 of 10" in here.page.locator("#quiz-share textarea").input_value()
     assert here.fits()
     here.page.get_by_role("button", name="Play again").click()
     here.page.get_by_text("Picture 1 of 10").wait_for()
-    assert here.page.locator("#quiz-answers img").count() == 0
+    here.page.locator("#quiz-answers img").first.wait_for(state="detached")
 
 
 @SLOW

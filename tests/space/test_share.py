@@ -13,6 +13,7 @@ from app_process import PATIENCE
 from datasets import load_dataset
 from huggingface_hub import HfApi, hf_hub_download
 from itsdangerous import TimestampSigner
+from service_app import choose
 
 import space.share
 from maskhub import DenseGenerator, ReimagingPipeline
@@ -86,8 +87,7 @@ def push(page, kind, repo="", token=""):
 
 def choose_dataset(page):
     page.locator("#browse img").first.wait_for()
-    page.click("#browse-dataset input")
-    page.locator(".options [role=option]", has_text="my-faces").click()
+    choose(page, "browse-dataset", "my-faces")
     page.locator("#browse-count", has_text="16 pictures").wait_for()
 
 

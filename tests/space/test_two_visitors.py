@@ -74,6 +74,7 @@ def test_compare(pair, photos_of):
         here.page.click("#compare")
     for here, photo in zip(pair, photos_of, strict=True):
         here.page.locator("#compare-table table").wait_for()
+        here.page.locator("#compare-pictures img >> nth=1").wait_for()
         sources = here.page.locator("#compare-pictures img").evaluate_all("images => images.map(image => image.src)")
         assert len(sources) >= 2 and all(photo.stem in source for source in sources)
         assert all(("cycle" if photo is not ASTRONAUT else "mask") in source for source in sources[1:])
