@@ -71,7 +71,9 @@ class Provenance:
             raise ConfigError(f"the direction is {self.direction!r}; it must be one of {', '.join(NOTES)}.")
         object.__setattr__(self, "note", self.note or NOTES[self.direction])
         for name, value in asdict(self).items():  # control characters are not allowed in XML
-            object.__setattr__(self, name, "".join(c for c in str(value) if c.isprintable())[:200])
+            value = str(value)
+            value = value if value.isprintable() else "".join(filter(str.isprintable, value))
+            object.__setattr__(self, name, value[:200])
 
     @property
     def source_type(self):

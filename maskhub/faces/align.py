@@ -142,14 +142,18 @@ def window(matrix, resolution, photo, border=0.06):
     It falls smoothly to exactly 0 over a share ``border`` of the side towards the crop's edges, but only where the
     photo continues beyond them: at the photo's edges there is nothing to blend with.
     """
-    side, out = resolution, BEYOND * resolution
-    along = np.arange(-1.0, side + 1)
-    near, far = np.full_like(along, -out), np.full_like(along, side - 1 + out)
-    edges = np.stack([np.stack(line, 1) for line in ((along, near), (along, far), (near, along), (far, along))])
-    at = cv2.transform(edges, cv2.invertAffineTransform(matrix))
+    at = cv2.transform(_edges(resolution), cv2.invertAffineTransform(matrix))
     height, width = photo.shape[:2]
-    top, bottom, left, right = ((at >= 0) & (at <= (width - 1, height - 1))).all(2)
-    return _ramp(*(visible.tobytes() for visible in (top, bottom, left, right)), border)
+    visible = ((at >= 0) & (at <= (width - 1, height - 1))).all(2)
+    return _ramp(*(edge.tobytes() for edge in visible), border)
+
+
+@functools.lru_cache(maxsize=8)
+def _edges(side):
+    """Points just outside a crop's top, bottom, left and right edge, float64 4×(side + 2)×2."""
+    along, out = np.arange(-1.0, side + 1), BEYOND * side
+    near, far = np.full_like(along, -out), np.full_like(along, side - 1 + out)
+    return np.stack([np.stack(line, 1) for line in ((along, near), (along, far), (near, along), (far, along))])
 
 
 @functools.lru_cache(maxsize=8)  # most crops lie inside their photos

@@ -58,11 +58,11 @@ class YuNet:
 
     def _rows(self, factors, box, points, stride):
         width = factors.shape[3]
-        (sure, there), box, points = (values.reshape(values.shape[1], -1) for values in (factors, box, points))
-        # no score reaches the threshold where this factor is below its square
-        kept = np.flatnonzero(sure >= self.threshold**2)
+        factors, box, points = (values.reshape(values.shape[1], -1) for values in (factors, box, points))
+        # no score reaches the threshold where this factor, which few cells have, is below its square
+        kept = np.flatnonzero(factors[1] >= self.threshold**2)
         if len(kept):
-            score = np.sqrt(sure.take(kept).clip(0, 1) * there.take(kept).clip(0, 1))
+            score = np.sqrt(factors[:, kept].clip(0, 1).prod(0))
             high = score >= self.threshold
             kept, score = kept[high], score[high]
         if not len(kept):

@@ -124,6 +124,8 @@ class Way:
 
     def run(self, faces, batch_size=8):
         """Run the network, if there is one, on each face's input in its current crop."""
+        if not faces:
+            return
         crops, owners = [face.given for face in faces], [(face.owner, face.seed) for face in faces]
         for face, made in zip(faces, self.network(crops, owners, batch_size) if self.network else crops, strict=True):
             face.made = made
