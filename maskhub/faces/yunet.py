@@ -1,4 +1,4 @@
-"""Run YuNet in onnxruntime: two thirds of OpenCV's time on one core, with the same results.
+"""Run YuNet in onnxruntime: less than two thirds of OpenCV's time on one core, with the same results.
 
 ``benchmarks/bundle_yunet.py`` made its file from the published one: for pictures of any size, and faster.
 """
