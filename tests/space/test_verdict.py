@@ -71,9 +71,9 @@ def test_poor_results_are_foretold(astronaut, masked_astronaut, shaded_astronaut
     assert outlook(astronaut) == outlook(masked_astronaut) == []
     assert outlook(shaded_astronaut) == ["The result will probably be poor (lit from one side)."]
     row = Image.new("RGB", (3 * 512, 512))
-    for place, photo in enumerate((shaded_astronaut, masked_astronaut, shaded_astronaut)):
+    for place, photo in enumerate((shaded_astronaut, shaded_astronaut, masked_astronaut)):
         row.paste(photo, (place * 512, 0))
-    assert outlook(row) == ["The results on faces 1 and 3 will probably be poor (lit from one side)."]
+    assert outlook(row) == ["The results on faces 1 and 2 will probably be poor (lit from one side)."]
     assert results_of([1, 3], 3) == "The results on faces 1 and 3"
     blurred = astronaut.filter(ImageFilter.GaussianBlur(8))
     assert outlook(blurred) == ["The result will probably be poor (turned away, covered or blurred)."]
