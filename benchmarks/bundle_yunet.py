@@ -29,7 +29,7 @@ def with_one_head(published):
     arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     sources = {name: node.input[0] for node in graph.node for name in node.input[1:2]}
     nodes = list(graph.node)
-    for number in (0, 1, 2, 6, 16):  # the channels at which the parts begin and end
+    for number in (0, 1, 2, 6, 16):  # the channels at which the slices begin and end, and their axis
         graph.initializer.append(numpy_helper.from_array(np.int64([number]), f"at_{number}"))
     graph.ClearField("output")
 
@@ -48,6 +48,7 @@ def with_one_head(published):
         last = f"bbox_head.multi_level_kps.{level}.conv2"
         source = sources[f"bbox_head.multi_level_cls.{level}.conv1.weight"]
         first = add("Conv", [source, *parameters(level, "conv1")], f"first_{stride}", kernel_shape=[1, 1])
+        # the last ten channels of the second are not used: 16 take no longer than 6
         window = {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1]}
         second = add("Conv", [first, *parameters(level, "conv2")], f"second_{stride}", group=16, **window)
         score = add("Slice", [second, "at_0", "at_2", "at_1"], f"logits_{stride}")

@@ -102,7 +102,7 @@ window.maskhub = (() => {
     document.addEventListener(kind, (event) => (touched = event.target), true);
 
   function scroll(result, problem) {
-    if (document.querySelector(`#${problem} .problem`) || (touched && !touched.closest?.("button"))) return;
+    if (document.querySelector(`#${problem} .problem`) || (touched && !touched.closest?.("button:not(.repaint)"))) return;
     document.querySelector(`#${result}`).scrollIntoView({ behavior: "smooth", block: "nearest" });
   }
 
@@ -217,13 +217,15 @@ window.maskhub = (() => {
       return answer;
     }
     const [reader, decoder] = [answer.body.getReader(), new TextDecoder()];
+    let text = ""; // with the end of the chunk before, where an id may be cut in two
     const read = async (controller) => {
       const { done, value } = await reader.read();
       if (done) {
         ended();
         return controller.close();
       }
-      for (const [, id] of decoder.decode(value, { stream: true }).matchAll(/"event_id": ?"(\w+)"/g)) {
+      text = text.slice(-64) + decoder.decode(value, { stream: true });
+      for (const [, id] of text.matchAll(/"event_id": ?"(\w+)"/g)) {
         own.named.add(id);
         own.waiting.get(id)?.();
       }

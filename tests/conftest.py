@@ -235,6 +235,10 @@ def detector_photos(astronaut, tmp_path_factory):
     return root
 
 
+BROWSERS = []
+"""The browsers that :func:`launch` started."""
+
+
 @pytest.fixture(scope="session")
 def launch():
     """A function of further arguments that starts Debian's Chromium, headless; there is one Playwright in a process.
@@ -265,8 +269,6 @@ def launch():
         gc.collect()
 
 
-BROWSERS = []
-"""The browsers that :func:`launch` started."""
 SAID = """(() => {
   const shown = [...document.querySelectorAll(".line p, [role=alert], [role=status], .toast-body")];
   const said = shown.filter(box => box.checkVisibility() && box.innerText.trim());
@@ -294,7 +296,7 @@ def _told(page):
         lines += page.wait_for_function(SAID, timeout=5000).json_value()
         lines += [f"error: {error}" for error in page.page_errors()[-5:]]
         lines += [f"console: {message.type}: {message.text[:200]}" for message in page.console_messages()[-10:]]
-    except Exception as error:  # of a report, whatever the page's state: the test's own error matters more
+    except Exception as error:  # whatever state the page is in: the test's own error matters more
         lines += [f"{type(error).__name__}: {error}"]
     return "\n  ".join(lines)
 

@@ -30,6 +30,7 @@ async function site() {
   for (const name of ["index.html", "style.css", "icon.svg"]) cpSync(`src/page/${name}`, `dist/${name}`);
   cpSync("examples", "dist/examples", { recursive: true });
   cpSync("space.md", "dist/README.md");
+  cpSync("../maskhub/faces/weights/LICENSES.md", "dist/LICENSES.md");
   cpSync(`${ORT}/${WEBGPU}.mjs`, `dist/ort/${WEBGPU}.mjs`);
   pack(`${ORT}/${WEBGPU}.wasm`, `dist/ort/${WEBGPU}.wasm.gz`);
   for (const build of BUILDS) {
@@ -41,7 +42,7 @@ async function site() {
   const shell = ["./", "index.html", "main.js", "style.css", "icon.svg"];
   const define = { CACHE: JSON.stringify(`maskhub-${fingerprint("dist")}`), SHELL: JSON.stringify(shell) };
   await esbuild.build({ ...SHARED, minify: true, entryPoints: { sw: "src/sw.ts" }, outdir: "dist", define });
-  const first = files("dist").filter((name) => !/ort\/|\.onnx|_wasm_internal|compat|README|camera/.test(name)).reduce((sum, name) => sum + compressed(name), 0);
+  const first = files("dist").filter((name) => !/ort\/|\.onnx|_wasm_internal|compat|README|LICENSES|camera/.test(name)).reduce((sum, name) => sum + compressed(name), 0);
   console.log(`dist/ is ready: ${(first / 1e6).toFixed(2)} MB to load at first, compressed`);
 }
 

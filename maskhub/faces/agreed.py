@@ -43,7 +43,7 @@ def agreed(photo, face):
     rows = []
     for number, side in enumerate(SIDES, 1):
         rows += _detections(window, side)
-        if len(rows) + 2 * (len(SIDES) - number) < ENOUGH:  # even if the larger sides, which take longer, find it
+        if len(rows) + 2 * (len(SIDES) - number) < ENOUGH:  # even if the larger, slower sides find it
             return None
     rows = np.stack(rows)
     points, middle = rows[:, 4:14].reshape(-1, 5, 2), np.median(rows, 0)

@@ -87,7 +87,7 @@ class FaceDetector:
         return view
 
     def faces(self, view, turn=None):
-        """The faces of a :meth:`view`, as those of a photo."""
+        """The faces of a photo's :meth:`view`, as those of the photo itself."""
         rows, doubtful = self._divided(view.rows)
         turn = self.turn if turn is None else turn
         if turn:

@@ -44,16 +44,16 @@ class YuNet:
             rows = rows[np.asarray(kept, int).reshape(-1)]
         return rows
 
-    def _blob(self, image, beside, above):
+    def _blob(self, image, across, down):
         """The image with its margin as float32 1×3×H×W in BGR, its sides padded with 0 to multiples of 32."""
-        height, width = image.shape[0] + 2 * above, image.shape[1] + 2 * beside
+        height, width = image.shape[0] + 2 * down, image.shape[1] + 2 * across
         shape = 3, height + -height % 32, width + -width % 32
         if self._input.size < np.prod(shape):  # new memory costs the system 2 ms for 640×480
             self._input = np.empty(np.prod(shape), np.float32)
         blob = self._input[: np.prod(shape)].reshape(shape)
         blob[:, height:], blob[:, :, width:] = 0, 0
         for plane, channel in zip(blob[::-1], cv2.split(image), strict=True):  # OpenCV's blobFromImage takes 3 ms
-            plane[:height, :width] = cv2.copyMakeBorder(channel, above, above, beside, beside, cv2.BORDER_REPLICATE)
+            plane[:height, :width] = cv2.copyMakeBorder(channel, down, down, across, across, cv2.BORDER_REPLICATE)
         return blob[None]
 
     def _rows(self, factors, box, points, stride):

@@ -202,7 +202,7 @@ class Trainer:
                 self.report.close()
 
     def _ended(self):
-        """Whether no further step follows: all are done, the main process's time is over, or a signal came. All
+        """Whether no further step follows: all steps are done, the main process's time is up, or a signal came. All
         processes end after the same step."""
         self.seconds = self.stop.shared(self.seconds)
         return self.over or self.stop.received is not None

@@ -24,7 +24,7 @@ export async function agreed(networks: Networks, photo: Picture, face: Face): Pr
   const window = crop(photo, matrix, side), rows: Row[] = [];
   for (const [i, size] of SIDES.entries()) {
     rows.push(...(await detections(networks, window, size)));
-    if (rows.length + 2 * (SIDES.length - 1 - i) < ENOUGH) return null; // even if the larger sides find it
+    if (rows.length + 2 * (SIDES.length - 1 - i) < ENOUGH) return null; // even if the larger, slower sides find it
   }
   const usual = rows[0].map((_, i) => median(rows.map((row) => row[i])));
   const near = rows.filter((row) => {
