@@ -112,7 +112,7 @@ def wire(here, pipe):
     ).then(None, js=photos.scroll_to(*scroll), api_visibility="private")  # fmt: skip
     photos.watch(here.photo, here.problem, results, CLEARED, here.seen)
     here.outlined.input(pair, [here.result, here.outlined], here.slider, show_progress="hidden", **private)
-    here.kind.input(
+    here.kind.change(  # not input, which comes twice
         partial(download, pipe), [here.result, here.kind], [here.problem, here.download], show_progress="hidden",
         **private,
     )  # fmt: skip
