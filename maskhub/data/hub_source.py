@@ -115,6 +115,8 @@ class HubSource(PhotoSource):
                 if "config" in str(error).lower():  # missing or unknown configuration
                     raise SourceError(self._configs(error)) from error
                 raise SourceError(f"{what} can't be streamed: {first_line(error)}") from error
+            except (AttributeError, KeyError, TypeError) as error:  # of `datasets`, on a broken description
+                raise SourceError(f"{what} can't be streamed: the description of its columns is broken.") from error
 
     def _configs(self, error):
         from datasets import get_dataset_config_names

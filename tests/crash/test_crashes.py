@@ -143,7 +143,9 @@ class Trial:
         for name, content in visible(self.root).items():
             if name.startswith(("model/", "gone/", "models/b/")):
                 continue
-            assert content == self.result.get(name) or name.endswith((".csv", ".json", ".md")), f"{fault}: {name}"
+            assert content == self.result.get(name) or name.endswith((".csv", ".html", ".json", ".md")), (
+                f"{fault}: {name}"
+            )
         for model in ("model", "gone"):  # the older one, the newer one, or none, but never a part
             files = {name: data for name, data in visible(self.root).items() if name.startswith(f"{model}/")}
             assert not files or files in MODELS[model], f"{fault}: {sorted(files)}"

@@ -1,6 +1,7 @@
 """Where training photos come from: a folder, or a dataset streamed from the (loopback) Hub."""
 
 import itertools
+import json
 import os
 import pickle
 import subprocess
@@ -8,6 +9,8 @@ import sys
 import warnings
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hub_photos import photo, push_parquet, row
 
@@ -110,6 +113,14 @@ def test_a_file_is_no_source(folder):
 
 
 # ---- the Hub --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("features", [{"image": "x"}, {"image": {"image": "x"}}, {"image": {"_type": "Nonsense"}}, "x"])
+def test_a_broken_description_of_the_columns_is_one_line(tmp_path, features):
+    schema = pa.schema({"image": pa.binary()}, {"huggingface": json.dumps({"info": {"features": features}})})
+    pq.write_table(pa.table({"image": [b"x"]}, schema), tmp_path / "train-00000-of-00001.parquet")
+    with pytest.raises(SourceError, match="can't be streamed"):
+        open_source(f"{tmp_path}#image")
 
 
 def test_a_stream_is_walked_whole_each_pass_in_another_order(parquet):
