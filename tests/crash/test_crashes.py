@@ -143,7 +143,7 @@ class Trial:
         for name, content in visible(self.root).items():
             if name.startswith(("model/", "gone/", "models/b/")):
                 continue
-            assert content == self.result.get(name) or name.endswith((".csv", ".html", ".json", ".md")), (
+            assert content == self.result.get(name) or name.endswith((".csv", ".json", ".md", "/summary.html")), (
                 f"{fault}: {name}"
             )
         for model in ("model", "gone"):  # the older one, the newer one, or none, but never a part
