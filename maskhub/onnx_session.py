@@ -24,6 +24,8 @@ def open_session(model, threads=None, weights=()):
     options.log_severity_level = 3
     # threads that wait by spinning would take the cores from other work
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # AVX2 without VNNI adds products of 8 bits in 16, where they overflow; signed weights become unsigned there
+    options.add_session_config_entry("session.x64quantprecision", "1")
     if weights:
         options.add_external_initializers(*map(list, zip(*weights, strict=True)))
     model = model if isinstance(model, bytes) else str(model)

@@ -122,6 +122,25 @@ def test_the_bundled_graphs_are_those_of_the_bundled_weights(masked_astronaut):
     assert np.abs(one - other)[inside].mean() <= 1
 
 
+def test_large_products_do_not_overflow():
+    # two products of 255 and 127 exceed 16 bits, in which processors without VNNI add them up
+    onnx = pytest.importorskip("onnx")
+    helper, numpy_helper = onnx.helper, onnx.numpy_helper
+    constants = {"scale": np.float32(1), "total": np.float32(16 * 255), "zero": np.uint8(0), "middle": np.int8(0)}
+    constants["weights"] = np.full((8, 16, 1, 1), 127, np.int8)
+    inputs = ["images", "scale", "zero", "weights", "scale", "middle", "total", "zero"]
+    graph = helper.make_graph(
+        [helper.make_node("QLinearConv", inputs, ["found"])],
+        "large products",
+        [helper.make_tensor_value_info("images", onnx.TensorProto.UINT8, [1, 16, 8, 8])],
+        [helper.make_tensor_value_info("found", onnx.TensorProto.UINT8, [1, 8, 8, 8])],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    session = open_session(model.SerializeToString())
+    assert (session.run(None, {"images": np.full((1, 16, 8, 8), 255, np.uint8)})[0] == 127).all()
+
+
 def test_a_graph_of_other_weights_is_refused(exported, tmp_path):
     network, folder, _ = exported
     other = light(noise=1.0, seed=1) if isinstance(network, LightGenerator) else ResnetGenerator(width=8, blocks=1)
