@@ -131,20 +131,13 @@ def outline(
     """
     import numpy as np
 
-    from maskhub.data.batch import check_not_input, process_folder, result_path, save_photo
+    from maskhub.data.batch import check_not_input, process_folder, save_photo
     from maskhub.faces.photo import open_photo, split_alpha
     from maskhub.pipelines.outline import changed
     from maskhub.pipelines.outline import outline as draw
 
-    def compared(path):
-        inside = path.relative_to(before) if before.is_dir() else Path()
-        made = after
-        if before.is_dir():
-            names = [result_path(after / inside, png) for png in (False, True)]
-            made = next((name for name in names if name.exists()), names[0])
-        if regions is None:
-            return [made]
-        return [made, (regions / inside).with_suffix(".png") if regions.is_dir() and inside.name else regions]
+    one = [after, regions] if regions else [after]
+    compared = _results(before, after, regions, output) if before.is_dir() else lambda path: one
 
     def drawn(path):
         made, *covers = map(open_photo, compared(path))
@@ -167,6 +160,26 @@ def outline(
     save_photo(drawn(before), output)
     print(f"wrote {output}")
     return 0
+
+
+def _results(before, after, regions, output):
+    """A function from the path of a photo in the folder ``before`` to that of its result in ``after``, by the names
+    that ``mask`` gives to results, and that of its region, if there are ``regions``."""
+    from maskhub.data.folder import is_photo, list_files
+    from maskhub.data.photo_file import result_names, side_names
+
+    names = {path: name for name, path in list_files(before, [output]).items() if is_photo(name)}
+    plans = [result_names(names.values(), png) for png in (False, True)]
+    plans = [(plan, side_names(plan.values(), ".png")) for plan in plans]
+
+    def of(path):
+        name = names[path]
+        plan, sides = next((both for both in plans if (after / both[0][name]).exists()), plans[0])
+        if regions is None:
+            return [after / plan[name]]
+        return [after / plan[name], regions / sides[plan[name]] if regions.is_dir() else regions]
+
+    return of
 
 
 def report_line(report, output):

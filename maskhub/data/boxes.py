@@ -6,13 +6,16 @@ the data set (:mod:`maskhub.data.own_boxes`) are written unchanged: the same num
 
 import json
 import xml.etree.ElementTree as ET
+from pathlib import PurePosixPath
 
 import yaml
 
-from maskhub.data.own_boxes import yolo_name
+from maskhub.data.own_boxes import in_folder, yolo_name
+from maskhub.data.photo_file import side_names
+from maskhub.errors import ConfigError
 from maskhub.masks.coverings import COVERED, COVERINGS
 
-__all__ = ["BOXES", "CATEGORIES", "box_files", "coco", "voc", "yolo"]
+__all__ = ["BOXES", "CATEGORIES", "box_files", "check_boxes", "coco", "voc", "yolo"]
 
 CATEGORIES = ("masked face", "unmasked face", "wrongly worn", "mask")
 """The classes: faces with a correctly worn mask, without a mask, with a wrongly worn mask; and masks."""
@@ -33,13 +36,33 @@ def box_files(photos, form, own=None):
     if form == "coco":
         return {"annotations.json": json.dumps(coco(photos, classes), ensure_ascii=False) + "\n"}
     if form == "voc":
-        return {f"annotations/{name}.xml": voc(name, record) for name, record in photos.items()}
+        places = side_names(photos, ".xml")
+        return {_voc_name(places[name]): voc(name, record) for name, record in photos.items()}
     if form == "yolo":
         numbers = {name: number for number, name in enumerate(classes.values())}
         files = {yolo_name(name).as_posix(): yolo(record, numbers) for name, record in photos.items()}
         data = {"path": ".", "train": ".", "val": ".", "names": {number: name for name, number in numbers.items()}}
         return files | {"data.yaml": yaml.safe_dump(data, sort_keys=False, allow_unicode=True)}
     return {}
+
+
+def check_boxes(form, names):
+    """ConfigError if ``form`` is not one of :data:`BOXES`, or is YOLO, which names files by stem, and two photos of
+    these names would share one."""
+    if form not in BOXES:
+        raise ConfigError(f"boxes is {form!r}; it must be one of {', '.join(BOXES)}.")
+    owners = {}
+    for name in names if form == "yolo" else ():
+        other = owners.setdefault(yolo_name(name), name)
+        if other != name:
+            raise ConfigError(f"YOLO has one file of boxes for {other} and {name}: rename one, or use coco or voc.")
+
+
+def _voc_name(name):
+    """Where Pascal VOC has the file ``name``: in Annotations instead of the last JPEGImages, or in annotations."""
+    path = PurePosixPath(name)
+    instead = in_folder(path, "JPEGImages", "Annotations")
+    return (instead if instead != path else "annotations" / path).as_posix()
 
 
 def _classes(photos):

@@ -21,7 +21,7 @@ from maskhub.data.mask_measures import measure_mask
 from maskhub.data.photo_file import encode_photo
 from maskhub.data.rows import open_rows
 from maskhub.data.scores import sharpness
-from maskhub.data.tables import csv_text, metadata_names, named_otherwise, table_text
+from maskhub.data.tables import csv_text, metadata_tables
 from maskhub.data.work import Work
 from maskhub.data.workers import check_main_guard
 from maskhub.errors import ConfigError
@@ -29,7 +29,7 @@ from maskhub.faces import align
 from maskhub.faces.detect import detect
 from maskhub.faces.landmarks import landmarks
 from maskhub.faces.photo import open_photo, split_alpha
-from maskhub.files import remove_file, write_file
+from maskhub.files import commit, prepare_file, remove_file, write_file
 from maskhub.json_file import write_json
 from maskhub.masks.detector import detect_mask_on_crop
 
@@ -107,7 +107,7 @@ def curate_source(spec, output, criteria=None, *, crops=None, workers=0, overwri
         report, order = run_batch(rows, journal, work, lambda name: [output / target_of(name)], **places)
         report = CurateReport(report.made, report.kept, report.failures)
         measured = [(row, target_of(row.name), journal.record(row.name)) for row in order if journal.record(row.name)]
-        _write_reports(output, criteria, measured, metadata_names(rows.columns, bool(rows.folder)), report)
+        _write_reports(output, criteria, measured, rows, report)
     return report
 
 
@@ -127,8 +127,8 @@ def _curate_job(criteria, crops, row, paths):
     return {"reasons": reasons, **measured}, contents
 
 
-def _write_reports(output, criteria, measured, names, report):
-    """Write the reports on measured photos, a list of row, name of the result and record."""
+def _write_reports(output, criteria, measured, rows, report):
+    """Write the reports on measured photos of ``rows``, a list of row, name of the result and record."""
     kept = [(row, target, record) for row, target, record in measured if not record["reasons"]]
     report.kept_photos = len(kept)
     report.dropped = dict(Counter(record["reasons"][0] for *_, record in measured if record["reasons"]))
@@ -140,13 +140,11 @@ def _write_reports(output, criteria, measured, names, report):
         for row, _, record in measured
     ]
     write_file(output / "report.csv", csv_text(["file_name", "kept", "reasons", *MEASURES], lines))
-    if kept:
-        lines = []
-        for row, target, record in kept:
-            columns = {names[key]: value for key, value in row.columns.items()} | named_otherwise(row, target)
-            own = {key: record[key] for key in MEASURES if key not in columns}
-            lines.append({"file_name": target, **columns, **own})
-        write_file(output / "metadata.csv", table_text(lines, ".csv"))
-    else:
-        remove_file(output / "metadata.csv")
+    more = [key for key in MEASURES if key not in rows.columns]
+    added = {target: {key: record[key] for key in more} for _, target, record in kept}
+    known = {target: row for row, target, _ in kept}
+    tables = metadata_tables(added, known, rows.columns, bool(rows.folder))
+    for home in {row.home for row, *_ in measured} - tables.keys():
+        remove_file(output / home)
+    commit(prepare_file(output / home, text) for home, text in tables.items())
     write_failures(output, report.failures)

@@ -16,6 +16,8 @@ from maskhub.errors import PhotoError, SourceError
 
 __all__ = ["FolderRows", "Row"]
 
+_SPLIT = re.compile(r"(.*[-._ 0-9])?(train(ing)?|valid(ation)?|val|dev|test(ing)?|eval(uation)?)([-._ 0-9].*)?")
+"""A folder that loaders take for a split, of which they then read only the metadata files inside it."""
 _INTEGER = re.compile(r"-?(0|[1-9]\d{0,17})")
 _NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?")
 
@@ -99,6 +101,9 @@ class FolderRows:
         self.columns = list(dict.fromkeys(key for table in self._tables.values() for key in table.columns))
         # as imagefolder does: folders are labels where nothing else says what the photos are
         self._kinds = None
+        self._splits = {} if self._tables else {name: _split(name) for name in self.names}
+        if None in self._splits.values():
+            self._splits = {}
         self.labelled = not self._tables and all("/" in name for name in self.names)
         if self.labelled:
             self.columns = ["label"]
@@ -154,15 +159,16 @@ class FolderRows:
         }
 
     def _of(self, name):
+        home = (self._splits.get(name, PurePosixPath()) / METADATA[0]).as_posix()
         if self.labelled:
-            return {"label": PurePosixPath(name).parent.name}, METADATA[0]
+            return {"label": PurePosixPath(name).parent.name}, home
         for parent in PurePosixPath(name).parents:
             for kind in METADATA:
-                home = (parent / kind).as_posix()
-                if home in self._tables:
-                    table = self._tables[home]
-                    return table.rows.get(str(PurePosixPath(name).relative_to(parent)), table.empty()), home
-        return {}, METADATA[0]
+                table = self._tables.get((parent / kind).as_posix())
+                if table is not None:
+                    columns = table.rows.get(str(PurePosixPath(name).relative_to(parent)), table.empty())
+                    return columns, (parent / kind).as_posix()
+        return {}, home
 
 
 @dataclass
@@ -216,3 +222,9 @@ def _size(path):
 
 def _parent(name):
     return PurePosixPath(name).parent
+
+
+def _split(name):
+    """The first folder in a photo's name that is a split, as a path, or None."""
+    folders = reversed(PurePosixPath(name).parents[:-1])
+    return next((folder for folder in folders if _SPLIT.fullmatch(folder.name)), None)

@@ -12,12 +12,12 @@ import numpy as np
 from PIL import Image
 
 from maskhub.data.batch import check_free, check_not_input, run_batch, working_folder, write_failures
-from maskhub.data.boxes import BOXES, box_files
+from maskhub.data.boxes import box_files, check_boxes
 from maskhub.data.column_boxes import open_own_boxes
 from maskhub.data.folder import chosen_few
 from maskhub.data.masked import Wearing, mask_faces, region_image
 from maskhub.data.own_boxes import faces_in
-from maskhub.data.photo_file import encode_photo, result_names, result_path
+from maskhub.data.photo_file import encode_photo, result_names, result_path, side_names
 from maskhub.data.rows import open_rows
 from maskhub.data.scores import SCORES
 from maskhub.data.summary import SHOWN, SUMMARY, counts_of, sample, summary_page
@@ -107,7 +107,7 @@ def mask_source(
         wearing: :class:`Wearing`.
         workers: worker processes; a photo that crashes one is listed. 0: this process, in as many ``threads``.
         regions: folder for 8-bit PNG regions of the same names, or None; outside of ``output``.
-        boxes: ``"coco"`` (``annotations.json``), ``"voc"`` (``annotations/<name>.xml``), ``"yolo"`` (``<name>.txt``
+        boxes: ``"coco"`` (``annotations.json``), ``"voc"`` (``annotations/<stem>.xml``), ``"yolo"`` (``<stem>.txt``
             next to each photo, or in ``labels`` instead of ``images``, and ``data.yaml``) or ``"none"``.
         overwrite: process everything again, and delete old results that this run does not make.
         progress, provenance, png: show a bar; write the provenance into each file; write every photo as PNG.
@@ -118,16 +118,15 @@ def mask_source(
     """
     check_main_guard()
     wearing, output, regions = wearing or Wearing(), Path(output), None if regions is None else Path(regions)
-    if boxes not in BOXES:
-        raise ConfigError(f"boxes is {boxes!r}; it must be one of {', '.join(BOXES)}.")
     _check_places(spec, output, regions)
     more = [regions] if regions else []
     rows = open_rows(spec, [output, *more])
     targets = result_names(rows.names, png) if rows.folder else {}
-    taken = {*targets.values()}
+    sides = side_names(targets.values(), ".png")
     options = {"source": str(spec) if rows.folder is None else "folder", **wearing.identity()}
     options |= {"regions": regions is not None, "provenance": provenance} | ({"png": True} if png else {})
     own = open_own_boxes(rows, wearing.own_boxes, wanted=boxes != "none")
+    check_boxes(boxes, () if own else targets.values())
     options |= ({"own_boxes": own.digest} if own else {}) | ({"model": way.name} if way is not BY_RULE else {})
     if not overwrite:
         check_free(output, [*targets.values(), *METADATA, "annotations.json"])
@@ -136,7 +135,7 @@ def mask_source(
         return targets.get(name) or result_path(name, png).as_posix()
 
     def places(name):
-        covers = [regions / _region_name(target_of(name), taken)] if regions else []
+        covers = [regions / _region_name(target_of(name), sides)] if regions else []
         return [output / target_of(name), *covers]
 
     with working_folder(output, "maskhub mask", options, overwrite, *more) as journal:
@@ -145,8 +144,9 @@ def mask_source(
         report, order = run_batch(rows, journal, work, places, progress=progress, **running)
         known = {target_of(row.name): row for row in order}
         done = {target: record for target, row in known.items() if (record := journal.record(row.name))}
-        files = _tables(done, known, rows) | box_files(done, boxes, own)
-        files[SUMMARY] = _summary(rows, done, output, report)
+        files = (
+            _tables(done, known, rows) | box_files(done, boxes, own) | {SUMMARY: _summary(rows, done, output, report)}
+        )
         commit(prepare_file(output / name, text) for name, text in files.items())
         _copy_others(rows, output, {path.resolve() for path in own.files} if own else ())
         write_failures(output, report.failures)
@@ -173,10 +173,9 @@ def _mask_job(way, own, provenance, wearing, output, row, paths):
     return record | ({} if number is None else {"image_id": number}), contents
 
 
-def _region_name(target, targets):
-    """The path of a region: the photo's with the suffix .png, added to its own if another photo has that name."""
-    name = PurePosixPath(target).with_suffix(".png").as_posix()
-    return name if name == target or name not in targets else f"{target}.png"
+def _region_name(target, sides):
+    """The path of a region: one of ``sides``, those of a folder's photos. Numbers tell the Hub's photos apart."""
+    return sides.get(target) or PurePosixPath(target).with_suffix(".png").as_posix()
 
 
 def _check_places(spec, output, regions):

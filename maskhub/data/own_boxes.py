@@ -19,7 +19,7 @@ from maskhub.errors import PhotoError, SourceError, first_line
 from maskhub.faces.detect import detect
 from maskhub.faces.face import Face
 
-__all__ = ["OwnBox", "OwnBoxes", "faces_in", "yolo_name"]
+__all__ = ["OwnBox", "OwnBoxes", "faces_in", "in_folder", "yolo_name"]
 
 NOT_FACES = ("mask", "face mask", "face_mask")
 """Classes of boxes that are kept, but are not faces."""
@@ -188,10 +188,15 @@ CLASSES = "classes.txt"
 
 def yolo_name(name):
     """Where YOLO looks for the boxes of a photo: in ``labels`` instead of the last ``images``, or next to it."""
-    parts = list(PurePosixPath(name).with_suffix(".txt").parts)
-    folders = [place for place, part in enumerate(parts[:-1]) if part == "images"]
+    return in_folder(PurePosixPath(name).with_suffix(".txt"), "images", "labels")
+
+
+def in_folder(path, old, new):
+    """A path with the folder ``new`` instead of the last folder ``old``, if it has one."""
+    parts = list(path.parts)
+    folders = [place for place, part in enumerate(parts[:-1]) if part == old]
     if folders:
-        parts[folders[-1]] = "labels"
+        parts[folders[-1]] = new
     return PurePosixPath(*parts)
 
 

@@ -9,7 +9,7 @@ from maskhub.files import write_file
 from maskhub.image_file import encoded
 from maskhub.provenance import save_options
 
-__all__ = ["encode_photo", "result_names", "result_path", "save_photo"]
+__all__ = ["encode_photo", "result_names", "result_path", "save_photo", "side_names"]
 
 _FORMATS = {
     ".jpg": "JPEG",
@@ -65,3 +65,14 @@ def result_names(names, png=False):
         targets[name] = target if target not in taken else free_name(name + PurePosixPath(target).suffix, taken)
         taken.add(targets[name])
     return targets
+
+
+def side_names(names, suffix):
+    """The name of a file beside each photo, such as its region: the photo's with ``suffix`` instead of its own, or with
+    both if another photo has that name or that file."""
+    sides, taken = {}, set(names)
+    for name in sorted(names):
+        side = PurePosixPath(name).with_suffix(suffix).as_posix()
+        sides[name] = side if side == name or side not in taken else free_name(name + suffix, taken)
+        taken.add(sides[name])
+    return sides

@@ -229,7 +229,7 @@ def test_folders_are_labels_and_voc(small, tmp_path):
     variants(small, tmp_path / "in" / "dog", 1)
     mask_source(tmp_path / "in", tmp_path / "out", boxes="voc", progress=False)
     assert [row["label"] for row in read_csv(tmp_path / "out" / "metadata.csv")] == ["cat", "dog"]
-    root = ET.parse(tmp_path / "out" / "annotations" / "cat" / "000.png.xml").getroot()
+    root = ET.parse(tmp_path / "out" / "annotations" / "cat" / "000.xml").getroot()
     assert [node.text for node in root.iter("name")] == ["masked face", "mask"]
     assert 1 <= int(root.find("object/bndbox/xmin").text) < int(root.find("object/bndbox/xmax").text) <= 160
 

@@ -1,0 +1,80 @@
+"""Results that other programs can read: one file beside each photo, Pascal VOC's layout, imagefolders with splits."""
+
+import xml.etree.ElementTree as ET
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from maskhub import ConfigError
+from maskhub.cli import main
+from maskhub.data.curate import Criteria, curate_source
+from maskhub.data.masked_files import ADDED, mask_source
+
+
+@pytest.fixture(scope="module")
+def small(astronaut):
+    """The head, 160×160."""
+    return astronaut.crop((120, 20, 330, 230)).resize((160, 160), Image.Resampling.LANCZOS)
+
+
+def put(photo, path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    photo.save(path)
+
+
+def rgb(path):
+    return np.asarray(Image.open(path).convert("RGB"))
+
+
+def test_photos_of_one_stem_have_files_of_their_own(small, tmp_path):
+    for shift, suffix in enumerate(("bmp", "tiff", "webp")):
+        put(small.rotate(10 * shift), tmp_path / "in" / f"x.{suffix}")
+    report = mask_source(tmp_path / "in", tmp_path / "out", regions=tmp_path / "r", boxes="voc", progress=False)
+    assert report.made == 3
+    for suffix, side in (("bmp", "x"), ("tiff", "x.tiff"), ("webp", "x.webp")):
+        changed = (rgb(tmp_path / "in" / f"x.{suffix}") != rgb(tmp_path / "out" / f"x.{suffix}")).any(2)
+        region = np.asarray(Image.open(tmp_path / "r" / f"{side}.png"))
+        assert changed[region == 255].any() and not changed[region == 0].any()
+        root = ET.parse(tmp_path / "out" / "annotations" / f"{side}.xml")
+        assert root.findtext("filename") == f"x.{suffix}"
+    arguments = [
+        "outline",
+        *(str(tmp_path / name) for name in ("in", "out", "drawn")),
+        "--regions",
+        str(tmp_path / "r"),
+    ]
+    with pytest.raises(SystemExit, match="0"):
+        main(arguments)
+    for suffix in ("bmp", "tiff", "webp"):  # the line is where the mask's own edge is
+        drawn = (rgb(tmp_path / "drawn" / f"x.{suffix}") != rgb(tmp_path / "out" / f"x.{suffix}")).any(2)
+        changed = (rgb(tmp_path / "in" / f"x.{suffix}") != rgb(tmp_path / "out" / f"x.{suffix}")).any(2)
+        (top, bottom), (high, low) = (np.flatnonzero(what.any(1))[[0, -1]] for what in (drawn, changed))
+        assert abs(top - high) < 8 and abs(bottom - low) < 8
+    with pytest.raises(ConfigError, match=r"one file of boxes for x\.bmp and x\.tiff"):
+        mask_source(tmp_path / "in", tmp_path / "yolo", boxes="yolo", progress=False)
+    assert not (tmp_path / "yolo").exists()
+
+
+def test_the_layout_of_pascal_voc(small, tmp_path):
+    put(small, tmp_path / "in" / "JPEGImages" / "000.png")
+    mask_source(tmp_path / "in", tmp_path / "out", boxes="voc", progress=False)
+    assert (tmp_path / "out" / "Annotations" / "000.xml").exists()
+    assert not (tmp_path / "out" / "annotations").exists()
+
+
+@pytest.mark.parametrize("labels", [("",), ("cat/", "dog/")])
+def test_loaders_find_the_columns_of_splits(labels, small, tmp_path):
+    from datasets import load_dataset
+
+    for split in ("train", "test"):
+        for label in labels:
+            put(small, tmp_path / "in" / split / label / "000.png")
+    mask_source(tmp_path / "in", tmp_path / "out", boxes="voc", progress=False)
+    curate_source(tmp_path / "out", tmp_path / "kept", Criteria(min_size=0, min_sharpness=0), progress=False)
+    for folder in ("out", "kept"):
+        loaded = load_dataset("imagefolder", data_dir=str(tmp_path / folder))
+        assert {split: len(rows) for split, rows in loaded.items()} == {"train": len(labels), "test": len(labels)}
+        for rows in loaded.values():
+            assert {"image", "label", *ADDED} <= set(rows.column_names)
+            assert [row["image"].size for row in rows] == [small.size] * len(labels)
