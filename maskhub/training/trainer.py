@@ -121,8 +121,9 @@ class Trainer:
             for number, stage in enumerate(stages, 1):
                 yield f"stage {number}: " + ", ".join(f"{name} {value}" for name, value in stage.items())
         total = c.batch_size * c.gradient_accumulation * self.accelerator.num_processes
+        precision = "float32" if c.mixed_precision == "no" else c.mixed_precision
         yield (
-            f"{c.max_steps:,} steps of {total} samples at {c.resolution} pixels, {c.mixed_precision} precision, "
+            f"{c.max_steps:,} steps of {total} samples at {c.resolution} pixels in {precision}, "
             f"{self.accelerator.num_processes} process(es) on {self.accelerator.device.type}"
         )
 

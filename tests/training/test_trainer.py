@@ -166,6 +166,7 @@ def test_dry_run_writes_nothing(small, here, tmp_path):
     code, text = here("cyclegan", small("cyclegan", tmp_path / "run"), "--dry-run", "--holdout")
     assert code == 0
     assert "masker: ResnetGenerator" in text and "without the held-out tenth" in text and "lambda_cycle: 10.0" in text
+    assert "pixels in float32, 1 process" in text
     assert not (tmp_path / "run").exists()
 
 
