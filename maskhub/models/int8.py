@@ -4,10 +4,11 @@
 
 Static quantization (Jacob and others: "Quantization and Training of Neural Networks for Efficient
 Integer-Arithmetic-Only Inference", CVPR 2018) of weights, per output channel, and of activations, whose ranges come
-from calibration images. Five things make it precise and fast:
+from calibration images. Six things make it precise and fast:
 
 * photos have 8 bits anyway, so the network's input is quantized without loss;
 * weights are rounded up or down so that their errors cancel out (:mod:`maskhub.models.rounding`);
+* neighbouring weights are so small that their products overflow on no processor;
 * where it helps, an output's channels are brought to the same range before rounding, as their weights are scaled;
 * each convolution is quantized alone first: those that lose most for the time they save stay in float32;
 * what is between them computes channels last, as 8-bit convolutions do, so that hardly anything is transposed.
@@ -28,7 +29,7 @@ from maskhub.files import write_file
 from maskhub.models.calibration import calibrated, convolutions
 from maskhub.models.channels_last import channels_last, elementwise_last, sort_nodes
 from maskhub.models.export import export_onnx, network_fingerprint, numpy_weights
-from maskhub.models.onnx_file import FILE, KEY
+from maskhub.models.onnx_file import FILE, KEY, NARROW
 from maskhub.models.referred import take_weights_out
 from maskhub.models.rounding import rounded_weights
 from maskhub.onnx_session import open_session
@@ -66,9 +67,9 @@ def export_int8(network, path, images, noise=()):
     import onnx
 
     graph, errors, orders, rounded = _made(network, images, noise)
-    scales = {name: scales for name, (_, scales, _) in rounded.items()}
-    take_weights_out(graph, dict(numpy_weights(network)), orders, scales)
-    onnx.helper.set_model_props(graph, {KEY: network_fingerprint(network)})
+    rules = {name: rule for name, (_, *rule, _) in rounded.items()}
+    take_weights_out(graph, dict(numpy_weights(network)), orders, rules)
+    onnx.helper.set_model_props(graph, {KEY: network_fingerprint(network), NARROW: "1"})
     write_file(path, graph.SerializeToString())
     return errors
 
@@ -180,7 +181,7 @@ class _Quantizing:
         self.nodes.append(helper.make_node(kind, inputs, [output], f"{output}_{kind}", **options))
         return output
 
-    def quantize(self, convolution, codes, scales, shift, scaled):
+    def quantize(self, convolution, codes, scales, limits, shift, scaled):
         node, before, after, _ = convolution
         readers = [(one, place) for one in self.graph.graph.node for place, at in enumerate(one.input) if at == after]
         grid, times = self.calibration.grids[before], np.float32(1)
@@ -247,7 +248,7 @@ def _arrays(graph):
 
 
 def _results(graph, feeds):
-    session = open_session(graph.SerializeToString())
+    session = open_session(graph.SerializeToString(), narrow=True)
     return [session.run(None, feed)[0] for feed in feeds]
 
 

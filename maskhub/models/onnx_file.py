@@ -17,7 +17,7 @@ from maskhub.errors import CheckpointError, first_line
 from maskhub.models.stored import read_json
 from maskhub.onnx_session import open_session
 
-__all__ = ["FILE", "GRAPH", "INT8", "KEY", "PREFIX", "OnnxFile", "OnnxNetwork", "fingerprint"]
+__all__ = ["FILE", "GRAPH", "INT8", "KEY", "NARROW", "PREFIX", "OnnxFile", "OnnxNetwork", "fingerprint"]
 
 FILE = "model.onnx"
 """File name in a network's folder, as in Hugging Face's own ONNX exports."""
@@ -27,6 +27,8 @@ INT8 = "graph-int8.onnx"
 """File name of a graph in 8 bits, without large weights (:mod:`maskhub.models.int8`)."""
 KEY = "maskhub"
 """Key of the fingerprint in the file's metadata."""
+NARROW = "narrow_weights"
+"""Key in the metadata of a file whose 8-bit weights overflow on no processor (:mod:`maskhub.models.rounding`)."""
 PREFIX = "network."
 """Prefix of the weights' names in a graph."""
 
@@ -66,7 +68,7 @@ class OnnxFile:
         weights = [(name, array) for name, array in weights if _field(PREFIX + name) in data]
         self._weights = [(PREFIX + name, OrtValue.ortvalue_from_numpy(array)) for name, array in weights]
         try:
-            self.session = open_session(path, threads, self._weights)
+            self.session = open_session(path, threads, self._weights, narrow=NARROW.encode() in data)
         except Exception as error:  # onnxruntime's errors have no common base class
             raise CheckpointError(f"{path} can't be read by onnxruntime: {first_line(error)}.") from error
         inputs = self.session.get_inputs()

@@ -12,14 +12,15 @@ REFERRED = 4096
 """Weights of fewer numbers stay in the graph."""
 
 
-def take_weights_out(graph, given, orders, scales):
+def take_weights_out(graph, given, orders, rules):
     """Replace large weights, in 8 bits or not, by references, in place.
 
     Args:
         graph: from :func:`~maskhub.models.int8.quantized`.
         given: name → float32 array of the network's weights.
         orders: from :func:`~maskhub.models.channels_last.channels_last`.
-        scales: name of each convolution → scales of its rounded weights, one for each output channel.
+        rules: name of each convolution → scales and largest absolute values of its rounded weights, one for each output
+            channel.
     """
     from onnx import numpy_helper
 
@@ -29,8 +30,8 @@ def take_weights_out(graph, given, orders, scales):
         array, own = numpy_helper.to_array(tensor), given.get(name.removeprefix(PREFIX))
         parts = None
         if own is not None and array.size >= REFERRED and name.startswith(PREFIX):
-            scale = scales[name.removeprefix(PREFIX).removesuffix(".weight")] if coded else None
-            parts = _reference(name, own, array, orders.get(name), scale)
+            rule = rules[name.removeprefix(PREFIX).removesuffix(".weight")] if coded else None
+            parts = _reference(name, own, array, orders.get(name), rule)
         if parts is None:  # only references have names of the network's weights
             renamed[tensor.name] = tensor.name = f"own/{tensor.name}"
             kept.append(tensor)
@@ -47,7 +48,7 @@ def take_weights_out(graph, given, orders, scales):
     sort_nodes(graph, nodes + made)
 
 
-def _reference(name, own, array, order, scale):
+def _reference(name, own, array, order, rule):
     """Initializers and nodes that make this array from the network's own weights, and its name; None if they can't."""
     from onnx import TensorProto, helper, numpy_helper
 
@@ -69,12 +70,12 @@ def _reference(name, own, array, order, scale):
     if order is not None:
         axis, order = order
         own, made = own.take(order, axis), node("Gather", name, order, axis=axis)
-    if scale is None:
+    if rule is None:
         return (tensors, nodes, made) if np.array_equal(own, array) else None
-    scale = scale[:, None, None, None]
+    scale, limit = (values[:, None, None, None] for values in rule)
     low = np.floor(own / scale)
     up = array > low
-    if own.size % 8 or not np.array_equal((low + up).clip(-127, 127), array):
+    if own.size % 8 or not np.array_equal((low + up).clip(-limit, limit), array):
         return None
     made = node("Floor", node("Div", made, scale))
     bits = node(
@@ -82,4 +83,5 @@ def _reference(name, own, array, order, scale):
     )
     bits = node("Cast", node("BitwiseAnd", bits, np.uint8(1)), to=TensorProto.FLOAT)
     made = node("Add", made, node("Reshape", bits, np.array(own.shape)))
-    return tensors, nodes, node("Cast", node("Clip", made, np.float32(-127), np.float32(127)), to=TensorProto.INT8)
+    made = node("Max", node("Min", made, limit), -limit)
+    return tensors, nodes, node("Cast", made, to=TensorProto.INT8)

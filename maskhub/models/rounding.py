@@ -8,6 +8,12 @@ VALUES = 200_000
 """Values of an activation on which its grid is chosen."""
 DAMPING = 0.01
 """Added to the inputs' covariance, as a share of its mean diagonal, so that it can be inverted."""
+PAIR = 128
+"""Largest sum of two neighbouring weights of the same sign. Processors with AVX2 or AVX-512 but without VNNI add two
+products of 8 bits up in 16, where 255 times more than this is cut off."""
+SHARES = np.linspace(2, 1, 11)
+"""Scales that are tried, as shares of the one at which a row's largest weight is 127; the one of least error is taken.
+With the first, no pair is too large."""
 BLOCK = 64
 """Columns after which errors are passed on to the remaining columns at once."""
 
@@ -39,31 +45,39 @@ def rounded_weights(weight, moments):
         moments: float (I·k·k + 1)², the sum of p pᵀ over calibration patches p of the input, with a last value of 1.
 
     Returns:
-        tuple: int8 codes O×I×k×k, float32 scales (O), and what to add to the biases (O) so that the mean result stays.
+        tuple: int8 codes O×I×k×k, float32 scales (O), the codes' largest absolute values (O, whole numbers from 64 to
+        127), and what to add to the biases (O) so that the mean result stays.
     """
     flat, total = weight.reshape(len(weight), -1), moments[-1, -1]
     means = moments[-1, :-1] / total
     covariance = (moments[:-1, :-1] / total - np.outer(means, means)).astype(np.float32)
-    scales = _scales(flat, covariance)
-    codes = _rounded(flat / scales[:, None], covariance)
-    shift = (flat - codes * scales[:, None]) @ means
-    return codes.astype(np.int8).reshape(weight.shape), scales, shift.astype(np.float32)
-
-
-def _scales(flat, covariance):
-    """One scale for each row, clipped where that gives the least error if its weights are rounded to the nearest."""
     most = np.abs(flat).max(1).clip(1e-12)
-    best, scales = np.full(len(flat), np.inf), most / 127
-    for clip in np.linspace(1, 0.6, 9):
-        scale = (most * clip / 127)[:, None]
-        difference = np.rint(flat / scale).clip(-127, 127) * scale - flat
-        error = np.einsum("od,od->o", difference @ covariance, difference)
-        scales, best = np.where(error < best, scale[:, 0], scales), np.minimum(best, error)
-    return scales.astype(np.float32)
+    scales = np.float32(most * SHARES[:, None] / 127)  # for each share a whole set of rows
+    exact = (flat / scales[..., None]).reshape(-1, flat.shape[1])
+    # columns in the order in which processors add them up
+    order = np.arange(flat.shape[1]).reshape(weight.shape[1:]).transpose(1, 2, 0).ravel()
+    limits = _limits(np.floor(exact)[:, order])
+    codes = _rounded(exact, limits, covariance).reshape(*scales.shape, -1)
+    difference = codes * scales[..., None] - flat
+    best = np.einsum("sod,sod->so", difference @ covariance, difference).argmin(0), np.arange(len(flat))
+    codes, scales, limits = codes[best], scales[best], limits.reshape(scales.shape)[best]
+    shift = (flat - codes * scales[:, None]) @ means
+    return codes.astype(np.int8).reshape(weight.shape), scales, limits, shift.astype(np.float32)
 
 
-def _rounded(exact, covariance):
-    """Whole numbers -127 to 127 near these."""
+def _limits(floor):
+    """The largest absolute value for each row with which no pair of codes, these numbers or one more, overflows."""
+    floor = np.pad(floor, ((0, 0), (0, floor.shape[1] % 2))).reshape(len(floor), -1, 2)
+    limits = np.full(len(floor), np.float32(127))
+    for larger in (floor + 1, -floor):  # the codes if they are positive, and if they are negative
+        small, large = np.sort(larger.clip(0, 127), 2).transpose(2, 0, 1)
+        allowed = np.where(small + large > PAIR, np.maximum(PAIR - small, PAIR // 2), 127)
+        limits = np.minimum(limits, allowed.min(1))
+    return limits
+
+
+def _rounded(exact, limits, covariance):
+    """Whole numbers near these, and not beyond each row's limit."""
     damped = covariance.astype(np.float64)
     damped[np.diag_indices_from(damped)] += DAMPING * damped.diagonal().mean() + 1e-12
     upper = np.linalg.cholesky(np.linalg.inv(damped)).T.astype(np.float32)
@@ -72,7 +86,8 @@ def _rounded(exact, covariance):
         end = min(start + BLOCK, exact.shape[1])
         errors = np.zeros((len(exact), end - start), np.float32)
         for at in range(start, end):
-            codes[:, at] = np.clip(np.rint(left[:, at]), floor[:, at], floor[:, at] + 1).clip(-127, 127)
+            codes[:, at] = np.clip(np.rint(left[:, at]), floor[:, at], floor[:, at] + 1)
+            codes[:, at] = codes[:, at].clip(-limits, limits)
             errors[:, at - start] = (left[:, at] - codes[:, at]) / upper[at, at]
             left[:, at:end] -= np.outer(errors[:, at - start], upper[at, at:end])
         left[:, end:] -= errors @ upper[start:end, end:]

@@ -11,7 +11,7 @@ from maskhub.cli import main
 from maskhub.models.channels_last import channels_last, elementwise_last
 from maskhub.models.export import export_onnx, network_fingerprint, numpy_weights
 from maskhub.models.int8 import export_int8, int8_graph
-from maskhub.models.onnx_file import FILE, INT8, OnnxFile
+from maskhub.models.onnx_file import FILE, INT8, NARROW, OnnxFile
 from maskhub.onnx_session import open_session
 from maskhub.pipelines import backends
 from maskhub.pipelines.backends import candidates, make_runner
@@ -139,6 +139,44 @@ def test_large_products_do_not_overflow():
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
     session = open_session(model.SerializeToString())
     assert (session.run(None, {"images": np.full((1, 16, 8, 8), 255, np.uint8)})[0] == 127).all()
+
+
+def weights_in_8_bits(path, network, scratch):
+    """The codes of all weights that a file computes with in 8 bits, as onnxruntime makes them."""
+    onnx = pytest.importorskip("onnx")
+    graph = onnx.load(path, load_external_data=False)
+    names = [node.input[0] for node in graph.graph.node if node.op_type == "DequantizeLinear" and node.attribute]
+    del graph.graph.output[:]
+    graph.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+    scratch.write_bytes(graph.SerializeToString())
+    session = OnnxFile(scratch, numpy_weights(network)).session
+    feeds = {put.name: np.zeros([1, *put.shape[1:]], np.float32) for put in session.get_inputs()}
+    return [codes for codes in session.run(None, feeds) if codes.ndim == 4]
+
+
+def test_the_bundled_weights_overflow_on_no_processor(tmp_path):
+    """With AVX2 or AVX-512, but without VNNI, two products of 8 bits are added up in 16."""
+    masker = LightGenerator.from_pretrained(TWO_STEP / "masker", variant="fp16", torch_dtype=torch.float32)
+    for network, folder in ((masker, TWO_STEP / "masker"), (FaceMaskPipeline.bundled().unmasker, BUNDLED / "unmasker")):
+        every = weights_in_8_bits(folder / INT8, network, tmp_path / INT8)
+        assert len(every) > 20
+        for codes in every:
+            pairs = codes.transpose(0, 2, 3, 1).reshape(len(codes), -1, 2).astype(int)
+            assert (255 * pairs.clip(0)).sum(2).max() < 2**15
+            assert (255 * pairs.clip(None, 0)).sum(2).min() >= -(2**15)
+
+
+def test_other_files_are_computed_without_overflows(exported, tmp_path, monkeypatch):
+    """Those of earlier versions have larger weights: onnxruntime is told to take care."""
+    network, folder, _ = exported
+    opened = []
+    monkeypatch.setattr(
+        "maskhub.models.onnx_file.open_session", lambda *given, narrow: opened.append(narrow) or open_session(*given)
+    )
+    OnnxFile(folder / INT8, numpy_weights(network))
+    (tmp_path / INT8).write_bytes((folder / INT8).read_bytes().replace(NARROW.encode(), NARROW.upper().encode()))
+    OnnxFile(tmp_path / INT8, numpy_weights(network))
+    assert opened == [True, False]
 
 
 def test_a_graph_of_other_weights_is_refused(exported, tmp_path):
