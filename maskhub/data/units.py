@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from posixpath import commonpath, dirname
 
+from maskhub.data.parquet_footer import row_groups
 from maskhub.errors import SourceError, first_line
 
 __all__ = ["READERS", "Unit", "filled_rows", "read_names", "read_unit", "unit_limit", "unit_name", "units"]
@@ -139,13 +140,11 @@ def filled_rows(source, unit):
     if source.format != "parquet":
         return unit.rows
     with _errors(source), _open(unit.path, unit.length) as file:
-        metadata, rows = _footer(file), 0
-        for number in _groups(unit, metadata):
-            group = metadata.row_group(number)
-            if not all(_is_filled(group, column) for column in source.columns):
-                return None
-            rows += group.num_rows
-    return rows
+        _, groups = _footer(file)
+    held = [groups[number] for number in _numbers(unit, groups)]
+    if all(_is_filled(group, column) for group in held for column in source.columns):
+        return sum(group.rows for group in held)
+    return None
 
 
 def read_names(source, unit, columns):
@@ -155,10 +154,10 @@ def read_names(source, unit, columns):
         yield from read_unit(source, unit, [source.column, *columns])
         return
     with _errors(source), _open(unit.path, unit.length) as file:
-        metadata = _footer(file)
+        metadata, groups = _footer(file)
         reader = _reader(source, file, metadata)
         names = [f"{source.column}.path", *columns]
-        for batch in reader.iter_batches(row_groups=list(_groups(unit, metadata)), columns=names):
+        for batch in reader.iter_batches(row_groups=list(_numbers(unit, groups)), columns=names):
             yield from batch.to_pylist()
 
 
@@ -190,32 +189,25 @@ def _split(source, path, size, limit):
     if size <= limit:
         return [(None, size, None)]
     with _errors(source), _open(path, size) as file:
-        metadata = _footer(file)
+        _, groups = _footer(file)
     pieces = []
-    for number in range(metadata.num_row_groups):
-        held, rows = _group_size(metadata.row_group(number)), metadata.row_group(number).num_rows
-        if pieces and pieces[-1][1] + held <= limit:
+    for number, group in enumerate(groups):
+        if pieces and pieces[-1][1] + group.size <= limit:
             numbers, before, some = pieces.pop()
-            pieces.append(((*numbers, number), before + held, some + rows))
+            pieces.append(((*numbers, number), before + group.size, some + group.rows))
         else:
-            pieces.append(((number,), held, rows))
+            pieces.append(((number,), group.size, group.rows))
     return pieces
 
 
-def _groups(unit, metadata):
+def _numbers(unit, groups):
     """The numbers of a unit's row groups in its file."""
-    return range(metadata.num_row_groups) if unit.groups is None else unit.groups
-
-
-def _group_size(group):
-    return sum(group.column(number).total_compressed_size for number in range(group.num_columns))
+    return range(len(groups)) if unit.groups is None else unit.groups
 
 
 def _is_filled(group, column):
     """Whether the statistics of a row group say that each row has the bytes of a photo."""
-    chunks = (group.column(number) for number in range(group.num_columns))
-    known = [chunk.statistics for chunk in chunks if chunk.path_in_schema in (column, f"{column}.bytes")]
-    return len(known) == 1 and known[0] is not None and known[0].has_null_count and known[0].null_count == 0
+    return [group.nulls[path] for path in (column, f"{column}.bytes") if path in group.nulls] == [0]
 
 
 def _open(path, size):
@@ -227,14 +219,15 @@ def _open(path, size):
 
 
 def _footer(file):
-    """The metadata of an open parquet file. Little else is read; pyarrow would read 64 KB."""
+    """pyarrow's metadata of an open parquet file, and its row groups. Little else is read; pyarrow would read 64 KB."""
     import pyarrow.parquet as pq
 
     end = _read_end(file, FOOTER)
     length = int.from_bytes(end[-8:-4], "little") + 8
     if len(end) < length <= file.size:
         end = _read_end(file, length)
-    return pq.read_metadata(io.BytesIO(b"PAR1" + end[-length:]))  # raises ValueError for other bytes
+    metadata = pq.read_metadata(io.BytesIO(b"PAR1" + end[-length:]))  # raises ValueError for other bytes
+    return metadata, row_groups(end[-length:-8])
 
 
 def _read_end(file, length):
@@ -255,15 +248,15 @@ def _parquet_rows(source, unit, columns, start, most):
     features = source.stream.features
     schema = Features({name: features[name] for name in columns or features}).arrow_schema
     with _open(unit.path, unit.length) as file:
-        metadata = _footer(file)
-        for number in _groups(unit, metadata):
-            group = metadata.row_group(number)
-            if start >= group.num_rows:
-                start -= group.num_rows
+        metadata, groups = _footer(file)
+        for number in _numbers(unit, groups):
+            group = groups[number]
+            if start >= group.rows:
+                start -= group.rows
                 continue
-            whole = _group_size(group) <= most
+            whole = group.size <= most
             how = {"pre_buffer": True} if whole else {"pre_buffer": False, "buffer_size": min(most, BUFFER)}
-            count = max(1, min(BATCH, BATCH_BYTES * group.num_rows // max(group.total_byte_size, 1)))
+            count = max(1, min(BATCH, BATCH_BYTES * group.rows // max(group.decoded, 1)))
             for table in _tables(_reader(source, file, metadata, **how), number, columns, count):
                 if start < len(table):
                     yield from table_cast(table.slice(start), schema).to_pylist()

@@ -1,5 +1,6 @@
 """What data sets are read from: metadata tables, journals of earlier runs, parquet shards."""
 
+import io
 import json
 import random
 import shutil
@@ -33,7 +34,19 @@ def inputs():
         data = (FOLDER / "in" / "a.png").read_bytes()
         shard.add([{"image": {"bytes": data, "path": "a.png"}, "age": n} for n in range(4)])
     found["shard.parquet"] = (FOLDER / "shard.parquet").read_bytes()
+    found["table.parquet"] = table(data)
     return found
+
+
+def table(photo):
+    """A parquet file of another program: several row groups and pages, empty cells, no checksums."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = [{"image": {"bytes": photo, "path": f"{n}.png"}, "boxes": [[n, 1]] * (n % 3) or None} for n in range(12)]
+    file = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows), file, row_group_size=5, data_page_version="2.0", data_page_size=300)
+    return file.getvalue()
 
 
 def run():
@@ -44,6 +57,10 @@ def run():
 
 
 def mutate(data, rng):
+    if data.startswith(b"PAR1") and rng.random() < 0.5:  # the footer alone, whose length is right
+        footer = 8 + int.from_bytes(data[-8:-4], "little")
+        broken = mutated_bytes(data[-footer:-8], rng)
+        return data[:-footer] + broken + len(broken).to_bytes(4, "little") + b"PAR1"
     if data.startswith(b"PAR1") or rng.random() < 0.5:
         return mutated_bytes(data, rng)
     lines = data.split(b"\n")
@@ -59,9 +76,8 @@ def read(name, data):
     from datasets import disable_caching
 
     from maskhub.data.rows import FolderRows
-    from maskhub.data.shard_file import read_note
-    from maskhub.data.sources import open_source
     from maskhub.data.tables import metadata_names, table_text
+    from maskhub.errors import MaskHubError
 
     if name.startswith("metadata"):
         (FOLDER / "in" / name).write_bytes(data)
@@ -83,12 +99,41 @@ def read(name, data):
         folder = FOLDER / f"shards{random.getrandbits(60)}"
         folder.mkdir()
         (folder / name).write_bytes(data)
-        try:
-            read_note(folder / name)
-            for _ in open_source(f"{folder}#image").walk(range(4), 0):
+        refusals = []
+        for each in (read_note_of, walk, read_pieces):
+            try:
+                each(folder / name)
+            except MaskHubError as error:
+                refusals.append(error)
+        shutil.rmtree(folder)
+        if refusals:
+            raise refusals[0]
+
+
+def read_note_of(path):
+    from maskhub.data.shard_file import read_note
+
+    if path.name == "shard.parquet":
+        read_note(path)
+
+
+def walk(path):
+    from maskhub.data.sources import open_source
+
+    for _ in open_source(f"{path.parent}#image").walk(range(4), 0):
+        pass
+
+
+def read_pieces(path):
+    from maskhub.data.sources import open_source
+    from maskhub.data.units import filled_rows, read_names, read_unit, units
+
+    source = open_source(f"{path.parent}#image")
+    for unit in units(source, limit=0):
+        filled_rows(source, unit)
+        for rows in (read_names(source, unit, []), read_unit(source, unit, most=0)):
+            for _ in rows:
                 pass
-        finally:
-            shutil.rmtree(folder)
 
 
 if __name__ == "__main__":
