@@ -16,6 +16,7 @@ import random
 import resource
 import sys
 import tempfile
+from copy import deepcopy
 from pathlib import Path
 
 from forked import Forked
@@ -127,13 +128,13 @@ def mutated_json(value, rng):
 
 def _changed(value, rng):
     if not isinstance(value, (dict, list)) or not value or rng.random() < 0.05:
-        return rng.choice(VALUES)
+        return deepcopy(rng.choice(VALUES))  # what is put in may be changed later, but not for the next case
     keys = list(value) if isinstance(value, dict) else list(range(len(value)))
     key, kind = rng.choice(keys), rng.randrange(6)
     if kind == 0:
         del value[key]
     elif kind == 1 and isinstance(value, dict):
-        value[rng.choice(("extra", "_class_name", "", "../x", "x" * 300))] = rng.choice(VALUES)
+        value[rng.choice(("extra", "_class_name", "", "../x", "x" * 300))] = deepcopy(rng.choice(VALUES))
     elif kind == 2 and isinstance(value[key], (int, float)) and not isinstance(value[key], bool):
         value[key] = rng.choice((-value[key], value[key] + 1, value[key] * 2, value[key] * 10**6, value[key] + 0.5))
     else:
