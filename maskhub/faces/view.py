@@ -13,11 +13,14 @@ import numpy as np
 from maskhub.faces.face import Face
 from maskhub.faces.settle import settle
 from maskhub.faces.worn import worn
+from maskhub.faces.yunet import STRIDES
 
 __all__ = [
     "WORN", "View", "face_of", "overturned", "own_row", "rows_turned_back", "trusted", "turned_copy", "upright_window",
 ]  # fmt: skip
 
+LEAST = 24
+"""Pixels of margin that are never saved: small photos are searched as they always were."""
 DOUBTFUL = 0.5
 """Where no face is found, those from this score on are taken if landmarks settle on them."""
 WORN = 0.6
@@ -58,9 +61,9 @@ class View:
         if scale < 1:
             size = max(1, round(width * scale)), max(1, round(height * scale))
             image = cv2.resize(photo, size, interpolation=cv2.INTER_AREA)
-        pad_x, pad_y = (round(side * margin) for side in (image.shape[1], image.shape[0]))
+        pad = tuple(_pad(side, margin) for side in (image.shape[1], image.shape[0]))
         zoom = image.shape[1] / width, image.shape[0] / height
-        return cls(photo, image, (pad_x, pad_y), zoom)
+        return cls(photo, image, pad, zoom)
 
     @cached_property
     def padded(self):
@@ -101,6 +104,13 @@ class View:
         if row[14] < DOUBTFUL or self.worn(row) < WORN:
             return False
         return trusted(self.settled(row, surely=False), self.face(row))
+
+
+def _pad(side, margin):
+    """A margin in pixels: this share of a side, less whole cells of YuNet's coarsest grid, as many as leave a third of
+    it and :data:`LEAST`. Such a step leaves the faces where they are on all grids, so that nearly the same is found."""
+    whole = round(side * margin)
+    return whole - STRIDES[-1] * max(int((whole - max(side * margin / 3, LEAST)) // STRIDES[-1]), 0)
 
 
 def face_of(row, pad, scale):

@@ -9,6 +9,7 @@ from maskhub.faces import align
 from maskhub.faces import detect as detect_module
 from maskhub.faces import view as view_module
 from maskhub.faces.detect import FaceDetector, detect
+from maskhub.faces.view import View
 from maskhub.masks import wear
 
 
@@ -38,6 +39,33 @@ def test_at_any_size(astronaut, upright, scale):
 
 def test_a_crop_without_margin(astronaut):
     assert len(detect(np.asarray(astronaut.crop((165, 45, 285, 195))))) == 1
+
+
+@pytest.mark.parametrize(
+    ("size", "pad"), [((256, 256), (38, 38)), ((320, 373), (48, 24)), ((640, 480), (32, 40)), ((4000, 3000), (54, 57))]
+)
+def test_large_photos_get_less_margin(size, pad):
+    view = View.of(np.zeros((*size[::-1], 3), np.uint8), 1024, detect_module.MARGIN)
+    assert view.pad == pad
+    for side, own in zip(view.image.shape[1::-1], pad, strict=True):
+        # whole cells less than it would be: faces stay where they are on YuNet's grids
+        assert (round(detect_module.MARGIN * side) - own) % 32 == 0 and own >= detect_module.MARGIN * side / 3
+
+
+def test_less_margin_finds_the_same(astronaut, monkeypatch):
+    photo = np.asarray(astronaut)
+    (found,) = detect(photo)
+    monkeypatch.setattr(view_module, "_pad", lambda side, margin: round(side * margin))
+    (wanted,) = detect(photo)
+    assert np.abs(found.points - wanted.points).max() < 0.005 * wanted.box[2]
+    assert found.score == pytest.approx(wanted.score, abs=0.01)
+
+
+@pytest.mark.parametrize("corner", [(-200, 60), (60, -85), (250, 0)])
+def test_a_face_at_the_border_of_a_large_photo(astronaut, corner):
+    photo = Image.new("RGB", (640, 480) if corner[0] < 250 else (500, 480), "grey")
+    photo.paste(astronaut, corner)
+    assert len(detect(np.asarray(photo))) == 1
 
 
 @pytest.mark.parametrize("quarter_turns", [1, 2, 3])

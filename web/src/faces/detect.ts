@@ -23,6 +23,7 @@ export interface Face {
 }
 
 const MARGIN = 0.15;
+const LEAST = 24;
 const TURNS = [90, -90, 180, 45, -45, 135, -135];
 const WINDOW = 176;
 export const SURE = 0.9;
@@ -76,7 +77,7 @@ class View {
   private readonly masked = new Map<string, number>();
 
   constructor(readonly networks: Networks, readonly photo: Picture, private image: Picture, private threshold: number) {
-    this.pad = [rint(image.width * MARGIN), rint(image.height * MARGIN)];
+    this.pad = [padOf(image.width), padOf(image.height)];
     this.zoom = [image.width / photo.width, image.height / photo.height];
   }
 
@@ -368,6 +369,12 @@ export function toFace(row: Row, pad: Point, scale: Point): Face {
 
 function best(rows: Row[]): number {
   return rows.reduce((most, row) => Math.max(most, row[14]), 0);
+}
+
+/** A margin in pixels, as in Python: less whole cells of YuNet's coarsest grid, as many as leave enough of it. */
+function padOf(side: number): number {
+  const whole = rint(side * MARGIN), spare = whole - Math.max((side * MARGIN) / 3, LEAST);
+  return whole - STRIDES[2] * Math.max(Math.floor(spare / STRIDES[2]), 0);
 }
 
 function padReplicate(image: Picture, padX: number, padY: number): Picture {
