@@ -1,4 +1,9 @@
-"""Shared code of the tabs for visitors' data: the home folder, the visitor's key, and lists that stay up to date."""
+"""Shared code of the tabs for visitors' data: the home folder, the visitor's key, and lists that stay up to date.
+
+Listen to a dropdown's ``change``, not its ``input``: that comes twice for a choice, once when it is only opened, and
+not at all when several choices are cleared. A handler must then leave the value as it is unless it has to differ
+(:func:`updated`), or the answer undoes what the visitor chose meanwhile.
+"""
 
 import functools
 
@@ -15,7 +20,7 @@ from space import photos
 
 __all__ = [
     "ask", "dataset_choices", "jobs", "key_box", "model_choices", "offered", "on_open", "on_show", "once", "presets",
-    "problem_of", "quiet", "supervise", "words",
+    "problem_of", "quiet", "supervise", "updated", "words",
 ]  # fmt: skip
 
 KEY = """() => {
@@ -74,9 +79,13 @@ def on_open(fn, inputs, outputs):
 
 def offered(choices, before, fallback):
     """Update a dropdown's choices, and keep the chosen value if it still exists: the update and the chosen value."""
-    if before in [value for _, value in choices]:
-        return gr.update(choices=choices), before
-    return gr.update(choices=choices, value=fallback), fallback
+    value = before if before in [value for _, value in choices] else fallback
+    return updated(choices, before, value), value
+
+
+def updated(choices, before, value):
+    """Update a dropdown's choices, and its value only if that differs from the one ``before``."""
+    return gr.update(choices=choices) if value == before else gr.update(choices=choices, value=value)
 
 
 def problem_of(act, *given):

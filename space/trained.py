@@ -34,8 +34,8 @@ def wire(here):
     shown = [here.model, here.about, here.sheet, here.drop, here.search, here.choosing, here.choice]
     presented = [here.model, here.search, here.choice, here.key], shown
     rooms.on_show(here.key, present, *presented)
-    here.model.input(present, *presented, **rooms.quiet)
-    here.search.input(present, *presented, **rooms.quiet)
+    here.model.change(present, *presented, **rooms.quiet)
+    here.search.change(present, *presented, **rooms.quiet)
     ask = "(name, key) => confirm(`Delete the model ${name} for good?`) ? [name, key] : [null, key]"
     dropped = here.drop.click(drop_model, [here.model, here.key], here.problem, js=ask, **rooms.ask)
     dropped.then(present, *presented, **rooms.quiet)
@@ -52,19 +52,19 @@ def present(name, wanted, choice, key):
     models = rooms.jobs().models
     generators, choices = models.list("generator"), sorted(models.choices())
     values = sorted({f"{key}={value}" for entry in generators for key, value in entry.attributes.items()})
-    wanted = [text for text in wanted or [] if text in values]
-    attributes = dict(text.split("=", 1) for text in wanted)
-    found = {entry.name: entry for entry in models.list("generator" if wanted else None, attributes)}
-    search = gr.update(choices=values, value=wanted)
-    choice = choice if choice in choices else next(iter(choices), None)
-    more = search, gr.update(visible=bool(choices)), gr.update(choices=choices, value=choice)
+    left = [text for text in wanted or [] if text in values]
+    attributes = dict(text.split("=", 1) for text in left)
+    found = {entry.name: entry for entry in models.list("generator" if left else None, attributes)}
+    other = choice if choice in choices else next(iter(choices), None)
+    more = rooms.updated(values, wanted or [], left), gr.update(visible=bool(choices))
+    more += (rooms.updated(choices, choice, other),)
     entry = found.get(name) or next(iter(found.values()), None)
     if entry is None:
-        why = "No model has all of these attributes." if wanted else "There is no model yet: train one above."
+        why = "No model has all of these attributes." if left else "There is no model yet: train one above."
         hidden = gr.update(value=None, visible=False)
-        return gr.update(choices=[], value=None), f"<p class='note'>{why}</p>", hidden, gr.update(visible=False), *more
+        return rooms.updated([], name, None), f"<p class='note'>{why}</p>", hidden, gr.update(visible=False), *more
     return (
-        gr.update(choices=rooms.model_choices(key, "generator" if wanted else None, attributes), value=entry.name),
+        rooms.updated(rooms.model_choices(key, "generator" if left else None, attributes), name, entry.name),
         job_display.card(entry), job_display.image_update(entry.path / "samples.png"),
         gr.update(visible=owns(key, entry.facts)), *more,
     )  # fmt: skip

@@ -114,8 +114,8 @@ def wire(here, pipe):
     removed = [here.problem, here.status, here.dataset]
     chain(here.delete.click(remove, [here.dataset, here.key], removed, js=ask, **rooms.ask))
     for filter in (here.dataset, here.part, here.model):
-        chain(filter.input(lambda: 0, None, here.page, **rooms.quiet))
-    here.wanted.input(lambda: 0, None, here.page, **rooms.quiet).then(*looking, **rooms.quiet)
+        chain(filter.change(lambda: 0, None, here.page, **rooms.quiet))
+    here.wanted.change(lambda: 0, None, here.page, **rooms.quiet).then(*looking, **rooms.quiet)
     for button, step in ((here.before, -1), (here.after, 1)):
         turned = button.click(lambda page, step=step: page + step, here.page, here.page, **rooms.quiet)
         turned.then(*looking, **rooms.quiet)
@@ -146,7 +146,8 @@ def offer(dataset, part, model, wanted, key):
     models, model = rooms.offered([("Any", ""), *rooms.model_choices(key)], model, "")
     there = attribute_choices(_faces(dataset, part, model, []))
     own = any(owns(key, entry.facts) for entry in rooms.jobs().datasets.list() if entry.name == dataset)
-    return datasets, models, _attributes(there, wanted), gr.update(visible=own)
+    left = [text for text in wanted if text in there]
+    return datasets, models, rooms.updated(there, wanted, left), gr.update(visible=own)
 
 
 def take(files, name, split, attributes, cut, key):
@@ -187,12 +188,6 @@ def _faces(dataset, part, model, wanted):
         return rooms.jobs().datasets.faces(dataset, part if part in SPLITS else None, attributes)
     except MaskHubError:
         return []
-
-
-def _attributes(there, wanted):
-    """An update of the choice of attributes, without those that are gone."""
-    left = [text for text in wanted if text in there]
-    return gr.update(choices=there) if left == wanted else gr.update(choices=there, value=left)
 
 
 def _where(faces):

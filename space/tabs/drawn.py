@@ -78,7 +78,7 @@ def wire(here, pipe):
         (here.run.click, another.then, picked.then), show, choices, [here.problem, *results, here.seen], here.slider,
         ("wear-result", "wear-problem"),
     )  # fmt: skip
-    here.style.change(  # not input, which comes twice: the second answer would undo a colour that was chosen quickly
+    here.style.change(
         lambda style: gr.update(choices=_colours(style), value="random"), here.style, here.colour, **at_once
     )
     photos.watch(here.photo, here.problem, results, CLEARED, here.seen)

@@ -112,7 +112,7 @@ def wire(here, pipe):
     ).then(None, js=photos.scroll_to(*scroll), api_visibility="private")  # fmt: skip
     photos.watch(here.photo, here.problem, results, CLEARED, here.seen)
     here.outlined.input(pair, [here.result, here.outlined], here.slider, show_progress="hidden", **private)
-    here.kind.change(  # not input, which comes twice
+    here.kind.change(
         partial(download, pipe), [here.result, here.kind], [here.problem, here.download], show_progress="hidden",
         **private,
     )  # fmt: skip
@@ -131,7 +131,7 @@ def _wire_choices(here, pipe):
     picked = here.faces.select(_face, here.chosen, here.chosen, **quiet | {"trigger_mode": "multiple"})
     picked.then(*looking, **quiet)
     here.more.click(_more, here.chosen, here.chosen, **quiet).then(*looking, **quiet)
-    here.colour.input(*looking, **quiet)
+    here.colour.change(*looking, **quiet)
 
     def choosing(result, chosen, outlined, kind, event: gr.SelectData = None):
         return choose(pipe, result, chosen, outlined, kind, photos.picked(event, len(chosen["looks"])))

@@ -99,7 +99,6 @@ def wire(here, pipe):
     quiet = rooms.quiet
     rooms.on_show(here.key, offer, [here.source, here.model, here.key], [here.source, here.model])
     rooms.on_open(first_faces, [here.filled, here.source], [here.gallery, here.picked, here.filled])
-    # not input, which a dropdown sends twice: the second answer could undo what a quick visitor does after the first
     here.source.change(show_faces, [here.source, here.picked], [here.gallery, here.picked], **quiet)
     first = (lambda: 0, None, here.sample)
     painting = (canvas, [here.photo, here.picked, here.where], here.brush)

@@ -130,13 +130,13 @@ def _wire_form(here):
     timed = ([here.length, here.dataset, here.start, *numbers], [here.length, here.time])
     rooms.on_show(here.key, estimate, *timed)
     for component in (here.dataset, here.attributes):
-        component.input(offer, asked, offered, **rooms.quiet)
-    for component in (here.dataset, here.length):
-        chosen = component.input(preset, [here.length, here.dataset], numbers, **rooms.quiet)
+        component.change(offer, asked, offered, **rooms.quiet)
+    for event in (here.dataset.change, here.length.input):
+        event(preset, [here.length, here.dataset], numbers, **rooms.quiet).then(estimate, *timed, **rooms.quiet)
+    here.start.change(estimate, *timed, **rooms.quiet)
+    for component in numbers:  # not their change, which a preset is too
+        chosen = component.input(changed, [here.length, here.dataset, *numbers], here.length, **rooms.quiet)
         chosen.then(estimate, *timed, **rooms.quiet)
-    here.start.input(estimate, *timed, **rooms.quiet)
-    for component in numbers:
-        component.input(lambda: OWN, None, here.length, **rooms.quiet).then(estimate, *timed, **rooms.quiet)
     options = [here.dataset, here.attributes, here.start, here.name, *numbers, here.seed, here.webhook, here.email]
     options += [here.key]
     started = [here.problem, here.job, here.name, here.timer]
@@ -155,7 +155,7 @@ def _wire_jobs(here, presented):
     watched, looked = _watched(here), (look, *_watched(here))
     rooms.on_show(here.key, *looked)
     here.timer.tick(watch, *watched, **rooms.once)
-    here.job.input(watch, *watched, **rooms.quiet)
+    here.job.change(watch, *watched, **rooms.quiet)
     jobs = rooms.jobs()
     acts = (here.keep, partial(jobs.cancel, keep=True)), (here.cancel, jobs.cancel), (here.forget, jobs.remove)
     for button, act in acts:
@@ -192,11 +192,7 @@ def offer(dataset, attributes, start, key):
         fit = rooms.jobs().datasets.faces(dataset, "train", parse_attributes(chosen))
     except MaskHubError:
         there, chosen, every, fit = [], [], [], []
-    return (
-        datasets,
-        gr.update(choices=there) if chosen == attributes else gr.update(choices=there, value=chosen),
-        _matching(every, fit), models,
-    )  # fmt: skip
+    return datasets, rooms.updated(there, attributes, chosen), _matching(every, fit), models
 
 
 def _matching(every, fit):
@@ -221,6 +217,12 @@ def preset(length, dataset):
     if length not in NAMES:
         return (gr.skip(),) * 5
     return tuple(rooms.presets().all(dataset)[length][name] for name in NUMBERS)
+
+
+def changed(length, dataset, *numbers):
+    """:data:`OWN` if the numbers are not those of the preset: a dropdown that was only opened also comes here."""
+    known = rooms.presets().all(dataset).get(length)
+    return gr.skip() if known is None or numbers == tuple(known[name] for name in NUMBERS) else OWN
 
 
 def estimate(length, dataset, start, steps, architecture, resolution, batch, rate):
@@ -273,11 +275,13 @@ def look(id, key, seen):
     jobs = rooms.jobs().list()
     own = [job for job in jobs if job.belongs_to(key)]
     first = next(iter([job for job in own if job.active] or own or jobs), None)
-    return watch(id or (first and first.id), key, seen | {"": None})
+    shown, *rest = watch(id or (first and first.id), key, seen | {"": None})
+    return shown if id or not first else shown | {"value": first.id}, *rest
 
 
 def watch(id, key, seen):
-    """The current state of a job; plots and pictures only if they are new."""
+    """The current state of a job; plots and pictures only if they are new. The choice of the job stays as it is, since
+    the visitor may have chosen another one meanwhile."""
     everything = {entry.id: entry for entry in rooms.jobs().list()}
     entry, choices = everything.get(id), job_display.job_choices(key)
     states = {other.id: other.state for other in everything.values()}
@@ -294,14 +298,11 @@ def watch(id, key, seen):
     now = rooms.jobs().progress(id)
     fresh = (id, now.line.get("step"), str(now.samples))
     known = seen.get("") == fresh
-    jobs = (
-        gr.skip()
-        if known and not entry.active and seen.get(id) == entry.state
-        else gr.update(choices=choices, value=id)
-    )
+    unchanged = known and not entry.active and seen.get(id) == entry.state
     own, usable = entry.belongs_to(key), entry.kind == "generator" and bool(entry.model)
     return (
-        jobs, job_display.progress(entry, now, everything.values()), *_pictures(id, now, known),
+        gr.skip() if unchanged else gr.update(choices=choices),
+        job_display.progress(entry, now, everything.values()), *_pictures(id, now, known),
         gr.update(visible=own and entry.state == "running", interactive=not entry.cancel and now.step > 0),
         gr.update(visible=own and entry.active, interactive=not entry.cancel),
         gr.update(visible=own and not entry.active),

@@ -167,6 +167,16 @@ def test_every_click_counts_unless_it_would_do_something_twice(app):
     }  # fmt: skip
 
 
+def test_the_choice_from_a_dropdown_is_heard_once(app):
+    """A dropdown's ``input`` comes twice for a choice, and its ``select`` not for one by the keyboard."""
+    config = httpx.get(f"{app.url}config").json()
+    props = {each["id"]: each["props"] for each in config["components"] if each["type"] == "dropdown"}
+    targets = [target for each in config["dependencies"] for target in each["targets"] if target[0] in props]
+    assert len(targets) > 12
+    heard = {props[place]["label"] for place, event in targets if event != "change"}
+    assert heard == {"Network", "Pixels"}  # of which a repetition changes nothing
+
+
 def test_a_wrong_model_is_one_line_and_exit_code_2(tmp_path):
     environment = app_environment(MASKHUB_MODEL=str(tmp_path / "nowhere"))
     process = Forked(ROOT / "app.py", output=tmp_path / "output.txt", environment=environment)

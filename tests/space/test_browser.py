@@ -307,6 +307,12 @@ def test_a_face_is_given_another_look_and_the_result_used_as_photo(here):
     assert np.abs(result(here)[1] - result(here)[0]).max() < 20  # a JPEG of the photo
     look("surgical")
     assert np.array_equal(result(here)[1], drawn)
+    asked, shown = [], here.page.locator("#photo-looks button:has-text('surgical') img").get_attribute("src")
+    here.page.on("request", lambda made: "queue/join" in made.url and asked.append(made.post_data_json["fn_index"]))
+    here.chooses("photo-colour", "Black")
+    here.page.locator(f"#photo-looks button:has-text('surgical') img:not([src='{shown}'])").wait_for()
+    look("surgical")
+    assert len(set(asked)) == len(asked) == 2
     here.chooses("photo-format", "Side by side")
     here.page.locator("#photo-download", has_text="Download both").wait_for()
     assert here.download().suggested_filename == "astronaut-before-and-after.jpg"

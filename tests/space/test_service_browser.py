@@ -8,7 +8,7 @@ import signal
 import numpy as np
 import pytest
 from service_app import ME, STEPS, choose, steps_of, wait_for
-from visit import open_tab
+from visit import open_tab, until
 
 from maskhub.data.pixel_faces import pixel_faces
 
@@ -202,6 +202,60 @@ def test_a_dataset_and_a_model_are_deleted_once_that_is_confirmed(service_page, 
     wait_for(lambda: not (service.home.models / "own").exists())
     page.wait_for_function("!document.querySelector('#model input').value.startsWith('own')")
     assert asked == ["Delete own for good?"] * 2 + ["Delete the model own for good?"] * 2
+
+
+def test_a_choice_is_answered_once_and_the_answer_undoes_nothing(service_page):
+    page, asked, answered = service_page(ME), [], []
+
+    def heard(request):
+        if "run/predict" in request.url:
+            asked.append(request.post_data_json["data"])
+
+    def done(request):
+        if "run/predict" in request.url:
+            answered.append(request)
+
+    def settled():
+        page.wait_for_timeout(300)  # what is held back is sent once the one before is answered
+        until(page, lambda: len(asked) == len(answered))
+
+    page.on("request", heard)
+    page.on("requestfinished", done)
+    steps, own = page.locator("#train-steps input[type=number]"), page.get_by_label("My own settings")
+    open_train(page)
+    page.get_by_role("button", name="More options").locator("visible=true").click()
+    preset = steps.input_value()
+    page.get_by_role("combobox", name="Network").click()  # opened, and left as it is
+    page.keyboard.press("Escape")
+    page.get_by_role("spinbutton", name="Batch").click()
+    settled()
+    assert not own.is_checked()
+    asked.clear(), answered.clear()
+    choose(page, "train-dataset", "theirs")
+    page.locator("#train-count", has_text="100 training pictures").wait_for()
+    settled()
+    assert [data for data in asked if len(data) == 2] == [["Quick look", "theirs"]]  # the numbers of the preset, once
+    steps.fill("70")
+    until(page, own.is_checked)
+    settled()
+    assert steps.input_value() == "70" != preset
+
+    open_tab(page, "Dataset")
+    page.locator("#browse img").first.wait_for()
+    settled()
+    asked.clear(), answered.clear()
+    choose(page, "browse-dataset", "theirs")
+    page.locator("#browse-count", has_text="125 pictures, 1–60").wait_for()
+    settled()
+    assert asked.count([]) == 1  # back to the first page, once
+    page.click("#browse-after")
+    page.locator("#browse-count", has_text="61–120").wait_for()
+    settled()
+    assert "61–120" in page.locator("#browse-count").inner_text()
+    choose(page, "browse-attributes", "mouth=smile")
+    page.locator("#browse-count", has_text=pictures(25)).wait_for()
+    page.locator("#browse-attributes .remove-all").click()
+    page.locator("#browse-count", has_text=pictures(125)).wait_for()
 
 
 def test_someone_else_sees_it_and_cannot_delete_it(service_page):
