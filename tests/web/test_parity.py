@@ -23,8 +23,8 @@ KINDS = {
 PROFILES = ("fftrain8_00248.webp", "fftrain9_00483.webp")
 """A face on which a mask can be drawn only where several detections agree, and one which too few of them find."""
 WITHIN, UNSURE = 1.0, 8.0
-"""Of 255: the largest mean difference of a photo's changed part, and that of two photos in forty: where the landmark
-network is unsure, as of profiles, it turns thousandths of a pixel in its input into tenths."""
+"""Of 255: the largest mean difference of a photo's changed part, and that of two of the forty-two photos: where the
+landmark network is unsure, as of profiles, it turns thousandths of a pixel in its input into tenths."""
 
 
 def photos(folder, count):
@@ -37,7 +37,7 @@ def photos(folder, count):
 
 @pytest.fixture(scope="module", params=[1, pytest.param(40, marks=pytest.mark.slow)], ids=["one of a kind", "forty"])
 def jobs(request, tmp_path_factory):
-    """Of each photo: its name, its pixels, and what to do with it; one photo of each kind, or forty."""
+    """Of each photo: its name, its pixels, and what to do with it; one photo of each kind, or up to forty."""
     folder, jobs = tmp_path_factory.mktemp("parity"), []
     if FACES.is_dir():
         wanted = [
