@@ -252,6 +252,10 @@ window.maskhub = (() => {
       image.parentElement.ariaLabel = image.alt; // "Thumbnail 1 of 5" says less
       image.alt = "";
     }
+    for (const button of document.querySelectorAll("button:has(> .image-frame > img)")) {
+      const label = button.closest(".block")?.querySelector("[data-testid='block-label']")?.textContent.trim();
+      if (button.ariaLabel !== (label || "Picture")) button.ariaLabel = label || "Picture"; // gradio gives it no name
+    }
     for (const handle of document.querySelectorAll(HANDLE)) {
       const images = handle.parentElement.querySelectorAll("img");
       images.forEach((image, number) => (image.alt = ["Before", "After"][number]));

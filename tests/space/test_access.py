@@ -49,6 +49,20 @@ def test_the_slider_and_the_thumbnails_work_by_keyboard(page):
     page.locator("#photo-status", has_text="Mask put on in").wait_for()
 
 
+def test_pictures_have_names_and_captions_stay_readable(page):
+    page = page("light", False)
+    page.locator("#photo-examples button >> nth=3").hover()
+    page.wait_for_timeout(500)  # gradio's fading
+    caption = page.locator("#photo-examples .caption-label >> nth=3")
+    assert caption.evaluate("caption => getComputedStyle(caption).opacity") == "1"
+    open_tab(page, "Quiz")
+    page.click("#quiz-begin")
+    page.locator("#quiz-picture").get_by_role("button", name="Picture").wait_for()
+    open_tab(page, "Cycle")
+    page.click("#cycle-examples button >> nth=2")
+    page.locator("#cycle-back").get_by_role("button", name="And taken off again").wait_for()
+
+
 TABS = (*VISITORS, *LAB)
 
 
