@@ -15,8 +15,8 @@ def open_session(model, threads=None, weights=(), narrow=False):
     default.
 
     ``weights`` are pairs of name and ``OrtValue`` for the file's external weights. Keep them as long as the session.
-    ``narrow`` tells that the file's 8-bit weights are so small that nothing overflows on processors without VNNI. Those
-    take 1.4 times as long for the convolutions of other files.
+    ``narrow`` says that the file's 8-bit weights are so small that nothing overflows on processors without VNNI. Other
+    files are computed without overflow too, but the convolutions take 1.4 times as long there.
     """
     import cv2
     import onnxruntime

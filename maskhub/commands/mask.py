@@ -47,8 +47,9 @@ class Making(Previewing, Translating):
     regions: Path | None = None
     """Folder for the regions, an 8-bit PNG per photo: 255 under the mask, 0 where nothing changed."""
     boxes: Literal["coco", "voc", "yolo", "none"] = "none"
-    """Boxes of faces and masks: coco (OUTPUT/annotations.json), voc (OUTPUT/annotations/*.xml), or yolo (*.txt next to
-    the photos and OUTPUT/data.yaml)."""
+    """Boxes of faces and masks: coco (OUTPUT/annotations.json), voc (OUTPUT/annotations/*.xml; in Annotations if the
+    photos are in JPEGImages), or yolo (*.txt next to the photos, or in labels if they are in images, and
+    OUTPUT/data.yaml)."""
     workers: Count | None = None
     """Worker processes; default: one per processor core."""
 

@@ -47,8 +47,8 @@ def box_files(photos, form, own=None):
 
 
 def check_boxes(form, names):
-    """ConfigError if ``form`` is not one of :data:`BOXES`, or is YOLO, which names files by stem, and two photos of
-    these names would share one."""
+    """ConfigError if ``form`` is not one of :data:`BOXES`, or if it is YOLO, which names files by stem, and two of the
+    photos ``names`` would share a file."""
     if form not in BOXES:
         raise ConfigError(f"boxes is {form!r}; it must be one of {', '.join(BOXES)}.")
     owners = {}

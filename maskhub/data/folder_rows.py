@@ -17,7 +17,7 @@ from maskhub.errors import PhotoError, SourceError
 __all__ = ["FolderRows", "Row"]
 
 _SPLIT = re.compile(r"(.*[-._ 0-9])?(train(ing)?|valid(ation)?|val|dev|test(ing)?|eval(uation)?)([-._ 0-9].*)?")
-"""A folder that loaders take for a split, of which they then read only the metadata files inside it."""
+"""Name of a folder that loaders take for a split; for its photos, they only read metadata files inside it."""
 _INTEGER = re.compile(r"-?(0|[1-9]\d{0,17})")
 _NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?")
 

@@ -107,14 +107,15 @@ def mask_source(
         wearing: :class:`Wearing`.
         workers: worker processes; a photo that crashes one is listed. 0: this process, in as many ``threads``.
         regions: folder for 8-bit PNG regions of the same names, or None; outside of ``output``.
-        boxes: ``"coco"`` (``annotations.json``), ``"voc"`` (``annotations/<stem>.xml``), ``"yolo"`` (``<stem>.txt``
-            next to each photo, or in ``labels`` instead of ``images``, and ``data.yaml``) or ``"none"``.
+        boxes: ``"coco"`` (``annotations.json``), ``"voc"`` (``annotations/<stem>.xml``, or in ``Annotations`` instead
+            of ``JPEGImages``), ``"yolo"`` (``<stem>.txt`` next to each photo, or
+            in ``labels`` instead of ``images``, and ``data.yaml``) or ``"none"``.
         overwrite: process everything again, and delete old results that this run does not make.
         progress, provenance, png: show a bar; write the provenance into each file; write every photo as PNG.
         way: :class:`MaskingWay`, how faces are masked.
 
     Returns, Raises:
-        as :func:`~maskhub.data.batch.process_folder`.
+        as :func:`~maskhub.data.batch.process_folder`; ConfigError also if two photos would share a YOLO file.
     """
     check_main_guard()
     wearing, output, regions = wearing or Wearing(), Path(output), None if regions is None else Path(regions)
@@ -126,7 +127,7 @@ def mask_source(
     options = {"source": str(spec) if rows.folder is None else "folder", **wearing.identity()}
     options |= {"regions": regions is not None, "provenance": provenance} | ({"png": True} if png else {})
     own = open_own_boxes(rows, wearing.own_boxes, wanted=boxes != "none")
-    check_boxes(boxes, () if own else targets.values())
+    check_boxes(boxes, targets.values())
     options |= ({"own_boxes": own.digest} if own else {}) | ({"model": way.name} if way is not BY_RULE else {})
     if not overwrite:
         check_free(output, [*targets.values(), *METADATA, "annotations.json"])
@@ -144,11 +145,10 @@ def mask_source(
         report, order = run_batch(rows, journal, work, places, progress=progress, **running)
         known = {target_of(row.name): row for row in order}
         done = {target: record for target, row in known.items() if (record := journal.record(row.name))}
-        files = (
-            _tables(done, known, rows) | box_files(done, boxes, own) | {SUMMARY: _summary(rows, done, output, report)}
-        )
+        files = _tables(done, known, rows) | box_files(done, boxes, own)
+        files[SUMMARY] = _summary(rows, done, output, report)
         commit(prepare_file(output / name, text) for name, text in files.items())
-        _copy_others(rows, output, {path.resolve() for path in own.files} if own else ())
+        _copy_others(rows, output, files, {path.resolve() for path in own.files} if own else ())
         write_failures(output, report.failures)
     return report
 
@@ -205,9 +205,11 @@ def _added(record):
     return dict(zip(ADDED, added, strict=True))
 
 
-def _copy_others(rows, output, replaced):
-    """Copy all other files, except the annotations that were ``replaced``."""
-    own = {"failures.csv", "annotations.json", SUMMARY}  # files of an earlier result that is masked again
+def _copy_others(rows, output, written, replaced):
+    """Copy all other files, except the annotations that were ``replaced`` and those with the name of a ``written``
+    file."""
+    # the first three are files of an earlier result that is masked again
+    own = {"failures.csv", "annotations.json", SUMMARY, *written}
     others = rows.others.items() if rows.folder else ()
     commit(
         prepare_copy(source, output / name)

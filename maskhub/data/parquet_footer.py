@@ -21,7 +21,7 @@ class RowGroup:
         rows: number of rows.
         size: stored bytes of its columns.
         decoded: bytes of its columns before they were compressed.
-        nulls: path of each column, such as ``image.bytes`` → number of rows without a value, None if not stored.
+        nulls: path of each column, such as ``image.bytes`` → number of missing values, None if not stored.
     """
 
     rows: int

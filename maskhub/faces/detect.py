@@ -62,8 +62,8 @@ class FaceDetector:
             in steps of 45°. If no face is found, all orientations are searched.
         settle: look again at faces that are turned, or below :data:`SURE`, so that the same face is placed in the same
             way however the photo is turned. Only with ``turn``.
-        margin: share of each side that is added around the photo: YuNet misses faces that fill the whole picture. Sides
-            of 370 pixels or more get less, a third of it at least.
+        margin: share of each side that is added around the photo: YuNet misses faces that fill the whole picture. Long
+            sides (of 370 pixels or more by default) get less, but at least a third of it.
 
     A detector holds scratch state: use one per thread, or :func:`detect`, which does.
     """

@@ -134,7 +134,7 @@ def _wire_form(here):
     for event in (here.dataset.change, here.length.input):
         event(preset, [here.length, here.dataset], numbers, **rooms.quiet).then(estimate, *timed, **rooms.quiet)
     here.start.change(estimate, *timed, **rooms.quiet)
-    for component in numbers:  # not their change, which a preset is too
+    for component in numbers:  # not change, which a preset triggers too
         chosen = component.input(changed, [here.length, here.dataset, *numbers], here.length, **rooms.quiet)
         chosen.then(estimate, *timed, **rooms.quiet)
     options = [here.dataset, here.attributes, here.start, here.name, *numbers, here.seed, here.webhook, here.email]
@@ -220,7 +220,7 @@ def preset(length, dataset):
 
 
 def changed(length, dataset, *numbers):
-    """:data:`OWN` if the numbers are not those of the preset: a dropdown that was only opened also comes here."""
+    """:data:`OWN` if the numbers are not those of the preset: this is also called when a dropdown was only opened."""
     known = rooms.presets().all(dataset).get(length)
     return gr.skip() if known is None or numbers == tuple(known[name] for name in NUMBERS) else OWN
 

@@ -9,6 +9,7 @@ from PIL import Image
 from maskhub import ConfigError
 from maskhub.cli import main
 from maskhub.data.curate import Criteria, curate_source
+from maskhub.data.masked import Wearing
 from maskhub.data.masked_files import ADDED, mask_source
 
 
@@ -78,3 +79,22 @@ def test_loaders_find_the_columns_of_splits(labels, small, tmp_path):
         for rows in loaded.values():
             assert {"image", "label", *ADDED} <= set(rows.column_names)
             assert [row["image"].size for row in rows] == [small.size] * len(labels)
+
+
+@pytest.mark.parametrize(
+    "form, photos, boxes", [("voc", "JPEGImages", "Annotations/000.xml"), ("yolo", "images", "labels/000.txt")]
+)
+def test_boxes_are_not_replaced_by_the_sources(form, photos, boxes, small, tmp_path):
+    put(small, tmp_path / "in" / photos / "000.png")
+    (tmp_path / "in" / boxes).parent.mkdir()
+    (tmp_path / "in" / boxes).write_text("of the source")
+    mask_source(tmp_path / "in", tmp_path / "out", Wearing(own_boxes="none"), boxes=form, progress=False)
+    assert "of the source" not in (tmp_path / "out" / boxes).read_text()
+
+
+def test_yolo_refuses_photos_of_one_stem_with_boxes_of_their_own(small, tmp_path):
+    for suffix in ("bmp", "png"):
+        put(small, tmp_path / "in" / f"x.{suffix}")
+    (tmp_path / "in" / "annotations.json").write_text('{"images": [], "annotations": [], "categories": []}')
+    with pytest.raises(ConfigError, match=r"one file of boxes for x\.bmp and x\.png"):
+        mask_source(tmp_path / "in", tmp_path / "out", boxes="yolo", progress=False)

@@ -37,7 +37,7 @@ def photos(folder, count):
 
 @pytest.fixture(scope="module", params=[1, pytest.param(40, marks=pytest.mark.slow)], ids=["one of a kind", "forty"])
 def jobs(request, tmp_path_factory):
-    """Of each photo: its name, its pixels, and what to do with it; one photo of each kind, or up to forty."""
+    """Of each photo: its name, its pixels, and what to do with it; one of each kind or forty, and the profiles."""
     folder, jobs = tmp_path_factory.mktemp("parity"), []
     if FACES.is_dir():
         wanted = [

@@ -371,7 +371,7 @@ function best(rows: Row[]): number {
   return rows.reduce((most, row) => Math.max(most, row[14]), 0);
 }
 
-/** A margin in pixels, as in Python: less whole cells of YuNet's coarsest grid, as many as leave enough of it. */
+/** The margin in pixels, as in Python: reduced by whole cells of YuNet's coarsest grid while enough of it remains. */
 function padOf(side: number): number {
   const whole = rint(side * MARGIN), spare = whole - Math.max((side * MARGIN) / 3, LEAST);
   return whole - STRIDES[2] * Math.max(Math.floor(spare / STRIDES[2]), 0);
