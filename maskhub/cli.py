@@ -10,6 +10,7 @@ from typing import Annotated
 
 import tyro
 
+from maskhub import __version__
 from maskhub.commands.convert import convert, rewritten
 from maskhub.commands.dataset import build, curate, draw
 from maskhub.commands.evaluate import commands as evaluate_commands
@@ -71,7 +72,10 @@ def main(args=None):
             stream.reconfigure(errors="backslashreplace")
     warnings.formatwarning = lambda message, *rest, **more: f"maskhub: {message}\n"  # without a line of code
     args = list(sys.argv[1:] if args is None else args)
-    prog, about, family = "maskhub", "Put face masks on photos and take them off.", None
+    if args == ["--version"]:
+        print(f"maskhub {__version__}")
+        sys.exit(0)
+    prog, about, family = "maskhub", "Put face masks on photos and take them off (--version prints the version).", None
     try:
         measures = evaluate_commands(args[1] if args[:1] == ["evaluate"] and len(args) > 1 else None)
         commands = COMMANDS | {f"evaluate {name}": command for name, command in measures.items()}

@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+import maskhub
 from maskhub import FaceMaskPipeline, ResnetGenerator
 from tests.models.test_convert import Foreign
 
@@ -23,6 +24,11 @@ def model(tiny_pipeline, tmp_path):
 def photo(astronaut, tmp_path):
     astronaut.save(tmp_path / "photo.png")
     return tmp_path / "photo.png"
+
+
+def test_version(run):
+    code, out, err = run("--version")
+    assert (code, out, err) == (0, f"maskhub {maskhub.__version__}\n", "")
 
 
 @pytest.mark.parametrize(
