@@ -28,15 +28,15 @@ WORN_CATEGORIES[COVERED] = "covered face"
 CLASSES = dict(enumerate(CATEGORIES, 1))
 
 
-def box_files(photos, form, own=None):
+def box_files(photos, form, own=None, names=()):
     """The files of a format in :data:`BOXES`, path → text. ``photos`` is name → record of
     :func:`maskhub.data.masked_files.mask_photo`, ``own`` the :class:`~maskhub.data.own_boxes.OwnBoxes` of the photos,
-    or None."""
+    or None. ``names`` are those of all photos, also of failed ones: what a file is called does not depend on them."""
     classes = (own and own.classes) or _classes(photos)
     if form == "coco":
         return {"annotations.json": json.dumps(coco(photos, classes), ensure_ascii=False) + "\n"}
     if form == "voc":
-        places = side_names(photos, ".xml")
+        places = side_names({*names, *photos}, ".xml")
         return {_voc_name(places[name]): voc(name, record) for name, record in photos.items()}
     if form == "yolo":
         numbers = {name: number for number, name in enumerate(classes.values())}

@@ -145,7 +145,7 @@ def mask_source(
         report, order = run_batch(rows, journal, work, places, progress=progress, **running)
         known = {target_of(row.name): row for row in order}
         done = {target: record for target, row in known.items() if (record := journal.record(row.name))}
-        files = _tables(done, known, rows) | box_files(done, boxes, own)
+        files = _tables(done, known, rows) | box_files(done, boxes, own, targets.values())
         files[SUMMARY] = _summary(rows, done, output, report)
         commit(prepare_file(output / name, text) for name, text in files.items())
         _copy_others(rows, output, files, {path.resolve() for path in own.files} if own else ())

@@ -98,3 +98,11 @@ def test_yolo_refuses_photos_of_one_stem_with_boxes_of_their_own(small, tmp_path
     (tmp_path / "in" / "annotations.json").write_text('{"images": [], "annotations": [], "categories": []}')
     with pytest.raises(ConfigError, match=r"one file of boxes for x\.bmp and x\.png"):
         mask_source(tmp_path / "in", tmp_path / "out", boxes="yolo", progress=False)
+
+
+def test_a_photo_that_fails_does_not_rename_the_boxes_of_others(small, tmp_path):
+    put(Image.new("RGB", small.size), tmp_path / "in" / "x.bmp")
+    put(small, tmp_path / "in" / "x.tiff")
+    mask_source(tmp_path / "in", tmp_path / "out", regions=tmp_path / "r", boxes="voc", progress=False)
+    assert [path.name for path in (tmp_path / "out" / "annotations").iterdir()] == ["x.tiff.xml"]
+    assert (tmp_path / "r" / "x.tiff.png").exists()
