@@ -72,7 +72,7 @@ def process_folder(
         return values, {paths[0]: encode_photo(image, paths[0])}
 
     if not overwrite:
-        check_free(output, [*targets.values(), *(METADATA if tabled else ())])
+        check_free(output, [*targets.values(), *({*METADATA, *(row.home for row in rows)} if tabled else ())])
     with working_folder(output, "maskhub", options, overwrite) as journal:
         report, order = run_batch(
             rows, journal, made, lambda name: [output / targets[name]], threads=threads, compared=compared,

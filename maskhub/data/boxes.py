@@ -15,13 +15,15 @@ from maskhub.data.photo_file import side_names
 from maskhub.errors import ConfigError
 from maskhub.masks.coverings import COVERED, COVERINGS
 
-__all__ = ["BOXES", "CATEGORIES", "box_files", "check_boxes", "coco", "voc", "yolo"]
+__all__ = ["BOXES", "CATEGORIES", "DATA", "box_files", "box_places", "check_boxes", "coco", "voc", "yolo"]
 
 CATEGORIES = ("masked face", "unmasked face", "wrongly worn", "mask")
 """The classes: faces with a correctly worn mask, without a mask, with a wrongly worn mask; and masks."""
 COVERED_CATEGORIES = ("covered face", *COVERINGS)
 """Further classes where a face has another covering: that face, and what covers it."""
 BOXES = ("none", "coco", "voc", "yolo")
+DATA = "data.yaml"
+"""Names YOLO's classes."""
 
 WORN_CATEGORIES = {"unmasked": "unmasked face", "correctly": "masked face", "already masked": "masked face"}
 WORN_CATEGORIES[COVERED] = "covered face"
@@ -35,15 +37,22 @@ def box_files(photos, form, own=None, names=()):
     classes = (own and own.classes) or _classes(photos)
     if form == "coco":
         return {"annotations.json": json.dumps(coco(photos, classes), ensure_ascii=False) + "\n"}
+    places = box_places({*names, *photos}, form)
     if form == "voc":
-        places = side_names({*names, *photos}, ".xml")
-        return {_voc_name(places[name]): voc(name, record) for name, record in photos.items()}
+        return {places[name]: voc(name, record) for name, record in photos.items()}
     if form == "yolo":
         numbers = {name: number for number, name in enumerate(classes.values())}
-        files = {yolo_name(name).as_posix(): yolo(record, numbers) for name, record in photos.items()}
+        files = {places[name]: yolo(record, numbers) for name, record in photos.items()}
         data = {"path": ".", "train": ".", "val": ".", "names": {number: name for name, number in numbers.items()}}
-        return files | {"data.yaml": yaml.safe_dump(data, sort_keys=False, allow_unicode=True)}
+        return files | {DATA: yaml.safe_dump(data, sort_keys=False, allow_unicode=True)}
     return {}
+
+
+def box_places(names, form):
+    """Name of each photo → path of its own file of boxes, in the formats that have one."""
+    if form == "voc":
+        return {name: _voc_name(place) for name, place in side_names(names, ".xml").items()}
+    return {name: yolo_name(name).as_posix() for name in names} if form == "yolo" else {}
 
 
 def check_boxes(form, names):

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from maskhub.data.batch import check_free, check_not_input, run_batch, working_folder, write_failures
-from maskhub.data.boxes import box_files, check_boxes
+from maskhub.data.boxes import DATA, box_files, box_places, check_boxes
 from maskhub.data.column_boxes import open_own_boxes
 from maskhub.data.folder import chosen_few
 from maskhub.data.masked import Wearing, mask_faces, region_image
@@ -25,7 +25,7 @@ from maskhub.data.tables import METADATA, metadata_tables
 from maskhub.data.workers import check_main_guard
 from maskhub.errors import ConfigError
 from maskhub.faces.photo import kept_info, open_photo, split_alpha
-from maskhub.files import commit, prepare_copy, prepare_file
+from maskhub.files import commit, prepare_copy, prepare_file, remove_file
 from maskhub.provenance import RULE, Provenance, mark
 
 __all__ = ["ADDED", "BY_RULE", "MaskingWay", "mask_photo", "mask_source"]
@@ -129,8 +129,10 @@ def mask_source(
     own = open_own_boxes(rows, wearing.own_boxes, wanted=boxes != "none")
     check_boxes(boxes, targets.values())
     options |= ({"own_boxes": own.digest} if own else {}) | ({"model": way.name} if way is not BY_RULE else {})
+    sheets = {*box_places(targets.values(), boxes).values()}
     if not overwrite:
-        check_free(output, [*targets.values(), *METADATA, "annotations.json"])
+        others = [*METADATA, "annotations.json", *sheets, *([DATA] if boxes == "yolo" else [])]
+        check_free(output, [*targets.values(), *others, *(row.home for row in rows if rows.folder)])
 
     def target_of(name):
         return targets.get(name) or result_path(name, png).as_posix()
@@ -147,6 +149,8 @@ def mask_source(
         done = {target: record for target, row in known.items() if (record := journal.record(row.name))}
         files = _tables(done, known, rows) | box_files(done, boxes, own, targets.values())
         files[SUMMARY] = _summary(rows, done, output, report)
+        for name in sheets - files.keys():  # of photos that failed now, but not in an earlier run
+            remove_file(output / name)
         commit(prepare_file(output / name, text) for name, text in files.items())
         _copy_others(rows, output, files, {path.resolve() for path in own.files} if own else ())
         write_failures(output, report.failures)

@@ -106,3 +106,32 @@ def test_a_photo_that_fails_does_not_rename_the_boxes_of_others(small, tmp_path)
     mask_source(tmp_path / "in", tmp_path / "out", regions=tmp_path / "r", boxes="voc", progress=False)
     assert [path.name for path in (tmp_path / "out" / "annotations").iterdir()] == ["x.tiff.xml"]
     assert (tmp_path / "r" / "x.tiff.png").exists()
+
+
+@pytest.mark.parametrize(
+    "form, foreign",
+    [
+        ("voc", "annotations/train/000.xml"),
+        ("yolo", "train/000.txt"),
+        ("yolo", "data.yaml"),
+        ("none", "train/metadata.csv"),
+    ],
+)
+def test_files_of_others_are_not_overwritten(form, foreign, small, tmp_path):
+    put(small, tmp_path / "in" / "train" / "000.png")
+    (tmp_path / "out" / foreign).parent.mkdir(parents=True)
+    (tmp_path / "out" / foreign).write_text("not ours")
+    with pytest.raises(ConfigError, match=f"holds {foreign}, not of this command"):
+        mask_source(tmp_path / "in", tmp_path / "out", boxes=form, progress=False)
+    assert (tmp_path / "out" / foreign).read_text() == "not ours"
+
+
+@pytest.mark.parametrize("form, sheet", [("voc", "annotations/{}.xml"), ("yolo", "{}.txt")])
+def test_boxes_of_a_photo_that_fails_now_are_deleted(form, sheet, small, tmp_path):
+    for name in ("a", "b"):
+        put(small, tmp_path / "in" / f"{name}.png")
+    mask_source(tmp_path / "in", tmp_path / "out", boxes=form, progress=False)
+    put(Image.new("RGB", small.size), tmp_path / "in" / "a.png")
+    mask_source(tmp_path / "in", tmp_path / "out", boxes=form, overwrite=True, progress=False)
+    assert not (tmp_path / "out" / sheet.format("a")).exists()
+    assert (tmp_path / "out" / sheet.format("b")).exists()
