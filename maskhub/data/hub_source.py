@@ -3,8 +3,13 @@
 import atexit
 import io
 import itertools
+import lzma
+import tarfile
 import warnings
 import weakref
+import zipfile
+import zlib
+from contextlib import contextmanager
 from copy import copy
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +28,9 @@ AT_ONCE = 4 << 20
 """Bytes of a file read at once: of both sources of a run, each worker has up to ``mixed`` files of each lane open."""
 ORDER = "dealt by size, held out by original names"
 """Part of a stream's identity, to change with the order of its photos, so that older checkpoints are refused."""
+
+DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError)
+"""Errors of Python's readers for a broken archive."""
 
 _READING = weakref.WeakSet()
 """Partly read shards, to close at exit: pyarrow complains about those that are still open."""
@@ -142,9 +150,14 @@ class HubSource(PhotoSource):
             raise SourceError(f"the dataset {self.spec} has {what}{how}")
         return column or images[0]
 
+    @contextmanager
     def errors(self):
         """A context that converts errors of reading to :class:`SourceError`."""
-        return hub_errors(f"streaming {self.spec}", SourceError)
+        with hub_errors(f"streaming {self.spec}", SourceError):
+            try:
+                yield
+            except DAMAGED as error:
+                raise SourceError(f"a file of the dataset {self.spec} is damaged: {first_line(error)}.") from error
 
     @cached_property
     def deal(self):
@@ -221,13 +234,18 @@ class HubSource(PhotoSource):
         raise SourceError(f"no photo of {self.spec} can be read.")
 
     def photo_bytes(self, cell):
-        """The file of a :func:`picture_cell`, fetched if it is not in the row; SourceError if it can't be fetched."""
+        """The file of a :func:`picture_cell`, fetched if it is not in the row; SourceError if it can't be fetched. Of a
+        photo that is damaged within a zip archive nothing is returned: it is a broken photo, as an empty file is."""
         if cell.get("bytes") is not None:
             return cell["bytes"]
         import fsspec
 
-        with self.errors(), fsspec.open(cell["path"], "rb") as file:
-            return file.read()
+        with self.errors():
+            try:
+                with fsspec.open(cell["path"], "rb") as file:
+                    return file.read()
+            except DAMAGED:
+                return b""
 
 
 def nameless(spec, instead):

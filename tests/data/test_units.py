@@ -116,6 +116,25 @@ def test_archives_and_photos(hub_user, monkeypatch, kind):
     ]
 
 
+@pytest.mark.parametrize("kind", ["tar", "zip"])
+def test_a_broken_archive_is_one_error(hub_user, kind):
+    data = archive(kind, range(COUNT))
+    repo = push_files(hub_user.repo(kind), {f"train-0.{kind}": data[1:] if kind == "tar" else data[:-10]})
+    with pytest.raises(SourceError, match=r"a file of the dataset .* is damaged"):
+        source = open_source(repo)
+        list(read_unit(source, units(source)[0]))
+
+
+def test_a_photo_that_is_damaged_in_a_zip_is_left_out(hub_user):
+    data, photo = archive("zip", range(COUNT)), encoded(3)
+    repo = push_files(hub_user.repo("zip"), {"train-0.zip": data.replace(photo, photo[:-1] + b"?")})
+    source = open_source(repo)
+    cells = [cell["image"] for unit in units(source) for cell in read_unit(source, unit)]
+    assert [source.photo_bytes(cell) for cell in cells] == [b"" if n == 3 else encoded(n) for n in range(COUNT)]
+    with pytest.warns(UserWarning, match=r"left out of training: .*photo_003\.png"):
+        assert len(list(source.walk(range(COUNT), 0))) == COUNT
+
+
 def test_each_byte_is_sent_once(hub, hub_user, tmp_path):
     noise, repo = np.random.default_rng(0), hub_user.repo("large")
     rows = [{"bytes": noise.bytes(100_000), "path": f"photo_{n:03d}.png"} for n in range(60)]

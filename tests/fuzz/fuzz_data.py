@@ -1,11 +1,13 @@
-"""What data sets are read from: metadata tables, journals of earlier runs, parquet shards."""
+"""What data sets are read from: metadata tables, journals of earlier runs, parquet shards, archives."""
 
 import io
 import json
 import random
 import shutil
+import tarfile
 import tempfile
 import warnings
+import zipfile
 from pathlib import Path
 
 from fuzzing import fuzz, mutated_bytes, mutated_json
@@ -35,7 +37,23 @@ def inputs():
         shard.add([{"image": {"bytes": data, "path": "a.png"}, "age": n} for n in range(4)])
     found["shard.parquet"] = (FOLDER / "shard.parquet").read_bytes()
     found["table.parquet"] = table(data)
-    return found
+    return found | {f"train-0.{kind}": archive(kind, data) for kind in ("tar", "zip")}
+
+
+def archive(kind, photo):
+    file = io.BytesIO()
+    if kind == "zip":
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as made:
+            for number in range(4):
+                made.writestr(f"{number}.png", photo)
+        return file.getvalue()
+    with tarfile.open(fileobj=file, mode="w") as made:
+        for number in range(4):
+            for name, data in ((f"{number}.png", photo), (f"{number}.json", b'{"age": 7}')):
+                entry = tarfile.TarInfo(name)
+                entry.size = len(data)
+                made.addfile(entry, io.BytesIO(data))
+    return file.getvalue()
 
 
 def table(photo):
@@ -100,7 +118,7 @@ def read(name, data):
         folder.mkdir()
         (folder / name).write_bytes(data)
         refusals = []
-        for each in (read_note_of, walk, read_pieces):
+        for each in (read_note_of, walk, read_pieces) if name.endswith(".parquet") else (stream,):
             try:
                 each(folder / name)
             except MaskHubError as error:
@@ -121,6 +139,13 @@ def walk(path):
     from maskhub.data.sources import open_source
 
     for _ in open_source(f"{path.parent}#image").walk(range(4), 0):
+        pass
+
+
+def stream(path):
+    from maskhub.data.hub_source import HubSource
+
+    for _ in HubSource(str(path.parent)).walk(range(4), 0):
         pass
 
 
