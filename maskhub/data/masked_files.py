@@ -108,8 +108,8 @@ def mask_source(
         workers: worker processes; a photo that crashes one is listed. 0: this process, in as many ``threads``.
         regions: folder for 8-bit PNG regions of the same names, or None; outside of ``output``.
         boxes: ``"coco"`` (``annotations.json``), ``"voc"`` (``annotations/<stem>.xml``, or in ``Annotations`` instead
-            of ``JPEGImages``), ``"yolo"`` (``<stem>.txt`` next to each photo, or
-            in ``labels`` instead of ``images``, and ``data.yaml``) or ``"none"``.
+            of ``JPEGImages``), ``"yolo"`` (``<stem>.txt`` next to each photo, or in ``labels`` instead of ``images``,
+            and ``data.yaml``) or ``"none"``.
         overwrite: process everything again, and delete old results that this run does not make.
         progress, provenance, png: show a bar; write the provenance into each file; write every photo as PNG.
         way: :class:`MaskingWay`, how faces are masked.
@@ -123,16 +123,14 @@ def mask_source(
     more = [regions] if regions else []
     rows = open_rows(spec, [output, *more])
     targets = result_names(rows.names, png) if rows.folder else {}
-    sides = side_names(targets.values(), ".png")
+    sides, sheets = side_names(targets.values(), ".png"), {*box_places(targets.values(), boxes).values()}
     options = {"source": str(spec) if rows.folder is None else "folder", **wearing.identity()}
     options |= {"regions": regions is not None, "provenance": provenance} | ({"png": True} if png else {})
     own = open_own_boxes(rows, wearing.own_boxes, wanted=boxes != "none")
     check_boxes(boxes, targets.values())
     options |= ({"own_boxes": own.digest} if own else {}) | ({"model": way.name} if way is not BY_RULE else {})
-    sheets = {*box_places(targets.values(), boxes).values()}
     if not overwrite:
-        others = [*METADATA, "annotations.json", *sheets, *([DATA] if boxes == "yolo" else [])]
-        check_free(output, [*targets.values(), *others, *(row.home for row in rows if rows.folder)])
+        check_free(output, [*targets.values(), *sheets, *_shared_files(rows, boxes)])
 
     def target_of(name):
         return targets.get(name) or result_path(name, png).as_posix()
@@ -149,9 +147,7 @@ def mask_source(
         done = {target: record for target, row in known.items() if (record := journal.record(row.name))}
         files = _tables(done, known, rows) | box_files(done, boxes, own, targets.values())
         files[SUMMARY] = _summary(rows, done, output, report)
-        for name in sheets - files.keys():  # of photos that failed now, but not in an earlier run
-            remove_file(output / name)
-        commit(prepare_file(output / name, text) for name, text in files.items())
+        _write(output, files, sheets - files.keys())
         _copy_others(rows, output, files, {path.resolve() for path in own.files} if own else ())
         write_failures(output, report.failures)
     return report
@@ -193,6 +189,19 @@ def _check_places(spec, output, regions):
                 "the folder for regions is within the folder of photos, where loaders would read regions as photos: "
                 "choose one outside."
             )
+
+
+def _write(output, files, old):
+    """Write ``files``, path → text, and delete ``old`` ones: of photos that did not fail in an earlier run."""
+    for name in old:
+        remove_file(output / name)
+    commit(prepare_file(output / name, text) for name, text in files.items())
+
+
+def _shared_files(rows, boxes):
+    """The files of a result that describe several photos."""
+    homes = {row.home for row in rows} if rows.folder else set()
+    return {*METADATA, *homes, "annotations.json", *([DATA] if boxes == "yolo" else [])}
 
 
 def _tables(done, known, rows):

@@ -58,9 +58,6 @@ def test_pictures_have_names_and_captions_stay_readable(page):
     open_tab(page, "Quiz")
     page.click("#quiz-begin")
     page.locator("#quiz-picture").get_by_role("button", name="Picture").wait_for()
-    open_tab(page, "Cycle")
-    page.click("#cycle-examples button >> nth=2")
-    page.locator("#cycle-back").get_by_role("button", name="And taken off again").wait_for()
 
 
 TABS = (*VISITORS, *LAB)
