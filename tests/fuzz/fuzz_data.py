@@ -45,7 +45,7 @@ def archive(kind, photo):
     if kind == "zip":
         with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as made:
             for number in range(4):
-                made.writestr(f"{number}.png", photo)
+                made.writestr(zipfile.ZipInfo(f"{number}.png"), photo)
         return file.getvalue()
     with tarfile.open(fileobj=file, mode="w") as made:
         for number in range(4):
