@@ -5,6 +5,7 @@ import io
 import itertools
 import lzma
 import tarfile
+import traceback
 import warnings
 import weakref
 import zipfile
@@ -158,6 +159,10 @@ class HubSource(PhotoSource):
                 yield
             except DAMAGED as error:
                 raise SourceError(f"a file of the dataset {self.spec} is damaged: {first_line(error)}.") from error
+            except IndexError as error:
+                if not _is_of_zipfile(error):
+                    raise
+                raise SourceError(f"a file of the dataset {self.spec} is damaged: an entry has no name.") from error
 
     @cached_property
     def deal(self):
@@ -246,6 +251,12 @@ class HubSource(PhotoSource):
                     return file.read()
             except DAMAGED:
                 return b""
+
+
+def _is_of_zipfile(error):
+    """Whether Python's zipfile raised an error itself; it takes the last letter of an entry's name."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return frame.f_globals["__name__"].partition(".")[0] == "zipfile"
 
 
 def nameless(spec, instead):

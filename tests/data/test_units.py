@@ -125,6 +125,22 @@ def test_a_broken_archive_is_one_error(hub_user, kind):
         list(read_unit(source, units(source)[0]))
 
 
+def test_a_zip_with_an_empty_file_name_is_one_error(hub_user):
+    file = io.BytesIO(archive("zip", range(2)))
+    with zipfile.ZipFile(file, "a") as out:
+        out.infolist()[0].filename = ""
+        out.writestr("photo_002.png", encoded(2))  # so that the list of entries is written again
+    repo = push_files(hub_user.repo("zip"), {"train-0.zip": file.getvalue()})
+    with pytest.raises(SourceError, match=r"a file of the dataset .* is damaged"):
+        source = open_source(repo)
+        list(read_unit(source, units(source)[0]))
+
+
+def test_other_index_errors_are_not_taken_for_a_broken_archive(parquet):
+    with pytest.raises(IndexError), open_source(parquet()).errors():
+        [].pop()
+
+
 def test_a_photo_that_is_damaged_in_a_zip_is_left_out(hub_user):
     data, photo = archive("zip", range(COUNT)), encoded(3)
     repo = push_files(hub_user.repo("zip"), {"train-0.zip": data.replace(photo, photo[:-1] + b"?")})

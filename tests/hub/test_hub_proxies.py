@@ -5,6 +5,9 @@ import sys
 
 import pytest
 
+from maskhub.errors import SourceError
+from maskhub.hub_errors import hub_errors
+
 CODE = """
 from maskhub.errors import HubError
 from maskhub.hub_errors import hub_errors
@@ -27,3 +30,14 @@ def test_a_proxy_that_can_not_be_used_is_one_line(value, monkeypatch):
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("the look failed: ") and "a proxy that can't be used" in done.stdout, done.stdout
     assert done.stdout.count("\n") == 1
+
+
+def test_an_error_without_a_proxy_makes_no_client(monkeypatch):
+    import httpx2
+
+    for name in ("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    monkeypatch.setattr(httpx2, "Client", None)
+    with pytest.raises(SourceError, match="damaged"), hub_errors("the look"):
+        raise SourceError("a file is damaged.")
