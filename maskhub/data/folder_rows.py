@@ -101,9 +101,8 @@ class FolderRows:
         self.columns = list(dict.fromkeys(key for table in self._tables.values() for key in table.columns))
         # as imagefolder does: folders are labels where nothing else says what the photos are
         self._kinds = None
-        self._splits = {} if self._tables else {name: _split(name) for name in self.names}
-        if None in self._splits.values():
-            self._splits = {}
+        splits = {name: _split(name) for name in self.names}
+        self._splits = {} if None in splits.values() else splits
         self.labelled = not self._tables and all("/" in name for name in self.names)
         if self.labelled:
             self.columns = ["label"]
@@ -159,16 +158,19 @@ class FolderRows:
         }
 
     def _of(self, name):
-        home = (self._splits.get(name, PurePosixPath()) / METADATA[0]).as_posix()
+        """A photo's columns, and the path of their metadata file: their own, but not one above the photo's split."""
+        split = self._splits.get(name, PurePosixPath())
         if self.labelled:
-            return {"label": PurePosixPath(name).parent.name}, home
+            return {"label": PurePosixPath(name).parent.name}, (split / METADATA[0]).as_posix()
         for parent in PurePosixPath(name).parents:
             for kind in METADATA:
                 table = self._tables.get((parent / kind).as_posix())
                 if table is not None:
                     columns = table.rows.get(str(PurePosixPath(name).relative_to(parent)), table.empty())
-                    return columns, (parent / kind).as_posix()
-        return {}, home
+                    return columns, ((split if parent in split.parents else parent) / kind).as_posix()
+        # loaders refuse a mixture of CSV and JSON lines
+        kind = PurePosixPath(next(iter(self._tables), METADATA[0])).name
+        return {}, (split / kind).as_posix()
 
 
 @dataclass

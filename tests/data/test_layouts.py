@@ -11,6 +11,7 @@ from maskhub.cli import main
 from maskhub.data.curate import Criteria, curate_source
 from maskhub.data.masked import Wearing
 from maskhub.data.masked_files import ADDED, mask_source
+from maskhub.data.rows import FolderRows
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +80,29 @@ def test_loaders_find_the_columns_of_splits(labels, small, tmp_path):
         for rows in loaded.values():
             assert {"image", "label", *ADDED} <= set(rows.column_names)
             assert [row["image"].size for row in rows] == [small.size] * len(labels)
+
+
+def test_loaders_find_the_columns_of_a_table_above_the_splits(small, tmp_path):
+    from datasets import load_dataset
+
+    for split in ("train", "test"):
+        put(small, tmp_path / "in" / split / "000.png")
+    (tmp_path / "in" / "metadata.csv").write_text("file_name,age\ntrain/000.png,30\ntest/000.png,40\n")
+    mask_source(tmp_path / "in", tmp_path / "out", progress=False)
+    curate_source(tmp_path / "in", tmp_path / "kept", Criteria(min_size=0, min_sharpness=0), progress=False)
+    for folder in ("out", "kept"):
+        loaded = load_dataset("imagefolder", data_dir=str(tmp_path / folder))
+        assert {split: rows["age"][:] for split, rows in loaded.items()} == {"train": [30], "test": [40]}
+        assert not (tmp_path / folder / "metadata.csv").exists()
+
+
+def test_tables_are_of_one_kind(small, tmp_path):
+    """Loaders refuse a mixture."""
+    for split in ("train", "test"):
+        put(small, tmp_path / "in" / split / "000.png")
+    (tmp_path / "in" / "train" / "metadata.jsonl").write_text('{"file_name": "000.png", "age": 30}\n')
+    homes = {row.name: row.home for row in FolderRows(tmp_path / "in")}
+    assert homes == {"train/000.png": "train/metadata.jsonl", "test/000.png": "test/metadata.jsonl"}
 
 
 @pytest.mark.parametrize(
