@@ -46,10 +46,9 @@ def dataset_card(shards, options, features, notes):
     ``shards`` are their paths → their bytes, ``features`` are ``datasets.Features``, ``notes`` have ``rows`` and
     ``failures`` of each shard; ``options`` are those of :func:`maskhub.data.shards.build_dataset`, with None as the
     ``source`` of a folder."""
+    splits = _splits(shards, notes)
     count = sum(note["rows"] for note in notes)
     failed = sum(len(note["failures"]) for note in notes)
-    size = sum(shards.values())
-    paths = sorted({f"{PurePosixPath(name).parent}/train-*.parquet" for name in shards})
     source = options["source"]
     origin = "/".join(re.split("[@#:]", source)[0].split("/")[:2]) if source else None  # without options
     pictures = "whole photos"
@@ -71,11 +70,30 @@ head, lit, blurred and grained like the photo. Nobody wore them.
 - every masked picture says in its own metadata (XMP) that software put the mask on
 - {failed:,} photos were left out (no face, or damaged): `failures.csv` names them"""
     sections = [Section("How it was made", made), Section("Limits", LIMITS), Section("Licence", LICENCE)]
-    return DataCard(TITLE, _front(count, size, paths, origin, features), USAGE, about, sections).render()
+    usage = USAGE if "train" in splits else USAGE.replace('"train"', f'"{next(iter(splits))}"')
+    return DataCard(TITLE, _front(count, splits, origin, features), usage, about, sections).render()
 
 
-def _front(count, size, paths, origin, features):
-    split = {"name": "train", "num_bytes": size, "num_examples": count}
+def _splits(shards, notes):
+    """The splits of the data set by name, each with the ``paths`` of its shards as patterns, their ``size`` in bytes
+    and their number of ``rows``."""
+    found = {}
+    for (name, size), note in zip(shards.items(), notes, strict=True):
+        path = PurePosixPath(name)
+        split = path.name.split("-")[0]
+        known = found.setdefault(split, {"paths": set(), "size": 0, "rows": 0})
+        known["paths"].add(f"{path.parent}/{split}-*.parquet")
+        known["size"] += size
+        known["rows"] += note["rows"]
+    return found
+
+
+def _front(count, splits, origin, features):
+    size = sum(known["size"] for known in splits.values())
+    files = [{"split": name, "path": sorted(known["paths"])} for name, known in splits.items()]
+    sizes = [
+        {"name": name, "num_bytes": known["size"], "num_examples": known["rows"]} for name, known in splits.items()
+    ]
     return {
         "pretty_name": TITLE,
         "license": "other",
@@ -85,10 +103,10 @@ def _front(count, size, paths, origin, features):
         "tags": ["maskhub", "face-mask", "synthetic-masks"],
         "size_categories": [next((name for limit, name in SIZES if count < limit), "n>1M")],
         "source_datasets": [origin] if origin else None,
-        "configs": [{"config_name": "default", "data_files": [{"split": "train", "path": paths}]}],
+        "configs": [{"config_name": "default", "data_files": files}],
         "dataset_info": {
             "features": features._to_yaml_list(),
-            "splits": [split],
+            "splits": sizes,
             "download_size": size,
             "dataset_size": size,
         },

@@ -6,7 +6,9 @@ import json
 import os
 import re
 import stat
+import warnings
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from pathlib import Path, PurePosixPath
 
 from maskhub.data.folder import ORIGINAL_NAME, is_held_out, is_photo, list_files, no_photo, original_name
@@ -16,8 +18,13 @@ from maskhub.errors import PhotoError, SourceError
 
 __all__ = ["FolderRows", "Row"]
 
-_SPLIT = re.compile(r"(.*[-._ 0-9])?(train(ing)?|valid(ation)?|val|dev|test(ing)?|eval(uation)?)([-._ 0-9].*)?")
-"""Name of a folder that loaders take for a split; for its photos, they only read metadata files inside it."""
+_SPLIT = re.compile(
+    r"(?:.*[-._ 0-9])?"
+    r"(?:(?P<train>train(?:ing)?)|(?P<validation>valid(?:ation)?|val|dev)|(?P<test>test(?:ing)?|eval(?:uation)?))"
+    r"(?:[-._ 0-9].*)?"
+)
+"""Name of a folder that loaders take for a split, whose name is that of the group; for its photos, they only read
+metadata files inside it."""
 _INTEGER = re.compile(r"-?(0|[1-9]\d{0,17})")
 _NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?")
 
@@ -120,14 +127,29 @@ class FolderRows:
             yield Row(index, name, str(self._paths[name]), columns, home, original=original_name(columns, name))
 
     def units(self, count):
-        """Its :class:`~maskhub.data.units.Unit` of ``count`` photos each, named by the photos' names and sizes."""
-        found = []
-        for index, start in enumerate(range(0, len(self.names), count)):
-            names = self.names[start : start + count]
-            stored = [(name, _size(self._paths[name])) for name in names]
-            span = (start, start + len(names))
-            found.append(Unit(index, unit_name(index, stored), span=span, rows=len(names)))
+        """Its :class:`~maskhub.data.units.Unit` of up to ``count`` photos of a split each, named by the photos' names
+        and sizes. Photos that are in no folder of a split, while others are, are reported in a warning."""
+        loose = next((name for name in self.names if not _split(name)), None)
+        if loose and (inside := next(filter(_split, self.names), None)):
+            warnings.warn(
+                f"{loose} is in no split's folder, but {inside} is: all go into the split train.", stacklevel=2
+            )
+        found, after = [], 0
+        for _, group in groupby(self.names, self._split_of):
+            first, after = after, after + len(list(group))
+            for start in range(first, after, count):
+                span = (start, min(start + count, after))
+                stored = [(name, _size(self._paths[name])) for name in self.names[slice(*span)]]
+                found.append(Unit(len(found), unit_name(len(found), stored), span=span, rows=len(stored)))
         return found
+
+    def split_of(self, unit):
+        """The split of the photos of a unit, by its name in datasets."""
+        return self._split_of(self.names[unit.span[0]])
+
+    def _split_of(self, name):
+        folder = self._splits.get(name)
+        return _SPLIT.fullmatch(folder.name).lastgroup if folder else "train"
 
     def read(self, unit):
         """Yield the rows of one of its units, with typed columns."""

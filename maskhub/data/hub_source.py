@@ -290,7 +290,8 @@ def has_shards(folder):
 
 
 class BuiltSource(HubSource):
-    """A column of a folder of parquet shards, such as those of ``maskhub dataset build``; read like a Hub dataset.
+    """A column of a split of a folder of parquet shards, such as those of ``maskhub dataset build``; read like a Hub
+    dataset.
 
     Checksums of pages, which ``maskhub dataset build`` writes, are verified. SourceError if there is no shard in the
     folder, or no single image column.
@@ -298,12 +299,13 @@ class BuiltSource(HubSource):
 
     checked = True
 
-    def __init__(self, folder, column=None, holdout=False):
+    def __init__(self, folder, column=None, holdout=False, split="train"):
         if not has_shards(folder):
-            raise SourceError(f"{folder} holds no parquet shard, so it has no column {column!r}: leave #{column} out.")
-        super().__init__(str(folder), column=column, holdout=holdout)
+            asked = f"column {column!r}: leave #{column}" if column else f"split {split!r}: leave :{split}"
+            raise SourceError(f"{folder} holds no parquet shard, so it has no {asked} out.")
+        super().__init__(str(folder), split, column=column, holdout=holdout)
         self.folder, self.dataset = Path(folder), None
-        self.spec = str(folder) + (f"#{column}" if column else "")
+        self.spec = str(folder) + ("" if split == "train" else f":{split}") + (f"#{column}" if column else "")
 
     def identity(self):
         return ORDER, str(self.folder.resolve()), [unit.name for unit in self.whole_files]

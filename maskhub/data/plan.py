@@ -81,15 +81,14 @@ def plan_build(spec, wearing, crops, shard_size, leave_out=()):
     own = open_own_boxes(rows, wearing.own_boxes, wanted=False)
     about |= {"own_boxes": own.digest} if own else {}
     options = json.loads(json.dumps(about | wearing.identity() | {"crops": crops, "results_of": RESULTS_OF}))
-    shards = [f"{_folder(unit, units)}/train-{unit.index:06d}-{_digest(unit, options)}.parquet" for unit in units]
+    shards = [_shard(unit, units, rows.split_of(unit), options) for unit in units]
     work = partial(make_pairs, wearing, crops, names, own=own)
     return Plan(rows, units, shards, work, features, options, rows.spec if rows.folder is None else None)
 
 
-def _folder(unit, units):
-    return "data" if len(units) <= IN_A_FOLDER else f"data/{unit.index // IN_A_FOLDER:03d}"
-
-
-def _digest(unit, options):
+def _shard(unit, units, split, options):
+    """The path of the shard of one of the ``units`` in the data set."""
+    folder = "data" if len(units) <= IN_A_FOLDER else f"data/{unit.index // IN_A_FOLDER:03d}"
     text = json.dumps([unit.name, options], sort_keys=True)
-    return hashlib.blake2b(text.encode(), digest_size=5).hexdigest()
+    digest = hashlib.blake2b(text.encode(), digest_size=5).hexdigest()
+    return f"{folder}/{split}-{unit.index:06d}-{digest}.parquet"

@@ -104,6 +104,10 @@ class HubRows:
         """Its :func:`~maskhub.data.units.units`; ``count`` is only for folders."""
         return units(self.source)
 
+    def split_of(self, unit):
+        """The split of the photos of a unit: that of the source."""
+        return self.source.split
+
     def read(self, unit):
         """Yield the rows of one of its units. They are named by the unit's index, their place in it and the photo's own
         name, by which :func:`~maskhub.data.folder.original_name` finds it again."""

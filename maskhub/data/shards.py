@@ -52,9 +52,10 @@ def build_dataset(
     spec, output, wearing=None, *, crops=None, shard_size=1000, workers=0, rank=None, world=1, engine="local",
     push_to_hub=None, private=None, progress=True,
 ):  # fmt: skip
-    """Write pairs of a face dataset as parquet shards ``data/train-<unit>-<hash>.parquet``. SourceError if there is no
-    such source, or no photo in it; ConfigError if an option is out of range, or ``output`` has damaged shards, or
-    shards of other options or photos; WriteError if a shard can't be written, HubError if it can't be uploaded.
+    """Write pairs of a face dataset as parquet shards ``data/<split>-<unit>-<hash>.parquet``; photos keep their split.
+    SourceError if there is no such source, or no photo in it; ConfigError if an option is out of range, or ``output``
+    has damaged shards, or shards of other options or photos; WriteError if a shard can't be written, HubError if it
+    can't be uploaded.
 
     Args:
         spec: a folder or a dataset on the Hub, which is streamed.

@@ -1,7 +1,7 @@
 """Sources of photos: a spec is a folder, a Hub dataset or one of the built-in sets.
 
     faces/                                              a folder, flat or with sub-folders (imagefolder)
-    pairs/#masked                                       a column of a folder of parquet shards (maskhub dataset build)
+    pairs[:split][#masked]                              a column of a folder of parquet shards (maskhub dataset build)
     user/dataset[/config][:split][@revision][#column]   a dataset on the Hub, streamed
     builtin:portraits[/masked][:split]                  161 photos, see maskhub.data.portraits
     builtin:pixel-faces[/...][:split]                   drawn faces, see maskhub.data.pixel_faces
@@ -35,7 +35,7 @@ _HUB_SPEC = re.compile(
 
 
 def open_source(spec, holdout=False):
-    """Open the source that a spec names: a folder, ``folder#column``,
+    """Open the source that a spec names: a folder, ``folder[:split][#column]`` of parquet shards,
     ``user/dataset[/config][:split][@revision][#column]``, or ``builtin:portraits`` or ``builtin:pixel-faces`` with
     their options. ``holdout`` leaves out the photos of :func:`is_held_out`. SourceError if there is no such source, or
     no photo in it."""
@@ -48,9 +48,8 @@ def open_source(spec, holdout=False):
     folder = Path(spec).expanduser()
     if folder.is_dir():
         return BuiltSource(folder, None, holdout) if has_shards(folder) else FolderSource(folder, holdout)
-    built, _, column = spec.rpartition("#")
-    if built and Path(built).expanduser().is_dir():
-        return BuiltSource(Path(built).expanduser(), column or None, holdout)
+    if built := _built(spec, holdout):
+        return built
     match = _HUB_SPEC.fullmatch(spec)
     if folder.exists() or not match:
         what = "is a file, not a folder" if folder.exists() else "is neither a folder here nor user/dataset on the Hub"
@@ -60,6 +59,16 @@ def open_source(spec, holdout=False):
         )
     split = match["split"] or "train"
     return HubSource(match["id"], split, match["revision"], match["column"], holdout, config=match["config"])
+
+
+def _built(spec, holdout):
+    """The source that ``folder[:split][#column]`` names, or None if there is no such folder."""
+    before, _, column = spec.rpartition("#") if "#" in spec else (spec, "", None)
+    name, _, split = before.rpartition(":")
+    for path, chosen in ((before, "train"), (name, split)):
+        if path and Path(path).expanduser().is_dir():
+            return BuiltSource(Path(path).expanduser(), column or None, holdout, chosen)
+    return None
 
 
 class FolderSource(PhotoSource):

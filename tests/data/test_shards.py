@@ -3,6 +3,7 @@
 import csv
 import io
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from PIL import Image
 from maskhub import ConfigError
 from maskhub.data.masked import Wearing
 from maskhub.data.shards import build_dataset
+from maskhub.errors import SourceError
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +142,53 @@ def test_crops(folder, tmp_path):
         assert abs(row["pose"][0][2]) < 10
 
 
+@pytest.fixture
+def divided(folder, tmp_path):
+    """Three photos of a folder ``train``, two of ``val``."""
+    for split, names in (("train", ("0.png", "2.png", "4.png")), ("val", ("6.png", "8.png"))):
+        (tmp_path / "in" / split).mkdir(parents=True)
+        for name in names:
+            shutil.copy(folder / name, tmp_path / "in" / split / name)
+    return tmp_path / "in"
+
+
+def test_splits_are_kept(divided, tmp_path):
+    from datasets import load_dataset
+
+    from maskhub.data.sources import open_source
+
+    out = tmp_path / "out"
+    assert build_dataset(divided, out, Wearing(seed=1), crops=32, shard_size=2, progress=False).made == 5
+    assert [path.name.split("-")[0] for path in sorted((out / "data").iterdir())] == ["train", "train", "validation"]
+    wanted = {"train": ["train/0.png", "train/2.png", "train/4.png"], "validation": ["val/6.png", "val/8.png"]}
+    for loaded in (load_dataset(str(out)), load_dataset("parquet", data_dir=str(out / "data"))):
+        assert {split: sorted(rows["file_name"]) for split, rows in loaded.items()} == wanted
+    for spec, count in ((f"{out}#masked", 3), (f"{out}:validation#masked", 2)):
+        source = open_source(spec)
+        assert sum(source.count(unit) for unit in source.whole_files) == count
+    with pytest.raises(SourceError, match="test"):
+        open_source(f"{out}:test#masked")
+    assert build_dataset(divided, out, Wearing(seed=1), crops=32, shard_size=2, progress=False).kept == 5
+
+
+def test_photos_beside_the_splits_are_said(divided, tmp_path):
+    shutil.copy(divided / "val" / "6.png", divided / "x.png")
+    with pytest.warns(UserWarning, match=r"x\.png is in no split's folder, but train/0\.png is: all go into .* train"):
+        build_dataset(divided, tmp_path / "out", Wearing(seed=1), crops=32, progress=False)
+    assert [path.name.split("-")[0] for path in (tmp_path / "out" / "data").iterdir()] == ["train"]
+
+
+def test_a_split_of_the_hub_keeps_its_name(folder, tmp_path, hub_user):
+    from datasets import load_dataset
+    from hub_photos import push_parquet
+
+    data = [{"bytes": (folder / f"{n}.png").read_bytes(), "path": f"{n}.png"} for n in (0, 2)]
+    push_parquet(tmp_path, hub_user.repo("faces"), data, shards=1, split="test")
+    build_dataset(hub_user.repo("faces:test"), tmp_path / "out", Wearing(seed=1), crops=32, progress=False)
+    assert len(load_dataset(str(tmp_path / "out"), split="test")) == 2
+    assert 'split="test", streaming=True' in (tmp_path / "out" / "README.md").read_text()
+
+
 def test_options_are_held_to(folder, built, tmp_path):
     with pytest.raises(ConfigError, match="a different seed"):
         build_dataset(folder, built[0], Wearing(seed=2), shard_size=4, progress=False)
@@ -175,8 +224,6 @@ def test_to_the_hub_and_back(folder, tmp_path, hub_user):
 
 
 def test_other_photos_are_refused(folder, tmp_path):
-    import shutil
-
     source, out = tmp_path / "in", tmp_path / "out"
     shutil.copytree(folder, source)
     build_dataset(source, out, Wearing(seed=1), crops=32, shard_size=4, progress=False)
@@ -214,7 +261,6 @@ def test_a_streamed_source_that_shrank_or_grew_is_refused(folder, tmp_path, hub_
 
 def test_a_flipped_byte_is_found(folder, tmp_path):
     from maskhub.data.sources import open_source
-    from maskhub.errors import SourceError
 
     out = tmp_path / "out"
     build_dataset(folder, out, Wearing(seed=1), crops=32, progress=False)
