@@ -9,11 +9,11 @@ import re
 import warnings
 from pathlib import Path, PurePosixPath
 
-from maskhub.faces.photo import PHOTO_SUFFIXES
+from maskhub.faces.photo import OTHER_PICTURES, PHOTO_SUFFIXES
 
 __all__ = [
-    "FILE_NAME", "ORIGINAL_NAME", "chosen_few", "free_name", "free_names", "is_held_out", "is_photo", "list_files",
-    "listed_name", "no_photo", "original_name",
+    "FILE_NAME", "ORIGINAL_NAME", "chosen_few", "free_name", "free_names", "is_held_out", "is_other_picture",
+    "is_photo", "list_files", "listed_name", "no_photo", "original_name",
 ]  # fmt: skip
 
 FILE_NAME = "file_name"
@@ -87,6 +87,11 @@ def listed_name(name):
 def is_photo(name):
     """Whether a file name has the suffix of a photo."""
     return PurePosixPath(name).suffix.lower() in PHOTO_SUFFIXES
+
+
+def is_other_picture(name):
+    """Whether a file name has the suffix of a photo of a format that is not read."""
+    return PurePosixPath(name).suffix.lower() in OTHER_PICTURES
 
 
 def no_photo(folder, rest=""):

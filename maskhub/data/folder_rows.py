@@ -11,7 +11,15 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path, PurePosixPath
 
-from maskhub.data.folder import ORIGINAL_NAME, is_held_out, is_photo, list_files, no_photo, original_name
+from maskhub.data.folder import (
+    ORIGINAL_NAME,
+    is_held_out,
+    is_other_picture,
+    is_photo,
+    list_files,
+    no_photo,
+    original_name,
+)
 from maskhub.data.tables import METADATA, plain_text, read_table
 from maskhub.data.units import Unit, unit_name
 from maskhub.errors import PhotoError, SourceError
@@ -85,8 +93,9 @@ class Row:
 class FolderRows:
     """The photos of a folder and its sub-folders, sorted by path, with the columns of its imagefolder metadata.
 
-    ``columns`` are in the order of the metadata files; ``others`` are files that are neither photos nor metadata, name
-    → path; ``features`` are those of a dataset on the Hub, here none.
+    ``columns`` are in the order of the metadata files; ``others`` are files that are neither pictures nor metadata,
+    name → path; ``features`` are those of a dataset on the Hub, here none. Pictures of formats that are not read are
+    reported in a warning.
     """
 
     features = {}  # noqa: RUF012
@@ -103,7 +112,12 @@ class FolderRows:
                 table = _read_metadata(path)
                 if table is not None and _parent(name) not in {_parent(other) for other in self._tables}:
                     self._tables[name] = table
-        others = self._paths.keys() - self._tables.keys() - set(self.names)
+        unread = [name for name in self._paths if is_other_picture(name)]
+        if unread:
+            kinds = ", ".join(sorted({PurePosixPath(name).suffix.lower() for name in unread}))
+            message = f"left out: {unread[0]}, one of {len(unread)} pictures of formats that are not read ({kinds})"
+            warnings.warn(message, stacklevel=2)
+        others = self._paths.keys() - self._tables.keys() - {*self.names, *unread}
         self.others = {name: path for name, path in self._paths.items() if name in others and path.is_file()}
         self.columns = list(dict.fromkeys(key for table in self._tables.values() for key in table.columns))
         # as imagefolder does: folders are labels where nothing else says what the photos are

@@ -14,13 +14,15 @@ __all__ = ["encode_photo", "result_names", "result_path", "save_photo", "side_na
 _FORMATS = {
     ".jpg": "JPEG",
     ".jpeg": "JPEG",
+    ".jpe": "JPEG",
+    ".jfif": "JPEG",
     ".png": "PNG",
     ".webp": "WEBP",
     ".bmp": "BMP",
     ".tif": "TIFF",
     ".tiff": "TIFF",
 }
-_HEIC = (".heic", ".heif", ".hif")
+_TO_JPEG = (".heic", ".heif", ".hif", ".mpo")
 
 
 def save_photo(image, path):
@@ -49,12 +51,13 @@ def encode_photo(image, path):
 
 
 def result_path(path, png=False):
-    """Where a photo's result goes: HEIC becomes JPEG, others that can't be written (GIF, AVIF) PNG; ``png``: all."""
+    """Where a photo's result goes: HEIC and MPO become JPEG, others that can't be written (GIF, AVIF) PNG;
+    ``png``: all."""
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix in _FORMATS and (not png or suffix == ".png"):
         return path
-    return path.with_suffix(".jpg" if suffix in _HEIC and not png else ".png")
+    return path.with_suffix(".jpg" if suffix in _TO_JPEG and not png else ".png")
 
 
 def result_names(names, png=False):

@@ -14,11 +14,28 @@ from PIL import ExifTags, Image, JpegImagePlugin, UnidentifiedImageError
 from maskhub.errors import PhotoError, first_line
 from maskhub.image_file import KINDS, name_of, open_image
 
-__all__ = ["JPEG", "MAX_PIXELS", "MIN_SIDE", "PHOTO_SUFFIXES", "kept_info", "open_photo", "rgb_profile", "split_alpha"]
+__all__ = [
+    "JPEG", "MAX_PIXELS", "MIN_SIDE", "OTHER_PICTURES", "PHOTO_SUFFIXES", "kept_info", "open_photo", "rgb_profile",
+    "split_alpha",
+]  # fmt: skip
 
 PHOTO_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif", ".hif", ".avif", ".bmp", ".tif", ".tiff", ".gif"}
+    {
+        *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".bmp", ".tif", ".tiff", ".gif"),
+        *(".heic", ".heif", ".hif", ".avif", ".avifs"),
+    }
 )
+"""The suffixes of photos that can be read: all that Pillow has for :data:`~maskhub.image_file.FORMATS`, and HEIF."""
+OTHER_PICTURES = frozenset(
+    {
+        # Pillow takes 2 to 4 seconds per megapixel for some files of the first two rows, minutes for MAX_PIXELS
+        *(".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"),
+        *(".pbm", ".pgm", ".ppm", ".pnm"),
+        *(".jxl", ".psd", ".tga", ".pcx", ".qoi"),
+        *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".pef", ".srw"),
+    }
+)
+"""The suffixes of photos that are not read, and so reported."""
 JPEG = "jpeg"
 """Key in ``info`` of a photo that was a JPEG: its quantization tables and chroma subsampling, as options of Pillow."""
 MAX_PIXELS = 120_000_000

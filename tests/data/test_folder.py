@@ -14,7 +14,8 @@ from maskhub.data.rows import FolderRows
 from maskhub.data.sources import FolderSource
 from maskhub.data.tables import read_table
 from maskhub.errors import ConfigError
-from maskhub.faces.photo import open_photo
+from maskhub.faces.photo import OTHER_PICTURES, PHOTO_SUFFIXES, open_photo
+from maskhub.image_file import FORMATS
 
 
 def photo(path):
@@ -64,6 +65,28 @@ def test_hidden_files_and_folders_with_photo_names_are_no_photos(tmp_path):
     (tmp_path / "in" / "album.jpg").mkdir()
     assert FolderRows(tmp_path / "in").names == FolderSource(tmp_path / "in").names == ["1.png"]
     assert process_folder(tmp_path / "in", tmp_path / "out", open_photo, progress=False).failures == []
+
+
+def test_pictures_that_are_not_read_are_said_and_not_copied(astronaut, tmp_path):
+    from maskhub.data.masked_files import mask_source
+
+    head = astronaut.crop((120, 20, 330, 230)).resize((72, 72))
+    (tmp_path / "in").mkdir()
+    for suffix in ("jp2", "pgm", "jfif", "JPE"):
+        head.save(tmp_path / "in" / f"x.{suffix}")
+    (tmp_path / "in" / "notes.txt").write_text("kept")
+    with pytest.warns(UserWarning, match=r"left out: x\.jp2, one of 2 pictures of .* not read \(\.jp2, \.pgm\)"):
+        report = mask_source(tmp_path / "in", tmp_path / "out", progress=False)
+    assert report.made == 2
+    found = {path.name for path in (tmp_path / "out").glob("[!.]*")}
+    assert found == {"x.jfif", "x.JPE", "notes.txt", "metadata.csv", "summary.html"}
+
+
+def test_every_suffix_of_the_formats_is_that_of_a_photo():
+    known = {suffix for suffix, kind in Image.registered_extensions().items() if kind in (*FORMATS, "MPO")}
+    heif = {".heic", ".heif", ".hif"}
+    assert PHOTO_SUFFIXES - heif - {".avif", ".avifs"} == known - heif - {".avif", ".avifs"}
+    assert not PHOTO_SUFFIXES & OTHER_PICTURES
 
 
 def test_an_output_folder_inside_the_input_by_any_name(tmp_path, monkeypatch):
