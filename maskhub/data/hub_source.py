@@ -101,13 +101,16 @@ class HubSource(PhotoSource):
         from datasets.data_files import EmptyDatasetError
         from datasets.exceptions import DataFilesNotFoundError, DatasetNotFoundError
 
+        from maskhub.data.whole_tar import whole_archives
+
         what = f"the dataset {self.spec}"
         with self.errors():
             try:
                 builder = load_dataset_builder(
                     self._path, self.config, revision=self.revision, **self._reader_options()
                 )
-                stream = builder.as_streaming_dataset(self.split)
+                with whole_archives(builder):
+                    stream = builder.as_streaming_dataset(self.split)
                 self.format = type(builder).__module__.rpartition(".")[2]
                 self.files = list((builder.config.data_files or {}).get(self.split, ()))
                 return stream

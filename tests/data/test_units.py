@@ -125,6 +125,28 @@ def test_a_broken_archive_is_one_error(hub_user, kind):
         list(read_unit(source, units(source)[0]))
 
 
+@pytest.mark.parametrize(
+    "broken, reason",
+    [
+        (lambda data, place: data[: place + 20] + b"?" + data[place + 21 :], "the header at byte 6,144 has a bad"),
+        (lambda data, place: data[: place + 100], "the header at byte 6,144 has a truncated"),
+        (lambda data, place: data[:place] + bytes(512) + data[place + 512 :], "data behind its end"),
+        (lambda data, place: data + data, "data behind its end"),
+        (lambda data, place: data + bytes(1 << 17), None),
+    ],
+    ids=["header", "cut", "zeros", "second archive", "more zeros"],
+)
+def test_a_tar_is_read_to_its_end(hub_user, broken, reason):
+    data = archive("tar", range(COUNT))
+    place = data.index(b"photo_006.png")
+    source = open_source(push_files(hub_user.repo("tar"), {"train-0.tar": broken(data, place)}))
+    if reason is None:
+        assert len(list(read_unit(source, units(source)[0]))) == COUNT
+        return
+    with pytest.raises(SourceError, match=rf"a file of the dataset .* is damaged: .*{reason}"):
+        list(read_unit(source, units(source)[0]))
+
+
 def test_a_zip_with_an_empty_file_name_is_one_error(hub_user):
     file = io.BytesIO(archive("zip", range(2)))
     with zipfile.ZipFile(file, "a") as out:
