@@ -58,7 +58,7 @@ def build(
     options = {"crops": shards.crops, "shard_size": shards.shard_size, "workers": workers, "engine": shards.engine}
     where = {"rank": rank, "world": world, "push_to_hub": push_to_hub, "private": private or None}
     report = build_dataset(source, output, wearing, **options, **where)
-    print(f"{report.made} made, {report.kept} already there, {len(report.failures)} failed")
+    print(report.describe())
     if report.missing:
         print(f"{report.missing} shards are not there yet: run the same command again to make them.")
     elif report.url:

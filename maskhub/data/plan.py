@@ -35,8 +35,8 @@ class Plan:
     source: str | None
 
     def check(self, target, units):
-        """Compare existing shards with the plan, and those of ``units`` with their photos. ConfigError if some are
-        damaged or of other options or photos."""
+        """Compare existing shards with the plan, and those of ``units`` with their photos. Returns their names → their
+        bytes; ConfigError if some are damaged or of other options or photos."""
         there = target.shards()
         for name in there.keys() - set(self.shards):
             self._refuse(target, name)
@@ -44,6 +44,7 @@ class Plan:
             for unit in units:
                 if self.shards[unit.index] in there:
                     self._check_shard(target.folder / self.shards[unit.index], unit)
+        return there
 
     def _check_shard(self, path, unit):
         note = read_note(path, self.features)

@@ -39,13 +39,28 @@ READERS = 16
 
 @dataclass
 class BuildReport(BatchReport):
-    """The result of a build. ``made`` and ``kept`` count rows, ``kept`` only when the data set is complete; ``missing``
-    shards are not there yet. ``features`` are the ``datasets.Features`` of the shards, ``url`` is the address of the
-    data set on the Hub, if it is there."""
+    """The result of a build. ``made`` counts the rows of this process, ``kept`` those that were there before it, and
+    ``shared`` those that other processes made meanwhile; ``failures`` are those of the whole data set, in which
+    ``missing`` shards are not there yet. Until it is complete, and where another process reports on it, ``whole`` is
+    false: ``kept`` and ``shared`` are 0, and ``failures`` those of this process. ``features`` are the
+    ``datasets.Features`` of the shards, ``url`` is the address of the data set on the Hub, if it is there."""
 
+    shared: int = 0
+    whole: bool = False
     missing: int = 0
     features: object = field(default=None, repr=False)
     url: str | None = None
+
+    def describe(self):
+        """What this process made and what the whole data set has, in words."""
+        failed = f"{len(self.failures)} failed"
+        if not self.whole:
+            return f"{self.made} made by this process, {failed}"
+        made = f"{self.made} made, {self.kept} already there"
+        if not self.shared:
+            return f"{made}, {failed}"
+        total = self.made + self.kept + self.shared
+        return f"{made}, {self.shared} made by other processes meanwhile: {total} in all, {failed}"
 
 
 def build_dataset(
@@ -85,7 +100,7 @@ def build_dataset(
     schedule = Schedule(plan, target, rank, world)
     report = BuildReport(features=plan.features, url=target.hub and target.hub.url)
     target.prepare()
-    plan.check(target, schedule.own_units())
+    before = plan.check(target, schedule.own_units())
     try:
         _work(plan, target, schedule, engine, workers, report, progress)
         target.flush()
@@ -93,7 +108,7 @@ def build_dataset(
         with suppress(MaskHubError):
             target.flush()  # what is finished is not lost
         raise
-    _finish(plan, target, report, everything=rank in (None, 0) or not schedule.waited)
+    _finish(plan, target, report, before, everything=rank in (None, 0) or not schedule.waited)
     return report
 
 
@@ -168,28 +183,30 @@ def _add(shard, row, result, reason, report):
     report.made += len(pairs)
 
 
-def _finish(plan, target, report, everything):
+def _finish(plan, target, report, before, everything):
     """Write the card and the failures if all shards are there; they are the same, whoever writes them. Without
-    ``everything``, the notes are left for another process to read."""
+    ``everything``, the notes are left for another process to read. ``before`` are the shards that were there first."""
     there = target.shards()
     report.missing = sum(name not in there for name in plan.shards)
     if report.missing or not everything:
         return
     with ThreadPoolExecutor(READERS) as readers:
         notes = list(readers.map(lambda name: read_note(f"{target}/{name}", file=target.open(name)), plan.shards))
-    report.kept = sum(note["rows"] for note in notes) - report.made
+    report.whole, rows = True, sum(note["rows"] for note in notes)
+    report.kept = sum(note["rows"] for name, note in zip(plan.shards, notes, strict=True) if name in before)
+    report.shared = rows - report.kept - report.made
     report.failures = sorted((name, reason) for note in notes for name, reason in note["failures"])
-    if not report.made + report.kept + len(report.failures):
+    if not rows + len(report.failures):
         raise SourceError(f"the dataset {plan.source} holds no photo.")
     failures = csv_text(["file_name", "reason"], report.failures) if report.failures else None
     shards = {name: there[name] for name in plan.shards}
     card = dataset_card(shards, plan.options | {"source": plan.source}, plan.features, notes)
-    target.write({"failures.csv": failures, "README.md": card, SUMMARY: _summary(plan, report, notes)})
+    target.write({"failures.csv": failures, "README.md": card, SUMMARY: _summary(plan, rows, report, notes)})
 
 
-def _summary(plan, report, notes):
+def _summary(plan, rows, report, notes):
     """The page about the whole data set."""
     samples, failed = ([one for note in notes for one in note.get(key, ())] for key in ("samples", "failed"))
     counts = merged(note.get("counts", {}) for note in notes)
     what = plan.source or "a folder of photos"
-    return summary_page(what, report.made + report.kept, counts, report.failures, samples, failed)
+    return summary_page(what, rows, counts, report.failures, samples, failed)

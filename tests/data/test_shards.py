@@ -99,6 +99,29 @@ def test_ranks_share_the_units_and_take_over_what_is_lost(folder, built, tmp_pat
     assert visible(tmp_path) == whole
 
 
+def test_processes_count_what_they_make_and_the_whole(folder, tmp_path, monkeypatch):
+    from maskhub.data import schedule
+
+    monkeypatch.setattr(schedule, "POLL", 0.0)
+    wait, words = schedule.Schedule.wait, []
+
+    def build(rank):
+        report = build_dataset(folder, tmp_path, Wearing(), crops=32, shard_size=4, rank=rank, world=2, progress=False)
+        words.append(report.describe())
+
+    def help_first(self):
+        monkeypatch.setattr(schedule.Schedule, "wait", wait)
+        build(rank=1)
+        return wait(self)
+
+    monkeypatch.setattr(schedule.Schedule, "wait", help_first)
+    build(rank=0)
+    assert words == [
+        "4 made, 6 already there, 1 failed",
+        "6 made, 0 already there, 4 made by other processes meanwhile: 10 in all, 1 failed",
+    ]
+
+
 SCRIPT = """
 import sys
 from maskhub.data.masked import Wearing
