@@ -160,12 +160,11 @@ class HubSource(PhotoSource):
         with hub_errors(f"streaming {self.spec}", SourceError):
             try:
                 yield
-            except DAMAGED as error:
-                raise SourceError(f"a file of the dataset {self.spec} is damaged: {first_line(error)}.") from error
-            except IndexError as error:
-                if not _is_of_zipfile(error):
+            except Exception as error:
+                if not _is_damage(error):
                     raise
-                raise SourceError(f"a file of the dataset {self.spec} is damaged: an entry has no name.") from error
+                reason = "an entry has no name" if isinstance(error, IndexError) else first_line(error)
+                raise SourceError(f"a file of the dataset {self.spec} is damaged: {reason}.") from error
 
     @cached_property
     def deal(self):
@@ -252,14 +251,19 @@ class HubSource(PhotoSource):
             try:
                 with fsspec.open(cell["path"], "rb") as file:
                     return file.read()
-            except DAMAGED:
+            except Exception as error:
+                if not _is_damage(error):
+                    raise
                 return b""
 
 
-def _is_of_zipfile(error):
-    """Whether Python's zipfile raised an error itself; it takes the last letter of an entry's name."""
-    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-    return frame.f_globals["__name__"].partition(".")[0] == "zipfile"
+def _is_damage(error):
+    """Whether Python's readers raised an error for a broken archive. zipfile's IndexError is that of an empty name, its
+    RuntimeError that of an encrypted entry; elsewhere these are faults of a program."""
+    if isinstance(error, (IndexError, RuntimeError)) and not isinstance(error, DAMAGED):
+        *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+        return frame.f_globals["__name__"].partition(".")[0] == "zipfile"
+    return isinstance(error, DAMAGED)
 
 
 def nameless(spec, instead):
