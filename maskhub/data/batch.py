@@ -21,7 +21,7 @@ from maskhub.hold import hold
 
 __all__ = [
     "BatchReport", "check_free", "check_not_input", "process_folder", "result_path", "run_batch", "save_photo",
-    "working_folder", "write_failures",
+    "table_names", "working_folder", "write_failures",
 ]  # fmt: skip
 
 
@@ -72,7 +72,7 @@ def process_folder(
         return values, {paths[0]: encode_photo(image, paths[0])}
 
     if not overwrite:
-        check_free(output, [*targets.values(), *({*METADATA, *(row.home for row in rows)} if tabled else ())])
+        check_free(output, [*targets.values(), *(table_names(rows) if tabled else ())])
     with working_folder(output, "maskhub", options, overwrite) as journal:
         report, order = run_batch(
             rows, journal, made, lambda name: [output / targets[name]], threads=threads, compared=compared,
@@ -196,6 +196,11 @@ def check_free(output, names):
     found = next((name for name in names if (Path(output) / name).exists()), None)
     if found is not None:
         raise ConfigError(f"{output} holds {found}, not of this command: choose an empty folder, or overwrite it.")
+
+
+def table_names(rows):
+    """The metadata files that the result of these rows may have, for :func:`check_free`."""
+    return {*METADATA, *((row.home for row in rows) if rows.folder else ())}
 
 
 def write_failures(output, failures):

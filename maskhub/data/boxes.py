@@ -30,14 +30,15 @@ WORN_CATEGORIES[COVERED] = "covered face"
 CLASSES = dict(enumerate(CATEGORIES, 1))
 
 
-def box_files(photos, form, own=None, names=()):
+def box_files(photos, form, own=None, places=None):
     """The files of a format in :data:`BOXES`, path → text. ``photos`` is name → record of
     :func:`maskhub.data.masked_files.mask_photo`, ``own`` the :class:`~maskhub.data.own_boxes.OwnBoxes` of the photos,
-    or None. ``names`` are those of all photos, also of failed ones: what a file is called does not depend on them."""
+    or None. ``places`` are the :func:`box_places` of all photos, also of failed ones, on which the names of files do
+    not depend; by default those of ``photos``."""
     classes = (own and own.classes) or _classes(photos)
     if form == "coco":
         return {"annotations.json": json.dumps(coco(photos, classes), ensure_ascii=False) + "\n"}
-    places = box_places({*names, *photos}, form)
+    places = places or box_places(photos, form)
     if form == "voc":
         return {places[name]: voc(name, record) for name, record in photos.items()}
     if form == "yolo":

@@ -11,7 +11,14 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from PIL import Image
 
-from maskhub.data.batch import check_free, check_not_input, run_batch, working_folder, write_failures
+from maskhub.data.batch import (
+    check_free,
+    check_not_input,
+    run_batch,
+    table_names,
+    working_folder,
+    write_failures,
+)  # fmt: skip
 from maskhub.data.boxes import DATA, box_files, box_places, check_boxes
 from maskhub.data.column_boxes import open_own_boxes
 from maskhub.data.folder import chosen_few
@@ -21,7 +28,7 @@ from maskhub.data.photo_file import encode_photo, result_names, result_path, sid
 from maskhub.data.rows import open_rows
 from maskhub.data.scores import SCORES
 from maskhub.data.summary import SHOWN, SUMMARY, counts_of, sample, summary_page
-from maskhub.data.tables import METADATA, metadata_tables
+from maskhub.data.tables import metadata_tables
 from maskhub.data.workers import check_main_guard
 from maskhub.errors import ConfigError
 from maskhub.faces.photo import kept_info, open_photo, split_alpha
@@ -123,14 +130,14 @@ def mask_source(
     more = [regions] if regions else []
     rows = open_rows(spec, [output, *more])
     targets = result_names(rows.names, png) if rows.folder else {}
-    sides, sheets = side_names(targets.values(), ".png"), {*box_places(targets.values(), boxes).values()}
+    sides, sheets = side_names(targets.values(), ".png"), box_places(targets.values(), boxes)
     options = {"source": str(spec) if rows.folder is None else "folder", **wearing.identity()}
     options |= {"regions": regions is not None, "provenance": provenance} | ({"png": True} if png else {})
     own = open_own_boxes(rows, wearing.own_boxes, wanted=boxes != "none")
     check_boxes(boxes, targets.values())
     options |= ({"own_boxes": own.digest} if own else {}) | ({"model": way.name} if way is not BY_RULE else {})
     if not overwrite:
-        check_free(output, [*targets.values(), *sheets, *_shared_files(rows, boxes)])
+        check_free(output, [*targets.values(), *sheets.values(), *_shared_files(rows, boxes)])
 
     def target_of(name):
         return targets.get(name) or result_path(name, png).as_posix()
@@ -145,9 +152,9 @@ def mask_source(
         report, order = run_batch(rows, journal, work, places, progress=progress, **running)
         known = {target_of(row.name): row for row in order}
         done = {target: record for target, row in known.items() if (record := journal.record(row.name))}
-        files = _tables(done, known, rows) | box_files(done, boxes, own, targets.values())
+        files = _tables(done, known, rows) | box_files(done, boxes, own, sheets)
         files[SUMMARY] = _summary(rows, done, output, report)
-        _write(output, files, sheets - files.keys())
+        _write(output, files, {*sheets.values()} - files.keys())
         _copy_others(rows, output, files, {path.resolve() for path in own.files} if own else ())
         write_failures(output, report.failures)
     return report
@@ -200,8 +207,7 @@ def _write(output, files, old):
 
 def _shared_files(rows, boxes):
     """The files of a result that describe several photos."""
-    homes = {row.home for row in rows} if rows.folder else set()
-    return {*METADATA, *homes, "annotations.json", *([DATA] if boxes == "yolo" else [])}
+    return {*table_names(rows), "annotations.json", *([DATA] if boxes == "yolo" else [])}
 
 
 def _tables(done, known, rows):

@@ -148,7 +148,8 @@ def quantized(graph, layers, calibration, rounded, scaled=()):
     read = {made.convolutions[name].input for name in layers}
     for name in layers:
         one = made.convolutions[name]
-        made.quantize(one, *rounded[name], name in scaled and one.output not in read)
+        codes, scales, _, shift = rounded[name]
+        made.quantize(one, codes, scales, shift, name in scaled and one.output not in read)
     sort_nodes(made.graph, made.nodes)
     return made.graph
 
@@ -181,7 +182,7 @@ class _Quantizing:
         self.nodes.append(helper.make_node(kind, inputs, [output], f"{output}_{kind}", **options))
         return output
 
-    def quantize(self, convolution, codes, scales, limits, shift, scaled):
+    def quantize(self, convolution, codes, scales, shift, scaled):
         node, before, after, _ = convolution
         readers = [(one, place) for one in self.graph.graph.node for place, at in enumerate(one.input) if at == after]
         grid, times = self.calibration.grids[before], np.float32(1)
