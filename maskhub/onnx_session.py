@@ -23,7 +23,7 @@ def open_session(model, threads=None, weights=(), narrow=False):
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or cv2.getNumThreads()
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # errors are raised: they need not also be printed
     # threads that wait by spinning would take the cores from other work
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # AVX2 without VNNI adds products of 8 bits in 16, where they overflow; signed weights become unsigned there
@@ -32,7 +32,8 @@ def open_session(model, threads=None, weights=(), narrow=False):
     if weights:
         options.add_external_initializers(*map(list, zip(*weights, strict=True)))
     model = model if isinstance(model, bytes) else str(model)
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    # by default it would print some errors to stdout, and try the same once more
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"], enable_fallback=False)
 
 
 @contextmanager

@@ -115,6 +115,27 @@ def test_a_file_of_other_weights_is_refused(exported, astronaut, tmp_path):
         OnnxFile(tmp_path / "masker" / FILE)
 
 
+@pytest.mark.parametrize("broken", ["name", "weight"])
+def test_a_broken_onnx_file_is_one_line_and_prints_nothing(broken, tmp_path, capfd):
+    """onnxruntime would print the first one's error to stdout, and the second one's to stderr."""
+    helper = pytest.importorskip("onnx").helper
+    before, after = (helper.make_tensor_value_info(name, 1, [1, 3]) for name in ("images", "out"))
+    nodes = [helper.make_node("Add", ["images", "weight"], ["sum"]), helper.make_node("Relu", ["sum"], ["out"])]
+    weight = helper.make_tensor("weight", 1, [1, 3], bytes(12), raw=True)
+    graph = helper.make_graph(nodes, "graph", [before], [after], [weight])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    (tmp_path / FILE).write_bytes(model.SerializeToString())
+    OnnxFile(tmp_path / FILE)
+    if broken == "weight":
+        model.graph.initializer[0].raw_data = bytes(6)
+    data = model.SerializeToString()
+    (tmp_path / FILE).write_bytes(data.replace(b"Relu", b"Re\xffu") if broken == "name" else data)
+    with pytest.raises(CheckpointError, match="can't be read by onnxruntime") as caught:
+        OnnxFile(tmp_path / FILE)
+    assert "\n" not in str(caught.value)
+    assert capfd.readouterr() == ("", "")
+
+
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
 def test_a_failed_export_leaves_the_older_file(number, tmp_path, monkeypatch):
     def half(network, path, *more):
