@@ -1,6 +1,7 @@
 """Pictures to judge the masks by: a contact sheet of many faces, and the gallery of every style on one photo.
 
     python benchmarks/mask_sheets.py faces OUT.jpg FOLDER [FOLDER ...] --n 60 --wrongly-worn 0.15
+    python benchmarks/mask_sheets.py faces docs/images/mask_sheet.jpg ../shared/faces/publishable --side 128
     python benchmarks/mask_sheets.py gallery docs/images/mask_gallery.jpg space/examples/astronaut.jpg
 
 Look for masks that float (off the nose or jaw), leak (skin shows where fabric should be, or fabric beyond the head) or
@@ -23,13 +24,13 @@ from maskhub.masks import STYLES, WORN, wear
 SIDE = 256
 
 
-def faces(out, folders, n, columns, seed, wrongly_worn, style):
+def faces(out, folders, n, columns, seed, wrongly_worn, style, side):
     """A contact sheet of faces drawn evenly from some folders, each in a random mask."""
     rng = np.random.default_rng(seed)
     paths = []
     for number, folder in enumerate(folders):
         share = n * (number + 1) // len(folders) - n * number // len(folders)
-        found = sorted(folder.glob("*.jpg"))
+        found = [path for path in sorted(folder.iterdir()) if path.suffix in (".jpg", ".webp")]
         paths += [found[i] for i in rng.permutation(len(found))[:share]]
     tiles = []
     for index, path in enumerate(paths):
@@ -41,8 +42,8 @@ def faces(out, folders, n, columns, seed, wrongly_worn, style):
             image = worn.image
         except NoFaceError:
             print(f"no face: {path}")
-        tiles.append(cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA))
-    Image.fromarray(_grid(tiles, columns)).save(out, quality=88)
+        tiles.append(cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA))
+    Image.fromarray(_grid(tiles, columns)).save(out, quality=88, optimize=True)
 
 
 def gallery(out, photo):
@@ -87,6 +88,7 @@ def main():
     sheet.add_argument("--seed", type=int, default=0)
     sheet.add_argument("--wrongly-worn", type=float, default=0.15, help="share of faces")
     sheet.add_argument("--style", default="random")
+    sheet.add_argument("--side", type=int, default=SIDE, help="of a face, in pixels")
     one = commands.add_parser("gallery")
     one.add_argument("out", type=Path)
     one.add_argument("photo", type=Path)

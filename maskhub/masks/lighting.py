@@ -3,7 +3,7 @@
 Skin and fabric are treated as matt: a pixel's linear value is albedo × exposure × shade(normal). The shade is a
 second-order polynomial of the normal (Ramamoorthi, Hanrahan: "An Efficient Representation for Irradiance Environment
 Maps", 2001), fitted to the skin at the landmarks. Albedo and exposure cannot be told apart from the skin alone; the
-split is estimated from the skin, the whites of the eyes and the brightest parts of the picture.
+exposure is estimated from the skin, the whites of the eyes and the brightest parts of the picture.
 """
 
 import functools
@@ -18,7 +18,8 @@ from maskhub.faces.landmarks import MEAN_FACE
 from maskhub.masks.fit import within
 
 __all__ = [
-    "SHADES", "Lighting", "estimate_lighting", "filled", "mean_normals", "rank", "shade_table", "to_linear", "to_srgb",
+    "SHADES", "Lighting", "cast_on_white", "estimate_lighting", "filled", "mean_normals", "rank", "shade_table",
+    "to_linear", "to_srgb", "white_level",
 ]  # fmt: skip
 
 THUMB = 72
@@ -26,6 +27,13 @@ THUMB = 72
 SKIN = np.array([1.63, 0.845, 0.58], np.float32)
 """Linear red, green and blue of skin under white light, divided by its luminance."""
 LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
+CAST = 0.15
+"""The exponent with which the colour cast of skin shows on fabric: skin differs more in colour than light does."""
+SHARES = (0.17, 0.10, 0.13)
+"""The exponents by which the level of the skin, of the whites of the eyes and of the photo's brightest parts enter the
+estimate of white."""
+WHITE = 1.35
+"""White if all three are 1."""
 SHADE_RANGE = (0.22, 1.75)
 
 
@@ -88,14 +96,42 @@ def estimate_lighting(image, landmarks, head):
     tint = skin / max(float(skin @ LUMA), 1e-4)
     spread = float((skin.max() - skin.min()) / max(skin.max(), 1e-4))
     saturation = min(max((spread - 0.12) / 0.33, 0.0), 1.0)
-    white = (tint / SKIN) ** (0.35 * saturation)
-    white = within(white / max(float(white @ LUMA), 1e-3), 0.55, 1.8)
+    white = cast_on_white(tint, saturation)
     exposure = _exposure(level, linear, xy, corner, side, image)
     grey = cv2.cvtColor(thumb, cv2.COLOR_RGB2GRAY)
     blur, grain = _sharpness(image, landmarks, head, grey)
     return Lighting(
         shade.astype(np.float32), (exposure * white).astype(np.float32), saturation, blur, grain, to_srgb(skin) * 255
     )
+
+
+def white_level(level, brightest, eyes=None):
+    """Estimate the linear value of a white, evenly lit surface next to a face.
+
+    A real white mask is nearly as bright on dark skin as on light skin, since cameras choose the exposure by the whole
+    picture. The exponents come from a regression for the upper quartile of the brightness of 2,022 real masks, see
+    ``docs/training-log.md``; :data:`WHITE` makes white masks as bright as the brightest tenth of them.
+
+    Args:
+        level: luminance of the skin, linear.
+        brightest: luminance of the brightest parts of the photo (its 97th percentile), linear.
+        eyes: luminance of the whites of the eyes, linear; None if they are not seen.
+    """
+    eyes = 0.9 * level if eyes is None else eyes
+    white = WHITE
+    for value, share in zip((level, eyes, brightest), SHARES, strict=True):
+        white *= max(float(value), 1e-3) ** share
+    # skin has an albedo of 0.05 to 0.65, and hardly any real mask is more than 1.7 times as bright as the rest
+    return max(min(white, level / 0.05, 2 * max(brightest, level)), level / 0.65)
+
+
+def cast_on_white(tint, saturation=1.0):
+    """The linear colour of white fabric next to skin, of luminance 1 (before limits): 3 float32.
+
+    ``tint`` is the skin's linear colour divided by its luminance, ``saturation`` 0 (a greyscale photo) to 1.
+    """
+    white = (np.maximum(tint, 1e-3) / SKIN) ** (CAST * saturation)
+    return within(white / np.float32(white @ LUMA), 0.55, 1.8)
 
 
 def filled(shape, colour):
@@ -201,9 +237,8 @@ def _fit_shade(normals, luma):
 
 
 def _exposure(level, linear, xy, corner, side, image):
-    """The linear value of a white, evenly lit surface: a weighted geometric mean of three estimates."""
+    """The linear value of a white, evenly lit surface, from the skin's level and what else the photo shows."""
     luma = (linear.reshape(-1, 3) @ LUMA).reshape(linear.shape[:2])
-    guesses = [(np.log(level / 0.36), 0.50)]
     eyes = []
     for outer, inner in ((33, 133), (263, 362)):
         a, b = ((xy[i] - corner) * (THUMB / side) for i in (outer, inner))
@@ -212,15 +247,9 @@ def _exposure(level, linear, xy, corner, side, image):
         y0, y1 = _pixels(middle[1] - 0.35 * reach, middle[1] + 0.35 * reach + 1)
         if x1 > x0 and y1 > y0:
             eyes.append(rank(luma[y0:y1, x0:x1], 0.9))
-    if eyes:
-        guesses.append((np.log(max(max(eyes), 1e-3) / 0.45), 0.55))
     step = max(1, max(image.shape[:2]) // 48)
     brightest = rank(to_linear(np.ascontiguousarray(image[::step, ::step])).reshape(-1, 3) @ LUMA, 0.97)
-    guesses.append((np.log(max(brightest, level, 1e-3) / 0.80), 0.55))
-    weights = np.array([1 / sigma**2 for _, sigma in guesses])
-    exposure = 1.15 * float(np.exp((np.array([guess for guess, _ in guesses]) * weights).sum() / weights.sum()))
-    # skin has an albedo of 0.07 to 0.65
-    return min(max(exposure, level / 0.65), level / 0.09)
+    return white_level(level, brightest, max(eyes, default=None))
 
 
 def _pixels(*places):

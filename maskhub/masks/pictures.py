@@ -20,7 +20,7 @@ from maskhub.faces.photo import open_photo, split_alpha
 from maskhub.masks.detector import detect_mask
 from maskhub.masks.fabric import Painted
 from maskhub.masks.fit import Head, drape
-from maskhub.masks.lighting import LUMA, SKIN, to_linear
+from maskhub.masks.lighting import LUMA, cast_on_white, to_linear, white_level
 from maskhub.masks.noise import noise_at
 from maskhub.masks.styles import design as draw_design
 
@@ -252,9 +252,8 @@ def _white(linear, marks):
     at = np.clip(np.rint(marks.points[list(FRONT), :2]).astype(int), 0, size)
     skin = np.median(linear[at[:, 1], at[:, 0]], 0)
     level = max(float(skin @ LUMA), 1e-3)
-    cast = (skin / level / SKIN) ** 0.35
-    brightest = float(np.quantile(linear[::4, ::4] @ LUMA, 0.97)) / 0.85
-    return np.float32(max(np.sqrt(level / 0.36 * max(brightest, level)), level) * cast)
+    brightest = float(np.quantile(linear[::4, ::4] @ LUMA, 0.97))
+    return np.float32(white_level(level, brightest) * cast_on_white(skin / level))
 
 
 def _evenly_lit(texture, cover):

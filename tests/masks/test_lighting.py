@@ -4,10 +4,12 @@ import cv2
 import numpy as np
 import pytest
 
+from maskhub.data.portraits import portraits
 from maskhub.faces.detect import detect
 from maskhub.faces.landmarks import landmarks
 from maskhub.masks.fit import Head
-from maskhub.masks.lighting import estimate_lighting, to_linear, to_srgb
+from maskhub.masks.lighting import LUMA, SKIN, cast_on_white, estimate_lighting, to_linear, to_srgb, white_level
+from maskhub.masks.wear import wear
 
 
 @pytest.fixture(scope="module")
@@ -31,9 +33,29 @@ def test_grain_is_the_photos(read):
     assert read().grain < 4
 
 
-def test_exposure_follows_the_photo(read):
+def test_a_darker_photo_has_a_darker_mask_but_not_by_as_much(read):
     half = read(lambda image: (image * 0.5).astype(np.uint8))
-    assert half.exposure.mean() == pytest.approx(read().exposure.mean() * 0.5**2.2, rel=0.15)
+    assert 0.5**2.2 < half.exposure.mean() / read().exposure.mean() < 0.75
+
+
+def test_a_mask_is_not_much_brighter_than_a_dark_photo():
+    assert white_level(0.002, 0.01) == pytest.approx(0.02)
+
+
+def test_white_masks_are_nearly_as_bright_on_dark_skin():
+    """Portraits of one studio, so all in the same light: the darkest and the lightest skin."""
+    lightness = []
+    for number in (58, 155, 123, 51, 69, 101):
+        worn = wear(portraits()[number].image, style="surgical", colour="white", seed=1)
+        inside = cv2.erode((worn.region > 0.7).astype(np.uint8), np.ones((9, 9))) > 0
+        lightness.append(116 * np.median(to_linear(np.asarray(worn.image))[inside] @ LUMA) ** (1 / 3) - 16)
+    dark, light = np.reshape(lightness, (2, 3)).mean(1)
+    assert dark > 75 and light > 90  # 58 and 97 before the exposure was fitted to real masks
+
+
+def test_fabric_takes_on_little_of_the_skins_cast():
+    white = cast_on_white(SKIN * [1, 1, 0.5])
+    assert 1 < white[0] / white[2] < 1.2
 
 
 def test_a_grey_photo_has_no_saturation(read):

@@ -11,6 +11,7 @@ import { warp } from "../vision/warp";
 const THUMB = 72;
 const SKIN = [1.63, 0.845, 0.58];
 export const LUMA = [0.2126, 0.7152, 0.0722];
+const SHARES = [0.17, 0.1, 0.13], WHITE = 1.35;
 const SHADE_RANGE = [0.22, 1.75];
 
 export interface Light {
@@ -66,7 +67,7 @@ export function readLight(image: Picture, marks: Landmarks, head: Head, tables: 
 
   const brightness = Math.max(luma(skin), 1e-4), most = Math.max(...skin);
   const saturation = clamp(((most - Math.min(...skin)) / Math.max(most, 1e-4) - 0.12) / 0.33, 0, 1);
-  const tint = skin.map((value, k) => (value / brightness / SKIN[k]) ** (0.35 * saturation));
+  const tint = skin.map((value, k) => (Math.max(value / brightness, 1e-3) / SKIN[k]) ** (0.15 * saturation));
   const white = tint.map((value) => clamp(value / Math.max(luma(tint), 1e-3), 0.55, 1.8));
   const exposure = exposureOf(fit.level, linear, place, image);
   return {
@@ -140,9 +141,9 @@ function thumbOf(image: Picture, corner: number[], side: number): Picture {
   return warp(image, [scale, 0, -corner[0] * scale, 0, scale, -corner[1] * scale], THUMB, THUMB);
 }
 
-/** The linear value of a white, evenly lit surface: a weighted geometric mean of three guesses. */
+/** The linear value of a white, evenly lit surface; the exponents are those of `white_level` in maskhub/masks/lighting.py. */
 function exposureOf(level: number, linear: Float32Array, place: (i: number) => number[], image: Picture): number {
-  const guesses = [[Math.log(level / 0.36), 0.5]], eyes: number[] = [];
+  const eyes: number[] = [];
   for (const [outer, inner] of [[33, 133], [263, 362]]) {
     const a = place(outer).map((value) => value + 0.5), b = place(inner).map((value) => value + 0.5);
     const [x, y] = [(a[0] + b[0]) / 2, (a[1] + b[1]) / 2];
@@ -153,7 +154,6 @@ function exposureOf(level: number, linear: Float32Array, place: (i: number) => n
     for (let row = y0; row < y1; row++) for (let column = x0; column < x1; column++) values.push(luma(linear, 3 * (row * THUMB + column)));
     if (values.length) eyes.push(rank(values, 0.9));
   }
-  if (eyes.length) guesses.push([Math.log(Math.max(...eyes, 1e-3) / 0.45), 0.55]);
   const step = Math.max(1, Math.floor(Math.max(image.width, image.height) / 48)), values: number[] = [];
   for (let y = 0; y < image.height; y += step) {
     for (let x = 0; x < image.width; x += step) {
@@ -161,10 +161,9 @@ function exposureOf(level: number, linear: Float32Array, place: (i: number) => n
       values.push(LINEAR[image.data[at]] * LUMA[0] + LINEAR[image.data[at + 1]] * LUMA[1] + LINEAR[image.data[at + 2]] * LUMA[2]);
     }
   }
-  guesses.push([Math.log(Math.max(rank(values, 0.97), level, 1e-3) / 0.8), 0.55]);
-  const total = guesses.reduce((sum, [, sigma]) => sum + 1 / sigma ** 2, 0);
-  const exposure = 1.15 * Math.exp(guesses.reduce((sum, [guess, sigma]) => sum + guess / sigma ** 2, 0) / total);
-  return clamp(exposure, level / 0.65, level / 0.09); // skin has an albedo of 0.07 to 0.65
+  const brightest = rank(values, 0.97), seen = [level, eyes.length ? Math.max(...eyes) : 0.9 * level, brightest];
+  const white = seen.reduce((product, value, i) => product * Math.max(value, 1e-3) ** SHARES[i], WHITE);
+  return Math.max(Math.min(white, level / 0.05, 2 * Math.max(brightest, level)), level / 0.65);
 }
 
 /** The photo's blur (from its sharpest edges around the eyes) and its grain (from smooth skin), in its pixels. */
