@@ -22,6 +22,8 @@ PULL, PULL_BY_POINTS, JUMP = 0.25, 0.08, 0.12
 and the drift, in widths of the face, from which on all of it is corrected. From three times that on, the face jumps."""
 CORRECTING = 0.25
 """Seconds over which a correction is spread, so that the face does not jump."""
+TURNS = (0, 20, -20)
+"""Degrees by which a face may have turned more since the last frame than it did before: flow alone follows about 20."""
 FLIP, SURER = 60.0, 0.03
 """Largest turn in degrees of a tracked face between two frames, and how much higher the detector must score to override
 it."""
@@ -84,7 +86,11 @@ class Followed:
     def follow(self, frame):
         """Move to the face's position in this frame; False if it is lost."""
         guess = self._speed @ self._motion
-        motion = self._patch.motion(frame, guess)
+        left, top, width, height = moved(self._first, guess).box
+        centre = left + width / 2, top + height / 2
+        turns = (np.vstack([cv2.getRotationMatrix2D(centre, degrees, 1), (0, 0, 1)]) for degrees in TURNS)
+        motions = (self._patch.motion(frame, turn @ guess) for turn in turns)
+        motion = next((motion for motion in motions if motion is not None), None)
         if motion is None:
             self.face, self._speed = moved(self._first, guess), np.eye(3)
             return False
