@@ -5,7 +5,7 @@ import json
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
 
@@ -83,6 +83,8 @@ def process_folder(
             done = {target: record for target, row in known.items() if (record := journal.record(row.name)) is not None}
             added = {target: {name: record.get(name, "") for name in columns} for target, record in done.items()}
             tables = metadata_tables(added, known, rows.columns, from_folder=True)
+            for name in table_names(rows) - tables.keys():
+                remove_file(output / name)
             commit(prepare_file(output / name, text) for name, text in tables.items())
         write_failures(output, report.failures)
     return report
@@ -199,8 +201,9 @@ def check_free(output, names):
 
 
 def table_names(rows):
-    """The metadata files that the result of these rows may have, for :func:`check_free`."""
-    return {*METADATA, *((row.home for row in rows) if rows.folder else ())}
+    """The metadata files that the result of these rows may have; those that it does not have are left from earlier."""
+    folders = {PurePosixPath(row.home).parent for row in rows} if rows.folder else set()
+    return {(folder / name).as_posix() for folder in {PurePosixPath(), *folders} for name in METADATA}
 
 
 def write_failures(output, failures):

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from PIL import Image
 
-from maskhub.data.batch import BatchReport, check_not_input, run_batch, working_folder, write_failures
+from maskhub.data.batch import BatchReport, check_not_input, run_batch, table_names, working_folder, write_failures
 from maskhub.data.criteria import MEASURES, Criteria
 from maskhub.data.folder import free_name, list_files
 from maskhub.data.journal import Journal
@@ -144,7 +144,7 @@ def _write_reports(output, criteria, measured, rows, report):
     added = {target: {key: record[key] for key in more} for _, target, record in kept}
     known = {target: row for row, target, _ in kept}
     tables = metadata_tables(added, known, rows.columns, bool(rows.folder))
-    for home in {row.home for row, *_ in measured} - tables.keys():
+    for home in table_names(rows) - tables.keys():
         remove_file(output / home)
     commit(prepare_file(output / home, text) for home, text in tables.items())
     write_failures(output, report.failures)

@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import json
 import os
 import re
 import stat
@@ -20,7 +19,7 @@ from maskhub.data.folder import (
     no_photo,
     original_name,
 )
-from maskhub.data.tables import METADATA, plain_text, read_table
+from maskhub.data.tables import CASTS, METADATA, narrowest, read_table
 from maskhub.data.units import Unit, unit_name
 from maskhub.errors import PhotoError, SourceError
 
@@ -33,8 +32,6 @@ _SPLIT = re.compile(
 )
 """Name of a folder that loaders take for a split, whose name is that of the group; for its photos, they only read
 metadata files inside it."""
-_INTEGER = re.compile(r"-?(0|[1-9]\d{0,17})")
-_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?")
 
 
 @dataclass(frozen=True)
@@ -171,23 +168,14 @@ class FolderRows:
             yield replace(row, columns=self.typed(row.columns))
 
     def kind_of(self, column):
-        """The narrowest of int64, float64 and string for a column, since CSV only has text."""
+        """The narrowest of int64, float64 and string for a column."""
         values = [table.rows[key].get(column) for table in self._tables.values() for key in table.rows]
-        values = [value for value in values if value not in (None, "")]
-        if column == ORIGINAL_NAME or not values or any(isinstance(value, (dict, list, bool)) for value in values):
-            return "string"
-        # values that don't survive the conversion, such as 007, are text
-        if all(_INTEGER.fullmatch(str(value)) for value in values):
-            return "int64"
-        if all(_NUMBER.fullmatch(str(value)) for value in values):
-            return "float64"
-        return "string"
+        return "string" if column == ORIGINAL_NAME else narrowest([one for one in values if one not in (None, "")])
 
     def typed(self, columns):
         """A row's columns converted by :meth:`kind_of`."""
-        casts = {"int64": int, "float64": float, "string": _text}
         if self._kinds is None:
-            self._kinds = {column: casts[self.kind_of(column)] for column in self.columns}
+            self._kinds = {column: CASTS[self.kind_of(column)] for column in self.columns}
         return {
             column: self._kinds[column](columns[column]) if columns.get(column) not in (None, "") else None
             for column in self.columns
@@ -229,10 +217,6 @@ def _read_metadata(path):
         name = str(PurePosixPath(str(row.get("file_name")).replace("\\", "/")))
         by_name[name] = {key: row.get(key) for key in columns}
     return _Table(columns, by_name)
-
-
-def _text(value):
-    return plain_text(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
 
 
 def _hash(data=b""):

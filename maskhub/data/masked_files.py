@@ -154,7 +154,7 @@ def mask_source(
         done = {target: record for target, row in known.items() if (record := journal.record(row.name))}
         files = _tables(done, known, rows) | box_files(done, boxes, own, sheets)
         files[SUMMARY] = _summary(rows, done, output, report)
-        _write(output, files, {*sheets.values()} - files.keys())
+        _write(output, files, {*sheets.values(), *table_names(rows)} - files.keys())
         _copy_others(rows, output, files, {path.resolve() for path in own.files} if own else ())
         write_failures(output, report.failures)
     return report

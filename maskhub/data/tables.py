@@ -9,6 +9,7 @@ import csv
 import io
 import json
 import re
+from itertools import chain
 from pathlib import Path, PurePosixPath
 
 from maskhub.data.folder import FILE_NAME, ORIGINAL_NAME, free_names
@@ -16,12 +17,14 @@ from maskhub.errors import ConfigError, SourceError, first_line
 from maskhub.files import commit, prepare_file
 
 __all__ = [
-    "METADATA", "csv_text", "is_number", "metadata_names", "metadata_tables", "named_otherwise", "plain_text",
-    "read_table", "table_text", "write_imagefolder",
+    "CASTS", "METADATA", "csv_text", "is_number", "metadata_names", "metadata_tables", "named_otherwise", "narrowest",
+    "plain_text", "read_table", "table_text", "write_imagefolder",
 ]  # fmt: skip
 
 METADATA = ("metadata.csv", "metadata.jsonl")
 """The names of an imagefolder's tables."""
+_WHOLE = re.compile(r"-?(0|[1-9]\d{0,17})")
+_DECIMAL = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?")
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
 csv.field_size_limit(2**31 - 1)  # Python's limit of 131,072 characters is too low for the boxes of a crowd
@@ -78,8 +81,9 @@ def metadata_names(columns, from_folder):
 
 def metadata_tables(added, rows, columns, from_folder):
     """The metadata files of a folder of results, path → text: one of the same kind for each one of the source, or
-    ``metadata.csv`` at the top. ``added`` is path of each result → dict of its new columns, the same for all; ``rows``
-    is path → its :class:`~maskhub.data.rows.Row`, whose columns are kept; the rest as for :func:`metadata_names`."""
+    ``metadata.csv`` at the top; JSON lines if loaders would guess different types for several CSV. ``added`` is path of
+    each result → dict of its new columns, the same for all; ``rows`` is path → its
+    :class:`~maskhub.data.rows.Row`, whose columns are kept; the rest as for :func:`metadata_names`."""
     names, homes = metadata_names(columns, from_folder), {}
     for target, more in added.items():
         row = rows[target]
@@ -87,7 +91,53 @@ def metadata_tables(added, rows, columns, from_folder):
         line = {FILE_NAME: str(PurePosixPath(target).relative_to(PurePosixPath(row.home).parent))}
         line |= {names[key]: value for key, value in row.columns.items()} | named_otherwise(row, target)
         homes.setdefault(row.home, []).append(line | {new[key]: value for key, value in more.items()})
-    return {home: table_text(lines, PurePosixPath(home).suffix) for home, lines in homes.items()}
+    return {home: table_text(lines, PurePosixPath(home).suffix) for home, lines in _alike(homes).items()}
+
+
+def _alike(homes):
+    """Tables, path → rows, that loaders take together: they guess the types of each CSV, and refuse splits whose types
+    differ. Such tables become JSON lines, in which each column has one type and no row lacks one."""
+    columns = list(dict.fromkeys(key for lines in homes.values() for line in lines for key in line))
+    parts = {key: [[line.get(key) for line in lines] for lines in homes.values()] for key in columns}
+    alike = all(len({_guessed(part) for part in parts[key]}) == 1 for key in columns)
+    if alike or not all(home.endswith(".csv") for home in homes):
+        return homes
+    casts = {key: _cast(key, parts[key]) for key in columns}
+    tables = {}
+    for home, lines in homes.items():
+        typed = [{key: casts[key](line.get(key)) for key in columns} for line in lines]
+        tables[PurePosixPath(home).with_suffix(".jsonl").as_posix()] = typed
+    return tables
+
+
+def _cast(key, parts):
+    """A function that gives the values of a column, of which each table has a part, the narrowest type of all."""
+    filled = [[value for value in part if value not in (None, "")] for part in parts]
+    named = key in (FILE_NAME, ORIGINAL_NAME)
+    # a table without any value would have no type: there, the empty text has one
+    kind = narrowest(list(chain.from_iterable(filled))) if all(filled) and not named else "string"
+    empty = "" if kind == "string" else None
+    return lambda value: empty if value in (None, "") else CASTS[kind](value)
+
+
+def _guessed(values):
+    """The type that loaders guess for a column of CSV."""
+    texts = ["" if value is None else str(value) for value in values]
+    filled = list(filter(None, texts))
+    if not filled or not all(map(is_number, filled)):
+        kinds = {"True", "False"}
+        return "nothing" if not filled else "truth" if {*texts} <= kinds else "text"
+    return "integer" if all(re.fullmatch(r"[-+]?\d+", text) for text in texts) else "number"
+
+
+def narrowest(values):
+    """The narrowest of int64, float64 and string that holds these values, since CSV only has text. Values that don't
+    survive the conversion, such as 007, are text."""
+    if not values or any(isinstance(value, (dict, list, bool)) for value in values):
+        return "string"
+    if all(_WHOLE.fullmatch(str(value)) for value in values):
+        return "int64"
+    return "float64" if all(_DECIMAL.fullmatch(str(value)) for value in values) else "string"
 
 
 def named_otherwise(row, target):
@@ -109,6 +159,14 @@ def csv_text(columns, rows):
 def plain_text(value):
     """A text without lone surrogates, which are allowed in JSON but not in UTF-8."""
     return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
+
+
+def _text(value):
+    return plain_text(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+
+
+CASTS = {"int64": int, "float64": float, "string": _text}
+"""From the name of a type to the function that converts a value."""
 
 
 def is_number(text):

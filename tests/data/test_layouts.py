@@ -97,6 +97,29 @@ def test_loaders_find_the_columns_of_a_table_above_the_splits(small, tmp_path):
         assert not (tmp_path / folder / "metadata.csv").exists()
 
 
+def test_loaders_accept_splits_whose_columns_look_different(small, tmp_path):
+    """As CSV, they would take the scores of the one for numbers, and those of the other for texts, and refuse both."""
+    from datasets import load_dataset
+
+    two = Image.new("RGB", (320, 160), "grey")
+    two.paste(small, (0, 0)), two.paste(small, (160, 0))
+    put(small, tmp_path / "in" / "train" / "000.png")
+    put(two, tmp_path / "in" / "test" / "000.png")
+    (tmp_path / "in" / "metadata.csv").write_text("file_name,age,size\ntrain/000.png,30,1\ntest/000.png,,0.5\n")
+    (tmp_path / "out").mkdir()
+    for _ in range(2):
+        mask_source(tmp_path / "in", tmp_path / "out", Wearing(scores="fast"), progress=False)
+        loaded = load_dataset("imagefolder", data_dir=str(tmp_path / "out"))
+        train, test = loaded["train"][0], loaded["test"][0]
+        assert (train["masked_faces"], test["masked_faces"]) == (1, 2)
+        assert len(train["quality"].split(";")) == 1 and len(test["quality"].split(";")) == 2
+        assert (train["age"], test["age"]) == ("30", "") and (train["size"], test["size"]) == (1.0, 0.5)
+    put(small, tmp_path / "in" / "test" / "000.png")
+    (tmp_path / "in" / "metadata.csv").unlink()
+    mask_source(tmp_path / "in", tmp_path / "out", Wearing(scores="fast"), overwrite=True, progress=False)
+    assert {path.name for path in (tmp_path / "out").glob("*/metadata.*")} == {"metadata.csv"}
+
+
 def test_tables_are_of_one_kind(small, tmp_path):
     """Loaders refuse a mixture."""
     for split in ("train", "test"):
