@@ -96,11 +96,12 @@ def on_run(events, show, inputs, outputs, progress, scroll):
 
 
 def on_example(gallery, photo):
-    """Copy the clicked example of :func:`examples` to a photo input; returns the event, for ``.then``."""
-    return gallery.select(
-        example, None, photo, show_progress="hidden", concurrency_id="model", trigger_mode="multiple",
-        api_visibility="private",
-    )  # fmt: skip
+    """Copy the clicked example of :func:`examples` to a photo input, from which it follows the visitor from tab to tab;
+    returns the event, for ``.then``."""
+    private = {"show_progress": "hidden", "api_visibility": "private"}
+    chosen = gallery.select(example, None, photo, concurrency_id="model", trigger_mode="multiple", **private)
+    chosen.then(None, photo, js="(photo) => { maskhub.keep(photo); }", queue=False, **private)
+    return chosen
 
 
 def example(event: gr.SelectData = None):

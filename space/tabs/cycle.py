@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import gradio as gr
 
-from maskhub.errors import MaskHubError
+from maskhub.errors import MaskHubError, NoFaceError
 from space import photos, tools
 
 __all__ = ["TITLE", "layout", "wire"]
@@ -14,6 +14,10 @@ __all__ = ["TITLE", "layout", "wire"]
 TITLE = "Cycle"
 STARTS = [("Mask on → off", "mask"), ("Mask off → on", "unmask")]
 LABELS = {"mask": ("Mask put on", "And taken off again"), "unmask": ("Mask taken off", "And put on again")}
+INSTEAD = {
+    "mask": "No mask is worn in this photo, so one was put on first.",
+    "unmask": "A mask is already worn in this photo, so it was taken off first.",
+}
 MEANING = (
     (4, "hardly any difference"),
     (10, "close, with small differences"),
@@ -56,7 +60,7 @@ def wire(here, pipe):
     picked = photos.on_example(here.examples, here.photo)
     photos.on_run(
         (here.run.click, picked.then), partial(show, pipe), [here.photo, here.seen, here.start],
-        [here.problem, *results, here.seen], [here.there, here.back], ("cycle-there", "cycle-problem"),
+        [here.problem, *results, here.start, here.seen], [here.there, here.back], ("cycle-there", "cycle-problem"),
     )  # fmt: skip
     tools.endpoint(
         partial(cycled, pipe), [here.photo, here.start], [here.there, here.back, here.error], "cycle",
@@ -66,14 +70,29 @@ def wire(here, pipe):
 
 
 def show(pipe, path, start):
-    """Translate an upload and back: a problem, or the status line and both pictures."""
+    """Translate an upload and back: a problem, or the status line and both pictures; then the start, if the other one
+    had to be taken."""
     try:
-        there, back, errors = _cycle(pipe, path, start)
+        there, back, errors, taken = _either(pipe, path, start)
     except MaskHubError as error:
-        return photos.problem(error), *CLEARED
-    there_label, back_label = LABELS[start]
+        return photos.problem(error), *CLEARED, gr.skip()
+    there_label, back_label = LABELS[taken]
     pictures = gr.update(value=there, label=there_label), gr.update(value=back, label=back_label)
-    return "", photos.done(_verdict(errors)), *pictures
+    if taken == start:
+        return "", photos.done(_verdict(errors)), *pictures, gr.skip()
+    return "", photos.done(f"{INSTEAD[taken]} {_verdict(errors)}"), *pictures, taken
+
+
+def _either(pipe, path, start):
+    """:func:`_cycle`, from the other start if the photo has no face for this one; and which start it was."""
+    try:
+        return *_cycle(pipe, path, start), start
+    except NoFaceError as error:
+        other = "unmask" if start == "mask" else "mask"
+        try:
+            return *_cycle(pipe, path, other), other
+        except NoFaceError:
+            raise error from None
 
 
 def cycled(pipe, photo, start="mask"):
