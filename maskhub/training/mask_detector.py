@@ -18,11 +18,12 @@ from pydantic import Field
 from torch.nn import functional as F
 
 from maskhub.data.face_cache import cache_folder
-from maskhub.data.mask_detection import CROPS, MaskDetectionCrops, mask_detection_batches
+from maskhub.data.mask_detection import MaskDetectionCrops, crops_per_sample, mask_detection_batches
 from maskhub.files import write_file
 from maskhub.models.mask_detector import MaskDetector
 from maskhub.options import FREE, STAGED, Positive, Rate, Share, Weight
 from maskhub.training.card import mask_detector_card
+from maskhub.training.covered import printed
 from maskhub.training.options import DomainOptions, LearningRate, Precision, Schedule
 from maskhub.training.task import Task, Update
 
@@ -48,7 +49,7 @@ class MaskDetectorOptions(DomainOptions):
     pyramid: Positive = 16
     """Channels of the decoder."""
     batch_size: Positive = 8
-    """Samples per process and micro-batch; each has four crops."""
+    """Samples per process and micro-batch; each has four crops, and two more for each further one of real_faces."""
     max_steps: Annotated[Positive, FREE] = 3000
     learning_rate: LearningRate = 2e-3
     """AdamW's peak learning rate."""
@@ -57,6 +58,15 @@ class MaskDetectorOptions(DomainOptions):
     beta1: Rate = 0.9
     weight_decay: Annotated[float, Field(ge=0)] = 1e-2
     """AdamW's weight decay."""
+    at_chin: Share = 0.0
+    """Share of the drawn masks worn at the chin, under nose and mouth, in addition to those that are so among the three
+    in ten worn wrongly."""
+    prints: Share = 0.0
+    """Share of the drawn masks with part of another crop of the batch printed on them."""
+    in_front: Share = 0.0
+    """Share of the real masks with a hand, hair, a scarf or blobs in front."""
+    real_faces: Positive = 1
+    """Really masked faces in a sample."""
     lambda_region: Weight = 1.0
     """Weight of the losses on the region."""
     lambda_consistency: Weight = 0.5
@@ -90,19 +100,22 @@ class MaskDetection(Task):
     def dataset(self, seed, load_scale=None, **walk):
         cache = self.options.cache or cache_folder(self.sources["unmasked"]) / "faces.sqlite"
         sources = self.sources["unmasked"], self.sources["masked"]
-        return MaskDetectionCrops(*sources, self.options.resolution, seed, cache=cache, **walk)
+        c = self.options
+        shares = {"at_chin": c.at_chin, "in_front": c.in_front, "real_faces": c.real_faces}
+        return MaskDetectionCrops(*sources, c.resolution, seed, **shares, cache=cache, **walk)
 
     def batches(self, dataset, workers, pin_memory):
         return mask_detection_batches(dataset, workers, pin_memory)
 
     def fixed_batch(self, count):
-        return {name: values.flatten(0, 1)[: 4 * CROPS] for name, values in super().fixed_batch(count).items()}
+        crops = crops_per_sample(self.options.real_faces)
+        return {name: values.flatten(0, 1)[: 4 * crops] for name, values in super().fixed_batch(count).items()}
 
     def step(self, batch, turn):
         """One update with the module's loss; ``batch`` holds the crops of
         :class:`~maskhub.data.mask_detection.MaskDetectionCrops`, flattened into one dimension."""
         c = self.options
-        presence, region = self.nets["detector"](batch["images"])
+        presence, region = self.nets["detector"](self._with_prints(batch))
         taught = None
         if c.lambda_consistency and self.progress >= ALONE:
             taught = torch.zeros_like(region, dtype=torch.float32)
@@ -114,6 +127,19 @@ class MaskDetection(Task):
         loss = sum(weights[name] * value for name, value in terms.items())
         right = ((presence > 0) == (batch["presence"] > 0.5)).float().mean()
         yield Update("detector", loss, {**terms, "accuracy": right}, clip=MAX_NORM)
+
+    def _with_prints(self, batch):
+        """The crops, some of the drawn masks with a print. Otherwise the detector takes the prints of real masks for
+        something in front of them."""
+        images = batch["images"]
+        if not self.options.prints:
+            return images
+        drawn = slice(None, None, crops_per_sample(self.options.real_faces))
+        worn = images[drawn]
+        photos = images[torch.randperm(len(images))[: len(worn)].to(images.device)]
+        images = images.clone()
+        images[drawn] = printed(worn, batch["region"][drawn], photos, self.options.prints)
+        return images
 
     # ---- what a run leaves ----------------------------------------------------------------------------------------
 

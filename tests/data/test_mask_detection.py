@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from maskhub.data.decoys import decoy, occlude
-from maskhub.data.mask_detection import MaskDetectionCrops, mask_detection_batches, roughen
+from maskhub.data.mask_detection import MaskDetectionCrops, crops_per_sample, mask_detection_batches, roughen
 from maskhub.data.masked import Wearing, mask_faces
 from maskhub.data.sources import FolderSource
 from maskhub.faces import align
@@ -39,6 +39,27 @@ def test_the_four_crops_of_a_sample(sources, tmp_path):
     assert presence[:, 1:].tolist() == [[0, 1, 0]] * 6
     assert known.tolist() == [[1, 1, 0, 1]] * 6
     assert region[:, 1:].max() == 0 and 0.05 < region[:, 0].mean() < 0.6 and region.max() <= 1
+
+
+def test_more_masks_at_the_chin_and_something_in_front_of_real_ones(sources, tmp_path):
+    plain, chin, covered = (
+        batches(sources, tmp_path, 1, batch_size=6, **options)[0]
+        for options in ({}, {"at_chin": 1.0}, {"in_front": 1.0})
+    )
+    region = chin["region"].view(6, 4, 64, 64)[:, 0]
+    assert region.any() and region[:, :36, 26:38].max() < 0.5  # below the mouth; straps go up beside it
+    before, after = (batch["plain"].view(6, 4, 3, 64, 64) for batch in (plain, covered))
+    assert (before[:, 2] != after[:, 2]).flatten(1).any(1).all()
+    assert covered["presence"].tolist() == plain["presence"].tolist()
+
+
+def test_more_really_masked_faces_in_a_sample(sources, tmp_path):
+    (batch,) = batches(sources, tmp_path, 1, batch_size=3, real_faces=3)
+    assert batch["images"].shape == (3 * crops_per_sample(3), 3, 64, 64) == (24, 3, 64, 64)
+    assert batch["presence"].view(3, 8)[:, 1:].tolist() == [[0, 1, 0, 1, 0, 1, 0]] * 3
+    assert batch["known"].view(3, 8).tolist() == [[1, 1, 0, 1, 0, 1, 0, 1]] * 3
+    real = batch["plain"].view(3, 8, 3, 64, 64)[:, 2::2]
+    assert not any(torch.equal(a, b) for sample in real for a, b in itertools.combinations(sample, 2))
 
 
 def test_the_same_samples_with_any_number_of_workers_and_from_any_start(sources, tmp_path):

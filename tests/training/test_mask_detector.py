@@ -1,11 +1,18 @@
 """Training the mask detector: its losses, its teacher, what it learns, what a run leaves."""
 
+from pathlib import Path
+
 import pytest
 import torch
+from PIL import Image
 
 from maskhub import MaskDetector
+from maskhub.data.folder import is_held_out
+from maskhub.errors import ConfigError
 from maskhub.training.mask_detector import mask_detector_losses
 from maskhub.training.status import read_metrics
+
+SCRIPTS = Path(__file__).parents[2] / "train_scripts"
 
 
 def batch_of(presence, region, known):
@@ -44,6 +51,62 @@ def test_the_teacher_begins_after_a_fifth_of_the_run(trainer):
         one.step = step
         terms, _ = one.train_step(batches)
         assert ("consistency" in terms) == expected
+
+
+def test_prints_are_on_drawn_masks_alone(trainer):
+    one = trainer("mask_detector", prints=1.0, real_faces=2)
+    batch = next(one.batches())
+    images = batch["images"].clone()
+    changed = (one.task._with_prints(batch) != images).any(1, keepdim=True)
+    assert torch.equal(batch["images"], images)
+    assert changed[::6].any() and not changed[torch.arange(len(images)) % 6 != 0].any()
+    assert not (changed & (batch["region"] == 0)).any()
+
+
+def test_hard_faces_count_several_times(detector_photos, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    import hard_faces
+
+    bare, worn = tmp_path / "bare", detector_photos / "masked"
+    bare.mkdir()
+    held_out = next(name for name in (f"{number}.png" for number in range(99)) if is_held_out(name))
+    photo = sorted((detector_photos / "unmasked").iterdir())[0]
+    for name in ("photo.png", "test.png", held_out):
+        Image.open(photo).save(bare / name)
+    Image.new("RGB", (64, 64)).save(bare / "no-face.png")
+    (bare / "metadata.csv").write_text("file_name,source\ntest.png,fairface_val\nphoto.png,mine\n")
+    monkeypatch.setattr(hard_faces, "MISSED", {1.1: 2, 0.0: 5})
+    options = hard_faces.Options([bare], [worn], tmp_path / "faces")
+    hard_faces.main(options)
+    links = [path for path in (tmp_path / "faces").rglob("*") if path.is_symlink()]
+    assert [path.name for path in links if "unmasked" in path.parts] == ["photo.png"]
+    crops = [path.name for path in worn.iterdir() if not is_held_out(path.name)]
+    assert sorted(path.name for path in links if "masked" in path.parts) == sorted(3 * crops)
+    assert all(path.exists() for path in links)
+    with pytest.raises(ConfigError, match="exists already"):
+        hard_faces.main(options)
+
+
+def test_the_mean_of_runs_with_a_lower_presence(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    import finish_mask_detector as finish
+
+    networks = [MaskDetector(width=4, pyramid=4, resolution=64) for _ in range(2)]
+    for number, network in enumerate(networks):
+        network.save_pretrained(tmp_path / str(number))
+    MaskDetector(width=6, pyramid=4, resolution=64).save_pretrained(tmp_path / "wide")
+    folders = [str(tmp_path / "0"), str(tmp_path / "1")]
+    finish.main(finish.Options(folders, tmp_path / "mean", lower=1.5))
+    one, other, mean = (
+        network.state_dict() for network in [*networks, MaskDetector.from_pretrained(tmp_path / "mean")]
+    )
+    for name, value in mean.items():
+        expected = (one[name] + other[name]) / 2 - (1.5 if name == "presence.1.bias" else 0)
+        assert torch.allclose(value.float(), expected.float(), atol=1e-6)
+    assert MaskDetector.from_pretrained(tmp_path / "mean", variant="fp16", torch_dtype=torch.float16).config.width == 4
+    with pytest.raises(ConfigError, match="different sizes"):
+        finish.main(finish.Options([folders[0], str(tmp_path / "wide")], tmp_path / "none"))
+    assert not (tmp_path / "none").exists()
 
 
 @pytest.mark.slow
