@@ -7,6 +7,10 @@
 Each folder is a source: masked photos that the unmasker was never trained on, and a ``pairs.csv`` with the columns
 ``photo`` and ``lpips_inside``. Every source in turn is estimated by a model fitted to the others. ``--write`` stores
 the model of all of them, and as its threshold the value that a fifth of these estimates exceed.
+
+A new mask detector measures some of the numbers differently. ``--rescale DETECTOR``, with the one before, keeps the
+model and its threshold, but scales these numbers so that each has the mean and the spread that it had. A quarter of the
+photos is enough for that.
 """
 
 import argparse
@@ -23,16 +27,20 @@ from maskhub.faces.detect import detect
 from maskhub.faces.landmarks import landmarks
 from maskhub.faces.photo import open_photo, split_alpha
 from maskhub.masks.detector import detect_masks
+from maskhub.models.mask_detector import MaskDetector
 from maskhub.pipelines.estimate import FILE, REASONS, measure_face
 
 RIDGE = 10.0
 WORST, FLAGGED = 0.1, 0.2
 """Share of results that count as the worst, and share that is called poor."""
 RESAMPLES = 2000
+RESCALED = ("reach", "doubt")
+"""The numbers that depend most on the mask detector's region."""
 
 
-def read(folder):
-    """A dict for each masked photo of a source on which a face is found, and the number of the others."""
+def read(folder, network=None):
+    """A dict for each masked photo of a source on which a face is found, and the number of the others. ``network`` is
+    the mask detector; default: the bundled one."""
     rows, lost = [], 0
     for line in csv.DictReader((folder / "pairs.csv").open(encoding="utf-8")):
         pixels = np.asarray(split_alpha(open_photo(folder / line["photo"]))[0])
@@ -40,7 +48,7 @@ def read(folder):
         if not faces:
             lost += 1
             continue
-        (crop,), (found,) = detect_masks([(pixels, faces[0])])
+        (crop,), (found,) = detect_masks([(pixels, faces[0])], network)
         row = {"source": folder.name, "error": float(line["lpips_inside"])}
         rows.append(row | measure_face(crop, faces[0].score, found) | others(pixels, faces[0], crop, found))
     return rows, lost
@@ -114,12 +122,56 @@ def table(guesses, errors, sources, count):
             )
 
 
+def rescaled(model, before, now):
+    """The model for other measurements of the same faces, two lists of the dicts of :func:`read`."""
+    terms = dict(model["terms"])
+    for name in RESCALED:
+        old, new = (np.array([row[name] for row in rows]) for rows in (before, now))
+        ratio, term = old.std() / new.std(), terms[name]
+        mean = new.mean() + (term["mean"] - old.mean()) / ratio
+        terms[name] = {"mean": round(float(mean), 5), "weight": round(float(term["weight"] * ratio), 5)}
+    return model | {"terms": terms}
+
+
+def guessed(model, rows):
+    """The model's estimate of each face."""
+    terms = model["terms"].items()
+    return model["intercept"] + sum(
+        term["weight"] * (np.array([row[name] for row in rows]) - term["mean"]) for name, term in terms
+    )
+
+
+def rescale(folders, detector, write):
+    """Rescale the stored model and print what it changes."""
+    network = MaskDetector.from_pretrained(detector, variant="fp16").float().eval()
+    before, now = ([row for folder in folders for row in read(folder, net)[0]] for net in (network, None))
+    model = json.loads(FILE.read_text(encoding="utf-8"))
+    new, errors = rescaled(model, before, now), np.array([row["error"] for row in now])
+    for name, guess in (
+        ("detector and model before", guessed(model, before)),
+        ("new detector", guessed(model, now)),
+        ("new detector, rescaled", guessed(new, now)),
+    ):
+        print(f"{name}: mean {guess.mean():.4f}, rank correlation {spearmanr(guess, errors)[0]:.3f}, "
+              f"{(guess >= model['poor']).sum()} of {len(errors)} called poor")  # fmt: skip
+    store(new, write)
+
+
+def store(model, write):
+    print(json.dumps(model, indent=1))
+    if write:
+        FILE.write_text(json.dumps(model, indent=1) + "\n", encoding="utf-8")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="+", type=Path, help="of masked photos, each with its pairs.csv")
     parser.add_argument("--write", action="store_true", help="store the model in the package")
+    parser.add_argument("--rescale", metavar="DETECTOR", help="rescale the stored model, of this earlier detector")
     args = parser.parse_args()
     cv2.setNumThreads(1)
+    if args.rescale:
+        return rescale(args.folders, args.rescale, args.write)
     rows = []
     for folder in args.folders:
         found, lost = read(folder)
@@ -144,10 +196,7 @@ def main():
         name: {"mean": round(float(m), 5), "weight": round(float(w), 5)}
         for name, m, w in zip(REASONS, mean, weights, strict=True)
     }
-    model = {"intercept": round(float(intercept), 4), "poor": round(poor, 3), "terms": terms}
-    print(json.dumps(model, indent=1))
-    if args.write:
-        FILE.write_text(json.dumps(model, indent=1) + "\n", encoding="utf-8")
+    store({"intercept": round(float(intercept), 4), "poor": round(poor, 3), "terms": terms}, args.write)
 
 
 if __name__ == "__main__":

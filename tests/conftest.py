@@ -97,7 +97,7 @@ def masked_astronaut(astronaut):
 
 @pytest.fixture(scope="session")
 def shaded_astronaut(masked_astronaut):
-    """The same at a third of its brightness on one side of the face: a result that is likely poor."""
+    """The same at a quarter of its brightness on one side of the face: a result that is likely poor."""
     import numpy as np
     from PIL import Image
 
@@ -105,7 +105,7 @@ def shaded_astronaut(masked_astronaut):
 
     pixels = np.array(masked_astronaut)
     left, _, width, _ = detect(pixels)[0].box
-    pixels[:, int(left + width / 2) :] //= 3
+    pixels[:, int(left + width / 2) :] //= 4
     return Image.fromarray(pixels)
 
 

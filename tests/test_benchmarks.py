@@ -46,3 +46,12 @@ def test_many_photos_and_a_film_do_too():
     bench = load(BENCHMARKS / "bench_inference.py")
     rates = [*bench.photos("torch", 2, count=2).values(), bench.video("torch", 2, count=6)]
     assert len(rates) == 3 and all(rate["a_second"] > 0 for rate in rates)
+
+
+def test_the_estimate_stays_when_a_new_detector_measures_twice_as_much():
+    fit = load(BENCHMARKS / "fit_estimate.py")
+    model = {"intercept": 0.3, "terms": {name: {"mean": 0.2, "weight": 0.5} for name in ("reach", "doubt")}}
+    before = [{"reach": 0.1 * number, "doubt": 0.3 - 0.02 * number} for number in range(5)]
+    now = [{"reach": row["reach"] - 0.05, "doubt": 2 * row["doubt"]} for row in before]
+    guess = fit.guessed(fit.rescaled(model, before, now), now)
+    assert guess == pytest.approx(fit.guessed(model, before), abs=1e-4)

@@ -6,8 +6,8 @@ count several times.
 A photo counts as often as it is linked. FACES/unmasked links bare faces once, those with a presence from 0.1 on twice
 more, and those from 0.3 on three times more again; photos without a face are left out. FACES/masked links all crops of
 masked faces once, those with a mean presence below 0.95 three times more, and those below 0.8 three times more again;
-the mean is of the crop and of five copies of it, moved and degraded as in training. The held-out tenth and the sources
-in ``--leave-out`` are not linked.
+the mean is of the crop and of five copies of it, two of them mirrored, moved and degraded as in training. The held-out
+tenth and the sources in ``--leave-out`` are not linked.
 """
 
 import sys
@@ -63,9 +63,10 @@ def bare_times(row, network):
 def worn_times(row, network):
     """How often a crop of a masked face counts, by the mean presence on it and its copies."""
     side = network.config.resolution if network else 128
-    crop, rng = squared(photo_of(row), side), np.random.default_rng(0)
-    empty = np.zeros((side, side), np.float32)
-    crops = [crop, *(roughen(moved(crop, empty, rng)[0], rng) for _ in range(COPIES))]
+    crop, rng = squared(photo_of(row), side), np.random.default_rng(row.index)
+    empty, mirrored = np.zeros((side, side), np.float32), np.ascontiguousarray(crop[:, ::-1])
+    copies = [(crop, mirrored)[number % 2] for number in range(COPIES)]
+    crops = [crop, *(roughen(moved(copy, empty, rng)[0], rng) for copy in copies)]
     sure = np.mean([found.presence for found in detect_masks_on_crops(crops, network)])
     return 1 + sum(times for limit, times in MISSED.items() if sure < limit)
 

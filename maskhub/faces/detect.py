@@ -36,7 +36,7 @@ WINDOW = 176
 UNSURE_LEAD = 0.06
 """How much higher another orientation must score if it doesn't reach :data:`SURE`: in 5 of 168 photos, upright masked
 faces scored 0.01 to 0.05 higher upside down or lying."""
-HIDDEN, BARE = 0.35, 0.3
+HIDDEN, BARE = 0.35, 0.6
 """Where no face is found, those from the first score on are taken if the mask detector is sure of a mask. Of two
 orientations between which landmarks can't decide, one with a mask is preferred to one in which the confidence of a mask
 is below the second number."""

@@ -23,7 +23,7 @@ LEAST = 24
 """Smallest margin in pixels after a reduction: photos of less than 370 pixels keep their whole margin of 15 %."""
 DOUBTFUL = 0.5
 """Where no face is found, those from this score on are taken if landmarks settle on them."""
-WORN = 0.6
+WORN = 0.8
 """Confidence of the mask detector from which a mask confirms a face, or its orientation."""
 SMALL = 32
 """Width in pixels below which the mask detector is not run."""
