@@ -4,6 +4,8 @@ Commands read options, call the package and print results. An error that the use
 error and exit code 2.
 """
 
+import os
+import select
 import sys
 import warnings
 from typing import Annotated
@@ -66,7 +68,27 @@ FAMILIES = {"dataset": "Make datasets from photos.", "evaluate": "Measure pictur
 
 
 def main(args=None):
-    """Run one command and exit with its code."""
+    """Run one command and exit with its code; 141 if a reader of its output, such as ``head``, has closed it."""
+    try:
+        try:
+            _run(args)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError as error:
+        if not _closed(sys.stdout):
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more as it exits
+        raise SystemExit(141) from error
+
+
+def _closed(stream):
+    """Whether the reader of this pipe has gone."""
+    watch = select.poll()
+    watch.register(stream.fileno(), 0)
+    return any(event & select.POLLERR for _, event in watch.poll(0))
+
+
+def _run(args):
     for stream in (sys.stdout, sys.stderr):  # file names may not be valid text
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")

@@ -3,6 +3,8 @@
 import csv
 import json
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -24,6 +26,18 @@ def model(tiny_pipeline, tmp_path):
 def photo(astronaut, tmp_path):
     astronaut.save(tmp_path / "photo.png")
     return tmp_path / "photo.png"
+
+
+def test_output_whose_reader_has_gone_is_no_traceback():
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-c", "from maskhub.cli import main; main(['mask', '--help'])"],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, b"")
 
 
 def test_version(run):
