@@ -25,9 +25,7 @@ def alignment(face, resolution, wider=1.0):
     ``wider`` is the factor by which the crop spans more of the photo than usual; the eyes stay in their usual place.
     """
     eyes = face.points[:2].astype(np.float64)
-    right_to_left = eyes[1] - eyes[0]
-    angle = np.arctan2(right_to_left[1], right_to_left[0])
-    across = np.array([np.cos(angle), np.sin(angle)])
+    across = np.array([np.cos(face.angle), np.sin(face.angle)])
     down = np.array([-across[1], across[0]])
     eye_middle = eyes.mean(0)
     middle, face_width = _middle_and_width(face, across)

@@ -1,10 +1,16 @@
 """A detected face."""
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 __all__ = ["Face"]
+
+PROFILE, ASTRAY = (0.45, 0.20), (15.0, 30.0)
+"""Where the eyes are closer to each other than these shares of the distance from eyes to mouth, and the line between
+them leaves the right angle to the line from eyes to mouth by more than these degrees, the second line gives the roll;
+in between a mixture of both."""
 
 
 @dataclass(frozen=True)
@@ -26,10 +32,25 @@ class Face:
     sides: np.ndarray | None = None
 
     @property
+    def angle(self):
+        """The face's in-plane rotation in radians, clockwise, from the line between the eyes. In profile the detected
+        eyes nearly coincide, and their line may have any direction: there it is that from eyes to mouth."""
+        right, left, _, one, other = self.points.tolist()
+        across, along = left[0] - right[0], left[1] - right[1]
+        angle = math.atan2(along, across)
+        beside, below = (one[0] + other[0] - right[0] - left[0]) / 2, (one[1] + other[1] - right[1] - left[1]) / 2
+        share = math.hypot(across, along) / max(math.hypot(beside, below), 1e-6)
+        if share >= PROFILE[0]:
+            return angle
+        off = math.remainder(math.atan2(-beside, below) - angle, math.tau)
+        profile = min((PROFILE[0] - share) / (PROFILE[0] - PROFILE[1]), 1)
+        astray = min(max((math.degrees(abs(off)) - ASTRAY[0]) / (ASTRAY[1] - ASTRAY[0]), 0), 1)
+        return math.remainder(angle + profile * astray * off, math.tau)
+
+    @property
     def roll(self):
-        """The face's in-plane rotation in degrees, clockwise, from the line between the eyes."""
-        dx, dy = self.points[1] - self.points[0]
-        return float(np.degrees(np.arctan2(dy, dx)))
+        """:attr:`angle` in degrees."""
+        return math.degrees(self.angle)
 
     def turned_from(self, other):
         """Degrees between the rolls of two faces, 0 to 180."""

@@ -126,3 +126,18 @@ def test_small_and_large_photos_and_regions_are_cut_out_alike(channels, kind):
     one, other = (crop(photo, matrix, 64) for photo in (small, large))
     assert one.shape == (64, 64, *channels)
     np.testing.assert_allclose(one, other, atol=1e-3)
+
+
+@pytest.mark.parametrize("degrees", [0, 70, 180, -135])
+@pytest.mark.parametrize("apart", [(0.5, 4.0), (-3.0, -6.0)])
+def test_a_profile_whose_eyes_nearly_coincide_stands_by_its_mouth(degrees, apart):
+    upright = np.array([[50, 50], [50 + apart[0], 50 + apart[1]], [30, 70], [47, 100], [51, 101]])
+    angle = np.radians(degrees)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    face = Face((0, 0, 100, 130), (upright @ turn.T).astype(np.float32), 0.9)
+    assert abs((face.roll - degrees + 180) % 360 - 180) < 6
+
+
+def test_the_line_between_the_eyes_decides_on_all_other_faces():
+    points = np.array([[30, 50], [70, 70], [50, 80], [35, 110], [65, 110]], np.float32)  # nobody's mouth is that skew
+    assert Face((0, 0, 100, 130), points, 0.9).roll == pytest.approx(np.degrees(np.arctan2(20, 40)))

@@ -7,6 +7,7 @@ import {
 import { distance, shrink, shrinkField } from "../vision/filter";
 import { warp, warpCubic, warpField } from "../vision/warp";
 
+const PROFILE = [0.45, 0.2], ASTRAY = [15, 30];
 export const EYE_HEIGHT = 0.32;
 export const SIDE = 1.4;
 export const BEYOND = 0.01;
@@ -14,8 +15,7 @@ const BORDER = 0.06;
 
 /** The similarity that takes the photo's pixels to those of the aligned crop. */
 export function alignment(face: Face, resolution: number, wider = 1): Matrix {
-  const [[rx, ry], [lx, ly]] = face.points;
-  const angle = Math.atan2(ly - ry, lx - rx);
+  const [[rx, ry], [lx, ly]] = face.points, angle = angleOf(face);
   const cos = Math.cos(angle), sin = Math.sin(angle);
   const eyes: Point = [(rx + lx) / 2, (ry + ly) / 2], [middle, faceWidth] = middleAndWidth(face, cos, sin);
   const side = wider * SIDE * faceWidth;
@@ -25,6 +25,26 @@ export function alignment(face: Face, resolution: number, wider = 1): Matrix {
   const scale = resolution / side;
   const [a, b, c, d] = [cos * scale, sin * scale, -sin * scale, cos * scale];
   return [a, b, -(a * x + b * y), c, d, -(c * x + d * y)];
+}
+
+/**
+ * The rotation of a face in radians, clockwise, from the line between its eyes; in profile, where they nearly coincide, from
+ * the line from eyes to mouth.
+ */
+export function angleOf({ points: [right, left, , one, other] }: Face): number {
+  const across = left[0] - right[0], along = left[1] - right[1], angle = Math.atan2(along, across);
+  const beside = (one[0] + other[0] - right[0] - left[0]) / 2, below = (one[1] + other[1] - right[1] - left[1]) / 2;
+  const share = Math.hypot(across, along) / Math.max(Math.hypot(beside, below), 1e-6);
+  if (share >= PROFILE[0]) return angle;
+  const off = between(Math.atan2(-beside, below) - angle);
+  const profile = Math.min((PROFILE[0] - share) / (PROFILE[0] - PROFILE[1]), 1);
+  const astray = clamp(((Math.abs(off) * 180) / Math.PI - ASTRAY[0]) / (ASTRAY[1] - ASTRAY[0]), 0, 1);
+  return between(angle + profile * astray * off);
+}
+
+/** The same angle between −π and π. */
+function between(angle: number): number {
+  return angle - 2 * Math.PI * Math.round(angle / (2 * Math.PI));
 }
 
 /** The middle of a face and its width along a unit vector. */

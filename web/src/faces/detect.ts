@@ -7,6 +7,7 @@ import { after, apply, clamp, inverse, type Matrix, type Picture, type Point, ri
 import { shrink } from "../vision/filter";
 import { warp } from "../vision/warp";
 import type { Networks, Outputs } from "../networks";
+import { angleOf } from "./align";
 import { PRESENT } from "./landmarks";
 import { type Settled, settled } from "./settle";
 import { worn } from "./worn";
@@ -293,9 +294,9 @@ function surest(rows: Row[]): Row {
   return rows.reduce((a, b) => (b[14] > a[14] ? b : a));
 }
 
-/** The rotation of a face in degrees, clockwise, from the line between its eyes. */
-function rollOf({ points: [right, left] }: Face): number {
-  return (Math.atan2(left[1] - right[1], left[0] - right[0]) * 180) / Math.PI;
+/** The rotation of a face in degrees, clockwise. */
+function rollOf(face: Face): number {
+  return (angleOf(face) * 180) / Math.PI;
 }
 
 /** The detections in an image with a margin that repeats its border. */

@@ -1,6 +1,7 @@
 /** The 478 face landmarks of MediaPipe's mesh with the head's pose, as in `maskhub.faces.landmarks`. */
 
 import { agreed } from "./agreed";
+import { angleOf } from "./align";
 import { type Face, SURE, WORN } from "./detect";
 import { worn } from "./worn";
 import type { Networks } from "../networks";
@@ -147,8 +148,7 @@ function apart(points: Float64Array, face: Face): number {
 
 /** The crop of the first pass, and the head's axes. */
 function frame(face: Face): { centre: Point; side: number; across: Point; down: Point } {
-  const [left, top, width, height] = face.box, [right, other] = face.points;
-  const angle = Math.atan2(other[1] - right[1], other[0] - right[0]);
+  const [left, top, width, height] = face.box, angle = angleOf(face);
   const across: Point = [Math.cos(angle), Math.sin(angle)], down: Point = [-across[1], across[0]];
   const larger = Math.max(width, height), shift = (BOX_CENTRE - 0.5) * larger;
   const centre: Point = [left + width / 2 + shift * down[0], top + height / 2 + shift * down[1]];

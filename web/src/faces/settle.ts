@@ -2,6 +2,7 @@
 
 import type { Networks } from "../networks";
 import type { Picture, Point } from "../vision/image";
+import { angleOf } from "./align";
 import type { Face } from "./detect";
 import { look, PRESENT } from "./landmarks";
 
@@ -26,8 +27,7 @@ export interface Settled {
 /** A detected face placed by its landmarks; null if they don't settle or, with `surely`, if the network is unsure. */
 export async function settled(networks: Networks, image: Picture, face: Face, surely = true): Promise<Settled | null> {
   const [left, top, width, height] = face.box, size = Math.max(width, height);
-  const start: Point = [left + width / 2, top + height / 2], [right, other] = face.points;
-  const angle = Math.atan2(other[1] - right[1], other[0] - right[0]);
+  const start: Point = [left + width / 2, top + height / 2], angle = angleOf(face);
   let across: Point = [Math.cos(angle), Math.sin(angle)];
   let centre: Point = [start[0] - FIRST_BELOW * size * across[1], start[1] + FIRST_BELOW * size * across[0]];
   let side = FIRST_SIDE * size, before: Point[] | null = null;
