@@ -8,6 +8,7 @@ the same file); numbers are unchanged. JSON lines are not changed, since they ar
 import csv
 import io
 import json
+import math
 import re
 from itertools import chain
 from pathlib import Path, PurePosixPath
@@ -26,6 +27,12 @@ METADATA = ("metadata.csv", "metadata.jsonl")
 _WHOLE = re.compile(r"-?(0|[1-9]\d{0,17})")
 _DECIMAL = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?")
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
+_INTEGER = re.compile(r"[-+]?\d+")
+_NO_TEXT = {
+    "true", "false", "null", "none", "nil", "na", "n/a", "<na>", "#na", "#n/a", "#n/a n/a", "nan", "-nan", "nat",
+    "1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan",
+}  # fmt: skip
+"""What loaders may take for a truth value or a missing one, in lower case; ``float`` reads infinities."""
 
 csv.field_size_limit(2**31 - 1)  # Python's limit of 131,072 characters is too low for the boxes of a crowd
 
@@ -96,11 +103,13 @@ def metadata_tables(added, rows, columns, from_folder):
 
 def _alike(homes):
     """Tables, path → rows, that loaders take together: they guess the types of each CSV, and refuse splits whose types
-    differ. Such tables become JSON lines, in which each column has one type and no row lacks one."""
+    differ. Tables whose types may differ become JSON lines, in which each column has one type and no row lacks one.
+    There, loaders take dates for times, and refuse a column of dates in one split and of other text in another."""
     columns = list(dict.fromkeys(key for lines in homes.values() for line in lines for key in line))
     parts = {key: [[line.get(key) for line in lines] for lines in homes.values()] for key in columns}
-    alike = all(len({_guessed(part) for part in parts[key]}) == 1 for key in columns)
-    if alike or not all(home.endswith(".csv") for home in homes):
+    guessed = {key: {_guessed(part) for part in parts[key]} for key in columns}
+    alike = all(len(kinds) == 1 and None not in kinds for kinds in guessed.values())
+    if len(homes) == 1 or alike or not all(home.endswith(".csv") for home in homes):
         return homes
     casts = {key: _cast(key, parts[key]) for key in columns}
     tables = {}
@@ -121,13 +130,26 @@ def _cast(key, parts):
 
 
 def _guessed(values):
-    """The type that loaders guess for a column of CSV."""
+    """The type that loaders guess for a column of CSV; None if it is not plain, since they take ``NA`` for a missing
+    value, ``true`` for no text and large whole numbers for text."""
     texts = ["" if value is None else str(value) for value in values]
     filled = list(filter(None, texts))
-    if not filled or not all(map(is_number, filled)):
-        kinds = {"True", "False"}
-        return "nothing" if not filled else "truth" if {*texts} <= kinds else "text"
-    return "integer" if all(re.fullmatch(r"[-+]?\d+", text) for text in texts) else "number"
+    if not filled:
+        return "nothing"
+    if any(map(_is_plain_text, filled)):
+        return "text"
+    if not all(_NUMBER.fullmatch(text) and _survives(text) for text in filled):
+        return None
+    return "integer" if all(_INTEGER.fullmatch(text) for text in texts) else "number"
+
+
+def _is_plain_text(text):
+    """Whether no loader takes a text for a number, a truth value or a missing one."""
+    try:
+        float(text)
+    except ValueError:
+        return text.strip().lower() not in _NO_TEXT
+    return False
 
 
 def narrowest(values):
@@ -135,9 +157,15 @@ def narrowest(values):
     survive the conversion, such as 007, are text."""
     if not values or any(isinstance(value, (dict, list, bool)) for value in values):
         return "string"
-    if all(_WHOLE.fullmatch(str(value)) for value in values):
+    texts = [str(value) for value in values]
+    if all(map(_WHOLE.fullmatch, texts)):
         return "int64"
-    return "float64" if all(_DECIMAL.fullmatch(str(value)) for value in values) else "string"
+    return "float64" if all(_DECIMAL.fullmatch(text) and _survives(text) for text in texts) else "string"
+
+
+def _survives(text):
+    """Whether a number remains what it is: one that is not whole must be finite, a whole one an int64."""
+    return abs(int(text)) < 2**63 if _INTEGER.fullmatch(text) else math.isfinite(float(text))
 
 
 def named_otherwise(row, target):

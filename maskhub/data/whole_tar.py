@@ -1,7 +1,8 @@
 """Tar archives of WebDataset, read to their end.
 
-Python's tarfile takes a damaged header or the end of the file for the end of the archive, does not look at what is behind
-the end, and reads only the first part of a file that was compressed in parts: photos would be missing without a word.
+Python's tarfile takes a damaged header or the end of the file for the end of the archive, does not look at what is
+behind the end, and reads only the first part of a file that was compressed in parts: photos would be missing without a
+word.
 """
 
 import bz2

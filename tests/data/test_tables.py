@@ -7,7 +7,7 @@ import json
 import pytest
 
 from maskhub.data.rows import FolderRows
-from maskhub.data.tables import METADATA, csv_text, metadata_names, read_table, table_text
+from maskhub.data.tables import METADATA, csv_text, metadata_names, metadata_tables, read_table, table_text
 from maskhub.errors import SourceError
 
 FORMULAS = ["=cmd|' /C calc'!A0", "+1+cmd|' /C calc'!A0", "-2+3", "@SUM(1)", "\t=1", "\n=1"]
@@ -82,3 +82,54 @@ def test_rows_with_missing_and_surplus_cells(tmp_path):
     (tmp_path / "metadata.jsonl").write_text(json.dumps({"file_name": "a.png", "n": 1}) + '\n{"n": 2}\n')
     (row,) = FolderRows(tmp_path)
     assert row.columns == {"n": 1}
+
+
+UNLIKE = {
+    "missing": (["NA", "NA"], ["x", "y"]),
+    "none": (["None", "None"], ["None", "abc"]),
+    "truth": (["true", "false"], ["a", "b"]),
+    "upper truth": (["TRUE", "FALSE"], ["True", "x"]),
+    "large": (["1", "2"], ["12345678901234567890123", "2"]),
+    "unsigned": (["9223372036854775808", "1"], ["1", "2"]),
+    "endless": (["1e999", "2.5"], ["1", "2"]),
+    "infinite": (["inf", "1"], ["x", "y"]),
+    "blank": (["", ""], ["1", "2"]),
+    "a gap": (["1", ""], ["1", "2"]),
+    "missing numbers": (["NA", "1"], ["NA", "NA"]),
+}
+"""Columns of two splits for which loaders may guess different types in CSV."""
+ALIKE = {
+    "text": (["x", "NA"], ["y", "true"]),
+    "integers": (["1", "2"], ["3", "-9223372036854775807"]),
+    "blank": (["", ""], ["", ""]),
+    "numbers": (["1.5", ""], ["2", "3e5"]),
+}
+
+
+@pytest.mark.parametrize(
+    ("splits", "kind"),
+    [*((splits, ".jsonl") for splits in UNLIKE.values()), *((splits, ".csv") for splits in ALIKE.values())],
+    ids=[*UNLIKE, *(f"alike {name}" for name in ALIKE)],
+)
+def test_loaders_accept_the_tables_of_all_splits(tmp_path, monkeypatch, splits, kind):
+    from datasets import config, load_dataset
+    from PIL import Image
+
+    monkeypatch.setattr(config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    for split, cells in zip(("train", "test"), splits, strict=True):
+        (tmp_path / "in" / split).mkdir(parents=True)
+        for number in range(2):
+            Image.new("RGB", (8, 8)).save(tmp_path / "in" / split / f"{number}.png")
+        lines = [f"{number}.png,{cell}\n" for number, cell in enumerate(cells)]
+        (tmp_path / "in" / split / METADATA[0]).write_text("file_name,value\n" + "".join(lines))
+    rows = FolderRows(tmp_path / "in")
+    tables = metadata_tables({name: {} for name in rows.names}, {row.name: row for row in rows}, rows.columns, True)
+    assert set(tables) == {f"{split}/metadata{kind}" for split in ("train", "test")}
+    for home, text in tables.items():
+        assert "Infinity" not in text
+        (tmp_path / "in" / home).with_suffix(".csv").unlink()
+        (tmp_path / "in" / home).write_text(text)
+    loaded = load_dataset("imagefolder", data_dir=str(tmp_path / "in"))
+    for split, cells in zip(("train", "test"), splits, strict=True):
+        if kind == ".jsonl":
+            assert [str(cell or "") for cell in loaded[split]["value"]] == cells
