@@ -24,7 +24,7 @@ __all__ = [
 
 METADATA = ("metadata.csv", "metadata.jsonl")
 """The names of an imagefolder's tables."""
-_WHOLE = re.compile(r"-?(0|[1-9]\d{0,17})")
+_WHOLE = re.compile(r"-?(0|[1-9]\d*)")
 _DECIMAL = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?")
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 _INTEGER = re.compile(r"[-+]?\d+")
@@ -158,14 +158,21 @@ def narrowest(values):
     if not values or any(isinstance(value, (dict, list, bool)) for value in values):
         return "string"
     texts = [str(value) for value in values]
-    if all(map(_WHOLE.fullmatch, texts)):
+    if all(_WHOLE.fullmatch(text) and _survives(text) for text in texts):
         return "int64"
-    return "float64" if all(_DECIMAL.fullmatch(text) and _survives(text) for text in texts) else "string"
+    return "float64" if all(_DECIMAL.fullmatch(text) and _is_float(text) for text in texts) else "string"
 
 
 def _survives(text):
     """Whether a number remains what it is: one that is not whole must be finite, a whole one an int64."""
-    return abs(int(text)) < 2**63 if _INTEGER.fullmatch(text) else math.isfinite(float(text))
+    if not _INTEGER.fullmatch(text):
+        return math.isfinite(float(text))
+    return len(text) <= 20 and abs(int(text)) < 2**63  # Python refuses to convert thousands of digits
+
+
+def _is_float(text):
+    """Whether a number is a finite float64, a whole one without rounding."""
+    return abs(float(text)) <= 2**53 if _WHOLE.fullmatch(text) else math.isfinite(float(text))
 
 
 def named_otherwise(row, target):

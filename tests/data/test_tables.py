@@ -7,7 +7,7 @@ import json
 import pytest
 
 from maskhub.data.rows import FolderRows
-from maskhub.data.tables import METADATA, csv_text, metadata_names, metadata_tables, read_table, table_text
+from maskhub.data.tables import METADATA, csv_text, metadata_names, metadata_tables, narrowest, read_table, table_text
 from maskhub.errors import SourceError
 
 FORMULAS = ["=cmd|' /C calc'!A0", "+1+cmd|' /C calc'!A0", "-2+3", "@SUM(1)", "\t=1", "\n=1"]
@@ -82,6 +82,19 @@ def test_rows_with_missing_and_surplus_cells(tmp_path):
     (tmp_path / "metadata.jsonl").write_text(json.dumps({"file_name": "a.png", "n": 1}) + '\n{"n": 2}\n')
     (row,) = FolderRows(tmp_path)
     assert row.columns == {"n": 1}
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        (["1", -2], "int64"), (["9223372036854775807"], "int64"), (["9223372036854775808"], "string"),
+        (["12345678901234567890123"], "string"), (["9223372036854775807", "1.5"], "string"), (["007"], "string"),
+        (["1", "1.5"], "float64"), (["1e999"], "string"), (["1.5", "inf"], "string"), ([True], "string"),
+        ([], "string"), (["1" * 5000], "string"), (["9007199254740992", "0.5"], "float64"),
+    ],
+)  # fmt: skip
+def test_a_column_has_the_narrowest_type_that_keeps_its_values(values, kind):
+    assert narrowest(values) == kind
 
 
 UNLIKE = {
