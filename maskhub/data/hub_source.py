@@ -55,6 +55,7 @@ class HubSource(PhotoSource):
 
     Args:
         dataset: ``user/name``.
+        split: None for ``train``, or the only split there is.
         column, config: image column and configuration; optional if there is only one.
         holdout: leave out the photos whose :func:`~maskhub.data.folder.original_name` is
             :func:`~maskhub.data.folder.is_held_out`, so that a data set made of photos leaves out the same ones.
@@ -68,14 +69,13 @@ class HubSource(PhotoSource):
     checked = False
     """Whether the checksums of parquet pages are verified."""
 
-    def __init__(
-        self, dataset, split="train", revision=None, column=None, holdout=False, block=128, mixed=4, config=None
-    ):
+    def __init__(self, dataset, split=None, revision=None, column=None, holdout=False, block=128, mixed=4, config=None):
         self.dataset, self.split, self.revision, self.config = dataset, split, revision, config
         self.holdout, self.block, self.mixed, self._path = holdout, block, mixed, str(dataset)
-        self.spec = f"{dataset}/{config}" if config else str(dataset)
-        self.spec += f":{split}" + (f"@{revision}" if revision else "") + (f"#{column}" if column else "")
+        self._asked_column = column
+        self.spec = self._spec(split)
         rows = self._open_stream()
+        self.spec = self._spec(self.split)
         self.column = self._image_column(rows, column)
         self.columns = [self.column]
         # only `decode` removes the decoding threads that datasets has set up
@@ -90,6 +90,12 @@ class HubSource(PhotoSource):
     def whole_files(self):
         """Its units where no file is split; their names follow from what is stored in them."""
         return units(self, limit=2**63)
+
+    def _spec(self, split):
+        """The spec of this source with a split, or without one."""
+        name = f"{self._path}/{self.config}" if self.config else self._path
+        endings = ((":", split), ("@", self.revision), ("#", self._asked_column))
+        return name + "".join(f"{sign}{value}" for sign, value in endings if value)
 
     def _reader_options(self):
         """Further arguments of ``datasets.load_dataset_builder``."""
@@ -109,6 +115,7 @@ class HubSource(PhotoSource):
                 builder = load_dataset_builder(
                     self._path, self.config, revision=self.revision, **self._reader_options()
                 )
+                self.split = self.split or self._only_split(list(builder.config.data_files or ()))
                 with whole_archives(builder):
                     stream = builder.as_streaming_dataset(self.split)
                 self.format = type(builder).__module__.rpartition(".")[2]
@@ -129,6 +136,15 @@ class HubSource(PhotoSource):
                 raise SourceError(f"{what} can't be streamed: {first_line(error)}") from error
             except (AttributeError, KeyError, TypeError) as error:  # of `datasets`, on a broken description
                 raise SourceError(f"{what} can't be streamed: the description of its columns is broken.") from error
+
+    def _only_split(self, names):
+        """The split to read where none is named, of those of these ``names``."""
+        if "train" in names or not names:
+            return "train"
+        if len(names) > 1:
+            example = self._spec(names[0])
+            raise SourceError(f"{self.spec} has the splits {', '.join(names)}: name one, as in {example}.")
+        return names[0]
 
     def _configs(self, error):
         from datasets import get_dataset_config_names
@@ -306,13 +322,13 @@ class BuiltSource(HubSource):
 
     checked = True
 
-    def __init__(self, folder, column=None, holdout=False, split="train"):
+    def __init__(self, folder, column=None, holdout=False, split=None):
         if not has_shards(folder):
-            asked = f"column {column!r}: leave #{column}" if column else f"split {split!r}: leave :{split}"
-            raise SourceError(f"{folder} holds no parquet shard, so it has no {asked} out.")
+            asked = f"column {column!r}" if column else f"split {split!r}" if split else "splits and no columns"
+            raise SourceError(f"{folder} holds no parquet shard, so it has no {asked}: give the folder alone.")
         super().__init__(str(folder), split, column=column, holdout=holdout)
         self.folder, self.dataset = Path(folder), None
-        self.spec = str(folder) + ("" if split == "train" else f":{split}") + (f"#{column}" if column else "")
+        self.spec = self._spec(None if self.split == "train" else self.split)
 
     def identity(self):
         return ORDER, str(self.folder.resolve()), [unit.name for unit in self.whole_files]

@@ -37,8 +37,8 @@ _HUB_SPEC = re.compile(
 def open_source(spec, holdout=False):
     """Open the source that a spec names: a folder, ``folder[:split][#column]`` of parquet shards,
     ``user/dataset[/config][:split][@revision][#column]``, or ``builtin:portraits`` or ``builtin:pixel-faces`` with
-    their options. ``holdout`` leaves out the photos of :func:`is_held_out`. SourceError if there is no such source, or
-    no photo in it."""
+    their options. Where no split is named, it is ``train`` or the only one there is. ``holdout`` leaves out the photos
+    of :func:`is_held_out`. SourceError if there is no such source, no photo in it, or no such split."""
     if not spec:
         raise SourceError("a source is empty: give a folder of photos or a Hub dataset such as user/dataset:train.")
     if are_portraits(spec):
@@ -54,20 +54,19 @@ def open_source(spec, holdout=False):
     if folder.exists() or not match:
         what = "is a file, not a folder" if folder.exists() else "is neither a folder here nor user/dataset on the Hub"
         raise SourceError(
-            f"the source {spec} {what}. Give a folder of photos, user/dataset[/config][:split][@revision][#column] "
-            "or builtin:portraits."
+            f"the source {spec} {what}. Give a folder of photos, folder[:split][#column] of parquet shards, "
+            "user/dataset[/config][:split][@revision][#column] or builtin:portraits."
         )
-    split = match["split"] or "train"
-    return HubSource(match["id"], split, match["revision"], match["column"], holdout, config=match["config"])
+    return HubSource(match["id"], match["split"], match["revision"], match["column"], holdout, config=match["config"])
 
 
 def _built(spec, holdout):
     """The source that ``folder[:split][#column]`` names, or None if there is no such folder."""
     before, _, column = spec.rpartition("#") if "#" in spec else (spec, "", None)
     name, _, split = before.rpartition(":")
-    for path, chosen in ((before, "train"), (name, split)):
+    for path, chosen in ((before, None), (name, split)):
         if path and Path(path).expanduser().is_dir():
-            return BuiltSource(Path(path).expanduser(), column or None, holdout, chosen)
+            return BuiltSource(Path(path).expanduser(), column or None, holdout, chosen or None)
     return None
 
 

@@ -194,6 +194,31 @@ def test_splits_are_kept(divided, tmp_path):
     assert build_dataset(divided, out, Wearing(seed=1), crops=32, shard_size=2, progress=False).kept == 5
 
 
+@pytest.mark.parametrize("names", [("test",), ("test", "val")])
+def test_without_a_split_train_the_only_one_is_read(divided, tmp_path, names):
+    from maskhub.data.sources import open_source
+
+    out, many = tmp_path / "out", len(names) > 1
+    (divided / "train").rename(divided / "test")
+    if not many:
+        shutil.rmtree(divided / "val")
+    build_dataset(divided, out, Wearing(seed=1), crops=32, progress=False)
+    for spec, found in ((f"{out}#masked", f"{out}:test#masked"), (f"{out}:#masked", f"{out}:test#masked")):
+        if many:
+            said = (
+                rf"has the splits (test, validation|validation, test): name one, as in {out}/?:(test|validation)#masked"
+            )
+            with pytest.raises(SourceError, match=said):
+                open_source(spec)
+        else:
+            source = open_source(spec)
+            assert (source.spec, sum(map(source.count, source.whole_files))) == (found, 3)
+    assert open_source(f"{out}:test#masked").split == "test"
+    for ending in (":", "#", ":test", "#masked"):
+        with pytest.raises(SourceError, match=r"holds no parquet shard, so it has no .*: give the folder alone"):
+            open_source(f"{divided}{ending}")
+
+
 def test_photos_beside_the_splits_are_said(divided, tmp_path):
     shutil.copy(divided / "val" / "6.png", divided / "x.png")
     with pytest.warns(UserWarning, match=r"x\.png is in no split's folder, but train/0\.png is: all go into .* train"):
@@ -207,7 +232,7 @@ def test_a_split_of_the_hub_keeps_its_name(folder, tmp_path, hub_user):
 
     data = [{"bytes": (folder / f"{n}.png").read_bytes(), "path": f"{n}.png"} for n in (0, 2)]
     push_parquet(tmp_path, hub_user.repo("faces"), data, shards=1, split="test")
-    build_dataset(hub_user.repo("faces:test"), tmp_path / "out", Wearing(seed=1), crops=32, progress=False)
+    build_dataset(hub_user.repo("faces"), tmp_path / "out", Wearing(seed=1), crops=32, progress=False)
     assert len(load_dataset(str(tmp_path / "out"), split="test")) == 2
     assert 'split="test", streaming=True' in (tmp_path / "out" / "README.md").read_text()
 
