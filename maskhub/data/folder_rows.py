@@ -91,8 +91,8 @@ class FolderRows:
     """The photos of a folder and its sub-folders, sorted by path, with the columns of its imagefolder metadata.
 
     ``columns`` are in the order of the metadata files; ``others`` are files that are neither pictures nor metadata,
-    name → path; ``features`` are those of a dataset on the Hub, here none. Pictures of formats that are not read are
-    reported in a warning.
+    name → path; ``features`` are those of a dataset on the Hub, here none. Pictures of formats that are not read, and
+    the second of two tables in a folder, are reported in a warning.
     """
 
     features = {}  # noqa: RUF012
@@ -107,14 +107,20 @@ class FolderRows:
         for name, path in self._paths.items():
             if PurePosixPath(name).name in METADATA:
                 table = _read_metadata(path)
-                if table is not None and _parent(name) not in {_parent(other) for other in self._tables}:
+                first = next((other for other in self._tables if _parent(other) == _parent(name)), None)
+                if table is not None and first:
+                    warnings.warn(f"left out: {name}, since {first} is read", stacklevel=2)
+                elif table is not None:
                     self._tables[name] = table
         unread = [name for name in self._paths if is_other_picture(name)]
         if unread:
             kinds = ", ".join(sorted({PurePosixPath(name).suffix.lower() for name in unread}))
-            message = f"left out: {unread[0]}, one of {len(unread)} pictures of formats that are not read ({kinds})"
-            warnings.warn(message, stacklevel=2)
-        others = self._paths.keys() - self._tables.keys() - {*self.names, *unread}
+            many = f"one of {len(unread)} pictures of formats that are not read ({kinds})"
+            which = many if len(unread) > 1 else f"a picture of a format that is not read ({kinds})"
+            warnings.warn(f"left out: {unread[0]}, {which}", stacklevel=2)
+        others = self._paths.keys() - {*self.names, *unread}
+        # loaders refuse a result with a second table beside its own
+        others = {name for name in others if PurePosixPath(name).name not in METADATA}
         self.others = {name: path for name, path in self._paths.items() if name in others and path.is_file()}
         self.columns = list(dict.fromkeys(key for table in self._tables.values() for key in table.columns))
         # as imagefolder does: folders are labels where nothing else says what the photos are

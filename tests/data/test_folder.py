@@ -162,3 +162,10 @@ def test_names_of_any_bytes(astronaut, tmp_path, name):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert len(list(FolderSource(tmp_path / "in", holdout=False).walk(range(2), 0))) == 2
+
+
+def test_one_picture_that_is_not_read_is_said(tmp_path):
+    for name in ("x.png", "y.jp2"):
+        (tmp_path / name).write_bytes(b"")
+    with pytest.warns(UserWarning, match=r"left out: y\.jp2, a picture of a format that is not read \(\.jp2\)"):
+        assert FolderRows(tmp_path).names == ["x.png"]

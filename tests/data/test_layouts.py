@@ -120,6 +120,19 @@ def test_loaders_accept_splits_whose_columns_look_different(small, tmp_path):
     assert {path.name for path in (tmp_path / "out").glob("*/metadata.*")} == {"metadata.csv"}
 
 
+def test_of_two_tables_the_first_is_read(small, tmp_path):
+    """A result with both is refused by loaders."""
+    from datasets import load_dataset
+
+    put(small, tmp_path / "in" / "000.png")
+    (tmp_path / "in" / "metadata.csv").write_text("file_name,age\n000.png,30\n")
+    (tmp_path / "in" / "metadata.jsonl").write_text('{"file_name": "000.png", "age": 40}\n')
+    with pytest.warns(UserWarning, match=r"left out: metadata\.jsonl, since metadata\.csv is read"):
+        mask_source(tmp_path / "in", tmp_path / "out", progress=False)
+    assert not (tmp_path / "out" / "metadata.jsonl").exists()
+    assert load_dataset("imagefolder", data_dir=str(tmp_path / "out"))["train"]["age"] == [30]
+
+
 def test_tables_are_of_one_kind(small, tmp_path):
     """Loaders refuse a mixture."""
     for split in ("train", "test"):
