@@ -73,7 +73,8 @@ def main(args=None):
         try:
             _run(args)
         finally:
-            sys.stdout.flush()
+            if sys.stdout is not None:  # closed from the start, as by some daemons
+                sys.stdout.flush()
     except BrokenPipeError as error:
         if not _closed(sys.stdout):
             raise
@@ -82,10 +83,12 @@ def main(args=None):
 
 
 def _closed(stream):
-    """Whether the reader of this pipe has gone."""
+    """Whether the reader of this pipe has gone; taken for granted where the system can't tell (Windows)."""
+    if not hasattr(select, "poll"):
+        return True
     watch = select.poll()
     watch.register(stream.fileno(), 0)
-    return any(event & select.POLLERR for _, event in watch.poll(0))
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in watch.poll(0))
 
 
 def _run(args):

@@ -40,6 +40,14 @@ def test_output_whose_reader_has_gone_is_no_traceback():
     assert (done.returncode, done.stderr) == (141, b"")
 
 
+def test_without_an_output_a_command_still_succeeds():
+    done = subprocess.run(
+        ["sh", "-c", f"{sys.executable} -c 'from maskhub.cli import main; main([\"--version\"])' >&-"],
+        capture_output=True,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_version(run):
     code, out, err = run("--version")
     assert (code, out, err) == (0, f"maskhub {maskhub.__version__}\n", "")

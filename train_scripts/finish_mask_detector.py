@@ -2,8 +2,8 @@
 
     python train_scripts/finish_mask_detector.py RUN1/detector RUN2/detector --lower 1 --output DETECTOR
 
-The runs must have the same start. ``--lower`` is subtracted from the logit of the presence, so that a mask counts as
-worn from 0.5 on where it would from another limit: ``log(limit / (1 - limit))``.
+The runs must have the same start. ``--lower`` is subtracted from the logit of the presence, so that the limit of
+0.5 acts as another limit did: ``log(limit / (1 - limit))``.
 """
 
 import copy
@@ -31,6 +31,8 @@ class Options:
 
 
 def main(options):
+    if not options.detectors:
+        raise ConfigError("give one or more folders of detectors.")
     networks = [MaskDetector.from_pretrained(folder) for folder in options.detectors]
     network, states = networks[0], [network.state_dict() for network in networks]
     shapes = [{name: value.shape for name, value in state.items()} for state in states]

@@ -4,13 +4,14 @@ count several times.
     python train_scripts/hard_faces.py --detector RUN/detector --unmasked PHOTOS --masked CROPS --output FACES
 
 A photo counts as often as it is linked. FACES/unmasked links bare faces once, those with a presence from 0.1 on twice
-more, and those from 0.3 on three times more again; photos without a face are left out. FACES/masked links all crops of
-masked faces once, those with a mean presence below 0.95 three times more, and those below 0.8 three times more again;
+more, and those from 0.3 on three times more; photos without a face are left out. FACES/masked links all crops of
+masked faces once, those with a mean presence below 0.95 three times more, and those below 0.8 another three times;
 the mean is of the crop and of five copies of it, two of them mirrored, moved and degraded as in training. The held-out
 tenth and the sources in ``--leave-out`` are not linked.
 """
 
 import sys
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,7 +22,7 @@ import tyro
 from maskhub.data.folder_rows import FolderRows
 from maskhub.data.mask_detection import moved, roughen
 from maskhub.data.paired import squared
-from maskhub.errors import ConfigError, MaskHubError
+from maskhub.errors import ConfigError, MaskHubError, PhotoError
 from maskhub.faces.detect import detect
 from maskhub.faces.photo import open_photo, split_alpha
 from maskhub.masks.detector import detect_masks_on_crops, mask_presences
@@ -76,13 +77,18 @@ def photo_of(row):
 
 
 def link(folders, output, times, leave_out):
-    """Link the photos of folders, each as often as ``times`` says of its row."""
+    """Link the photos of folders, each as often as ``times`` says of its row; warns of photos that can't be read."""
     count = 0
     for number, folder in enumerate(folders):
         for row in FolderRows(folder):
             if row.held_out or row.columns.get("source") in leave_out:
                 continue
-            for again in range(times(row)):
+            try:
+                often = times(row)
+            except PhotoError as error:
+                warnings.warn(f"left out: {error}", stacklevel=2)
+                continue
+            for again in range(often):
                 place = output / f"{number}-{folder.name}-{again}" / row.name
                 place.parent.mkdir(parents=True, exist_ok=True)
                 place.symlink_to(Path(row.photo).resolve())

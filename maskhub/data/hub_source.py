@@ -278,7 +278,7 @@ def _is_damage(error):
     RuntimeError that of an encrypted entry; elsewhere these are faults of a program."""
     if isinstance(error, (IndexError, RuntimeError)) and not isinstance(error, DAMAGED):
         *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-        return frame.f_globals["__name__"].partition(".")[0] == "zipfile"
+        return frame.f_globals.get("__name__", "").partition(".")[0] == "zipfile"
     return isinstance(error, DAMAGED)
 
 

@@ -7,10 +7,10 @@ import numpy as np
 
 __all__ = ["Face"]
 
-PROFILE, ASTRAY = (0.45, 0.20), (15.0, 30.0)
-"""Where the eyes are closer to each other than these shares of the distance from eyes to mouth, and the line between
-them leaves the right angle to the line from eyes to mouth by more than these degrees, the second line gives the roll;
-in between a mixture of both."""
+PROFILE, ASTRAY, USELESS = (0.45, 0.20), (15.0, 30.0), 60.0
+"""The roll changes from the line between the eyes to the line from eyes to mouth as the distance between the eyes falls
+from the first share of that to the mouth to the second, and as the difference of both rolls grows from the first number
+of degrees to the second. Eyes that differ by more than the last number count only above the first share."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class Face:
 
     @property
     def angle(self):
-        """The face's in-plane rotation in radians, clockwise, from the line between the eyes. In profile the detected
-        eyes nearly coincide, and their line may have any direction: there it is that from eyes to mouth."""
+        """The face's in-plane rotation in radians, clockwise, by the line between the eyes. In profile the detected
+        eyes nearly coincide and their line may have any direction: there the line from eyes to mouth decides."""
         right, left, _, one, other = self.points.tolist()
         across, along = left[0] - right[0], left[1] - right[1]
         angle = math.atan2(along, across)
@@ -43,8 +43,9 @@ class Face:
         if share >= PROFILE[0]:
             return angle
         off = math.remainder(math.atan2(-beside, below) - angle, math.tau)
-        profile = min((PROFILE[0] - share) / (PROFILE[0] - PROFILE[1]), 1)
-        astray = min(max((math.degrees(abs(off)) - ASTRAY[0]) / (ASTRAY[1] - ASTRAY[0]), 0), 1)
+        degrees = math.degrees(abs(off))
+        profile = min((PROFILE[0] - share) / (PROFILE[0] - PROFILE[1]), 1) if degrees <= USELESS else 1
+        astray = min(max((degrees - ASTRAY[0]) / (ASTRAY[1] - ASTRAY[0]), 0), 1)
         return math.remainder(angle + profile * astray * off, math.tau)
 
     @property

@@ -23,7 +23,7 @@ and the drift, in widths of the face, from which on all of it is corrected. From
 CORRECTING = 0.25
 """Seconds over which a correction is spread, so that the face does not jump."""
 TURNS = (0, 20, -20)
-"""Degrees by which a face may have turned more since the last frame than it did before: flow alone follows about 20."""
+"""Turns in degrees that are tried in this order, on top of the last frame's motion: flow alone follows about 20."""
 FLIP, SURER = 60.0, 0.03
 """Largest turn in degrees of a tracked face between two frames, and how much higher the detector must score to override
 it."""

@@ -121,7 +121,7 @@ def white_level(level, brightest, eyes=None):
     white = WHITE
     for value, share in zip((level, eyes, brightest), SHARES, strict=True):
         white *= max(float(value), 1e-3) ** share
-    # skin has an albedo of 0.05 to 0.65, and hardly any real mask is more than 1.7 times as bright as the rest
+    # skin has an albedo of 0.05 to 0.65; white fabric has 0.85, and hardly any is 1.7 times as bright as the rest
     return max(min(white, level / 0.05, 2 * max(brightest, level)), level / 0.65)
 
 

@@ -129,9 +129,11 @@ def test_small_and_large_photos_and_regions_are_cut_out_alike(channels, kind):
 
 
 @pytest.mark.parametrize("degrees", [0, 70, 180, -135])
-@pytest.mark.parametrize("apart", [(0.5, 4.0), (-3.0, -6.0)])
+@pytest.mark.parametrize("apart", [(0.5, 4.0), (-3.0, -6.0), (-18.0, 1.0), (-18.0, -1.0)])
 def test_a_profile_whose_eyes_nearly_coincide_stands_by_its_mouth(degrees, apart):
-    upright = np.array([[50, 50], [50 + apart[0], 50 + apart[1]], [30, 70], [47, 100], [51, 101]])
+    upright = np.array(
+        [[50, 50], [50 + apart[0], 50 + apart[1]], [30, 70], [46 + apart[0] / 2, 100], [52 + apart[0] / 2, 101]]
+    )
     angle = np.radians(degrees)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     face = Face((0, 0, 100, 130), (upright @ turn.T).astype(np.float32), 0.9)

@@ -2,8 +2,10 @@
 
 import subprocess
 import sys
+from importlib import import_module
 
 import pytest
+from huggingface_hub.errors import HTTPError
 
 from maskhub.errors import SourceError
 from maskhub.hub_errors import hub_errors
@@ -33,11 +35,10 @@ def test_a_proxy_that_can_not_be_used_is_one_line(value, monkeypatch):
 
 
 def test_an_error_without_a_proxy_makes_no_client(monkeypatch):
-    import httpx2
-
+    client = import_module(HTTPError.__module__.partition(".")[0])  # httpx, or httpx2
     for name in ("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
-    monkeypatch.setattr(httpx2, "Client", None)
+    monkeypatch.setattr(client, "Client", None)
     with pytest.raises(SourceError, match="damaged"), hub_errors("the look"):
         raise SourceError("a file is damaged.")

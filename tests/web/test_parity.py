@@ -20,10 +20,11 @@ KINDS = {
     "mask": {"celeba": 4, "more": 6, "synthetic": 3, "publishable": 3, "group": 1, "masked": 1},
     "auto": {"masked_more": 2, "more": 2, "lfw": 2},
 }
-PROFILES = ("fftrain8_00248.webp", "fftrain9_00483.webp")
-"""A face on which a mask can be drawn only where several detections agree, and one which too few of them find."""
+PROFILES = ("fftrain2_00051.webp", "fftrain9_00483.webp", "fftrain8_00248.webp")
+"""A face on which a mask can be drawn only where several detections agree, one which too few of them find, and one
+whose eyes nearly coincide."""
 WITHIN, UNSURE = 1.0, 12.0
-"""Of 255: the largest mean difference of a photo's changed part, and that of two of the forty-two photos: where the
+"""Of 255: the largest mean difference of a photo's changed part, and that of two of the forty-three photos: where the
 landmark network is unsure, as of profiles, it turns thousandths of a pixel in its input into tenths."""
 
 

@@ -7,7 +7,7 @@ import {
 import { distance, shrink, shrinkField } from "../vision/filter";
 import { warp, warpCubic, warpField } from "../vision/warp";
 
-const PROFILE = [0.45, 0.2], ASTRAY = [15, 30];
+const PROFILE = [0.45, 0.2], ASTRAY = [15, 30], USELESS = 60;
 export const EYE_HEIGHT = 0.32;
 export const SIDE = 1.4;
 export const BEYOND = 0.01;
@@ -37,8 +37,9 @@ export function angleOf({ points: [right, left, , one, other] }: Face): number {
   const share = Math.hypot(across, along) / Math.max(Math.hypot(beside, below), 1e-6);
   if (share >= PROFILE[0]) return angle;
   const off = between(Math.atan2(-beside, below) - angle);
-  const profile = Math.min((PROFILE[0] - share) / (PROFILE[0] - PROFILE[1]), 1);
-  const astray = clamp(((Math.abs(off) * 180) / Math.PI - ASTRAY[0]) / (ASTRAY[1] - ASTRAY[0]), 0, 1);
+  const degrees = (Math.abs(off) * 180) / Math.PI;
+  const profile = degrees <= USELESS ? Math.min((PROFILE[0] - share) / (PROFILE[0] - PROFILE[1]), 1) : 1;
+  const astray = clamp((degrees - ASTRAY[0]) / (ASTRAY[1] - ASTRAY[0]), 0, 1);
   return between(angle + profile * astray * off);
 }
 

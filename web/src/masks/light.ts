@@ -11,7 +11,7 @@ import { warp } from "../vision/warp";
 const THUMB = 72;
 const SKIN = [1.63, 0.845, 0.58];
 export const LUMA = [0.2126, 0.7152, 0.0722];
-const SHARES = [0.17, 0.1, 0.13], WHITE = 1.35;
+const CAST = 0.15, SHARES = [0.17, 0.1, 0.13], WHITE = 1.35;
 const SHADE_RANGE = [0.22, 1.75];
 
 export interface Light {
@@ -67,7 +67,7 @@ export function readLight(image: Picture, marks: Landmarks, head: Head, tables: 
 
   const brightness = Math.max(luma(skin), 1e-4), most = Math.max(...skin);
   const saturation = clamp(((most - Math.min(...skin)) / Math.max(most, 1e-4) - 0.12) / 0.33, 0, 1);
-  const tint = skin.map((value, k) => (Math.max(value / brightness, 1e-3) / SKIN[k]) ** (0.15 * saturation));
+  const tint = skin.map((value, k) => (Math.max(value / brightness, 1e-3) / SKIN[k]) ** (CAST * saturation));
   const white = tint.map((value) => clamp(value / Math.max(luma(tint), 1e-3), 0.55, 1.8));
   const exposure = exposureOf(fit.level, linear, place, image);
   return {
