@@ -52,6 +52,10 @@ class PortraitRows(FolderRows):
         self.names = [name for name in self.names if name in self._portraits]
         self.columns = [*self.columns, "mask"]
         self.others.pop("pairs.csv")
+        self._part = "test" if str(spec).endswith(":test") else "train"
+
+    def _split_of(self, name):
+        return self._part
 
     def _span(self, start, stop):
         for index in range(start, min(stop, len(self.names))):

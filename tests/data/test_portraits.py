@@ -67,6 +67,10 @@ def test_sources_rows_and_labelled_photos_agree():
     assert sample["unmasked"].shape == (3, 64, 64) and not (sample["unmasked"] == sample["masked"]).all()
     rows = open_rows("builtin:portraits/masked:test")
     assert len(rows) == 24 and [row.name for row in rows] == bare.names and {*rows.others} == {"README.md"}
+    splits = {part: open_rows(f"builtin:portraits{part}") for part in ("", ":all", ":train", ":test", "/masked:test")}
+    splits = {part: {rows.split_of(unit) for unit in rows.units(10)} for part, rows in splits.items()}
+    assert [part for part, names in splits.items() if names == {"test"}] == [":test", "/masked:test"]
+    assert [part for part, names in splits.items() if names == {"train"}] == ["", ":all", ":train"]
     row = next(iter(rows))
     assert rows.typed(row.columns)["yaw"] == float(row.columns["yaw"]) and row.columns["mask"] in STYLES
     assert row.digest() != next(iter(open_rows("builtin:portraits:test"))).digest()
