@@ -20,8 +20,8 @@ from maskhub.files import commit, discard, prepare_file, remove_file, sweep, wri
 from maskhub.hold import hold
 
 __all__ = [
-    "BatchReport", "check_free", "check_not_input", "process_folder", "result_path", "run_batch", "save_photo",
-    "table_names", "working_folder", "write_failures",
+    "BatchReport", "check_free", "check_not_input", "process_folder", "replace_files", "result_path", "run_batch",
+    "save_photo", "table_names", "working_folder", "write_failures",
 ]  # fmt: skip
 
 
@@ -83,9 +83,7 @@ def process_folder(
             done = {target: record for target, row in known.items() if (record := journal.record(row.name)) is not None}
             added = {target: {name: record.get(name, "") for name in columns} for target, record in done.items()}
             tables = metadata_tables(added, known, rows.columns, from_folder=True)
-            for name in table_names(rows) - tables.keys():
-                remove_file(output / name)
-            commit(prepare_file(output / name, text) for name, text in tables.items())
+            replace_files(output, tables, table_names(rows))
         write_failures(output, report.failures)
     return report
 
@@ -204,6 +202,14 @@ def table_names(rows):
     """The metadata files that the result of these rows may have; those that it does not have are left from earlier."""
     folders = {PurePosixPath(row.home).parent for row in rows} if rows.folder else set()
     return {(folder / name).as_posix() for folder in {PurePosixPath(), *folders} for name in METADATA}
+
+
+def replace_files(output, files, possible):
+    """Write ``files``, path in the folder → text, together, and delete the other ``possible`` ones: an earlier run may
+    have made them."""
+    for name in possible - files.keys():
+        remove_file(output / name)
+    commit(prepare_file(output / name, text) for name, text in files.items())
 
 
 def write_failures(output, failures):

@@ -13,7 +13,15 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from PIL import Image
 
-from maskhub.data.batch import BatchReport, check_not_input, run_batch, table_names, working_folder, write_failures
+from maskhub.data.batch import (
+    BatchReport,
+    check_not_input,
+    replace_files,
+    run_batch,
+    table_names,
+    working_folder,
+    write_failures,
+)
 from maskhub.data.criteria import MEASURES, Criteria
 from maskhub.data.folder import free_name, list_files
 from maskhub.data.journal import Journal
@@ -29,7 +37,7 @@ from maskhub.faces import align
 from maskhub.faces.detect import detect
 from maskhub.faces.landmarks import landmarks
 from maskhub.faces.photo import open_photo, split_alpha
-from maskhub.files import commit, prepare_file, remove_file, write_file
+from maskhub.files import write_file
 from maskhub.json_file import write_json
 from maskhub.masks.detector import detect_mask_on_crop
 
@@ -144,7 +152,5 @@ def _write_reports(output, criteria, measured, rows, report):
     added = {target: {key: record[key] for key in more} for _, target, record in kept}
     known = {target: row for row, target, _ in kept}
     tables = metadata_tables(added, known, rows.columns, bool(rows.folder))
-    for home in table_names(rows) - tables.keys():
-        remove_file(output / home)
-    commit(prepare_file(output / home, text) for home, text in tables.items())
+    replace_files(output, tables, table_names(rows))
     write_failures(output, report.failures)

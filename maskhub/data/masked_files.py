@@ -14,6 +14,7 @@ from PIL import Image
 from maskhub.data.batch import (
     check_free,
     check_not_input,
+    replace_files,
     run_batch,
     table_names,
     working_folder,
@@ -32,7 +33,7 @@ from maskhub.data.tables import metadata_tables
 from maskhub.data.workers import check_main_guard
 from maskhub.errors import ConfigError
 from maskhub.faces.photo import kept_info, open_photo, split_alpha
-from maskhub.files import commit, prepare_copy, prepare_file, remove_file
+from maskhub.files import commit, prepare_copy, prepare_file
 from maskhub.provenance import RULE, Provenance, mark
 
 __all__ = ["ADDED", "BY_RULE", "MaskingWay", "mask_photo", "mask_source"]
@@ -154,7 +155,7 @@ def mask_source(
         done = {target: record for target, row in known.items() if (record := journal.record(row.name))}
         files = _tables(done, known, rows) | box_files(done, boxes, own, sheets)
         files[SUMMARY] = _summary(rows, done, output, report)
-        _write(output, files, {*sheets.values(), *table_names(rows)} - files.keys())
+        replace_files(output, files, {*sheets.values(), *table_names(rows)})
         _copy_others(rows, output, files, {path.resolve() for path in own.files} if own else ())
         write_failures(output, report.failures)
     return report
@@ -196,13 +197,6 @@ def _check_places(spec, output, regions):
                 "the folder for regions is within the folder of photos, where loaders would read regions as photos: "
                 "choose one outside."
             )
-
-
-def _write(output, files, old):
-    """Write ``files``, path → text, and delete ``old`` ones: of photos that did not fail in an earlier run."""
-    for name in old:
-        remove_file(output / name)
-    commit(prepare_file(output / name, text) for name, text in files.items())
 
 
 def _shared_files(rows, boxes):
