@@ -4,8 +4,6 @@ Commands read options, call the package and print results. An error that the use
 error and exit code 2.
 """
 
-import os
-import select
 import sys
 import warnings
 from typing import Annotated
@@ -21,6 +19,7 @@ from maskhub.commands.photos import Input, cycle, outline, translate, unmask
 from maskhub.errors import MaskHubError
 from maskhub.extras import explained
 from maskhub.options import registry
+from maskhub.stdout import OutputError, checked_stdout, report
 
 __all__ = ["main"]
 
@@ -70,25 +69,10 @@ FAMILIES = {"dataset": "Make datasets from photos.", "evaluate": "Measure pictur
 def main(args=None):
     """Run one command and exit with its code; 141 if a reader of its output, such as ``head``, has closed it."""
     try:
-        try:
+        with checked_stdout():
             _run(args)
-        finally:
-            if sys.stdout is not None:  # closed from the start, as by some daemons
-                sys.stdout.flush()
-    except BrokenPipeError as error:
-        if not _closed(sys.stdout):
-            raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more as it exits
-        raise SystemExit(141) from error
-
-
-def _closed(stream):
-    """Whether the reader of this pipe has gone; taken for granted where the system can't tell (Windows)."""
-    if not hasattr(select, "poll"):
-        return True
-    watch = select.poll()
-    watch.register(stream.fileno(), 0)
-    return any(event & (select.POLLERR | select.POLLHUP) for _, event in watch.poll(0))
+    except OutputError as error:
+        sys.exit(report(error, "maskhub"))
 
 
 def _run(args):

@@ -28,16 +28,35 @@ def photo(astronaut, tmp_path):
     return tmp_path / "photo.png"
 
 
-def test_output_whose_reader_has_gone_is_no_traceback():
+COMMANDS = {
+    "help": "from maskhub.cli import main; main(['mask', '--help'])",
+    "version": "from maskhub.cli import main; main(['--version'])",
+    "unbuffered": "import sys; sys.stdout.reconfigure(write_through=True); from maskhub.cli import main; main(['-h'])",
+    "training": "from maskhub.training.launch import launch; from maskhub.training.cyclegan import CycleGAN; "
+    "launch(CycleGAN, args=['--help'])",
+}
+
+
+def run_with_stdout(code, stdout):
+    done = subprocess.run([sys.executable, "-c", code], stdout=stdout, stderr=subprocess.PIPE, text=True)
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize("code", COMMANDS.values(), ids=COMMANDS)
+def test_output_whose_reader_has_gone_is_no_traceback(code):
     reading, writing = os.pipe()
     os.close(reading)
-    done = subprocess.run(
-        [sys.executable, "-c", "from maskhub.cli import main; main(['mask', '--help'])"],
-        stdout=writing,
-        stderr=subprocess.PIPE,
-    )
+    assert run_with_stdout(code, writing) == (141, "")
     os.close(writing)
-    assert (done.returncode, done.stderr) == (141, b"")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux's full disk")
+@pytest.mark.parametrize("code", COMMANDS.values(), ids=COMMANDS)
+def test_output_to_a_full_disk_takes_one_line(code):
+    with open("/dev/full", "w") as full:
+        code, said = run_with_stdout(code, full)
+    assert code == 2 and said.endswith(": standard output could not be written: No space left on device.\n")
+    assert said.count("\n") == 1
 
 
 def test_without_an_output_a_command_still_succeeds():

@@ -34,6 +34,7 @@ FLOOR = {
     "json_file",
     "options",
     "provenance",
+    "stdout",
     "tensors",
 }
 KNOW_EVERYTHING = {"__init__", "cli", "commands"}

@@ -6,6 +6,7 @@ import sys
 
 from maskhub.errors import MaskHubError
 from maskhub.options import parse
+from maskhub.stdout import CLOSED, OutputError, checked_stdout, report
 
 __all__ = ["launch"]
 
@@ -14,26 +15,30 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, e
 
 def launch(task_class, description=None, args=None):
     """Run one training script: ``task_class`` with the arguments of the command line, or ``args``. Exits with code 2
-    after an error that the user can fix, printed in one line; with 130 or 143 after a signal."""
+    after an error that the user can fix, printed in one line; with 130 or 143 after a signal; with 141 if a reader of
+    the output, such as ``head``, has closed it."""
     from maskhub.training.trainer import Trainer
 
     trainer, code = None, 0
     try:
-        options = parse(task_class.Options, description, args)
-        trainer = Trainer(task_class, options)
-        if options.dry_run:
-            for name, value in trainer.options.model_dump().items():
-                trainer.accelerator.print(f"{name}: {value}")
-            trainer.accelerator.print(*trainer.describe(), sep="\n")
-        else:
-            code = _train(trainer)
+        with checked_stdout():
+            options = parse(task_class.Options, description, args)
+            trainer = Trainer(task_class, options)
+            if options.dry_run:
+                for name, value in trainer.options.model_dump().items():
+                    trainer.accelerator.print(f"{name}: {value}")
+                trainer.accelerator.print(*trainer.describe(), sep="\n")
+            else:
+                code = _train(trainer)
+    except OutputError as error:
+        code = report(error, "error")
     except MaskHubError as error:
         code = _say(f"error: {one_line(error)}")
     except OSError as error:  # from libraries that write files themselves
         if error.errno not in NO_ROOM:
             raise
         code = _say(f"error: {error.filename or options.output} could not be written: {error.strerror}.")
-    if code == 2 and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if code in (2, CLOSED) and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         os._exit(code)  # other processes may be waiting for this one; the launcher ends them
     if trainer is not None:
         trainer.close()
