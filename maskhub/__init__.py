@@ -43,6 +43,7 @@ _HOMES = {
     "MaskHubError": "maskhub.errors",
     "MissingExtraError": "maskhub.extras",
     "NoFaceError": "maskhub.errors",
+    "NothingToDoError": "maskhub.errors",
     "PhotoError": "maskhub.errors",
     "SourceError": "maskhub.errors",
     "VideoError": "maskhub.errors",

@@ -5,8 +5,8 @@ command line prints the message as one line and exits with 2 instead of showing 
 """
 
 __all__ = [
-    "CheckpointError", "ConfigError", "DivergenceError", "HubError", "MaskHubError", "NoFaceError", "PhotoError",
-    "SourceError", "VideoError", "WriteError", "first_line",
+    "CheckpointError", "ConfigError", "DivergenceError", "HubError", "MaskHubError", "NoFaceError", "NothingToDoError",
+    "PhotoError", "SourceError", "VideoError", "WriteError", "first_line",
 ]  # fmt: skip
 
 
@@ -26,6 +26,10 @@ class PhotoError(MaskHubError):
 
 class NoFaceError(PhotoError):
     """A photo in which no face was found."""
+
+
+class NothingToDoError(NoFaceError):
+    """A photo with faces, none of which needs the change that was asked for."""
 
 
 class VideoError(MaskHubError):

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image
 
-from maskhub.errors import ConfigError, NoFaceError
+from maskhub.errors import ConfigError, NoFaceError, NothingToDoError
 from maskhub.pipelines.record import PhotoRecord
 
 __all__ = ["FaceMaskOutput", "PhotoBatch"]
@@ -101,10 +101,12 @@ class PhotoBatch:
         return [record.why_unchanged() for record in self.records if record.needs_nothing]
 
     def onward(self):
-        """The batch for the way back: the translated crops are the next input. NoFaceError for a photo without one."""
+        """The batch for the way back: the translated crops are the next input. NothingToDoError for a photo without
+        one, NoFaceError if it has no face that is clear enough."""
         for record in self.records:
             if self.strict and not record.changed:
-                raise NoFaceError(f"{record.why_unchanged()}.")
+                wrong = NothingToDoError if record.needs_nothing else NoFaceError
+                raise wrong(f"{record.why_unchanged()}.")
         records = [replace(record, faces=[face.onward() for face in record.changed]) for record in self.records]
         return PhotoBatch(records, self.single, strict=False)
 

@@ -113,7 +113,7 @@ class PhotoPipeline:
         """Translate there and back: ``start="mask"`` puts masks on and removes them again, ``"unmask"`` the reverse.
 
         As :meth:`__call__`; with ``details`` the output also has ``there`` and ``cycle_errors``. A photo of which no
-        face was translated in the first step is an error too, unless ``on_no_face="keep"``.
+        face was translated in the first step is an error too (NothingToDoError), unless ``on_no_face="keep"``.
         """
         _check_numbers(batch_size, seed)
         start = Direction(start)

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import gradio as gr
 
-from maskhub.errors import MaskHubError, NoFaceError
+from maskhub.errors import MaskHubError, NoFaceError, NothingToDoError
 from space import photos, tools
 
 __all__ = ["TITLE", "layout", "wire"]
@@ -84,10 +84,10 @@ def show(pipe, path, start):
 
 
 def _either(pipe, path, start):
-    """:func:`_cycle`, from the other start if the photo has no face for this one; and which start it was."""
+    """:func:`_cycle`, from the other start if no face needs this one; and which start it was."""
     try:
         return *_cycle(pipe, path, start), start
-    except NoFaceError as error:
+    except NothingToDoError as error:
         other = "unmask" if start == "mask" else "mask"
         try:
             return *_cycle(pipe, path, other), other

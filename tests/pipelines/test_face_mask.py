@@ -13,6 +13,7 @@ from maskhub import (
     ConfigError,
     FaceMaskPipeline,
     NoFaceError,
+    NothingToDoError,
     PhotoError,
     ResnetGenerator,
 )
@@ -276,7 +277,7 @@ def test_a_face_that_needs_nothing_is_left_as_it_is(tiny_pipeline, astronaut, ma
     assert described(tally(out.faces[0])) == f"1 face found: left as it is ({why})"
     with pytest.warns(UserWarning, match=rf"the photo stays as it is \({why}\); force=True"):
         tiny_pipeline(photo, direction)
-    with pytest.raises(NoFaceError, match=why):
+    with pytest.raises(NothingToDoError, match=why):
         tiny_pipeline.cycle(photo, direction)
     forced = tiny_pipeline(photo, direction, force=True, details=True)
     assert forced.faces[0][0].changed and forced.regions[0].max() > 0.5

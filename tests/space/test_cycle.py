@@ -6,19 +6,20 @@ import gradio as gr
 import pytest
 from PIL import Image
 
-from maskhub.errors import NoFaceError
+from maskhub.errors import NoFaceError, NothingToDoError
 from space.tabs import cycle
 
 
 class Pipe:
-    """A pipeline for photos on which only some starts are possible."""
+    """A pipeline for photos on which only some starts are possible; ``searched`` counts how often it was given one."""
 
-    def __init__(self, *possible):
-        self.possible = possible
+    def __init__(self, *possible, wrong=NothingToDoError):
+        self.possible, self.wrong, self.searched = possible, wrong, 0
 
     def cycle(self, image, start, details):
+        self.searched += 1
         if start not in self.possible:
-            raise NoFaceError(f"no way to {start}.")
+            raise self.wrong(f"no way to {start}.")
         return SimpleNamespace(there=[image], images=[image], cycle_errors=[[3.0]])
 
 
@@ -45,3 +46,9 @@ def test_without_any_way_the_first_problem_is_shown(photo):
     problem, *rest, taken = cycle.show(Pipe(), photo, "mask")
     assert "No way to mask." in problem
     assert (tuple(rest), taken) == (cycle.CLEARED, gr.skip())
+
+
+def test_a_photo_without_a_face_is_searched_once(photo):
+    pipe = Pipe("unmask", wrong=NoFaceError)
+    problem, *_ = cycle.show(pipe, photo, "mask")
+    assert "No way to mask." in problem and pipe.searched == 1
