@@ -18,8 +18,9 @@ def sentence(faces, seconds):
     put = sum(face.changed and face.direction is Direction.MASK for face in faces)
     gone = [face for face in faces if face.changed and face.direction is Direction.UNMASK]
     off = sum(not face.left_on for face in gone)
-    done = [_count(put, "put on"), _count(off, "taken off")]
-    done = " and ".join(part for part in done if part)
+    one = "mask" if len(faces) == 1 else "one mask"
+    counts = {"put on": put, "taken off": off}
+    done = " and ".join(f"{one if n == 1 else f'{n} masks'} {what}" for what, n in counts.items() if n)
     said = [f"{done[:1].upper()}{done[1:]} in {seconds:.1f} s." if done else "Nothing was changed."]
     if len(gone) > off:
         where = "The mask" if len(faces) == 1 else f"On {_faces(len(gone) - off)} the mask"
@@ -55,10 +56,6 @@ def helps(faces, direction):
     if direction == "mask" and any(face.outcome is Outcome.ALREADY_MASKED for face in faces):
         return "Take the mask off instead", "unmask", False
     return None
-
-
-def _count(number, what):
-    return f"{'mask' if number == 1 else f'{number} masks'} {what}" if number else ""
 
 
 def _faces(number):

@@ -29,10 +29,14 @@ BARE, WORN = face("unmask", Outcome.NO_MASK), face("mask", Outcome.ALREADY_MASKE
     [
         ([ON], "Mask put on in 0.5 s.", True),
         ([OFF], "Mask taken off in 0.5 s. What appears under a mask is invented.", True),
-        ([ON, OFF, OFF], "Mask put on and 2 masks taken off in 0.5 s. What appears under a mask is invented.", True),
+        (
+            [ON, OFF, OFF],
+            "One mask put on and 2 masks taken off in 0.5 s. What appears under a mask is invented.",
+            True,
+        ),
         ([BARE], "Nothing was changed. This face wears no mask, so there is nothing to take off.", False),
         ([WORN], "Nothing was changed. This face already wears a mask.", False),
-        ([ON, WORN, WORN], "Mask put on in 0.5 s. 2 faces already wear a mask.", True),
+        ([ON, WORN, WORN], "One mask put on in 0.5 s. 2 faces already wear a mask.", True),
         ([face("mask", empty=True)], "Nothing was changed. On this face the network found nothing to change.", False),
         (
             [POOR],

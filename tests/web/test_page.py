@@ -11,6 +11,7 @@ from app_process import PATIENCE, ROOT
 from PIL import Image, ImageCms
 
 from maskhub import FaceMaskPipeline
+from maskhub.pipelines.outcomes import described, tally
 from maskhub.provenance import Provenance, read_provenance
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
@@ -109,6 +110,8 @@ def test_a_photo_is_uploaded_translated_compared_and_downloaded(here, tmp_path):
         here.choose(direction)
         assert here.download("png", tmp_path / "out.png") == f"{name[:-4]}-maskhub.png"
         wanted = pipe(EXAMPLES / name, direction, details=True)
+        said = described(tally(wanted.faces[0])).partition(";")[0]  # without the estimate
+        assert here.page.inner_text("#status").startswith(f"{said}. ")
         region, made = wanted.regions[0] > 0, numbers(tmp_path / "out.png")
         difference = np.abs(made - np.asarray(wanted.images[0].convert("RGB")))
         # a drawn mask's soft rim may end a pixel earlier or later, as in test_parity

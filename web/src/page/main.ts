@@ -69,13 +69,18 @@ async function translate(): Promise<void> {
 }
 
 function summary(faces: FaceReport[], seconds: number): string {
+  const several = faces.length > 1;
   const told = faces.map(({ direction, outcome }, number) => {
-    if (outcome === "changed" && !state.leave.has(number)) return direction === "mask" ? "mask put on" : "mask taken off";
-    return `left as it is${outcome === "changed" ? "" : ` (${outcome})`}`;
+    if (outcome !== "changed") return ` (${outcome})`;
+    return state.leave.has(number) ? "" : direction === "mask" ? "put on" : "taken off";
   });
-  const counts = [...new Set(told)].map((what) => [told.filter((other) => other === what).length, what] as const);
-  const parts = counts.map(([count, what]) => (faces.length > 1 ? `${count} × ${what}` : what));
-  return `${faces.length} ${faces.length === 1 ? "face" : "faces"} found: ${parts.join(", ")}. ${seconds.toFixed(2)} s.`;
+  const done = ["put on", "taken off"];
+  const parts = [...done.filter((what) => told.includes(what)), ...new Set(told.filter((what) => !done.includes(what)))].map((what) => {
+    const count = told.filter((other) => other === what).length, number = several ? `${count} ` : "";
+    if (done.includes(what)) return `${number}${count > 1 ? "masks" : "mask"} ${what}`;
+    return `${number}left as ${count > 1 ? "they are" : "it is"}${what}`;
+  });
+  return `${faces.length} ${several ? "faces" : "face"} found: ${parts.join(", ")}. ${seconds.toFixed(2)} s.`;
 }
 
 function saving(possible: boolean): void {
