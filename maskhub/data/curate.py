@@ -29,6 +29,7 @@ from maskhub.data.mask_measures import measure_mask
 from maskhub.data.photo_file import encode_photo
 from maskhub.data.rows import open_rows
 from maskhub.data.scores import sharpness
+from maskhub.data.splits import warn_of_loaders
 from maskhub.data.tables import csv_text, metadata_tables
 from maskhub.data.work import Work
 from maskhub.data.workers import check_main_guard
@@ -100,6 +101,7 @@ def curate_source(spec, output, criteria=None, *, crops=None, workers=0, overwri
     rows = open_rows(spec, [output])
     if output.is_dir() and not overwrite and not Journal.exists(output) and list_files(output):
         raise ConfigError(f"{output} holds other files already: choose an empty folder, or overwrite it.")
+    warn_of_loaders(rows.names if rows.folder else ())
     options = {"source": rows.spec if rows.folder is None else "folder", **criteria.model_dump(), "crops": crops}
     targets, taken = {}, set()
     for name in rows.names if rows.folder else ():  # crops of x.jpg and x.png would have the same name

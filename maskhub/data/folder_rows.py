@@ -3,7 +3,6 @@
 import hashlib
 import io
 import os
-import re
 import stat
 import warnings
 from dataclasses import dataclass, field, replace
@@ -19,19 +18,12 @@ from maskhub.data.folder import (
     no_photo,
     original_name,
 )
+from maskhub.data.splits import first_split, splits_of, warn_of_labels
 from maskhub.data.tables import CASTS, METADATA, narrowest, read_table
 from maskhub.data.units import Unit, unit_name
 from maskhub.errors import PhotoError, SourceError
 
 __all__ = ["FolderRows", "Row"]
-
-_SPLIT = re.compile(
-    r"(?:.*[-._ 0-9])?"
-    r"(?:(?P<train>train(?:ing)?)|(?P<validation>valid(?:ation)?|val|dev)|(?P<test>test(?:ing)?|eval(?:uation)?))"
-    r"(?:[-._ 0-9].*)?"
-)
-"""Name of a folder that loaders take for a split, whose name is that of the group; for its photos, they only read
-metadata files inside it."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +117,7 @@ class FolderRows:
         self.columns = list(dict.fromkeys(key for table in self._tables.values() for key in table.columns))
         # as imagefolder does: folders are labels where nothing else says what the photos are
         self._kinds = None
-        splits = {name: _split(name) for name in self.names}
+        splits = {name: first_split(name) for name in self.names}
         self._splits = {} if None in splits.values() else splits
         self.labelled = not self._tables and all("/" in name for name in self.names)
         if self.labelled:
@@ -145,12 +137,8 @@ class FolderRows:
 
     def units(self, count):
         """Its :class:`~maskhub.data.units.Unit` of up to ``count`` photos of a split each, named by the photos' names
-        and sizes. Photos that are in no folder of a split, while others are, are reported in a warning."""
-        loose = next((name for name in self.names if not _split(name)), None)
-        if loose and (inside := next(filter(_split, self.names), None)):
-            warnings.warn(
-                f"{loose} is in no split's folder, but {inside} is: all go into the split train.", stacklevel=2
-            )
+        and sizes. Folders that may be splits by accident are reported in a warning."""
+        warn_of_labels(self.names)
         found, after = [], 0
         for _, group in groupby(self.names, self._split_of):
             first, after = after, after + len(list(group))
@@ -166,7 +154,7 @@ class FolderRows:
 
     def _split_of(self, name):
         folder = self._splits.get(name)
-        return _SPLIT.fullmatch(folder.name).lastgroup if folder else "train"
+        return splits_of(folder.name)[-1] if folder else "train"
 
     def read(self, unit):
         """Yield the rows of one of its units, with typed columns."""
@@ -250,9 +238,3 @@ def _size(path):
 
 def _parent(name):
     return PurePosixPath(name).parent
-
-
-def _split(name):
-    """The first folder in a photo's name that is a split, as a path, or None."""
-    folders = reversed(PurePosixPath(name).parents[:-1])
-    return next((folder for folder in folders if _SPLIT.fullmatch(folder.name)), None)

@@ -28,6 +28,7 @@ from maskhub.data.own_boxes import faces_in
 from maskhub.data.photo_file import encode_photo, result_names, result_path, side_names
 from maskhub.data.rows import open_rows
 from maskhub.data.scores import SCORES
+from maskhub.data.splits import warn_of_loaders
 from maskhub.data.summary import SHOWN, SUMMARY, counts_of, sample, summary_page
 from maskhub.data.tables import metadata_tables
 from maskhub.data.workers import check_main_guard
@@ -131,6 +132,7 @@ def mask_source(
     more = [regions] if regions else []
     rows = open_rows(spec, [output, *more])
     targets = result_names(rows.names, png) if rows.folder else {}
+    warn_of_loaders(targets)
     sides, sheets = side_names(targets.values(), ".png"), box_places(targets.values(), boxes)
     options = {"source": str(spec) if rows.folder is None else "folder", **wearing.identity()}
     options |= {"regions": regions is not None, "provenance": provenance} | ({"png": True} if png else {})
