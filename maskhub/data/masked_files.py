@@ -131,8 +131,7 @@ def mask_source(
     _check_places(spec, output, regions)
     more = [regions] if regions else []
     rows = open_rows(spec, [output, *more])
-    targets = result_names(rows.names, png) if rows.folder else {}
-    warn_of_loaders(targets)
+    targets = _targets(rows, png)
     sides, sheets = side_names(targets.values(), ".png"), box_places(targets.values(), boxes)
     options = {"source": str(spec) if rows.folder is None else "folder", **wearing.identity()}
     options |= {"regions": regions is not None, "provenance": provenance} | ({"png": True} if png else {})
@@ -161,6 +160,13 @@ def mask_source(
         _copy_others(rows, output, files, {path.resolve() for path in own.files} if own else ())
         write_failures(output, report.failures)
     return report
+
+
+def _targets(rows, png):
+    """Photo of a folder → the name of its result; warns if loaders will misread these."""
+    targets = result_names(rows.names, png) if rows.folder else {}
+    warn_of_loaders(targets.values())
+    return targets
 
 
 def _summary(rows, done, output, report):

@@ -48,6 +48,7 @@ def warn_of_labels(names):
 
 def warn_of_loaders(names):
     """Warn if loaders of an imagefolder with photos of these names don't read each of them once, with its columns."""
+    names = list(names)
     if _warn_of_loose(names, "loaders read only photos in such folders. Rename {folder} if it is a label."):
         return
     if not any(map(first_split, names)):  # then the names of files decide
