@@ -1,6 +1,7 @@
 """Training the mask detector: its losses, its teacher, what it learns, what a run leaves."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from PIL import Image
 
 from maskhub import MaskDetector
 from maskhub.data.folder import is_held_out
+from maskhub.data.folder_rows import FolderRows
 from maskhub.errors import ConfigError
 from maskhub.training.mask_detector import mask_detector_losses
 from maskhub.training.status import read_metrics
@@ -85,6 +87,21 @@ def test_hard_faces_count_several_times(detector_photos, tmp_path, monkeypatch):
     assert all(path.exists() for path in links)
     with pytest.raises(ConfigError, match="exists already"):
         hard_faces.main(options)
+
+
+@pytest.mark.parametrize(
+    ("presence", "bare", "worn"),
+    [(0.0, 1, 7), (0.09, 1, 7), (0.1, 3, 7), (0.29, 3, 7), (0.3, 6, 7), (0.81, 6, 4), (0.94, 6, 4), (0.96, 6, 1)],
+)
+def test_how_often_a_hard_face_counts(detector_photos, monkeypatch, presence, bare, worn):
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    import hard_faces
+
+    found = SimpleNamespace(presence=presence)
+    monkeypatch.setattr(hard_faces, "mask_presences", lambda faces, network: [presence])
+    monkeypatch.setattr(hard_faces, "detect_masks_on_crops", lambda crops, network: [found] * len(crops))
+    assert hard_faces.bare_times(next(iter(FolderRows(detector_photos / "unmasked"))), None) == bare
+    assert hard_faces.worn_times(next(iter(FolderRows(detector_photos / "masked"))), None) == worn
 
 
 def test_the_mean_of_runs_with_a_lower_presence(tmp_path, monkeypatch):
