@@ -13,15 +13,16 @@ from maskhub.data.journal import Journal
 from maskhub.data.photo_file import encode_photo, result_names, result_path, save_photo
 from maskhub.data.portraits import are_portraits
 from maskhub.data.rows import open_rows
-from maskhub.data.tables import METADATA, csv_text, metadata_tables, named_otherwise
+from maskhub.data.tables import METADATA, metadata_tables, named_otherwise
+from maskhub.data.texts import Texts
 from maskhub.data.workers import run_jobs
 from maskhub.errors import ConfigError, PhotoError, SourceError
-from maskhub.files import commit, discard, prepare_file, remove_file, sweep, write_file
+from maskhub.files import discard, prepare_file, sweep
 from maskhub.hold import hold
 
 __all__ = [
-    "BatchReport", "check_free", "check_not_input", "process_folder", "replace_files", "result_path", "run_batch",
-    "save_photo", "table_names", "working_folder", "write_failures",
+    "BatchReport", "check_free", "check_not_input", "process_folder", "result_path", "run_batch", "save_photo",
+    "table_names", "working_folder",
 ]  # fmt: skip
 
 
@@ -42,8 +43,9 @@ def process_folder(
     recorded in ``output/.maskhub``, so an interrupted run continues where it stopped; ``failures.csv`` in ``output``
     lists failed ones, if there are any.
 
-    SourceError if there is no such folder, or no photo in it; ConfigError if ``output`` is ``source``, or holds other
-    files, or results of other options or photos; WriteError if another run holds ``output``, or it can't be written to.
+    SourceError if there is no such folder, or no photo in it; ConfigError if ``output`` is ``source``, or holds results
+    of other options or photos, or files of their names that no run wrote; WriteError if another run holds ``output``,
+    or it can't be written to.
 
     Args:
         source, output: folders of photos and of results.
@@ -71,8 +73,9 @@ def process_folder(
         image, values = done if columns else (done, {})
         return values, {paths[0]: encode_photo(image, paths[0])}
 
-    if not overwrite:
-        check_free(output, [*targets.values(), *(table_names(rows) if tabled else ())])
+    names, tables = table_names(rows) if tabled else set(), {}
+    check_free(output, targets.values(), overwrite)
+    texts = Texts(output, names, overwrite)
     with working_folder(output, "maskhub", options, overwrite) as journal:
         report, order = run_batch(
             rows, journal, made, lambda name: [output / targets[name]], threads=threads, compared=compared,
@@ -83,8 +86,7 @@ def process_folder(
             done = {target: record for target, row in known.items() if (record := journal.record(row.name)) is not None}
             added = {target: {name: record.get(name, "") for name in columns} for target, record in done.items()}
             tables = metadata_tables(added, known, rows.columns, from_folder=True)
-            replace_files(output, tables, table_names(rows))
-        write_failures(output, report.failures)
+        texts.replace(tables, report.failures)
     return report
 
 
@@ -189,9 +191,9 @@ def check_not_input(source, *outputs):
             )
 
 
-def check_free(output, names):
+def check_free(output, names, overwrite=False):
     """Raise a :class:`ConfigError` if ``output`` has some of these files, but no journal."""
-    if Journal.exists(output) or not Path(output).is_dir():
+    if overwrite or Journal.exists(output) or not Path(output).is_dir():
         return
     found = next((name for name in names if (Path(output) / name).exists()), None)
     if found is not None:
@@ -202,20 +204,3 @@ def table_names(rows):
     """The metadata files that the result of these rows may have; those that it does not have are left from earlier."""
     folders = {PurePosixPath(row.home).parent for row in rows} if rows.folder else set()
     return {(folder / name).as_posix() for folder in {PurePosixPath(), *folders} for name in METADATA}
-
-
-def replace_files(output, files, possible):
-    """Write ``files``, path in the folder → text, together, and delete the other ``possible`` ones: an earlier run may
-    have made them."""
-    for name in possible - files.keys():
-        remove_file(output / name)
-    commit(prepare_file(output / name, text) for name, text in files.items())
-
-
-def write_failures(output, failures):
-    """Write ``failures.csv`` into a folder, or delete an earlier one if nothing failed."""
-    path = Path(output) / "failures.csv"
-    if failures:
-        write_file(path, csv_text(["file_name", "reason"], failures))
-    else:
-        remove_file(path)

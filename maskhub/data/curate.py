@@ -16,11 +16,9 @@ from PIL import Image
 from maskhub.data.batch import (
     BatchReport,
     check_not_input,
-    replace_files,
     run_batch,
     table_names,
     working_folder,
-    write_failures,
 )
 from maskhub.data.criteria import MEASURES, Criteria
 from maskhub.data.folder import free_name, list_files
@@ -31,6 +29,7 @@ from maskhub.data.rows import open_rows
 from maskhub.data.scores import sharpness
 from maskhub.data.splits import warn_of_loaders
 from maskhub.data.tables import csv_text, metadata_tables
+from maskhub.data.texts import Texts
 from maskhub.data.work import Work
 from maskhub.data.workers import check_main_guard
 from maskhub.errors import ConfigError
@@ -38,12 +37,12 @@ from maskhub.faces import align
 from maskhub.faces.detect import detect
 from maskhub.faces.landmarks import landmarks
 from maskhub.faces.photo import open_photo, split_alpha
-from maskhub.files import write_file
-from maskhub.json_file import write_json
+from maskhub.json_file import json_text
 from maskhub.masks.detector import detect_mask_on_crop
 
 __all__ = ["MEASURES", "Criteria", "CurateReport", "curate_source", "measure", "sharpness"]
 
+REPORT, TABLE = "report.json", "report.csv"
 SIDE = 128
 """Side of the aligned crop for measuring sharpness and detecting the mask."""
 
@@ -102,6 +101,7 @@ def curate_source(spec, output, criteria=None, *, crops=None, workers=0, overwri
     if output.is_dir() and not overwrite and not Journal.exists(output) and list_files(output):
         raise ConfigError(f"{output} holds other files already: choose an empty folder, or overwrite it.")
     warn_of_loaders(rows.names if rows.folder else ())
+    texts = Texts(output, {*table_names(rows), REPORT, TABLE}, overwrite)
     options = {"source": rows.spec if rows.folder is None else "folder", **criteria.model_dump(), "crops": crops}
     targets, taken = {}, set()
     for name in rows.names if rows.folder else ():  # crops of x.jpg and x.png would have the same name
@@ -117,7 +117,7 @@ def curate_source(spec, output, criteria=None, *, crops=None, workers=0, overwri
         report, order = run_batch(rows, journal, work, lambda name: [output / target_of(name)], **places)
         report = CurateReport(report.made, report.kept, report.failures)
         measured = [(row, target_of(row.name), journal.record(row.name)) for row in order if journal.record(row.name)]
-        _write_reports(output, criteria, measured, rows, report)
+        texts.replace(_reports(criteria, measured, rows, report), report.failures)
     return report
 
 
@@ -137,22 +137,21 @@ def _curate_job(criteria, crops, row, paths):
     return {"reasons": reasons, **measured}, contents
 
 
-def _write_reports(output, criteria, measured, rows, report):
-    """Write the reports on measured photos of ``rows``, a list of row, name of the result and record."""
+def _reports(criteria, measured, rows, report):
+    """The reports on measured photos of ``rows``, a list of row, name of the result and record: path → text. Sets the
+    numbers of ``report``."""
     kept = [(row, target, record) for row, target, record in measured if not record["reasons"]]
     report.kept_photos = len(kept)
     report.dropped = dict(Counter(record["reasons"][0] for *_, record in measured if record["reasons"]))
     summary = {"criteria": criteria.model_dump(), "photos": len(measured) + len(report.failures), "kept": len(kept)}
     summary |= {"dropped": report.dropped, "failed": len(report.failures)}
-    write_json(output / "report.json", summary)
     lines = [
         [row.name, int(not record["reasons"]), "; ".join(record["reasons"]), *(record[key] for key in MEASURES)]
         for row, _, record in measured
     ]
-    write_file(output / "report.csv", csv_text(["file_name", "kept", "reasons", *MEASURES], lines))
     more = [key for key in MEASURES if key not in rows.columns]
     added = {target: {key: record[key] for key in more} for _, target, record in kept}
     known = {target: row for row, target, _ in kept}
     tables = metadata_tables(added, known, rows.columns, bool(rows.folder))
-    replace_files(output, tables, table_names(rows))
-    write_failures(output, report.failures)
+    table = csv_text(["file_name", "kept", "reasons", *MEASURES], lines)
+    return tables | {REPORT: json_text(summary), TABLE: table}

@@ -14,11 +14,9 @@ from PIL import Image
 from maskhub.data.batch import (
     check_free,
     check_not_input,
-    replace_files,
     run_batch,
     table_names,
     working_folder,
-    write_failures,
 )  # fmt: skip
 from maskhub.data.boxes import DATA, box_files, box_places, check_boxes
 from maskhub.data.column_boxes import open_own_boxes
@@ -31,6 +29,7 @@ from maskhub.data.scores import SCORES
 from maskhub.data.splits import warn_of_loaders
 from maskhub.data.summary import SHOWN, SUMMARY, counts_of, sample, summary_page
 from maskhub.data.tables import metadata_tables
+from maskhub.data.texts import Texts
 from maskhub.data.workers import check_main_guard
 from maskhub.errors import ConfigError
 from maskhub.faces.photo import kept_info, open_photo, split_alpha
@@ -138,8 +137,8 @@ def mask_source(
     own = open_own_boxes(rows, wearing.own_boxes, wanted=boxes != "none")
     check_boxes(boxes, targets.values())
     options |= ({"own_boxes": own.digest} if own else {}) | ({"model": way.name} if way is not BY_RULE else {})
-    if not overwrite:
-        check_free(output, [*targets.values(), *sheets.values(), *_shared_files(rows, boxes)])
+    check_free(output, [*targets.values(), "annotations.json"], overwrite)
+    texts = Texts(output, {*sheets.values(), *_shared_files(rows, boxes)}, overwrite)
 
     def target_of(name):
         return targets.get(name) or result_path(name, png).as_posix()
@@ -156,9 +155,8 @@ def mask_source(
         done = {target: record for target, row in known.items() if (record := journal.record(row.name))}
         files = _tables(done, known, rows) | box_files(done, boxes, own, sheets)
         files[SUMMARY] = _summary(rows, done, output, report)
-        replace_files(output, files, {*sheets.values(), *table_names(rows)})
-        _copy_others(rows, output, files, {path.resolve() for path in own.files} if own else ())
-        write_failures(output, report.failures)
+        texts.replace(files, report.failures)
+        _copy_others(rows, output, texts.names, {path.resolve() for path in own.files} if own else ())
     return report
 
 
@@ -209,7 +207,8 @@ def _check_places(spec, output, regions):
 
 def _shared_files(rows, boxes):
     """The files of a result that describe several photos."""
-    return {*table_names(rows), "annotations.json", *([DATA] if boxes == "yolo" else [])}
+    more = {"coco": ["annotations.json"], "yolo": [DATA]}
+    return {*table_names(rows), SUMMARY, *more.get(boxes, ())}
 
 
 def _tables(done, known, rows):
@@ -227,10 +226,9 @@ def _added(record):
 
 
 def _copy_others(rows, output, written, replaced):
-    """Copy all other files, except the annotations that were ``replaced`` and those with the name of a ``written``
-    file."""
-    # the first three are files of an earlier result that is masked again
-    own = {"failures.csv", "annotations.json", SUMMARY, *written}
+    """Copy all other files, except the annotations that were ``replaced`` and those with the name of a file that the
+    run may have ``written``."""
+    own = {"annotations.json", *written}  # the former may be of an earlier result that is masked again
     others = rows.others.items() if rows.folder else ()
     commit(
         prepare_copy(source, output / name)

@@ -1,0 +1,76 @@
+"""The tables, reports and boxes that a run writes beside its results, without losing a file that it did not write.
+
+texts = Texts("masked", {"metadata.csv", "metadata.jsonl"})     # before the run: refuses if these are not its own
+texts.replace({"metadata.csv": table}, failures)                # after it
+
+``.maskhub/texts.json`` has the hashes of all texts that were written, so that a later run knows which are its own: it
+replaces or deletes these, and refuses others, also its own ones that were edited since.
+"""
+
+import hashlib
+from pathlib import Path
+
+from maskhub.data.tables import csv_text
+from maskhub.errors import ConfigError
+from maskhub.files import HIDDEN, commit, prepare_file, remove_file
+from maskhub.json_file import read_json, write_json
+
+__all__ = ["FAILURES", "Texts"]
+
+FAILURES = "failures.csv"
+NAME = f"{HIDDEN}/texts.json"
+
+
+class Texts:
+    """The texts of a run.
+
+    Args:
+        folder: of the results.
+        names: paths of all texts within the folder that the run may write; :data:`FAILURES` is always one.
+        overwrite: replace and delete texts of these names, whoever wrote them.
+
+    Raises:
+        ConfigError: without ``overwrite``, there is a text of such a name that no run wrote, or that was edited since.
+    """
+
+    def __init__(self, folder, names, overwrite=False):
+        self.folder, self.names, self.overwrite = Path(folder), {FAILURES, *names}, overwrite
+        self._check(self.names)
+
+    def replace(self, texts, failures):
+        """Write ``texts``, path in the folder → text, together, and :data:`FAILURES` with pairs of file and reason if
+        there are any; delete the others of its names, which an earlier run made. Errors as for the class."""
+        if failures:
+            texts = texts | {FAILURES: csv_text(["file_name", "reason"], failures)}
+        names = self.names | texts.keys()
+        self._check(names)
+        hashes = {name: [kept] for name in names if (kept := self._hash(name)) in self._hashes().get(name, ())}
+        for name, text in texts.items():
+            hashes[name] = list(dict.fromkeys([*hashes.get(name, ()), _hash(text.encode())]))
+        if hashes != self._hashes():  # before the texts: a run that is killed in between knows both
+            write_json(self.folder / NAME, dict(sorted(hashes.items())))
+        for name in names - texts.keys():
+            remove_file(self.folder / name)
+        commit(prepare_file(self.folder / name, text) for name, text in texts.items())
+
+    def _check(self, names):
+        known = {} if self.overwrite else self._hashes()
+        for name in () if self.overwrite else sorted(names):
+            if (found := self._hash(name)) is not None and found not in known.get(name, ()):
+                raise ConfigError(
+                    f"{self.folder} holds {name}, not of this command or edited since: move it away, or overwrite it."
+                )
+
+    def _hashes(self):
+        return read_json(self.folder / NAME) or {}
+
+    def _hash(self, name):
+        """The hash of a file, or None if it can't be read."""
+        try:
+            return _hash((self.folder / name).read_bytes())
+        except OSError:
+            return None
+
+
+def _hash(content):
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
