@@ -27,6 +27,11 @@ NEW = ("A new model", "")
 OWN = "My own settings"
 NUMBERS = ("max_steps", "architecture", "resolution", "batch_size", "learning_rate")
 TIMED = ("architecture", "resolution", "batch_size", "max_steps")
+INSTEAD = """(job, instead) => {
+  const [before, after] = instead.split('|');
+  return (job || '') === before ? after || null : job;
+}"""
+"""Watch another job instead of one, unless the visitor has chosen meanwhile: only the browser knows that for sure."""
 SHOWN = 8
 """Matching pictures that are shown."""
 CLASSIFIER_STEPS = 400
@@ -47,6 +52,7 @@ def layout(pipe):
     here.timer = gr.Timer(1.5, active=False)
     # seen: job → state that this page has shown; "" → step that it has shown
     here.seen, here.notice = gr.State({}), gr.Textbox(visible="hidden", elem_id="train-notice", label="notice")
+    here.instead = gr.Textbox(visible="hidden", elem_id="train-instead", label="the job to watch instead")
     here.refused = gr.Textbox(visible=False, label="why there are no notifications")
     return here
 
@@ -156,6 +162,7 @@ def _wire_jobs(here, presented):
     rooms.on_show(here.key, *looked)
     here.timer.tick(watch, *watched, **rooms.once)
     here.job.change(watch, *watched, **rooms.quiet)
+    here.instead.change(None, [here.job, here.instead], here.job, js=INSTEAD, api_visibility="private")
     jobs = rooms.jobs()
     acts = (here.keep, partial(jobs.cancel, keep=True)), (here.cancel, jobs.cancel), (here.forget, jobs.remove)
     for button, act in acts:
@@ -178,7 +185,7 @@ def _watched(here):
     """Inputs and outputs of :func:`watch`."""
     shown = [here.job, here.progress, here.accuracy, here.loss, here.samples, here.keep, here.cancel, here.forget]
     shown += [here.use, here.timer]
-    return [here.job, here.key, here.seen], [*shown, here.seen, here.notice]
+    return [here.job, here.key, here.seen], [*shown, here.seen, here.notice, here.instead]
 
 
 def offer(dataset, attributes, start, key):
@@ -275,13 +282,13 @@ def look(id, key, seen):
     jobs = rooms.jobs().list()
     own = [job for job in jobs if job.belongs_to(key)]
     first = next(iter([job for job in own if job.active] or own or jobs), None)
-    shown, *rest = watch(id or (first and first.id), key, seen | {"": None})
-    return shown if id or not first else shown | {"value": first.id}, *rest
+    *shown, instead = watch(id or (first and first.id), key, seen | {"": None})
+    return *shown, instead if id or not first else f"|{first.id}"
 
 
 def watch(id, key, seen):
-    """The current state of a job; plots and pictures only if they are new. The choice of the job stays as it is, since
-    the visitor may have chosen another one meanwhile."""
+    """The current state of a job; plots and pictures only if they are new. The choice of the job is left to
+    :data:`INSTEAD`, since the visitor may have chosen another one meanwhile."""
     everything = {entry.id: entry for entry in rooms.jobs().list()}
     entry, choices = everything.get(id), job_display.job_choices(key)
     states = {other.id: other.state for other in everything.values()}
@@ -294,7 +301,8 @@ def watch(id, key, seen):
     notice = ended[-1] if ended else gr.skip()
     if entry is None:
         nothing = [None, None, gr.update(value=None, visible=False), *[gr.update(visible=False)] * 4]
-        return gr.update(choices=choices, value=None), "", *nothing, timer, states | {"": None}, notice
+        instead = f"{id}|" if id else gr.skip()
+        return gr.update(choices=choices), "", *nothing, timer, states | {"": None}, notice, instead
     now = rooms.jobs().progress(id)
     fresh = (id, now.line.get("step"), str(now.samples))
     known = seen.get("") == fresh
@@ -307,7 +315,7 @@ def watch(id, key, seen):
         gr.update(visible=own and entry.active, interactive=not entry.cancel),
         gr.update(visible=own and not entry.active),
         gr.update(visible=usable and (rooms.jobs().models.root / entry.model).is_dir()),
-        timer, states | {"": fresh}, notice,
+        timer, states | {"": fresh}, notice, gr.skip(),
     )  # fmt: skip
 
 

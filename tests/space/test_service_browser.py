@@ -121,6 +121,13 @@ def test_bring_filter_train_and_reimage(service_page, service, packed, dataset, 
     assert np.array_equal(result[~region], covered[~region]) and not np.array_equal(result[region], covered[region])
     assert raw.shape == (32, 32, 4)
 
+    # the job is deleted, and no other is shown
+    open_tab(page, "Train")
+    page.click("#train-forget")
+    page.wait_for_function("document.querySelector('#train-job input').value === ''")
+    page.locator("#train-forget").wait_for(state="hidden")
+    assert not folder.exists()
+
 
 @pytest.mark.slow
 def test_a_newcomer_trains_a_model_and_tries_it_in_four_clicks(service_page, service):
