@@ -300,7 +300,7 @@ def watch(id, key, seen):
     ]
     notice = ended[-1] if ended else gr.skip()
     if entry is None:
-        nothing = [None, None, gr.update(value=None, visible=False), *[gr.update(visible=False)] * 4]
+        nothing = [*_plots([]), gr.update(value=None, visible=False), *[gr.update(visible=False)] * 4]
         instead = f"{id}|" if id else gr.skip()
         return gr.update(choices=choices), "", *nothing, timer, states | {"": None}, notice, instead
     now = rooms.jobs().progress(id)
@@ -323,6 +323,9 @@ def _pictures(id, now, known):
     """Updates of both plots and of the samples."""
     if known:
         return gr.skip(), gr.skip(), gr.skip()
-    lines = rooms.jobs().metrics(id)
-    plots = [job_display.series(lines, what) if lines else None for what in ("accuracy", "loss")]
-    return *plots, job_display.image_update(now.samples)
+    return *_plots(rooms.jobs().metrics(id)), job_display.image_update(now.samples)
+
+
+def _plots(lines):
+    """The values of both plots; empty tables without lines, since gradio's script fails where a plot is taken away."""
+    return [job_display.series(lines, what) for what in ("accuracy", "loss")]
