@@ -21,6 +21,8 @@ FAIRFACE = "FairFace, test"
 PORTRAITS = {"flickr_portraits", "portraits_rxkt", "portraits_comp6721", "actors_karan"}
 AGES = {"0-2": "0-9", "3-9": "0-9", "60-69": "60 and more", "more than 70": "60 and more"}
 """FairFace's names of the youngest and the oldest, who are few."""
+BINS = (0, 15), (15, 30), (30, 45), (45, 90)
+"""Ranges of yaw, in degrees."""
 A_BIN, PORTRAIT, LFW, CELEBA, LONDON, GENERATED = 50, 60, 50, 50, 40, 30
 """Photos of FairFace in each range of yaw, and of the other sources."""
 PARTS = {
@@ -72,7 +74,7 @@ def chosen(faces):
     }
     portraits = [row for row in more if row["source"] in PORTRAITS and is_held_out(row["file_name"])]
     out = [row for row in fairface if row["age"] == AGES["60-69"]]
-    for low, high in ((0, 15), (15, 30), (30, 45), (45, 90)):
+    for low, high in BINS:
         turned = [row for row in fairface if low <= abs(float(row["yaw"])) < high]
         out += [row for row in turned[:A_BIN] if row not in out]
     others = {

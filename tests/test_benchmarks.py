@@ -6,6 +6,7 @@ from pathlib import Path
 import onnx
 import pytest
 
+from maskhub.data.folder import is_held_out
 from maskhub.faces.yunet import WEIGHTS
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -55,3 +56,25 @@ def test_the_estimate_stays_when_a_new_detector_measures_twice_as_much():
     now = [{"reach": row["reach"] - 0.05, "doubt": 2 * row["doubt"]} for row in before]
     guess = fit.guessed(fit.rescaled(model, before, now), now)
     assert guess == pytest.approx(fit.guessed(model, before), abs=1e-4)
+
+
+def test_the_estimate_is_fitted_to_photos_that_no_run_trained_on(tmp_path):
+    names = [f"{number}.jpg" for number in range(40)]
+    for folder in ("celeba", "synthetic", "lfw", "publishable"):
+        (tmp_path / folder).mkdir()
+        for name in names:
+            (tmp_path / folder / name).touch()
+    (tmp_path / "more").mkdir()
+    rows = [
+        (f"{source}_{name}", source, number)
+        for source in ("fairface_val", "fairface_train", "flickr_portraits", "press_pakpol")
+        for number, name in enumerate(names)
+    ]
+    lines = [",".join(map(str, row)) for row in [("file_name", "source", "yaw"), *rows]]
+    (tmp_path / "more" / "metadata.csv").write_text("\n".join(lines))
+    chosen = load(BENCHMARKS / "estimate_pairs.py").chosen(tmp_path)
+    assert [len(chosen[name]) for name in ("fairface", "lfw", "london")] == [len(names)] * 3
+    assert {row["source"] for row in chosen["fairface"]} == {"fairface_val"}
+    for source in ("celeba", "portraits", "generated"):
+        assert chosen[source] and all(is_held_out(row["file_name"]) for row in chosen[source])
+    assert {row["source"] for row in chosen["portraits"]} == {"flickr_portraits"}
