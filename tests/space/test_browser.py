@@ -113,6 +113,27 @@ def test_the_page_opens_with_a_finished_before_and_after(photo_page, phone_page,
     assert preview.get_attribute("content") == "maskhub"
 
 
+def test_labels_do_not_cover_the_slider_of_a_panorama(here, tmp_path):
+    with Image.open(ASTRONAUT) as photo:
+        panorama = Image.new("RGB", (10 * photo.height, photo.height), "gray")
+        panorama.paste(photo)
+    panorama.save(tmp_path / "panorama.jpg")
+    here.upload(tmp_path / "panorama.jpg")
+    here.shown()
+    here.page.click("#mask")
+    here.page.locator("#photo-status", has_text="Mask put on in").wait_for()
+    for viewport in (DESKTOP, PHONE):
+        here.page.set_viewport_size(viewport)
+        here.page.wait_for_function(
+            "Math.abs(document.querySelector('#photo-result img').clientWidth - "
+            "document.querySelector('#photo-result').clientWidth) < 4"
+        )
+        label = here.page.locator("#photo-result > label").bounding_box()
+        for part in ("img >> nth=1", "[data-testid=slider]"):
+            assert here.page.locator(f"#photo-result {part}").bounding_box()["y"] >= label["y"] + label["height"]
+    here.page.set_viewport_size(DESKTOP)
+
+
 @viewports(quick="phone")
 def test_a_masked_example_is_swapped_in_one_click_and_ones_own_photo_in_two(visit, phone_page, viewport):
     here = phone_page if viewport is PHONE else visit(viewport)
