@@ -300,8 +300,8 @@ def watch(id, key, seen):
     ]
     notice = ended[-1] if ended else gr.skip()
     if entry is None:
-        nothing = [*_plots([]), gr.update(value=None, visible=False), *[gr.update(visible=False)] * 4]
-        instead = f"{id}|" if id else gr.skip()
+        plots, instead = (_plots([]), f"{id}|") if id else ([gr.skip()] * 2, gr.skip())
+        nothing = [*plots, gr.update(value=None, visible=False), *[gr.update(visible=False)] * 4]
         return gr.update(choices=choices), "", *nothing, timer, states | {"": None}, notice, instead
     now = rooms.jobs().progress(id)
     fresh = (id, now.line.get("step"), str(now.samples))
