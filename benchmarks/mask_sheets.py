@@ -1,8 +1,10 @@
-"""Pictures to judge the masks by: a contact sheet of many faces, and the gallery of every style on one photo.
+"""Pictures to judge the masks by: a contact sheet of many faces, and the gallery of every style on one photo. And the
+app's examples with drawn masks, to be made again when masks are drawn otherwise.
 
     python benchmarks/mask_sheets.py faces OUT.jpg FOLDER [FOLDER ...] --n 60 --wrongly-worn 0.15
     python benchmarks/mask_sheets.py faces docs/images/mask_sheet.jpg ../shared/faces/publishable --side 128
     python benchmarks/mask_sheets.py gallery docs/images/mask_gallery.jpg space/examples/astronaut.jpg
+    python benchmarks/mask_sheets.py examples space/examples
 
 Look for masks that float (off the nose or jaw), leak (skin shows where fabric should be, or fabric beyond the head) or
 look pasted (wrong light, too sharp, too clean). The sheet is the same for the same folders and ``--seed``.
@@ -15,6 +17,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from maskhub.data.portraits import FOLDER as PORTRAITS
 from maskhub.errors import NoFaceError
 from maskhub.faces.align import alignment, crop
 from maskhub.faces.detect import detect
@@ -63,6 +66,33 @@ def gallery(out, photo):
     Image.fromarray(_grid(tiles, len(STYLES))).save(out, quality=86, optimize=True)
 
 
+def examples(folder):
+    """The app's masked.jpg, cloth.jpg and group.jpg: built-in portraits in masks, or without."""
+    single = {"masked.jpg": (181, "surgical", "green", 1), "cloth.jpg": (194, "patterned", "blue", 0)}
+    for name, wearing in single.items():
+        _example(512, *wearing).save(folder / name, quality=90)
+    tiles = [
+        (110,),
+        (160, "kn95", "white", 1),
+        (178,),
+        (187, "cloth", "black", 1),
+        (105,),
+        (155, "surgical", "green", 3),
+    ]
+    side, gap = 300, 6
+    group = Image.new("RGB", (3 * side + 4 * gap, 2 * side + 3 * gap), (28, 31, 40))
+    for place, tile in enumerate(tiles):
+        row, column = divmod(place, 3)
+        group.paste(_example(side, *tile), (gap + column * (side + gap), gap + row * (side + gap)))
+    group.save(folder / "group.jpg", quality=90)
+
+
+def _example(side, number, style=None, colour=None, seed=0):
+    photo = Image.open(PORTRAITS / f"london_{number:05d}.webp").convert("RGB")
+    photo = photo.resize((side, side), Image.Resampling.LANCZOS)
+    return wear(photo, style=style, colour=colour, seed=seed).image if style else photo
+
+
 def _labelled(tile, text):
     picture = Image.fromarray(tile)
     draw = ImageDraw.Draw(picture)
@@ -92,8 +122,10 @@ def main():
     one = commands.add_parser("gallery")
     one.add_argument("out", type=Path)
     one.add_argument("photo", type=Path)
+    several = commands.add_parser("examples")
+    several.add_argument("folder", type=Path)
     args = vars(parser.parse_args())
-    {"faces": faces, "gallery": gallery}[args.pop("command")](**args)
+    {"faces": faces, "gallery": gallery, "examples": examples}[args.pop("command")](**args)
 
 
 if __name__ == "__main__":
