@@ -1,10 +1,10 @@
 """Pictures to judge the masks by: a contact sheet of many faces, and the gallery of every style on one photo. And the
-app's examples with drawn masks, to be made again when masks are drawn otherwise.
+examples of the app and of the browser edition in drawn masks, to be made again when masks are drawn otherwise.
 
     python benchmarks/mask_sheets.py faces OUT.jpg FOLDER [FOLDER ...] --n 60 --wrongly-worn 0.15
     python benchmarks/mask_sheets.py faces docs/images/mask_sheet.jpg ../shared/faces/publishable --side 128
     python benchmarks/mask_sheets.py gallery docs/images/mask_gallery.jpg space/examples/astronaut.jpg
-    python benchmarks/mask_sheets.py examples space/examples
+    python benchmarks/mask_sheets.py examples .
 
 Look for masks that float (off the nose or jaw), leak (skin shows where fabric should be, or fabric beyond the head) or
 look pasted (wrong light, too sharp, too clean). The sheet is the same for the same folders and ``--seed``.
@@ -66,25 +66,24 @@ def gallery(out, photo):
     Image.fromarray(_grid(tiles, len(STYLES))).save(out, quality=86, optimize=True)
 
 
-def examples(folder):
-    """The app's masked.jpg, cloth.jpg and group.jpg: built-in portraits in masks, or without."""
-    single = {"masked.jpg": (181, "surgical", "green", 1), "cloth.jpg": (194, "patterned", "blue", 0)}
-    for name, wearing in single.items():
-        _example(512, *wearing).save(folder / name, quality=90)
-    tiles = [
-        (110,),
-        (160, "kn95", "white", 1),
-        (178,),
-        (187, "cloth", "black", 1),
-        (105,),
-        (155, "surgical", "green", 3),
-    ]
-    side, gap = 300, 6
+def examples(root):
+    """The examples with drawn masks of the app and of the browser edition: built-in portraits, some in masks."""
+    app = root / "space" / "examples"
+    _example(512, 181, "surgical", "green", 1).save(app / "masked.jpg", quality=90)
+    _example(512, 194, "patterned", "blue", 0).save(app / "cloth.jpg", quality=90)
+    people = [(110,), (160, "kn95", "white", 1), (178,), (187, "cloth", "black", 1), (105,)]
+    _group(300, 6, [*people, (155, "surgical", "green", 3)]).save(app / "group.jpg", quality=90)
+    people = [(4,), (22, "surgical", "white", 1), (39,), (33, "cloth", "black", 1), (5,)]
+    _group(256, 0, [*people, (25, "surgical", "blue", 1)]).save(root / "web" / "examples" / "group.jpg", quality=90)
+
+
+def _group(side, gap, people):
+    """Six portraits in two rows."""
     group = Image.new("RGB", (3 * side + 4 * gap, 2 * side + 3 * gap), (28, 31, 40))
-    for place, tile in enumerate(tiles):
+    for place, person in enumerate(people):
         row, column = divmod(place, 3)
-        group.paste(_example(side, *tile), (gap + column * (side + gap), gap + row * (side + gap)))
-    group.save(folder / "group.jpg", quality=90)
+        group.paste(_example(side, *person), (gap + column * (side + gap), gap + row * (side + gap)))
+    return group
 
 
 def _example(side, number, style=None, colour=None, seed=0):
@@ -123,7 +122,7 @@ def main():
     one.add_argument("out", type=Path)
     one.add_argument("photo", type=Path)
     several = commands.add_parser("examples")
-    several.add_argument("folder", type=Path)
+    several.add_argument("root", type=Path)
     args = vars(parser.parse_args())
     {"faces": faces, "gallery": gallery, "examples": examples}[args.pop("command")](**args)
 
