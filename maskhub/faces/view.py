@@ -87,6 +87,11 @@ class View:
         found = self.settled(row, surely)
         return found is not None and found.sure and found.face.turned_from(self.face(row)) <= ELSEWHERE
 
+    def presence(self, row):
+        """The landmark network's confidence that there is a face as in its row, 0 to 1."""
+        found = self.settled(row, surely=False)
+        return found.presence if found is not None and found.face.turned_from(self.face(row)) <= ASKEW else 0.0
+
     def worn(self, row):
         """Confidence that the face of a row wears a mask; see :func:`~maskhub.faces.worn.worn`."""
         key = row.tobytes()

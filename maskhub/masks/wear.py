@@ -118,9 +118,9 @@ def _as_array(photo):
 
 def _largest(image):
     factor = max(1, min(round(max(image.shape[:2]) / SEARCH_SIDE), *image.shape[:2]))
-    faces = [face.moved(factor) for face in detect(shrunk(image, factor), margin=SEARCH_MARGIN)]
+    faces = [face.moved(factor) for face in detect(shrunk(image, factor), margin=SEARCH_MARGIN, closer=False)]
     if not faces or max(faces[0].box[2:]) < 0.15 * max(image.shape[:2]):
-        faces = detect(image) or faces
+        faces = detect(image, closer=False) or faces
     if not faces:
         raise NoFaceError("no face was found in the photo. Use one in which a face is larger and less covered.")
     return faces[0]

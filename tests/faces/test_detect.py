@@ -9,6 +9,8 @@ from maskhub.faces import align
 from maskhub.faces import detect as detect_module
 from maskhub.faces import view as view_module
 from maskhub.faces.detect import FaceDetector, detect
+from maskhub.faces.mesh import PRESENT
+from maskhub.faces.settle import Settled
 from maskhub.faces.view import View
 from maskhub.masks import wear
 
@@ -54,9 +56,9 @@ def test_large_photos_get_less_margin(size, pad):
 
 def test_less_margin_finds_the_same(astronaut, monkeypatch):
     photo = np.asarray(astronaut)
-    (found,) = detect(photo)
+    (found,) = detect(photo, closer=False)
     monkeypatch.setattr(view_module, "_pad", lambda side, margin: round(side * margin))
-    (wanted,) = detect(photo)
+    (wanted,) = detect(photo, closer=False)
     assert np.abs(found.points - wanted.points).max() < 0.005 * wanted.box[2]
     assert found.score == pytest.approx(wanted.score, abs=0.01)
 
@@ -106,21 +108,35 @@ def rows(*scores, taller=1.3):
 
 
 @pytest.mark.parametrize(
-    ("row", "over", "row_worn", "over_worn", "turned"),
+    ("row", "over", "row_worn", "over_worn", "present", "over_present", "turned"),
     [
-        (0.91, 0.9, 0.1, 0.98, True),  # upside down
-        (0.91, 0.9, 0.98, 0.98, False),
-        (0.91, 0.75, 0.1, 0.98, False),  # its score upright is too low
+        (0.91, 0.9, 0.1, 0.98, 0, 0, True),  # upside down
+        (0.91, 0.9, 0.98, 0.98, 0, 0, False),
+        (0.91, 0.75, 0.1, 0.98, 0, 0, False),  # its score upright is too low
+        (0.91, 0.9, 0.1, 0.98, 0.95, 0.2, False),  # hair or a forehead was taken for a mask
+        (0.91, 0.9, 0.1, 0.98, 0.95, 0.9, True),
+        (0.91, 0.9, 0.98, 0.1, 0.2, 0.95, True),
+        (0.91, 0.9, 0.98, 0.1, 0.93, 0.95, False),
+        (0.91, 0.9, 0.98, 0.1, 0, 0, False),
+        (0.86, 0.91, 0.98, 0.1, 0.95, 0.97, True),  # YuNet is clearly surer
+        (0.91, 0.86, 0.1, 0.98, 0.97, 0.95, False),
     ],
 )
-def test_a_mask_shows_that_a_sure_face_is_upside_down(astronaut, monkeypatch, row, over, row_worn, over_worn, turned):
+def test_a_mask_or_landmarks_show_that_a_sure_face_is_upside_down(
+    astronaut, monkeypatch, row, over, row_worn, over_worn, present, over_present, turned
+):
     detector, (row,) = FaceDetector(), rows(row, taller=1.05)
     view = view_module.View.of(np.asarray(astronaut), 1024, 0)
     assert view_module.overturned(row) and not view_module.overturned(rows(0.91)[0])
     (found,) = rows(over)
     found[4:14] = found[[6, 7, 4, 5, 8, 9, 12, 13, 10, 11]]
     monkeypatch.setattr(detector, "_in_window", lambda view, row, degrees: found)
-    set_settle(monkeypatch)
+
+    def settle(photo, face, surely):
+        presence = over_present if abs(face.roll) > 90 else present
+        return Settled(face, presence) if presence >= (PRESENT if surely else 0.01) else None
+
+    set_settle(monkeypatch, settle)
     monkeypatch.setattr(view_module, "worn", lambda photo, face: over_worn if abs(face.roll) > 90 else row_worn)
     assert abs(detector._way_up(view, row)) == pytest.approx(180 if turned else 0)
 
@@ -178,6 +194,19 @@ def test_a_turned_face_has_the_same_crop(masked):
         crops.append(cv2.transform(corners, np.linalg.inv(to_crop)[:2])[0])
     apart = np.linalg.norm(np.array(crops) - np.mean(crops, 0), axis=2)
     assert apart.max() < 0.015 * 256 * np.linalg.norm(crops[0][1] - crops[0][0]) / 176
+
+
+@pytest.mark.parametrize(("size", "tilt"), [(48, -20), (64, 20), (80, 10)])
+def test_a_small_face_is_found_as_tilted_as_it_is(astronaut, size, tilt):
+    (large,) = detect(np.asarray(astronaut))
+    scale = size / large.box[2]
+    matrix = cv2.getRotationMatrix2D((205, 120), -tilt, scale)
+    matrix[:, 2] += np.array([160, 120]) - (205, 120)
+    source = cv2.GaussianBlur(np.asarray(astronaut), (0, 0), 0.4 / scale)
+    photo = cv2.warpAffine(source, matrix, (320, 240), borderMode=cv2.BORDER_REPLICATE)
+    (face,), (unaided,) = detect(photo), detect(photo, closer=False)
+    assert abs(face.roll - large.roll - tilt) < 4
+    assert unaided.sides is not None or abs(unaided.roll - large.roll - tilt) > 6  # else not such a face
 
 
 def test_an_upright_sure_face_is_not_looked_at_again(astronaut, monkeypatch):

@@ -92,9 +92,9 @@ def test_photos_are_those_of_python(jobs, told, monkeypatch):
         assert [face["outcome"] for face in here["faces"]] == [str(face.outcome) for face in wanted.faces[0]], job[
             "name"
         ]
-        assert np.allclose(
-            [face["box"] for face in here["faces"]], [face.face.box for face in wanted.faces[0]], atol=0.01
-        ), job["name"]
+        # a small face is detected in an enlarged window, whose pixels may differ by a level
+        boxes = [face["box"] for face in here["faces"]], [face.face.box for face in wanted.faces[0]]
+        assert np.allclose(*boxes, atol=0.05), job["name"]
         region = wanted.regions[0] > 0
         assert not region.any() or any(face.changed for face in wanted.faces[0])
         difference = np.abs(after.astype(int) - np.asarray(wanted.images[0].convert("RGB")))

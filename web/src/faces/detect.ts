@@ -34,8 +34,9 @@ const UPRIGHT = 1.116;
 export const WORN = 0.8;
 const DOUBTFUL = 0.5, HIDDEN = 0.35, BARE = 0.6, SMALL = 32;
 const LEVEL = 10, ELSEWHERE = 15, ASKEW = 35;
-const LIKELY = 0.1, TRIED = 3, EVEN = 0.05;
-const AGAIN = 120, SIZES = [0.75, 0.875, 1, 1.15, 1.32];
+const LIKELY = 0.1, TRIED = 3, EVEN = 0.05, AHEAD = 0.03;
+const COARSE = 128, CLOSE = 256, AROUND = 1.2;
+const AGAIN = 200, SIZES = [0.8, 0.9, 1, 1.1, 1.2];
 const OVERLAP = 0.3;
 const TOP = 500;
 
@@ -61,6 +62,7 @@ export async function detect(networks: Networks, photo: Picture, options: Detect
   }
   const view = new View(networks, photo, image, threshold);
   let [rows, doubtful] = await view.find(image, view.pad);
+  if (turn) rows = await closer(view, rows);
   if (turn && (!rows.length || rows.some((row) => row[14] < SURE || overturned(row)))) {
     rows = best(rows) < SURE ? await findTurned(view, rows, doubtful) : await turnUnsure(view, rows);
   }
@@ -110,6 +112,12 @@ class View {
     return found !== null && found.presence >= PRESENT && apart(rollOf(found.face), rollOf(this.face(row))) <= ELSEWHERE;
   }
 
+  /** The landmark network's confidence that there is a face as in its row, 0 to 1. */
+  async presence(row: Row): Promise<number> {
+    const found = await this.settled(row, false);
+    return found !== null && apart(rollOf(found.face), rollOf(this.face(row))) <= ASKEW ? found.presence : 0;
+  }
+
   /** Confidence that the face of a row wears a mask. */
   async worn(row: Row): Promise<number> {
     const key = row.join(), face = this.face(row);
@@ -129,6 +137,18 @@ class View {
     if (row[14] < DOUBTFUL || (await this.worn(row)) < WORN) return false;
     return trusted(await this.settled(row, false), this.face(row));
   }
+}
+
+/** The rows, those of small faces as they are found in an enlarged window around them; their scores remain. */
+async function closer(view: View, rows: Row[]): Promise<Row[]> {
+  const out: Row[] = [];
+  for (const row of rows) {
+    const near = Math.max(row[2], row[3]) < COARSE ? await inWindow(view, row, 0, CLOSE, AROUND) : null;
+    const found = near !== null && near[14] >= row[14] - LIKELY;
+    if (found) near[14] = row[14];
+    out.push(found ? near : row);
+  }
+  return out;
 }
 
 /** The detections in the turned image, if they are more confident than `rows`, those of the upright image. */
@@ -188,9 +208,9 @@ async function righted(view: View, row: Row): Promise<Row> {
 }
 
 /** The detection of a face in a small window around it, turned clockwise; null if it isn't found there. */
-async function inWindow(view: View, row: Row, degrees: number): Promise<Row | null> {
-  const matrix = after(aboutTheMiddle(degrees), windowMatrix(row));
-  const found = (await view.find(warp(view.padded, matrix, WINDOW, WINDOW))).flat();
+async function inWindow(view: View, row: Row, degrees: number, side = WINDOW, around = 1.8): Promise<Row | null> {
+  const matrix = after(aboutTheMiddle(degrees, side), windowMatrix(row, side, around));
+  const found = (await view.find(warp(view.padded, matrix, side, side))).flat();
   return own(turnBack(found, matrix, degrees), row);
 }
 
@@ -200,8 +220,10 @@ async function wayUp(view: View, row: Row): Promise<number> {
   if (row[14] >= SURE || (await view.stands(row, false))) {
     const found = await inWindow(view, row, over);
     if (!found || found[14] < row[14] - LIKELY) return 0;
-    if ((await view.worn(row)) < BARE && (await view.worn(found)) >= WORN) return over;
-    if (await view.stands(row, false)) return (await view.stands(found)) && (await surer(view, found, row)) ? over : 0;
+    const masks: Point = [await view.worn(row), await view.worn(found)];
+    if ((await view.stands(row, false)) || (Math.min(...masks) < BARE && Math.max(...masks) >= WORN)) {
+      return (await surer(view, found, row, ...masks)) ? over : 0;
+    }
   }
   const all: [number, Row | null][] = [];
   for (const degrees of [0, over, ...TURNS]) all.push([degrees, await inWindow(view, row, degrees)]);
@@ -211,7 +233,8 @@ async function wayUp(view: View, row: Row): Promise<number> {
   const others = found.filter(([degrees]) => degrees).slice(0, TRIED);
   const likely = await maskedFirst(view, others.filter(([, one]) => one[14] > least), ([, one]) => one);
   for (const [degrees, one] of likely) {
-    const confirmed = (await view.worn(one)) >= WORN ? await view.settled(one) : masked < WORN && (await view.stands(one));
+    const bare = masked < WORN || (await view.presence(one)) > (await view.presence(row)) + EVEN;
+    const confirmed = (await view.worn(one)) >= WORN ? await view.settled(one) : bare && (await view.stands(one));
     if (confirmed) return degrees;
   }
   if (masked < BARE && likely.length && (await view.worn(likely[0][1])) >= WORN) return likely[0][0];
@@ -223,10 +246,14 @@ async function wayUp(view: View, row: Row): Promise<number> {
   return masked < WORN || (await view.worn(most)) >= WORN ? winner : 0;
 }
 
-/** Whether landmarks, or if they don't decide it YuNet, are surer of a row than of another. */
-async function surer(view: View, row: Row, other: Row): Promise<boolean> {
-  const lead = ((await view.settled(row))?.presence ?? 0) - ((await view.settled(other, false))?.presence ?? 0);
-  return lead > EVEN || (lead >= -EVEN && row[14] > other[14]);
+/** Whether a face stands as in `found`, not as in `row`, by scores, landmarks and the masks worn in each. */
+async function surer(view: View, found: Row, row: Row, masked: number, foundMasked: number): Promise<boolean> {
+  const lead = Math.fround(found[14] - row[14]), surer = (await view.presence(found)) - (await view.presence(row));
+  if (Math.min(masked, foundMasked) >= BARE || Math.max(masked, foundMasked) < WORN) {
+    return surer > (lead > 0 ? -EVEN : EVEN) && (await view.stands(found));
+  }
+  if (Math.abs(surer) > EVEN) return surer > 0;
+  return Math.abs(lead) > AHEAD ? lead > 0 : foundMasked >= WORN;
 }
 
 /** The face as it was detected if it is upright and sure; otherwise where a second look places it. */
@@ -382,16 +409,16 @@ function padReplicate(image: Picture, padX: number, padY: number): Picture {
   return warp(image, [1, 0, padX, 0, 1, padY], image.width + 2 * padX, image.height + 2 * padY);
 }
 
-/** The map to the surroundings of a detected face, WINDOW pixels per side. */
-function windowMatrix(row: Row): Matrix {
-  const side = 1.8 * Math.max(row[2], row[3]), scale = WINDOW / side;
+/** The map to the surroundings of a detected face, `around` times its size, in a window of `pixels` per side. */
+function windowMatrix(row: Row, pixels: number, around: number): Matrix {
+  const side = around * Math.max(row[2], row[3]), scale = pixels / side;
   const left = row[0] + row[2] / 2 - side / 2, top = row[1] + row[3] / 2 - side / 2;
   return [scale, 0, -left * scale, 0, scale, -top * scale];
 }
 
 /** A clockwise turn about the centre of a window. */
-function aboutTheMiddle(degrees: number): Matrix {
-  const cos = Math.cos((degrees * Math.PI) / 180), sin = Math.sin((degrees * Math.PI) / 180), middle = (WINDOW - 1) / 2;
+function aboutTheMiddle(degrees: number, side: number): Matrix {
+  const cos = Math.cos((degrees * Math.PI) / 180), sin = Math.sin((degrees * Math.PI) / 180), middle = (side - 1) / 2;
   return [cos, -sin, (1 - cos) * middle + sin * middle, sin, cos, -sin * middle + (1 - cos) * middle];
 }
 
