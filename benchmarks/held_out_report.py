@@ -3,7 +3,7 @@
     MASKHUB_WEIGHTS=../shared/weights python benchmarks/held_out_report.py ../shared/faces held-out
 
 The second folder gets ``report.html``, the JSON report of every part, and copies of the photos. A part whose report
-exists is not measured again, so a stopped run can be continued. Takes about half an hour of one core.
+exists is not measured again, so a stopped run can be continued. Takes about an hour of one core.
 """
 
 import argparse
