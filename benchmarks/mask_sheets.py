@@ -1,5 +1,5 @@
-"""Pictures to judge the masks by: a contact sheet of many faces, and the gallery of every style on one photo. And the
-examples of the app and of the browser edition in drawn masks, to be made again when masks are drawn otherwise.
+"""Pictures to judge the masks by: a contact sheet of many faces, and the gallery of every style on one photo. It also
+makes the examples of the app and of the browser edition that wear drawn masks: run it after a change to the masks.
 
     python benchmarks/mask_sheets.py faces OUT.jpg FOLDER [FOLDER ...] --n 60 --wrongly-worn 0.15
     python benchmarks/mask_sheets.py faces docs/images/mask_sheet.jpg ../shared/faces/publishable --side 128

@@ -47,21 +47,37 @@ class _Checked:
 
 @contextmanager
 def checked_stdout():
-    """Whatever the block prints is written out at its end; :class:`OutputError` if it can't be."""
+    """Whatever the block prints is written out at its end; :class:`OutputError` if it can't be, unless the block raises
+    another error, which is worth more."""
     if sys.stdout is None:  # closed from the start, as by some daemons
         yield
         return
     with redirect_stdout(_Checked(sys.stdout)):
         try:
             yield
-        finally:
+        except OutputError:
+            raise
+        except Exception:
+            try:
+                sys.stdout.flush()
+            except OutputError:
+                _drop()
+            raise
+        except BaseException:  # the end of the process, with an exit code
             sys.stdout.flush()
+            raise
+        sys.stdout.flush()
 
 
 def report(error, prefix):
     """Print an :class:`OutputError` on standard error, unless only the reader has gone; returns the exit code."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more as it exits
+    _drop()
     if error.closed:
         return CLOSED
     print(f"{prefix}: {error}", file=sys.stderr)
     return 2
+
+
+def _drop():
+    """Lose what is not yet written: Python flushes standard output once more as it exits."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -32,11 +32,11 @@ def sentence(faces, seconds):
     empty = sum(face.empty for face in faces)
     if empty:
         said.append(f"On {_faces(empty) if len(faces) > 1 else 'this face'} the network found nothing to change.")
-    for outcome, (one, many) in WHY.items():
+    for outcome, (single, many) in WHY.items():
         count = sum(face.outcome is outcome for face in faces)
         if count:
             subject = "This face" if len(faces) == 1 else _faces(count).capitalize()
-            said.append(f"{subject} {one if count == 1 else many}.")
+            said.append(f"{subject} {single if count == 1 else many}.")
     return " ".join([*said, INVENTED] if gone else said)
 
 

@@ -38,7 +38,8 @@ COMMANDS = {
 
 
 def run_with_stdout(code, stdout):
-    done = subprocess.run([sys.executable, "-c", code], stdout=stdout, stderr=subprocess.PIPE, text=True)
+    env = os.environ | {"PYTHONUNBUFFERED": ""}
+    done = subprocess.run([sys.executable, "-c", code], stdout=stdout, stderr=subprocess.PIPE, text=True, env=env)
     return done.returncode, done.stderr
 
 
@@ -57,6 +58,26 @@ def test_output_to_a_full_disk_takes_one_line(code):
         code, said = run_with_stdout(code, full)
     assert code == 2 and said.endswith(": standard output could not be written: No space left on device.\n")
     assert said.count("\n") == 1
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux's full disk")
+@pytest.mark.parametrize(("kind", "expected"), [("ConfigError", "no photos"), ("SystemExit", "No space left")])
+def test_an_error_is_said_on_a_full_disk_too(kind, expected):
+    code = f"""
+import maskhub.training.launch as module
+from maskhub.errors import ConfigError
+from maskhub.training.cyclegan import CycleGAN
+
+def parse(*args):
+    print("reading")
+    raise {kind}("no photos" if {kind} is ConfigError else 0)
+
+module.parse = parse
+module.launch(CycleGAN)
+"""
+    with open("/dev/full", "w") as full:
+        code, said = run_with_stdout(code, full)
+    assert code == 2 and said.count("\n") == 1 and expected in said
 
 
 def test_without_an_output_a_command_still_succeeds():

@@ -52,10 +52,10 @@ def warn_of_loaders(names):
     if _warn_of_loose(names, "loaders read only photos in such folders. Rename {folder} if it is a label."):
         return
     if not any(map(first_split, names)):  # then the names of files decide
-        name = next((name for name in names if splits_of(PurePosixPath(name).name)), None)
-        if name:
-            said = f"loaders take {name} for a split, and read no other photo and no columns: rename it."
-            warnings.warn(said, stacklevel=3)
+        named = [name for name in names if splits_of(PurePosixPath(name).name)]
+        if named:
+            lost = "no columns" if len(named) == len(names) else "no other photo and no columns"
+            warnings.warn(f"loaders take {named[0]} for a split, and read {lost}: rename it.", stacklevel=3)
         return
     for name in names:
         folders = list(_split_folders(name))

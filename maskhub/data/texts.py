@@ -27,7 +27,7 @@ class Texts:
     Args:
         folder: of the results.
         names: paths of all texts within the folder that the run may write; :data:`FAILURES` is always one.
-        overwrite: replace and delete texts of these names, whoever wrote them.
+        overwrite: replace and delete texts of these names, whoever wrote them, and all others that a run wrote.
 
     Raises:
         ConfigError: without ``overwrite``, there is a text of such a name that no run wrote, or that was edited since.
@@ -42,12 +42,14 @@ class Texts:
         there are any; delete the others of its names, which an earlier run made. Errors as for the class."""
         if failures:
             texts = texts | {FAILURES: csv_text(["file_name", "reason"], failures)}
-        names = self.names | texts.keys()
+        names, known = self.names | texts.keys(), self._hashes()
         self._check(names)
-        hashes = {name: [kept] for name in names if (kept := self._hash(name)) in self._hashes().get(name, ())}
+        hashes = {name: [kept] for name in names | known.keys() if (kept := self._hash(name)) in known.get(name, ())}
+        if self.overwrite:
+            names |= hashes.keys()  # those of other options, such as other boxes
         for name, text in texts.items():
             hashes[name] = list(dict.fromkeys([*hashes.get(name, ()), _hash(text.encode())]))
-        if hashes != self._hashes():  # before the texts: a run that is killed in between knows both
+        if hashes != known:  # before the texts: a run that is killed in between knows both
             write_json(self.folder / NAME, dict(sorted(hashes.items())))
         for name in names - texts.keys():
             remove_file(self.folder / name)
@@ -58,18 +60,21 @@ class Texts:
         for name in () if self.overwrite else sorted(names):
             if (found := self._hash(name)) is not None and found not in known.get(name, ()):
                 raise ConfigError(
-                    f"{self.folder} holds {name}, not of this command or edited since: move it away, or overwrite it."
+                    f"{self.folder / name} was not written by this version of maskhub, or was edited since: "
+                    "move it away, or overwrite it."
                 )
 
     def _hashes(self):
         return read_json(self.folder / NAME) or {}
 
     def _hash(self, name):
-        """The hash of a file, or None if it can't be read."""
+        """The hash of a file; None if there is none, and "", which no text has, if it can't be read or is a folder."""
         try:
             return _hash((self.folder / name).read_bytes())
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
+        except OSError:
+            return ""
 
 
 def _hash(content):

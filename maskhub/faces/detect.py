@@ -68,15 +68,15 @@ class FaceDetector:
             in steps of 45°. If no face is found, all orientations are searched.
         settle: look again at faces that are turned, or below :data:`SURE`, so that the same face is placed in the same
             way however the photo is turned. Only with ``turn``.
-        closer: detect small faces again in an enlarged window, since YuNet hardly sees a tilt of theirs; 3 ms per face.
-            Not needed if landmarks are looked for next. Only with ``turn``.
         margin: share of each side that is added around the photo: YuNet misses faces that fill the whole picture. Long
             sides (of 370 pixels or more by default) get less, but at least a third of it.
+        closer: detect small faces again in an enlarged window, since YuNet hardly sees a tilt of theirs; about 2 ms per
+            face. Not needed if landmarks are looked for next. Only with ``turn``.
 
     A detector holds scratch state: use one per thread, or :func:`detect`, which does.
     """
 
-    def __init__(self, threshold=0.7, max_side=1024, turn=True, settle=True, closer=True, margin=MARGIN):
+    def __init__(self, threshold=0.7, max_side=1024, turn=True, settle=True, margin=MARGIN, closer=True):
         self.threshold, self.max_side, self.margin = threshold, max_side, margin
         self.turn, self.settle, self.closer = turn, settle, closer
         self._net = YuNet(WEIGHTS, min(threshold, HIDDEN))
@@ -106,7 +106,7 @@ class FaceDetector:
         return sorted(faces, key=lambda face: -face.box[2] * face.box[3])
 
     def _closer(self, view, rows):
-        """Rows with those of small faces as they are found in an enlarged window around them; their scores remain."""
+        """The rows, with those of small faces replaced by what an enlarged window shows; the scores stay."""
         rows = rows.copy()
         for row in rows:
             near = self._in_window(view, row, 0, CLOSE, AROUND) if max(row[2:4]) < COARSE else None
@@ -259,7 +259,7 @@ def detect(image, threshold=0.7, max_side=1024, margin=MARGIN, closer=True):
     detectors = _threads.__dict__.setdefault("detectors", {})
     key = threshold, max_side, margin, closer
     if key not in detectors:
-        detectors[key] = FaceDetector(threshold, max_side, closer=closer, margin=margin)
+        detectors[key] = FaceDetector(threshold, max_side, margin=margin, closer=closer)
     return detectors[key](image)
 
 

@@ -182,7 +182,7 @@ def test_files_of_others_are_not_overwritten(form, foreign, small, tmp_path):
     put(small, tmp_path / "in" / "train" / "000.png")
     (tmp_path / "out" / foreign).parent.mkdir(parents=True)
     (tmp_path / "out" / foreign).write_text("not ours")
-    with pytest.raises(ConfigError, match=f"holds {foreign}, not of this command"):
+    with pytest.raises(ConfigError, match=f"{foreign} was not written by this version of maskhub"):
         mask_source(tmp_path / "in", tmp_path / "out", boxes=form, progress=False)
     assert (tmp_path / "out" / foreign).read_text() == "not ours"
 

@@ -26,8 +26,8 @@ def source(astronaut, tmp_path):
     return tmp_path / "in"
 
 
-def mask(source, out, **options):
-    return mask_source(source, out, Wearing(seed=1), boxes="voc", progress=False, **options)
+def mask(source, out, boxes="voc", **options):
+    return mask_source(source, out, Wearing(seed=1), boxes=boxes, progress=False, **options)
 
 
 def curate(source, out, **options):
@@ -59,7 +59,7 @@ def test_no_text_of_others_is_lost(source, tmp_path, run, name):
             foreign.parent.mkdir(parents=True)
         foreign.write_text("mine")
         any_file = run == "curate" and not already
-        said = "holds other files already" if any_file else f"out holds {name}, not of this command"
+        said = "holds other files already" if any_file else f"out/{name} was not written by this version of maskhub"
         with pytest.raises(ConfigError, match=said):
             RUNS[run](source, out)
         assert foreign.read_text() == "mine"
@@ -76,7 +76,9 @@ def test_an_edited_table_is_not_lost(source, tmp_path):
     assert row["who"] == "Eileen"
     written = table.read_text()
     table.write_text(written.replace("Eileen", "E. Collins"))
-    with pytest.raises(ConfigError, match=r"holds metadata\.csv, not of this command or edited since"):
+    with pytest.raises(
+        ConfigError, match=r"metadata\.csv was not written by this version of maskhub, or was edited since"
+    ):
         mask(source, tmp_path / "out")
     table.write_text(written)
     assert mask(source, tmp_path / "out").kept == 1
@@ -107,3 +109,18 @@ def test_a_run_that_was_cut_off_knows_its_texts(tmp_path, monkeypatch):
     (tmp_path / "a").write_text("older")
     with pytest.raises(ConfigError):
         Texts(tmp_path, {"a"})
+
+
+def test_texts_of_other_options_are_still_known(source, tmp_path):
+    out = tmp_path / "out"
+    for boxes in ("coco", "voc", "yolo", "coco"):
+        mask(source, out, boxes=boxes)
+    assert (out / "annotations.json").exists()
+    mask(source, out, boxes="voc", overwrite=True)
+    assert not (out / "annotations.json").exists() and not list(out.rglob("data.yaml"))
+
+
+def test_a_folder_of_a_tables_name_is_refused(source, tmp_path):
+    (tmp_path / "out" / "metadata.jsonl").mkdir(parents=True)
+    with pytest.raises(ConfigError, match=r"metadata\.jsonl was not written"):
+        mask(source, tmp_path / "out")

@@ -139,7 +139,7 @@ class View {
   }
 }
 
-/** The rows, those of small faces as they are found in an enlarged window around them; their scores remain. */
+/** The rows, with those of small faces replaced by what an enlarged window shows; the scores stay. */
 async function closer(view: View, rows: Row[]): Promise<Row[]> {
   const out: Row[] = [];
   for (const row of rows) {
@@ -248,11 +248,11 @@ async function wayUp(view: View, row: Row): Promise<number> {
 
 /** Whether a face stands as in `found`, not as in `row`, by scores, landmarks and the masks worn in each. */
 async function surer(view: View, found: Row, row: Row, masked: number, foundMasked: number): Promise<boolean> {
-  const lead = Math.fround(found[14] - row[14]), surer = (await view.presence(found)) - (await view.presence(row));
+  const lead = Math.fround(found[14] - row[14]), gain = (await view.presence(found)) - (await view.presence(row));
   if (Math.min(masked, foundMasked) >= BARE || Math.max(masked, foundMasked) < WORN) {
-    return surer > (lead > 0 ? -EVEN : EVEN) && (await view.stands(found));
+    return gain > (lead > 0 ? -EVEN : EVEN) && (await view.stands(found));
   }
-  if (Math.abs(surer) > EVEN) return surer > 0;
+  if (Math.abs(gain) > EVEN) return gain > 0;
   return Math.abs(lead) > AHEAD ? lead > 0 : foundMasked >= WORN;
 }
 
