@@ -240,8 +240,8 @@ window.maskhub = (() => {
   const HANDLE = ".compared [data-testid=slider]";
   const place = (handle) => {
     const [picture, bar] = [handle.parentElement.querySelector("img"), handle.querySelector(".inner")];
-    if (!picture || !bar) return { share: 0, at: 0, width: 0, row: 0 };
-    const [box, line] = [picture.getBoundingClientRect(), bar.getBoundingClientRect()];
+    const [box, line] = [picture, bar].map((part) => part?.getBoundingClientRect());
+    if (!box?.width || !line) return { share: 0, at: 0, width: 0, row: 0 }; // also while the picture loads
     const at = line.x + line.width / 2;
     return { share: Math.round((100 * (at - box.x)) / box.width), at, width: box.width, row: line.y + line.height / 2 };
   };
@@ -278,6 +278,9 @@ window.maskhub = (() => {
     window.dispatchEvent(mouse("mouseup", at + (step * width) / 100));
     requestAnimationFrame(name);
   });
+
+  const loaded = (event) => event.target.matches?.(".compared img") && requestAnimationFrame(name);
+  document.addEventListener("load", loaded, true); // which does not bubble
 
   let due = false;
   new MutationObserver(() => {
