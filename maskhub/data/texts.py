@@ -68,7 +68,7 @@ class Texts:
         return read_json(self.folder / NAME) or {}
 
     def _hash(self, name):
-        """The hash of a file; None if it doesn't exist, and "", which no text has, if it can't be read or is a folder."""
+        """The hash of a file; None if it doesn't exist, and "", which no text has, if it can't be read."""
         try:
             return _hash((self.folder / name).read_bytes())
         except (FileNotFoundError, NotADirectoryError):
