@@ -25,7 +25,7 @@ from maskhub.data.plan import plan_build
 from maskhub.data.schedule import Schedule
 from maskhub.data.shard_file import open_shard, read_note
 from maskhub.data.summary import SHOWN, SUMMARY, merged, summary_page
-from maskhub.data.tables import csv_text
+from maskhub.data.tables import FAILURES, failures_text
 from maskhub.data.targets import FolderTarget, HubTarget, MirroredTarget, open_target
 from maskhub.data.work import Shards
 from maskhub.data.workers import check_main_guard, run_jobs
@@ -198,10 +198,10 @@ def _finish(plan, target, report, before, everything):
     report.failures = sorted((name, reason) for note in notes for name, reason in note["failures"])
     if not rows + len(report.failures):
         raise SourceError(f"the dataset {plan.source} holds no photo.")
-    failures = csv_text(["file_name", "reason"], report.failures) if report.failures else None
     shards = {name: there[name] for name in plan.shards}
     card = dataset_card(shards, plan.options | {"source": plan.source}, plan.features, notes)
-    target.write({"failures.csv": failures, "README.md": card, SUMMARY: _summary(plan, rows, report, notes)})
+    summary = _summary(plan, rows, report, notes)
+    target.write({FAILURES: failures_text(report.failures), "README.md": card, SUMMARY: summary})
 
 
 def _summary(plan, rows, report, notes):

@@ -18,12 +18,14 @@ from maskhub.errors import ConfigError, SourceError, first_line
 from maskhub.files import commit, prepare_file
 
 __all__ = [
-    "CASTS", "METADATA", "csv_text", "is_number", "metadata_names", "metadata_tables", "named_otherwise", "narrowest",
-    "plain_text", "read_table", "table_text", "write_imagefolder",
+    "CASTS", "FAILURES", "METADATA", "csv_text", "failures_text", "is_number", "metadata_names", "metadata_tables",
+    "named_otherwise", "narrowest", "plain_text", "read_table", "table_text", "write_imagefolder",
 ]  # fmt: skip
 
 METADATA = ("metadata.csv", "metadata.jsonl")
 """The names of an imagefolder's tables."""
+FAILURES = "failures.csv"
+"""The name of the table of failed photos, beside the results."""
 _WHOLE = re.compile(r"-?(0|[1-9]\d*)", re.ASCII)
 _DECIMAL = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?", re.ASCII)
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
@@ -189,6 +191,11 @@ def csv_text(columns, rows):
     writer.writerow([_harmless(column) for column in columns])
     writer.writerows([_cell(column, value) for column, value in zip(columns, row, strict=True)] for row in rows)
     return text.getvalue()
+
+
+def failures_text(failures):
+    """Pairs of file and reason as the text of :data:`FAILURES`; None if there are none, and so no such table."""
+    return csv_text(["file_name", "reason"], failures) if failures else None
 
 
 def plain_text(value):

@@ -10,14 +10,13 @@ replaces or deletes these, and refuses others, also its own ones that were edite
 import hashlib
 from pathlib import Path
 
-from maskhub.data.tables import csv_text
+from maskhub.data.tables import FAILURES, failures_text
 from maskhub.errors import ConfigError
 from maskhub.files import HIDDEN, commit, prepare_file, remove_file
 from maskhub.json_file import read_json, write_json
 
-__all__ = ["FAILURES", "Texts"]
+__all__ = ["Texts"]
 
-FAILURES = "failures.csv"
 NAME = f"{HIDDEN}/texts.json"
 
 
@@ -26,7 +25,7 @@ class Texts:
 
     Args:
         folder: of the results.
-        names: paths of all texts within the folder that the run may write; :data:`FAILURES` is always one.
+        names: paths of all texts within the folder that the run may write; ``failures.csv`` is always one.
         overwrite: replace and delete texts of these names, whoever wrote them, and all others that a run wrote.
 
     Raises:
@@ -38,10 +37,10 @@ class Texts:
         self._check(self.names)
 
     def replace(self, texts, failures):
-        """Write ``texts``, path in the folder → text, together, and :data:`FAILURES` with pairs of file and reason if
+        """Write ``texts``, path in the folder → text, together, and ``failures.csv`` with pairs of file and reason if
         there are any; delete the others of its names, which an earlier run made. Errors as for the class."""
         if failures:
-            texts = texts | {FAILURES: csv_text(["file_name", "reason"], failures)}
+            texts = texts | {FAILURES: failures_text(failures)}
         names, known = self.names | texts.keys(), self._hashes()
         self._check(names)
         hashes = {name: [kept] for name in names | known.keys() if (kept := self._hash(name)) in known.get(name, ())}

@@ -7,7 +7,16 @@ import json
 import pytest
 
 from maskhub.data.rows import FolderRows
-from maskhub.data.tables import METADATA, csv_text, metadata_names, metadata_tables, narrowest, read_table, table_text
+from maskhub.data.tables import (
+    METADATA,
+    csv_text,
+    failures_text,
+    metadata_names,
+    metadata_tables,
+    narrowest,
+    read_table,
+    table_text,
+)
 from maskhub.errors import SourceError
 
 FORMULAS = ["=cmd|' /C calc'!A0", "+1+cmd|' /C calc'!A0", "-2+3", "@SUM(1)", "\t=1", "\n=1"]
@@ -147,3 +156,8 @@ def test_loaders_accept_the_tables_of_all_splits(tmp_path, monkeypatch, splits, 
     for split, cells in zip(("train", "test"), splits, strict=True):
         if kind == ".jsonl":
             assert [str(cell or "") for cell in loaded[split]["value"]] == cells
+
+
+def test_the_table_of_failures_is_safe_and_there_only_with_failures():
+    assert failures_text([("=a.png", "no face,\nat all")]) == 'file_name,reason\n./=a.png,"no face,\nat all"\n'
+    assert failures_text([]) is None
