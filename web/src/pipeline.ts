@@ -9,6 +9,7 @@ import { detect, type Face } from "./faces/detect";
 import { worn } from "./faces/worn";
 import { type Rule, type WearOptions } from "./masks/wear";
 import { type Networks, type ReadFile, toInput } from "./networks";
+import type { Outcome } from "./outcomes";
 import { timed } from "./stages";
 import { type Field, type Matrix, type Picture, picture } from "./vision/image";
 
@@ -24,9 +25,6 @@ export interface About {
   resolution: number;
   wear: string | null;
 }
-
-/** The outcome for a face, as in `maskhub.pipelines.outcomes`. */
-export type Outcome = "changed" | "no mask worn" | "already masked" | "not clear enough";
 
 /** One face and its outcome. */
 export interface Translated {

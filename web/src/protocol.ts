@@ -1,6 +1,7 @@
 /** The messages between the page and its worker. */
 
-import type { Direction, Options, Outcome } from "./pipeline";
+import type { Outcome } from "./outcomes";
+import type { Direction, Options } from "./pipeline";
 
 export interface FaceReport {
   /** left, top, width, height in the photo's pixels */

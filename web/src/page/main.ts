@@ -2,8 +2,8 @@
 
 import { Client } from "../client";
 import { download } from "../download";
+import { described } from "../outcomes";
 import type { Options } from "../pipeline";
-import type { FaceReport } from "../protocol";
 import { named } from "../styles";
 import { Camera } from "./camera";
 import { Comparison } from "./comparison";
@@ -59,28 +59,13 @@ async function translate(): Promise<void> {
     const made = await client.ask("translate", { options: asked, leave: [...state.leave] });
     if (mine !== turn) return made.preview.close();
     comparison.result(made, state.leave);
-    say(summary(made.faces, made.seconds));
+    say(`${described(made.faces, state.leave)}. ${made.seconds.toFixed(2)} s.`);
     saving(true);
   } catch (error) {
     if (mine === turn) say("", (error as Error).message);
   } finally {
     if (mine === turn) byId("result").setAttribute("aria-busy", "false");
   }
-}
-
-function summary(faces: FaceReport[], seconds: number): string {
-  const several = faces.length > 1;
-  const told = faces.map(({ direction, outcome }, number) => {
-    if (outcome !== "changed") return ` (${outcome})`;
-    return state.leave.has(number) ? "" : direction === "mask" ? "put on" : "taken off";
-  });
-  const done = ["put on", "taken off"];
-  const parts = [...done.filter((what) => told.includes(what)), ...new Set(told.filter((what) => !done.includes(what)))].map((what) => {
-    const count = told.filter((other) => other === what).length, number = several ? `${count} ` : "";
-    if (done.includes(what)) return `${number}${count > 1 ? "masks" : "mask"} ${what}`;
-    return `${number}left as ${count > 1 ? "they are" : "it is"}${what}`;
-  });
-  return `${faces.length} ${several ? "faces" : "face"} found: ${parts.join(", ")}. ${seconds.toFixed(2)} s.`;
 }
 
 function saving(possible: boolean): void {
