@@ -241,7 +241,8 @@ window.maskhub = (() => {
   const place = (handle) => {
     const [picture, bar] = [handle.parentElement.querySelector("img"), handle.querySelector(".inner")];
     const [box, line] = [picture, bar].map((part) => part?.getBoundingClientRect());
-    if (!box?.width || !line) return { share: 0, at: 0, width: 0, row: 0 }; // also while the picture loads
+    // while the picture loads, it has no size, and gradio gives the handle no place
+    if (!box?.width || !line || !handle.style.transform) return { share: 0, at: 0, width: 0, row: 0 };
     const at = line.x + line.width / 2;
     return { share: Math.round((100 * (at - box.x)) / box.width), at, width: box.width, row: line.y + line.height / 2 };
   };
@@ -271,6 +272,7 @@ window.maskhub = (() => {
     if (!step || !event.target.matches?.(HANDLE)) return;
     event.preventDefault();
     const { at, width, row } = place(event.target);
+    if (!width) return; // gradio would divide by the size of the picture, and the handle would never move again
     const mouse = (type, x) =>
       new MouseEvent(type, { bubbles: true, cancelable: true, view: window, clientX: x, clientY: row });
     event.target.dispatchEvent(mouse("mousedown", at));

@@ -3,6 +3,7 @@
 from functools import cache
 
 import pytest
+from app_process import PATIENCE
 from visit import DESKTOP, LAB, PHONE, Visit, open_tab
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
@@ -29,16 +30,36 @@ def page(chromium, app):
         context.close()
 
 
+SHARE = "document.querySelector('#photo-result [role=slider]')?.ariaValueNow"
+"""JavaScript: the share of the photo before, in per cent; 0 while its picture loads."""
+
+
+def test_keys_that_come_before_the_picture_leave_the_slider_in_its_place(chromium, app):
+    context, held, over = chromium.new_context(viewport=DESKTOP), [], []
+    page = context.new_page()
+    page.set_default_timeout(1000 * PATIENCE)
+    page.route(lambda url: "/file=" in url, lambda route: route.continue_() if over else held.append(route))
+    page.goto(app.url, wait_until="commit")
+    slider = page.get_by_role("slider", name="Share of the photo before")
+    slider.focus()
+    page.keyboard.press("ArrowRight")
+    assert slider.get_attribute("aria-valuenow") == "0"
+    over.append(True)
+    for route in held:
+        route.continue_()
+    page.wait_for_function(f"{SHARE} > 0")
+    context.close()
+
+
 def test_the_slider_and_the_thumbnails_work_by_keyboard(page):
     page = page("light", False)
     slider = page.get_by_role("slider", name="Share of the photo before")
+    page.wait_for_function(f"{SHARE} > 0")
     slider.focus()
     before = int(slider.get_attribute("aria-valuenow"))
     for _ in range(3):
         page.keyboard.press("ArrowRight")
-    page.wait_for_function(
-        "before => document.querySelector('#photo-result [role=slider]').ariaValueNow >= before + 13", arg=before
-    )
+    page.wait_for_function(f"before => {SHARE} >= before + 13", arg=before)
     assert page.locator("#photo-result img").evaluate_all("images => images.map(image => image.alt)") == [
         "Before",
         "After",
