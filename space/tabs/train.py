@@ -38,6 +38,17 @@ CLASSIFIER_STEPS = 400
 """Steps of a classifier, unless the form has fewer: on such small faces it is then done."""
 
 
+class JobChoice(gr.Dropdown):
+    """A dropdown of jobs, whose handlers check the choice themselves. gradio would compare it with the choices of the
+    session's last answer, which may have been under way when the job began: then no job would be shown any more."""
+
+    is_template = True  # in the browser it is a plain Dropdown
+
+    def preprocess(self, payload):
+        """The id of a job, which may be gone, or None."""
+        return payload
+
+
 def layout(pipe):
     """Place the components; returns them by name."""
     here = SimpleNamespace()
@@ -105,7 +116,7 @@ def _form(here):
 
 def _job(here):
     """The progress of a job."""
-    here.job = gr.Dropdown([], label="Job", elem_id="train-job", allow_custom_value=False)
+    here.job = JobChoice([], label="Job", elem_id="train-job", allow_custom_value=False)
     here.progress = gr.HTML(elem_id="train-progress", elem_classes="line")
     here.use = gr.Button("Try it now", variant="primary", visible=False, elem_id="train-try")
     gr.HTML(job_display.legend())
