@@ -314,7 +314,14 @@ def pytest_runtestloop(session):
 
 TOGETHER = [
     ("space/test_service_browser", "space/test_reimage_browser", "space/test_share"),  # a service, a browser
-    ("space/test_browser", "space/test_access", "space/test_two_visitors", "space/test_live_browser"),  # an app too
+    (
+        "space/test_photo_browser",
+        "space/test_uploads_browser",
+        "space/test_tabs_browser",
+        "space/test_access",
+        "space/test_two_visitors",
+        "space/test_live_browser",
+    ),  # an app too
     ("web/test_page", "web/test_app"),
     ("space/test_app", "space/test_guarded", "space/test_gate", "space/test_tools", "space/test_wear"),
     ("pipelines/test_onnx_face_mask", "models/test_int8", "pipelines/test_backends"),  # torch's exporter

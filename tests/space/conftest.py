@@ -124,6 +124,72 @@ def chromium(launch):
     browser.close()
 
 
+@pytest.fixture(scope="module")
+def contexts(chromium):
+    """Browser contexts by their options: pages of one share a cache, which saves most of a page's seconds."""
+    made = {}
+    yield made
+    for context in made.values():
+        context.close()
+
+
+@pytest.fixture
+def visit(chromium, app, contexts):
+    """Opens the app; afterwards no request has left it and the console has no errors."""
+    from visit import DESKTOP, Visit
+
+    visits = []
+
+    def open_app(viewport=DESKTOP, url=app.url, **options):
+        key = str((viewport, options))
+        if key not in contexts:
+            contexts[key] = chromium.new_context(viewport=viewport, **options)
+        visits.append(Visit(contexts[key].new_page(), url))
+        return visits[-1]
+
+    yield open_app
+    for made in visits:
+        made.page.close()
+    for made in visits:
+        assert made.strayed == []
+        assert made.complaints == []
+
+
+@pytest.fixture(scope="module")
+def photo_page(chromium, app):
+    """The page that most tests of a file share: to open one takes seconds."""
+    from visit import DESKTOP, Visit
+
+    context = chromium.new_context(viewport=DESKTOP, permissions=["camera"])
+    made = Visit(context.new_page(), app.url)
+    yield made
+    context.close()
+    assert made.strayed == []
+
+
+@pytest.fixture(scope="module")
+def phone_page(chromium, app):
+    """A phone's page, for all tests of a file."""
+    from visit import PHONE, Visit
+
+    context = chromium.new_context(viewport=PHONE)
+    made = Visit(context.new_page(), app.url)
+    yield made
+    context.close()
+    assert made.strayed == [] and made.complaints == []
+
+
+@pytest.fixture
+def here(photo_page):
+    """That page without a photo; afterwards the console has no errors."""
+    photo_page.open_photo_tab("Photo", "photo")
+    photo_page.clear()
+    photo_page.page.locator("#photo-problem p").wait_for(state="detached")
+    yield photo_page
+    complaints, photo_page.complaints = photo_page.complaints, []  # those of one test fail no other
+    assert complaints == []
+
+
 @pytest.fixture(scope="session")
 def packed(tmp_path_factory):
     """A zip of light faces, bare ones to train on and masked ones to test, and one file that is no picture."""
