@@ -5,7 +5,7 @@ from pathlib import Path
 
 from maskhub.files import write_file
 
-__all__ = ["FACTS", "json_text", "read_json", "write_json"]
+__all__ = ["FACTS", "json_object", "json_text", "read_json", "write_json"]
 
 FACTS = ".maskhub.json"
 """Notes in the folder of a dataset or model; hidden, so that they are not pushed with it."""
@@ -14,8 +14,16 @@ FACTS = ".maskhub.json"
 def read_json(path):
     """Read a JSON object; None if the file is missing or broken."""
     try:
-        value = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return json_object(Path(path).read_bytes())
+    except OSError:
+        return None
+
+
+def json_object(content):
+    """The JSON object in UTF-8 bytes; None if they hold none."""
+    try:
+        value = json.loads(content.decode())
+    except ValueError:
         return None
     return value if isinstance(value, dict) else None
 

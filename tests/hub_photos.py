@@ -53,10 +53,10 @@ def push_parquet(
 
 
 def data_set_files(repo_id):
-    """The files of a data set: name → bytes, with the card as it would be in a folder."""
+    """The files of a data set that are not hidden: name → bytes, with the card as it would be in a folder."""
     from huggingface_hub import HfApi, hf_hub_download
 
-    names = [name for name in HfApi().list_repo_files(repo_id, repo_type="dataset") if name != ".gitattributes"]
+    names = [name for name in HfApi().list_repo_files(repo_id, repo_type="dataset") if name[0] != "."]
     files = {name: Path(hf_hub_download(repo_id, name, repo_type="dataset")).read_bytes() for name in names}
     if "README.md" in files:
         files["README.md"] = files["README.md"].replace(repo_id.encode(), THIS_REPOSITORY.encode())

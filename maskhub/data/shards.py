@@ -8,6 +8,7 @@ unit and from the options. A shard appears whole or not at all, so one that exis
 processes on any machines can work on the same data set; see :mod:`maskhub.data.schedule`.
 """
 
+import warnings
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -75,7 +76,8 @@ def build_dataset(
     Args:
         spec: a folder or a dataset on the Hub, which is streamed.
         output: a folder, ``hf://datasets/user/name``, or an address of fsspec. ``failures.csv`` there lists failed
-            photos once the data set is complete.
+            photos once the data set is complete. A card, summary or list there that is not of a build, or was edited
+            since, stays as it is, with a warning.
         wearing: :class:`~maskhub.data.masked.Wearing`.
         crops: side in pixels of aligned crops, with a row per masked face; None: whole photos, with a row per photo.
         shard_size: photos of a folder per shard.
@@ -184,8 +186,9 @@ def _add(shard, row, result, reason, report):
 
 
 def _finish(plan, target, report, before, everything):
-    """Write the card and the failures if all shards are there; they are the same, whoever writes them. Without
-    ``everything``, the notes are left for another process to read. ``before`` are the shards that were there first."""
+    """Write the card and the failures if all shards are there; they are the same, whoever writes them, and those that
+    were edited are kept. Without ``everything``, the notes are left for another process to read. ``before`` are the
+    shards that were there first."""
     there = target.shards()
     report.missing = sum(name not in there for name in plan.shards)
     if report.missing or not everything:
@@ -201,7 +204,12 @@ def _finish(plan, target, report, before, everything):
     shards = {name: there[name] for name in plan.shards}
     card = dataset_card(shards, plan.options | {"source": plan.source}, plan.features, notes)
     summary = _summary(plan, rows, report, notes)
-    target.write({FAILURES: failures_text(report.failures), "README.md": card, SUMMARY: summary})
+    for place in target.replace({FAILURES: failures_text(report.failures), "README.md": card, SUMMARY: summary}):
+        warnings.warn(
+            f"{place} was not written by this version of maskhub, or was edited since: it stays as it is. Delete it "
+            "and run the same command again for a new one.",
+            stacklevel=3,
+        )
 
 
 def _summary(plan, rows, report, notes):

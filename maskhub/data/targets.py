@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from maskhub.cards import THIS_REPOSITORY
+from maskhub.data.texts import replace_own
 from maskhub.errors import ConfigError, WriteError, first_line
 from maskhub.files import PARTIAL, remove_file, scratch_folder, sweep, write_file
 from maskhub.hub_errors import hub_errors, patient, persistent
@@ -52,8 +53,8 @@ def open_target(output, world=1, private=None):
     return FolderTarget(Path(output.removeprefix("file://")))
 
 
-class FolderTarget:
-    """A folder, which processes of several machines may share.
+class _Target:
+    """What all targets have.
 
     Attributes:
         lag: seconds after which every finished shard is in :meth:`shards`.
@@ -61,6 +62,19 @@ class FolderTarget:
     """
 
     lag, hub = 0.0, None
+
+    def stored(self, text):
+        """A text (or UTF-8 bytes) as it is stored, in bytes."""
+        return text.encode() if isinstance(text, str) else text
+
+    def replace(self, texts):
+        """Write texts about the whole data set, name → text, or None to delete it. Those that no build wrote, or that
+        were edited since, stay as they are; returns where they are."""
+        return [f"{self}/{name}" for name in replace_own(self, texts)]
+
+
+class FolderTarget(_Target):
+    """A folder, which processes of several machines may share."""
 
     def __init__(self, folder):
         self.folder = Path(folder).expanduser()
@@ -87,19 +101,28 @@ class FolderTarget:
         """A file to read."""
         return open(self.folder / name, "rb")
 
-    def write(self, files, message=None):
+    def read(self, name):
+        """The bytes of a text; None if there is none, and no bytes if it can't be read."""
+        try:
+            return (self.folder / name).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError:
+            return b""
+
+    def write(self, files):
         """Write texts: name → text, or None to delete it."""
         for name, text in files.items():
             if text is None:
                 remove_file(self.folder / name)
             else:
-                write_file(self.folder / name, text)
+                write_file(self.folder / name, self.stored(text))
 
     def flush(self):
         """Put everything that is finished in place."""
 
 
-class StoreTarget:
+class StoreTarget(_Target):
     """A store of fsspec, such as ``s3://bucket/pairs`` or ``sftp://host/pairs``.
 
     Attributes:
@@ -107,8 +130,6 @@ class StoreTarget:
         renames: whether it is a file system, in which a file can be seen while it is written, and be renamed; to an
             object store an upload appears whole or not at all.
     """
-
-    lag, hub = 0.0, None
 
     def __init__(self, address):
         import fsspec
@@ -167,24 +188,36 @@ class StoreTarget:
                 self._put(str(path), f"{self.base}/{name}")
 
     def _put(self, path, final):
-        parent = final.rpartition("/")[0]
-        if not self.buckets:
-            self.system.makedirs(parent, exist_ok=True)
-        part = f"{parent}/{PARTIAL}{secrets.token_hex(8)}" if self.renames else final
+        part = f"{self._parent(final)}/{PARTIAL}{secrets.token_hex(8)}" if self.renames else final
         self.system.put_file(path, part)
         if self.renames:
             self.system.mv(part, final)
+
+    def _parent(self, path):
+        """The folder of a path, which is made if it is missing."""
+        parent = path.rpartition("/")[0]
+        if not self.buckets:
+            self.system.makedirs(parent, exist_ok=True)
+        return parent
 
     def open(self, name):
         with self._errors(name):
             file = self.system.open(f"{self.base}/{name}", "rb", block_size=1 << 16)
         return _Stored(file, partial(self._errors, name))
 
-    def write(self, files, message=None):
+    def read(self, name):
+        with self._errors(name):
+            try:
+                return self.system.cat_file(f"{self.base}/{name}")
+            except FileNotFoundError:
+                return None
+
+    def write(self, files):
         for name, text in files.items():
             with self._errors(name):
                 if text is not None:
-                    self.system.pipe_file(f"{self.base}/{name}", text.encode())
+                    self._parent(f"{self.base}/{name}")
+                    self.system.pipe_file(f"{self.base}/{name}", self.stored(text))
                 elif self.system.exists(f"{self.base}/{name}"):
                     self.system.rm_file(f"{self.base}/{name}")
 
@@ -219,7 +252,7 @@ class _Stored(io.RawIOBase):
         super().close()
 
 
-class HubTarget:
+class HubTarget(_Target):
     """A data set on the Hub. Shards are uploaded as they are made, and committed many at once, since the Hub
     limits the number of commits. A kill loses the shards since the last commit, which are then made again.
 
@@ -291,15 +324,26 @@ class HubTarget:
             file = HfFileSystem().open(f"datasets/{self.repo_id}/{name}", "rb", cache_type="none")
         return _Stored(file, self._errors)
 
-    def write(self, files, message="Card and totals"):
+    def read(self, name):
+        from huggingface_hub import HfFileSystem
+
+        with self._errors():
+            try:
+                return HfFileSystem(skip_instance_cache=True).cat_file(f"datasets/{self.repo_id}/{name}")
+            except FileNotFoundError:
+                return None
+
+    def stored(self, text):
+        return super().stored(text).replace(THIS_REPOSITORY.encode(), self.repo_id.encode())
+
+    def write(self, files):
         from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
-        texts = {name: text.replace(THIS_REPOSITORY, self.repo_id).encode() for name, text in files.items() if text}
         with self._errors():
             there = self.api.list_repo_files(self.repo_id, repo_type="dataset") if None in files.values() else ()
-        changes = [CommitOperationAdd(name, text) for name, text in texts.items()]
+        changes = [CommitOperationAdd(name, self.stored(text)) for name, text in files.items() if text is not None]
         changes += [CommitOperationDelete(name) for name, text in files.items() if text is None and name in there]
-        self._commit(changes, message)
+        self._commit(changes, "Card and totals")
 
     def flush(self):
         if self.uploaded and self.commits:
@@ -323,13 +367,14 @@ class MirroredTarget(FolderTarget):
         yield self.folder / name
         self.hub.upload(name, self.folder / name)
 
-    def write(self, files, message=None):
-        super().write(files)
+    def replace(self, texts):
+        left = super().replace(texts)
         there = self.hub.shards()
         for name in self.shards().keys() - there.keys():  # shards from before the data set was to be uploaded
             self.hub.upload(name, self.folder / name)
         self.hub.flush()
-        self.hub.write(files)
+        mine = {name: self.read(name) or text for name, text in texts.items()}  # an edited card is the one to upload
+        return left + self.hub.replace(mine)
 
     def flush(self):
         self.hub.flush()

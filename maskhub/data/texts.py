@@ -5,6 +5,9 @@ texts.replace({"metadata.csv": table}, failures)                # after it
 
 ``.maskhub/texts.json`` has the hashes of all texts that were written, so that a later run knows which are its own: it
 replaces or deletes these, and refuses others, also its own ones that were edited since.
+
+A build of a data set leaves such others as they are instead (:func:`replace_own`): its card is made to be edited, and
+one of many processes would only meet the edit at the end of its work.
 """
 
 import hashlib
@@ -13,9 +16,9 @@ from pathlib import Path
 from maskhub.data.tables import FAILURES, failures_text
 from maskhub.errors import ConfigError
 from maskhub.files import HIDDEN, commit, prepare_file, remove_file
-from maskhub.json_file import read_json, write_json
+from maskhub.json_file import json_object, json_text, read_json, write_json
 
-__all__ = ["Texts"]
+__all__ = ["Texts", "replace_own"]
 
 NAME = f"{HIDDEN}/texts.json"
 
@@ -74,6 +77,27 @@ class Texts:
             return None
         except OSError:
             return ""
+
+
+def replace_own(target, texts):
+    """Write ``texts``, path → text, or None to delete it, to a target of :mod:`maskhub.data.targets`. Those that no
+    run wrote there, or that were edited since, stay as they are, unless they are the same; returns their paths."""
+    known = json_object(target.read(NAME) or b"") or {}
+    record, changes, left = dict(known), {}, []
+    for name, text in texts.items():
+        old, new = target.read(name), None if text is None else target.stored(text)
+        if old not in (None, new) and _hash(old) not in known.get(name, ()):
+            left.append(name)
+            continue
+        if old != new:
+            changes[name] = text
+        if new is not None and _hash(new) not in known.get(name, ()):
+            record[name] = [*known.get(name, ()), _hash(new)]
+    if record != known:  # before the texts: a run that is killed in between knows both
+        changes = {NAME: json_text(dict(sorted(record.items())))} | changes
+    if changes:
+        target.write(changes)
+    return left
 
 
 def _hash(content):

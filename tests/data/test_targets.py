@@ -3,6 +3,7 @@
 import os
 import random
 import time
+import warnings
 from pathlib import Path
 
 import fsspec
@@ -14,11 +15,13 @@ from fsspec.implementations.memory import MemoryFileSystem
 from hub_photos import data_set_files
 from huggingface_hub import HfApi
 
+from maskhub.cards import THIS_REPOSITORY
 from maskhub.data import targets
 from maskhub.data.masked import Wearing
 from maskhub.data.shard_file import read_note
 from maskhub.data.shards import build_dataset
 from maskhub.errors import ConfigError, HubError, WriteError
+from maskhub.files import write_file
 
 OPTIONS = {"crops": 32, "shard_size": 1, "progress": False, "rank": 0}
 
@@ -103,6 +106,69 @@ def test_a_folder_is_pushed_as_it_is_made(folder, built, hub_user, tmp_path):
         build_dataset(folder, f"hf://datasets/{repo}", push_to_hub=repo, **OPTIONS)
 
 
+@pytest.fixture(params=["folder", "store", "hub"])
+def target(request, tmp_path):
+    """An empty target of each kind."""
+    if request.param == "hub":
+        return targets.open_target(f"hf://datasets/{request.getfixturevalue('hub_user').repo('texts')}")
+    if request.param == "store":
+        request.getfixturevalue("bucket")
+    return targets.open_target({"folder": tmp_path / "pairs", "store": "bucket://pairs/faces"}[request.param])
+
+
+def test_texts_that_were_edited_or_made_by_others_stay_as_they_are(target):
+    def content():
+        return {name: target.read(name) for name in ("README.md", "failures.csv")}
+
+    card = f"the card of {THIS_REPOSITORY}"
+    target.write({"failures.csv": "mine"})
+    assert target.replace({"README.md": card, "failures.csv": None}) == [f"{target}/failures.csv"]
+    assert content() == {"README.md": target.stored(card), "failures.csv": b"mine"}
+    target.write({"failures.csv": None})
+    for failures in ("one", "two", None):  # which a build wrote are replaced and deleted
+        assert target.replace({"README.md": card, "failures.csv": failures}) == []
+        assert content() == {"README.md": target.stored(card), "failures.csv": failures and failures.encode()}
+    target.write({"README.md": "edited"})
+    assert target.replace({"README.md": card, "failures.csv": "one"}) == [f"{target}/README.md"]
+    assert content() == {"README.md": b"edited", "failures.csv": b"one"}
+    target.write({"README.md": card})  # the same as a build would write
+    assert target.replace({"README.md": card, "failures.csv": "one"}) == []
+    assert target.replace({"README.md": "another", "failures.csv": "one"}) == []
+
+
+def test_a_build_that_is_cut_off_knows_its_texts(tmp_path, monkeypatch):
+    target = targets.open_target(tmp_path)
+    target.replace({"README.md": "old"})
+
+    def cut_off(path, content):
+        if path.name == "README.md":
+            raise KeyboardInterrupt
+        write_file(path, content)
+
+    with monkeypatch.context() as cut, pytest.raises(KeyboardInterrupt):
+        cut.setattr(targets, "write_file", cut_off)
+        target.replace({"README.md": "new"})
+    assert target.read("README.md") == b"old"
+    assert target.replace({"README.md": "newer"}) == []
+    assert target.read("README.md") == b"newer"
+
+
+def test_an_edited_card_is_kept_and_pushed(folder, built, hub_user, tmp_path):
+    repo, card = hub_user.repo("edited"), tmp_path / "README.md"
+    build_dataset(folder, tmp_path, Wearing(seed=1), **OPTIONS)
+    edited = card.read_text().replace("Nobody wore them.", "Nobody wore them, said Ä.")
+    card.write_text(edited)
+    with pytest.warns(UserWarning, match=r"README\.md was not written by .*, or was edited since: it stays as it is\."):
+        build_dataset(folder, tmp_path, Wearing(seed=1), push_to_hub=repo, **OPTIONS)
+    assert card.read_text() == edited != built["README.md"].decode()
+    assert data_set_files(repo) == built | {"README.md": edited.encode()}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        card.unlink()
+        build_dataset(folder, tmp_path, Wearing(seed=1), **OPTIONS)
+    assert card.read_bytes() == built["README.md"]
+
+
 def test_a_note_that_the_hub_does_not_send_is_not_taken_for_damage(folder, hub_user, hub, no_waiting):
     repo = hub_user.repo("unread")
     build_dataset(folder, f"hf://datasets/{repo}", Wearing(seed=1), **OPTIONS)
@@ -162,7 +228,7 @@ def test_a_store_without_its_bucket_is_refused_and_none_is_made(folder, bucket, 
     assert (Bucket.store, Bucket.pseudo_dirs) == ({}, ["", "/pairs"])
 
 
-@pytest.mark.parametrize("method", ["info", "find", "put_file", "pipe_file", "exists", "open"])
+@pytest.mark.parametrize("method", ["info", "find", "put_file", "pipe_file", "exists", "open", "cat_file"])
 def test_any_error_of_a_store_is_one_line(bucket, monkeypatch, method, tmp_path):
     monkeypatch.setattr(Bucket, method, lose(getattr(Bucket, method)))
     target = targets.open_target("bucket://pairs/faces")
@@ -172,6 +238,7 @@ def test_any_error_of_a_store_is_one_line(bucket, monkeypatch, method, tmp_path)
         with target.place("data/a.parquet") as path:
             path.write_text("a")
         target.write({"README.md": "card", "failures.csv": None})
+        target.read("README.md")
         target.open("data/a.parquet")
 
 
@@ -191,7 +258,8 @@ def test_a_store_that_is_lost_in_the_middle(folder, built, bucket, monkeypatch):
         with pytest.raises(WriteError, match="no route"):
             build_dataset(folder, "bucket://pairs/a", Wearing(seed=1), **OPTIONS)
     assert build_dataset(folder, "bucket://pairs/a", Wearing(seed=1), **OPTIONS).kept == 3
-    assert {name.removeprefix("/pairs/a/"): file.getvalue() for name, file in Bucket.store.items()} == built
+    found = {name.removeprefix("/pairs/a/"): file.getvalue() for name, file in Bucket.store.items()}
+    assert {name: content for name, content in found.items() if name[0] != "."} == built
 
 
 def test_a_shard_that_is_half_written_to_a_store_with_folders_does_not_count(tmp_path, monkeypatch):
