@@ -19,8 +19,8 @@ from maskhub.service.supervisor import Supervisor
 from space import photos
 
 __all__ = [
-    "ask", "dataset_choices", "jobs", "key_box", "model_choices", "offered", "on_open", "on_show", "once", "presets",
-    "problem_of", "quiet", "supervise", "updated", "words",
+    "Choice", "ask", "dataset_choices", "jobs", "key_box", "model_choices", "offered", "on_open", "on_show", "once",
+    "presets", "problem_of", "quiet", "supervise", "updated", "words",
 ]  # fmt: skip
 
 KEY = """() => {
@@ -37,6 +37,18 @@ ask = {**once, "trigger_mode": "multiple"}
 """Arguments of events whose ``js`` asks before each."""
 quiet = {**once, "trigger_mode": "always_last"}
 """Arguments of events that show something: one that happens while another is pending follows it."""
+
+
+class Choice(gr.Dropdown):
+    """A dropdown of the jobs, datasets or models that there are now, whose handlers check the choice themselves. gradio
+    would compare it with the choices of the session's last answer, which may be older than what the page shows, and
+    then refuse every further request with it."""
+
+    is_template = True  # in the browser it is a plain Dropdown
+
+    def preprocess(self, payload):
+        """The value of the choice, which may be gone, or None."""
+        return payload
 
 
 @functools.cache

@@ -15,11 +15,11 @@ def layout(here):
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=300):
             here.search = gr.Dropdown([], multiselect=True, label="Models with", elem_id="model-search")
-            here.model = gr.Dropdown([], label="Model", elem_id="model")
+            here.model = rooms.Choice([], label="Model", elem_id="model")
             here.about = gr.HTML(elem_id="model-about")
             here.drop = gr.Button("Delete this model", variant="stop", visible=False, elem_id="model-delete")
             with gr.Row(elem_classes="pair", visible=False) as here.choosing:
-                here.choice = gr.Dropdown([], label="Choose among models by", elem_id="train-choice", min_width=120)
+                here.choice = rooms.Choice([], label="Choose among models by", elem_id="train-choice", min_width=120)
                 here.choose = gr.Button("Train a classifier", elem_id="train-classifier", min_width=120)
             share("model", here.model, lambda name: rooms.jobs().models.get(name or "-").path)
         with gr.Column(scale=3, min_width=300):

@@ -74,7 +74,7 @@ def _form(here):
 def _browser(here):
     """The browser of all pictures."""
     with gr.Row(elem_classes="pair"):
-        here.dataset = gr.Dropdown(
+        here.dataset = rooms.Choice(
             rooms.dataset_choices(), value="builtin:pixel-faces", label="Dataset", elem_id="browse-dataset",
             min_width=120,
         )  # fmt: skip
@@ -82,7 +82,7 @@ def _browser(here):
             [("Both", ""), *SPLIT_CHOICES], value="", label="Split", elem_id="browse-split", min_width=100
         )
     with gr.Row(elem_classes="pair"):
-        here.model = gr.Dropdown([("Any", "")], value="", label="Fits model", elem_id="browse-model", min_width=120)
+        here.model = rooms.Choice([("Any", "")], value="", label="Fits model", elem_id="browse-model", min_width=120)
         here.wanted = gr.Dropdown([], multiselect=True, label="Attributes", elem_id="browse-attributes", min_width=120)
     here.gallery = gr.Gallery(
         show_label=False, columns=6, height="auto", object_fit="contain", format="png", interactive=False,

@@ -71,7 +71,7 @@ def layout(pipe):
 
 
 def _choices_of_face(here):
-    here.source = gr.Dropdown(BUILT_IN, value=COVERED, label="Test faces from", elem_id="reimage-source")
+    here.source = rooms.Choice(BUILT_IN, value=COVERED, label="Test faces from", elem_id="reimage-source")
     here.gallery = gr.Gallery(
         show_label=False, columns=6, height=330, object_fit="contain", format="png", interactive=False,
         allow_preview=False, buttons=[], elem_id="reimage-faces", elem_classes="faces",
@@ -82,7 +82,7 @@ def _choices_of_face(here):
 
 
 def _choices_of_model(here):
-    here.model = gr.Dropdown([], label="Model", elem_id="reimage-model")
+    here.model = rooms.Choice([], label="Model", elem_id="reimage-model")
     here.where = gr.Dropdown(WAYS, value="auto", label="Covering", elem_id="reimage-where")
     here.brush = gr.HTML(visible=False, elem_id="reimage-brush")
     here.painted = gr.Textbox(visible=False, label="painted")  # filled as a run starts

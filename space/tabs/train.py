@@ -38,17 +38,6 @@ CLASSIFIER_STEPS = 400
 """Steps of a classifier, unless the form has fewer: on such small faces it is then done."""
 
 
-class JobChoice(gr.Dropdown):
-    """A dropdown of jobs, whose handlers check the choice themselves. gradio would compare it with the choices of the
-    session's last answer, which may have been under way when the job began: then no job would be shown any more."""
-
-    is_template = True  # in the browser it is a plain Dropdown
-
-    def preprocess(self, payload):
-        """The id of a job, which may be gone, or None."""
-        return payload
-
-
 def layout(pipe):
     """Place the components; returns them by name."""
     here = SimpleNamespace()
@@ -70,7 +59,7 @@ def layout(pipe):
 
 def _form(here):
     """The form of a new job."""
-    here.dataset = gr.Dropdown(
+    here.dataset = rooms.Choice(
         rooms.dataset_choices(), value="builtin:pixel-faces", label="Train on", elem_id="train-dataset"
     )
     here.attributes = gr.Dropdown([], multiselect=True, label="Train only on faces with …", elem_id="train-attributes")
@@ -82,7 +71,7 @@ def _form(here):
     most, quick = max_steps(), rooms.presets().all("builtin:pixel-faces")[NAMES[0]]
     with gr.Accordion("More options", open=False):
         with gr.Row(elem_classes="pair"):
-            here.start = gr.Dropdown([NEW], value="", label="Start from", elem_id="train-start", min_width=120)
+            here.start = rooms.Choice([NEW], value="", label="Start from", elem_id="train-start", min_width=120)
             here.name = gr.Textbox(
                 label="Model name", placeholder="chosen automatically", max_lines=1, elem_id="train-name", min_width=120
             )
@@ -116,7 +105,7 @@ def _form(here):
 
 def _job(here):
     """The progress of a job."""
-    here.job = JobChoice([], label="Job", elem_id="train-job", allow_custom_value=False)
+    here.job = rooms.Choice([], label="Job", elem_id="train-job")
     here.progress = gr.HTML(elem_id="train-progress", elem_classes="line")
     here.use = gr.Button("Try it now", variant="primary", visible=False, elem_id="train-try")
     gr.HTML(job_display.legend())

@@ -168,6 +168,25 @@ def test_a_dropdown_takes_neither_lists_nor_numbers(app):
         assert "must be" in answer["output"]["error"]
 
 
+def test_a_choice_that_is_not_there_is_answered_in_one_line(app):
+    """The jobs, datasets and models that a page shows may be gone. The app fixture finds no failed handler."""
+    events, components = endpoints(app.url)
+    names = {"train-job", "train-dataset", "train-start", "train-choice", "model", "browse-dataset", "browse-model"}
+    names |= {"reimage-source", "reimage-model"}
+    forged = itertools.cycle(["gone", "", "../../jobs", "a\0b", "x" * 300, "builtin:gone"])
+    seen, calls = set(), []
+    for event in events:
+        values = [components[other]["props"].get("value") for other in event["inputs"]]
+        places = [n for n, id in enumerate(event["inputs"]) if components[id]["props"].get("elem_id") in names]
+        seen |= {components[event["inputs"][place]]["props"]["elem_id"] for place in places}
+        for _ in range(2 if places else 0):
+            value = next(forged)
+            calls.append((event["id"], [value if n in places else other for n, other in enumerate(values)]))
+    assert seen == names
+    for answer in send_all(app.url, calls):
+        assert answer["success"] or "\n" not in answer["output"]["error"], answer
+
+
 def test_what_is_there_and_what_is_not_look_the_same(app, attacks):
     events, _ = endpoints(app.url)
     mask = next(entry["id"] for entry in events if entry["api_name"] == "mask")
