@@ -9,8 +9,10 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
+from maskhub.faces.agreed import agreed_mask
 from maskhub.faces.settle import settle
 from maskhub.faces.view import (
+    MARGIN,
     WORN,
     View,
     face_of,
@@ -25,7 +27,6 @@ from maskhub.faces.yunet import WEIGHTS, YuNet
 
 __all__ = ["SURE", "FaceDetector", "detect"]
 
-MARGIN = 0.15
 TURNS = (90, -90, 180, 45, -45, 135, -135)
 """Angles in degrees at which a photo is searched for faces that are not upright."""
 SURE = 0.9
@@ -144,7 +145,11 @@ class FaceDetector:
             return masked[0] if masked and _best(masked[0]) > _best(hidden) + LIKELY else hidden
         if sure:
             return [*masked, *sure][0]
-        return next((found[:1] for found in less if view.shows(found[0])), rows)
+        shown = next((found[:1] for found in less if view.shows(found[0])), rows)
+        if len(shown):
+            return shown
+        face = agreed_mask(view.photo)
+        return rows if face is None else view.row(face)[None]
 
     def _in_turned(self, view, degrees):
         """The rows found in the image turned clockwise, and the doubtful ones."""

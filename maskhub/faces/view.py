@@ -16,9 +16,12 @@ from maskhub.faces.worn import worn
 from maskhub.faces.yunet import STRIDES
 
 __all__ = [
-    "WORN", "View", "face_of", "overturned", "own_row", "rows_turned_back", "trusted", "turned_copy", "upright_window",
+    "MARGIN", "SMALL", "WORN", "View", "face_of", "overturned", "own_row", "rows_turned_back", "trusted", "turned_copy",
+    "upright_window",
 ]  # fmt: skip
 
+MARGIN = 0.15
+"""Share of each side that is added around a photo."""
 LEAST = 24
 """Smallest margin in pixels after a reduction: photos of less than 370 pixels keep their whole margin of 15 %."""
 DOUBTFUL = 0.5
@@ -74,6 +77,14 @@ class View:
     def face(self, row):
         """The :class:`Face` of a row found in the padded image."""
         return face_of(row, self.pad, self.zoom)
+
+    def row(self, face):
+        """The row of a :class:`Face`, the inverse of :meth:`face`."""
+        pad, zoom = np.float32(self.pad), np.float32(self.zoom)
+        box = np.float32(face.box)
+        return np.hstack([box[:2] * zoom + pad, box[2:] * zoom, (face.points * zoom + pad).ravel(), face.score]).astype(
+            np.float32
+        )
 
     def settled(self, row, surely=True):
         """The face of a row placed by its landmarks; see :func:`~maskhub.faces.settle.settle`."""

@@ -1,17 +1,19 @@
 /**
- * Detects a face again at several sizes and mirrored, and takes the place on which enough of these detections agree, as in
+ * Detects a face at several sizes and mirrored, and takes the place on which enough of these detections agree, as in
  * `maskhub.faces.agreed`.
  */
 
 import { crop } from "./align";
-import { type Face, findRows, own, type Row, toFace, turnBack, uprightWindow } from "./detect";
+import { type Face, findRows, MARGIN, own, type Row, SMALL, toFace, turnBack, uprightWindow, WORN } from "./detect";
 import type { Networks } from "../networks";
-import { type Picture, picture } from "../vision/image";
+import { type Picture, picture, rint } from "../vision/image";
 import { shrink } from "../vision/filter";
 import { median } from "../vision/numbers";
+import { worn } from "./worn";
 
 const SIDES = [96, 128, 176, 224, 288], AROUND = 2.4;
 const FOUND = 0.5, NEAR = 0.06, ENOUGH = 4, LIKELY = 0.65;
+const COPIES = [256, 192, 128, 90], FAINT = 0.12, LOOKS = 3, LARGE = 0.4;
 /** The points of a mirrored face in their usual order. */
 const MIRRORED = [1, 0, 2, 4, 3];
 
@@ -22,8 +24,9 @@ export async function agreed(networks: Networks, photo: Picture, face: Face): Pr
   const roll = Math.atan2(-down[0], down[1]), scale = side / (AROUND * Math.max(face.box[2], face.box[3]));
   const matrix = uprightWindow(face.box, roll, scale, side);
   const window = crop(photo, matrix, side), rows: Row[] = [];
-  for (const [i, size] of SIDES.entries()) {
-    rows.push(...(await detections(networks, window, size)));
+  const size = side / AROUND, middle = Float32Array.of(side / 2 - size / 2, side / 2 - size / 2, size, size);
+  for (const [i, copy] of SIDES.entries()) {
+    for (const found of await detections(networks, window, copy, FOUND)) rows.push(...[own(found, middle)].filter((row) => row !== null));
     if (rows.length + 2 * (SIDES.length - 1 - i) < ENOUGH) return null; // even if the larger, slower sides find it
   }
   const usual = rows[0].map((_, i) => median(rows.map((row) => row[i])));
@@ -37,19 +40,58 @@ export async function agreed(networks: Networks, photo: Picture, face: Face): Pr
   return toFace(turnBack([mean], matrix, (-roll * 180) / Math.PI)[0], [0, 0], [1, 1]);
 }
 
-/** The rows of the face in the middle of the window scaled to `side`, as it is and mirrored, in the window's pixels. */
-async function detections(networks: Networks, window: Picture, side: number): Promise<Row[]> {
-  const grown = window.width / side, scaled = grown > 1 ? shrink(window, side, side) : window, out: Row[] = [];
-  const size = side / AROUND, around = Float32Array.of(side / 2 - size / 2, side / 2 - size / 2, size, size);
-  for (const mirrored of [false, true]) {
-    const found = own(await findRows(networks, mirrored ? flipped(scaled) : scaled, FOUND, 0, 0), around);
-    if (!found) continue;
-    const row = found.slice();
-    if (mirrored) {
-      row[0] = side - 1 - found[0] - found[2];
-      MIRRORED.forEach((from, to) => row.set([side - 1 - found[4 + 2 * from], found[5 + 2 * from]], 4 + 2 * to));
+/** A masked face that fills much of a photo, though no detection of it has a high score; or null. */
+export async function agreedMask(networks: Networks, photo: Picture): Promise<Face | null> {
+  const least = Math.max(LARGE * Math.min(photo.width, photo.height), SMALL), all: Row[] = [];
+  for (const side of COPIES) all.push(...(await detections(networks, photo, side, FAINT, MARGIN)).flat());
+  let rows = all.filter((row) => Math.min(row[2], row[3]) >= least).sort((a, b) => b[14] - a[14]);
+  while (rows.length >= LOOKS) {
+    const first = rows[0], here = rows.filter((row) => samePlace(row, first)), masked: Row[] = [];
+    for (const [i, row] of here.entries()) {
+      if (masked.length + here.length - i < LOOKS) break; // each look at a mask takes as long as all detections
+      if ((await worn(networks, photo, toFace(row, [0, 0], [1, 1]))) >= WORN) masked.push(row);
+      if (masked.length === LOOKS) {
+        const total = masked.reduce((sum, one) => sum + one[14], 0);
+        const mean = first.map((_, k) => masked.reduce((sum, one) => sum + (one[k] * one[14]) / total, 0));
+        mean[14] = masked[0][14];
+        return toFace(mean, [0, 0], [1, 1]);
+      }
     }
-    out.push(row.map((value, i) => (i === 14 ? value : i === 2 || i === 3 ? value * grown : (value + 0.5) * grown - 0.5)));
+    rows = rows.slice(1).filter((row) => !samePlace(row, first));
+  }
+  return null;
+}
+
+function samePlace(row: Row, other: Row): boolean {
+  const size = Math.max(other[2], other[3]), share = Math.max(row[2], row[3]) / size;
+  const apart = Math.hypot(row[0] + row[2] / 2 - other[0] - other[2] / 2, row[1] + row[3] / 2 - other[1] - other[3] / 2);
+  return apart < 0.5 * size && 0.6 < share && share < 1.67;
+}
+
+/**
+ * The rows of a picture whose longer side is reduced to `side`, those in the picture as it is and those in its mirror image,
+ * in the picture's pixels; `margin` is added around it, as a share of each side.
+ */
+async function detections(
+  networks: Networks, photo: Picture, side: number, threshold: number, margin = 0,
+): Promise<Row[][]> {
+  const scale = Math.min(side / Math.max(photo.width, photo.height), 1);
+  const [width, height] = [photo.width, photo.height].map((size) => Math.max(rint(size * scale), 1));
+  const scaled = scale < 1 ? shrink(photo, width, height) : photo;
+  const pad = [rint(width * margin), rint(height * margin)], grown = [photo.width / width, photo.height / height];
+  const out: Row[][] = [];
+  for (const mirrored of [false, true]) {
+    const rows = await findRows(networks, mirrored ? flipped(scaled) : scaled, threshold, pad[0], pad[1]);
+    out.push(rows.map((found) => {
+      const row = found.slice();
+      for (let i = 0; i < 14; i++) if (i !== 2 && i !== 3) row[i] -= pad[i % 2];
+      if (mirrored) {
+        const points = row.slice(4, 14);
+        MIRRORED.forEach((from, to) => row.set([width - 1 - points[2 * from], points[2 * from + 1]], 4 + 2 * to));
+        row[0] = width - 1 - row[0] - row[2];
+      }
+      return row.map((value, i) => (i === 14 ? value : i === 2 || i === 3 ? value * grown[i % 2] : (value + 0.5) * grown[i % 2] - 0.5));
+    }));
   }
   return out;
 }

@@ -7,6 +7,7 @@ import { after, apply, clamp, inverse, type Matrix, type Picture, type Point, ri
 import { shrink } from "../vision/filter";
 import { warp } from "../vision/warp";
 import type { Networks, Outputs } from "../networks";
+import { agreedMask } from "./agreed";
 import { angleOf } from "./align";
 import { PRESENT } from "./landmarks";
 import { type Settled, settled } from "./settle";
@@ -23,7 +24,7 @@ export interface Face {
   sides?: Point[];
 }
 
-const MARGIN = 0.15;
+export const MARGIN = 0.15, SMALL = 32;
 const LEAST = 24;
 const TURNS = [90, -90, 180, 45, -45, 135, -135];
 const WINDOW = 176;
@@ -32,7 +33,7 @@ const UNSURE_LEAD = 0.06;
 const STRIDES = [8, 16, 32];
 const UPRIGHT = 1.116;
 export const WORN = 0.8;
-const DOUBTFUL = 0.5, HIDDEN = 0.35, BARE = 0.6, SMALL = 32;
+const DOUBTFUL = 0.5, HIDDEN = 0.35, BARE = 0.6;
 const LEVEL = 10, ELSEWHERE = 15, ASKEW = 35;
 const LIKELY = 0.1, TRIED = 3, EVEN = 0.05, AHEAD = 0.03;
 const COARSE = 128, CLOSE = 256, AROUND = 1.2;
@@ -97,6 +98,13 @@ class View {
 
   face(row: Row): Face {
     return toFace(row, this.pad, this.zoom);
+  }
+
+  /** The row of a face, the inverse of `face`. */
+  row({ box, points, score }: Face): Row {
+    const place = ([x, y]: Point): Point => [x * this.zoom[0] + this.pad[0], y * this.zoom[1] + this.pad[1]];
+    const size = [box[2] * this.zoom[0], box[3] * this.zoom[1]];
+    return Float32Array.from([...place([box[0], box[1]]), ...size, ...points.flatMap(place), score]);
   }
 
   /** The face of a row placed by its landmarks, or null. */
@@ -178,7 +186,8 @@ async function findTurned(view: View, rows: Row[], doubtful: Row[]): Promise<Row
   if (hidden.length) return best(masked) > best(hidden) + LIKELY ? masked : hidden;
   if (sure.length) return masked.length ? masked : sure[0];
   for (const [row] of less) if (await view.shows(row)) return [row];
-  return [];
+  const face = await agreedMask(view.networks, view.photo);
+  return face ? [view.row(face)] : [];
 }
 
 /** The same, those whose row wears a mask before the others. */
