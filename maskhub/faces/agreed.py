@@ -1,8 +1,7 @@
 """Detect a face at several sizes and mirrored, and take the place on which enough of these detections agree.
 
 In a large picture of a profile, YuNet often puts the nose in front of the face and the eyes in any order; at other
-sizes its points are right. Where there is no face, or a covered one, they scatter. Its boxes of a covered face do not,
-though their scores are low.
+sizes its points are right. Where there is no face, or a covered one, they scatter; the boxes of a covered one do not.
 """
 
 import threading
@@ -15,7 +14,7 @@ from maskhub.faces.view import MARGIN, SMALL, WORN, face_of, own_row, rows_turne
 from maskhub.faces.worn import worn
 from maskhub.faces.yunet import WEIGHTS, YuNet
 
-__all__ = ["agreed", "agreed_mask"]
+__all__ = ["agreed", "agreed_face"]
 
 SIDES, AROUND = (96, 128, 176, 224, 288), 2.4
 """Sides in pixels to which the window is scaled, and how many times the larger side of the face's box it spans."""
@@ -27,12 +26,12 @@ ENOUGH, LIKELY = 4, 0.65
 """How many of the ten must agree, and their lowest median score. Tuned on 441 heads of FairFace's training photos that
 are turned by more than 45°."""
 COPIES = (256, 192, 128, 90)
-"""Longer sides in pixels of the copies in which :func:`agreed_mask` searches a photo: YuNet scores large faces higher
+"""Longer sides in pixels of the copies in which :func:`agreed_face` searches a photo: YuNet scores large faces higher
 in small pictures."""
 FAINT, LOOKS, LARGE = 0.12, 3, 0.4
-"""Lowest score of a detection that counts there, how many of the eight copies must show the same masked face, and its
-least size as a share of the photo's shorter side: smaller ones may be a lens of sunglasses above the mask. Tuned on 487
-faces of FairFace's training photos that are turned by more than 25° and wear drawn masks."""
+"""Lowest score of a detection that counts there, how many of the eight copies must show the same face, and its least
+size as a share of the photo's shorter side: smaller ones may be a lens of sunglasses above the mask. Tuned on 487 faces
+of FairFace's training photos that are turned by more than 25° and wear drawn masks."""
 MIRRORED = (1, 0, 2, 4, 3)
 """The points of a mirrored face in their usual order."""
 
@@ -67,31 +66,39 @@ def agreed(photo, face):
     return face_of(rows_turned_back(row[None], matrix, -roll)[0], (0, 0), (1, 1))
 
 
-def agreed_mask(photo):
-    """Find a masked face that fills much of a photo, uint8 RGB H×W×3, though no detection of it has a high score, as on
+def agreed_face(photo):
+    """Find a face that fills much of a photo, uint8 RGB H×W×3, though its score is low in the photo itself, as that of
     many masked profiles in tight crops.
 
     Returns the :class:`~maskhub.faces.face.Face`, or None: the mean of :data:`LOOKS` detections in small copies of the
-    photo, as it is and mirrored, that lie in one place and on which the mask detector sees a mask. Its score is the
-    highest of theirs. Thread-safe.
+    photo, as it is and mirrored, that lie in one place, and whose scores reach :data:`FOUND` or on which the mask
+    detector sees a mask. Its score is the highest of theirs. Thread-safe.
     """
     rows = [row for side in COPIES for rows in _detections(photo, side, FAINT, MARGIN) for row in rows]
     least = max(LARGE * min(photo.shape[:2]), SMALL)
     rows = sorted((row for row in rows if min(row[2:4]) >= least), key=lambda row: -row[14])
     while len(rows) >= LOOKS:
-        here = [one for one in rows if _same_place(one, rows[0])]
-        masked = []
-        for number, one in enumerate(here):
-            if len(masked) + len(here) - number < LOOKS:  # each look at a mask takes as long as all detections
-                break
-            if worn(photo, face_of(one, (0, 0), (1, 1))) >= WORN:
-                masked.append(one)
-            if len(masked) == LOOKS:
-                row = np.average(masked, 0, [one[14] for one in masked]).astype(np.float32)
-                row[14] = masked[0][14]
-                return face_of(row, (0, 0), (1, 1))
-        rows = [one for one in rows[1:] if not _same_place(one, rows[0])]
+        here, others = [rows[0]], []
+        for row in rows[1:]:
+            (here if _same_place(row, rows[0]) else others).append(row)
+        shown = _shown(photo, here)
+        if len(shown) == LOOKS:
+            row = np.average(shown, 0, [one[14] for one in shown]).astype(np.float32)
+            row[14] = shown[0][14]
+            return face_of(row, (0, 0), (1, 1))
+        rows = others
     return None
+
+
+def _shown(photo, rows):
+    """Of rows in one place, best first, the first :data:`LOOKS` that show a face; fewer if there are not as many."""
+    shown = rows[:LOOKS] if len(rows) >= LOOKS and rows[LOOKS - 1][14] >= FOUND else []
+    for number, row in enumerate(rows):
+        if len(shown) == LOOKS or len(shown) + len(rows) - number < LOOKS:  # a look at a mask takes 8 ms
+            break
+        if worn(photo, face_of(row, (0, 0), (1, 1))) >= WORN:
+            shown.append(row)
+    return shown
 
 
 def _same_place(row, other):

@@ -9,7 +9,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from maskhub.faces.agreed import agreed_mask
+from maskhub.faces.agreed import agreed_face
 from maskhub.faces.settle import settle
 from maskhub.faces.view import (
     MARGIN,
@@ -148,7 +148,7 @@ class FaceDetector:
         shown = next((found[:1] for found in less if view.shows(found[0])), rows)
         if len(shown):
             return shown
-        face = agreed_mask(view.photo)
+        face = agreed_face(view.photo)
         return rows if face is None else view.row(face)[None]
 
     def _in_turned(self, view, degrees):

@@ -40,26 +40,34 @@ export async function agreed(networks: Networks, photo: Picture, face: Face): Pr
   return toFace(turnBack([mean], matrix, (-roll * 180) / Math.PI)[0], [0, 0], [1, 1]);
 }
 
-/** A masked face that fills much of a photo, though no detection of it has a high score; or null. */
-export async function agreedMask(networks: Networks, photo: Picture): Promise<Face | null> {
+/** A face that fills much of a photo, though its score is low in the photo itself; or null. */
+export async function agreedFace(networks: Networks, photo: Picture): Promise<Face | null> {
   const least = Math.max(LARGE * Math.min(photo.width, photo.height), SMALL), all: Row[] = [];
   for (const side of COPIES) all.push(...(await detections(networks, photo, side, FAINT, MARGIN)).flat());
   let rows = all.filter((row) => Math.min(row[2], row[3]) >= least).sort((a, b) => b[14] - a[14]);
   while (rows.length >= LOOKS) {
-    const first = rows[0], here = rows.filter((row) => samePlace(row, first)), masked: Row[] = [];
-    for (const [i, row] of here.entries()) {
-      if (masked.length + here.length - i < LOOKS) break; // each look at a mask takes as long as all detections
-      if ((await worn(networks, photo, toFace(row, [0, 0], [1, 1]))) >= WORN) masked.push(row);
-      if (masked.length === LOOKS) {
-        const total = masked.reduce((sum, one) => sum + one[14], 0);
-        const mean = first.map((_, k) => masked.reduce((sum, one) => sum + (one[k] * one[14]) / total, 0));
-        mean[14] = masked[0][14];
-        return toFace(mean, [0, 0], [1, 1]);
-      }
+    const [first] = rows, near = rows.map((row, i) => i === 0 || samePlace(row, first));
+    const seen = await shown(networks, photo, rows.filter((_, i) => near[i]));
+    if (seen.length === LOOKS) {
+      const total = seen.reduce((sum, row) => sum + row[14], 0);
+      const mean = first.map((_, k) => seen.reduce((sum, row) => sum + (row[k] * row[14]) / total, 0));
+      mean[14] = seen[0][14];
+      return toFace(mean, [0, 0], [1, 1]);
     }
-    rows = rows.slice(1).filter((row) => !samePlace(row, first));
+    rows = rows.filter((_, i) => !near[i]);
   }
   return null;
+}
+
+/** Of rows in one place, best first, the first `LOOKS` that show a face; fewer if there are not as many. */
+async function shown(networks: Networks, photo: Picture, rows: Row[]): Promise<Row[]> {
+  if (rows.length >= LOOKS && rows[LOOKS - 1][14] >= FOUND) return rows.slice(0, LOOKS);
+  const out: Row[] = [];
+  for (const [i, row] of rows.entries()) {
+    if (out.length === LOOKS || out.length + rows.length - i < LOOKS) break; // a look at a mask takes long
+    if ((await worn(networks, photo, toFace(row, [0, 0], [1, 1]))) >= WORN) out.push(row);
+  }
+  return out;
 }
 
 function samePlace(row: Row, other: Row): boolean {

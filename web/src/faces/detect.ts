@@ -7,7 +7,7 @@ import { after, apply, clamp, inverse, type Matrix, type Picture, type Point, ri
 import { shrink } from "../vision/filter";
 import { warp } from "../vision/warp";
 import type { Networks, Outputs } from "../networks";
-import { agreedMask } from "./agreed";
+import { agreedFace } from "./agreed";
 import { angleOf } from "./align";
 import { PRESENT } from "./landmarks";
 import { type Settled, settled } from "./settle";
@@ -186,7 +186,7 @@ async function findTurned(view: View, rows: Row[], doubtful: Row[]): Promise<Row
   if (hidden.length) return best(masked) > best(hidden) + LIKELY ? masked : hidden;
   if (sure.length) return masked.length ? masked : sure[0];
   for (const [row] of less) if (await view.shows(row)) return [row];
-  const face = await agreedMask(view.networks, view.photo);
+  const face = await agreedFace(view.networks, view.photo);
   return face ? [view.row(face)] : [];
 }
 
