@@ -9,7 +9,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from maskhub.faces.agreed import agreed_face
+from maskhub.faces.covered import covered_face, covered_place
 from maskhub.faces.settle import settle
 from maskhub.faces.view import (
     MARGIN,
@@ -140,16 +140,14 @@ class FaceDetector:
         standing = next((found for found in [*masked, *sure] if view.stands(_surest(found))), None)
         if standing is not None:
             return standing
-        hidden = next((row[None] for row in doubtful if view.worn(row) >= WORN), rows)
+        face = covered_face(view.photo)
+        covered = rows if face is None else view.row(face)[None]
+        hidden = next((row[None] for row in [*covered, *doubtful] if view.worn(row) >= WORN), rows)
         if len(hidden):
             return masked[0] if masked and _best(masked[0]) > _best(hidden) + LIKELY else hidden
         if sure:
             return [*masked, *sure][0]
-        shown = next((found[:1] for found in less if view.shows(found[0])), rows)
-        if len(shown):
-            return shown
-        face = agreed_face(view.photo)
-        return rows if face is None else view.row(face)[None]
+        return next((found[:1] for found in less if view.shows(found[0])), covered)
 
     def _in_turned(self, view, degrees):
         """The rows found in the image turned clockwise, and the doubtful ones."""
@@ -231,7 +229,7 @@ class FaceDetector:
         found = view.settled(row, surely=False)
         if trusted(found, face):
             return found.face
-        again = self._again(view.photo, face)
+        again = covered_place(view.photo, face) or self._again(view.photo, face)
         found = settle(view.photo, again, surely=False) if again is not face else None
         return found.face if trusted(found, again) else again
 

@@ -1,5 +1,4 @@
-"""Faces that several detections agree on: the astronaut's, profiles of the shared photos, masked ones, and none in
-noise."""
+"""Faces that several detections agree on: the astronaut's, profiles of the shared photos, and none in noise."""
 
 from pathlib import Path
 
@@ -8,10 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from maskhub.data.masked import Wearing, mask_faces
-from maskhub.faces.agreed import agreed, agreed_face
-from maskhub.faces.align import alignment
-from maskhub.faces.detect import FaceDetector, detect
+from maskhub.faces.agreed import agreed
+from maskhub.faces.detect import detect
 from maskhub.faces.face import Face
 from maskhub.faces.landmarks import landmarks, posed_mean_face, reliable, surest_landmarks
 from maskhub.faces.yunet import YuNet
@@ -64,37 +61,6 @@ def test_profiles_get_landmarks_where_detections_agree(name, yaw):
 
 @pytest.mark.skipif(not FACES.is_dir(), reason="the shared faces are not here")
 def test_detections_that_agree_on_a_masked_face_are_not_used():
-    found, _, face = surest(Image.open(FACES / "masked" / "masked_01102.jpg").convert("RGB"))
+    found, _, face = surest(Image.open(FACES / "masked" / "masked_01437.jpg").convert("RGB"))
     assert not found.agreed
     assert not reliable(found, face)
-
-
-def test_a_masked_face_that_fills_the_photo_is_found_where_it_is(masked_astronaut):
-    photo = np.asarray(masked_astronaut)
-    left, top, width, height = (round(number) for number in detect(photo)[0].box)
-    close = photo[top - height // 8 : top + height, left - width // 8 : left + width + width // 8]
-    found, face = agreed_face(close), detect(close)[0]
-    assert np.abs(np.subtract(found.box, face.box)).max() < 0.15 * face.box[2]
-    assert np.linalg.norm(found.points[:2] - face.points[:2], axis=1).max() < 0.1 * face.box[2]
-    assert agreed_face(photo) is None, "a small face is not searched for"
-
-
-def test_a_bare_face_is_found_too_and_none_in_noise(astronaut):
-    photo = np.asarray(astronaut)[30:220, 140:310]
-    assert np.abs(np.subtract(agreed_face(photo).box, detect(photo)[0].box)).max() < 10
-    assert agreed_face(np.random.default_rng(0).integers(0, 256, (300, 200, 3), np.uint8)) is None
-
-
-@pytest.mark.skipif(not FACES.is_dir(), reason="the shared faces are not here")
-@pytest.mark.parametrize("name", ["fftrain2_00283.webp", "fftrain4_00312.webp"])
-@pytest.mark.parametrize("larger", [1, 4])
-def test_masked_profiles_of_low_scores_are_found(name, larger):
-    bare = np.asarray(Image.open(FACES / "more" / name).convert("RGB"))
-    masked = mask_faces(bare, Wearing(seed=0), name).image
-    bare, masked = (cv2.resize(image, None, fx=larger, fy=larger) for image in (bare, masked))
-    truth, found = detect(bare)[0], detect(masked)
-    assert len(found) == 1 and not FaceDetector(turn=False)(masked)
-    corners = np.float64([[[0, 0], [255, 0], [0, 255], [255, 255]]])
-    to_photo = cv2.invertAffineTransform(alignment(truth, 256))
-    apart = cv2.transform(cv2.transform(corners, to_photo), alignment(found[0], 256)) - corners
-    assert np.linalg.norm(apart, axis=2).mean() < 45

@@ -25,7 +25,7 @@ KINDS = {
 PROFILES = ("fftrain14_00085.webp", "fftrain9_00483.webp", "fftrain8_00248.webp")
 """A face on which a mask can be drawn only where several detections agree, one which too few of them find, and one
 whose eyes nearly coincide."""
-UNLIKELY = "fftrain4_00312.webp"
+UNLIKELY = "fftrain18_00334.webp"
 """A profile that is found with a drawn mask only because several detections in small copies of the photo agree."""
 WITHIN, UNSURE = 1.0, 12.0
 """Of 255: the largest mean difference of a photo's changed part, and that of two of the forty-four photos: where the

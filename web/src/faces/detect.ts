@@ -7,8 +7,8 @@ import { after, apply, clamp, inverse, type Matrix, type Picture, type Point, ri
 import { shrink } from "../vision/filter";
 import { warp } from "../vision/warp";
 import type { Networks, Outputs } from "../networks";
-import { agreedFace } from "./agreed";
 import { angleOf } from "./align";
+import { coveredFace, coveredPlace } from "./covered";
 import { PRESENT } from "./landmarks";
 import { type Settled, settled } from "./settle";
 import { worn } from "./worn";
@@ -180,14 +180,14 @@ async function findTurned(view: View, rows: Row[], doubtful: Row[]): Promise<Row
   for (const tried of [sure, less]) tried.sort((a, b) => best(b) - best(a));
   for (const found of await maskedFirst(view, sure, surest)) if (await view.stands(surest(found))) return found;
   const isMasked = async (row: Row): Promise<boolean> => (await view.worn(row)) >= WORN;
+  const face = await coveredFace(view.networks, view.photo), covered = face ? [view.row(face)] : [];
   let hidden: Row[] = [], masked: Row[] = [];
-  for (const row of doubtful) if (!hidden.length && (await isMasked(row))) hidden = [row];
+  for (const row of [...covered, ...doubtful]) if (!hidden.length && (await isMasked(row))) hidden = [row];
   for (const found of sure) if (!masked.length && (await isMasked(surest(found)))) masked = found;
   if (hidden.length) return best(masked) > best(hidden) + LIKELY ? masked : hidden;
   if (sure.length) return masked.length ? masked : sure[0];
   for (const [row] of less) if (await view.shows(row)) return [row];
-  const face = await agreedFace(view.networks, view.photo);
-  return face ? [view.row(face)] : [];
+  return covered;
 }
 
 /** The same, those whose row wears a mask before the others. */
@@ -271,7 +271,8 @@ async function placed(view: View, row: Row): Promise<Face> {
   if (row[14] >= SURE && Math.abs(roll) <= LEVEL) return face;
   const found = await view.settled(row, false);
   if (trusted(found, face)) return found.face;
-  const second = await again(view, face), placed = second === face ? null : await settled(view.networks, view.photo, second, false);
+  const second = (await coveredPlace(view.networks, view.photo, face)) ?? (await again(view, face));
+  const placed = second === face ? null : await settled(view.networks, view.photo, second, false);
   return trusted(placed, second) ? placed.face : second;
 }
 
