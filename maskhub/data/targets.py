@@ -188,12 +188,12 @@ class StoreTarget(_Target):
                 self._put(str(path), f"{self.base}/{name}")
 
     def _put(self, path, final):
-        part = f"{self._parent(final)}/{PARTIAL}{secrets.token_hex(8)}" if self.renames else final
+        part = f"{self._made_parent(final)}/{PARTIAL}{secrets.token_hex(8)}" if self.renames else final
         self.system.put_file(path, part)
         if self.renames:
             self.system.mv(part, final)
 
-    def _parent(self, path):
+    def _made_parent(self, path):
         """The folder of a path, which is made if it is missing."""
         parent = path.rpartition("/")[0]
         if not self.buckets:
@@ -216,7 +216,7 @@ class StoreTarget(_Target):
         for name, text in files.items():
             with self._errors(name):
                 if text is not None:
-                    self._parent(f"{self.base}/{name}")
+                    self._made_parent(f"{self.base}/{name}")
                     self.system.pipe_file(f"{self.base}/{name}", self.stored(text))
                 elif self.system.exists(f"{self.base}/{name}"):
                     self.system.rm_file(f"{self.base}/{name}")
@@ -373,8 +373,9 @@ class MirroredTarget(FolderTarget):
         for name in self.shards().keys() - there.keys():  # shards from before the data set was to be uploaded
             self.hub.upload(name, self.folder / name)
         self.hub.flush()
-        mine = {name: self.read(name) or text for name, text in texts.items()}  # an edited card is the one to upload
-        return left + self.hub.replace(mine)
+        # what lies here now, so also an edited card; if it is empty or can't be read, the Hub's stays
+        here = {name: self.read(name) for name in texts}
+        return left + self.hub.replace({name: content for name, content in here.items() if content != b""})
 
     def flush(self):
         self.hub.flush()

@@ -67,7 +67,7 @@ class Texts:
                 )
 
     def _hashes(self):
-        return read_json(self.folder / NAME) or {}
+        return _lists(read_json(self.folder / NAME))
 
     def _hash(self, name):
         """The hash of a file; None if it doesn't exist, and "", which no text has, if it can't be read."""
@@ -82,7 +82,7 @@ class Texts:
 def replace_own(target, texts):
     """Write ``texts``, path → text, or None to delete it, to a target of :mod:`maskhub.data.targets`. Those that no
     run wrote there, or that were edited since, stay as they are, unless they are the same; returns their paths."""
-    known = json_object(target.read(NAME) or b"") or {}
+    known = _lists(json_object(target.read(NAME) or b""))
     record, changes, left = dict(known), {}, []
     for name, text in texts.items():
         old, new = target.read(name), None if text is None else target.stored(text)
@@ -91,13 +91,18 @@ def replace_own(target, texts):
             continue
         if old != new:
             changes[name] = text
-        if new is not None and _hash(new) not in known.get(name, ()):
-            record[name] = [*known.get(name, ()), _hash(new)]
+        if new is not None and (old != new or _hash(new) not in known.get(name, ())):
+            record[name] = list(dict.fromkeys(_hash(content) for content in (old, new) if content is not None))
     if record != known:  # before the texts: a run that is killed in between knows both
         changes = {NAME: json_text(dict(sorted(record.items())))} | changes
     if changes:
         target.write(changes)
     return left
+
+
+def _lists(record):
+    """Name → hashes of a record, or None; whatever else a damaged one holds is left out."""
+    return {name: hashes for name, hashes in (record or {}).items() if isinstance(hashes, list)}
 
 
 def _hash(content):

@@ -16,8 +16,8 @@ _threads = threading.local()
 
 
 def detections(picture, side, threshold, margin=0.0):
-    """YuNet's rows, float32 N×15, in a picture (uint8 RGB H×W×3) whose longer side is reduced to ``side``: those in the
-    picture as it is and those in its mirror image, best first, in the picture's pixels. ``margin`` is added around it,
+    """Yield YuNet's rows, float32 N×15, twice: of a picture (uint8 RGB H×W×3) whose longer side is reduced to ``side``,
+    and of its mirror image; best first, in the picture's pixels. ``margin`` is added around it,
     as a share of each side."""
     nets = _threads.__dict__.setdefault("nets", {})
     if threshold not in nets:

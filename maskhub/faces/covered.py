@@ -1,10 +1,13 @@
-"""Find and place covered faces by all detections of a face in small, mirrored and enlarged copies, and by the mask that
-seems to be worn on each.
+"""Find covered faces in small and mirrored copies of a photo, and place them by the detections on which the mask
+detector is surest.
 
 Of a masked head that is turned, YuNet often takes brow and eyes for the whole face, or finds it only at some sizes. The
 mask detector is surest where the face is placed as it is in training.
 """
 
+from dataclasses import replace
+
+import cv2
 import numpy as np
 
 from maskhub.faces import align
@@ -16,11 +19,12 @@ __all__ = ["covered_face", "covered_place"]
 
 COPIES = (256, 192, 128, 90)
 """Longer sides in pixels of the copies of a photo or a window: YuNet scores large faces higher in small pictures."""
-FAINT, FOUND, LOOKS, LARGE = 0.12, 0.5, 3, 0.4
-"""Lowest score of a detection that counts if a mask is worn on it, and without one; how many of the eight copies of a
-photo must show a face; and its least size as a share of the photo's shorter side: smaller ones may be a lens of
-sunglasses above the mask. Tuned on 487 faces of FairFace's training photos that are turned by more than 25° and wear
-drawn masks."""
+FAINT, LOOKS, LARGE = 0.12, 3, 0.4
+"""Lowest score of a detection that counts if a mask seems to be worn there, how many of them show a face, and the least
+size of the face as a share of the photo's shorter side: smaller ones may be a lens of sunglasses above the mask. Tuned
+on 487 faces of FairFace's training photos that are turned by more than 25° and wear drawn masks."""
+FOUND, FIRM = 0.5, 5
+"""Lowest score of a detection that counts without a mask, and how many of these show a face."""
 AROUND = 2.0
 """How many times the larger side of the face's box a window spans."""
 HARDLY = 0.02
@@ -32,10 +36,10 @@ def covered_face(photo):
     many masked profiles in tight crops.
 
     Returns the :class:`~maskhub.faces.face.Face`, or None: the mean of :data:`LOOKS` detections in small copies of the
-    photo, as it is and mirrored, that lie in one place, and whose scores reach :data:`FOUND` or on which the mask
-    detector sees a mask. Its score is the highest of theirs. Thread-safe.
+    photo, as it is and mirrored, that lie in one place. Either the mask detector sees a mask on each, or the scores of
+    :data:`FIRM` there reach :data:`FOUND`. Its score is the highest of theirs. Thread-safe.
     """
-    rows = [row for side in COPIES for rows in detections(photo, side, FAINT, MARGIN) for row in rows]
+    rows = _detections(photo, MARGIN)
     least = max(LARGE * min(photo.shape[:2]), SMALL)
     rows = sorted((row for row in rows if min(row[2:4]) >= least), key=lambda row: -row[14])
     while len(rows) >= LOOKS:
@@ -53,7 +57,7 @@ def covered_face(photo):
 
 def _shown(photo, rows):
     """Of rows in one place, best first, the first :data:`LOOKS` that show a face; fewer if there are not as many."""
-    shown = rows[:LOOKS] if len(rows) >= LOOKS and rows[LOOKS - 1][14] >= FOUND else []
+    shown = rows[:LOOKS] if len(rows) >= FIRM and rows[FIRM - 1][14] >= FOUND else []
     for number, row in enumerate(rows):
         if len(shown) == LOOKS or len(shown) + len(rows) - number < LOOKS:  # a look at a mask takes 8 ms
             break
@@ -67,12 +71,13 @@ def _same_place(row, other):
     return np.hypot(*apart) < 0.5 * size and 0.6 < max(row[2:4]) / size < 1.67
 
 
-def covered_place(photo, face):
+def covered_place(photo, face, others=()):
     """Place a masked face on which landmarks don't settle.
 
     Args:
         photo: uint8 RGB H×W×3.
         face: the detected :class:`~maskhub.faces.face.Face`.
+        others: the other faces of the photo, which are not to be mistaken for it.
 
     Returns the face, or None if no mask seems to be worn. Box and points are the mean of its detections in copies of
     the photo, or of a window around it, and then in copies of an upright window around their mean, each weighted by the
@@ -83,11 +88,11 @@ def covered_place(photo, face):
         return None
     upright = 90.0 * round(face.roll / 90)
     filling = max(face.box[2:]) >= LARGE * min(photo.shape[:2])
-    seen += _seen(photo, face, None if filling and not upright else upright)
+    seen += _seen(photo, face, others, None if filling and not upright else upright)
     if max(odds for odds, _ in seen) < WORN / (1 - WORN):
         return None
     mean = _mean(seen)
-    return _mean(seen + _seen(photo, mean, mean.roll))
+    return _mean(seen + _seen(photo, mean, others, mean.roll))
 
 
 def _odds(photo, face):
@@ -95,29 +100,47 @@ def _odds(photo, face):
     return confidence / (1 - confidence + 1e-7)
 
 
-def _seen(photo, face, roll):
+def _seen(photo, face, others, roll):
     """Detections of a face in copies of a window around it that is turned by ``roll`` degrees, or of the photo if that
-    is None: pairs of the odds that a mask is worn there and the face."""
+    is None: pairs of the odds that a mask is worn there and the face; without those nearer to one of ``others``."""
     matrix, picture, margin = np.eye(2, 3), photo, MARGIN
     if roll is not None:
         matrix = upright_window(face.box, roll, COPIES[0] / (AROUND * max(face.box[2:])), COPIES[0])
         picture, margin = align.crop(photo, matrix, COPIES[0]), 0.0
-    rows = [row for side in COPIES for rows in detections(picture, side, FAINT, margin) for row in rows]
-    if not rows:
-        return []
-    faces = [face_of(row, (0, 0), (1, 1)) for row in rows_turned_back(np.stack(rows), matrix, -(roll or 0.0))]
-    return [(_odds(photo, one), one) for one in faces if _same_face(one, face)]
+    seen = []
+    for row in _detections(picture, margin):
+        one = face_of(rows_turned_back(row[None], matrix, -(roll or 0.0))[0], (0, 0), (1, 1))
+        if _same_face(one, face) and all(_apart(one, face) < _apart(one, other) for other in others):
+            # the box of a turned face is too wide: its ends are taken in the window
+            ends = np.float64([[[row[0], row[[5, 7]].mean()], [row[0] + row[2], row[[5, 7]].mean()]]])
+            sides = cv2.transform(ends, cv2.invertAffineTransform(matrix))[0]
+            seen.append((_odds(photo, one), replace(one, sides=sides)))
+    return seen
+
+
+def _detections(picture, margin):
+    """Rows in the copies of a picture; a small picture has fewer of them, since it is not enlarged."""
+    sides = dict.fromkeys(min(side, max(picture.shape[:2])) for side in COPIES)
+    return [row for side in sides for rows in detections(picture, side, FAINT, margin) for row in rows]
 
 
 def _same_face(one, other):
-    (left, top, width, height), (x, y, *size) = one.box, other.box
-    ours, theirs = max(width, height), max(size)
-    apart = np.hypot(left + width / 2 - x - size[0] / 2, top + height / 2 - y - size[1] / 2)
-    return apart < 0.6 * max(ours, theirs) and 0.45 < ours / theirs < 2.2
+    ours, theirs = max(one.box[2:]), max(other.box[2:])
+    return _apart(one, other) < 0.6 * max(ours, theirs) and 0.45 < ours / theirs < 2.2
+
+
+def _apart(one, other):
+    (left, top, width, height), (x, y, wide, high) = one.box, other.box
+    return np.hypot(left + width / 2 - x - wide / 2, top + height / 2 - y - high / 2)
 
 
 def _mean(seen):
+    """The mean of faces, weighted by their odds; its score is the first one's, which need not have sides."""
     odds = [odds for odds, _ in seen]
     row = np.average([[*face.box, *face.points.ravel(), face.score] for _, face in seen], 0, odds)
     row[14] = seen[0][1].score
-    return face_of(row.astype(np.float32), (0, 0), (1, 1))
+    mean, sided = face_of(row.astype(np.float32), (0, 0), (1, 1)), [one for one in seen if one[1].sides is not None]
+    if not sided:
+        return mean
+    odds, faces = zip(*sided, strict=True)
+    return replace(mean, sides=np.average([face.sides for face in faces], 0, odds).astype(np.float32))

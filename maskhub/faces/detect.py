@@ -103,7 +103,9 @@ class FaceDetector:
         if turn:
             rows = self._closer(view, rows) if self.closer else rows
             rows = self._find_turned(view, rows, doubtful) if _best(rows) < SURE else self._turn_unsure(view, rows)
-        faces = [self._placed(view, row) if turn and self.settle else view.face(row) for row in rows]
+        faces = [view.face(row) for row in rows]
+        if turn and self.settle:
+            faces = [self._placed(view, row, [*faces[:n], *faces[n + 1 :]]) for n, row in enumerate(rows)]
         return sorted(faces, key=lambda face: -face.box[2] * face.box[3])
 
     def _closer(self, view, rows):
@@ -121,7 +123,8 @@ class FaceDetector:
         return rows[sure], rows[~sure]
 
     def _find_turned(self, view, rows, doubtful):
-        """Search the turned image; returns ``rows``, found in the unturned one, unless the turned ones score higher."""
+        """Search the turned image, unless ``rows``, found in the unturned one, or one of the ``doubtful`` ones stands
+        upright; where nothing is sure, also small copies. Returns the rows of the best one."""
         if not len(rows):
             rows = doubtful[[view.settles(row) for row in doubtful]] if len(doubtful) else rows
         if len(rows):
@@ -221,15 +224,16 @@ class FaceDetector:
                 return surer > 0
         return lead > 0 if abs(lead) > AHEAD else found_masked >= WORN
 
-    def _placed(self, view, row):
-        """The face as it was detected if it is upright and sure; otherwise where a second look places it."""
+    def _placed(self, view, row, others):
+        """The face as it was detected if it is upright and sure; otherwise where a second look places it, and not one
+        of the ``others``."""
         face = view.face(row)
         if row[14] >= SURE and abs(face.roll) <= LEVEL:
             return face
         found = view.settled(row, surely=False)
         if trusted(found, face):
             return found.face
-        again = covered_place(view.photo, face) or self._again(view.photo, face)
+        again = covered_place(view.photo, face, others) or self._again(view.photo, face)
         found = settle(view.photo, again, surely=False) if again is not face else None
         return found.face if trusted(found, again) else again
 

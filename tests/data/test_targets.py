@@ -131,9 +131,14 @@ def test_texts_that_were_edited_or_made_by_others_stay_as_they_are(target):
     target.write({"README.md": "edited"})
     assert target.replace({"README.md": card, "failures.csv": "one"}) == [f"{target}/README.md"]
     assert content() == {"README.md": b"edited", "failures.csv": b"one"}
+    target.write({".maskhub/texts.json": '{"README.md": 5, "failures.csv": null}'})  # damaged: it knows none
+    assert target.replace({"README.md": card}) == [f"{target}/README.md"]
     target.write({"README.md": card})  # the same as a build would write
     assert target.replace({"README.md": card, "failures.csv": "one"}) == []
     assert target.replace({"README.md": "another", "failures.csv": "one"}) == []
+    assert target.replace({"README.md": "a third"}) == []
+    target.write({"README.md": card})  # which a build wrote long ago, and somebody put back
+    assert target.replace({"README.md": "a fourth"}) == [f"{target}/README.md"]
 
 
 def test_a_build_that_is_cut_off_knows_its_texts(tmp_path, monkeypatch):
@@ -161,6 +166,10 @@ def test_an_edited_card_is_kept_and_pushed(folder, built, hub_user, tmp_path):
     with pytest.warns(UserWarning, match=r"README\.md was not written by .*, or was edited since: it stays as it is\."):
         build_dataset(folder, tmp_path, Wearing(seed=1), push_to_hub=repo, **OPTIONS)
     assert card.read_text() == edited != built["README.md"].decode()
+    assert data_set_files(repo) == built | {"README.md": edited.encode()}
+    card.write_text("")
+    with pytest.warns(UserWarning, match="it stays as it is"):
+        build_dataset(folder, tmp_path, Wearing(seed=1), push_to_hub=repo, **OPTIONS)
     assert data_set_files(repo) == built | {"README.md": edited.encode()}
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -38,6 +38,7 @@ def test_a_masked_face_that_fills_the_photo_is_found_where_it_is(masked_astronau
 def test_a_bare_face_is_found_too_and_none_in_noise(astronaut):
     photo = np.asarray(astronaut)[30:220, 140:310]
     assert np.abs(np.subtract(covered_face(photo).box, detect(photo)[0].box)).max() < 10
+    assert covered_face(photo[:90, :80]) is None, "no copy of a small photo counts twice"
     assert covered_face(np.random.default_rng(0).integers(0, 256, (300, 200, 3), np.uint8)) is None
 
 
@@ -68,3 +69,16 @@ def test_a_misplaced_masked_face_is_placed_where_it_is(masked_astronaut, turn):
 def test_a_bare_face_is_placed_by_others(astronaut):
     photo = np.asarray(astronaut)
     assert covered_place(photo, detect(photo)[0]) is None
+
+
+def test_a_neighbour_does_not_take_the_place(masked_astronaut):
+    face = np.asarray(masked_astronaut)[30:230, 130:320]
+    photo = np.hstack([cv2.resize(face, (114, 200)), face])
+    first, second = sorted(detect(photo), key=lambda one: one.box[0])
+    assert apart(covered_place(photo, first, [second]), first) < 40
+    assert apart(covered_place(photo, second, [first]), second) < 20
+
+
+def test_a_row_is_the_inverse_of_its_face(astronaut):
+    view = FaceDetector(max_side=300).view(np.asarray(astronaut))
+    assert np.allclose(view.row(view.face(view.rows[0])), view.rows[0], atol=1e-3)

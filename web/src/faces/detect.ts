@@ -67,8 +67,12 @@ export async function detect(networks: Networks, photo: Picture, options: Detect
   if (turn && (!rows.length || rows.some((row) => row[14] < SURE || overturned(row)))) {
     rows = best(rows) < SURE ? await findTurned(view, rows, doubtful) : await turnUnsure(view, rows);
   }
-  const faces: Face[] = [];
-  for (const row of rows) faces.push(turn ? await placed(view, row) : view.face(row));
+  let faces = rows.map((row) => view.face(row));
+  if (turn) {
+    const found: Face[] = [];
+    for (const [i, row] of rows.entries()) found.push(await placed(view, row, faces.filter((_, j) => j !== i)));
+    faces = found;
+  }
   return faces.sort((a, b) => b.box[2] * b.box[3] - a.box[2] * a.box[3]);
 }
 
@@ -266,12 +270,12 @@ async function surer(view: View, found: Row, row: Row, masked: number, foundMask
 }
 
 /** The face as it was detected if it is upright and sure; otherwise where a second look places it. */
-async function placed(view: View, row: Row): Promise<Face> {
+async function placed(view: View, row: Row, others: Face[]): Promise<Face> {
   const face = view.face(row), roll = rollOf(face);
   if (row[14] >= SURE && Math.abs(roll) <= LEVEL) return face;
   const found = await view.settled(row, false);
   if (trusted(found, face)) return found.face;
-  const second = (await coveredPlace(view.networks, view.photo, face)) ?? (await again(view, face));
+  const second = (await coveredPlace(view.networks, view.photo, face, others)) ?? (await again(view, face));
   const placed = second === face ? null : await settled(view.networks, view.photo, second, false);
   return trusted(placed, second) ? placed.face : second;
 }
