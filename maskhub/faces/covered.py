@@ -79,9 +79,9 @@ def covered_place(photo, face, others=()):
         face: the detected :class:`~maskhub.faces.face.Face`.
         others: the other faces of the photo, which are not to be mistaken for it.
 
-    Returns the face, or None if no mask seems to be worn. Box and points are the mean of its detections in copies of
-    the photo, or of a window around it, and then in copies of an upright window around their mean, each weighted by the
-    odds that a mask is worn there. Thread-safe.
+    Returns the face, or None unless a mask seems to be worn on at least :data:`LOOKS` detections. Box and points are
+    the mean of its detections in copies of the photo, or of a window around it, and then in copies of an upright window
+    around their mean, each weighted by the odds that a mask is worn there. Thread-safe.
     """
     seen = [(_odds(photo, face), face)]
     if seen[0][0] < HARDLY / (1 - HARDLY):
@@ -89,7 +89,7 @@ def covered_place(photo, face, others=()):
     upright = 90.0 * round(face.roll / 90)
     filling = max(face.box[2:]) >= LARGE * min(photo.shape[:2])
     seen += _seen(photo, face, others, None if filling and not upright else upright)
-    if max(odds for odds, _ in seen) < WORN / (1 - WORN):
+    if sum(odds >= WORN / (1 - WORN) for odds, _ in seen) < LOOKS:  # of many looks at a bare face, one may see a mask
         return None
     mean = _mean(seen)
     return _mean(seen + _seen(photo, mean, others, mean.roll))

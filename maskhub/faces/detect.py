@@ -145,7 +145,8 @@ class FaceDetector:
             return standing
         face = covered_face(view.photo)
         covered = rows if face is None else view.row(face)[None]
-        hidden = next((row[None] for row in [*covered, *doubtful] if view.worn(row) >= WORN), rows)
+        upright = doubtful if masked else [*covered, *doubtful]
+        hidden = next((row[None] for row in upright if view.worn(row) >= WORN), rows)
         if len(hidden):
             return masked[0] if masked and _best(masked[0]) > _best(hidden) + LIKELY else hidden
         if sure:

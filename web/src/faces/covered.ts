@@ -60,7 +60,8 @@ export async function coveredPlace(
   const upright = (rint((angleOf(face) * 2) / Math.PI) * Math.PI) / 2;
   const filling = Math.max(face.box[2], face.box[3]) >= LARGE * Math.min(photo.width, photo.height);
   const seen = [own, ...(await seenAs(networks, photo, face, others, filling && upright === 0 ? null : upright))];
-  if (Math.max(...seen.map((one) => one.odds)) < WORN / (1 - WORN)) return null;
+  // of many looks at a bare face, one may see a mask
+  if (seen.filter(({ odds }) => odds >= WORN / (1 - WORN)).length < LOOKS) return null;
   const first = mean(seen);
   return mean([...seen, ...(await seenAs(networks, photo, first, others, angleOf(first)))]);
 }
