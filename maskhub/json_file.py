@@ -20,7 +20,7 @@ def read_json(path):
 
 
 def json_object(content):
-    """The JSON object in UTF-8 bytes; None if they hold none."""
+    """The JSON object in UTF-8 bytes; None if they hold anything else."""
     try:
         value = json.loads(content.decode())
     except ValueError:

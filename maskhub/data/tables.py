@@ -194,7 +194,7 @@ def csv_text(columns, rows):
 
 
 def failures_text(failures):
-    """Pairs of file and reason as the text of :data:`FAILURES`; None if there are none, and so no such table."""
+    """Pairs of file and reason as the text of :data:`FAILURES`; None without failures: then there is no such table."""
     return csv_text(["file_name", "reason"], failures) if failures else None
 
 

@@ -102,7 +102,7 @@ class FolderTarget(_Target):
         return open(self.folder / name, "rb")
 
     def read(self, name):
-        """The bytes of a text; None if there is none, and no bytes if it can't be read."""
+        """The bytes of a text; None if it doesn't exist, and empty bytes if it can't be read."""
         try:
             return (self.folder / name).read_bytes()
         except (FileNotFoundError, NotADirectoryError):

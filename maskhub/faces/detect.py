@@ -143,10 +143,9 @@ class FaceDetector:
         standing = next((found for found in [*masked, *sure] if view.stands(_surest(found))), None)
         if standing is not None:
             return standing
-        face = covered_face(view.photo)
+        face = None if masked else covered_face(view.photo)
         covered = rows if face is None else view.row(face)[None]
-        upright = doubtful if masked else [*covered, *doubtful]
-        hidden = next((row[None] for row in upright if view.worn(row) >= WORN), rows)
+        hidden = next((row[None] for row in [*covered, *doubtful] if view.worn(row) >= WORN), rows)
         if len(hidden):
             return masked[0] if masked and _best(masked[0]) > _best(hidden) + LIKELY else hidden
         if sure:

@@ -80,11 +80,9 @@ class View:
 
     def row(self, face):
         """The row of a :class:`Face`, the inverse of :meth:`face`."""
-        pad, zoom = np.float32(self.pad), np.float32(self.zoom)
-        box = np.float32(face.box)
-        return np.hstack([box[:2] * zoom + pad, box[2:] * zoom, (face.points * zoom + pad).ravel(), face.score]).astype(
-            np.float32
-        )
+        pad, zoom, box = np.float32(self.pad), np.float32(self.zoom), np.float32(face.box)
+        points = face.points * zoom + pad
+        return np.float32([*(box[:2] * zoom + pad), *(box[2:] * zoom), *points.ravel(), face.score])
 
     def settled(self, row, surely=True):
         """The face of a row placed by its landmarks; see :func:`~maskhub.faces.settle.settle`."""

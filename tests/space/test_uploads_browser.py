@@ -1,4 +1,4 @@
-"""Photos that arrive in the app in a browser: odd ones, late ones, those of the camera, and what is none."""
+"""Photos that arrive in the app in a browser: odd ones, late ones, the camera's, and files that are not photos."""
 
 import pytest
 from app_process import ROOT

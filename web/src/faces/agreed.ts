@@ -22,7 +22,10 @@ export async function agreed(networks: Networks, photo: Picture, face: Face): Pr
   const window = crop(photo, matrix, side), rows: Row[] = [];
   const size = side / AROUND, middle = Float32Array.of(side / 2 - size / 2, side / 2 - size / 2, size, size);
   for (const [i, copy] of SIDES.entries()) {
-    for (const found of await detections(networks, window, copy, FOUND)) rows.push(...[own(found, middle)].filter((row) => row !== null));
+    for (const found of await detections(networks, window, copy, FOUND)) {
+      const row = own(found, middle);
+      if (row) rows.push(row);
+    }
     if (rows.length + 2 * (SIDES.length - 1 - i) < ENOUGH) return null; // even if the larger, slower sides find it
   }
   const usual = rows[0].map((_, i) => median(rows.map((row) => row[i])));

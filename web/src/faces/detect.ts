@@ -184,11 +184,10 @@ async function findTurned(view: View, rows: Row[], doubtful: Row[]): Promise<Row
   for (const tried of [sure, less]) tried.sort((a, b) => best(b) - best(a));
   for (const found of await maskedFirst(view, sure, surest)) if (await view.stands(surest(found))) return found;
   const isMasked = async (row: Row): Promise<boolean> => (await view.worn(row)) >= WORN;
-  const face = await coveredFace(view.networks, view.photo), covered = face ? [view.row(face)] : [];
   let hidden: Row[] = [], masked: Row[] = [];
   for (const found of sure) if (!masked.length && (await isMasked(surest(found)))) masked = found;
-  const upright = masked.length ? doubtful : [...covered, ...doubtful];
-  for (const row of upright) if (!hidden.length && (await isMasked(row))) hidden = [row];
+  const face = masked.length ? null : await coveredFace(view.networks, view.photo), covered = face ? [view.row(face)] : [];
+  for (const row of [...covered, ...doubtful]) if (!hidden.length && (await isMasked(row))) hidden = [row];
   if (hidden.length) return best(masked) > best(hidden) + LIKELY ? masked : hidden;
   if (sure.length) return masked.length ? masked : sure[0];
   for (const [row] of less) if (await view.shows(row)) return [row];
