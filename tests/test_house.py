@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tomllib
 from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,15 @@ def test_imports_point_one_way():
         room = path.relative_to(ROOT / "maskhub").parts[0].removesuffix(".py")
         used = {name.split(".")[1] for name in imports(path) if name.startswith("maskhub.")}
         assert room in KNOW_EVERYTHING or used <= ALLOWED[room] | {room} | FLOOR, path
+
+
+def test_no_circle_in_the_imports_of_the_browser_edition():
+    graph = {}
+    for path in (ROOT / "web" / "src").rglob("*.ts"):
+        named = re.findall(r'^(?:import|export) [^;]*?"(\.[^"]+)";', path.read_text(encoding="utf-8"), re.M)
+        graph[path] = {path.parent.joinpath(f"{name}.ts").resolve() for name in named}
+    assert set().union(*graph.values()) <= graph.keys()
+    TopologicalSorter(graph).prepare()  # a CycleError names the circle
 
 
 def test_no_pickle_and_no_torchvision():

@@ -4,9 +4,9 @@
  */
 
 import { Client } from "./client";
+import type { Direction } from "./direction";
 import { download } from "./download";
 import { Camera } from "./page/camera";
-import type { Direction } from "./pipeline";
 import { named } from "./styles";
 
 const MARKUP = `

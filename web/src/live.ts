@@ -4,12 +4,15 @@
  */
 
 import { changedRegion } from "./changed";
+import type { Direction } from "./direction";
 import { alignment, crop, edgeWindow, multipleFor, paste, type Pasted } from "./faces/align";
-import { detect, type Face } from "./faces/detect";
-import { cut, landmarks, type Landmarks, PRESENT, rotationOf } from "./faces/landmarks";
+import { detect } from "./faces/detect";
+import type { Face } from "./faces/face";
+import { landmarks, type Landmarks, rotationOf } from "./faces/landmarks";
+import { PRESENT } from "./faces/mesh";
 import { timed } from "./stages";
-import { type Direction, MASKED, type Pipeline } from "./pipeline";
-import { after, apply, clamp, type Field, field, inverse, type Matrix, type Picture, type Point, rint, scaleOf } from "./vision/image";
+import { MASKED, type Pipeline } from "./pipeline";
+import { after, apply, clamp, cut, type Field, field, inverse, type Matrix, type Picture, type Point, rint, scaleOf } from "./vision/image";
 
 const EVERY = 10, EVERY_EMPTY = 3;
 const SEARCH_SIDE = 480, WINDOW_SIDE = 144, WINDOW_WIDTHS = 2.2, FOLLOWED = 0.5;

@@ -9,11 +9,12 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import path from "node:path";
+import type { Direction } from "./direction";
 import { fastestBuild, startLiteRt } from "./litert";
 import { Live } from "./live";
 import { Rule } from "./masks/wear";
 import { Networks } from "./networks";
-import { compose, type Direction, type Options, Pipeline } from "./pipeline";
+import { compose, type Options, Pipeline } from "./pipeline";
 import { stages, useClock } from "./stages";
 import type { Picture } from "./vision/image";
 

@@ -1,6 +1,6 @@
 /** What happened to each face, and how it is reported. Mirrors `maskhub.pipelines.outcomes`. */
 
-import type { Direction } from "./pipeline";
+import type { Direction } from "./direction";
 
 /** The outcomes of faces that are left as they are, in the order in which they are reported. */
 const LEFT = ["no mask worn", "already masked", "not clear enough"] as const;

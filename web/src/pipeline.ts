@@ -5,15 +5,15 @@
 
 import { alignment, crop, paste, type Pasted, type Rectangle } from "./faces/align";
 import { changedRegion, widerFor } from "./changed";
-import { detect, type Face } from "./faces/detect";
+import type { Direction } from "./direction";
+import { detect } from "./faces/detect";
+import type { Face } from "./faces/face";
 import { worn } from "./faces/worn";
 import { type Rule, type WearOptions } from "./masks/wear";
 import { type Networks, type ReadFile, toInput } from "./networks";
 import type { Outcome } from "./outcomes";
 import { timed } from "./stages";
 import { type Field, type Matrix, type Picture, picture } from "./vision/image";
-
-export type Direction = "mask" | "unmask";
 
 /** Presence from which a face counts as masked, as in `maskhub.masks.detector`. */
 export const MASKED = 0.5;

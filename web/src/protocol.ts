@@ -1,7 +1,8 @@
 /** The messages between the page and its worker. */
 
+import type { Direction } from "./direction";
 import type { Outcome } from "./outcomes";
-import type { Direction, Options } from "./pipeline";
+import type { Options } from "./pipeline";
 
 export interface FaceReport {
   /** left, top, width, height in the photo's pixels */

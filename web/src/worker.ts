@@ -2,7 +2,7 @@
 
 import type * as Ort from "onnxruntime-web";
 import { decode, frameOf, PhotoError } from "./decode";
-import type { Face } from "./faces/detect";
+import type { Face } from "./faces/face";
 import { encodeJpeg, encodePng } from "./files";
 import { fastestBuild, startLiteRt } from "./litert";
 import { Live } from "./live";

@@ -5,7 +5,9 @@
 
 import { crop } from "./align";
 import { detections } from "./copies";
-import { type Face, own, type Row, toFace, turnBack, uprightWindow } from "./detect";
+import type { Face } from "./face";
+import { faceOf, ownRow, rowsTurnedBack, uprightWindow } from "./view";
+import type { Row } from "./yunet";
 import type { Networks } from "../networks";
 import type { Picture } from "../vision/image";
 import { median } from "../vision/numbers";
@@ -23,7 +25,7 @@ export async function agreed(networks: Networks, photo: Picture, face: Face): Pr
   const size = side / AROUND, middle = Float32Array.of(side / 2 - size / 2, side / 2 - size / 2, size, size);
   for (const [i, copy] of SIDES.entries()) {
     for (const found of await detections(networks, window, copy, FOUND)) {
-      const row = own(found, middle);
+      const row = ownRow(found, middle);
       if (row) rows.push(row);
     }
     if (rows.length + 2 * (SIDES.length - 1 - i) < ENOUGH) return null; // even if the larger, slower sides find it
@@ -36,5 +38,5 @@ export async function agreed(networks: Networks, photo: Picture, face: Face): Pr
   if (near.length < ENOUGH || usual[14] < LIKELY) return null;
   const mean = usual.map((_, i) => near.reduce((sum, row) => sum + row[i] / near.length, 0));
   mean[14] = usual[14];
-  return toFace(turnBack([mean], matrix, (-roll * 180) / Math.PI)[0], [0, 0], [1, 1]);
+  return faceOf(rowsTurnedBack([mean], matrix, (-roll * 180) / Math.PI)[0], [0, 0], [1, 1]);
 }

@@ -1,13 +1,12 @@
 /** Cuts aligned face crops and pastes them back, as in `maskhub.faces.align`. */
 
-import type { Face } from "./detect";
+import { angleOf, type Face } from "./face";
 import {
   apply, clamp, type Field, field, inverse, type Matrix, type Picture, pixelScaled, type Point, rint, scaleOf,
 } from "../vision/image";
 import { distance, shrink, shrinkField } from "../vision/filter";
 import { warp, warpCubic, warpField } from "../vision/warp";
 
-const PROFILE = [0.45, 0.2], ASTRAY = [15, 30], USELESS = 60;
 export const EYE_HEIGHT = 0.32;
 export const SIDE = 1.4;
 export const BEYOND = 0.01;
@@ -25,27 +24,6 @@ export function alignment(face: Face, resolution: number, wider = 1): Matrix {
   const scale = resolution / side;
   const [a, b, c, d] = [cos * scale, sin * scale, -sin * scale, cos * scale];
   return [a, b, -(a * x + b * y), c, d, -(c * x + d * y)];
-}
-
-/**
- * The rotation of a face in radians, clockwise, from the line between its eyes; in profile, where they nearly coincide, from
- * the line from eyes to mouth.
- */
-export function angleOf({ points: [right, left, , one, other] }: Face): number {
-  const across = left[0] - right[0], along = left[1] - right[1], angle = Math.atan2(along, across);
-  const beside = (one[0] + other[0] - right[0] - left[0]) / 2, below = (one[1] + other[1] - right[1] - left[1]) / 2;
-  const share = Math.hypot(across, along) / Math.max(Math.hypot(beside, below), 1e-6);
-  if (share >= PROFILE[0]) return angle;
-  const off = between(Math.atan2(-beside, below) - angle);
-  const degrees = (Math.abs(off) * 180) / Math.PI;
-  const profile = degrees <= USELESS ? Math.min((PROFILE[0] - share) / (PROFILE[0] - PROFILE[1]), 1) : 1;
-  const astray = clamp((degrees - ASTRAY[0]) / (ASTRAY[1] - ASTRAY[0]), 0, 1);
-  return between(angle + profile * astray * off);
-}
-
-/** The same angle between −π and π. */
-function between(angle: number): number {
-  return angle - 2 * Math.PI * Math.round(angle / (2 * Math.PI));
 }
 
 /** The middle of a face and its width along a unit vector. */

@@ -3,7 +3,7 @@
 import type { Networks } from "../networks";
 import { shrink } from "../vision/filter";
 import { type Picture, picture, rint } from "../vision/image";
-import { findRows, type Row } from "./detect";
+import { findRows, type Row } from "./yunet";
 
 /** The points of a mirrored face in their usual order. */
 const MIRRORED = [1, 0, 2, 4, 3];

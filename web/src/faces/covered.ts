@@ -5,10 +5,12 @@
 
 import type { Networks } from "../networks";
 import { apply, inverse, type Matrix, type Picture, rint } from "../vision/image";
-import { angleOf, crop } from "./align";
+import { crop } from "./align";
 import { detections } from "./copies";
-import { type Face, MARGIN, type Row, SMALL, toFace, turnBack, uprightWindow, WORN } from "./detect";
+import { angleOf, type Face } from "./face";
+import { faceOf, MARGIN, rowsTurnedBack, SMALL, uprightWindow, WORN } from "./view";
 import { worn } from "./worn";
+import type { Row } from "./yunet";
 
 const COPIES = [256, 192, 128, 90], AROUND = 2;
 const FAINT = 0.12, LOOKS = 3, LARGE = 0.4, FOUND = 0.5, FIRM = 5, HARDLY = 0.02;
@@ -27,7 +29,7 @@ export async function coveredFace(networks: Networks, photo: Picture): Promise<F
       const total = seen.reduce((sum, row) => sum + row[14], 0);
       const mean = first.map((_, k) => seen.reduce((sum, row) => sum + (row[k] * row[14]) / total, 0));
       mean[14] = seen[0][14];
-      return toFace(mean, [0, 0], [1, 1]);
+      return faceOf(mean, [0, 0], [1, 1]);
     }
     rows = rows.filter((_, i) => !near[i]);
   }
@@ -40,7 +42,7 @@ async function shown(networks: Networks, photo: Picture, rows: Row[]): Promise<R
   const out: Row[] = [];
   for (const [i, row] of rows.entries()) {
     if (out.length === LOOKS || out.length + rows.length - i < LOOKS) break; // a look at a mask takes long
-    if ((await worn(networks, photo, toFace(row, [0, 0], [1, 1]))) >= WORN) out.push(row);
+    if ((await worn(networks, photo, faceOf(row, [0, 0], [1, 1]))) >= WORN) out.push(row);
   }
   return out;
 }
@@ -82,7 +84,7 @@ async function seenAs(
   const matrix: Matrix = roll === null ? [1, 0, 0, 0, 1, 0] : uprightWindow(face.box, roll, scale, size);
   const picture = roll === null ? photo : crop(photo, matrix, size), back = inverse(matrix), seen: Seen[] = [];
   for (const row of await allDetections(networks, picture, roll === null ? MARGIN : 0)) {
-    const one = toFace(turnBack([row], matrix, (-(roll ?? 0) * 180) / Math.PI)[0], [0, 0], [1, 1]);
+    const one = faceOf(rowsTurnedBack([row], matrix, (-(roll ?? 0) * 180) / Math.PI)[0], [0, 0], [1, 1]);
     if (!sameFace(one, face) || others.some((other) => apart(one, face) >= apart(one, other))) continue;
     // the box of a turned face is too wide: its ends are taken in the window
     const sides = [row[0], row[0] + row[2]].map((end) => apply(back, [end, (row[5] + row[7]) / 2]));
@@ -116,7 +118,7 @@ function mean(seen: Seen[]): Face {
     return of(some[0].face).map((_, k) => some.reduce((sum, { odds, face }) => sum + (of(face)[k] * odds) / total, 0));
   };
   const row = Float32Array.from([...average(seen, ({ box, points }) => [...box, ...points.flat()]), seen[0].face.score]);
-  const sided = seen.filter(({ face }) => face.sides), found = toFace(row, [0, 0], [1, 1]);
+  const sided = seen.filter(({ face }) => face.sides), found = faceOf(row, [0, 0], [1, 1]);
   if (!sided.length) return found;
   const [x, y, endX, endY] = average(sided, ({ sides = [] }) => sides.flat());
   return { ...found, sides: [[x, y], [endX, endY]] };

@@ -1,23 +1,20 @@
 /** The 478 face landmarks of MediaPipe's mesh with the head's pose, as in `maskhub.faces.landmarks`. */
 
 import { agreed } from "./agreed";
-import { angleOf } from "./align";
-import { type Face, SURE, WORN } from "./detect";
+import { SURE } from "./detect";
+import { angleOf, type Face } from "./face";
+import { look, PRESENT } from "./mesh";
+import { WORN } from "./view";
 import { worn } from "./worn";
 import type { Networks } from "../networks";
-import { clamp, type Matrix, type Picture, type Point } from "../vision/image";
-import { shrink } from "../vision/filter";
+import type { Picture, Point } from "../vision/image";
 import { solve } from "../vision/numbers";
-import { warp } from "../vision/warp";
 
-export const PRESENT = 0.6;
 const SURE_FACE = 0.85, NEAR = 0.066, TURNED = 0.1;
 const LIKELY_FACE = 0.78, TURNED_NEAR = 0.08, TURNED_YAW = 30;
 /** How the mean face is placed better than by the fit alone: size, and face widths towards the nose and down. */
 const NEAR_TURNED = 0.05, POSED_SCALE = 0.98, POSED_SHIFT = [-0.01, 0.02];
-const SIDE = 256;
 const BOX_SCALE = 1.25, BOX_CENTRE = 0.55, EXTENT_SCALE = 1.5;
-const SHARES = Float32Array.from({ length: 256 }, (_, value) => value / 255);
 const PAIRS = [[33, 263], [133, 362], [234, 454], [127, 356], [162, 389], [93, 323], [132, 361], [70, 300], [50, 280], [205, 425]];
 const FOREHEAD = [10, 151, 9, 8], BELOW_NOSE = [2, 164, 94];
 
@@ -31,8 +28,6 @@ export interface Landmarks {
   /** whether several detections of a turned head agree on this place; the points are then reliable at any presence */
   agreed?: boolean;
 }
-
-type Look = { points: Float64Array; presence: number };
 
 /** Find the landmarks of a detected face. */
 export async function landmarks(networks: Networks, image: Picture, face: Face): Promise<Landmarks> {
@@ -168,53 +163,6 @@ function framed(points: Float64Array): [Point, number, Point] {
   }
   const side = EXTENT_SCALE * Math.max(high[0] - low[0], high[1] - low[1]);
   return [[(low[0] + high[0]) / 2, (low[1] + high[1]) / 2], side, [dx / length, dy / length]];
-}
-
-/** Run the network on one turned square crop. */
-export async function look(
-  networks: Networks, image: Picture, centre: Point, side: number, across: Point,
-): Promise<Look> {
-  const down: Point = [-across[1], across[0]], scale = SIDE / side, zoom = side / SIDE;
-  const [a, b, c, d] = [across[0] * scale, across[1] * scale, down[0] * scale, down[1] * scale];
-  let matrix: Matrix = [a, b, SIDE / 2 - (a * centre[0] + b * centre[1]), c, d, SIDE / 2 - (c * centre[0] + d * centre[1])];
-  let source = image;
-  if (zoom > 2) [source, matrix] = shrunk(image, matrix, centre, side, zoom);
-  const crop = warp(source, matrix, SIDE, SIDE), data = new Float32Array(crop.data.length);
-  for (let i = 0; i < data.length; i++) data[i] = SHARES[crop.data[i]];
-  const out = await networks.run("landmarks", { data, dims: [1, SIDE, SIDE, 3] });
-  const at = out.Identity, points = new Float64Array(at.length);
-  for (let i = 0; i < at.length; i += 3) {
-    const x = at[i] - SIDE / 2, y = at[i + 1] - SIDE / 2;
-    points[i] = Math.fround((across[0] * x + down[0] * y) * zoom + centre[0]);
-    points[i + 1] = Math.fround((across[1] * x + down[1] * y) * zoom + centre[1]);
-    points[i + 2] = Math.fround(at[i + 2] * zoom);
-  }
-  return { points, presence: 1 / (1 + Math.exp(-clamp(out.Identity_1[0], -60, 60))) };
-}
-
-/** The part of the photo around the crop, scaled down by an integer factor, and its matrix. */
-function shrunk(image: Picture, matrix: Matrix, centre: Point, side: number, zoom: number): [Picture, Matrix] {
-  const factor = Math.floor(zoom), reach = side * 0.75;
-  const x0 = Math.trunc(clamp(centre[0] - reach, 0, image.width - factor)), y0 = Math.trunc(clamp(centre[1] - reach, 0, image.height - factor));
-  const x1 = Math.trunc(clamp(centre[0] + reach, x0 + factor, image.width)), y1 = Math.trunc(clamp(centre[1] + reach, y0 + factor, image.height));
-  const width = Math.floor((x1 - x0) / factor), height = Math.floor((y1 - y0) / factor);
-  const part = cut(image, x0, y0, width * factor, height * factor);
-  const [a, b, c, d, e, f] = matrix, half = (factor - 1) / 2;
-  return [shrink(part, width, height), [
-    a * factor, b * factor, c + a * (x0 + half) + b * (y0 + half), d * factor, e * factor, f + d * (x0 + half) + e * (y0 + half),
-  ]];
-}
-
-/** A part of a picture, its first three channels. */
-export function cut(image: Picture, left: number, top: number, width: number, height: number): Picture {
-  const data = new Uint8ClampedArray(width * height * 3);
-  for (let y = 0, to = 0; y < height; y++) {
-    let from = ((top + y) * image.width + left) * image.channels;
-    for (let x = 0; x < width; x++, from += image.channels, to += 3) {
-      for (let k = 0; k < 3; k++) data[to + k] = image.data[from + k];
-    }
-  }
-  return { data, width, height, channels: 3 };
 }
 
 /** The head's axes in the photo, from its mirror symmetry and the line down its forehead and nose. */

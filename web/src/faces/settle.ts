@@ -2,9 +2,8 @@
 
 import type { Networks } from "../networks";
 import type { Picture, Point } from "../vision/image";
-import { angleOf } from "./align";
-import type { Face } from "./detect";
-import { look, PRESENT } from "./landmarks";
+import { angleOf, type Face } from "./face";
+import { look, PRESENT } from "./mesh";
 
 /** The landmarks around each eye, the person's right one first. */
 const EYES = [

@@ -3,7 +3,7 @@
 import { type Networks, toInput } from "../networks";
 import type { Picture } from "../vision/image";
 import { alignment, crop } from "./align";
-import type { Face } from "./detect";
+import type { Face } from "./face";
 
 /** Side of the mask detector's crops. */
 const SIDE = 128;

@@ -2,8 +2,8 @@
 
 import type { Head } from "./fit";
 import type { Tables } from "./tables";
-import { cut, type Landmarks } from "../faces/landmarks";
-import { clamp, type Picture } from "../vision/image";
+import type { Landmarks } from "../faces/landmarks";
+import { clamp, cut, type Picture } from "../vision/image";
 import { shrink, sobel } from "../vision/filter";
 import { rank, solve } from "../vision/numbers";
 import { warp } from "../vision/warp";

@@ -1,11 +1,10 @@
 /** The straps: ribbons from the mask's corners to the ears, hidden where the head turns away; as in `maskhub.masks.straps`. */
 
-import { cut } from "../faces/landmarks";
 import { type Head, type Sheet, sheetAt, toPhoto } from "./fit";
 import { LUMA } from "./light";
 import { type Design, edgeAt } from "./styles";
 import type { Tables } from "./tables";
-import { clamp, field, type Field, type Picture, type Point, rint } from "../vision/image";
+import { clamp, cut, field, type Field, type Picture, type Point, rint } from "../vision/image";
 import { fillPolygon } from "../vision/draw";
 import { resizeLinear, shrink } from "../vision/filter";
 

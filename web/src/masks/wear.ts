@@ -7,12 +7,13 @@ import { drawStraps, skinLike } from "./straps";
 import { type Design, drawDesign, withRoom } from "./styles";
 import { loadTables, type Tables, TILE } from "./tables";
 import { type Unwrapped, unwrap } from "./unwrap";
-import type { Face } from "../faces/detect";
-import { cut, type Landmarks, PRESENT, reliable, surestLandmarks, yaw } from "../faces/landmarks";
 import type { Rectangle } from "../faces/align";
+import type { Face } from "../faces/face";
+import { type Landmarks, reliable, surestLandmarks, yaw } from "../faces/landmarks";
+import { PRESENT } from "../faces/mesh";
 import type { Networks, ReadFile } from "../networks";
 import { timed } from "../stages";
-import { clamp, type Field, field, type Picture } from "../vision/image";
+import { clamp, cut, type Field, field, type Picture } from "../vision/image";
 import { gaussian, sobel } from "../vision/filter";
 import { warpField } from "../vision/warp";
 

@@ -29,6 +29,18 @@ export function picture(width: number, height: number): Picture {
   return { data: new Uint8ClampedArray(width * height * 3), width, height, channels: 3 };
 }
 
+/** A part of a picture, its first three channels. */
+export function cut(image: Picture, left: number, top: number, width: number, height: number): Picture {
+  const data = new Uint8ClampedArray(width * height * 3);
+  for (let y = 0, to = 0; y < height; y++) {
+    let from = ((top + y) * image.width + left) * image.channels;
+    for (let x = 0; x < width; x++, from += image.channels, to += 3) {
+      for (let k = 0; k < 3; k++) data[to + k] = image.data[from + k];
+    }
+  }
+  return { data, width, height, channels: 3 };
+}
+
 export function clamp(value: number, low: number, high: number): number {
   return value < low ? low : value > high ? high : value;
 }
