@@ -41,9 +41,8 @@ USAGE = """from maskhub import ReimagingPipeline
 pipe = ReimagingPipeline.bundled("{name}")
 output = pipe("face.png", covering="learned", refine_steps=40, smooth_colours=0, tone="poisson")
 output.result[0].save("re-imaged.png")"""
-ABOUT = """A DCGAN generator of faces at {side} pixels: {latent} random numbers in, a face out. {parameters:,}
-parameters, in half precision. `face.png` is a square that one face fills, aligned as `maskhub.faces.align.crop` cuts
-it.
+ABOUT = """A DCGAN generator that makes faces of {side} pixels from {latent} random numbers, with {parameters:,}
+parameters in half precision. `face.png` is a square that one face fills, aligned as by `maskhub.faces.align.crop`.
 
 **The faces are rough**: some look right, many are distorted. To take a mask off a photo, `FaceMaskPipeline` (the
 *Photo* tab of the app) is much better. This is the method of the re-imaging paper, which needs no photos of masks to
@@ -62,16 +61,16 @@ with other runs: {steps:,} steps of 64 faces in {minutes} minutes. Width {width}
 
 Aligned crops. The tenth of each set whose file name has a SHA-1 divisible by 10 was held out. FairFace was left out
 because it is soft."""
-MEASURED = """{n} generated faces against {n} held-out photos of the same sets, scaled to {side} pixels, with
-efficientnet-lite0. The distance of as many *training* photos from the held-out ones is {floor:.1f}. Distances at
-another size or number can't be compared with these. A face counts as clear if the detector YuNet scores it {clear} or
-more, as it does {real:.0%} of the held-out photos; it finds some face in {found:.0%} of the generated ones."""
+MEASURED = """The Fréchet distance compares {n} generated faces with {n} held-out photos of the same sets, scaled to
+{side} pixels, by efficientnet-lite0. For the same number of *training* photos it is {floor:.1f}. Distances at another
+size or number can't be compared with these. A face counts as clear if the detector YuNet scores it at {clear} or
+more, as it does {real:.0%} of the held-out photos; it finds a face in {found:.0%} of the generated pictures."""
 LIMITS = """- What appears under a covering is invented: it is nobody's face, and never evidence of what someone looks
   like.
-- Many faces are distorted: eyes of different sizes, broken glasses, smeared hair. Dark skin comes out worst: stubble
-  and seams where there are none.
+- Many faces are distorted: eyes of different sizes, broken glasses, smeared hair. Dark skin is worst: stubble
+  and seams appear where there are none.
 - It knows upright faces from the front, aligned like its training faces. Children and profiles are rare among them.
-- {side} pixels in a larger photo are soft."""
+- A face of {side} pixels looks soft in a larger photo."""
 LICENCE = "CelebA is for non-commercial research, and so are these weights. Most of the other sets state no licence."
 
 
