@@ -39,7 +39,7 @@ WORDS = {"audio.record": "Start", "common.loading": "Loading"}
 HEAD = """# maskhub
 Take face masks off photos, or put them on."""
 
-FOOT = """**Limits.** What appears under a mask is invented: it is not the person's real face, and no evidence of what
+FOOT = """**Limits.** What appears under a mask is invented: it is not the person's real face, and not evidence of what
 anyone looks like. Small, turned or covered faces may be missed.
 
 **Privacy.** Photos are only processed here, used for nothing else, and deleted within an hour. Your browser keeps the

@@ -17,7 +17,7 @@ __all__ = ["feature_maps", "layout", "wire"]
 
 _classifier = functools.cache(load_classifier)
 ABOUT = """The re-imaging thesis trained its classifier on three sets in which hair and eyes give the skin tone away:
-fair hair and blue eyes come with light skin only. So it learnt hair and eyes, and three made-up faces mislead it. The
+fair hair and blue eyes only occur with light skin. So it learnt hair and eyes, and three made-up faces mislead it. The
 other classifier was trained on faces of any hair. **Train on data in which nothing but the attribute differs.**"""
 
 

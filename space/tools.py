@@ -26,7 +26,7 @@ PHOTO = (
 )
 PARAMETERS = {
     "photo": PHOTO,
-    "direction": "What to compare the methods at: unmask, mask, or cycle (there and back).",
+    "direction": "What the methods do: unmask, mask, or cycle (there and back).",
     "start": "Direction of the first translation: mask or unmask.",
     "style": f"The mask: {', '.join(STYLES)}, or random.",
     "colour": "A colour of that style, such as blue, white or black, or random.",

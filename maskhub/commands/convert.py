@@ -28,20 +28,20 @@ def convert(
     """Convert a generator of another project for from_pretrained, or export a pipeline's networks as ONNX files.
 
     Args:
-        input: A checkpoint of the pytorch-CycleGAN-and-pix2pix repository, such as latest_net_G_A.pth; with --to onnx
-            a pipeline's folder or Hub id.
+        input: A checkpoint of the pytorch-CycleGAN-and-pix2pix repository, such as latest_net_G_A.pth; with any
+            other --to, a pipeline's folder or Hub id.
         output: The folder to write: config.json and safetensors, in float32 and as fp16 variant; with --to onnx a copy
             of the pipeline with a model.onnx next to each network's safetensors, with --to onnx-graph a graph.onnx;
             with --to int8 a graph-int8.onnx; with --to onnx-crops only onnx/masker.onnx and onnx/unmasker.onnx.
         architecture: The checkpoint's --netG; auto detects it.
-        to: onnx writes networks for onnxruntime; onnx-graph writes only the graphs, about ten kilobytes, which take
+        to: onnx writes networks for onnxruntime; onnx-graph writes only the graphs, about 40 kB each, which take
             their weights from the safetensors and run without torch. onnx-crops writes graphs that take and return
             pictures, for programs in other languages. int8 writes graphs that compute in 8 bits, calibrated on the
             built-in portraits. All need `pip install 'maskhub[export]'`.
         any_size: With onnx and onnx-graph: accept any height and width instead of the pipeline's resolution only.
-        unmasked: With int8: folders or Hub datasets of aligned faces, to calibrate on some photos of each, too. Masks
-            are drawn on them by rule for an unmasker.
-        masked: The same of faces with masks.
+        unmasked: With int8: folders or Hub datasets of aligned faces, some photos of which are also used to calibrate.
+            For an unmasker, masks are drawn on them by rule.
+        masked: The same for faces with masks.
     """
     if to != "maskhub":
         from maskhub.models.onnx_file import FILE, GRAPH

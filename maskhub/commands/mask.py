@@ -26,7 +26,7 @@ class Previewing(OptionSet):
     preview: Path | None = None
     """Mask only some of the photos, and write them into this one picture: each without and with its mask."""
     preview_photos: Annotated[int, Field(ge=1, le=200)] = 16
-    """Photos of the preview, drawn at random."""
+    """Number of photos in the preview, drawn at random."""
 
     def write_preview(self, rows, pictures, seed):
         """Write the picture, and print how many photos failed; returns the exit code."""

@@ -197,7 +197,9 @@ def check_free(output, names, overwrite=False):
         return
     found = next((name for name in names if (Path(output) / name).exists()), None)
     if found is not None:
-        raise ConfigError(f"{output} holds {found}, not of this command: choose an empty folder, or overwrite it.")
+        raise ConfigError(
+            f"{output} holds {found}, which this command did not write: choose an empty folder, or overwrite it."
+        )
 
 
 def table_names(rows):

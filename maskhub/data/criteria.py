@@ -52,7 +52,7 @@ class Criteria(OptionSet):
     @model_validator(mode="after")
     def _check_faces(self):
         if self.max_faces and self.max_faces < self.min_faces:
-            raise ConfigError(f"no number of faces is from {self.min_faces} to {self.max_faces}: give a range.")
+            raise ConfigError(f"--min-faces {self.min_faces} is above --max-faces {self.max_faces}.")
         return self
 
     def reasons(self, measured):

@@ -62,7 +62,7 @@ def _make_unit(shared, unit):
     wanted = plan.options["results_of"]
     if wanted != RESULTS_OF:
         raise ConfigError(
-            f"the version of maskhub on {platform.node()} makes other results ({RESULTS_OF}, not {wanted}): "
+            f"the version of maskhub on {platform.node()} gives different results ({RESULTS_OF}, not {wanted}): "
             "install the same one on all nodes."
         )
     report = BuildReport()

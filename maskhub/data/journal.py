@@ -161,7 +161,7 @@ def check_same_options(what, then, now, remedy):
     if "results_of" in changed:
         raise ConfigError(
             f"{what} made by another version of maskhub ({then.get('results_of', 'an earlier day')}); this one "
-            f"({now['results_of']}) makes other pixels from the same photos: finish with that version, or {remedy}"
+            f"({now['results_of']}) makes different pixels from the same photos: finish with that version, or {remedy}"
         )
     if changed:
         raise ConfigError(f"{what} with a different {', '.join(changed)}: {remedy}")

@@ -47,8 +47,8 @@ class MaskOptions(OptionSet):
     wrongly_worn: Share = 0.0
     """Probability that a mask is worn wrongly (nose, chin, or nose and mouth out)."""
     mask_images: str | None = None
-    """Folder with your own pictures of masks, used instead of drawn ones: cut-outs (with a transparent ground), photos
-    of a mask on a plain ground, or photos of masked faces, whose masks are cut out."""
+    """Folder with your own pictures of masks, used instead of drawn ones: cut-outs (with a transparent background),
+    photos of a mask on a plain background, or photos of masked faces, whose masks are cut out."""
 
     @model_validator(mode="after")
     def _check_colour(self):
@@ -82,9 +82,9 @@ class Wearing(MaskOptions):
     seed: Count = 0
     """Seed of the masks, independent of the number of workers."""
     own_boxes: str = "auto"
-    """Mask only the faces that the data set names itself: the column with their boxes or landmarks, or the path of a
-    COCO file, or of VOC or YOLO files. auto: with --boxes, the annotation files in INPUT, if it has any; none. Boxes
-    are then written in the same order."""
+    """Mask only the faces that the data set itself marks: the column with their boxes or landmarks, or the path of a
+    COCO file, or of VOC or YOLO files. auto: with --boxes, the annotation files in INPUT, if it has any. none: mask
+    all faces. Boxes are written in the order of the data set's own."""
     worn: Annotated[Literal[*WORN] | None, tyro.conf.Suppress] = None
     """How every mask is worn; None: by wrongly_worn."""
     bare_only: Annotated[bool, tyro.conf.Suppress] = False
@@ -93,9 +93,9 @@ class Wearing(MaskOptions):
     """Leave out the held-out tenth of ``mask_images``. Training with ``--holdout`` sets this."""
 
     scores: Literal["all", "fast", "none"] = "all"
-    """How each made face is scored: fast leaves out the mask detector's agreement with the mask."""
+    """How each masked face is scored: fast leaves out the mask detector's agreement with the mask."""
     min_quality: Share = 0.0
-    """Leave out masks of a lower quality, from 0 to 1: as good as the worst score."""
+    """Leave out masks of a lower quality, 0 to 1: that of the worst score."""
 
     @property
     def look(self):

@@ -53,15 +53,15 @@ class Plan:
             for row in self.rows.read(unit):
                 found.add(row)
             if found.hexdigest() != note["source"]:
-                raise ConfigError(f"{path} was made of other photos than this source has now: choose another folder.")
+                raise ConfigError(f"{path} was made from other photos than this source has now: choose another folder.")
 
     def _refuse(self, target, name):
         """Say why a shard is not one of this build's."""
         options = read_note(f"{target}/{name}", file=target.open(name)).get("options") or {}
         check_same_options(f"{target} holds a data set", options, self.options, "choose another folder.")
         raise ConfigError(
-            f"{target} holds a data set of other photos than this source now has ({name} is of none of them): "
-            "choose another folder."
+            f"{target} holds a data set made from other photos than this source has now ({name} belongs to none of "
+            "them): choose another folder."
         )
 
 

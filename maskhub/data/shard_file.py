@@ -153,9 +153,9 @@ def read_note(path, features=None, file=None):
             and _hash_of_data(path) == note["sha256"]
         )
     except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
-        raise ConfigError(f"{path} is no shard of `maskhub dataset build` ({error!r}): delete it.") from error
+        raise ConfigError(f"{path} is not a shard of `maskhub dataset build` ({error!r}): delete it.") from error
     if not as_written:
-        raise ConfigError(f"{path} is damaged, its data are not what was written: delete it, and it is made again.")
+        raise ConfigError(f"{path} is damaged: its data is not what was written. Delete it to have it made again.")
     return note
 
 

@@ -51,7 +51,7 @@ class _WholeArchive(ArchiveIterable):
                 archive.members = []  # else it would keep them all
             while block := archive.fileobj.read(BLOCK):
                 if block.strip(b"\0"):
-                    raise tarfile.ReadError("there are data behind its end")
+                    raise tarfile.ReadError("there is data after its end")
 
 
 def _unpacked(file):

@@ -22,7 +22,7 @@ FEW = 100
 
 def few_faces(count):
     """A list with the warning of a report on fewer than :data:`FEW` faces, or an empty list."""
-    return [f"only {count} faces were measured: mind the intervals."] if count < FEW else []
+    return [f"only {count} faces were measured: the intervals are wide."] if count < FEW else []
 
 
 def wilson_interval(hits, n):

@@ -134,8 +134,8 @@ class OnnxPeer:
 
     def _other_form(self, why):
         return ConfigError(
-            f"the peer {self.name} has another form than LaMa and MI-GAN: {why}. It must take a square picture and its "
-            "hole; see docs/evaluate.md."
+            f"the peer {self.name} has neither the form of LaMa nor that of MI-GAN: {why}. "
+            "It must take a square picture and its hole; see docs/evaluate.md."
         )
 
 

@@ -1,4 +1,4 @@
-"""Masks from pictures: cut-outs, photos of a mask on a plain ground, and masks that people wear in photos.
+"""Masks from pictures: cut-outs, photos of a mask on a plain background, and masks that people wear in photos.
 
     picture = MaskPicture.read("masks/floral.png")
     wear(photo, style=MaskPictures([picture]), seed=3)
@@ -86,7 +86,9 @@ class MaskPicture:
         left, right = np.percentile(columns, [0.1, 99.9])
         ratio = (high - low) / (right - left)
         if not 0.3 < ratio < 1.4:
-            raise PhotoError(f"{name}: what it shows is {ratio:.1f} times as high as wide, which no mask is. Turn it.")
+            raise PhotoError(
+                f"{name}: what it shows is {ratio:.1f} times as high as it is wide, unlike any mask. Turn it."
+            )
         a, b = _texels()
         x = (left + right) / 2 + a * (right - left) / 2
         y = low + b * (high - low)
@@ -179,20 +181,21 @@ def _sampled(plane, x, y):
 
 
 def _before_plain_ground(name, pixels):
-    """Where the object on a plain ground is, float32 H×W in [0, 1]."""
+    """Where the object on a plain background is, float32 H×W in [0, 1]."""
     lab = cv2.cvtColor(cv2.GaussianBlur(pixels, (0, 0), 1).astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
     rim = max(2, min(pixels.shape[:2]) // 40)
     border = np.concatenate([part.reshape(-1, 3) for part in (lab[:rim], lab[-rim:], lab[:, :rim], lab[:, -rim:])])
     ground = np.median(border, 0)
     if np.quantile(np.linalg.norm(border - ground, axis=1), 0.9) > PLAIN:
         raise PhotoError(
-            f"{name} is no cut-out (with a transparent ground), shows no mask on a plain ground, and no masked face."
+            f"{name} is not a cut-out (with a transparent background), and shows neither a mask on a plain "
+            "background nor a masked face."
         )
     away = np.linalg.norm(lab - ground, axis=2)
     inside = cv2.morphologyEx((away > APART).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
     count, labels, stats, _ = cv2.connectedComponentsWithStats(inside)
     if count < 2:
-        raise PhotoError(f"{name} shows nothing on its plain ground.")
+        raise PhotoError(f"{name} shows nothing on its plain background.")
     largest = (labels == 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())).astype(np.uint8)
     # small holes are prints in the ground's colour; a large one is the loop of a strap
     holes, marks, sizes, _ = cv2.connectedComponentsWithStats(1 - largest)

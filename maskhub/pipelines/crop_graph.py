@@ -51,7 +51,7 @@ def export_crop_graph(network, path, resolution):
 
     if network.config.get("noisy"):
         raise ConfigError(
-            f"this {type(network).__name__} keeps dropout on (noisy), so its graph would not repeat itself."
+            f"this {type(network).__name__} keeps dropout on (noisy), so its graph would not be deterministic."
         )
     network = nn.Module.to(copy.deepcopy(network), "cpu", torch.float32).eval()
     draws = torch.Generator().manual_seed(0)

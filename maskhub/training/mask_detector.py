@@ -49,7 +49,7 @@ class MaskDetectorOptions(DomainOptions):
     pyramid: Positive = 16
     """Channels of the decoder."""
     batch_size: Positive = 8
-    """Samples per process and micro-batch; each has four crops, and two more for each further one of real_faces."""
+    """Samples per process and micro-batch; each has four crops, and two more for every further real face."""
     max_steps: Annotated[Positive, FREE] = 3000
     learning_rate: LearningRate = 2e-3
     """AdamW's peak learning rate."""
@@ -59,8 +59,8 @@ class MaskDetectorOptions(DomainOptions):
     weight_decay: Annotated[float, Field(ge=0)] = 1e-2
     """AdamW's weight decay."""
     at_chin: Share = 0.0
-    """Share of the drawn masks worn at the chin, under nose and mouth, in addition to those that are so among the three
-    in ten worn wrongly."""
+    """Share of the drawn masks worn at the chin, under nose and mouth, in addition to those among
+    the three in ten that are worn wrongly."""
     prints: Share = 0.0
     """Share of the drawn masks with part of another crop of the batch printed on them."""
     in_front: Share = 0.0

@@ -42,7 +42,7 @@ class ReimagingOptions(LabelledOptions):
         default_factory=lambda: ["builtin:pixel-faces"]
     )
     """Faces: builtin:pixel-faces, builtin:portraits, folders with metadata.csv, user/dataset on the Hub; several
-    sources are taken together."""
+    sources are combined."""
     attributes: list[str] = Field(default_factory=list)
     """Train only on faces with these column=value pairs, such as tone=light; the generator then guarantees them."""
     name: str = ""

@@ -91,8 +91,8 @@ def _check_same_run(trainer, path, record):
     processes = trainer.accelerator.num_processes
     if record.processes != processes:
         raise CheckpointError(
-            f"{path} is of a run with {record.processes} process(es), this one has {processes}: "
-            "start the same number, or the data could not continue at the same place."
+            f"{path} is of a run with {record.processes} process(es), but this one has {processes}: "
+            "start the same number, so that the data can continue at the same place."
         )
     now = options.resumable()
     then = type(options)().resumable() | record.options  # options that maskhub has added since then get their defaults

@@ -102,7 +102,7 @@ class UnmaskerOptions(WornOptions, LightOptions):
         if self.transplanted > self.batch_size - self.bare_faces:
             raise ConfigError("--transplanted plus --bare-faces must be at most --batch-size.")
         if self.teacher and not self.ever("real_faces"):
-            raise ConfigError("--teacher needs --real-faces: its results are their truth.")
+            raise ConfigError("--teacher needs --real-faces, for which its results are the targets.")
         self.check_grids()
 
     def ever(self, name):

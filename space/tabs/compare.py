@@ -53,7 +53,7 @@ def wire(here, pipe):
     photos.watch(here.photo, here.problem, results, CLEARED, here.seen)
     tools.endpoint(
         partial(compared, pipe), [here.photo, here.what], [here.pictures, gr.JSON(visible=False, label="methods")],
-        "compare", "What each method makes of a photo: seconds, bytes of weights, training photos and problem.",
+        "compare", "The result of each method, with its seconds, bytes of weights, training photos and any problem.",
     )  # fmt: skip
 
 

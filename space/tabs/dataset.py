@@ -29,7 +29,7 @@ location, time or camera."""
 HOW = f"""**Formats.** JPEG, PNG, WebP, HEIC, AVIF, BMP, TIFF and GIF, as files or in a zip, up to
 {LIMITS.file // 2**20} MB per file, {LIMITS.unpacked // 2**20} MB unpacked and {LIMITS.files:,} pictures at once. A
 `metadata.csv` with a column `file_name` sets the attributes of each picture; folders named `train` and `test` in a zip
-are the splits. Files that are refused are listed with the reason, all others are added."""
+are the splits. Files that are refused are listed with the reason; all others are added."""
 
 
 def layout(pipe):

@@ -34,7 +34,7 @@ ROUGH = " These small models make rough faces: the Photo tab takes masks off pho
 ABOUT = """The covering is found, drawn or painted, and a classifier chooses the generator for the attributes of the
 face. The generator makes many faces; the one that best matches the visible part is smoothed (K-means), cut to the
 covered pixels, inserted, and adapted to the skin tone. All other pixels stay unchanged. **What appears is invented**:
-it is no evidence of what anyone looks like. Uploaded faces are not stored."""
+it is not evidence of what anyone looks like. Uploaded faces are not stored."""
 
 
 def layout(pipe):

@@ -20,7 +20,7 @@ from space.notices import NOTIFY, TELL, toast, why_no_notices
 __all__ = ["TITLE", "layout", "wire"]
 
 TITLE = "Train"
-ABOUT = """Jobs run one at a time, the others wait. You may close this page: jobs keep running, even if the app
+ABOUT = """Jobs run one at a time; the others wait. You may close this page: jobs keep running, even if the app
 restarts. Trained models can be **seen and used by everyone** here. A generator guarantees the attributes that all its
 training pictures share, so choose only a few, preferably ones that stay visible above a mask: skin tone, hair."""
 NEW = ("A new model", "")

@@ -41,7 +41,7 @@ ASK_EVERY = 2
 """Seconds between two questions of a page for its place in the queue."""
 
 ABOUT = f"""Frames are sent to this app, changed and sent back; none is stored. One visitor at a time has {TURN}
-seconds, the others wait. What appears under a mask is **invented** and must not be used to impersonate someone. A
+seconds; the others wait. What appears under a mask is **invented** and must not be used to impersonate someone. A
 snapshot is deleted within an hour."""
 
 

@@ -38,7 +38,7 @@ def test_a_node_with_a_maskhub_that_draws_otherwise_is_refused(folder, tmp_path,
 
     plan = plan_build(folder, Wearing(), None, COUNT)
     monkeypatch.setattr(engine, "RESULTS_OF", "2031-01-01")
-    with pytest.raises(ConfigError, match=r"makes other results \(2031-01-01"):
+    with pytest.raises(ConfigError, match=r"gives different results \(2031-01-01"):
         engine._make_unit((plan, open_target(tmp_path / "out"), 0), plan.units[0])
     assert not (tmp_path / "out").exists()
 

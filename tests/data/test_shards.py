@@ -277,16 +277,16 @@ def test_other_photos_are_refused(folder, tmp_path):
     build_dataset(source, out, Wearing(seed=1), crops=32, shard_size=4, progress=False)
     before = {path.name: path.read_bytes() for path in (out / "data").iterdir()}
     shutil.copy(source / "1.jpg", source / "00.jpg")  # a photo that is added moves all rows
-    with pytest.raises(ConfigError, match="holds a data set of other photos"):
+    with pytest.raises(ConfigError, match="holds a data set made from other photos"):
         build_dataset(source, out, Wearing(seed=1), crops=32, shard_size=4, progress=False)
     (source / "00.jpg").unlink()
     shutil.copy(source / "3.jpg", source / "1.jpg")  # the same name, another photo
-    with pytest.raises(ConfigError, match="holds a data set of other photos"):
+    with pytest.raises(ConfigError, match="holds a data set made from other photos"):
         build_dataset(source, out, Wearing(seed=1), crops=32, shard_size=4, progress=False)
     data = bytearray((folder / "1.jpg").read_bytes())
     data[-10] ^= 1
     (source / "1.jpg").write_bytes(data)  # even the same size
-    with pytest.raises(ConfigError, match=r"train-000000-.*\.parquet was made of other photos"):
+    with pytest.raises(ConfigError, match=r"train-000000-.*\.parquet was made from other photos"):
         build_dataset(source, out, Wearing(seed=1), crops=32, shard_size=4, progress=False)
     assert {path.name: path.read_bytes() for path in (out / "data").iterdir()} == before
     shutil.copy(folder / "1.jpg", source / "1.jpg")
@@ -303,7 +303,7 @@ def test_a_streamed_source_that_shrank_or_grew_is_refused(folder, tmp_path, hub_
     assert build_dataset(repo, tmp_path / "out", Wearing(seed=1), crops=32, progress=False).kept == 3
     for rows in (data, data[:2], [row(1), *data[:3]]):
         push_parquet(tmp_path, repo, rows, shards=1)
-        with pytest.raises(ConfigError, match="holds a data set of other photos"):
+        with pytest.raises(ConfigError, match="holds a data set made from other photos"):
             build_dataset(repo, tmp_path / "out", Wearing(seed=1), crops=32, progress=False)
 
 

@@ -141,9 +141,9 @@ def in_parts(kind, data, place):
     [
         (lambda data, place: data[: place + 20] + b"?" + data[place + 21 :], "the header at byte 6,144 has a bad"),
         (lambda data, place: data[: place + 100], "the header at byte 6,144 has a truncated"),
-        (lambda data, place: data[:place] + bytes(512) + data[place + 512 :], "data behind its end"),
+        (lambda data, place: data[:place] + bytes(512) + data[place + 512 :], "data after its end"),
         (lambda data, place: data[:place], "it ends without its end mark"),
-        (lambda data, place: data + data, "data behind its end"),
+        (lambda data, place: data + data, "data after its end"),
         (lambda data, place: data + bytes(1 << 17), None),
         (lambda data, place: data[: len(data.rstrip(b"\0")) + 1023 & ~511], None),
         (lambda data, place: in_parts(gzip, data, place), None),

@@ -83,7 +83,10 @@ def test_outline(run, heads, tmp_path):
             ["pairs", "--photos", "A", "--measures", "identity", "--output", "O"],
             "mobilefacenet.safetensors are missing",
         ),
-        (["pairs", "--photos", "A", "--measures", "beauty", "--output", "O"], "must be of psnr, ssim, lpips, identity"),
+        (
+            ["pairs", "--photos", "A", "--measures", "beauty", "--output", "O"],
+            "must be from psnr, ssim, lpips, identity",
+        ),
         (["pairs", "--input", "A", "--output", "O"], "give either --photos, or --input with --truth"),
         (["masks", "--photos", "A", "--model", "x/y", "--output", "O"], "--model needs --direction mask or unmask"),
         (["survey", "--output", "O"], "no answers"),

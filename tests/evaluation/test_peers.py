@@ -121,7 +121,8 @@ class Pool(nn.Module):
 def test_an_onnx_file_of_another_form_is_one_line(network, shapes, why, tmp_path):
     path = str(tmp_path / "other.onnx")
     write_onnx(network, path, tuple(map(torch.zeros, shapes)), ["a", "b"][: len(shapes)])
-    with pytest.raises(ConfigError, match=f"the peer other.onnx has another form than LaMa and MI-GAN: {why}"):
+    form = "the peer other.onnx has neither the form of LaMa nor that of MI-GAN"
+    with pytest.raises(ConfigError, match=f"{form}: {why}"):
         open_peer(path)
 
 

@@ -1,4 +1,4 @@
-"""Masks from the user's own pictures: cut-outs, masks on a plain ground, and masks that somebody wears."""
+"""Masks from the user's own pictures: cut-outs, masks on a plain background, and masks that somebody wears."""
 
 import cv2
 import numpy as np
@@ -95,7 +95,12 @@ def upright(folder):
 
 @pytest.mark.parametrize(
     ("make", "words"),
-    [(broken, "torn.png"), (noise, "plain ground"), (empty, "nothing on"), (upright, "times as high as wide")],
+    [
+        (broken, "torn.png"),
+        (noise, "plain background"),
+        (empty, "nothing on"),
+        (upright, "times as high as it is wide"),
+    ],
 )
 def test_bad_pictures_give_one_line_and_the_others_are_used(tmp_path, flat, make, words):
     make(tmp_path)

@@ -145,7 +145,7 @@ def test_two_processes_stop_resume_and_leave_cleanly(streamed, small, start, fin
     codes, text = finish_two(*command_line(options), "--resume", "latest", script="train_cyclegan.py")
     assert codes == [0, 0] and f"{stopped['step']} steps done" in text, text
     code, text = finish(*command_line(options), "--resume", "latest")
-    assert code == 2 and "a run with 2 process(es), this one has 1" in text
+    assert code == 2 and "a run with 2 process(es), but this one has 1" in text
     codes, text = finish_two(*command_line(options | {"output": str(tmp_path / "whole")}), script="train_cyclegan.py")
     assert codes == [0, 0], text
     assert same_weights(output / "pipeline", tmp_path / "whole" / "pipeline")

@@ -99,7 +99,7 @@ def measure(options):
     """The :class:`~maskhub.evaluation.report.Report` of :class:`Options`."""
     wanted, device = options.measures, best_device(options.device)
     if not {*wanted} <= {*MEASURES} or not wanted:
-        raise ConfigError(f"the measures are {','.join(wanted)!r}; they must be of {', '.join(MEASURES)}.")
+        raise ConfigError(f"the measures are {','.join(wanted)!r}; they must be from {', '.join(MEASURES)}.")
     if (options.photos is None) == (options.input is None) or (options.input is None) != (options.truth is None):
         raise ConfigError("give either --photos, or --input with --truth.")
     if options.photos is not None and (options.regions or options.generated):

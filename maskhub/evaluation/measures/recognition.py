@@ -289,7 +289,7 @@ def _warnings(pairs, kept, folds, encoders, approaches):
         if others * far < 10:
             out.append(
                 f"a false-accept rate of {100 * far:g} % is {others * far:.1f} of the different pairs that its "
-                "threshold is set on: it hangs on single pairs."
+                "threshold is set on: it depends on single pairs."
             )
     out += not_for_faces(encoders)
     if not LEARNT.keys().isdisjoint(approaches) and len(np.unique(folds)) < 2:
