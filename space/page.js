@@ -237,6 +237,17 @@ window.maskhub = (() => {
   }
 
   // ---- names for screen readers, and a slider that arrow keys move --------------------------------------------------
+  let due = false;
+  const changes = new MutationObserver(() => {
+    if (due) return;
+    due = true;
+    requestAnimationFrame(() => {
+      due = false;
+      name();
+    });
+  });
+  changes.observe(document, { childList: true, subtree: true });
+
   const HANDLE = ".compared [data-testid=slider]";
   const place = (handle) => {
     const [picture, bar] = [handle.parentElement.querySelector("img"), handle.querySelector(".inner")];
@@ -264,6 +275,7 @@ window.maskhub = (() => {
       handle.tabIndex = 0;
       handle.ariaLabel = "Share of the photo before";
       handle.ariaValueNow = String(place(handle).share);
+      changes.observe(handle, { attributes: true, attributeFilter: ["style"] }); // by which gradio moves it
     }
   }
 
@@ -278,21 +290,10 @@ window.maskhub = (() => {
     event.target.dispatchEvent(mouse("mousedown", at));
     window.dispatchEvent(mouse("mousemove", at + (step * width) / 100));
     window.dispatchEvent(mouse("mouseup", at + (step * width) / 100));
-    requestAnimationFrame(name);
   });
 
   const loaded = (event) => event.target.matches?.(".compared img") && requestAnimationFrame(name);
   document.addEventListener("load", loaded, true); // which does not bubble
-
-  let due = false;
-  new MutationObserver(() => {
-    if (due) return;
-    due = true;
-    requestAnimationFrame(() => {
-      due = false;
-      name();
-    });
-  }).observe(document, { childList: true, subtree: true });
 
   return { keep, restored, choose, address, open, copy, painting, scroll, last: (own) => photo ?? own };
 })();

@@ -32,6 +32,13 @@ def page(chromium, app):
 
 SHARE = "document.querySelector('#photo-result [role=slider]')?.ariaValueNow"
 """JavaScript: the share of the photo before, in per cent; 0 while its picture loads."""
+SETTLED = """new Promise(done => {
+    let due;
+    const wait = () => (clearTimeout(due), (due = setTimeout(done, 2000)));
+    new MutationObserver(wait).observe(document, {childList: true, subtree: true});
+    wait();
+})"""
+"""JavaScript: the page has not changed for two seconds."""
 
 
 def test_keys_that_come_before_the_picture_leave_the_slider_in_its_place(chromium, app):
@@ -68,6 +75,32 @@ def test_the_slider_and_the_thumbnails_work_by_keyboard(page):
     page.keyboard.press("Enter")
     page.wait_for_selector("#photo-photo img[src*=astronaut]")
     page.locator("#photo-status", has_text="Mask put on in").wait_for()
+
+
+def test_the_slider_says_where_mouse_and_finger_leave_it(chromium, app):
+    context = chromium.new_context(viewport=DESKTOP, has_touch=True)
+    page = Visit(context.new_page(), app.url).page
+    page.wait_for_function(f"{SHARE} > 0")
+    page.evaluate(SETTLED)  # any other change of the page would bring the value up to date, too
+    box = page.locator("#photo-result img >> nth=0").bounding_box()
+    y = box["y"] + box["height"] / 2
+
+    def at(share):
+        return box["x"] + share * box["width"] / 100
+
+    page.mouse.move(at(int(page.evaluate(SHARE))), y)
+    page.mouse.down()
+    page.mouse.move(at(50), y)
+    page.wait_for_function(f"Math.abs({SHARE} - 50) <= 1")  # while it is dragged
+    page.mouse.move(at(70), y)
+    page.mouse.up()
+    page.wait_for_function(f"Math.abs({SHARE} - 70) <= 1")
+    finger = context.new_cdp_session(page)
+    for kind, share in (("touchStart", 70), ("touchMove", 40), ("touchMove", 30), ("touchEnd", None)):
+        points = [] if share is None else [{"x": at(share), "y": y}]
+        finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    page.wait_for_function(f"Math.abs({SHARE} - 30) <= 1")
+    context.close()
 
 
 def test_pictures_have_names_and_captions_stay_readable(page):
