@@ -29,15 +29,15 @@ COLUMNS = {
     "region": "8-bit PNG, 255 where mask or strap covers the photo, lower at soft edges and in shadows",
     "boxes": "left, top, width, height in pixels of each face, largest first",
     "landmarks": "478 × (x, y, depth) in pixels of each face, as in MediaPipe's face mesh; empty if not detected",
-    "style": "of each face's mask; empty for a face without one",
-    "colour": "of each face's mask",
+    "style": "style of each face's mask; empty for a face without one",
+    "colour": "colour of each face's mask",
     "worn": "`correctly`, `nose-out`, `chin-out`, `nose-and-mouth-out`, `covered` (not by a mask) or `unmasked`",
     "pose": "yaw, pitch, roll of each face in degrees",
-    "presence": "the landmarks' confidence in each face, 0 to 1",
-    "agreement": "of each mask's region with what a mask detector finds: intersection over union",
-    "sharpness": "of each face; below 0.6 it is blurred",
-    "light": "of each face: its median grey, 0 to 100",
-    "quality": "of each masked face, 0 to 1: as good as the worst of presence, agreement and sharpness",
+    "presence": "the landmark network's confidence in each face, 0 to 1",
+    "agreement": "overlap (intersection over union) of each mask's region and the one that a mask detector finds",
+    "sharpness": "sharpness of each face without its mask; below 0.6 it is blurred",
+    "light": "median grey level of each face without its mask, 0 to 100",
+    "quality": "quality of each masked face, 0 to 1: that of the worst of presence, agreement and sharpness",
 }
 
 
@@ -63,7 +63,7 @@ def dataset_card(shards, options, features, notes):
 {count:,} rows of {pictures}. The masks are drawn by rule with maskhub: fitted to 478 landmarks, turned with the
 head, lit, blurred and grained like the photo. Nobody wore them.
 
-{markdown_table(("column", "what"), columns)}"""
+{markdown_table(("column", "meaning"), columns)}"""
     made = f"""- source: {link}
 - style: {style}; worn wrongly with probability {options["wrongly_worn"]:g}; {options["portion"]:.0%} of a photo's faces
 - seed {options["seed"]}: the same source, options and version of maskhub give the same rows
