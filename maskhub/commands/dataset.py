@@ -60,7 +60,8 @@ def build(
     report = build_dataset(source, output, wearing, **options, **where)
     print(report.describe())
     if report.missing:
-        print(f"{report.missing} shards are not there yet: run the same command again to make them.")
+        missing = "1 shard is" if report.missing == 1 else f"{report.missing} shards are"
+        print(f"{missing} still missing: run the same command again to continue.")
     elif report.url:
         print(f"pushed to {report.url}")
     return exit_code(report, output)
