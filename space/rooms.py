@@ -40,14 +40,14 @@ quiet = {**once, "trigger_mode": "always_last"}
 
 
 class Choice(gr.Dropdown):
-    """A dropdown of the jobs, datasets or models that there are now, whose handlers check the choice themselves. gradio
-    would compare it with the choices of the session's last answer, which may be older than what the page shows, and
-    then refuse every further request with it."""
+    """A dropdown whose choices change, such as those of jobs, datasets and models; its handlers check the choice.
+    gradio would compare it with the choices of the session's last answer, which may be older than what the page shows,
+    and then refuse every further request with it."""
 
     is_template = True  # in the browser it is a plain Dropdown
 
     def preprocess(self, payload):
-        """The value of the choice, which may be gone, or None."""
+        """The chosen value or, with ``multiselect``, the list of them, all of which may be gone; or None."""
         return payload
 
 

@@ -14,7 +14,7 @@ def layout(here):
     gr.Markdown("## Models\nAll models that were trained here; try them in the next tab.")
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=300):
-            here.search = gr.Dropdown([], multiselect=True, label="Models with", elem_id="model-search")
+            here.search = rooms.Choice([], multiselect=True, label="Models with", elem_id="model-search")
             here.model = rooms.Choice([], label="Model", elem_id="model")
             here.about = gr.HTML(elem_id="model-about")
             here.drop = gr.Button("Delete this model", variant="stop", visible=False, elem_id="model-delete")

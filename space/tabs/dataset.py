@@ -83,7 +83,7 @@ def _browser(here):
         )
     with gr.Row(elem_classes="pair"):
         here.model = rooms.Choice([("Any", "")], value="", label="Fits model", elem_id="browse-model", min_width=120)
-        here.wanted = gr.Dropdown([], multiselect=True, label="Attributes", elem_id="browse-attributes", min_width=120)
+        here.wanted = rooms.Choice([], multiselect=True, label="Attributes", elem_id="browse-attributes", min_width=120)
     here.gallery = gr.Gallery(
         show_label=False, columns=6, height="auto", object_fit="contain", format="png", interactive=False,
         buttons=["download"], elem_id="browse", elem_classes="faces",
@@ -182,7 +182,8 @@ def _faces(dataset, part, model, wanted):
     try:
         attributes = {}
         for text in wanted or []:
-            attributes.setdefault(text.split("=")[0], []).append(text.split("=")[1])
+            key, _, value = text.partition("=")
+            attributes.setdefault(key, []).append(value)
         if model:
             attributes |= rooms.jobs().models.get(model).attributes
         return rooms.jobs().datasets.faces(dataset, part if part in SPLITS else None, attributes)

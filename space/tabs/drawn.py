@@ -13,7 +13,7 @@ from maskhub.faces.photo import split_alpha
 from maskhub.image_file import open_image
 from maskhub.masks import COLOURS, STYLES, WORN
 from maskhub.provenance import RULE, Provenance, mark, read_provenance
-from space import photos, tools
+from space import photos, rooms, tools
 
 __all__ = ["TITLE", "layout", "wire"]
 
@@ -46,7 +46,7 @@ def layout(pipe):
                 here.style = gr.Dropdown(
                     STYLE_CHOICES, value="random", label="Style", elem_id="wear-style", min_width=120
                 )
-                here.colour = gr.Dropdown(
+                here.colour = rooms.Choice(
                     _colours("random"), value="random", label="Colour", elem_id="wear-colour", min_width=120
                 )
             with gr.Row(elem_classes="pair"):

@@ -62,7 +62,7 @@ def _form(here):
     here.dataset = rooms.Choice(
         rooms.dataset_choices(), value="builtin:pixel-faces", label="Train on", elem_id="train-dataset"
     )
-    here.attributes = gr.Dropdown([], multiselect=True, label="Train only on faces with …", elem_id="train-attributes")
+    here.attributes = rooms.Choice([], multiselect=True, label="Train only on faces with …", elem_id="train-attributes")
     here.count = gr.HTML(elem_id="train-count", elem_classes="count")
     here.length = gr.Radio(_lengths(), value=NAMES[0], label="How long", elem_id="train-length")
     here.time = gr.HTML(elem_id="train-time", elem_classes="count")
