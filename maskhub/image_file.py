@@ -2,7 +2,7 @@
 
 Pillow detects the format from a file's content, not its name. By default it would pass an EPS named ``photo.png`` to
 Ghostscript, which interprets programs. HEIC and HEIF, the photos of phones, need the package pillow-heif; Pillow's
-wheels read AVIF from 11.3 on.
+wheels read AVIF, builds from source perhaps not.
 """
 
 import base64
@@ -39,7 +39,8 @@ def open_image(source):
             brand = _brand(source)
             if brand == b"avif" and "AVIF" not in FORMATS:
                 raise PhotoError(
-                    f"{name_of(source)} is an AVIF photo: pip install 'pillow>=11.3' to read it."
+                    f"{name_of(source)} is an AVIF photo, which this build of Pillow can't read: "
+                    "pip install --force-reinstall --only-binary pillow 'pillow>=12,<13'."
                 ) from None
             if brand not in _HEIF_BRANDS:
                 raise
