@@ -17,10 +17,9 @@ class Stage:
     options: object
 
     def learning_rate(self, step, share=0.0):
-        """Learning rate of the step after ``step`` completed ones; warm-up and schedule are at least at ``share``."""
-        done, warmup = step - self.first, self.options.warmup
-        warm = (done + 1) / max(1, int(warmup * self.steps))
-        warm = min(1.0, max(warm, share / warmup if warmup else 1.0))
+        """Learning rate of the step after ``step`` completed ones; the schedule is at least at ``share``."""
+        done = step - self.first
+        warm = min(1.0, (done + 1) / max(1, int(self.options.warmup * self.steps)))
         done = max(done / self.steps, min(share, 1.0))
         return warm * self.options.learning_rate * learning_rate_factor(self.options.lr_schedule, done)
 
