@@ -62,9 +62,10 @@ with other runs: {steps:,} steps of 64 faces in {minutes} minutes. Width {width}
 Aligned crops. The tenth of each set whose file name has a SHA-1 divisible by 10 was held out. FairFace was left out
 because it is soft."""
 MEASURED = """The Fréchet distance compares {n} generated faces with {n} held-out photos of the same sets, scaled to
-{side} pixels, by efficientnet-lite0. For the same number of *training* photos it is {floor:.1f}. Distances at another
-size or number can't be compared with these. A face counts as clear if the detector YuNet scores it at {clear} or
-more, as it does {real:.0%} of the held-out photos; it finds a face in {found:.0%} of the generated pictures."""
+{side} pixels, on features of efficientnet-lite0. For the same number of *training* photos it is {floor:.1f}.
+Distances at another size or number can't be compared with these. A face counts as clear if the detector
+YuNet scores it at {clear} or more, as it does {real:.0%} of the held-out photos; it finds a face in
+{found:.0%} of the generated pictures."""
 LIMITS = """- What appears under a covering is invented: it is nobody's face, and never evidence of what someone looks
   like.
 - Many faces are distorted: eyes of different sizes, broken glasses, smeared hair. Dark skin is worst: stubble

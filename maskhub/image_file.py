@@ -2,7 +2,7 @@
 
 Pillow detects the format from a file's content, not its name. By default it would pass an EPS named ``photo.png`` to
 Ghostscript, which interprets programs. HEIC and HEIF, the photos of phones, need the package pillow-heif; Pillow's
-wheels read AVIF, builds from source perhaps not.
+wheels read AVIF, builds from source may not.
 """
 
 import base64

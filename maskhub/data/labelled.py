@@ -110,11 +110,12 @@ class LabelledPhotos:
 
 
 def parse_attributes(texts):
-    """``["tone=light", "eyes=round"]`` as a dict; ConfigError for a text of another form."""
-    for text in texts:
-        if text.count("=") != 1 or not all(part.strip() for part in text.split("=")):
+    """``["tone=light", "eyes=round"]`` as a dict; values may contain "=". ConfigError for a text of another form."""
+    pairs = [[part.strip() for part in text.partition("=")] for text in texts]
+    for text, (column, _, value) in zip(texts, pairs, strict=True):
+        if not column or not value:
             raise ConfigError(f"an attribute must be column=value, such as tone=light, not {text!r}.")
-    return {key.strip(): value.strip() for key, value in (text.split("=") for text in texts)}
+    return {column: value for column, _, value in pairs}
 
 
 def split_attributes(text):

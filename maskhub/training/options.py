@@ -57,7 +57,7 @@ class TrainingOptions(OptionSet):
     lr_schedule: Schedule = "linear"
     """linear: constant for the first half, then linear decay to 0."""
     warmup: Share = 0.0
-    """Fraction of the run during which the learning rate rises from 0."""
+    """Fraction of max_steps during which the learning rate rises from 0, also with max_minutes."""
     ema_decay: Rate = 0.999
     """Decay of the moving average of the weights, which the result uses; 0 turns it off."""
     mixed_precision: Precision = "auto"

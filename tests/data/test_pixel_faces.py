@@ -217,8 +217,10 @@ def test_photos_by_attribute():
         photos.where({"tone": "green"})
     with pytest.raises(SourceError, match="has no size; it must be one of"):
         photos.labels("size", ("a", "b"))
-    with pytest.raises(ConfigError, match="column=value"):
-        parse_attributes(["tone"])
+    assert parse_attributes(["place=a=b", " tone = light "]) == {"place": "a=b", "tone": "light"}
+    for text in ("tone", "tone=", "=light", " = "):
+        with pytest.raises(ConfigError, match="column=value"):
+            parse_attributes(["tone=light", text])
 
 
 def test_magnified_pixel_art_comes_back_exactly(tmp_path):

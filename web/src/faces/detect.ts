@@ -220,4 +220,3 @@ function aboutTheMiddle(degrees: number, side: number): Matrix {
   const cos = Math.cos((degrees * Math.PI) / 180), sin = Math.sin((degrees * Math.PI) / 180), middle = (side - 1) / 2;
   return [cos, -sin, (1 - cos) * middle + sin * middle, sin, cos, -sin * middle + (1 - cos) * middle];
 }
-
