@@ -68,8 +68,8 @@ YuNet scores it at {clear} or more, as it does {real:.0%} of the held-out photos
 {found:.0%} of the generated pictures."""
 LIMITS = """- What appears under a covering is invented: it is nobody's face, and never evidence of what someone looks
   like.
-- Many faces are distorted: eyes of different sizes, broken glasses, smeared hair. Dark skin is worst: stubble
-  and seams appear where there are none.
+- Many faces are distorted: eyes of different sizes, broken glasses, smeared hair. Dark skin is worst, with
+  stubble and seams that don't belong there.
 - It knows upright faces from the front, aligned like its training faces. Children and profiles are rare among them.
 - A face of {side} pixels looks soft in a larger photo."""
 LICENCE = "CelebA is for non-commercial research, and so are these weights. Most of the other sets state no licence."

@@ -111,11 +111,13 @@ class LabelledPhotos:
 
 def parse_attributes(texts):
     """``["tone=light", "eyes=round"]`` as a dict; values may contain "=". ConfigError for a text of another form."""
-    pairs = [[part.strip() for part in text.partition("=")] for text in texts]
-    for text, (column, _, value) in zip(texts, pairs, strict=True):
+    attributes = {}
+    for text in texts:
+        column, _, value = (part.strip() for part in text.partition("="))
         if not column or not value:
             raise ConfigError(f"an attribute must be column=value, such as tone=light, not {text!r}.")
-    return {column: value for column, _, value in pairs}
+        attributes[column] = value
+    return attributes
 
 
 def split_attributes(text):

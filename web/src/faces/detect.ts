@@ -81,14 +81,15 @@ async function findTurned(view: View, rows: Row[], doubtful: Row[]): Promise<Row
     if (others.length) less.push(others);
   }
   for (const tried of [sure, less]) tried.sort((a, b) => best(b) - best(a));
-  for (const found of await maskedFirst(view, sure, surest)) if (await view.stands(surest(found))) return found;
+  const ordered = await maskedFirst(view, sure, surest);
+  for (const found of ordered) if (await view.stands(surest(found))) return found;
   const isMasked = async (row: Row): Promise<boolean> => (await view.worn(row)) >= WORN;
-  let hidden: Row[] = [], masked: Row[] = [];
-  for (const found of sure) if (!masked.length && (await isMasked(surest(found)))) masked = found;
+  const masked = ordered.length && (await isMasked(surest(ordered[0]))) ? ordered[0] : [];
+  let hidden: Row[] = [];
   const face = masked.length ? null : await coveredFace(view.networks, view.photo), covered = face ? [view.row(face)] : [];
   for (const row of [...covered, ...doubtful]) if (!hidden.length && (await isMasked(row))) hidden = [row];
   if (hidden.length) return best(masked) > best(hidden) + LIKELY ? masked : hidden;
-  if (sure.length) return masked.length ? masked : sure[0];
+  if (ordered.length) return ordered[0];
   for (const [row] of less) if (await view.shows(row)) return [row];
   return covered;
 }
