@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 import sys
 
 from maskhub.errors import MaskHubError
@@ -10,6 +11,7 @@ from maskhub.stdout import CLOSED, OutputError, checked_stdout, report
 
 __all__ = ["launch"]
 
+INTERRUPTED = 128 + signal.SIGINT
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
@@ -34,6 +36,9 @@ def launch(task_class, description=None, args=None):
         code = report(error, "error")
     except MaskHubError as error:
         code = _say(f"error: {one_line(error)}")
+    except KeyboardInterrupt:  # before the first step or after the last one; in between, it stops the run after a step
+        _say("stopped; continue with --resume latest")
+        code = INTERRUPTED
     except OSError as error:  # from libraries that write files themselves
         if error.errno not in NO_ROOM:
             raise

@@ -17,7 +17,7 @@ from maskhub.image_file import encoded, open_image, side_by_side
 from maskhub.tensors import to_pixels
 from maskhub.training.status import read_metrics
 
-__all__ = ["JsonLines", "RunReport", "sample_sheet", "timeline_sheet", "write_curves", "write_figure"]
+__all__ = ["NOT_LOSSES", "JsonLines", "RunReport", "sample_sheet", "timeline_sheet", "write_curves", "write_figure"]
 
 GAP = 8
 """Pixels between the groups of a sample sheet."""
@@ -25,7 +25,8 @@ SMALLEST = 128
 """On a sample sheet, smaller photos are magnified to about this side."""
 MOMENTS = 10
 """Largest number of columns of a timeline."""
-NOT_SHOWN = ("step", "learning_rate", "images_per_second", "peak_memory_mb")
+NOT_LOSSES = ("step", "learning_rate", "images_per_second", "peak_memory_mb")
+"""What else a line of metrics.jsonl holds."""
 
 
 class JsonLines:
@@ -131,10 +132,11 @@ def timeline_sheet(folder, columns, side):
     """
     side *= magnification(side)
     width = sum(columns) * side + GAP * (len(columns) - 1)
-    sheets = [sheet for path in sorted(Path(folder).glob("step-*.png")) if (sheet := _sheet(path)).width == width]
+    # a long run has hundreds of sheets, too many to keep in memory
+    sheets = [path for path in sorted(Path(folder).glob("step-*.png")) if _width(path) == width]
     if not sheets:
         return
-    chosen = [sheets[i] for i in sorted(set(np.linspace(0, len(sheets) - 1, MOMENTS).round().astype(int)))]
+    chosen = [_sheet(sheets[i]) for i in sorted(set(np.linspace(0, len(sheets) - 1, MOMENTS).round().astype(int)))]
     strips, left = [], 0
     for count in columns:
         if count > 1:
@@ -159,7 +161,7 @@ def write_curves(output, panels, stage_starts=()):
     from matplotlib.figure import Figure  # not pyplot, which keeps all figures and is not thread-safe
 
     lines = [line for name in ("metrics.jsonl", "tests.jsonl") for line in read_metrics(output, name)]
-    names = list(dict.fromkeys(name for line in lines for name in line if name not in NOT_SHOWN))
+    names = list(dict.fromkeys(name for line in lines for name in line if name not in NOT_LOSSES))
     shown = {title: panel for title, panel in panels(names).items() if panel}
     if not shown:  # the run is shorter than log_every
         return None
@@ -197,6 +199,11 @@ def _smooth(values, share=0.03):
     sums = np.concatenate([[0.0], np.cumsum(values)])
     low, high = (np.clip(np.arange(len(values)) + d, 0, len(values)) for d in (-reach, reach + 1))
     return (sums[high] - sums[low]) / (high - low)
+
+
+def _width(path):
+    with open_image(path) as sheet:
+        return sheet.width
 
 
 def _sheet(path):

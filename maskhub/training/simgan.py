@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import torch
 from pydantic import Field
 
+from maskhub.errors import ConfigError
 from maskhub.losses import image_loss
 from maskhub.models.simgan import SimDiscriminator, SimGenerator
 from maskhub.options import Count, Positive, Weight
@@ -49,8 +50,19 @@ class SimGANOptions(RefinerOptions):
     pretrain_discriminator: Count = 100
     """Number of steps after those that train only the discriminator."""
 
+    def check(self):
+        super().check()
+        if self.stages and (self.pretrain_generator or self.pretrain_discriminator):
+            raise ConfigError(
+                "the stages of a recipe are the whole run: set pretrain_generator and pretrain_discriminator to 0, and "
+                "write the pre-training as stages with lambda_gan: 0, discriminator_updates: 0 and with "
+                "generator_updates: 0."
+            )
+
     def timeline(self):
-        """The stages, preceded by those of the paper's pre-training."""
+        """The stages; without any, those of the paper's pre-training and one for the rest of the run."""
+        if self.stages:
+            return super().timeline()
         generator = {"lambda_gan": 0.0, "discriminator_updates": 0, "lr_schedule": "constant"}
         discriminator = {"generator_updates": 0, "lr_schedule": "constant"}
         before = [
@@ -59,7 +71,7 @@ class SimGANOptions(RefinerOptions):
         ]
         before = [stage for stage in before if stage["steps"]]
         done = sum(stage["steps"] for stage in before)
-        return before + (list(self.stages) or [{"steps": max(1, self.max_steps - done)}])
+        return [*before, {"steps": max(1, self.max_steps - done)}]
 
 
 class SimGAN(RefinerTask):

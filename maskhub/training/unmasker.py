@@ -131,10 +131,10 @@ class Unmasker(AdversarialTask):
         if options.ever("lambda_identity"):
             self.identity = IdentityLoss(options.weights_dir)
         self.teacher = _teacher(options) if options.teacher else None
-        # masked faces that a batch needs, in any stage
+        # masked faces that a batch needs, in any stage; the sample sheet shows them even if no step does
         stages = [options.model_dump(), *options.stages]
         most = [max(stage.get(name, 0) for stage in stages) for name in ("real_faces", "transplanted")]
-        self.masked_faces = min(sum(most), options.batch_size)
+        self.masked_faces = min(max(1, sum(most)), options.batch_size)
         bundled_mask_detector()  # load it now: loading draws random numbers
         losses = {"vgg16": self.perceptual, "mobilefacenet": self.identity}
         self.trained_against = tuple(name for name, loss in losses.items() if loss)

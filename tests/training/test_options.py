@@ -86,6 +86,14 @@ def test_simgan_pre_trains_before_its_stages(tmp_path):
     assert (third.lambda_gan, third.generator_updates, third.discriminator_updates) == (1, 1, 1)
 
 
+def test_simgan_runs_the_stages_of_a_recipe_to_their_end(tmp_path):
+    with pytest.raises(ConfigError, match="set pretrain_generator and pretrain_discriminator to 0"):
+        options_of(tmp_path, "stages: [{steps: 4}, {steps: 6}]", SimGANOptions)
+    text = "stages: [{steps: 4}, {steps: 6}]\npretrain_generator: 0\npretrain_discriminator: 0"
+    options = options_of(tmp_path, text, SimGANOptions)
+    assert options.max_steps == 10 and [stage.steps for stage in Timeline(options).stages] == [4, 6]
+
+
 @pytest.mark.parametrize(
     ("options_class", "changes", "message"),
     [

@@ -48,6 +48,11 @@ def test_what_is_really_masked_is_judged_without_a_truth():
     assert changed["L1"] == terms["L1"] and changed["G_GAN"] != terms["G_GAN"]
 
 
+def test_it_learns_from_drawn_masks_alone(trained):
+    folder = trained("drawn", real_faces=0, transplanted=0, sample_every=1)
+    assert (folder.parent / "samples" / "step-00000002.png").is_file()
+
+
 def test_a_teachers_results_are_the_truth_of_real_masks(trained):
     folder = trained("teacher")
     task = Unmasker(UnmaskerOptions(**TINY | {"teacher": str(folder), "lambda_gan": 0}))
