@@ -16,7 +16,9 @@ from pathlib import Path
 
 from maskhub.errors import ConfigError
 
-__all__ = ["FIGURES", "THIS_REPOSITORY", "DataCard", "ModelCard", "Section", "markdown_table", "public_name"]
+__all__ = [
+    "FIGURES", "THIS_REPOSITORY", "DataCard", "ModelCard", "Section", "hub_dataset", "markdown_table", "public_name",
+]  # fmt: skip
 
 THIS_REPOSITORY = "THIS_REPOSITORY"
 """Placeholder for the repository's id until the card is pushed."""
@@ -28,6 +30,8 @@ _OLD_FIGURES = re.compile(
     r"<!-- figures of maskhub evaluate -->\n## Figures\n(.*?)<!-- end of figures -->\n?", re.DOTALL
 )
 """How earlier versions delimited the figures."""
+_HUB = re.compile(r"([\w-][\w.-]*/[\w-][\w.-]*)(/[\w.-]+)?([:@#].*)?")
+"""The spec of a dataset on the Hub, whose id comes first."""
 _FENCE = re.compile(r"^\s*(```|~~~)")
 
 
@@ -129,7 +133,7 @@ class ModelCard(Card):
         from huggingface_hub import ModelCardData
 
         measured = {"model_name": self.title.split(":")[0], "eval_results": self.figures} if self.figures else {}
-        return ModelCardData(**self.front, **measured)
+        return ModelCardData(**measured | self.front)  # which may have a model_name of its own
 
 
 def markdown_table(header, rows):
@@ -140,12 +144,30 @@ def markdown_table(header, rows):
 
 
 def public_name(source):
-    """A source as a card should name it: a Hub id as it is, a folder without its path, which is private."""
-    source, folder = str(source), Path(source).expanduser()
+    """A source as a card should name it: a Hub id as it is, a folder without its path, which is private. A split and a
+    column that the spec names stay."""
+    source = str(source)
+    place, rest = _folder(source) or (source, "")
+    folder = Path(place).expanduser()
     if not (folder.is_absolute() or source.startswith((".", "~")) or folder.is_dir()):
         return source
     folder = folder.resolve()
-    return f"{folder.parent.name}/{folder.name}" if folder.name in SPLITS else folder.name
+    return (f"{folder.parent.name}/{folder.name}" if folder.name in SPLITS else folder.name) + rest
+
+
+def hub_dataset(source):
+    """The id, user/name, of the dataset on the Hub that a source names; None for folders and built-in faces."""
+    match = _HUB.fullmatch(str(source))
+    return match[1] if match and not _folder(str(source)) else None
+
+
+def _folder(source):
+    """The existing folder of ``folder[:split][#column]``, and the rest of it; None without one."""
+    before = source.rpartition("#")[0] or source
+    for folder in (source, before, before.rpartition(":")[0]):
+        if folder and Path(folder).expanduser().is_dir():
+            return folder, source[len(folder) :]
+    return None
 
 
 def _split(text):

@@ -4,7 +4,7 @@ import pytest
 from huggingface_hub import EvalResult
 from huggingface_hub import ModelCard as HubCard
 
-from maskhub.cards import FIGURES, DataCard, ModelCard, Section, markdown_table, public_name
+from maskhub.cards import FIGURES, DataCard, ModelCard, Section, hub_dataset, markdown_table, public_name
 from maskhub.errors import ConfigError
 
 
@@ -68,6 +68,14 @@ def test_a_card_is_begun_or_refused(tmp_path):
         ModelCard.load(tmp_path / "new")
 
 
+def test_a_model_name_of_its_own_stays(tmp_path):
+    (tmp_path / "README.md").write_text("---\nmodel_name: mine\n---\n# A model\n")
+    card = ModelCard.load(tmp_path)
+    card.set_figures([result("psnr", 21.0)])
+    (tmp_path / "README.md").write_text(card.render())
+    assert HubCard.load(tmp_path / "README.md").data.model_name == "mine"
+
+
 def test_a_data_card_has_a_datasets_front_matter():
     text = DataCard("Faces", {"pretty_name": "Faces", "source_datasets": None}, about="Some.").render()
     assert text == "---\npretty_name: Faces\n---\n# Faces\n\nSome.\n"
@@ -81,6 +89,16 @@ def test_folders_are_named_without_their_path(tmp_path):
         "builtin:pixel-faces",
     ]
     assert public_name("/home/someone/gone") == "gone"
+
+
+def test_a_folder_with_a_split_and_a_column_is_no_data_set_on_the_hub(tmp_path, monkeypatch):
+    (tmp_path / "someone" / "pairs").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    for rest in ("", "#masked", ":test#masked"):
+        assert public_name(f"someone/pairs{rest}") == f"pairs{rest}" and hub_dataset(f"someone/pairs{rest}") is None
+    assert hub_dataset("builtin:portraits/masked") is None and hub_dataset("faces") is None
+    for rest in ("", ":train", "/small:train@v1.0#face", "@refs/convert/parquet"):
+        assert public_name(f"user/set{rest}") == f"user/set{rest}" and hub_dataset(f"user/set{rest}") == "user/set"
 
 
 def test_a_table():

@@ -1,9 +1,8 @@
 """The card of a paired dataset: contents, origin, licence and limits."""
 
-import re
 from pathlib import PurePosixPath
 
-from maskhub.cards import THIS_REPOSITORY, DataCard, Section, markdown_table
+from maskhub.cards import THIS_REPOSITORY, DataCard, Section, hub_dataset, markdown_table
 from maskhub.masks.styles import STYLES
 
 __all__ = ["dataset_card"]
@@ -50,7 +49,7 @@ def dataset_card(shards, options, features, notes):
     count = sum(note["rows"] for note in notes)
     failed = sum(len(note["failures"]) for note in notes)
     source = options["source"]
-    origin = "/".join(re.split("[@#:]", source)[0].split("/")[:2]) if source else None  # without options
+    origin = source and hub_dataset(source)
     pictures = "whole photos"
     if options["crops"]:
         pictures = f"aligned crops of {options['crops']} pixels, one per masked face"

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from maskhub.cards import ModelCard, public_name
+from maskhub.cards import ModelCard, hub_dataset, public_name
 from maskhub.files import write_file
 
 __all__ = ["card_results", "write_card"]
@@ -26,7 +26,7 @@ def card_results(report):
     from huggingface_hub import EvalResult
 
     photos = ", ".join(map(public_name, report.photos.split(", ")))
-    on_hub = re.fullmatch(r"[\w.-]+/[\w.-]+([:@#].*)?", photos) and not Path(photos).exists()
+    on_hub = hub_dataset(report.photos)
     results = []
     for row, name, figure in report.figures():
         if row in report.baselines or figure.detail or figure.value is None:
@@ -38,10 +38,10 @@ def card_results(report):
         results.append(
             EvalResult(
                 task_type="image-to-image",
-                dataset_type=photos if on_hub else "imagefolder",
+                dataset_type=on_hub or "imagefolder",
                 dataset_name=photos,
                 # the Hub merges results of one type and config
-                dataset_config=None if on_hub else photos,
+                dataset_config=None if on_hub == photos else photos,
                 dataset_split="held-out tenth" if report.settings.get("split") == "held-out" else None,
                 metric_type=_metric_type(figure.title or name),
                 metric_name=f"{report.title}: {f'{row}, ' if row else ''}{name}" + (f" ({network})" if network else ""),

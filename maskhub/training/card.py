@@ -1,6 +1,6 @@
 """Model cards of training runs; ``maskhub evaluate`` adds the figures."""
 
-from maskhub.cards import FIGURES, THIS_REPOSITORY, ModelCard, Section, markdown_table, public_name
+from maskhub.cards import FIGURES, THIS_REPOSITORY, ModelCard, Section, hub_dataset, markdown_table, public_name
 from maskhub.direction import Direction
 
 __all__ = ["classifier_card", "face_mask_card", "generator_card", "mask_detector_card", "training_card"]
@@ -18,27 +18,21 @@ def training_card(trainer):
     """
     options, task = trainer.options, trainer.task
     card = task.card()
-    named = {}  # spec → its public name
+    sources = (*options.needs(), "test_source")
     values = options.resumable()
-    for name in (*options.needs(), "test_source", "init_from"):
-        if given := values.get(name):
-            specs = {spec: public_name(spec) for spec in (given if isinstance(given, list) else [given])}
-            values[name] = [specs[spec] for spec in given] if isinstance(given, list) else specs[given]
-            named |= specs
-    lines, photos = [], []
-    for line in trainer.describe():
-        if line.partition(": ")[0] in options.needs():
-            for spec in sorted(named, key=len, reverse=True):
-                line = line.replace(spec, named[spec], 1)
-            photos.append(line)
-        lines.append(f"- {line}")
+    stages = values["stages"]
+    specs = [spec for given in (values, *stages) for name in sources for spec in _listed(given.get(name))]
+    places = (*sources, "init_from", "mask_images")
+    values = _public(values, places) | {"stages": [_public(stage, places) for stage in stages]}
+    described = list(trainer.describe(public_name))
+    photos = [line for line in described if line.partition(": ")[0] in options.needs()]
+    lines = [f"- {line}" for line in described]
     samples = trainer.timeline.batches_before(trainer.step) * options.batch_size * trainer.accelerator.num_processes
     lines.append(
         f"- {trainer.step:,} steps so far, {samples:,} samples, {trainer.seconds / 3600:.2f} hours, seed {options.seed}"
     )
     shown = {name: ", ".join(map(str, value)) if isinstance(value, list) else value for name, value in values.items()}
     table = markdown_table(("option", "value"), [(f"`{name}`", f"`{value}`") for name, value in sorted(shown.items())])
-    datasets = {spec.partition("#")[0].partition(":")[0].partition("@")[0] for spec in named if _on_hub(spec)}
     card.front |= {
         "library_name": "maskhub",  # the Hub's own snippet for diffusers would not run
         "license": "other",
@@ -46,7 +40,7 @@ def training_card(trainer):
         "license_link": f"https://huggingface.co/{THIS_REPOSITORY}#licence",
         "trained_against": list(task.trained_against) or None,
         "trained_on": photos or None,
-        "datasets": sorted(datasets) or None,
+        "datasets": sorted({*filter(None, map(hub_dataset, specs))}) or None,
     }
     card.sections = [
         Section("Training", "\n".join(lines) + f"\n\n{table}"), Section(FIGURES, ""), *card.sections,
@@ -55,8 +49,17 @@ def training_card(trainer):
     return card
 
 
-def _on_hub(spec):
-    return not spec.startswith("builtin:") and public_name(spec) == spec and spec.count("/") == 1
+def _public(values, places):
+    """Options with the public names of what they have in ``places``."""
+    return values | {
+        name: [*map(public_name, given)] if isinstance(given, list) else public_name(given)
+        for name in places
+        if (given := values.get(name))
+    }
+
+
+def _listed(given):
+    return given if isinstance(given, list) else filter(None, [given])
 
 
 def face_mask_card(task):

@@ -57,6 +57,11 @@ class ClassifierOptions(LabelledOptions):
     """Steps between tests; 0: test only the result."""
     log_every: Annotated[Positive, FREE] = 10
 
+    def check(self):
+        super().check()
+        if self.cuda_graph and self.covered:
+            raise ConfigError("--cuda-graph can't be used with --covered, which draws on the CPU.")
+
     def tests(self):
         """The sources of the test faces."""
         if self.test_source:
@@ -126,11 +131,11 @@ class Classifier(LabelledTask):
 
     # ---- what a run leaves ----------------------------------------------------------------------------------------
 
-    def describe(self):
+    def describe(self, named=str):
         tests = f"{len(self.tests):,} test faces" if self.tests else "no test faces"
         tests += f", {len(self.validation):,} validation faces" if self.validation else ""
-        labels = ", ".join(self.labels)
-        yield f"source: {self.faces.spec}, {len(self.faces):,} faces, {tests}; {self.options.attribute}: {labels}"
+        source, labels = " ".join(map(named, self.options.source)), ", ".join(self.labels)
+        yield f"source: {source}, {len(self.faces):,} faces, {tests}; {self.options.attribute}: {labels}"
 
     def test(self, networks):
         figures = {}

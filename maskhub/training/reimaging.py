@@ -127,9 +127,10 @@ class Reimaging(LabelledTask):
 
     # ---- what a run leaves ----------------------------------------------------------------------------------------
 
-    def describe(self):
+    def describe(self, named=str):
         attributes = ", ".join(f"{key}={value}" for key, value in self.attributes.items()) or "none"
-        yield f"source: {self.faces.spec}, {len(self.faces):,} faces; guaranteed attributes: {attributes}"
+        source = " ".join(map(named, self.options.source))
+        yield f"source: {source}, {len(self.faces):,} faces; guaranteed attributes: {attributes}"
 
     def input_of(self, name, batch):
         return torch.randn(len(batch["image"]), self.options.latent, device=batch["image"].device)

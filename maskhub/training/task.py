@@ -164,11 +164,11 @@ class Task:
         """The panels of ``curves.png``, a dict of title → names of metrics; ``names`` are all metrics of the run."""
         return {"loss": names}
 
-    def describe(self):
-        """Lines about the data, for the log and the card."""
+    def describe(self, named=str):
+        """Lines about the data, for the log and the card; ``named`` gives the name of a source by its spec."""
         for name, source in self.sources.items():
             held_out = ", without the held-out tenth" if self.options.holdout else ""
-            yield f"{name}: {source.spec}, {source.describe()}{held_out}"
+            yield f"{name}: {named(source.spec)}, {source.describe()}{held_out}"
 
     def samples(self, networks, batch):
         """The sample sheet: groups of columns, each N×3×R×R in [-1, 1]; the second column of a group shows results.

@@ -30,7 +30,7 @@ from maskhub.files import settle_folder, sweep, write_file
 from maskhub.hold import hold
 from maskhub.training import checkpoint
 from maskhub.training.graphed import GraphedStep
-from maskhub.training.report import RunReport
+from maskhub.training.report import NOT_LOSSES, RunReport
 from maskhub.training.results import Results
 from maskhub.training.resume import capture, faster_precision, init_from, restore
 from maskhub.training.schedule import Timeline
@@ -109,17 +109,19 @@ class Trainer:
     def _time_share(self):
         return self.seconds / (60 * self.options.max_minutes) if self.options.max_minutes else 0.0
 
-    def describe(self):
-        """Lines about the networks, data and length of the run, for ``--dry-run``, the log and the model card."""
+    def describe(self, named=str):
+        """Lines about the networks, data and length of the run, for ``--dry-run``, the log and the model card, where
+        ``named`` gives the name of a source by its spec."""
         c = self.options
         for name, network in self.task.networks.items():
             count = sum(parameter.numel() for parameter in network.parameters())
             yield f"{name}: {type(network).__name__}, {count:,} parameters"
-        yield from self.task.describe()
+        yield from self.task.describe(named)
         stages = c.timeline()
         if len(stages) > 1:
             for number, stage in enumerate(stages, 1):
-                yield f"stage {number}: " + ", ".join(f"{name} {value}" for name, value in stage.items())
+                shown = {name: named(value) if name in c.needs() else value for name, value in stage.items()}
+                yield f"stage {number}: " + ", ".join(f"{name} {value}" for name, value in shown.items())
         total = c.batch_size * c.gradient_accumulation * self.accelerator.num_processes
         precision = "float32" if c.mixed_precision == "no" else c.mixed_precision
         yield (
@@ -292,9 +294,10 @@ class Trainer:
     # ---- how it ends ----------------------------------------------------------------------------------------------
 
     def _check_finite(self, line):
-        broken = [name for name, value in line.items() if not math.isfinite(value) or abs(value) > TOO_LARGE]
+        losses = {name: value for name, value in line.items() if name not in NOT_LOSSES}
+        broken = [name for name, value in losses.items() if not math.isfinite(value) or abs(value) > TOO_LARGE]
         if broken:
-            raise self._diverged(f"{', '.join(broken)} is {line[broken[0]]}")
+            raise self._diverged(f"{', '.join(broken)} is {losses[broken[0]]}")
 
     def _diverged(self, what):
         return DivergenceError(

@@ -236,6 +236,7 @@ def test_directions_and_sources_can_be_told_apart_in_a_card(report, tmp_path):
         Report("cycle", {"there and back": {"mean error": made, **details}}, 30, both),
         dataclasses.replace(report, photos="/home/someone/other"),
         report,
+        Report("masks", {"": {"success": made}}, 30, "a/b:test"),
     ]
     (tmp_path / "README.md").write_text(CARD)
     write_card(tmp_path, reports)
@@ -247,7 +248,8 @@ def test_directions_and_sources_can_be_told_apart_in_a_card(report, tmp_path):
     ]
     names = [(r.dataset_name, r.dataset_type) for r in results[1:]]
     folder = "imagefolder"
-    assert names == [("a/b", "a/b"), ("bare, worn", folder), *[("other", folder)] * 2, *[("faces", folder)] * 2]
+    folders = [("bare, worn", folder), *[("other", folder)] * 2, *[("faces", folder)] * 2]
+    assert names == [("a/b", "a/b"), *folders, ("a/b:test", "a/b")]
 
 
 def test_the_views_of_a_report_need_no_torch(path):

@@ -185,10 +185,10 @@ def finished_run():
         unmasked="~/me/secret/portraits/", masked="alice/masked:train", output="out", seed=7, generator_width=4
     )
 
-    def describe():
+    def describe(named):
         yield "masker: ResnetGenerator, 11,378,179 parameters"
-        yield "unmasked: ~/me/secret/portraits/, 1,700 photos"
-        yield "masked: alice/masked:train, streamed"
+        yield f"unmasked: {named(options.unmasked)}, 1,700 photos"
+        yield f"masked: {named(options.masked)}, streamed"
 
     return SimpleNamespace(
         options=options, task=CycleGAN(options), step=1000, seconds=5400, timeline=Timeline(options),

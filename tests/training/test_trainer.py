@@ -7,10 +7,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 from forked import ROOT
+from PIL import Image
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from maskhub.errors import CheckpointError, DivergenceError, SourceError
-from maskhub.training import results, resume
+from maskhub.training import report, results, resume
+from maskhub.training.card import training_card
 from maskhub.training.registry import TASKS
 from maskhub.training.signals import StopSignal
 from maskhub.training.status import read_metrics, read_status
@@ -81,6 +83,47 @@ def test_a_diverged_run_stops_and_says_so(name, small, here, trainer, tmp_path, 
     status = read_status(one.output)
     assert status["state"] == "failed" and "diverged" in status["error"]
     assert not (one.output / "checkpoints").exists() and not (one.output / one.task.result).exists()
+
+
+def test_a_run_of_over_a_million_steps_has_not_diverged(trainer, monkeypatch):
+    one = trainer("cyclegan", max_steps=1_000_001)
+    one.step = 1_000_000
+    monkeypatch.setattr(one, "prepare", lambda: None)
+    assert one.run() == one.results.folder and read_status(one.output)["state"] == "finished"
+
+
+def test_few_of_many_sample_sheets_are_read_for_a_timeline(tmp_path, monkeypatch):
+    for number in range(30):
+        Image.new("RGB", (4 * 128 + report.GAP, 128), (number, 0, 0)).save(tmp_path / f"step-{number:08d}.png")
+    Image.new("RGB", (8, 8)).save(tmp_path / "step-00000099.png")  # of another layout
+    read, sheet = [], report._sheet
+    monkeypatch.setattr(report, "_sheet", lambda path: read.append(path) or sheet(path))
+    report.timeline_sheet(tmp_path, [2, 2], 32)
+    assert len(read) == report.MOMENTS
+    timeline = Image.open(tmp_path / "timeline.png")
+    colours = [timeline.getpixel((128 * place, 0))[0] for place in range(report.MOMENTS)]
+    assert timeline.width == 128 * report.MOMENTS and colours == sorted(colours) and colours[0] == 0
+    assert colours[-1] == 29
+
+
+def test_the_card_of_a_run_names_no_private_folder(faces, drawn, trainer, tmp_path):
+    private = [str(folder) for folder in (faces.parent, drawn, tmp_path)]
+    stages = [{"steps": 3}, {"steps": 3, "masked": f"{drawn}/masked/"}]
+    masks = str(tmp_path / "private" / "masks")
+    one = trainer("attentiongan", unmasked=f"{faces}/", mask_images=masks, stages=stages)
+    text = training_card(one).render()
+    assert not any(folder in text for folder in private)
+    assert f"- unmasked: {faces.name}, 8 photos" in text and "- stage 2: steps 3, masked masked" in text
+    assert "| `mask_images` | `masks` |" in text
+
+
+def test_ctrl_c_before_the_first_step_is_one_line(here, small, tmp_path, monkeypatch):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Trainer, "_set_up", interrupted)
+    code, output = here("cyclegan", small("cyclegan", tmp_path / "run"))
+    assert code == 130 and output.strip() == "stopped; continue with --resume latest"
 
 
 @pytest.mark.parametrize("name", quick(TASKS, "pix2pix", "simgan", "reimaging", "classifier"))
