@@ -4,26 +4,35 @@ window.maskhub = (() => {
   const HOUR = 3600e3;
   let photo = null; // FileData of the last photo in any tab
 
-  // ---- the photo stays when the tab changes, and when the server was restarted -------------------------------------
+  // ---- what the browser keeps ---------------------------------------------------------------------------------------
+  // a random identifier; of this page only where the browser stores nothing
+  function identifier(storage, name) {
+    const bytes = crypto.getRandomValues(new Uint8Array(16)); // crypto.randomUUID exists on https only
+    const fresh = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+    try {
+      const known = window[storage].getItem(name);
+      if (!known) window[storage].setItem(name, fresh);
+      return known || fresh;
+    } catch {
+      return fresh; // storage is off
+    }
+  }
+  const key = identifier("localStorage", "maskhub-key"); // of this visitor
+  const visit = identifier("sessionStorage", "maskhub-visit"); // of this browser tab: forgotten with it
+
+  // ---- the photo stays when the tab changes, and when the server was restarted --------------------------------------
   const opened = new Promise((resolve) => {
     const request = indexedDB.open("maskhub", 1);
     request.onupgradeneeded = () => request.result.createObjectStore("photos");
     request.onsuccess = () => resolve(request.result);
     request.onerror = () => resolve(null); // a private window
-  });
+  }).catch(() => null); // storage is off
   const settled = (request) =>
     new Promise((resolve) => {
       request.onsuccess = () => resolve(request.result);
       request.onerror = () => resolve(undefined);
     });
   const store = async (mode) => (await opened)?.transaction("photos", mode).objectStore("photos");
-  // of this browser tab: forgotten with it
-  const visit = sessionStorage.getItem("maskhub-visit") ?? crypto.randomUUID();
-  try {
-    sessionStorage.setItem("maskhub-visit", visit);
-  } catch {
-    // storage is off
-  }
 
   async function keep(data) {
     photo = data;
@@ -32,7 +41,9 @@ window.maskhub = (() => {
     if (!data) return photos.delete(visit);
     const blob = await (await fetch(data.url)).blob();
     const name = data.orig_name ?? data.path.split("/").pop();
-    (await store("readwrite")).put({ blob, name, time: Date.now() }, visit);
+    const writing = await store("readwrite");
+    // another photo may have been chosen meanwhile, or this one taken away
+    if (photo === data) writing.put({ blob, name, time: Date.now() }, visit);
   }
 
   async function kept() {
@@ -41,7 +52,7 @@ window.maskhub = (() => {
     const [keys, values] = await Promise.all([settled(photos.getAllKeys()), settled(photos.getAll())]);
     const old = (keys ?? []).filter((_, n) => Date.now() - values[n].time > HOUR);
     const writing = old.length ? await store("readwrite") : null;
-    old.forEach((key) => writing.delete(key));
+    old.forEach((other) => writing.delete(other));
     return old.includes(visit) ? null : (values?.[keys.indexOf(visit)] ?? null);
   }
 
@@ -295,5 +306,5 @@ window.maskhub = (() => {
   const loaded = (event) => event.target.matches?.(".compared img") && requestAnimationFrame(name);
   document.addEventListener("load", loaded, true); // which does not bubble
 
-  return { keep, restored, choose, address, open, copy, painting, scroll, last: (own) => photo ?? own };
+  return { key, keep, restored, choose, address, open, copy, painting, scroll, last: (own) => photo ?? own };
 })();

@@ -23,14 +23,6 @@ __all__ = [
     "presets", "problem_of", "quiet", "supervise", "updated", "words",
 ]  # fmt: skip
 
-KEY = """() => {
-  let key = localStorage.getItem('maskhub-key');
-  if (!key) {
-    key = Array.from(crypto.getRandomValues(new Uint8Array(16)), byte => byte.toString(16).padStart(2, '0')).join('');
-    localStorage.setItem('maskhub-key', key);
-  }
-  return key;
-}"""
 once = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
 """Arguments of events that are fast and not part of the API, and that a double click must not repeat."""
 ask = {**once, "trigger_mode": "multiple"}
@@ -74,7 +66,7 @@ def key_box():
     It is not a password: everyone who uses the same browser has it.
     """
     key = gr.Textbox(visible=False, label="key")
-    key.filled = Context.root_block.load(None, None, key, js=KEY, api_visibility="private")
+    key.filled = Context.root_block.load(None, None, key, js="() => maskhub.key", api_visibility="private")
     return key
 
 
