@@ -23,7 +23,7 @@ def json_object(content):
     """The JSON object in UTF-8 bytes; None if they hold anything else."""
     try:
         value = json.loads(content.decode())
-    except ValueError:
+    except (ValueError, RecursionError):  # of deeply nested lists
         return None
     return value if isinstance(value, dict) else None
 

@@ -311,6 +311,7 @@ def test_convert(run, tmp_path):
         (["mask", "BLANK", "out.png", "--portion", "2"], "--portion is 2"),
         (["mask", "BLANK", "out.png", "--model", "MODEL", "--style", "kn95"], "can't be used with --model"),
         (["unmask", "BLANK", "out.png", "--model", "MODEL", "--device", "cuda:99"], "there is no device 'cuda:99'"),
+        (["unmask", "BLANK", "out.png", "--model", "MODEL", "--device", "cpu:"], "there is no device 'cpu:'"),
         (["mask", "nobody/nothing", "out"], "no folder and no Hub dataset"),
         (["dataset", "build", "EMPTY", "out"], "holds no photo"),
         (["dataset", "curate", "EMPTY", "out", "--min-faces", "0"], "at least 1"),

@@ -8,6 +8,7 @@ import pytest
 
 from maskhub import files
 from maskhub.errors import WriteError
+from maskhub.json_file import read_json
 
 
 def test_a_file_and_its_folder_are_written(tmp_path):
@@ -132,3 +133,9 @@ def test_a_folder_is_removed_at_once(tmp_path):
     assert os.listdir(tmp_path) == []
     with pytest.raises(WriteError, match="model could not be written"):
         files.remove_folder(tmp_path / "model")
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff", b"[" * 100_000], ids=lambda content: content[:3])
+def test_a_file_that_holds_no_json_object_reads_as_none(tmp_path, content):
+    (tmp_path / "notes.json").write_bytes(content)
+    assert read_json(tmp_path / "notes.json") is None and read_json(tmp_path / "missing.json") is None

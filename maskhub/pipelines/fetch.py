@@ -97,13 +97,15 @@ def load_errors(source):
 
 
 def with_variant(folder, options):
-    """Options for ``from_pretrained``; if a folder only has one variant's weights, they select it, in float32."""
+    """Options for ``from_pretrained``; if a folder only has one variant's weights, they select it, in float32 unless
+    they have a dtype."""
     names = [path.name.split(".") for path in Path(folder).rglob("*.safetensors")]
     if options.get("variant") or not names or any(len(name) < 3 for name in names):
         return options
     import torch
 
-    return {"dtype": torch.float32, **options, "variant": names[0][-2]}
+    dtype = {} if "torch_dtype" in options else {"dtype": torch.float32}  # diffusers refuses both
+    return {**dtype, **options, "variant": names[0][-2]}
 
 
 def fetch_options(options):

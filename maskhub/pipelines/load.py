@@ -62,9 +62,9 @@ def best_device(device):
 
     counts = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available()), "cpu": 1}
     there = [name for name, count in counts.items() if count]
-    kind, _, number = device.partition(":")
+    kind, colon, number = device.partition(":")
     if device == "auto":
         return there[0]
-    if kind not in there or (number and not (number.isdecimal() and int(number) < counts[kind])):
+    if kind not in there or (colon and not (number.isdecimal() and int(number) < counts[kind])):
         raise ConfigError(f"there is no device {device!r} here. Use auto or {' or '.join(there)}.")
     return device

@@ -11,6 +11,7 @@ can be pushed to the Hub as it is.
 
 import shutil
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,7 +20,8 @@ from maskhub.files import make_folder, remove_folder, sweep, write_errors, writt
 from maskhub.hold import in_turn
 from maskhub.json_file import FACTS, read_json, write_json
 from maskhub.models.classifier import AttributeClassifier
-from maskhub.pipelines.reimaging import check_name
+from maskhub.pipelines.fetch import check_index
+from maskhub.pipelines.reimaging import Settings, check_name
 
 __all__ = ["Choice", "ModelEntry", "ModelRegistry"]
 
@@ -107,7 +109,8 @@ class ModelRegistry:
         """One model; :class:`CheckpointError` if no model has this name."""
         entry = self._entry(self.root / check_name(name))
         if entry is None:
-            raise CheckpointError(f"there is no model {name!r}; there are {', '.join(e.name for e in self.list())}.")
+            known = ", ".join(other.name for other in self.list()) or "none yet"
+            raise CheckpointError(f"there is no model {name!r}; there are {known}.")
         return entry
 
     def add(self, name, folder, **facts):
@@ -132,12 +135,17 @@ class ModelRegistry:
 
     def _entry(self, path):
         """The model in a folder, or None if it does not contain one."""
-        index, config = read_json(path / "model_index.json"), read_json(path / "config.json")
         facts = read_json(path / FACTS) or {}
-        if index and index.get("_class_name") == "ReimagingPipeline" and len(index.get("models") or {}) == 1:
-            attributes = next(iter(index["models"].values()))
-            return ModelEntry(path.name, path, "generator", attributes, index.get("resolution", 32), facts)
-        if config and config.get("_class_name") == "AttributeClassifier":
-            attributes, labels = {config["attribute"]: " ".join(config["labels"])}, tuple(config["labels"])
-            return ModelEntry(path.name, path, "classifier", attributes, config.get("resolution", 32), facts, labels)
-        return None
+        with suppress(CheckpointError):
+            index, _ = check_index(path, "ReimagingPipeline", Settings, {"classifier": None})
+            if len(index.models) == 1:
+                (attributes,) = index.models.values()
+                return ModelEntry(path.name, path, "generator", attributes, index.resolution, facts)
+        config = read_json(path / "config.json") or {}
+        attribute, labels = config.get("attribute"), config.get("labels")
+        if config.get("_class_name") != "AttributeClassifier" or not isinstance(attribute, str):
+            return None
+        if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+            return None
+        attributes, resolution = {attribute: " ".join(labels)}, config.get("resolution", 32)
+        return ModelEntry(path.name, path, "classifier", attributes, resolution, facts, tuple(labels))

@@ -9,7 +9,7 @@ import numpy as np
 from maskhub.direction import Direction
 from maskhub.errors import ConfigError
 from maskhub.masks.styles import STYLES
-from maskhub.models.configured import Configuration, Whole
+from maskhub.models.configured import Configuration, Whole, check_whole
 from maskhub.pipelines.fetch import WEIGHTS
 from maskhub.pipelines.photo_batch import PhotoBatch
 from maskhub.pipelines.translator import RuleMasker, Translator, Way, asked_direction
@@ -171,7 +171,6 @@ class PhotoPipeline:
 
 def _check_numbers(batch_size, seed):
     """Raise :class:`ConfigError` unless both are whole numbers in their ranges; ``seed`` may be a list of them."""
-    seeds = seed if isinstance(seed, (list, tuple)) else [seed]
-    for what, value, least in [("batch size", batch_size, 1), *(("seed", one, 0) for one in seeds)]:
-        if not isinstance(value, (int, np.integer)) or not least <= value < 2**63:
-            raise ConfigError(f"the {what} is {value!r}; it must be a whole number from {least}.")
+    check_whole("the batch size", batch_size, 1)
+    for one in seed if isinstance(seed, (list, tuple)) else [seed]:
+        check_whole("the seed", one, 0)

@@ -22,7 +22,7 @@ from maskhub.errors import CheckpointError, ConfigError, PhotoError
 from maskhub.extras import large_import
 from maskhub.hub_errors import SafeSaving
 from maskhub.models.classifier import AttributeClassifier
-from maskhub.models.configured import Configuration, Label, Whole
+from maskhub.models.configured import Configuration, Label, Whole, check_whole
 from maskhub.models.dcgan import DcganGenerator
 from maskhub.models.dense import DenseGenerator
 from maskhub.models.stored import read_json
@@ -212,8 +212,8 @@ class ReimagingPipeline(SafeSaving, DiffusionPipeline):
                 chooses among samples.
             smooth_colours: clusters of the k-means smoothing; 0 leaves the face as generated.
             tone: how the skin's tone is matched; see :func:`maskhub.pipelines.tone.blend`.
-            seed: of the noise; the same seed gives the same result.
-            on_none: ``"raise"``, or ``"keep"`` to return a face without a covering unchanged.
+            seed: of the noise, a whole number from 0; the same seed gives the same result.
+            on_none: ``"raise"``, or ``"keep"`` to return a face without a covering unchanged, and without provenance.
 
         Returns:
             :class:`ReimagingOutput`.
@@ -222,10 +222,17 @@ class ReimagingPipeline(SafeSaving, DiffusionPipeline):
             PhotoError: a picture that can't be read, is not square, or has no covering.
             ConfigError: a bad option.
         """
-        self._check(model, candidates, keep, sample, on_none)
+        self._check(model, on_none)
+        numbers = {"candidates": (candidates, 1), "keep": (keep, 1), "refine_steps": (refine_steps, 0)}
+        numbers |= {"smooth_colours": (smooth_colours, 0), "the seed": (seed, 0)}
+        for what, (value, least) in numbers.items():
+            check_whole(what, value, least)
+        check_whole("sample", sample, 0, min(keep, candidates) - 1)
         single = not isinstance(faces, (list, tuple))
         faces = [faces] if single else faces
         regions = [None] * len(faces) if regions is None else [regions] if single else regions
+        if len(regions) != len(faces):
+            raise ConfigError(f"there are {len(regions)} regions for {len(faces)} faces. Give one per face.")
         output = ReimagingOutput(*([] for _ in range(12)))
         for number, (photo, region) in enumerate(zip(faces, regions, strict=True)):
             what = photo if isinstance(photo, (str, Path)) else f"face {number}" if len(faces) > 1 else "the face"
@@ -239,17 +246,13 @@ class ReimagingPipeline(SafeSaving, DiffusionPipeline):
             output.scores.append(scores)
         return output
 
-    def _check(self, model, candidates, keep, sample, on_none):
+    def _check(self, model, on_none):
         if not self.generators:
             raise ConfigError("this pipeline has no generator. Load one that has, or add one.")
         if on_none not in ("raise", "keep"):
             raise ConfigError(f"on_none is {on_none!r}; it must be 'raise' or 'keep'.")
         if model is not None and model not in self.generators:
             raise ConfigError(f"there is no generator {model!r}. Choose one of {', '.join(self.generators)}.")
-        if candidates < 1 or keep < 1:
-            raise ConfigError("candidates and keep must be at least 1.")
-        if not 0 <= sample < min(keep, candidates):
-            raise ConfigError(f"sample is {sample}; it must be from 0 to {min(keep, candidates) - 1}.")
 
     def classify(self, face):
         """Score the generators for a face, uint8 RGB R×R×3.
@@ -326,10 +329,11 @@ def _finish(output, covered, made, sample, smooth_colours, tone, seed):
     chosen, raw = made[sample], made[sample].image
     smoothed = kmeans_colours(raw, smooth_colours, seed) if smooth_colours else raw
     picture = covered.put_back(blend(covered.face, smoothed, covered.region, tone))
+    tag = Provenance("unmask", chosen.model or "maskhub") if covered.region.any() else None
     output.raw.append(Image.fromarray(raw))
     output.smoothed.append(Image.fromarray(smoothed))
     output.clipping.append(covered.clipping())
-    output.result.append(mark(picture, Provenance("unmask", chosen.model or "maskhub")))
+    output.result.append(mark(picture, tag))
     output.faces.append(Image.fromarray(covered.face))
     output.regions.append(covered.region)
     output.models.append(chosen.model)

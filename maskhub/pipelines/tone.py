@@ -24,7 +24,7 @@ def kmeans_colours(image, colours=12, seed=0):
     count = min(colours, len(np.unique(pixels, axis=0)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer colours than clusters
-        found = KMeans(count, n_init=4, random_state=seed).fit(lab).labels_
+        found = KMeans(count, n_init=4, random_state=seed % 2**32).fit(lab).labels_
     smooth = np.zeros((count, 3))
     for number in range(count):
         if (found == number).any():

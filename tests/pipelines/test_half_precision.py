@@ -65,6 +65,11 @@ def test_the_bundled_checkpoint(crops, full, way, dtype):
     assert difference(translated(partial(way, dtype), crops), full) < 1
 
 
+@pytest.mark.parametrize("name", ["dtype", "torch_dtype"])
+def test_the_only_variant_is_loaded_in_the_dtype_that_is_asked_for(name):
+    assert FaceMaskPipeline.from_pretrained(BUNDLED, **{name: torch.float16}).unmasker.dtype == torch.float16
+
+
 @pytest.mark.parametrize("dtype", HALVES.values(), ids=HALVES)
 def test_the_bundled_checkpoint_under_autocast(crops, full, dtype):
     with torch.autocast("cpu", dtype):

@@ -17,6 +17,7 @@ from maskhub.masks.find_covering import by_colour, by_contrast, find_covering
 from maskhub.pipelines.candidates import agreement_weights, best_candidates, refined
 from maskhub.pipelines.model_registry import ModelRegistry
 from maskhub.pipelines.tone import blend, kmeans_colours
+from maskhub.provenance import read_provenance
 
 COVERED = "builtin:pixel-faces/covered:test"
 
@@ -188,7 +189,7 @@ def test_another_sample_can_be_picked(pipeline):
     assert third.raw[0].tobytes() == best.candidates[0][2].tobytes() != best.raw[0].tobytes()
     assert third.result[0].tobytes() != best.result[0].tobytes()
     for sample in (3, -1):
-        with pytest.raises(ConfigError, match=f"sample is {sample}; it must be from 0 to 2"):
+        with pytest.raises(ConfigError, match=f"sample is {sample}; it must be a whole number from 0 to 2"):
             pipeline(face.image, candidates=16, keep=3, sample=sample)
 
 
@@ -263,18 +264,28 @@ def test_what_cant_be_done_is_one_line(pipeline):
     bare = pixel_faces("builtin:pixel-faces:test")[0].image
     with pytest.raises(PhotoError, match="no covering was found on the face"):
         pipeline(bare)
-    assert pipeline(bare, on_none="keep", candidates=4).result[0].tobytes() == bare.tobytes()
+    kept = pipeline(bare, on_none="keep", candidates=4).result[0]
+    assert kept.tobytes() == bare.tobytes() and read_provenance(kept) is None
     with pytest.raises(PhotoError, match=r"is 32×20\. First crop it"):
         pipeline(bare.crop((0, 0, 32, 20)))
     for options, message in (
         ({"covering": "magic"}, "covering is 'magic'"),
         ({"covering": "colour"}, "needs colours"),
-        ({"candidates": 0}, "at least 1"),
+        ({"candidates": 0}, "candidates is 0; it must be a whole number from 1"),
+        ({"candidates": 1.5}, "candidates is 1.5"),
+        ({"keep": 0}, "keep is 0"),
+        ({"sample": 1.0}, "sample is 1.0; it must be a whole number from 0 to 7"),
+        ({"refine_steps": -1}, "refine_steps is -1"),
+        ({"smooth_colours": -1}, "smooth_colours is -1"),
+        ({"seed": -1}, "the seed is -1; it must be a whole number from 0"),
         ({"on_none": "cry"}, "on_none is 'cry'"),
         ({"regions": np.zeros((3, 4))}, "a square boolean array"),
     ):
         with pytest.raises(ConfigError, match=message):
             pipeline(bare, **options)
+    with pytest.raises(ConfigError, match="there are 1 regions for 2 faces"):
+        pipeline([bare, bare], regions=[None])
+    assert pipeline(bare, candidates=4, on_none="keep", seed=2**32).errors  # more than scikit-learn takes
     with pytest.raises(ConfigError, match="has no generator"):
         ReimagingPipeline()(bare)
     with pytest.raises(ConfigError, match="makes faces of 16 pixels"):
@@ -291,8 +302,10 @@ def test_saved_and_loaded(pipeline, variant, tmp_path):
     (pipeline.to(torch.float16) if variant else pipeline).save_pretrained(tmp_path, variant=variant)
     again = ReimagingPipeline.from_pretrained(tmp_path, variant=variant, dtype=torch.float32)
     assert again.models == pipeline.models and sorted(again.generators) == ["dark", "light", "medium"]
-    unnamed = ReimagingPipeline.from_pretrained(tmp_path)  # no other weights
-    assert all(generator.dtype == torch.float32 for generator in unnamed.generators.values())
+    for options in ({}, {"dtype": torch.float16}, {"torch_dtype": torch.float16}):  # no other weights
+        unnamed = ReimagingPipeline.from_pretrained(tmp_path, **options)
+        wanted = next(iter(options.values()), torch.float32)
+        assert all(generator.dtype == wanted for generator in unnamed.generators.values())
     if not variant:
         face = pixel_faces(COVERED)[0].image
         assert again(face, candidates=8).result[0].tobytes() == pipeline(face, candidates=8).result[0].tobytes()
@@ -333,11 +346,30 @@ def test_a_registry_of_models(tmp_path):
         models.add("../dark", tmp_path / "light")
     with pytest.raises(CheckpointError, match="neither a single re-imaging generator nor a classifier"):
         models.add("none", tmp_path)
-    with pytest.raises(CheckpointError, match="there is no model 'gone'"):
+    with pytest.raises(CheckpointError, match="there is no model 'gone'; there are tones, dark, light"):
         models.get("gone")
     models.remove("dark")
     assert [entry.name for entry in models.list("generator")] == ["light"]
     assert sorted(path.name for path in (tmp_path / "models").glob("[!.]*")) == ["light", "tones"]  # the lock stays
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("model_index.json", {"_class_name": "ReimagingPipeline", "models": ["dark"]}),
+        ("model_index.json", {"_class_name": "ReimagingPipeline", "models": {"dark": ["tone"]}}),
+        ("config.json", {"_class_name": "AttributeClassifier"}),
+        ("config.json", {"_class_name": "AttributeClassifier", "attribute": "tone", "labels": 3}),
+    ],
+)
+def test_a_folder_with_a_broken_description_is_no_model(file, content, tmp_path):
+    """It is left out: otherwise one folder, copied by hand, would hide all models."""
+    models = ModelRegistry(tmp_path)
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / file).write_text(json.dumps(content))
+    assert models.list() == [] and models.choices() == {}
+    with pytest.raises(CheckpointError, match="there is no model 'broken'; there are none yet"):
+        models.get("broken")
 
 
 def test_drawn_faces_are_safe_from_the_pipeline(pipeline):
