@@ -16,22 +16,16 @@ from pathlib import Path
 
 from maskhub.errors import ConfigError
 
-__all__ = [
-    "FIGURES", "THIS_REPOSITORY", "DataCard", "ModelCard", "Section", "hub_dataset", "markdown_table", "public_name",
-]  # fmt: skip
+__all__ = ["FIGURES", "THIS_REPOSITORY", "DataCard", "ModelCard", "Section", "markdown_table"]
 
 THIS_REPOSITORY = "THIS_REPOSITORY"
 """Placeholder for the repository's id until the card is pushed."""
 FIGURES = "Measured by maskhub evaluate"
 """Title of the section that is generated from the figures in the front matter."""
-SPLITS = ("train", "test", "validation")
-"""Folder names that belong to a dataset's structure and are shown with their parent folder's name."""
 _OLD_FIGURES = re.compile(
     r"<!-- figures of maskhub evaluate -->\n## Figures\n(.*?)<!-- end of figures -->\n?", re.DOTALL
 )
 """How earlier versions delimited the figures."""
-_HUB = re.compile(r"([\w-][\w.-]*/[\w-][\w.-]*)(/[\w.-]+)?([:@#].*)?")
-"""The spec of a dataset on the Hub, whose id comes first."""
 _FENCE = re.compile(r"^\s*(```|~~~)")
 
 
@@ -141,33 +135,6 @@ def markdown_table(header, rows):
     lines = [" | ".join(map(str, cells)) for cells in (header, *rows)]
     lines = [f"| {line} |" for line in lines]
     return "\n".join([lines[0], "|" + "---|" * len(header), *lines[1:]])
-
-
-def public_name(source):
-    """A source as a card should name it: a Hub id as it is, a folder without its path, which is private. A split and a
-    column that the spec names stay."""
-    source = str(source)
-    place, rest = _folder(source) or (source, "")
-    folder = Path(place).expanduser()
-    if not (folder.is_absolute() or source.startswith((".", "~")) or folder.is_dir()):
-        return source
-    folder = folder.resolve()
-    return (f"{folder.parent.name}/{folder.name}" if folder.name in SPLITS else folder.name) + rest
-
-
-def hub_dataset(source):
-    """The id, user/name, of the dataset on the Hub that a source names; None for folders and built-in faces."""
-    match = _HUB.fullmatch(str(source))
-    return match[1] if match and not _folder(str(source)) else None
-
-
-def _folder(source):
-    """The existing folder of ``folder[:split][#column]``, and the rest of it; None without one."""
-    before = source.rpartition("#")[0] or source
-    for folder in (source, before, before.rpartition(":")[0]):
-        if folder and Path(folder).expanduser().is_dir():
-            return folder, source[len(folder) :]
-    return None
 
 
 def _split(text):

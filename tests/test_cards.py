@@ -4,8 +4,9 @@ import pytest
 from huggingface_hub import EvalResult
 from huggingface_hub import ModelCard as HubCard
 
-from maskhub.cards import FIGURES, DataCard, ModelCard, Section, hub_dataset, markdown_table, public_name
+from maskhub.cards import FIGURES, DataCard, ModelCard, Section, markdown_table
 from maskhub.errors import ConfigError
+from maskhub.source_spec import hub_dataset, public_name
 
 
 def result(name, value, photos="faces", **details):

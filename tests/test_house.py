@@ -35,6 +35,7 @@ FLOOR = {
     "json_file",
     "options",
     "provenance",
+    "source_spec",
     "stdout",
     "tensors",
 }

@@ -9,9 +9,11 @@ from pydantic import Field
 from maskhub.commands.photos import Output, Translating, check_png, report_line, translate_source
 from maskhub.data.masked import Wearing
 from maskhub.errors import ConfigError, PhotoError
+from maskhub.faces.photo import PHOTO_SUFFIXES
 from maskhub.film_file import is_film
-from maskhub.options import Count, OptionSet
+from maskhub.options import Count, OptionSet, flag
 from maskhub.pipelines.load import open_pipeline
+from maskhub.source_spec import hub_dataset, shard_folder
 
 __all__ = ["ANY_MASKS", "Masking", "Previewing", "mask"]
 
@@ -55,11 +57,14 @@ class Making(Previewing, Translating):
 
     @property
     def extra(self):
-        """Whether something is asked for that films can't have."""
-        return bool(self.regions or self.preview) or self.boxes != "none" or self.workers is not None
+        """Names of the given options that films can't have."""
+        given = [name for name in ("regions", "preview", "workers") if getattr(self, name) is not None]
+        return given + (["boxes"] if self.boxes != "none" else [])
 
 
 MAKING = Making()
+BY_NETWORK = ("seed", "portion", "scores", "min_quality", "own_boxes")
+"""Options of masks that a network has, too."""
 
 
 def mask(
@@ -79,48 +84,42 @@ def mask(
         input: A photo, a folder, user/dataset[/config][:split][@revision][#column] on the Hub, builtin:portraits, or a
             film such as clip.mp4.
         output: A file for a photo or a film, else a folder.
-        wearing: Masks, and how and by how many they are worn; with --model only portion, seed and scores apply.
+        wearing: Masks, and how and by how many they are worn; with --model only portion, seed, own-boxes,
+            scores and min-quality apply.
         making: Outputs, worker processes, and a network instead of the rules.
         force: Also put masks on faces that already wear one, without running the mask detector.
     """
+    source, film = Path(input).expanduser(), is_film(input)
+    missing = film or source.suffix.lower() in PHOTO_SUFFIXES  # if there is no such file
+    dataset = not missing and bool(hub_dataset(input) or shard_folder(input))
     if making.model is not None:
-        used = ("seed", "portion", "scores", "min_quality", "own_boxes")
-        if wearing != Wearing(**{name: getattr(wearing, name) for name in used}) or making.workers is not None:
-            raise ConfigError("style, colour, wrongly-worn and workers can't be used with --model: leave them out.")
-        if wearing.portion == 1 and not wearing.min_quality and not making.extra:
-            return translate_source("mask", Path(input), output, making, force, wearing.seed)
-    source, wearing = Path(input).expanduser(), wearing.model_copy(update={"bare_only": not force})
+        drawn = [name for name in Wearing.model_fields if getattr(wearing, name) != getattr(ANY_MASKS, name)]
+        workers = ["workers"] if making.workers is not None else []
+        _refuse([name for name in drawn if name not in BY_NETWORK] + workers, "--model")
+        if wearing.portion == 1 and not (dataset or making.extra or _selecting(wearing)):
+            return translate_source("mask", source, output, making, force, wearing.seed)
+    wearing = wearing.model_copy(update={"bare_only": not force})
     check_png(making.png, source)
-    if is_film(source):
-        if making.extra or making.model or wearing.min_quality:
-            raise ConfigError(
-                "regions, boxes, preview, workers and min-quality can't be used with a film: leave them out."
-            )
-        from maskhub.commands.film import mask_by_rule
-        from maskhub.data.batch import check_not_input
-
-        check_not_input(source, output)
-        return mask_by_rule(source, output, wearing, force, making.provenance)
+    if film:
+        return _mask_film(source, output, wearing, making, force)
     if source.is_file():
-        if making.preview:
-            raise ConfigError("--preview is for folders and datasets: leave it out.")
         return _mask_one(source, output, wearing, making)
-    from maskhub.data.masked_files import mask_source
-    from maskhub.data.workers import processors, useful_threads
-    from maskhub.faces.photo import PHOTO_SUFFIXES
-
-    on_hub = input.count("/") in (1, 2) and source.suffix.lower() not in PHOTO_SUFFIXES
-    if not (source.exists() or input.startswith("builtin:") or on_hub):
+    if not (source.exists() or input.startswith("builtin:") or dataset):
         raise PhotoError(f"there is no photo or folder {input}.")
-    if making.preview:
-        return _preview(input, wearing, making)
-    names = ("regions", "boxes", "overwrite", "png", "provenance")
-    options = {name: getattr(making, name) for name in names} | {"way": _way(making, single=False)}
-    if making.model:  # in threads, which share the network
-        running = {"threads": useful_threads()}
-    else:
-        running = {"workers": processors() if making.workers is None else making.workers}
-    return report_line(mask_source(input, output, wearing, **running, **options), output)
+    return (_preview if making.preview else _mask_many)(input, output, wearing, making)
+
+
+def _selecting(wearing):
+    """Names of the given options that choose among faces and results."""
+    own_boxes = ["own_boxes"] if wearing.own_boxes not in ("auto", "none") else []
+    return own_boxes + (["min_quality"] if wearing.min_quality else [])
+
+
+def _refuse(names, what):
+    """ConfigError if there are options of these names, which can't be used with ``what``."""
+    if names:
+        leave = "leave it out" if len(names) == 1 else "leave them out"
+        raise ConfigError(f"{', '.join(map(flag, names))} can't be used with {what}: {leave}.")
 
 
 def _way(making, single):
@@ -134,7 +133,30 @@ def _way(making, single):
     return network_way(open_pipeline(making.model, making.device, single))
 
 
-def _preview(spec, wearing, making):
+def _mask_film(source, output, wearing, making, force):
+    from maskhub.commands.film import mask_by_rule
+    from maskhub.data.batch import check_not_input
+
+    _refuse(making.extra + _selecting(wearing), "a film")
+    _refuse(["portion"] if making.model else [], "a film and --model")
+    check_not_input(source, output)
+    return mask_by_rule(source, output, wearing, force, making.provenance)
+
+
+def _mask_many(spec, output, wearing, making):
+    from maskhub.data.masked_files import mask_source
+    from maskhub.data.workers import processors, useful_threads
+
+    names = ("regions", "boxes", "overwrite", "png", "provenance")
+    options = {name: getattr(making, name) for name in names} | {"way": _way(making, single=False)}
+    if making.model:  # in threads, which share the network
+        running = {"threads": useful_threads()}
+    else:
+        running = {"workers": processors() if making.workers is None else making.workers}
+    return report_line(mask_source(spec, output, wearing, **running, **options), output)
+
+
+def _preview(spec, output, wearing, making):
     from functools import partial
 
     from maskhub.data.column_boxes import open_own_boxes
@@ -155,6 +177,9 @@ def _mask_one(source, output, wearing, making):
     from maskhub.data.masked_files import mask_photo
     from maskhub.files import write_file
 
+    for name in ("preview", "own_boxes"):
+        if name in making.extra + _selecting(wearing):
+            raise ConfigError(f"{flag(name)} is for folders and datasets: leave it out.")
     region = making.regions and making.regions / output.with_suffix(".png").name
     way = _way(making, single=True)
     record = mask_photo(source, output, wearing, source.name, region, making.provenance, way)

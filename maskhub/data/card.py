@@ -2,8 +2,9 @@
 
 from pathlib import PurePosixPath
 
-from maskhub.cards import THIS_REPOSITORY, DataCard, Section, hub_dataset, markdown_table
+from maskhub.cards import THIS_REPOSITORY, DataCard, Section, markdown_table
 from maskhub.masks.styles import STYLES
+from maskhub.source_spec import hub_dataset
 
 __all__ = ["dataset_card"]
 

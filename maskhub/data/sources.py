@@ -11,7 +11,6 @@ process, a worker or a resumed run only reads its positions, so no state has to 
 repeated.
 """
 
-import re
 import warnings
 from copy import copy
 from pathlib import Path, PurePosixPath
@@ -26,12 +25,9 @@ from maskhub.data.portraits import FOLDER, are_portraits, portraits
 from maskhub.data.source import PhotoSource
 from maskhub.errors import PhotoError, SourceError
 from maskhub.faces.photo import open_photo, split_alpha
+from maskhub.source_spec import HUB_SPEC, shard_folder
 
 __all__ = ["BuiltSource", "FolderSource", "HubSource", "PortraitSource", "is_held_out", "open_source"]
-
-_HUB_SPEC = re.compile(
-    r"(?P<id>[\w-][\w.-]*/[\w-][\w.-]*)(?:/(?P<config>[\w.-]+))?(?::(?P<split>[\w.-]+))?(?:@(?P<revision>[^#\s]+))?(?:#(?P<column>.+))?"
-)
 
 
 def open_source(spec, holdout=False):
@@ -48,9 +44,10 @@ def open_source(spec, holdout=False):
     folder = Path(spec).expanduser()
     if folder.is_dir():
         return BuiltSource(folder, None, holdout) if has_shards(folder) else FolderSource(folder, holdout)
-    if built := _built(spec, holdout):
-        return built
-    match = _HUB_SPEC.fullmatch(spec)
+    if shards := shard_folder(spec):
+        place, split, column = shards
+        return BuiltSource(Path(place).expanduser(), column, holdout, split)
+    match = HUB_SPEC.fullmatch(spec)
     if folder.exists() or not match:
         what = "is a file, not a folder" if folder.exists() else "is neither a folder here nor user/dataset on the Hub"
         raise SourceError(
@@ -58,16 +55,6 @@ def open_source(spec, holdout=False):
             "user/dataset[/config][:split][@revision][#column] or builtin:portraits."
         )
     return HubSource(match["id"], match["split"], match["revision"], match["column"], holdout, config=match["config"])
-
-
-def _built(spec, holdout):
-    """The source that ``folder[:split][#column]`` names, or None if there is no such folder."""
-    before, _, column = spec.rpartition("#") if "#" in spec else (spec, "", None)
-    name, _, split = before.rpartition(":")
-    for path, chosen in ((before, None), (name, split)):
-        if path and Path(path).expanduser().is_dir():
-            return BuiltSource(Path(path).expanduser(), column or None, holdout, chosen or None)
-    return None
 
 
 class FolderSource(PhotoSource):

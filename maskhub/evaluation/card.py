@@ -3,8 +3,9 @@
 import re
 from pathlib import Path
 
-from maskhub.cards import ModelCard, hub_dataset, public_name
+from maskhub.cards import ModelCard
 from maskhub.files import write_file
+from maskhub.source_spec import hub_dataset, public_name
 
 __all__ = ["card_results", "write_card"]
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from maskhub.cards import public_name
 from maskhub.errors import ConfigError
 from maskhub.evaluation.plot import drawings
 from maskhub.evaluation.report import Report
 from maskhub.evaluation.words import number, words
 from maskhub.files import write_file
+from maskhub.source_spec import public_name
 
 __all__ = ["report_page"]
 

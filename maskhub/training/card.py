@@ -1,7 +1,8 @@
 """Model cards of training runs; ``maskhub evaluate`` adds the figures."""
 
-from maskhub.cards import FIGURES, THIS_REPOSITORY, ModelCard, Section, hub_dataset, markdown_table, public_name
+from maskhub.cards import FIGURES, THIS_REPOSITORY, ModelCard, Section, markdown_table
 from maskhub.direction import Direction
+from maskhub.source_spec import hub_dataset, public_name
 
 __all__ = ["classifier_card", "face_mask_card", "generator_card", "mask_detector_card", "training_card"]
 

@@ -48,6 +48,20 @@ def test_configurations_are_named(hub_user):
         open_source(f"{repo}/huge")
 
 
+def test_the_command_with_a_model(hub_user, head, tiny_pipeline, tmp_path, capsys):
+    from datasets import Image as ImageFeature
+
+    from maskhub.cli import main
+
+    file, repo = io.BytesIO(), hub_user.repo("faces")
+    head.save(file, "PNG")
+    push(repo, {"image": [{"bytes": file.getvalue(), "path": "head.png"}]}, {"image": ImageFeature()})
+    tiny_pipeline.save_pretrained(tmp_path / "model")
+    with pytest.raises(SystemExit) as stop:
+        main(["mask", repo, str(tmp_path / "out"), "--model", str(tmp_path / "model"), "--force"])
+    assert stop.value.code == 0 and "1 made" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("kind", ["struct", "bytes", "large bytes"])
 def test_pictures_without_the_image_feature(hub_user, kind):
     from datasets import Value

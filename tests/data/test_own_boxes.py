@@ -182,4 +182,16 @@ def test_the_command_with_a_model_and_boxes(tiny_pipeline, crowd, boxes, tmp_pat
     assert [category for category, _ in found] == [category for category, _ in boxes]
     with pytest.raises(SystemExit) as stop:
         main(["mask", str(tmp_path / "in"), str(tmp_path / "out"), *args, "--style", "kn95"])
-    assert stop.value.code == 2 and "can't be used with --model" in capsys.readouterr().err
+    assert stop.value.code == 2 and "--style can't be used with --model" in capsys.readouterr().err
+
+
+def test_a_model_masks_only_the_faces_in_the_boxes_that_are_named(tiny_pipeline, crowd, tmp_path, capsys):
+    tiny_pipeline.save_pretrained(tmp_path / "model")
+    write(tmp_path / "in", crowd, [("face", [0, 0, 8, 8])], "coco")
+    (tmp_path / "in" / "annotations.json").rename(tmp_path / "boxes.json")
+    args = ["--model", str(tmp_path / "model"), "--own-boxes", str(tmp_path / "boxes.json"), "--png", "--force"]
+    with pytest.raises(SystemExit) as stop:
+        main(["mask", str(tmp_path / "in"), str(tmp_path / "out"), *args])
+    assert stop.value.code == 0 and "1 made" in capsys.readouterr().out
+    (made,) = (tmp_path / "out").glob("*.png")
+    assert np.array_equal(np.asarray(Image.open(made)), np.asarray(crowd))

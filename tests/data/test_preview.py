@@ -46,9 +46,11 @@ def test_a_preview_is_one_picture_and_nothing_else(folder, tmp_path, command, ca
     assert re.search(r"\d of 1 photos", capsys.readouterr().out)
 
 
-def test_a_preview_is_not_for_one_photo(folder, tmp_path, capsys):
+def test_a_preview_and_own_boxes_are_not_for_one_photo(folder, tmp_path, capsys):
     assert run("mask", folder / "a.png", tmp_path / "a.png", "--preview", tmp_path / "s.png") == 2
     assert "--preview is for folders and datasets" in capsys.readouterr().err
+    assert run("mask", folder / "a.png", tmp_path / "a.png", "--own-boxes", "no.json") == 2
+    assert "--own-boxes is for folders and datasets" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", [["mask", "--workers", 0], ["dataset", "build", "--workers", 0]])
