@@ -75,7 +75,8 @@ def host_name(host):
 
 
 def visitor(scope):
-    """The sender of a request: an IPv4 address, or the /64 of an IPv6 address; "" for this machine.
+    """The sender of a request: an IPv4 address (also one written as IPv6), or the /64 of an IPv6 address; "" for this
+    machine.
 
     A Space's proxies append the sender's address to X-Forwarded-For, so the last public one is the visitor's, whatever
     the visitor puts before it. Elsewhere uvicorn has already replaced a trusted proxy's address.
@@ -90,6 +91,7 @@ def visitor(scope):
             address = ipaddress.ip_address(text)
         except ValueError:
             continue
+        address = getattr(address, "ipv4_mapped", None) or address  # all of these would share one /64
         if address.is_global or text == candidates[0]:
             if address.is_loopback:
                 return ""

@@ -59,7 +59,8 @@ def classified(place):
 
 
 def feature_maps(classifier, face):
-    """The first and the last convolution's maps of a face (uint8 R×R×3) as HTML; "" without a classifier."""
+    """The first and the last convolution's maps of a face (uint8 R×R×3) as HTML; a note without a
+    classifier."""
     if classifier is None:
         return "<p class='note'>There is no classifier for these models.</p>"
     steps = []

@@ -10,7 +10,7 @@ from gradio.utils import get_upload_folder
 
 from maskhub.data.photo_file import encode_photo
 from maskhub.errors import PhotoError, WriteError
-from maskhub.faces.photo import JPEG, MAX_PIXELS, kept_info, open_photo, rgb_profile
+from maskhub.faces.photo import JPEG, MAX_PIXELS, kept_info, open_photo, orientation, rgb_profile
 from maskhub.image_file import KINDS, encoded, open_image
 from maskhub.provenance import mark, save_options
 from space.outlook import outlook
@@ -37,7 +37,6 @@ LIMITS = f"{KINDS}, up to 200 MB and {MAX_PIXELS // 1_000_000} megapixels."
 SUFFIX = {"mask": "masked", "unmask": "unmasked", "auto": "swapped"}
 """Direction → what is added to the name of a result's file."""
 LOSSY = (".heic", ".heif", ".avif")
-ORIENTATION = 274
 
 
 class PhotoInput(gr.Image):
@@ -216,17 +215,20 @@ def scroll_to(result, problem):
 def moving(path):
     """What to say about an animation: a list of sentences."""
     with open_image(path) as image:
-        frames = getattr(image, "n_frames", 1) if image.format in ("GIF", "WEBP", "AVIF") else 1
+        try:
+            frames = getattr(image, "n_frames", 1) if image.format in ("GIF", "WEBP", "AVIF") else 1
+        except Exception:  # a GIF that is cut short after its first picture raises errors of many types
+            return ["This is an animation, and damaged: only its first picture is used."]
     return [f"This is an animation of {frames} pictures: only the first one is used."] if frames > 1 else []
 
 
 def viewable(path, photo):
     """A file that browsers display like ``photo``: the upload itself if possible, else a copy."""
     with open_image(path) as image:
-        turned = image.format != "JPEG" and image.getexif().get(ORIENTATION, 1) != 1
-        moves = getattr(image, "is_animated", False)
-        if image.format in ("JPEG", "PNG", "WEBP") and image.mode in ("RGB", "RGBA", "L") and not (turned or moves):
-            return path
+        if image.format in ("JPEG", "PNG", "WEBP") and image.mode in ("RGB", "RGBA", "L"):
+            turned = image.format != "JPEG" and orientation(image) != 1
+            if not turned and not getattr(image, "is_animated", False):
+                return path
     return save_like(photo, path, None, photo)
 
 

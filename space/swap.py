@@ -124,14 +124,14 @@ def translate(pipe, photo, direction="auto", choices=None, force=False):
     return Swap(image, region > 0.5, _told(record, np.asarray(image.convert("RGB"))))
 
 
-def options(pipe, photo, number, direction="auto", colour="random", seed=0):
+def options(pipe, photo, number, direction="auto", colour="random", seed=0, force=False):
     """The alternatives for face ``number`` of a photo: list of (uint8 S×S×3 crop, what it is, choice). Masks drawn by
     rule have the ``colour``, a name in :data:`maskhub.masks.styles.COLOURS`, if their style has it, and the ``seed``;
     the other arguments are as in :func:`translate`."""
     record = PhotoRecord.read(photo, pipe.config.resolution)
     if not 0 <= number < len(record.faces):
         return []
-    face, translator = record.faces[number], pipe.translator(direction)
+    face, translator = record.faces[number], pipe.translator(direction, force)
     translator([face])
     looks = [(face.crop, "as it was", "keep")]
     if face.direction is Direction.UNMASK and face.changed:

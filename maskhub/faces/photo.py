@@ -15,8 +15,8 @@ from maskhub.errors import PhotoError, first_line
 from maskhub.image_file import KINDS, name_of, open_image
 
 __all__ = [
-    "JPEG", "MAX_PIXELS", "MIN_SIDE", "OTHER_PICTURES", "PHOTO_SUFFIXES", "kept_info", "open_photo", "rgb_profile",
-    "split_alpha",
+    "JPEG", "MAX_PIXELS", "MIN_SIDE", "OTHER_PICTURES", "PHOTO_SUFFIXES", "kept_info", "open_photo", "orientation",
+    "rgb_profile", "split_alpha",
 ]  # fmt: skip
 
 PHOTO_SUFFIXES = frozenset(
@@ -119,6 +119,13 @@ def kept_info(photo):
     return {name: value for name, value in kept.items() if value}
 
 
+def orientation(image):
+    """A picture's EXIF orientation; 1, upright, without a readable tag."""
+    with suppress(Exception):  # metadata may be malformed in many ways
+        return image.getexif().get(ExifTags.Base.Orientation, 1)
+    return 1
+
+
 def _jpeg_settings(image):
     """``qtables`` and ``subsampling`` with which a JPEG can be saved at its own quality, or None for other pictures."""
     if image.format != "JPEG" or image.mode not in ("L", "RGB"):
@@ -159,10 +166,7 @@ def _upright(image):
 
     ``ImageOps.exif_transpose`` is not used because it rewrites all tags and fails if any of them is malformed.
     """
-    orientation = 1
-    with suppress(Exception):  # no readable tag
-        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-    turn = _TURNS.get(orientation)
+    turn = _TURNS.get(orientation(image))
     if turn is None:
         return image
     image = image.transpose(turn)

@@ -230,7 +230,8 @@ def looks(pipe, result, chosen, colour):
         return photos.problem(GONE), HIDDEN, None, HIDDEN, chosen
     face = result["order"][chosen["face"]]
     try:
-        found = swap.options(pipe, photos.read(result["path"]), face, result["direction"], colour, chosen["seed"])
+        photo, how = photos.read(result["path"]), (result["direction"], colour, chosen["seed"], result["force"])
+        found = swap.options(pipe, photo, face, *how)
     except MaskHubError as error:
         return photos.problem(error), HIDDEN, None, HIDDEN, chosen
     title = f"Looks of face {chosen['face'] + 1}" if len(result["faces"]) > 1 else "Looks"

@@ -97,8 +97,8 @@ class Session:
             self.works.clear()
         frame = fitted(frame)
         if way != self.way:
-            self.way = way
             self.translator = None if way == "original" else FrameTranslator(self.pipe, way)
+            self.way = way  # last: a way that the pipeline lacks is an error at every frame
         if self.translator is None:
             seen = ""
         else:

@@ -219,6 +219,7 @@ def test_who_a_visitor_is(monkeypatch):
 
     monkeypatch.delenv("SPACE_ID", raising=False)
     assert visitor(scope("127.0.0.1")) == visitor(scope("::1")) == visitor(scope(None)) == ""
+    assert visitor(scope("::ffff:127.0.0.1")) == "" and visitor(scope("::ffff:8.8.8.8")) == "8.8.8.8"
     assert visitor(scope("192.168.0.7", "8.8.8.8")) == "192.168.0.7"  # its own word does not count
     assert visitor(scope("2a00:1450:1:1:2:3:4:5")) == visitor(scope("2a00:1450:1:1::9")) == "2a00:1450:1:1::/64"
     monkeypatch.setenv("SPACE_ID", "a/b")

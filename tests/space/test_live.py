@@ -10,7 +10,8 @@ import pytest
 from films import film, written
 from PIL import Image
 
-from maskhub.errors import VideoError
+from maskhub import FaceMaskPipeline
+from maskhub.errors import ConfigError, VideoError
 from space.tabs import video, webcam
 
 
@@ -29,6 +30,17 @@ def test_a_session_translates_measures_and_changes_its_way(astronaut, tiny_pipel
     made, text = session(frames[0], "unmask")
     assert session.translator.direction == "unmask"
     assert np.array_equal(made, frames[0]) and text.endswith("1 face found: left as it is (no mask worn)")
+
+
+def test_a_way_that_the_pipeline_lacks_is_an_error_at_every_frame(astronaut, tiny_pipeline):
+    session = webcam.Session(FaceMaskPipeline(unmasker=tiny_pipeline.unmasker, resolution=64))
+    frame = next(film(astronaut, 1))
+    for way in ("auto", "auto", "unmask", "mask", "mask", "unmask"):
+        if way == "unmask":
+            session(frame, way)
+        else:
+            with pytest.raises(ConfigError, match="this pipeline has no masker"):
+                session(frame, way)
 
 
 @pytest.mark.parametrize(

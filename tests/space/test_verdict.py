@@ -138,3 +138,12 @@ def test_a_masked_face_has_three_candidates(masked_astronaut, tiny_pipeline):
     ]
     assert np.array_equal(usual, translate(tiny_pipeline, masked_astronaut, "auto").image)
     assert all((usual != other).any() for other in others)
+
+
+@pytest.mark.parametrize(("direction", "first"), [("mask", "by the network"), ("unmask", "candidate 1")])
+def test_a_face_translated_anyway_has_the_looks_of_its_direction(request, tiny_pipeline, direction, first):
+    photo = request.getfixturevalue("masked_astronaut" if direction == "mask" else "astronaut")
+    usual, forced = (
+        [words for _, words, _ in options(tiny_pipeline, photo, 0, direction, force=force)] for force in (False, True)
+    )
+    assert forced[:2] == ["as it was", first] and first not in usual
