@@ -28,8 +28,10 @@ def _command(name):
         options: Annotated[module.Options, tyro.conf.arg(name="")],
         output: Annotated[Path, tyro.conf.arg(metavar="REPORT.json")] = Path(f"{name}.json"),
     ) -> int:
+        from maskhub.evaluation.report import check_place
         from maskhub.evaluation.words import report_text
 
+        check_place(output)
         found = module.measure(options)
         found.save(output)
         print(report_text(found))

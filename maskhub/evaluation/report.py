@@ -17,11 +17,12 @@ from typing import Literal
 
 import maskhub
 from maskhub.data.tables import table_text
-from maskhub.errors import SourceError
+from maskhub.errors import ConfigError, SourceError
 from maskhub.files import remove_folder, write_file, written_folder
 from maskhub.image_file import data_url
+from maskhub.json_file import read_json
 
-__all__ = ["Curve", "Figure", "Gallery", "Item", "Report"]
+__all__ = ["Curve", "Figure", "Gallery", "Item", "Report", "check_place"]
 
 FORMAT = 2
 _OLD_DETAILS = re.compile(r"σ$|median$|percentile$|(same|different) mean$|FAR met|presence$|masked before$|^rounds$")
@@ -154,10 +155,12 @@ class Report:
         """Write the JSON file, thumbnails and table, replacing those of an earlier report.
 
         Raises:
+            ConfigError: there is such a table or folder, but not of a report.
             WriteError: it could not be written.
         """
+        check_place(path)
         path, thumbnails = Path(path), {}
-        folder = path.with_name(f"{path.stem}-pictures")
+        table, folder = _beside(path)
 
         def entry(item):
             out = {key: value for key, value in vars(item).items() if key != "picture" and value not in (None, "")}
@@ -177,15 +180,16 @@ class Report:
             "galleries": [{"title": g.title, "items": [entry(item) for item in g.items]} for g in self.galleries],
             "failures": [entry(item) for item in self.failures],
         }  # fmt: skip
+        # first, since it says that the table and the folder are a report's
+        write_file(path, json.dumps(data, indent=1, ensure_ascii=False) + "\n")
+        if self.table:
+            write_file(table, table_text(self.table, ".csv"))
         if thumbnails:
             with written_folder(folder) as temporary:
                 for name, picture in thumbnails.items():
                     (temporary / name).write_bytes(picture)
         elif folder.exists():
             remove_folder(folder)
-        if self.table:
-            write_file(path.with_suffix(".csv"), table_text(self.table, ".csv"))
-        write_file(path, json.dumps(data, indent=1, ensure_ascii=False) + "\n")
 
     @classmethod
     def load(cls, path):
@@ -223,6 +227,26 @@ class Report:
             [_item(item, folder) for item in data.get("failures", ())],
             version=data["maskhub"],
         )  # fmt: skip
+
+
+def check_place(path):
+    """ConfigError if a report can't be saved at this path, because its table or the folder of its thumbnails would
+    replace others than those of an earlier report."""
+    path = Path(path)
+    if path.suffix == ".csv":
+        raise ConfigError(f"{path} can't be a report, which is a JSON file: give a name such as {path.stem}.json.")
+    if "figures" in (read_json(path) or {}):
+        return
+    for other in _beside(path):
+        if other.exists():
+            raise ConfigError(
+                f"the report {path} would replace {other}, which is no earlier report's: give another --output."
+            )
+
+
+def _beside(path):
+    """Where a report's table and thumbnails are."""
+    return path.with_suffix(".csv"), path.with_name(f"{path.stem}-pictures")
 
 
 def _rows_to_json(rows):

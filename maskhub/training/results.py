@@ -5,6 +5,7 @@ import time
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from maskhub.errors import ConfigError
 from maskhub.files import write_file, written_folder
 from maskhub.image_file import encoded
 from maskhub.json_file import read_json, write_json
@@ -29,6 +30,11 @@ class Results:
     def __init__(self, trainer):
         self.trainer, self.folder = trainer, trainer.output / trainer.task.result
         self._copies, self._fixed_batch, self._measured, self._written_at = {}, None, None, -RESULT_EVERY
+
+    def check_free(self):
+        """ConfigError if a new run would replace a folder that is no run's result."""
+        if not self.trainer.step and self.folder.exists() and self.step is None:
+            raise ConfigError(f"{self.folder} is no result of a run, but would be replaced: choose another --output.")
 
     def averaged(self, name):
         """The network ``name`` in float32 and eval mode, with its moving average as weights if it has one."""

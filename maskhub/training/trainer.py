@@ -140,6 +140,7 @@ class Trainer:
             if main:
                 sweep(self.output)
                 settle_folder(self.results.folder)
+                self.results.check_free()
             for line in self.describe():
                 self.accelerator.print(line, flush=True)
             self._status("running")

@@ -225,6 +225,26 @@ def test_the_card_gets_the_models_own_figures(report, tmp_path):
     assert (tmp_path / "README.md").read_text() == text  # the same again, not twice
 
 
+def test_a_report_replaces_only_what_belongs_to_a_report(report, tmp_path):
+    path, folder = tmp_path / "pairs.json", tmp_path / "pairs-pictures"
+    folder.mkdir()
+    (folder / "mine.jpg").write_bytes(b"mine")
+    report = dataclasses.replace(report, table=[{"photo": "a.png"}])
+    with pytest.raises(ConfigError, match=r"pairs\.json would replace .*pairs-pictures, which is no earlier report's"):
+        report.save(path)
+    (folder / "mine.jpg").replace(tmp_path / "pairs.csv")
+    folder.rmdir()
+    with pytest.raises(ConfigError, match=r"would replace .*pairs\.csv"):
+        report.save(path)
+    with pytest.raises(ConfigError, match=r"give a name such as pairs\.json"):
+        report.save(tmp_path / "pairs.csv")
+    assert [file.read_bytes() for file in tmp_path.iterdir()] == [b"mine"]
+    (tmp_path / "pairs.csv").unlink()
+    report.save(path)
+    report.save(path)
+    assert Report.load(path) == report and folder.is_dir() and (tmp_path / "pairs.csv").is_file()
+
+
 def test_directions_and_sources_can_be_told_apart_in_a_card(report, tmp_path):
     made = Figure(0.9, (0.8, 1.0), 30)
     reports = [

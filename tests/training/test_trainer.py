@@ -117,6 +117,14 @@ def test_the_card_of_a_run_names_no_private_folder(faces, drawn, trainer, tmp_pa
     assert "| `mask_images` | `masks` |" in text
 
 
+def test_a_folder_that_is_no_result_is_not_replaced(here, small, tmp_path):
+    (tmp_path / "run" / "pipeline").mkdir(parents=True)
+    (tmp_path / "run" / "pipeline" / "mine.py").write_text("")
+    code, output = here("cyclegan", small("cyclegan", tmp_path / "run"))
+    assert code == 2 and "pipeline is no result of a run, but would be replaced" in output
+    assert [path.name for path in (tmp_path / "run" / "pipeline").iterdir()] == ["mine.py"]
+
+
 def test_ctrl_c_before_the_first_step_is_one_line(here, small, tmp_path, monkeypatch):
     def interrupted(*arguments):
         raise KeyboardInterrupt
