@@ -110,8 +110,8 @@ def test_help_shows_ranges_types_and_defaults(capsys):
     ("options", "message"),
     [
         ({"style": "paper"}, "--style is 'paper'; it must be one of surgical"),
-        ({"style": "surgical", "colour": "plaid"}, "--colour is 'plaid'; surgical masks come in"),
-        ({"colour": "black"}, "give a --style too"),
+        ({"style": "surgical", "colour": "plaid"}, "there is no colour 'plaid' here: surgical masks come in"),
+        ({"colour": "black"}, "a colour needs a style"),
         ({"portion": 0}, "--portion is 0; it must be above 0 and at most 1"),
         ({"wrongly_worn": 2}, "--wrongly-worn is 2; it must be from 0 to 1"),
         ({"seed": -1}, "--seed is -1; it must be at least 0"),

@@ -55,8 +55,8 @@ class MaskOptions(OptionSet):
         known = (COLOURS | COVERING_COLOURS).get(self.style, ())
         if self.colour != "random" and self.colour not in known:
             kind = f"{self.style} masks come" if self.style in COLOURS else f"{self.style} comes"
-            hint = f"{kind} in {', '.join(known)}" if known else "give a --style too"
-            raise ConfigError(f"--colour is {self.colour!r}; {hint}.")
+            hint = f"{kind} in {', '.join(known)}" if known else "a colour needs a style that has it"
+            raise ConfigError(f"there is no colour {self.colour!r} here: {hint}.")
         if self.mask_images and (self.style, self.colour) != ("random", "random"):
             raise ConfigError("--mask-images are used instead of a --style and a --colour: leave these out.")
         if self.wrongly_worn and not self.is_mask:

@@ -105,6 +105,8 @@ def _wire_api(here):
 def show(path, style, colour, worn, everyone, seed, overlay):
     """Mask an upload: a problem, or the status line, the slider, the download and what the slider shows."""
     start = time.perf_counter()
+    if colour not in COLOURS.get(style, ()):
+        colour = "random"  # of another style: the page is about to reset it
     try:
         image, drawn, masked = _masked(path, style, colour, worn, everyone, seed)
         after = photos.save_like(drawn, path, "masked", image)

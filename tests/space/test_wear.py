@@ -8,6 +8,7 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 from maskhub.data.masked import Wearing, mask_faces
+from space.tabs import drawn
 
 ASTRONAUT = ROOT / "space" / "examples" / "astronaut.jpg"
 
@@ -56,3 +57,9 @@ def test_problems_are_said_in_plain_words(wear, bad_files):
             wear(path)
     with pytest.raises(AppError, match="cloth masks come in"):
         wear(ASTRONAUT, "cloth", "no colour", "correctly", True, 0)
+
+
+def test_page_treats_the_colour_of_another_style_as_any(monkeypatch, tmp_path):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    problem, status, *_ = drawn.show(str(ASTRONAUT), "kn95", "navy", "correctly", True, 0, False)
+    assert (problem, "KN95" in status) == ("", True)
