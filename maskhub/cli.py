@@ -1,4 +1,5 @@
-"""The command line: ``maskhub mask | unmask | translate | cycle | outline | dataset | evaluate | convert | push``.
+"""The command line: ``maskhub mask | unmask | translate | cycle | outline | dataset | evaluate | models | convert |
+push``.
 
 Commands read options, call the package and print results. An error that the user can fix gives one line on standard
 error and exit code 2.
@@ -15,6 +16,7 @@ from maskhub.commands.convert import convert, rewritten
 from maskhub.commands.dataset import build, curate, draw
 from maskhub.commands.evaluate import commands as evaluate_commands
 from maskhub.commands.mask import mask
+from maskhub.commands.models import fetch, listed
 from maskhub.commands.photos import Input, cycle, outline, translate, unmask
 from maskhub.errors import MaskHubError
 from maskhub.extras import explained
@@ -58,12 +60,18 @@ COMMANDS = {
     "dataset build": build,
     "dataset curate": curate,
     "dataset draw": draw,
+    "models list": listed,
+    "models fetch": fetch,
     "convert": convert,
     "push": push,
 }
 
 
-FAMILIES = {"dataset": "Make datasets from photos.", "evaluate": "Measure pictures and networks, and make reports."}
+FAMILIES = {
+    "dataset": "Make datasets from photos.",
+    "evaluate": "Measure pictures and networks, and make reports.",
+    "models": "Pipelines that are loaded by a name.",
+}
 
 
 def main(args=None):

@@ -1,10 +1,12 @@
 """The methods of the Compare tab: the app's network, further ones, masks drawn by rule, and classical inpainting.
 
-``MASKHUB_COMPARE`` names further pipelines by folder or Hub id, separated by commas.
+Further ones are those that ``maskhub models fetch`` fetched, and those that ``MASKHUB_COMPARE`` names by folder or Hub
+id, separated by commas.
 """
 
 import functools
 import os
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +24,8 @@ from maskhub.faces.detect import detect
 from maskhub.faces.photo import split_alpha
 from maskhub.masks.detector import MASKED, detect_mask
 from maskhub.pipelines.face_mask import FaceMaskPipeline
-from maskhub.pipelines.photo_pipeline import TWO_STEP
+from maskhub.pipelines.named import named_pipelines
+from maskhub.pipelines.photo_pipeline import BUNDLED
 from maskhub.provenance import RULE, Provenance, mark
 from space import model
 
@@ -49,13 +52,16 @@ class Method:
 
 
 def methods(pipe):
-    """The app's own pipeline, the bundled two-step one, those of ``MASKHUB_COMPARE``, and two that need no training."""
-    names = [name.strip() for name in os.environ.get("MASKHUB_COMPARE", "").split(",") if name.strip()]
-    pipes = [(pipe, model.name()), *((_loaded(name), name) for name in (str(TWO_STEP), *names))]
+    """The app's own pipeline; those that are bundled, fetched or in ``MASKHUB_COMPARE``; and two that need no training.
+    One that can't be loaded is listed with this problem."""
+    known = [one for one in named_pipelines() if one.kind == "FaceMaskPipeline" and one.folder != BUNDLED]
+    names = [str(one.folder) for one in known if one.name != model.name()]
+    names += [name.strip() for name in os.environ.get("MASKHUB_COMPARE", "").split(",") if name.strip()]
+    pipes = [(pipe, model.name()), *((_pipe(name), name) for name in names)]
     about, photos = "masks drawn by rule, taken off by filling the hole from its edge", "nothing"
     telea, stokes = (functools.partial(_by_rule, inpainting) for inpainting in INPAINTINGS)
     # a mask drawn by rule is shown once
-    once = _takes_off if any(one.masker is None and one.config.wear for one, _ in pipes) else bool
+    once = _takes_off if any(one and one.masker is None and one.config.wear for one, _ in pipes) else bool
     return [
         *(_network(one, name) for one, name in pipes),
         Method("Rule and Telea's inpainting", f"{about} (Telea, 2004)", 0, photos, telea, once),
@@ -63,7 +69,16 @@ def methods(pipe):
     ]
 
 
-@functools.lru_cache(maxsize=8)
+def _pipe(name):
+    """The pipeline of a folder or Hub id, or None with a warning in the log if it can't be loaded."""
+    try:
+        return _loaded(name)
+    except MaskHubError as error:
+        warnings.warn(str(error), stacklevel=2)
+        return None
+
+
+@functools.lru_cache(maxsize=16)
 def _loaded(name):
     return FaceMaskPipeline.from_pretrained(name)
 
@@ -80,6 +95,8 @@ def _trained_on(name):
 
 
 def _network(pipe, name):
+    if pipe is None:
+        return Method(Path(name).name, "", 0, "", _fail)
     networks = [network for network in (pipe.masker, pipe.unmasker) if network is not None]
     size = sum(value.numel() * value.element_size() for network in networks for value in network.parameters())
     kinds = " and ".join(sorted({type(network).__name__ for network in networks}))
@@ -87,6 +104,10 @@ def _network(pipe, name):
     about = f"{kinds} at {pipe.config.resolution} pixels{rule}"
     ways = functools.partial(_ask, pipe), functools.partial(_can, pipe)
     return Method(Path(pipe.model_name).name, about, size, _trained_on(name), *ways)
+
+
+def _fail(photo, what):
+    raise MaskHubError("it could not be loaded.")
 
 
 def _takes_off(what):

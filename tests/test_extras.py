@@ -64,6 +64,7 @@ for command in (
     ("unmask", "many", "bare", "--overwrite"),
     ("dataset", "curate", "photos", "kept", "--workers", "0"),
     ("outline", "photos/a.png", "masked.png", "outlined.png"),
+    ("models", "list"),
 ):
     code, out, err = run(*command)
     assert code == 0, (command, err)
@@ -72,6 +73,7 @@ for command in (
         tmp_path,
     )
     assert "1 of 1 faces masked" in made and "mask taken off" in made and "1 kept" in made
+    assert "draws masks by rule, 256 pixels (bundled)" in made
     for name in ("masked.json", "regions/masked.png", "unmasked.png", "translated.png", "cycle.png", "bare/a.png"):
         assert (tmp_path / name).is_file()
 

@@ -6,8 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from maskhub.cards import ModelCard
-from maskhub.errors import CheckpointError, ConfigError
-from maskhub.hub_errors import hub_errors
+from maskhub.errors import ConfigError
 from maskhub.pipelines.face_mask import BUNDLED
 from maskhub.pipelines.fetch import fetch_pipeline
 
@@ -51,21 +50,9 @@ def refuse_trained_against(model, encoders):
 
 
 def card_folder(model):
-    """The folder with the card of a model (folder or Hub id; None: the bundled one). The card of a Hub model is
-    downloaded separately from its networks. CheckpointError if there is no such model, or no connection."""
-    if model is None:
-        return BUNDLED
-    folder = fetch_pipeline(model)
-    if not Path(model).expanduser().is_dir():
-        from huggingface_hub import hf_hub_download
-        from huggingface_hub.errors import EntryNotFoundError
-
-        with (
-            hub_errors(f"the card of {model} can't be read: its download", CheckpointError),
-            suppress(EntryNotFoundError),
-        ):
-            return Path(hf_hub_download(model, "README.md")).parent
-    return folder
+    """The folder with the card of a model (a pipeline's folder, name or Hub id; None: the bundled one). CheckpointError
+    if there is no such model, or no connection."""
+    return BUNDLED if model is None else fetch_pipeline(model)
 
 
 def _names(value):

@@ -4,22 +4,33 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from maskhub.errors import CheckpointError, ConfigError, first_line
+from maskhub.home import home_folder
 from maskhub.hub_files import HUB_OPTIONS, hub_folder
 from maskhub.models.stored import read_json
 from maskhub.pipelines.remote_code import MODULE
 
-__all__ = ["WEIGHTS", "check_index", "fetch_options", "fetch_pipeline", "load_errors", "model_name", "with_variant"]
+__all__ = [
+    "WEIGHTS", "check_index", "check_name", "fetch_options", "fetch_pipeline", "load_errors", "model_name",
+    "models_folder", "with_variant",
+]  # fmt: skip
 
 WEIGHTS = Path(__file__).parent.parent / "weights"
 """Folder of the bundled pipelines, which are also found by their names, such as ``reimaging-64``."""
 
 
+def models_folder():
+    """Folder of the pipelines that ``maskhub models fetch`` fetched or the app trained, which are found by their names,
+    too."""
+    return home_folder() / "models"
+
+
 def fetch_pipeline(name, variant=None, onnx=False, **options):
-    """The local folder of a pipeline, or of the bundled one of this name; one on the Hub, ``user/name``, is first
-    downloaded to the cache. CheckpointError if there is no such folder or repository, or no access or connection.
+    """The local folder of a pipeline: ``name`` itself, or the bundled or fetched pipeline of this name; one on the Hub,
+    ``user/name``, is first downloaded to the cache. CheckpointError if there is no such folder or repository, or no
+    access or connection.
 
     diffusers' own download rejects pipelines whose networks come from another package, and would fetch the weights of
-    all variants. This fetches only configurations and safetensors, never code or pickles.
+    all variants. This fetches only configurations, the card and safetensors, never code or pickles.
 
     Args:
         variant: such as ``"fp16"``; also fetched if it is the only one.
@@ -29,20 +40,32 @@ def fetch_pipeline(name, variant=None, onnx=False, **options):
     folder, failed = Path(name).expanduser(), f"no pipeline could be loaded from {name}"
     if folder.is_dir():
         return folder
-    if len(folder.parts) == 1 and (WEIGHTS / folder / "model_index.json").is_file():
-        return WEIGHTS / folder
+    for known in (WEIGHTS, models_folder()) if len(folder.parts) == 1 else ():
+        if (known / folder / "model_index.json").is_file():
+            return known / folder
     if folder.is_absolute() or len(folder.parts) != 2:
-        raise CheckpointError(f"{failed}: there is no such folder, and a Hub id has the form user/name.")
+        raise CheckpointError(
+            f"{failed}: there is no such folder, `maskhub models list` has no such name, and a Hub id has the form "
+            "user/name."
+        )
     weights = [f"*.{variant}.safetensors", f"*.{variant}-*.safetensors"] if variant else ["*.safetensors"]
     weights += ["*/graph.onnx", "*/graph-int8.onnx", *(["*/model.onnx"] if onnx else [])]
     others = [] if variant else ["*.*.safetensors"]  # weights of a variant have a second dot
     what = f"{failed}: there is no such folder, and the download from the Hub"
-    fetched = hub_folder(str(name), what, ["*.json", *weights], others, **options)
+    fetched = hub_folder(str(name), what, ["*.json", "README.md", *weights], others, **options)
     if not (fetched / "model_index.json").is_file():
         raise CheckpointError(f"{failed}: the repository on the Hub has no model_index.json.")
     if not variant and not any(fetched.rglob("*.safetensors")):
         return fetch_pipeline(name, "fp16", onnx, **options)
     return fetched
+
+
+def check_name(name):
+    """Return ``name`` if a generator's folder may have it; else :class:`ConfigError`."""
+    good = name and len(name) <= 64 and not name.startswith(".") and all(c.isalnum() or c in "-_." for c in name)
+    if not good or not name.isascii():
+        raise ConfigError(f"a model can't be called {name!r}: use up to 64 letters, digits, '-', '_' and '.'.")
+    return name
 
 
 def check_index(folder, name, settings, components):

@@ -20,8 +20,8 @@ from maskhub.files import make_folder, remove_folder, sweep, write_errors, writt
 from maskhub.hold import in_turn
 from maskhub.json_file import FACTS, read_json, write_json
 from maskhub.models.classifier import AttributeClassifier
-from maskhub.pipelines.fetch import check_index
-from maskhub.pipelines.reimaging import Settings, check_name
+from maskhub.pipelines.fetch import check_index, check_name
+from maskhub.pipelines.reimaging import Settings
 
 __all__ = ["Choice", "ModelEntry", "ModelRegistry"]
 

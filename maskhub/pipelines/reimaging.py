@@ -28,7 +28,15 @@ from maskhub.models.dense import DenseGenerator
 from maskhub.models.stored import read_json
 from maskhub.pipelines.candidates import agreement_weights, best_candidates
 from maskhub.pipelines.covered_face import CoveredFace
-from maskhub.pipelines.fetch import WEIGHTS, check_index, fetch_options, fetch_pipeline, load_errors, with_variant
+from maskhub.pipelines.fetch import (
+    WEIGHTS,
+    check_index,
+    check_name,
+    fetch_options,
+    fetch_pipeline,
+    load_errors,
+    with_variant,
+)
 from maskhub.pipelines.latent_search import LatentSearch
 from maskhub.pipelines.tone import blend, kmeans_colours
 from maskhub.provenance import Provenance, mark
@@ -39,7 +47,7 @@ with large_import():
     from diffusers.utils import BaseOutput
 
 __all__ = [
-    "GENERATORS", "PHOTOS", "PIXEL_FACES", "THESIS", "ReimagingOutput", "ReimagingPipeline", "check_name",
+    "GENERATORS", "PHOTOS", "PIXEL_FACES", "THESIS", "ReimagingOutput", "ReimagingPipeline",
     "load_classifier",
 ]  # fmt: skip
 
@@ -314,14 +322,6 @@ def load_classifier(name=None):
     if pipeline.classifier is None:
         raise CheckpointError(f"{name} has no classifier.")
     return pipeline.classifier
-
-
-def check_name(name):
-    """Return ``name`` if a generator's folder may have it; else :class:`ConfigError`."""
-    good = name and len(name) <= 64 and not name.startswith(".") and all(c.isalnum() or c in "-_." for c in name)
-    if not good or not name.isascii():
-        raise ConfigError(f"a model can't be called {name!r}: use up to 64 letters, digits, '-', '_' and '.'.")
-    return name
 
 
 def _finish(output, covered, made, sample, smooth_colours, tone, seed):

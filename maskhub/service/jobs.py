@@ -24,8 +24,8 @@ from maskhub.data.labelled import parse_attributes
 from maskhub.errors import ConfigError, MaskHubError
 from maskhub.files import remove_folder, write_file, written_folder
 from maskhub.json_file import read_json, write_json
+from maskhub.pipelines.fetch import check_name
 from maskhub.pipelines.model_registry import ModelRegistry
-from maskhub.pipelines.reimaging import check_name
 from maskhub.service.datasets import ALL, BUILT_IN, Datasets
 from maskhub.service.home import JOB, OwnerError, owner_of, owns
 from maskhub.service.job_options import classifier_options, generator_options
