@@ -21,7 +21,7 @@ from maskhub.training.card import face_mask_card
 from maskhub.training.diffaugment import check_policies, diff_augment, policies
 from maskhub.training.muon import Muon
 from maskhub.training.options import DomainOptions
-from maskhub.training.task import Task, frozen
+from maskhub.training.task import Task, frozen, stored
 
 __all__ = [
     "AdversarialTask", "GANOptions", "ImagePool", "PatchOptions", "RefinerOptions", "RefinerTask", "WornOptions",
@@ -186,7 +186,7 @@ class AdversarialTask(Task):
         if not (path / "model_index.json").is_file():
             return {}
         return {
-            name: type(network).from_pretrained(path / name).fitted(network.config).state_dict()
+            name: stored(type(network), path / name).fitted(network.config).state_dict()
             for name, network in self.generators.items()
             if (path / name).is_dir()
         }

@@ -34,7 +34,8 @@ class TrainingOptions(OptionSet):
     recipe: Annotated[str | None, FREE] = None
     """YAML file with values for any of these options; command-line options override it."""
     init_from: str | None = None
-    """Checkpoint or result folder to take the initial weights from (transfer); optimizers and steps start afresh."""
+    """Take the initial weights from a checkpoint or a finished model (its folder, Hub id, or name in `maskhub models
+    list`); optimizers and steps start afresh."""
     resolution: Annotated[int, Field(ge=16)] = 256
     """Side of the training pictures in pixels."""
     batch_size: Positive = 1

@@ -7,6 +7,7 @@ import torch
 import maskhub
 from maskhub.data.journal import RESULTS_OF
 from maskhub.errors import CheckpointError, first_line
+from maskhub.pipelines.fetch import fetch_pipeline
 from maskhub.training import checkpoint
 
 __all__ = ["capture", "faster_precision", "init_from", "restore"]
@@ -104,7 +105,8 @@ def _check_same_run(trainer, path, record):
 
 
 def init_from(trainer):
-    """Load the initial weights from ``--init-from``, a checkpoint or a finished model, unless a run is resumed.
+    """Load the initial weights from ``--init-from``, a checkpoint or a finished model (a folder, a name or a Hub id),
+    unless a run is resumed.
 
     Networks that are missing there keep their random weights, so a method can start with the generator of another one.
     CheckpointError if the path is neither, or has none of the method's networks, or networks of other sizes.
@@ -113,7 +115,8 @@ def init_from(trainer):
     resumed = options.resume == "latest" and checkpoint.latest_checkpoint(trainer.output / "checkpoints")
     if not options.init_from or resumed or options.resume not in (None, "latest"):
         return
-    path = Path(options.init_from)
+    path = Path(options.init_from).expanduser()
+    path = path if path.exists() else fetch_pipeline(options.init_from)
     weights = checkpoint.load_networks(path) if (path / checkpoint.STATE).is_file() else task.transfer(path)
     known = task.networks.keys() & weights.keys()
     if not weights:

@@ -20,9 +20,10 @@ from torch.utils.data import default_collate
 
 from maskhub.data.positions import endless_batches
 from maskhub.data.sources import open_source
+from maskhub.pipelines.fetch import with_variant
 from maskhub.training.options import TrainingOptions
 
-__all__ = ["Task", "Update", "frozen"]
+__all__ = ["Task", "Update", "frozen", "stored"]
 
 
 @dataclass(frozen=True)
@@ -199,11 +200,16 @@ class Task:
     def saved(self, name, *folders):
         """The state dict of network ``name`` from the first of these folders that holds one, for :meth:`transfer`."""
         folder = next((folder for folder in folders if (folder / "config.json").is_file()), None)
-        return {name: type(self.networks[name]).from_pretrained(folder).state_dict()} if folder else {}
+        return {name: stored(type(self.networks[name]), folder).state_dict()} if folder else {}
 
     def card(self):
         """The :class:`~maskhub.cards.ModelCard` of the result, without the section on training."""
         raise NotImplementedError
+
+
+def stored(kind, folder):
+    """The network of this class in a folder, in float32, also if the folder only has half-precision weights."""
+    return kind.from_pretrained(folder, **with_variant(folder, {}))
 
 
 @contextmanager

@@ -197,6 +197,18 @@ def test_a_new_run_begins_with_the_weights_of_another(whole, small, here, tmp_pa
     assert all(torch.allclose(t, old[name][key], atol=1e-9) for name, part in new.items() for key, t in part.items())
 
 
+def test_a_new_run_begins_with_a_model_that_is_named_and_in_half_precision(whole, small, here, tmp_path, monkeypatch):
+    monkeypatch.setenv("MASKHUB_HOME", str(tmp_path))
+    FaceMaskPipeline.from_pretrained(whole / "pipeline").save_pretrained(tmp_path / "models" / "mine", variant="fp16")
+    options = small("cyclegan", tmp_path / "next", learning_rate=1e-12, max_steps=1)
+    code, text = here("cyclegan", options, "--init-from", "mine")
+    assert code == 0, text
+    new, old = weights(tmp_path / "next" / "pipeline"), weights(whole / "pipeline")
+    assert all(torch.allclose(t, old[name][key], atol=1e-3) for name, part in new.items() for key, t in part.items())
+    code, text = here("cyclegan", small("cyclegan", tmp_path / "no"), "--init-from", "nothing")
+    assert code == 2 and "`maskhub models list` has no such name" in text
+
+
 def test_weights_of_other_networks_are_refused(whole, small, here, tmp_path):
     for path, message in ((whole / "pipeline", "has other networks"), (tmp_path, "neither a checkpoint nor")):
         code, text = here("cyclegan", small("cyclegan", tmp_path / "no", generator_width=8), "--init-from", path)
