@@ -34,7 +34,7 @@ def push(folder: Input, repo: Repo, /, private: bool = False, revision: str | No
     Args:
         folder: The pipeline folder, such as RUN/pipeline.
         repo: Repository id, user/name.
-        private: Make a new repository private.
+        private: Make a new repository private; by default it is what the user or organisation has chosen.
         revision: Branch to commit to; created if it is missing.
         onnx: First write the networks as ONNX into the folder: graph.onnx next to the weights, to run them without
             torch, and onnx/ for programs in other languages. Needs `pip install 'maskhub[export]'`.
@@ -47,7 +47,7 @@ def push(folder: Input, repo: Repo, /, private: bool = False, revision: str | No
         pipeline = FaceMaskPipeline.from_pretrained(folder)
         with rewritten(folder) as temporary:
             pipeline.add_onnx(temporary)
-    print(f"pushed to {push_folder(folder, repo, private=private, revision=revision)}")
+    print(f"pushed to {push_folder(folder, repo, private=private or None, revision=revision)}")
     return 0
 
 

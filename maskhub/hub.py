@@ -61,11 +61,12 @@ def push_folder(
         folder: a pipeline or network folder, or any folder for a ``"dataset"`` or ``"space"``.
         repo_id: ``user/name``, or just a name for your own namespace.
         revision: branch to commit to, created if missing; by default the repository's default branch.
-        private: whether a new repository is private; an existing one keeps its visibility.
+        private: whether a new repository is private; None: as the user or organisation has chosen. An existing one
+            keeps its visibility.
         message, token: title of the commit; token used instead of the one that is logged in.
 
     Raises:
-        CheckpointError: ``folder`` is not a model folder, or contains pickled weights.
+        CheckpointError: ``folder`` is not a model folder, or contains pickled weights or a card that is not UTF-8.
         HubError: no write access, a wrong token, a bad name, or no connection after several tries.
     """
     from huggingface_hub import CommitOperationAdd, HfApi
@@ -81,7 +82,7 @@ def push_folder(
         for path in paths:
             name, content = path.relative_to(folder).as_posix(), path
             if name == "README.md":
-                content = path.read_text(encoding="utf-8").replace(THIS_REPOSITORY, url.repo_id).encode()
+                content = _text(path).replace(THIS_REPOSITORY, url.repo_id).encode()
             operations.append(CommitOperationAdd(name, files.pop(name, content)))
         operations += [CommitOperationAdd(name, content) for name, content in files.items()]
         if revision:
@@ -89,6 +90,13 @@ def push_folder(
         commit = {"commit_message": message, "repo_type": repo_type, "revision": revision or "main"}
         patient(api.create_commit, url.repo_id, operations, **commit)  # uploaded files are not sent again
     return str(url)
+
+
+def _text(path):
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise CheckpointError(f"{path} can't be uploaded, since it is not UTF-8: save it as UTF-8.") from error
 
 
 def _code(folder):

@@ -6,8 +6,8 @@
         lambda_cycle: Weight = 10.0
         \"\"\"Weight of the cycle loss.\"\"\"
 
-    Options(batch_size=4)                                    # ConfigError: --batch-size is -1; it must be at least 1.
-    parse(Options, ["--recipe", "run.yaml", "--batch-size", "4"])
+    Options(batch_size=-1)                      # ConfigError: --batch-size is -1; it must be at least 1.
+    parse(Options, args=["--recipe", "run.yaml", "--batch-size", "4"])
 
 A bad value gives the same message wherever it comes from. Markers on a field say more about it: :data:`FREE` options
 may change when a run is resumed, :data:`STAGED` ones in the stages of a recipe.

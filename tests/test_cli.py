@@ -277,6 +277,13 @@ def test_ranks_come_from_the_environment(run, tmp_path, monkeypatch, environment
     assert (code, err.count("\n")) == (2, 1) and "WORLD_SIZE is 'many'" in err
 
 
+@pytest.mark.parametrize(("given", "private"), [([], None), (["--private"], True)])
+def test_a_pushed_repository_is_private_as_its_owner_has_chosen(run, monkeypatch, tmp_path, given, private):
+    seen = []
+    monkeypatch.setattr("maskhub.hub.push_folder", lambda *names, **how: seen.append(how["private"]) or "there")
+    assert run("push", tmp_path, "me/masks", *given)[:2] == (0, "pushed to there\n") and seen == [private]
+
+
 def test_cycle(run, model, photo, tmp_path):
     code, out, _ = run("cycle", photo, tmp_path / "sheet.png", "--model", model)
     assert code == 0

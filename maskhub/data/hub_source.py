@@ -253,7 +253,8 @@ class HubSource(PhotoSource):
             try:
                 return [split_alpha(open_photo(io.BytesIO(data)))[0] for data in files]
             except PhotoError as error:
-                warnings.warn(f"left out of training: {cells[0].get('path')}: {error}", stacklevel=2)
+                name = cells[0].get("path") or f"a photo of {self.spec}"
+                warnings.warn(f"left out of training: {name}: {error}", stacklevel=2)
         raise SourceError(f"no photo of {self.spec} can be read.")
 
     def photo_bytes(self, cell):

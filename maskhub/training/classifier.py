@@ -20,7 +20,7 @@ from maskhub.json_file import write_json
 from maskhub.models.classifier import AttributeClassifier
 from maskhub.options import FREE, Count, Positive, Rate, Share
 from maskhub.training.card import classifier_card
-from maskhub.training.labelled import LabelledOptions, LabelledTask
+from maskhub.training.labelled import LabelledOptions, LabelledTask, Sources
 from maskhub.training.report import write_figure
 from maskhub.training.task import Update
 
@@ -30,9 +30,9 @@ __all__ = ["Classifier", "ClassifierOptions", "classification"]
 class ClassifierOptions(LabelledOptions):
     """Train the classifier that chooses a generator (the re-imaging paper)."""
 
-    source: list[str] = Field(default_factory=lambda: ["builtin:pixel-faces", "builtin:pixel-faces/covered"])
+    source: Sources = Field(default_factory=lambda: ["builtin:pixel-faces", "builtin:pixel-faces/covered"])
     """Training faces: builtin:pixel-faces, builtin:portraits, folders with metadata.csv, user/dataset on the Hub."""
-    test_source: list[str] = Field(default_factory=list)
+    test_source: Sources = Field(default_factory=list)
     """Test faces; by default the test split of the built-in faces if they are the source."""
     validation: Count = 0
     """Number of the source's photos, drawn by the seed, that are held out for validation curves."""

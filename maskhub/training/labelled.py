@@ -4,14 +4,17 @@ import itertools
 from typing import Annotated
 
 import torch
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from maskhub.data.positions import PositionDataset
 from maskhub.options import FREE, Count, Positive
 from maskhub.training.options import Precision, Schedule, TrainingOptions
 from maskhub.training.task import Task
 
-__all__ = ["LabelledOptions", "LabelledSamples", "LabelledTask"]
+__all__ = ["LabelledOptions", "LabelledSamples", "LabelledTask", "Sources"]
+
+Sources = Annotated[list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
+"""Specs of sources that are combined; a recipe may give a single one without brackets."""
 
 
 class LabelledOptions(TrainingOptions):

@@ -12,10 +12,10 @@ ones as generated (2), and of real ones as real (3). The fakes of update 2 are m
 makes them. The thesis does not give the optimizer; ours is DCGAN's. The moving average of the weights is our addition.
 """
 
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 from torch.nn import functional as F
 
 from maskhub.data.labelled import LabelledPhotos, parse_attributes
@@ -26,7 +26,7 @@ from maskhub.models.dense import DenseDiscriminator, DenseGenerator
 from maskhub.options import Positive, Rate, Share
 from maskhub.pipelines.reimaging import ReimagingPipeline
 from maskhub.training.card import generator_card
-from maskhub.training.labelled import LabelledOptions, LabelledTask
+from maskhub.training.labelled import LabelledOptions, LabelledTask, Sources
 from maskhub.training.task import Update, frozen
 
 __all__ = ["Reimaging", "ReimagingOptions"]
@@ -38,9 +38,7 @@ SAMPLES = 64
 class ReimagingOptions(LabelledOptions):
     """Train a generator of small faces that all share some attributes (the re-imaging paper)."""
 
-    source: Annotated[list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)] = Field(
-        default_factory=lambda: ["builtin:pixel-faces"]
-    )
+    source: Sources = Field(default_factory=lambda: ["builtin:pixel-faces"])
     """Faces: builtin:pixel-faces, builtin:portraits, folders with metadata.csv, user/dataset on the Hub; several
     sources are combined."""
     attributes: list[str] = Field(default_factory=list)

@@ -226,6 +226,12 @@ def test_the_card_of_a_run(finished_run, folder, hub_user):
 # ---- a training run that streams and pushes -------------------------------------------------------------------------
 
 
+def test_a_card_that_is_not_utf_8_is_one_line(folder, hub_user):
+    (folder / "README.md").write_bytes("# Straße".encode("latin-1"))
+    with pytest.raises(CheckpointError, match=r"README\.md can't be uploaded, since it is not UTF-8"):
+        push_folder(folder, hub_user.repo("masks"))
+
+
 def test_a_run_streams_from_the_hub_and_pushes_to_it(hub_user, load, tmp_path):
     for domain, first in (("unmasked", 0), ("masked", 12)):
         push_parquet(tmp_path, hub_user.repo(domain), [row(first + number) for number in range(7)], shards=2)

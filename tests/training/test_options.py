@@ -117,6 +117,12 @@ def test_the_u_net_is_as_deep_as_the_resolution_allows():
     assert [Pix2PixOptions(resolution=r).levels() for r in (64, 96, 128, 256, 512)] == [6, 5, 7, 8, 8]
 
 
+@pytest.mark.parametrize("name", ["reimaging", "classifier"])
+def test_a_single_source_needs_no_brackets(name, tmp_path):
+    (tmp_path / "r.yaml").write_text("source: builtin:pixel-faces/dark")
+    assert read_recipe(tmp_path / "r.yaml", task_class(name).Options).source == ["builtin:pixel-faces/dark"]
+
+
 @pytest.mark.parametrize(
     ("schedule", "factors"),
     [("linear", [1, 1, 1, 0.5, 0.02]), ("cosine", [1, 0.8536, 0.5, 0.1464, 0.0002]), ("constant", [1, 1, 1, 1, 1])],

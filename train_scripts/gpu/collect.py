@@ -8,6 +8,7 @@ A machine that is lent may hand back only few, small files.
 
 import hashlib
 import io
+import sys
 import tarfile
 from fnmatch import fnmatch
 from pathlib import Path
@@ -57,4 +58,7 @@ def join(pieces: Annotated[Path, tyro.conf.Positional], output: Path) -> None:
 
 
 if __name__ == "__main__":
-    tyro.extras.subcommand_cli_from_dict({"cut": cut, "join": join}, description=__doc__)
+    try:
+        tyro.extras.subcommand_cli_from_dict({"cut": cut, "join": join}, description=__doc__)
+    except MaskHubError as error:
+        sys.exit(str(error))
