@@ -9,6 +9,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
+from maskhub.arguments import check_pixels
 from maskhub.faces.covered import covered_face, covered_place
 from maskhub.faces.settle import settle
 from maskhub.faces.view import (
@@ -262,7 +263,9 @@ _threads = threading.local()
 
 
 def detect(image, threshold=0.7, max_side=1024, margin=MARGIN, closer=True):
-    """Find the faces of a uint8 RGB photo; see :class:`FaceDetector`. Thread-safe."""
+    """Find the faces of a photo, uint8 RGB H×W×3; see :class:`FaceDetector`. PhotoError for anything else.
+    Thread-safe."""
+    check_pixels(image)
     detectors = _threads.__dict__.setdefault("detectors", {})
     key = threshold, max_side, margin, closer
     if key not in detectors:

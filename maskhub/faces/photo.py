@@ -16,7 +16,7 @@ from maskhub.image_file import KINDS, name_of, open_image
 
 __all__ = [
     "JPEG", "MAX_PIXELS", "MIN_SIDE", "OTHER_PICTURES", "PHOTO_SUFFIXES", "kept_info", "open_photo", "orientation",
-    "rgb_profile", "split_alpha",
+    "rgb_profile", "split_alpha", "to_rgb",
 ]  # fmt: skip
 
 PHOTO_SUFFIXES = frozenset(
@@ -89,7 +89,7 @@ def open_photo(source):
         try:
             image.load()
             jpeg = _jpeg_settings(image)
-            photo = _to_rgb(_upright(image))
+            photo = to_rgb(_upright(image))
             photo.info |= {JPEG: jpeg} if jpeg else {}
             return photo
         except Exception as error:  # decoders raise all kinds of errors on broken files
@@ -142,6 +142,9 @@ def _from_array(array):
 
 
 def _open(source, name):
+    if not isinstance(source, (str, os.PathLike)) and not hasattr(source, "read"):
+        kind = type(source).__name__
+        raise PhotoError(f"a photo must be a path, a file object, a PIL picture or a uint8 array, not {kind}.")
     try:
         if isinstance(source, (str, os.PathLike)) and not stat.S_ISREG(os.stat(source).st_mode):
             what = "a folder" if os.path.isdir(source) else "a device or pipe"  # reading one may never end
@@ -174,9 +177,10 @@ def _upright(image):
     return image
 
 
-def _to_rgb(image):
+def to_rgb(image):
+    """A ``PIL.Image`` of any mode in RGB, or RGBA if it has transparency; 16-bit greyscale by its full range."""
     if image.mode in ("I", "I;16", "I;16B", "I;16L", "F"):
-        # Pillow clips these at 255 when converting: scale 16-bit greyscale by its full range instead
+        # Pillow clips these at 255 when converting
         values = np.asarray(image, dtype=np.float64)
         if not np.isfinite(values).all():
             raise ValueError("some of its pixels are not numbers")

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from maskhub.errors import PhotoError
+from maskhub.arguments import check_crops, check_pixels
 from maskhub.faces import align
 from maskhub.faces.worn import BUNDLED, mask_network
 from maskhub.tensors import to_array
@@ -60,11 +60,7 @@ def detect_masks_on_crops(crops, network=None):
     Raises:
         PhotoError: a crop that isn't uint8 R×R×3.
     """
-    for crop in crops:
-        if not isinstance(crop, np.ndarray) or crop.dtype != np.uint8 or crop.ndim != 3 or crop.shape[2] != 3:
-            raise PhotoError("a crop must be a uint8 array of shape R×R×3 (RGB).")
-        if crop.shape[0] != crop.shape[1]:
-            raise PhotoError(f"a crop must be square, not {crop.shape[1]}×{crop.shape[0]}.")
+    check_crops(crops)
     side, out = _side(network), []
     for start in range(0, len(crops), BATCH):
         part = crops[start : start + BATCH]
@@ -84,8 +80,7 @@ def detect_mask(pixels, face, network=None):
 
     Its region is H×W, exactly 0 outside the face's crop. :class:`PhotoError` if the photo is of another type.
     """
-    if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
-        raise PhotoError("the photo must be a uint8 array of shape H×W×3 (RGB).")
+    check_pixels(pixels)
     side = _side(network)
     matrix = align.alignment(face, side)
     found = detect_mask_on_crop(align.crop(pixels, matrix, side), network)

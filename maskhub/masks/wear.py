@@ -1,6 +1,6 @@
 """Put a mask on a face in a photo: the fabric is lit like the face, and as sharp and grainy as the photo.
 
-    worn = wear(Image.open("portrait.jpg"), style="surgical", colour="blue", seed=7)
+    worn = wear(open_photo("portrait.jpg"), style="surgical", colour="blue", seed=7)
     worn.image.save("masked.jpg")          # the photo with the mask
     worn.region                            # H×W, 1 where the mask covers the photo
 
@@ -14,10 +14,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from maskhub.errors import NoFaceError, PhotoError
+from maskhub.arguments import check_pixels, check_whole
+from maskhub.errors import NoFaceError
 from maskhub.faces.align import shrunk
 from maskhub.faces.detect import detect
 from maskhub.faces.landmarks import PRESENT, Landmarks, reliable, surest_landmarks
+from maskhub.faces.photo import to_rgb
 from maskhub.masks.blend import blend, lit, three, toned
 from maskhub.masks.coverings import COVERED, COVERINGS, RANDOM_COVERING, put_before
 from maskhub.masks.fabric import paint
@@ -66,7 +68,8 @@ def wear(photo, face=None, style="random", seed=0, *, colour=None, worn="correct
     """Put a mask on one face, as :class:`Worn`.
 
     Args:
-        photo: ``PIL.Image`` (any mode; the result is RGB) or uint8 RGB array, H×W×3.
+        photo: ``PIL.Image`` (any mode; the result is RGB) or uint8 RGB array, H×W×3. It is taken as its pixels lie:
+            the photos of phones need :func:`~maskhub.faces.photo.open_photo`, which turns them upright.
         face: the :class:`~maskhub.faces.face.Face`; by default the photo's largest.
         style: a mask: a name in :data:`maskhub.masks.STYLES`, or ``random`` for one of these. Something else
             in front of the face: a name in :data:`maskhub.masks.COVERINGS`, or ``random-covering`` for one of these. Or
@@ -79,8 +82,9 @@ def wear(photo, face=None, style="random", seed=0, *, colour=None, worn="correct
 
     Raises:
         NoFaceError: no face was found, or its landmarks are unreliable. PhotoError: an array that isn't uint8 RGB.
-        ConfigError: an unknown style, colour or way of wearing.
+        ConfigError: an unknown style, colour or way of wearing, or a bad seed.
     """
+    check_whole("the seed", seed, 0)
     image = _as_array(photo)
     if landmarks is None:
         if face is None:
@@ -110,9 +114,8 @@ def wear(photo, face=None, style="random", seed=0, *, colour=None, worn="correct
 
 def _as_array(photo):
     if isinstance(photo, Image.Image):
-        return np.asarray(photo if photo.mode == "RGB" else photo.convert("RGB"))
-    if not isinstance(photo, np.ndarray) or photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3:
-        raise PhotoError("the photo must be a PIL picture or a uint8 array of shape H×W×3 (RGB).")
+        return np.asarray(photo if photo.mode == "RGB" else to_rgb(photo).convert("RGB"))
+    check_pixels(photo)
     return photo
 
 

@@ -11,28 +11,19 @@ import functools
 import inspect
 from typing import Annotated, Literal
 
-import numpy as np
 from pydantic import ConfigDict, Field, create_model
 
-from maskhub.errors import ConfigError
 from maskhub.options import OptionSet, Rate
 
 __all__ = [
     "Blocks", "Channels", "Configuration", "Deviation", "Flag", "Label", "Latent", "Norm", "Padding", "Rate",
-    "Upsampling", "Whole", "Width", "Widths", "check_whole", "configured",
+    "Upsampling", "Whole", "Width", "Widths", "configured",
 ]  # fmt: skip
 
 
 def Whole(low, high, multiple=None):  # noqa: N802 (it stands for a type)
     """A whole number between two bounds, inclusive."""
     return Annotated[int, Field(strict=True, ge=low, le=high, multiple_of=multiple)]
-
-
-def check_whole(what, value, low, high=None):
-    """Raise :class:`ConfigError` unless a value is a whole number, of Python or NumPy, within two bounds."""
-    if not isinstance(value, (int, np.integer)) or not low <= value <= (2**63 - 1 if high is None else high):
-        end = "" if high is None else f" to {high}"
-        raise ConfigError(f"{what} is {value!r}; it must be a whole number from {low}{end}.")
 
 
 Width = Whole(1, 1024)

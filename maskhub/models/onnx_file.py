@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from maskhub.errors import CheckpointError, first_line
-from maskhub.models.stored import read_json
+from maskhub.errors import CheckpointError, ConfigError, first_line
+from maskhub.models.stored import read_json, utf8_path
 from maskhub.onnx_session import open_session
 
 __all__ = ["FILE", "GRAPH", "INT8", "KEY", "NARROW", "PREFIX", "OnnxFile", "OnnxNetwork", "fingerprint"]
@@ -68,7 +68,8 @@ class OnnxFile:
         weights = [(name, array) for name, array in weights if _field(PREFIX + name) in data]
         self._weights = [(PREFIX + name, OrtValue.ortvalue_from_numpy(array)) for name, array in weights]
         try:
-            self.session = open_session(path, threads, self._weights, narrow=NARROW.encode() in data)
+            with utf8_path(path) as readable:
+                self.session = open_session(readable, threads, self._weights, narrow=NARROW.encode() in data)
         except Exception as error:  # onnxruntime's errors have no common base class
             raise CheckpointError(f"{path} can't be read by onnxruntime: {first_line(error)}.") from error
         inputs = self.session.get_inputs()
@@ -81,7 +82,11 @@ class OnnxFile:
         self.noises = [put.shape[1:] for put in inputs[1:]]
 
     def __call__(self, images, noise=()):
-        """Run the network: float32 N×3×H×W in [-1, 1] and a list of noise arrays to the list of its outputs."""
+        """Run the network: float32 N×3×H×W in [-1, 1] and a list of noise arrays to the list of its outputs.
+        ConfigError for images of another size than the file is made for."""
+        side, size = self.resolution, images.shape[2:]
+        if side and size != (side, side):
+            raise ConfigError(f"images are {size[0]}×{size[1]}; this network takes {side}×{side}.")
         return self.session.run(None, dict(zip(self.names, (images, *noise), strict=True)))
 
 
@@ -130,7 +135,8 @@ def _weights(folder):
     arrays = {}
     try:
         for path in paths:
-            arrays |= load_file(path)
+            with utf8_path(path) as readable:
+                arrays |= load_file(readable)
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise CheckpointError(f"{path} can't be read as safetensors ({first_line(error)}).") from error
     arrays = {name: array.astype(np.float32) for name, array in arrays.items()}

@@ -64,7 +64,7 @@ def read_header(path):
 
 @contextmanager
 def utf8_path(path):
-    """A path to the same file or folder with a UTF-8 name; safetensors accepts no other."""
+    """A path to the same file or folder with a UTF-8 name; safetensors and onnxruntime accept no other."""
     try:
         os.fspath(path).encode()
     except UnicodeEncodeError:

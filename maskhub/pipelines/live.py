@@ -14,6 +14,7 @@ from collections import Counter
 import cv2
 import numpy as np
 
+from maskhub.arguments import check_pixels
 from maskhub.faces import align
 from maskhub.faces.landmarks import Landmarks, landmarks, moved_landmarks
 from maskhub.faces.smooth import OneEuro
@@ -88,8 +89,10 @@ class FrameTranslator:
     def follow(self, frame, seconds=None):
         """The first half of a call, arguments as there: track the faces. Returns the arguments for :meth:`translate`.
 
-        It needs no results of earlier frames, so another thread may be some frames ahead with it.
+        It needs no results of earlier frames, so another thread may be some frames ahead with it. PhotoError for a
+        frame that isn't uint8 RGB H×W×3.
         """
+        check_pixels(frame)
         before, self._seconds = self._seconds, seconds
         step = 1 / 30 if seconds is None or before is None else max(seconds - before, 1e-3)
         return self.tracker(frame, seconds), step

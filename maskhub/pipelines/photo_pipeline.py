@@ -6,10 +6,11 @@ from typing import Literal
 
 import numpy as np
 
+from maskhub.arguments import check_crops, check_whole
 from maskhub.direction import Direction
 from maskhub.errors import ConfigError
 from maskhub.masks.styles import STYLES
-from maskhub.models.configured import Configuration, Whole, check_whole
+from maskhub.models.configured import Configuration, Whole
 from maskhub.pipelines.fetch import WEIGHTS
 from maskhub.pipelines.photo_batch import PhotoBatch
 from maskhub.pipelines.translator import RuleMasker, Translator, Way, asked_direction
@@ -132,8 +133,16 @@ class PhotoPipeline:
         """Run aligned crops, uint8 R×R×3 each, through one network only; returns the same number of crops.
 
         Neither the face detector nor the mask detector is used.
+
+        Raises:
+            PhotoError: a crop that isn't uint8 R×R×3.
+            ConfigError: a bad option, crops of several sizes or of one that the network does not take.
         """
         _check_numbers(batch_size, seed)
+        crops = [np.asarray(crop) for crop in crops]
+        check_crops(crops)
+        if len({crop.shape for crop in crops}) > 1:
+            raise ConfigError("the crops have several sizes: give those of each size on their own.")
         return self.run(Direction(direction), crops, [(0, seed)] * len(crops), batch_size)
 
     def run(self, direction, crops, owners, batch_size):

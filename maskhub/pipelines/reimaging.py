@@ -18,11 +18,12 @@ import torch
 from PIL import Image
 from pydantic import Field
 
+from maskhub.arguments import check_whole
 from maskhub.errors import CheckpointError, ConfigError, PhotoError
 from maskhub.extras import large_import
 from maskhub.hub_errors import SafeSaving
 from maskhub.models.classifier import AttributeClassifier
-from maskhub.models.configured import Configuration, Label, Whole, check_whole
+from maskhub.models.configured import Configuration, Label, Whole
 from maskhub.models.dcgan import DcganGenerator
 from maskhub.models.dense import DenseGenerator
 from maskhub.models.stored import read_json

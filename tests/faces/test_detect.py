@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from maskhub.errors import PhotoError
 from maskhub.faces import align
 from maskhub.faces import detect as detect_module
 from maskhub.faces import view as view_module
@@ -226,3 +227,19 @@ def test_a_face_moves_with_its_photo(masked):
 def test_no_face():
     assert detect(np.full((200, 300, 3), 127, np.uint8)) == []
     assert FaceDetector(turn=False)(np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (Image.fromarray, "Image"),
+        (lambda pixels: pixels / 255, r"float64 of shape \(512, 512, 3\)"),
+        (lambda pixels: pixels[..., 0], r"uint8 of shape \(512, 512\)"),
+        (lambda pixels: np.dstack([pixels, pixels[..., 0]]), r"uint8 of shape \(512, 512, 4\)"),
+        (lambda pixels: pixels[:0], r"uint8 of shape \(0, 512, 3\)"),
+    ],
+    ids=["picture", "float", "grey", "alpha", "empty"],
+)
+def test_what_is_no_rgb_array_is_refused(astronaut, change, what):
+    with pytest.raises(PhotoError, match=rf"the photo must be a uint8 array of shape H×W×3 \(RGB\), not {what}\."):
+        detect(change(np.asarray(astronaut)))

@@ -299,3 +299,12 @@ def test_a_png_with_megabytes_besides_its_pixels_is_read(picture, what):
 def test_text_that_unpacks_to_a_bomb_is_refused(picture):
     with pytest.raises(PhotoError, match=r"damaged|can't be read"):
         open_photo(saved(picture, "PNG", **text_chunks(100_000_000)["packed"]))
+
+
+@pytest.mark.parametrize(
+    "source", [b"\xff\xd8", None, 5, (photo for photo in ())], ids=["bytes", "None", "int", "generator"]
+)
+def test_what_is_no_photo_at_all_is_said(source):
+    kind = type(source).__name__
+    with pytest.raises(PhotoError, match=rf"a photo must be a path, a file object, .* not {kind}\."):
+        open_photo(source)

@@ -155,17 +155,27 @@ def test_no_face_is_an_error(photo):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"style": "visor"}, {"worn": "sideways"}, {"style": "cup", "colour": "navy"}, {"colour": (1, 2)}]
-)
-def test_unknown_names_are_errors(photo, points, wrong):
+    "wrong",
+    [
+        {"style": "visor"}, {"worn": "sideways"}, {"style": "cup", "colour": "navy"}, {"colour": (1, 2)},
+        {"seed": -1}, {"seed": 0.5},
+    ],
+)  # fmt: skip
+def test_impossible_options_are_errors(photo, points, wrong):
     with pytest.raises(ConfigError):
         wear(photo, landmarks=points, **wrong)
 
 
 def test_wrong_arrays_are_errors(photo):
-    for wrong in (photo.astype(np.float32), photo[..., 0], "photo.jpg"):
-        with pytest.raises(PhotoError):
+    for wrong in (photo.astype(np.float32), photo[..., 0], photo[:0], "photo.jpg"):
+        with pytest.raises(PhotoError, match=r"the photo must be a uint8 array of shape H×W×3 \(RGB\), not "):
             wear(wrong)
+
+
+def test_a_picture_of_16_bits_is_masked_like_one_of_8(photo):
+    grey = Image.fromarray(photo).convert("L")
+    deep = Image.fromarray(np.asarray(grey).astype(np.uint16) * 257)
+    assert wear(deep, seed=1).image.tobytes() == wear(grey, seed=1).image.tobytes()
 
 
 @pytest.mark.parametrize("writeable", [True, False])

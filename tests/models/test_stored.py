@@ -11,7 +11,15 @@ from forked import run_code
 from safetensors.torch import load_file, save_file
 
 import maskhub
-from maskhub import CheckpointError, ConfigError, FaceMaskPipeline, ReimagingPipeline, ResnetGenerator
+from maskhub import (
+    CheckpointError,
+    ConfigError,
+    FaceMaskPipeline,
+    OnnxFaceMaskPipeline,
+    ReimagingPipeline,
+    ResnetGenerator,
+)
+from maskhub.direction import Direction
 from maskhub.models.dense import DenseDiscriminator, DenseGenerator
 from maskhub.models.frozen import read_tensors
 from maskhub.models.light import LightGenerator
@@ -19,6 +27,7 @@ from maskhub.models.mask_detector import MaskDetector
 from maskhub.models.network import Network
 from maskhub.models.patch import PatchDiscriminator
 from maskhub.models.stored import MAX_HEADER, read_header
+from maskhub.pipelines.photo_pipeline import BUNDLED
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 KINDS = sorted(
@@ -214,6 +223,8 @@ def test_a_folder_whose_name_is_not_utf8(stored, tmp_path):
     assert set(read_tensors(odd / "net" / WEIGHTS)) == set(network.state_dict())
     FaceMaskPipeline(network, None, resolution=64).save_pretrained(odd / "pipeline")
     FaceMaskPipeline.from_pretrained(odd / "pipeline")
+    shutil.copytree(BUNDLED, odd / "onnx")
+    OnnxFaceMaskPipeline.from_pretrained(odd / "onnx").network(Direction.UNMASK)
 
 
 # ---- pipelines ------------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from films import film
 
-from maskhub import ConfigError, FaceMaskPipeline
+from maskhub import ConfigError, FaceMaskPipeline, PhotoError
 from maskhub.faces.align import alignment
 from maskhub.faces.detect import detect
 from maskhub.faces.track import FaceTracker
@@ -174,3 +174,9 @@ def test_detection_may_be_asked_for_in_each_frame(astronaut, tiny_pipeline):
     for frame in film(astronaut, 3):
         translator(frame)
         assert translator.tracks[0].detected
+
+
+def test_a_frame_that_is_no_rgb_array_is_refused(tiny_pipeline):
+    translator = FrameTranslator(tiny_pipeline, "mask")
+    with pytest.raises(PhotoError, match=r"not uint8 of shape \(48, 64\)"):
+        translator(np.zeros((48, 64), np.uint8))

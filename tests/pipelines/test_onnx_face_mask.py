@@ -8,7 +8,14 @@ import pytest
 import torch
 from huggingface_hub import HfApi
 
-from maskhub import CheckpointError, FaceMaskPipeline, LightGenerator, OnnxFaceMaskPipeline
+from maskhub import (
+    CheckpointError,
+    ConfigError,
+    FaceMaskPipeline,
+    LightGenerator,
+    OnnxFaceMaskPipeline,
+    PhotoError,
+)
 from maskhub.cli import main
 from maskhub.direction import Direction
 from maskhub.faces import align
@@ -85,3 +92,16 @@ def test_a_pushed_pipeline_with_onnx_files_runs_without_torch(pipe, astronaut, h
     (folder / "masker" / "config.json").write_text(json.dumps(index | {"noise": 0.5}))
     with pytest.raises(CheckpointError, match="made from another network"):
         OnnxFaceMaskPipeline.from_pretrained(folder).mask(astronaut, force=True)
+
+
+@pytest.mark.parametrize("kind", [OnnxFaceMaskPipeline, FaceMaskPipeline])
+def test_crops_that_the_network_does_not_take_are_one_line(kind):
+    crop, pipe = np.zeros((256, 256, 3), np.uint8), kind.bundled()
+    for wrong in (crop / 255, crop[:200], crop[..., 0]):
+        with pytest.raises(PhotoError, match="a crop must be"):
+            pipe.translate_crops([wrong], "unmask")
+    with pytest.raises(ConfigError, match="the crops have several sizes"):
+        pipe.translate_crops([crop, crop[:128, :128]], "unmask")
+    with pytest.raises(ConfigError, match="images are 80×80"):
+        pipe.translate_crops([crop[:80, :80]], "unmask")
+    assert pipe.translate_crops([], "unmask") == []
