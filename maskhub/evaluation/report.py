@@ -42,7 +42,7 @@ class Figure:
     """One number, or None if it could not be measured.
 
     Attributes:
-        interval: bounds of its 95 % interval.
+        interval: bounds of its 95 % interval; None without a value.
         n: number of items it was measured on.
         better: whether high or low values are better; empty if neither.
         title: title shown instead of its name, such as ``"FID"``.
@@ -62,7 +62,8 @@ class Figure:
     def __post_init__(self):
         set_ = object.__setattr__
         set_(self, "value", None if self.value is None or not math.isfinite(self.value) else float(self.value))
-        known = self.interval is not None and all(end is not None and math.isfinite(end) for end in self.interval)
+        known = self.value is not None and self.interval is not None
+        known = known and all(end is not None and math.isfinite(end) for end in self.interval)
         set_(self, "interval", tuple(map(float, self.interval)) if known else None)
         set_(self, "n", None if self.n is None else int(self.n))
 

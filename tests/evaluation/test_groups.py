@@ -24,7 +24,7 @@ def test_wilson_interval_has_its_known_values():
     assert wilson_interval(10, 10) == pytest.approx((0.72247, 1), abs=1e-4)
     assert wilson_interval(81, 263) == pytest.approx((0.2553, 0.3662), abs=1e-4)  # Newcombe 1998, example
     assert wilson_interval(0, 0) == (0, 1)
-    assert share_figure(0, 0).value is None
+    assert share_figure(0, 0).value is share_figure(0, 0).interval is None
 
 
 def test_bootstrap_interval_is_that_of_the_mean():
@@ -54,6 +54,7 @@ def test_intervals_of_differences_and_ratios_cover_the_true_value():
     assert ratio_figure([2.0, 4.0], [[8.0, 8.0], [4.0, 5.0]]).value == pytest.approx(3 / 4.5)
     assert ratio_figure([1.0], [[2.0]]).value is None
     assert difference_figure(Figure(1.0), Figure(2.0, (1, 3))).value is None
+    assert difference_figure(share_figure(1, 2), share_figure(0, 0)).value is None
 
 
 def test_ranges_of_numbers():
