@@ -55,7 +55,7 @@ def written(
     """Write a film with PyAV.
 
     Args:
-        path: the file; its suffix names the container where ``kind`` doesn't.
+        path: the file, whose suffix names the container where ``kind`` doesn't; or an object to write to.
         frames: uint8 H×W×3 each.
         times: milliseconds of each; by ``rate`` if not given.
         sound: codec of a tone as long as the film, or None.
@@ -69,7 +69,7 @@ def written(
 
     frames = list(frames)
     times = [round(1000 * number / rate) for number in range(len(frames))] if times is None else times
-    with av.open(f"file:{path}", "w", format=kind) as out:
+    with av.open(path if hasattr(path, "write") else f"file:{path}", "w", format=kind) as out:
         if frames:
             stream = out.add_stream(codec, rate=rate)
             stream.height, stream.width, _ = frames[0].shape

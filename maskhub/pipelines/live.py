@@ -14,7 +14,7 @@ from collections import Counter
 import cv2
 import numpy as np
 
-from maskhub.arguments import check_pixels
+from maskhub.arguments import check_pixels, check_whole
 from maskhub.faces import align
 from maskhub.faces.landmarks import Landmarks, landmarks, moved_landmarks
 from maskhub.faces.smooth import OneEuro
@@ -63,10 +63,11 @@ class FrameTranslator:
         outcomes: ``Counter`` of frames so far in which a face had an :class:`~maskhub.pipelines.outcomes.Outcome`.
 
     Raises:
-        ConfigError: an unknown direction, or one the pipeline has no network for.
+        ConfigError: a bad seed, an unknown direction, or one the pipeline has no network for.
     """
 
     def __init__(self, pipe, direction="mask", *, seed=0, force=False, tracker=None):
+        check_whole("the seed", seed, 0)
         self.translator = pipe.translator(direction, force)
         self.side = None if isinstance(pipe, RuleMasker) else pipe.config.resolution
         self.direction, self.seed = direction, seed

@@ -126,8 +126,9 @@ def about(path):
     size = f"{facts.width}×{facts.height}"
     if max(facts.width, facts.height) > MOST_SIDE:
         size += f", scaled down to {MOST_SIDE}"
-    text = f"{facts.seconds:.0f} seconds, {facts.frames} frames, {size}."
-    return "", photos.done(text), None, *_buttons(False)
+    # browsers record films without noting their length
+    length = f"{facts.seconds:.0f} seconds, {facts.frames} frames" if facts.frames else "Length unknown"
+    return "", photos.done(f"{length}, {size}."), None, *_buttons(False)
 
 
 def show(pipe, job):
@@ -154,6 +155,8 @@ def _translated(pipe, job):
         for done in work:
             if job.ending:
                 return
+            if done > MOST_FRAMES and not work.total:
+                raise VideoError(f"this film has more than {MOST_FRAMES} frames: cut it.")
             if time.perf_counter() - told > TELL_EVERY:
                 told = time.perf_counter()
                 yield "", _bar(done, work.total, told - start), None, *_buttons(True)

@@ -205,7 +205,7 @@ def ended(session):
 
 def wait_words(place):
     """An update of the rate line for a page that waits, from :meth:`space.fair_queue.FairQueue.place`."""
-    if place is None:
+    if place is None or not place[0]:  # its turn begins
         return gr.skip()
     before, seconds = place
     others = "one other visitor is" if before == 1 else f"{before} other visitors are"

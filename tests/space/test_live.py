@@ -70,6 +70,32 @@ def test_a_film_over_the_limits_is_refused_in_words(astronaut, tmp_path, monkeyp
         video.check(written(tmp_path / "long.mp4", film(astronaut, 2), [0, 39_960], rate=25))
 
 
+class Recording:
+    """A file to write a film to as browsers record one: nothing before the end is changed, such as its length."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def write(self, data):
+        with open(self.path, "ab") as file:
+            return file.write(data)
+
+
+def test_a_film_of_unknown_length_is_bounded_too(astronaut, tmp_path, monkeypatch, tiny_pipeline):
+    clip = tmp_path / "recorded.webm"
+    written(Recording(clip), film(astronaut, 8, size=(64, 48)), codec="libvpx", kind="webm")
+    assert "Length unknown, 64×48." in video.about(clip)[1]
+    monkeypatch.setattr(video, "MOST_FRAMES", 4)
+    *_, last = video.show(tiny_pipeline, video.begin(clip, "mask", None)[0])
+    assert "This film has more than 4 frames: cut it." in last[0] and last[2] is None
+    assert not list(tmp_path.rglob("*-masked.mp4"))
+
+
+def test_a_camera_whose_turn_begins_waits_for_nobody():
+    assert webcam.wait_words(None) == webcam.wait_words((0, 0.0)) == gr.skip()
+    assert "one other visitor is ahead of you" in webcam.wait_words((1, 20.0))
+
+
 @pytest.fixture
 def begun(astronaut, tmp_path):
     """The job of a click on Start, with a film of 5 frames."""
