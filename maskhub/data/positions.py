@@ -1,6 +1,8 @@
 """Training data that is read by position, and its batches."""
 
 import itertools
+import os
+import signal
 import warnings
 
 import torch
@@ -12,6 +14,8 @@ __all__ = ["LOAD_SCALE", "PositionDataset", "endless_batches"]
 
 LOAD_SCALE = 286 / 256
 """CycleGAN loads at 286 pixels and crops 256; other resolutions keep the ratio."""
+LEFT = 60.0
+"""Seconds after SIGTERM until a worker ends by itself."""
 
 
 class PositionDataset(IterableDataset):
@@ -95,6 +99,16 @@ def _together(samples):
     return {name: default_collate([sample[name] for sample in samples if name in sample]) for name in samples[0]}
 
 
+def _await_the_end(worker):
+    """Let a worker live on after a signal that stops the run. A terminal and a cluster send it to all processes, but
+    the training process still needs the worker for its last step. It ends its workers itself once it has written its
+    checkpoint; should it not, a worker ends :data:`LEFT` seconds later."""
+    if hasattr(signal, "setitimer"):  # not on Windows
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, lambda number, frame: signal.setitimer(signal.ITIMER_REAL, LEFT))
+        signal.signal(signal.SIGALRM, lambda number, frame: os._exit(0))
+
+
 def endless_batches(dataset, workers=0, pin_memory=False):
     """An iterator of the batches of a :class:`PositionDataset`. A warning says which streams have too few files."""
     for stream in dataset.streams:
@@ -108,5 +122,6 @@ def endless_batches(dataset, workers=0, pin_memory=False):
         collate_fn=_together,
         pin_memory=pin_memory,
         generator=torch.Generator(),  # otherwise starting workers would use torch's global random state
+        worker_init_fn=_await_the_end,
     )
     return (batch for batch in iter(loader) if batch is not None)

@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -109,6 +110,27 @@ def test_two_processes_resume(small, finish_two, tmp_path):
     assert codes == [0, 0], text
     for part in ("checkpoints/step-00000004", "pipeline"):
         assert same_weights(tmp_path / "two" / part, tmp_path / "whole" / part)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_to_all_processes_stops_it_with_a_checkpoint(number, code, small, start, tmp_path):
+    """A terminal and a cluster send it to the workers that read photos, too."""
+    options = small("cyclegan", tmp_path / "run", max_steps=100_000, checkpoint_every=1000) | {"workers": 2}
+    process = start(*command_line(options))
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    deadline = time.monotonic() + 240
+    while not (metrics.is_file() and read_metrics(tmp_path / "run")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    pid = read_status(tmp_path / "run")["pid"]
+    workers = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    assert len(workers) == 2
+    for each in (*workers, pid):
+        os.kill(each, number)
+    text = process.communicate(timeout=240)[0]
+    stopped = read_status(tmp_path / "run")
+    assert process.returncode == code and stopped["state"] == "stopped", text
+    assert latest_checkpoint(tmp_path / "run" / "checkpoints").name == f"step-{stopped['step']:08d}"
+    assert not [worker for worker in workers if Path(f"/proc/{worker}").exists()]
 
 
 @pytest.mark.slow
