@@ -134,13 +134,14 @@ def _wanted(field, problem):
 
 
 def _range(bounds):
+    bounds = {name: bound if isinstance(bound, int) else f"{bound:g}" for name, bound in bounds.items()}
     low, high = bounds.get("ge", bounds.get("gt")), bounds.get("le", bounds.get("lt"))
-    words = [f"a multiple of {bounds['multiple_of']:g}"] if "multiple_of" in bounds else []
+    words = [f"a multiple of {bounds['multiple_of']}"] if "multiple_of" in bounds else []
     if "ge" in bounds and "le" in bounds:
-        words.append(f"from {low:g} to {high:g}")
+        words.append(f"from {low} to {high}")
     else:
-        words += [f"{'at least' if 'ge' in bounds else 'above'} {low:g}"] if low is not None else []
-        words += [f"{'at most' if 'le' in bounds else 'below'} {high:g}"] if high is not None else []
+        words += [f"{'at least' if 'ge' in bounds else 'above'} {low}"] if low is not None else []
+        words += [f"{'at most' if 'le' in bounds else 'below'} {high}"] if high is not None else []
     return " and ".join(words)
 
 

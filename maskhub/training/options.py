@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from maskhub.errors import ConfigError, first_line
 from maskhub.options import COMMAS, FREE, STAGED, Count, OptionSet, Positive, Rate, Share, flag, named
 
-__all__ = ["DomainOptions", "LearningRate", "Precision", "Schedule", "TrainingOptions"]
+__all__ = ["SEEDS", "DomainOptions", "LearningRate", "Precision", "Schedule", "TrainingOptions"]
 
 LearningRate = Annotated[float, Field(gt=0), STAGED]
 Schedule = Annotated[Literal["linear", "cosine", "constant"], STAGED]
@@ -20,6 +20,8 @@ Precision = Annotated[
 ReportTo = Annotated[tuple[Literal["tensorboard", "trackio", "wandb"], ...], *COMMAS, FREE]
 Stages = Annotated[tuple[dict, ...], tyro.conf.Suppress]
 
+SEEDS = 2**32
+"""Number of seeds that NumPy's global random numbers have."""
 ALL_STEPS = 10**9
 """max_steps of stages in epochs, unless it is given: all of them."""
 
@@ -70,7 +72,7 @@ class TrainingOptions(OptionSet):
     take longer to launch than to run. For one process on an NVIDIA GPU."""
     channels_last: bool = False
     """Use the channels-last memory format; may be faster, most of all with compile."""
-    seed: Count = 0
+    seed: Annotated[int, Field(ge=0, lt=SEEDS)] = 0
     """Seed of the initial weights, the data order and all other random numbers."""
     holdout: bool = False
     """Leave out the tenth of the photos whose file name's SHA-1 is divisible by 10, to test on them."""
@@ -151,7 +153,7 @@ class TrainingOptions(OptionSet):
         length = epochs if steps is None else steps
         if (steps is None) == (epochs is None) or isinstance(length, bool) or not isinstance(length, (int, float)):
             raise ConfigError(f"stage {number} needs either steps or epochs; it has {length!r}.")
-        if (steps is not None and (type(steps) is not int or steps < 1)) or length <= 0:
+        if (steps is not None and (type(steps) is not int or steps < 1)) or not 0 < length < math.inf:
             raise ConfigError(f"stage {number} needs at least 1 step; it has {length!r}.")
         known = sorted(self.marked(STAGED))
         unknown = sorted(stage.keys() - set(known))

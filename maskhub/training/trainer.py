@@ -30,6 +30,7 @@ from maskhub.files import settle_folder, sweep, write_file
 from maskhub.hold import hold
 from maskhub.training import checkpoint
 from maskhub.training.graphed import GraphedStep
+from maskhub.training.options import SEEDS
 from maskhub.training.report import NOT_LOSSES, RunReport
 from maskhub.training.results import Results
 from maskhub.training.resume import capture, faster_precision, init_from, restore
@@ -91,7 +92,7 @@ class Trainer:
         self.timeline = Timeline(self.options)
         for stage in self.timeline.options:  # a missing source is an error before the first step
             self.task.sources_of(stage)
-        set_seed(options.seed * 1000 + rank + 1)
+        set_seed((options.seed * 1000 + rank + 1) % SEEDS)
         self.step, self.seconds, self.ema, self.stop = 0, 0.0, {}, StopSignal(self.accelerator)
         self._graphed, self._graphed_stage, self._status_at = None, None, -STATUS_EVERY
         init_from(self)

@@ -53,6 +53,8 @@ def test_the_learning_rate_warms_up():
         ("stages: [{lambda_cycle: 1}]", "needs either steps or epochs"),
         ("stages: [{steps: 0}]", "at least 1 step"),
         ("stages: [{steps: 5, epochs: 1}]", "needs either steps or epochs"),
+        ("stages: [{epochs: .inf}]", "at least 1 step"),
+        ("stages: [{epochs: .nan}]", "at least 1 step"),
         ("stages: [{steps: 5, blocks: 3}]", "changes blocks; a stage may change .*lambda_cycle"),
         ("stages: [{steps: 5, lambda_cycle: many}]", "stage 1: --lambda-cycle is 'many'; it must be a number"),
         ("stages: [{steps: 5, lambda_cycle: -1}]", "stage 1: --lambda-cycle is -1; it must be at least 0"),
@@ -98,6 +100,7 @@ def test_simgan_runs_the_stages_of_a_recipe_to_their_end(tmp_path):
     ("options_class", "changes", "message"),
     [
         (CycleGANOptions, {"batch_size": 0}, "--batch-size is 0"),
+        (CycleGANOptions, {"seed": 2**32}, "it must be at least 0 and below 4294967296"),
         (CycleGANOptions, {"ema_decay": 1.0}, "at least 0 and below 1"),
         (CycleGANOptions, {"resolution": 32, "discriminator_layers": 5}, "needs a --resolution of at least 96"),
         (CycleGANOptions, {"norm": "batch", "resolution": 32}, "--batch-size above 1"),

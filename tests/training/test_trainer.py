@@ -117,6 +117,15 @@ def test_the_card_of_a_run_names_no_private_folder(faces, drawn, trainer, tmp_pa
     assert "| `mask_images` | `masks` |" in text
 
 
+def test_any_seed_up_to_the_last_one(trainer):
+    draws = []
+    for seed in (4_294_967, 20_261_128, 2**32 - 1):
+        trainer("cyclegan", seed=seed)
+        draws.append(torch.rand(()).item())
+    torch.manual_seed(4_294_967 * 1000 + 1)  # as before there were larger ones
+    assert len({*draws}) == 3 and draws[0] == torch.rand(()).item()
+
+
 def test_a_folder_that_is_no_result_is_not_replaced(here, small, tmp_path):
     (tmp_path / "run" / "pipeline").mkdir(parents=True)
     (tmp_path / "run" / "pipeline" / "mine.py").write_text("")
