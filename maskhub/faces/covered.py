@@ -7,12 +7,11 @@ mask detector is surest where the face is placed as it is in training.
 
 from dataclasses import replace
 
-import cv2
 import numpy as np
 
 from maskhub.faces import align
 from maskhub.faces.copies import detections
-from maskhub.faces.view import MARGIN, SMALL, WORN, face_of, rows_turned_back, upright_window
+from maskhub.faces.view import MARGIN, SMALL, WORN, face_of, rows_turned_back, sides_in_window, upright_window
 from maskhub.faces.worn import worn
 
 __all__ = ["covered_face", "covered_place"]
@@ -111,10 +110,7 @@ def _seen(photo, face, others, roll):
     for row in _detections(picture, margin):
         one = face_of(rows_turned_back(row[None], matrix, -(roll or 0.0))[0], (0, 0), (1, 1))
         if _same_face(one, face) and all(_apart(one, face) < _apart(one, other) for other in others):
-            # the box of a turned face is too wide: its ends are taken in the window
-            ends = np.float64([[[row[0], row[[5, 7]].mean()], [row[0] + row[2], row[[5, 7]].mean()]]])
-            sides = cv2.transform(ends, cv2.invertAffineTransform(matrix))[0]
-            seen.append((_odds(photo, one), replace(one, sides=sides)))
+            seen.append((_odds(photo, one), replace(one, sides=sides_in_window(row, matrix))))
     return seen
 
 

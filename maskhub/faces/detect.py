@@ -20,6 +20,7 @@ from maskhub.faces.view import (
     overturned,
     own_row,
     rows_turned_back,
+    sides_in_window,
     trusted,
     turned_copy,
     upright_window,
@@ -250,8 +251,7 @@ class FaceDetector:
             around = np.float32([side / 2 - size * scale / 2] * 2 + [size * scale] * 2)
             row = own_row(self._net.detect(turned), around)
             if row is not None and row[14] >= face.score - LIKELY:
-                ends = np.float64([[[row[0], row[[5, 7]].mean()], [row[0] + row[2], row[[5, 7]].mean()]]])
-                sides.append(cv2.transform(ends, cv2.invertAffineTransform(matrix))[0])
+                sides.append(sides_in_window(row, matrix))
                 rows.append(rows_turned_back(row[None], matrix, -face.roll)[0])
         if not rows:
             return face

@@ -16,8 +16,8 @@ from maskhub.faces.worn import worn
 from maskhub.faces.yunet import STRIDES
 
 __all__ = [
-    "MARGIN", "SMALL", "WORN", "View", "face_of", "overturned", "own_row", "rows_turned_back", "trusted", "turned_copy",
-    "upright_window",
+    "MARGIN", "SMALL", "WORN", "View", "face_of", "overturned", "own_row", "rows_turned_back", "sides_in_window",
+    "trusted", "turned_copy", "upright_window",
 ]  # fmt: skip
 
 MARGIN = 0.15
@@ -174,6 +174,14 @@ def upright_window(box, roll, scale, side):
     matrix = cv2.getRotationMatrix2D((0, 0), roll, scale)
     matrix[:, 2] = (side - 1) / 2 - matrix[:, :2] @ (left + width / 2, top + height / 2)
     return matrix
+
+
+def sides_in_window(row, matrix):
+    """The ends of a row's box at the height of its eyes, 2×2 float64 in the photo's pixels. ``matrix`` is that of the
+    :func:`upright_window` in which it was found: in the photo, the box of a turned face is too wide."""
+    eyes = row[[5, 7]].mean()
+    ends = np.float64([[[row[0], eyes], [row[0] + row[2], eyes]]])
+    return cv2.transform(ends, cv2.invertAffineTransform(matrix))[0]
 
 
 def rows_turned_back(rows, matrix, degrees):

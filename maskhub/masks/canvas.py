@@ -12,7 +12,7 @@ from maskhub.masks.fit import within
 from maskhub.masks.lighting import filled, to_linear
 from maskhub.masks.noise import TILE, noise_tile
 
-__all__ = ["WIDE", "Canvas", "Thinned"]
+__all__ = ["TALL", "WIDE", "Canvas", "Thinned"]
 
 WIDE, TALL = np.float32(0.78), np.float32(0.84)
 """Face widths along the sheet per unit of u and of v."""

@@ -17,11 +17,12 @@ from maskhub.errors import PhotoError
 from maskhub.faces.detect import detect
 from maskhub.faces.landmarks import landmarks
 from maskhub.faces.photo import open_photo, split_alpha
+from maskhub.masks.canvas import TALL, WIDE
 from maskhub.masks.detector import detect_mask
 from maskhub.masks.fabric import Painted
 from maskhub.masks.fit import Head, drape
 from maskhub.masks.lighting import LUMA, cast_on_white, to_linear, white_level
-from maskhub.masks.noise import noise_at
+from maskhub.masks.noise import TILE, noise_at
 from maskhub.masks.styles import design as draw_design
 
 __all__ = ["PICTURE", "MaskPicture", "MaskPictures"]
@@ -149,7 +150,7 @@ class MaskPicture:
         x = (across - ACROSS[0]) * np.float32((side - 1) / (ACROSS[1] - ACROSS[0]))
         y = (down - DOWN[0]) * np.float32((side - 1) / (DOWN[1] - DOWN[0]))
         cover = cv2.remap(alpha, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
-        relief = noise_at("smooth", u * np.float32(0.78), v * np.float32(0.84), 170, 240, design.seed % 512)
+        relief = noise_at("smooth", u * WIDE, v * TALL, 170, 240, design.seed % TILE)
         dim = 1 - np.float32(0.30) * np.clip((v - np.float32(0.86)) * 4, 0, 1)
         colour = cv2.remap(texture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         return Painted(cover * sheet.cover, colour, relief * np.float32(0.006 * width), dim)

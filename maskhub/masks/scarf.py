@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from maskhub.masks.blend import lit
+from maskhub.masks.canvas import TALL, WIDE
 from maskhub.masks.fabric import Painted
 from maskhub.masks.fit import FINE_STEP, drape, sheet_of
 from maskhub.masks.lighting import filled, to_linear
@@ -16,8 +17,6 @@ __all__ = ["draw_scarf"]
 
 U_END, V_END = 1.9, 2.3
 """The scarf goes around to the nape (in the u of :mod:`maskhub.masks.fit`), and down over the chest (in its v)."""
-ACROSS, DOWN = np.float32(0.78), np.float32(0.84)
-"""Face widths per unit of u and of v."""
 KNOTS = np.array([0.0, 0.15, 0.35, 0.6, 0.85, 1.1, 1.5, 1.9])
 HIGH = np.array([0.22, 0.26, 0.35, 0.48, 0.70, 1.02, 0.98, 0.95])
 LOW = np.array([0.46, 0.465, 0.49, 0.57, 0.76, 1.06, 1.00, 0.95])
@@ -123,12 +122,12 @@ class _Look:
         """The fabric as :class:`~maskhub.masks.fabric.Painted`."""
         edge = np.interp(np.abs(u), KNOTS, self.top).astype(np.float32) + np.float32(self.slant) * np.clip(u, -1, 1)
         edge += np.float32(0.012) * np.sin(u * 5 + self.waves[4]).astype(np.float32)
-        inside = (v - edge) * DOWN
+        inside = (v - edge) * TALL
         alpha = np.clip(inside * np.float32(width) + np.float32(0.5), 0, 1) * cover
         place = self._down(u, v).astype(np.float32)
         crease = 1 - np.abs(np.sin(np.pi * place)) ** np.float32(0.7)
         strength = _step(v, 0.25, 0.7).astype(np.float32)
-        x, y = u * ACROSS, v * DOWN
+        x, y = u * WIDE, v * TALL
         dim = 1 - (0.16 if self.thin else 0.42) * crease**3 * strength
         relief = 0.35 * self.height * self.folds(u, v).astype(np.float32)
         relief += noise_at("smooth", x, y, 150, 210, self.seeds[0]) * np.float32(0.016)

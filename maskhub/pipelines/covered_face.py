@@ -95,7 +95,10 @@ def _region(pixels, face, region, covering, colours):
     if covering == "colour" and colours is None:
         raise ConfigError("covering='colour' needs colours.")
     if colours is not None and covering in ("auto", "colour"):
-        return by_colour(face, colours), None
+        try:
+            return by_colour(face, colours), None
+        except (TypeError, ValueError) as error:
+            raise ConfigError("colours must be three numbers from 0 to 255 for each colour.") from error
     if covering not in ("auto", "contrast"):
         raise ConfigError(f"covering is {covering!r}; it must be 'auto', 'colour', 'contrast' or 'learned'.")
     return (find_covering(face) if covering == "auto" else by_contrast(face)), None

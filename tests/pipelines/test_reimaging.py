@@ -271,6 +271,8 @@ def test_what_cant_be_done_is_one_line(pipeline):
     for options, message in (
         ({"covering": "magic"}, "covering is 'magic'"),
         ({"covering": "colour"}, "needs colours"),
+        ({"covering": "colour", "colours": [(250, 250)]}, "colours must be three numbers from 0 to 255 for each"),
+        ({"covering": "colour", "colours": "red"}, "colours must be three numbers"),
         ({"candidates": 0}, "candidates is 0; it must be a whole number from 1"),
         ({"candidates": 1.5}, "candidates is 1.5"),
         ({"keep": 0}, "keep is 0"),
