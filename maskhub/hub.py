@@ -13,6 +13,7 @@ from maskhub.errors import CheckpointError
 from maskhub.files import write_file, written_folder
 from maskhub.hub_errors import hub_errors, patient
 from maskhub.models.stored import read_json
+from maskhub.pipelines.fetch import meant
 from maskhub.pipelines.remote_code import code_files, with_code
 
 __all__ = ["THIS_REPOSITORY", "hub_errors", "push_folder", "save_pipeline", "write_pipeline"]
@@ -112,9 +113,7 @@ def _code(folder):
 def _files(folder, repo_type):
     """The files to upload, sorted; a model's are checked, since the folder could be the whole training run."""
     if repo_type == "model" and not any((folder / name).is_file() for name in ("model_index.json", "config.json")):
-        inside = folder / "pipeline"
-        hint = f" Did you mean {inside}?" if (inside / "model_index.json").is_file() else ""
-        raise CheckpointError(f"{folder} is not a pipeline folder: it has no model_index.json.{hint}")
+        raise CheckpointError(f"{folder} is not a pipeline folder: it has no model_index.json.{meant(folder)}")
     visible = (p for p in folder.rglob("*") if not any(part.startswith(".") for part in p.relative_to(folder).parts))
     paths = sorted(path for path in visible if path.is_file() and "__pycache__" not in path.parts)
     if not paths:

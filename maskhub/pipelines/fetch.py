@@ -10,7 +10,7 @@ from maskhub.models.stored import read_json
 from maskhub.pipelines.remote_code import MODULE
 
 __all__ = [
-    "WEIGHTS", "check_index", "check_name", "fetch_options", "fetch_pipeline", "load_errors", "model_name",
+    "WEIGHTS", "check_index", "check_name", "fetch_options", "fetch_pipeline", "load_errors", "meant", "model_name",
     "models_folder", "with_variant",
 ]  # fmt: skip
 
@@ -39,6 +39,8 @@ def fetch_pipeline(name, variant=None, onnx=False, **options):
     """
     folder, failed = Path(name).expanduser(), f"no pipeline could be loaded from {name}"
     if folder.is_dir():
+        if not (folder / "model_index.json").is_file():
+            raise CheckpointError(f"{failed}: it has no model_index.json.{meant(folder)}")
         return folder
     for known in (WEIGHTS, models_folder()) if len(folder.parts) == 1 else ():
         if (known / folder / "model_index.json").is_file():
@@ -58,6 +60,12 @@ def fetch_pipeline(name, variant=None, onnx=False, **options):
     if not variant and not any(fetched.rglob("*.safetensors")):
         return fetch_pipeline(name, "fp16", onnx, **options)
     return fetched
+
+
+def meant(folder):
+    """A question for an error about a folder that is not a pipeline: whether the one in this run is meant."""
+    inside = folder / "pipeline"
+    return f" Did you mean {inside}?" if (inside / "model_index.json").is_file() else ""
 
 
 def check_name(name):

@@ -55,11 +55,13 @@ def test_what_cannot_be_loaded_is_not_fetched(run, tiny_pipeline, tmp_path):
     save_pipeline(tiny_pipeline, tmp_path / "broken")
     weights = tmp_path / "broken" / "masker" / "diffusion_pytorch_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1000])
+    save_pipeline(tiny_pipeline, tmp_path / "run" / "pipeline")
     other = tmp_path / "other"
     other.mkdir()
     (other / "model_index.json").write_text(json.dumps({"_class_name": "StableDiffusionPipeline"}))
     for options, words in (
         ([tmp_path / "broken"], "no pipeline could be loaded from"),
+        ([tmp_path / "run"], f"it has no model_index.json. Did you mean {tmp_path / 'run' / 'pipeline'}?"),
         ([other], "it has no model_index.json of a pipeline of maskhub."),
         (["nothing"], "`maskhub models list` has no such name"),
         ([tmp_path / "other", "--revision", "v1"], "is a folder, which has no revisions"),
