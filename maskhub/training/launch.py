@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 
-from maskhub.errors import MaskHubError
+from maskhub.errors import MaskHubError, first_line
 from maskhub.options import parse
 from maskhub.stdout import CLOSED, OutputError, checked_stdout, report
 
@@ -43,6 +43,10 @@ def launch(task_class, description=None, args=None):
         if error.errno not in NO_ROOM:
             raise
         code = _say(f"error: {error.filename or options.output} could not be written: {error.strerror}.")
+    except (MemoryError, RuntimeError) as error:
+        if not (why := _out_of_memory(error)):
+            raise
+        code = _say(f"error: {why}.")
     if code in (2, CLOSED) and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         os._exit(code)  # other processes may be waiting for this one; the launcher ends them
     if trainer is not None:
@@ -65,6 +69,18 @@ def _train(trainer):
         print(f"pushed to {push_folder(result, repo_id)}")
     trainer.accelerator.wait_for_everyone()
     return 0
+
+
+def _out_of_memory(error):
+    """What to do about an error of torch that comes from a lack of memory; None for other errors."""
+    import torch
+
+    text = first_line(error).partition(". ")[0]
+    if text.startswith("DataLoader worker"):
+        return f"a process that reads photos has ended, as when memory runs out ({text}): use fewer --workers"
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in text:
+        return f"memory ran out ({text}): use a smaller --batch-size or --resolution"
+    return None
 
 
 def one_line(error):

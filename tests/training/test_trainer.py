@@ -134,13 +134,26 @@ def test_a_folder_that_is_no_result_is_not_replaced(here, small, tmp_path):
     assert [path.name for path in (tmp_path / "run" / "pipeline").iterdir()] == ["mine.py"]
 
 
-def test_ctrl_c_before_the_first_step_is_one_line(here, small, tmp_path, monkeypatch):
-    def interrupted(*arguments):
-        raise KeyboardInterrupt
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (KeyboardInterrupt(), 130, "stopped; continue with --resume latest"),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB. GPU 0 has"), 2,
+         "error: memory ran out (CUDA out of memory): use a smaller --batch-size or --resolution."),
+        (RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory: you tried"), 2,
+         "error: memory ran out ([enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory: you "
+         "tried): use a smaller --batch-size or --resolution."),
+        (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "), 2,
+         "error: a process that reads photos has ended, as when memory runs out (DataLoader worker (pid 7) is killed "
+         "by signal: Killed): use fewer --workers."),
+    ],
+)  # fmt: skip
+def test_ctrl_c_and_a_lack_of_memory_are_one_line(here, small, tmp_path, monkeypatch, error, code, said):
+    def ended(*arguments):
+        raise error
 
-    monkeypatch.setattr(Trainer, "_set_up", interrupted)
-    code, output = here("cyclegan", small("cyclegan", tmp_path / "run"))
-    assert code == 130 and output.strip() == "stopped; continue with --resume latest"
+    monkeypatch.setattr(Trainer, "_set_up", ended)
+    assert here("cyclegan", small("cyclegan", tmp_path / "run")) == (code, said + "\n")
 
 
 @pytest.mark.parametrize("name", quick(TASKS, "pix2pix", "simgan", "reimaging", "classifier"))
