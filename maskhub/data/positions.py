@@ -3,6 +3,7 @@
 import itertools
 import os
 import signal
+import threading
 import warnings
 
 import torch
@@ -15,7 +16,7 @@ __all__ = ["LOAD_SCALE", "PositionDataset", "endless_batches"]
 LOAD_SCALE = 286 / 256
 """CycleGAN loads at 286 pixels and crops 256; other resolutions keep the ratio."""
 LEFT = 60.0
-"""Seconds after SIGTERM until a worker ends by itself."""
+"""Seconds that a worker lives on after a SIGTERM that its parent has not sent."""
 
 
 class PositionDataset(IterableDataset):
@@ -101,12 +102,19 @@ def _together(samples):
 
 def _await_the_end(worker):
     """Let a worker live on after a signal that stops the run. A terminal and a cluster send it to all processes, but
-    the training process still needs the worker for its last step. It ends its workers itself once it has written its
-    checkpoint; should it not, a worker ends :data:`LEFT` seconds later."""
-    if hasattr(signal, "setitimer"):  # not on Windows
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, lambda number, frame: signal.setitimer(signal.ITIMER_REAL, LEFT))
-        signal.signal(signal.SIGALRM, lambda number, frame: os._exit(0))
+    the training process still needs the worker for its last step, and ends it itself."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "sigtimedwait"):  # not on macOS and Windows
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_end, args=(os.getppid(),), daemon=True).start()
+
+
+def _end(parent):
+    """End this worker when its parent sends SIGTERM, or :data:`LEFT` seconds after another process has sent it."""
+    received = signal.sigwaitinfo({signal.SIGTERM})
+    while received and received.si_pid != parent:
+        received = signal.sigtimedwait({signal.SIGTERM}, LEFT)
+    os._exit(0)
 
 
 def endless_batches(dataset, workers=0, pin_memory=False):
