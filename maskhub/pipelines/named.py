@@ -64,8 +64,9 @@ def fetch(source, name=None, revision=None):
         WriteError: it could not be written.
     """
     folder = Path(source).expanduser()
-    if revision and folder.is_dir():
-        raise ConfigError(f"{source} is a folder, which has no revisions: leave --revision out.")
+    if revision and (folder.is_dir() or len(folder.parts) == 1):
+        kind = "folder" if folder.is_dir() else "name"
+        raise ConfigError(f"{source} is a {kind}, which has no revisions: leave --revision out.")
     origin = str(folder.resolve() if folder.is_dir() else source)
     folder = fetch_pipeline(source, onnx=True, **({"revision": revision} if revision else {}))
     name = check_name(name or model_name(source).rpartition("/")[2])

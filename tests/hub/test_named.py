@@ -65,6 +65,7 @@ def test_what_cannot_be_loaded_is_not_fetched(run, tiny_pipeline, tmp_path):
         ([other], "it has no model_index.json of a pipeline of maskhub."),
         (["nothing"], "`maskhub models list` has no such name"),
         ([tmp_path / "other", "--revision", "v1"], "is a folder, which has no revisions"),
+        (["light-256", "--name", "mine", "--revision", "v1"], "is a name, which has no revisions"),
         (["light-256"], "the bundled light-256 has this name"),
         (["light-256", "--name", "a/b"], "a model can't be called 'a/b'"),
     ):
