@@ -10,8 +10,9 @@ __all__ = ["check_crops", "check_pixels", "check_whole"]
 def check_whole(what, value, low, high=None):
     """Raise :class:`ConfigError` unless a value is a whole number, of Python or NumPy, within two bounds; by default
     the upper one is that of a seed."""
-    if not isinstance(value, (int, np.integer)) or not low <= value <= (2**64 - 1 if high is None else high):
-        end = "" if high is None else f" to {high}"
+    whole, limit = isinstance(value, (int, np.integer)), 2**64 - 1 if high is None else high
+    if not whole or not low <= value <= limit:
+        end = f" to {limit}" if high is not None or (whole and value > limit) else ""
         raise ConfigError(f"{what} is {value!r}; it must be a whole number from {low}{end}.")
 
 

@@ -25,7 +25,6 @@ from maskhub.faces.photo import split_alpha
 from maskhub.masks.detector import MASKED, detect_mask
 from maskhub.pipelines.face_mask import FaceMaskPipeline
 from maskhub.pipelines.named import named_pipelines
-from maskhub.pipelines.photo_pipeline import BUNDLED
 from maskhub.provenance import RULE, Provenance, mark
 from space import model
 
@@ -54,10 +53,10 @@ class Method:
 def methods(pipe):
     """The app's own pipeline; those that are bundled, fetched or in ``MASKHUB_COMPARE``; and two that need no training.
     One that can't be loaded is listed with this problem."""
-    known = [one for one in named_pipelines() if one.kind == "FaceMaskPipeline" and one.folder != BUNDLED]
-    names = [str(one.folder) for one in known if one.name != model.name()]
-    names += [name.strip() for name in os.environ.get("MASKHUB_COMPARE", "").split(",") if name.strip()]
-    pipes = [(pipe, model.name()), *((_pipe(name), name) for name in names)]
+    known = {one.name: str(one.folder) for one in named_pipelines() if one.kind == "FaceMaskPipeline"}
+    further = [name.strip() for name in os.environ.get("MASKHUB_COMPARE", "").split(",") if name.strip()]
+    own, *others = dict.fromkeys(_place(name, known) for name in (model.name() or "light-256", *known, *further))
+    pipes = [(pipe, own), *((_pipe(name), name) for name in others)]
     about, photos = "masks drawn by rule, taken off by filling the hole from its edge", "nothing"
     telea, stokes = (functools.partial(_by_rule, inpainting) for inpainting in INPAINTINGS)
     # a mask drawn by rule is shown once
@@ -67,6 +66,12 @@ def methods(pipe):
         Method("Rule and Telea's inpainting", f"{about} (Telea, 2004)", 0, photos, telea, once),
         Method("Rule and Navier–Stokes", f"{about} (Bertalmio, 2001)", 0, photos, stokes, _takes_off),
     ]
+
+
+def _place(name, known):
+    """The folder of a pipeline, by which it is shown once; its Hub id if it is not on this machine."""
+    folder = Path(known.get(name, name)).expanduser()
+    return str(folder.resolve()) if folder.is_dir() else name
 
 
 def _pipe(name):

@@ -45,7 +45,7 @@ class Making(Previewing, Translating):
     """Outputs, worker processes, and a network instead of the rules."""
 
     model: str | None = None
-    """Pipeline folder or Hub id of a network that puts the masks on instead."""
+    """Pipeline folder, Hub id or name (`maskhub models list`) of a network that puts the masks on instead."""
     regions: Path | None = None
     """Folder for the regions, an 8-bit PNG per photo: 255 under the mask, 0 where nothing changed."""
     boxes: Literal["coco", "voc", "yolo", "none"] = "none"

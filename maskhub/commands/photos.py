@@ -25,7 +25,7 @@ class Running(OnDevice):
     """The network, and the pictures that it makes."""
 
     model: str | None = None
-    """Pipeline folder or Hub id; default: the bundled checkpoint."""
+    """Pipeline folder, Hub id or name (`maskhub models list`); default: the bundled checkpoint."""
     provenance: bool = True
     """Record maskhub, the direction and the model in the metadata of each picture."""
 

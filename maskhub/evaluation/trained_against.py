@@ -52,7 +52,10 @@ def refuse_trained_against(model, encoders):
 def card_folder(model):
     """The folder with the card of a model (a pipeline's folder, name or Hub id; None: the bundled one). CheckpointError
     if there is no such model, or no connection."""
-    return BUNDLED if model is None else fetch_pipeline(model)
+    if model is None:
+        return BUNDLED
+    folder = Path(model).expanduser()
+    return folder if folder.is_dir() else fetch_pipeline(model)
 
 
 def _names(value):

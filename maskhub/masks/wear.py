@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from maskhub.arguments import check_pixels, check_whole
-from maskhub.errors import NoFaceError
+from maskhub.errors import NoFaceError, PhotoError, first_line
 from maskhub.faces.align import shrunk
 from maskhub.faces.detect import detect
 from maskhub.faces.landmarks import PRESENT, Landmarks, reliable, surest_landmarks
@@ -114,7 +114,10 @@ def wear(photo, face=None, style="random", seed=0, *, colour=None, worn="correct
 
 def _as_array(photo):
     if isinstance(photo, Image.Image):
-        return np.asarray(photo if photo.mode == "RGB" else to_rgb(photo).convert("RGB"))
+        try:
+            return np.asarray(photo if photo.mode == "RGB" else to_rgb(photo).convert("RGB"))
+        except (ValueError, OSError) as error:  # NaN in a float picture; a lazily loaded file that is cut short
+            raise PhotoError(f"the photo can't be read: {first_line(error)}.") from error
     check_pixels(photo)
     return photo
 

@@ -123,7 +123,8 @@ def _described(folder):
     if kind not in ("FaceMaskPipeline", "ReimagingPipeline"):
         return None
     does, side = (_does(index), 256) if kind == "FaceMaskPipeline" else ("re-images covered faces", 32)
-    return NamedPipeline(folder.name, folder, kind, does, index.get("resolution", side), _size(folder))
+    side = index.get("resolution", side)
+    return NamedPipeline(folder.name, folder, kind, does, side, _size(folder)) if isinstance(side, int) else None
 
 
 def _does(index):

@@ -74,12 +74,17 @@ def test_what_cannot_be_loaded_is_not_fetched(run, tiny_pipeline, tmp_path):
     assert not models_folder().exists() or not list(models_folder().glob("[!.]*"))
 
 
-def test_the_compare_tab_shows_fetched_models_and_says_which_is_broken(run, pushed, astronaut, recwarn):
+def test_the_compare_tab_shows_fetched_models_once_and_says_which_is_broken(
+    run, pushed, astronaut, recwarn, monkeypatch
+):
     run("models", "fetch", pushed, "--name", "whole")
     run("models", "fetch", pushed, "--name", "broken")
+    monkeypatch.setenv("MASKHUB_COMPARE", f"whole, {models_folder() / 'whole'}")
     for weights in (models_folder() / "broken").rglob("*.safetensors"):
         weights.write_bytes(b"")
-    shown = {method.name: method for method in methods.methods(FaceMaskPipeline.bundled())}
+    listed = methods.methods(FaceMaskPipeline.bundled())
+    shown = {method.name: method for method in listed}
+    assert len(listed) == len(shown)
     assert {"light-256", "two-step-256", "whole", "broken"} < set(shown)
     assert shown["whole"].trained_on == "20 photos"
     made = shown["whole"].run(astronaut, "mask")

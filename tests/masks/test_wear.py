@@ -167,6 +167,8 @@ def test_impossible_options_are_errors(photo, points, wrong):
 
 
 def test_wrong_arrays_are_errors(photo):
+    with pytest.raises(PhotoError, match="some of its pixels are not numbers"):
+        wear(Image.fromarray(np.full((300, 300), np.nan, np.float32)))
     for wrong in (photo.astype(np.float32), photo[..., 0], photo[:0], "photo.jpg"):
         with pytest.raises(PhotoError, match=r"the photo must be a uint8 array of shape H×W×3 \(RGB\), not "):
             wear(wrong)

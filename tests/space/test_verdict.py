@@ -96,7 +96,8 @@ def test_poor_results_are_foretold(astronaut, masked_astronaut, shaded_astronaut
 def test_compare_says_what_a_model_was_trained_on(tiny_pipeline, tmp_path, monkeypatch, front, said):
     (tmp_path / "README.md").write_text(f"---\n{front}\n---\n# model")
     monkeypatch.setenv("MASKHUB_MODEL", str(tmp_path))
-    own, two_step, telea, _ = methods(tiny_pipeline)
+    own, light, two_step, telea, _ = methods(tiny_pipeline)
+    assert (light.name, two_step.name) == ("light-256", "two-step-256")
     assert (own.trained_on, telea.trained_on) == (said, "nothing")
     assert [two_step.can(what) for what in ("mask", "unmask", "cycle")] == [True, False, False]
     monkeypatch.delenv("MASKHUB_MODEL")

@@ -28,7 +28,7 @@ class Options(SideOptions):
     """Measure a pipeline's cycle error, 0 to 255; the errors of single faces go to a CSV file next to the report."""
 
     model: Model = None
-    """Pipeline folder or Hub id; default: the bundled checkpoint."""
+    """Pipeline folder, Hub id or name (`maskhub models list`); default: the bundled checkpoint."""
 
 
 def measure(options):

@@ -36,7 +36,7 @@ class Options(PhotoOptions):
     direction: Way | None = None
     """First put masks on or take them off; by default the photos are measured as they are."""
     model: Model = None
-    """Pipeline folder or Hub id for --direction; default: the bundled checkpoint."""
+    """Pipeline folder, Hub id or name (`maskhub models list`) for --direction; default: the bundled checkpoint."""
 
 
 def measure(options):

@@ -73,7 +73,7 @@ class Options(PhotoOptions):
     generated: Folder = None
     """Folder of the generated pictures; by default a pipeline makes them from --input."""
     model: Model = None
-    """Pipeline folder or Hub id; default: the bundled checkpoint."""
+    """Pipeline folder, Hub id or name (`maskhub models list`); default: the bundled checkpoint."""
     direction: Way = "unmask"
     """Direction of the pipeline; with --photos it also sets whether masked or unmasked photos are the inputs."""
     measures: Names = ("psnr", "ssim", "lpips", "identity")
