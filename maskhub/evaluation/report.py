@@ -241,7 +241,8 @@ def check_place(path):
     for other in _beside(path):
         if other.exists():
             raise ConfigError(
-                f"the report {path} would replace {other}, which is no earlier report's: give another --output."
+                f"the report {path} would replace {other}, which does not belong to an earlier report: give another "
+                "--output."
             )
 
 

@@ -32,9 +32,11 @@ class Results:
         self._copies, self._fixed_batch, self._measured, self._written_at = {}, None, None, -RESULT_EVERY
 
     def check_free(self):
-        """ConfigError if a new run would replace a folder that is no run's result."""
+        """ConfigError if a new run would replace a folder that is not a run's result."""
         if not self.trainer.step and self.folder.exists() and self.step is None:
-            raise ConfigError(f"{self.folder} is no result of a run, but would be replaced: choose another --output.")
+            raise ConfigError(
+                f"{self.folder} is not the result of a run, but would be replaced: choose another --output."
+            )
 
     def averaged(self, name):
         """The network ``name`` in float32 and eval mode, with its moving average as weights if it has one."""

@@ -230,7 +230,9 @@ def test_a_report_replaces_only_what_belongs_to_a_report(report, tmp_path):
     folder.mkdir()
     (folder / "mine.jpg").write_bytes(b"mine")
     report = dataclasses.replace(report, table=[{"photo": "a.png"}])
-    with pytest.raises(ConfigError, match=r"pairs\.json would replace .*pairs-pictures, which is no earlier report's"):
+    with pytest.raises(
+        ConfigError, match=r"pairs\.json would replace .*pairs-pictures, which does not belong to an earlier report"
+    ):
         report.save(path)
     (folder / "mine.jpg").replace(tmp_path / "pairs.csv")
     folder.rmdir()

@@ -130,7 +130,7 @@ def test_a_folder_that_is_no_result_is_not_replaced(here, small, tmp_path):
     (tmp_path / "run" / "pipeline").mkdir(parents=True)
     (tmp_path / "run" / "pipeline" / "mine.py").write_text("")
     code, output = here("cyclegan", small("cyclegan", tmp_path / "run"))
-    assert code == 2 and "pipeline is no result of a run, but would be replaced" in output
+    assert code == 2 and "pipeline is not the result of a run, but would be replaced" in output
     assert [path.name for path in (tmp_path / "run" / "pipeline").iterdir()] == ["mine.py"]
 
 
