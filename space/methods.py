@@ -25,6 +25,7 @@ from maskhub.faces.photo import split_alpha
 from maskhub.masks.detector import MASKED, detect_mask
 from maskhub.pipelines.face_mask import FaceMaskPipeline
 from maskhub.pipelines.named import named_pipelines
+from maskhub.pipelines.photo_pipeline import BUNDLED
 from maskhub.provenance import RULE, Provenance, mark
 from space import model
 
@@ -55,7 +56,7 @@ def methods(pipe):
     One that can't be loaded is listed with this problem."""
     known = {one.name: str(one.folder) for one in named_pipelines() if one.kind == "FaceMaskPipeline"}
     further = [name.strip() for name in os.environ.get("MASKHUB_COMPARE", "").split(",") if name.strip()]
-    own, *others = dict.fromkeys(_place(name, known) for name in (model.name() or "light-256", *known, *further))
+    own, *others = dict.fromkeys(_place(name, known) for name in (model.name() or str(BUNDLED), *known, *further))
     pipes = [(pipe, own), *((_pipe(name), name) for name in others)]
     about, photos = "masks drawn by rule, taken off by filling the hole from its edge", "nothing"
     telea, stokes = (functools.partial(_by_rule, inpainting) for inpainting in INPAINTINGS)
@@ -90,7 +91,7 @@ def _loaded(name):
 
 @functools.lru_cache(maxsize=8)
 def _trained_on(name):
-    """What the card of a model (folder or Hub id; None: the bundled one) says in ``trained_on``."""
+    """What the card of a model (folder or Hub id) says in ``trained_on``."""
     try:
         photos = ModelCard.load(card_folder(name)).front.get("trained_on")
     except MaskHubError:

@@ -109,8 +109,8 @@ class ModelRegistry:
         """One model; :class:`CheckpointError` if no model has this name."""
         entry = self._entry(self.root / check_name(name))
         if entry is None:
-            known = ", ".join(other.name for other in self.list()) or "none yet"
-            raise CheckpointError(f"there is no model {name!r}; there are {known}.")
+            known = ", ".join(other.name for other in self.list())
+            raise CheckpointError(f"there is no model {name!r}; there are {known or 'no models yet'}.")
         return entry
 
     def add(self, name, folder, **facts):

@@ -370,7 +370,7 @@ def test_a_folder_with_a_broken_description_is_no_model(file, content, tmp_path)
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / file).write_text(json.dumps(content))
     assert models.list() == [] and models.choices() == {}
-    with pytest.raises(CheckpointError, match="there is no model 'broken'; there are none yet"):
+    with pytest.raises(CheckpointError, match="there is no model 'broken'; there are no models yet"):
         models.get("broken")
 
 
