@@ -24,6 +24,7 @@ from maskhub.faces.detect import detect
 from maskhub.faces.photo import split_alpha
 from maskhub.masks.detector import MASKED, detect_mask
 from maskhub.pipelines.face_mask import FaceMaskPipeline
+from maskhub.pipelines.fetch import local_folder
 from maskhub.pipelines.named import named_pipelines
 from maskhub.pipelines.photo_pipeline import BUNDLED
 from maskhub.provenance import RULE, Provenance, mark
@@ -54,9 +55,9 @@ class Method:
 def methods(pipe):
     """The app's own pipeline; those that are bundled, fetched or in ``MASKHUB_COMPARE``; and two that need no training.
     One that can't be loaded is listed with this problem."""
-    known = {one.name: str(one.folder) for one in named_pipelines() if one.kind == "FaceMaskPipeline"}
+    known = [str(one.folder) for one in named_pipelines() if one.kind == "FaceMaskPipeline"]
     further = [name.strip() for name in os.environ.get("MASKHUB_COMPARE", "").split(",") if name.strip()]
-    own, *others = dict.fromkeys(_place(name, known) for name in (model.name() or str(BUNDLED), *known, *further))
+    own, *others = dict.fromkeys(map(_place, (model.name() or str(BUNDLED), *known, *further)))
     pipes = [(pipe, own), *((_pipe(name), name) for name in others)]
     about, photos = "masks drawn by rule, taken off by filling the hole from its edge", "nothing"
     telea, stokes = (functools.partial(_by_rule, inpainting) for inpainting in INPAINTINGS)
@@ -69,10 +70,10 @@ def methods(pipe):
     ]
 
 
-def _place(name, known):
+def _place(name):
     """The folder of a pipeline, by which it is shown once; its Hub id if it is not on this machine."""
-    folder = Path(known.get(name, name)).expanduser()
-    return str(folder.resolve()) if folder.is_dir() else name
+    folder = local_folder(name)
+    return str(folder.resolve()) if folder else name
 
 
 def _pipe(name):

@@ -86,7 +86,8 @@ class FaceMaskPipeline(SafeSaving, PhotoPipeline, DiffusionPipeline):
         If only the fp16 variant exists, it is loaded and converted to float32.
 
         Raises:
-            CheckpointError: nothing there, no access, or not a maskhub pipeline. ConfigError: an unknown backend.
+            CheckpointError: nothing there, no access, or not a maskhub pipeline. ConfigError: an unknown backend, or a
+                revision of a pipeline that isn't on the Hub.
         """
         options = {"onnx": backend in ("auto", "onnxruntime"), **fetch_options(kwargs)}
         folder = fetch_pipeline(pretrained_model_name_or_path, kwargs.get("variant"), **options)

@@ -10,8 +10,8 @@ from maskhub.models.stored import read_json
 from maskhub.pipelines.remote_code import MODULE
 
 __all__ = [
-    "WEIGHTS", "check_index", "check_name", "fetch_options", "fetch_pipeline", "load_errors", "meant", "model_name",
-    "models_folder", "with_variant",
+    "WEIGHTS", "check_index", "check_name", "fetch_options", "fetch_pipeline", "load_errors", "local_folder", "meant",
+    "model_name", "models_folder", "with_variant",
 ]  # fmt: skip
 
 WEIGHTS = Path(__file__).parent.parent / "weights"
@@ -24,10 +24,19 @@ def models_folder():
     return home_folder() / "models"
 
 
+def local_folder(name):
+    """The folder ``name`` itself, or that of the bundled or fetched pipeline of this name; None if neither exists."""
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder
+    places = [known / folder for known in (WEIGHTS, models_folder())] if len(folder.parts) == 1 else []
+    return next((place for place in places if (place / "model_index.json").is_file()), None)
+
+
 def fetch_pipeline(name, variant=None, onnx=False, **options):
-    """The local folder of a pipeline: ``name`` itself, or the bundled or fetched pipeline of this name; one on the Hub,
-    ``user/name``, is first downloaded to the cache. CheckpointError if there is no such folder or repository, or no
-    access or connection.
+    """The local folder of a pipeline, as :func:`local_folder` finds it; one on the Hub, ``user/name``, is first
+    downloaded to the cache. CheckpointError if there is no such folder or repository, or no access or connection;
+    ConfigError for a revision of a pipeline that isn't on the Hub.
 
     diffusers' own download rejects pipelines whose networks come from another package, and would fetch the weights of
     all variants. This fetches only configurations, the card and safetensors, never code or pickles.
@@ -37,14 +46,15 @@ def fetch_pipeline(name, variant=None, onnx=False, **options):
         onnx: also fetch exported networks, if there are any; graphs without weights are small and always fetched.
         options: of :data:`maskhub.hub_files.HUB_OPTIONS`.
     """
-    folder, failed = Path(name).expanduser(), f"no pipeline could be loaded from {name}"
-    if folder.is_dir():
+    failed, folder = f"no pipeline could be loaded from {name}", local_folder(name)
+    if folder is not None:
         if not (folder / "model_index.json").is_file():
             raise CheckpointError(f"{failed}: it has no model_index.json.{meant(folder)}")
+        if options.get("revision"):
+            kind = "a folder" if Path(name).expanduser().is_dir() else "the name of a pipeline on this machine"
+            raise ConfigError(f"{name} is {kind}, which has no revisions: leave the revision out.")
         return folder
-    for known in (WEIGHTS, models_folder()) if len(folder.parts) == 1 else ():
-        if (known / folder / "model_index.json").is_file():
-            return known / folder
+    folder = Path(name).expanduser()
     if folder.is_absolute() or len(folder.parts) != 2:
         raise CheckpointError(
             f"{failed}: there is no such folder, `maskhub models list` has no such name, and a Hub id has the form "

@@ -10,17 +10,16 @@ can be pushed to the Hub as it is.
 """
 
 import shutil
-import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from maskhub.errors import CheckpointError, ConfigError
-from maskhub.files import make_folder, remove_folder, sweep, write_errors, written_folder
-from maskhub.hold import in_turn
-from maskhub.json_file import FACTS, read_json, write_json
+from maskhub.errors import CheckpointError
+from maskhub.files import make_folder, remove_folder, write_errors
+from maskhub.json_file import FACTS, read_json
 from maskhub.models.classifier import AttributeClassifier
 from maskhub.pipelines.fetch import check_index, check_name
+from maskhub.pipelines.new_model import new_model
 from maskhub.pipelines.reimaging import Settings
 
 __all__ = ["Choice", "ModelEntry", "ModelRegistry"]
@@ -117,16 +116,11 @@ class ModelRegistry:
         """Copy a run's ``pipeline/`` or ``classifier/`` into the registry atomically. ConfigError for an invalid name
         or one that is taken, CheckpointError if ``folder`` does not contain such a model, WriteError if it can't be
         written."""
-        target, folder = self.root / check_name(name), Path(folder)
-        if self._entry(folder) is None:
+        if self._entry(Path(folder)) is None:
             raise CheckpointError(f"{folder} contains neither a single re-imaging generator nor a classifier.")
-        with in_turn(self.root / ".lock"):
-            sweep(self.root)
-            if target.exists():
-                raise ConfigError(f"there is already a model {name!r}. Choose another name.")
-            with written_folder(target) as temporary:
-                shutil.copytree(folder, temporary, dirs_exist_ok=True)
-                write_json(temporary / FACTS, {"created": round(time.time()), **facts})
+        taken = f"there is already a model {name!r}. Choose another name."
+        with new_model(self.root, name, facts, taken) as temporary:
+            shutil.copytree(folder, temporary, dirs_exist_ok=True)
         return self.get(name)
 
     def remove(self, name):

@@ -5,16 +5,14 @@ FaceMaskPipeline.from_pretrained("cyclegan")
 """
 
 import shutil
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from maskhub.errors import CheckpointError, ConfigError
 from maskhub.extras import installed
-from maskhub.files import make_folder, sweep, write_errors, written_folder
-from maskhub.hold import in_turn
-from maskhub.json_file import FACTS, read_json, write_json
+from maskhub.json_file import read_json
 from maskhub.pipelines.fetch import WEIGHTS, check_name, fetch_pipeline, load_errors, model_name, models_folder
+from maskhub.pipelines.new_model import new_model
 
 __all__ = ["NamedPipeline", "fetch", "named_pipelines"]
 
@@ -60,15 +58,12 @@ def fetch(source, name=None, revision=None):
 
     Raises:
         CheckpointError: there is no such pipeline, no access or connection, or it can't be loaded.
-        ConfigError: an invalid name, or one that another model has.
+        ConfigError: an invalid name, or one that another model has; or a revision of what isn't on the Hub.
         WriteError: it could not be written.
     """
     folder = Path(source).expanduser()
-    if revision and (folder.is_dir() or len(folder.parts) == 1):
-        kind = "folder" if folder.is_dir() else "name"
-        raise ConfigError(f"{source} is a {kind}, which has no revisions: leave --revision out.")
     origin = str(folder.resolve() if folder.is_dir() else source)
-    folder = fetch_pipeline(source, onnx=True, **({"revision": revision} if revision else {}))
+    folder = fetch_pipeline(source, onnx=True, revision=revision)
     name = check_name(name or model_name(source).rpartition("/")[2])
     if (WEIGHTS / name).exists():
         raise ConfigError(f"the bundled {name} has this name. Choose another one with --name.")
@@ -77,20 +72,14 @@ def fetch(source, name=None, revision=None):
         if made is None:
             raise CheckpointError("it has no model_index.json of a pipeline of maskhub.")
         _load(folder, made.kind)
-    root, target = models_folder(), models_folder() / name
-    with write_errors(root):
-        make_folder(root)
-    with in_turn(root / ".lock"):
-        sweep(root)
-        if target.exists() and (read_json(target / FACTS) or {}).get("fetched_from") != origin:
-            raise ConfigError(f"there is already a model {name!r} in {root}. Choose another name with --name.")
-        with written_folder(target) as temporary:
-            for path in _files(folder):
-                copy = temporary / path.relative_to(folder)
-                copy.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(path, copy)
-            write_json(temporary / FACTS, {"created": round(time.time()), "fetched_from": origin})
-    return _described(target)
+    root = models_folder()
+    taken = f"there is already a model {name!r} in {root}. Choose another name with --name."
+    with new_model(root, name, {"fetched_from": origin}, taken) as temporary:
+        for path in _files(folder):
+            copy = temporary / path.relative_to(folder)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copy)
+    return _described(root / name)
 
 
 def _files(folder):

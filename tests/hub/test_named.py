@@ -7,6 +7,7 @@ import pytest
 from hub_pipelines import CARD, assert_same_weights, nudged
 
 from maskhub import FaceMaskPipeline
+from maskhub.errors import ConfigError
 from maskhub.evaluation.trained_against import card_folder
 from maskhub.hub import push_folder, save_pipeline
 from maskhub.pipelines.fetch import models_folder
@@ -34,6 +35,8 @@ def test_a_fetched_model_is_loaded_by_its_name_without_the_hub(run, pushed, tiny
     assert_same_weights(loaded, tiny_pipeline)
     assert loaded.model_name == "masks" and not hub.log
     assert (card_folder("masks") / "README.md").is_file()
+    with pytest.raises(ConfigError, match="masks is the name of a pipeline on this machine, which has no revisions"):
+        FaceMaskPipeline.from_pretrained("masks", revision="v1")
     names = {path.name for path in models_folder().joinpath("masks").rglob("*") if path.is_file()}
     assert "README.md" in names and not any(name.endswith((".py", ".bin")) for name in names)
     listed = run("models", "list")[1].splitlines()
@@ -65,7 +68,10 @@ def test_what_cannot_be_loaded_is_not_fetched(run, tiny_pipeline, tmp_path):
         ([other], "it has no model_index.json of a pipeline of maskhub."),
         (["nothing"], "`maskhub models list` has no such name"),
         ([tmp_path / "other", "--revision", "v1"], "is a folder, which has no revisions"),
-        (["light-256", "--name", "mine", "--revision", "v1"], "is a name, which has no revisions"),
+        (
+            ["light-256", "--name", "mine", "--revision", "v1"],
+            "is the name of a pipeline on this machine, which has no revisions",
+        ),
         (["light-256"], "the bundled light-256 has this name"),
         (["light-256", "--name", "a/b"], "a model can't be called 'a/b'"),
     ):
