@@ -8,6 +8,7 @@ import functools
 import os
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from maskhub.pipelines.named import named_pipelines
 from maskhub.pipelines.photo_pipeline import BUNDLED
 from maskhub.provenance import RULE, Provenance, mark
 from space import model
+from space.kept import Kept
 
 __all__ = ["Method", "methods"]
 
@@ -36,6 +38,8 @@ AROUND = 24
 """Pixels around a mask that an inpainting uses."""
 GROWN = 0.3
 """Confidence per pixel from which the mask detector's region is filled: its edge too, or a line of the mask stays."""
+
+UNTOLD = "its card doesn't say"
 
 
 @dataclass(frozen=True)
@@ -85,20 +89,23 @@ def _pipe(name):
         return None
 
 
-@functools.lru_cache(maxsize=16)
-def _loaded(name):
-    return FaceMaskPipeline.from_pretrained(name)
+_loaded = Kept(FaceMaskPipeline.from_pretrained)
 
 
-@functools.lru_cache(maxsize=8)
-def _trained_on(name):
+def _card_line(name):
     """What the card of a model (folder or Hub id) says in ``trained_on``."""
-    try:
-        photos = ModelCard.load(card_folder(name)).front.get("trained_on")
-    except MaskHubError:
-        photos = None
+    photos = ModelCard.load(card_folder(name)).front.get("trained_on")
     photos = photos if isinstance(photos, list) else [photos] if photos else []
-    return "; ".join(str(line)[:200] for line in photos[:8]) or "its card doesn't say"
+    return "; ".join(str(line)[:200] for line in photos[:8])
+
+
+_card_lines = Kept(_card_line)
+
+
+def _trained_on(name):
+    with suppress(MaskHubError):
+        return _card_lines(name) or UNTOLD
+    return UNTOLD
 
 
 def _network(pipe, name):

@@ -3,15 +3,16 @@ photos in ``MASKHUB_REIMAGE``, a folder or Hub id; and the pipeline for a choice
 
 import functools
 import os
-import threading
-from pathlib import Path
+import warnings
+from dataclasses import dataclass, field
 
 from maskhub.errors import CheckpointError
 from maskhub.pipelines.fetch import WEIGHTS
 from maskhub.pipelines.reimaging import PHOTOS, PIXEL_FACES, ReimagingPipeline
 from space import rooms
+from space.kept import Kept
 
-__all__ = ["CLASSIFIER", "choices", "knows_photos", "pipeline_of"]
+__all__ = ["CLASSIFIER", "Chosen", "choices", "knows_photos", "pipeline_of"]
 
 CLASSIFIER = "by the classifier"
 FOR_PHOTOS = "for photos"
@@ -19,6 +20,17 @@ BUILT_IN = "bundled/"
 SMALL_FACE = 256
 """Side in pixels of a face's square in its photo up to which the smaller model for photos is chosen: its faces look
 right more often (14 of 20, not 10), but are soft."""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What re-images a face: a ``pipeline``, the name of the ``generator`` in it, or None for any; generators' names
+    for people, where they have others (``shown``); and the registry's models that could not be loaded (``broken``)."""
+
+    pipeline: ReimagingPipeline
+    generator: str | None = None
+    shown: dict = field(default_factory=dict)
+    broken: tuple = ()
 
 
 def choices(key):
@@ -32,20 +44,20 @@ def choices(key):
 
 
 def pipeline_of(model, given):
-    """The pipeline for a face, :class:`~space.coverings.Subject`, by a value of :func:`choices`; the chosen generator
-    or None; and the display names of its generators. CheckpointError if there is no such model, or none at all."""
+    """The :class:`Chosen` for a face, :class:`~space.coverings.Subject`, by a value of :func:`choices`. CheckpointError
+    if there is no such model, it can't be loaded, or there is none at all."""
     if model == CLASSIFIER and given.photo:
         model = _best_for(given.side) or model
     if model == FOR_PHOTOS and _for_photos():
-        made = _loaded(_for_photos(), 0)
-        return made, None, {name: f"{name} (for photos)" for name in made.generators}
+        made = _loaded(_for_photos())
+        return Chosen(made, shown={name: f"{name} (for photos)" for name in made.generators})
     for side, name in PHOTOS.items():
         if model == BUILT_IN + name:
-            made = _loaded(name, 0)
-            return made, None, dict.fromkeys(made.generators, f"the {side}-pixel model for photos (built in)")
+            made = _loaded(name)
+            return Chosen(made, shown=dict.fromkeys(made.generators, f"the {side}-pixel model for photos (built in)"))
     if model and model.startswith(BUILT_IN) and _there():
         wanted = model.removeprefix(BUILT_IN)
-        return _bundled(), wanted, {wanted: f"{wanted} (built in)"}
+        return Chosen(_bundled(), wanted, {wanted: f"{wanted} (built in)"})
     return _one(model or "-") if model != CLASSIFIER else _all()
 
 
@@ -63,45 +75,53 @@ def _best_for(side):
 
 
 def _one(model):
-    """The pipeline of a model of the registry."""
+    """A model of the registry."""
     generator, resolution, attributes = _generator(model)
-    made = ReimagingPipeline(_classifier({model: attributes}, resolution), resolution=resolution)
+    classifier, broken = _classifier({model: attributes}, resolution)
+    made = ReimagingPipeline(classifier, resolution=resolution)
     made.add(model, generator, attributes)
-    return made, model, {}
+    return Chosen(made, model, broken=broken)
 
 
 def _all():
-    """The pipeline of all models of one size, among which the classifier chooses."""
-    names = [entry.name for entry in rooms.jobs().models.list("generator")]
+    """All models of one size, among which the classifier chooses."""
     bundled = _bundled() if _there() else None
-    if bundled is None and not names:
-        raise CheckpointError("there is no model yet: train one in the Train tab.")
-    resolution = bundled.config.resolution if bundled else _generator(names[0])[1]
-    parts, readable = {}, {}
-    for name in names:
-        generator, own, attributes = _generator(name)
+    resolution = bundled.config.resolution if bundled else None
+    parts, shown, broken = {}, {}, []
+    for entry in rooms.jobs().models.list("generator"):
+        try:
+            generator, own, attributes = _generator(entry.name)
+        except CheckpointError as error:  # one model must not spoil the choice among the others
+            warnings.warn(str(error), stacklevel=2)
+            broken.append(entry.name)
+            continue
+        resolution = resolution or own
         if own == resolution:
-            parts[name] = (generator, attributes)
+            parts[entry.name] = (generator, attributes)
     for name, attributes in bundled.models.items() if bundled else ():
         parts[f"built-in.{name}"] = (bundled.generators[name], attributes)
-        readable[f"built-in.{name}"] = f"{name} (built in)"
-    classifier = _classifier({name: attributes for name, (_, attributes) in parts.items()}, resolution)
+        shown[f"built-in.{name}"] = f"{name} (built in)"
+    if not parts:
+        why = f"none of the models can be loaded: {', '.join(broken)}." if broken else "there is no model yet:"
+        raise CheckpointError(f"{why} {'Train' if broken else 'train'} one in the Train tab.")
+    classifier, more = _classifier({name: attributes for name, (_, attributes) in parts.items()}, resolution)
     made = ReimagingPipeline(classifier=classifier, resolution=resolution)
     for name, (generator, attributes) in parts.items():
         made.add(name, generator, attributes)
-    return made, None, readable
+    return Chosen(made, None, shown, (*broken, *more))
 
 
 def _classifier(models, resolution):
-    """The classifier that knows the attributes of most of these models: a visitor's, or the bundled one."""
+    """The classifier that knows the attributes of most of these models, a visitor's, or the bundled one; and the names
+    of those that can't be loaded."""
     given = _bundled().classifier if _there() and _bundled().config.resolution == resolution else None
-    return rooms.jobs().models.classifier_for(models, resolution, given) or given
+    return rooms.jobs().models.classifier_for(models, resolution, given)
 
 
 def _generator(name):
     """The generator of a model of the registry, with its resolution and attributes."""
     entry = rooms.jobs().models.get(name)
-    made = _loaded(str(entry.path), Path(entry.path / "model_index.json").stat().st_mtime_ns)
+    made = _loaded(str(entry.path))
     return next(iter(made.generators.values())), made.config.resolution, entry.attributes
 
 
@@ -118,14 +138,4 @@ def _bundled():
     return ReimagingPipeline.bundled()
 
 
-def _loaded(path, stamp):
-    with _LOADING:
-        return _read(path, stamp)
-
-
-@functools.lru_cache(maxsize=16)
-def _read(path, stamp):
-    return ReimagingPipeline.from_pretrained(path)
-
-
-_LOADING = threading.Lock()
+_loaded = Kept(ReimagingPipeline.from_pretrained)

@@ -10,6 +10,7 @@ can be pushed to the Hub as it is.
 """
 
 import shutil
+import warnings
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -92,17 +93,26 @@ class ModelRegistry:
     def classifier_for(self, models, resolution, given=None):
         """The classifier that knows the attribute of most generators, ``models`` (name → attributes) of this
         resolution; the newest of several. One from elsewhere is ``given``, or None; it is taken unless one in the
-        registry knows more."""
+        registry knows more. Returns it, and the names of classifiers that would have come first but can't be loaded."""
 
         def known(attribute, labels):
             return sum(attributes.get(attribute) in labels for attributes in models.values())
 
-        best, most = given, known(given.config.attribute, given.config.labels) if given is not None else 0
-        for entry in self.list("classifier"):
-            (attribute,) = entry.attributes
-            if entry.resolution == resolution and known(attribute, entry.labels) > most:
-                best, most = entry, known(attribute, entry.labels)
-        return AttributeClassifier.from_pretrained(best.path).eval() if isinstance(best, ModelEntry) else best
+        enough, broken = known(given.config.attribute, given.config.labels) if given is not None else 0, []
+        found = [
+            (known(*entry.attributes, entry.labels), entry)
+            for entry in self.list("classifier")
+            if entry.resolution == resolution
+        ]
+        for count, entry in sorted(found, key=lambda pair: -pair[0]):  # stable: the newest of several first
+            if count <= enough:
+                break
+            try:
+                return AttributeClassifier.from_pretrained(entry.path).eval(), tuple(broken)
+            except CheckpointError as error:
+                warnings.warn(str(error), stacklevel=2)
+                broken.append(entry.name)
+        return given, tuple(broken)
 
     def get(self, name):
         """One model; :class:`CheckpointError` if no model has this name."""

@@ -206,12 +206,13 @@ def reimage(path, picked, model, where, count, refine, colours, sample, painted)
         whole = _subject(picked, path)
         given, region, found = covered(whole, where, painted)
         steps = int(refine) or given.photo * PHOTO_STEPS
-        done, readable, classifier = _run(given, region, model, int(count), steps, int(colours), int(sample))
+        done, by = _run(given, region, model, int(count), steps, int(colours), int(sample))
     except MaskHubError as error:
         return photos.problem(error), _nothing(), "", hidden, hidden, hidden, gr.skip(), hidden, hidden
-    said = f"By {readable.get(done.models[0], done.models[0])}, {time.perf_counter() - start:.1f} s."
+    said = f"By {by.shown.get(done.models[0], done.models[0])}, {time.perf_counter() - start:.1f} s."
     if model == CLASSIFIER and not given.photo and not done.distributions[0]:
         said += " There is no classifier, so all models were tried."
+    said += f" Could not be loaded, so left out: {', '.join(by.broken)}." if by.broken else ""
     said += "" if found else " No covering was found, so mouth and nose were covered for you."
     of = "found" if steps else f"of {int(count):,}"
     far = done.candidate_errors[0][0] > FAR["photo" if given.photo else "drawn"]
@@ -220,8 +221,8 @@ def reimage(path, picked, model, where, count, refine, colours, sample, painted)
     return (
         "", figures(_steps(whole, given, done, of, int(colours), int(sample)), crisp=not given.photo),
         _verdict(said, far, given.photo), gr.update(value=odds or None, visible=bool(odds)),
-        gr.update(value={readable.get(k, k): v for k, v in scores.items()}, visible=len(scores) > 1),
-        _others(done, sample), lesson.feature_maps(classifier, np.asarray(done.faces[0])),
+        gr.update(value={by.shown.get(k, k): v for k, v in scores.items()}, visible=len(scores) > 1),
+        _others(done, sample), lesson.feature_maps(by.pipeline.classifier, np.asarray(done.faces[0])),
         gr.update(value=_saved(given, region, done), visible=True),
         gr.update(visible=given.photo),
     )  # fmt: skip
@@ -276,11 +277,10 @@ def _nth(sample):
 
 
 def _run(given, region, model, count, steps, colours, sample):
-    pipeline, name, readable = pipeline_of(model, given)
+    by = pipeline_of(model, given)
     options = {"smooth_colours": 0, "tone": "poisson"} if given.photo else {"smooth_colours": colours}
-    options |= {"model": name, "candidates": count, "refine_steps": steps, "sample": sample}
-    done = pipeline(given.image, region, **options)
-    return done, readable, pipeline.classifier
+    options |= {"model": by.generator, "candidates": count, "refine_steps": steps, "sample": sample}
+    return by.pipeline(given.image, region, **options), by
 
 
 def _faces_of(source, attributes=None):

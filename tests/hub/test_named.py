@@ -7,12 +7,12 @@ import pytest
 from hub_pipelines import CARD, assert_same_weights, nudged
 
 from maskhub import FaceMaskPipeline
-from maskhub.errors import ConfigError
+from maskhub.errors import CheckpointError, ConfigError
 from maskhub.evaluation.trained_against import card_folder
 from maskhub.hub import push_folder, save_pipeline
 from maskhub.pipelines.fetch import models_folder
 from maskhub.pipelines.named import named_pipelines
-from space import methods
+from space import kept, methods
 
 
 @pytest.fixture(autouse=True)
@@ -97,3 +97,48 @@ def test_the_compare_tab_shows_fetched_models_once_and_says_which_is_broken(
     assert (np.asarray(made) != np.asarray(astronaut)).any()
     with pytest.raises(Exception, match="it could not be loaded"):
         shown["broken"].run(astronaut, "mask")
+
+
+def test_the_compare_tab_shows_a_model_as_it_was_last_fetched(run, pushed, tiny_pipeline, astronaut, tmp_path):
+    def made():
+        (method,) = [one for one in methods.methods(FaceMaskPipeline.bundled()) if one.name == "mine"]
+        return np.asarray(method.run(astronaut, "mask")), method.trained_on
+
+    run("models", "fetch", pushed, "--name", "mine")
+    before, trained_on = made()
+    save_pipeline(
+        nudged(tiny_pipeline), tmp_path / "second", CARD.replace("diffusers", "maskhub\ntrained_on: 30 photos")
+    )
+    push_folder(tmp_path / "second", pushed)
+    assert run("models", "fetch", pushed, "--name", "mine")[0] == 0
+    after, more = made()
+    assert (trained_on, more) == ("20 photos", "30 photos") and (before != after).any()
+
+
+def test_what_could_not_be_loaded_is_tried_again_after_some_minutes_or_when_its_folder_changed(tmp_path, monkeypatch):
+    asked = []
+
+    def load(name):
+        asked.append(name)
+        if not (tmp_path / "here" / "model_index.json").exists():
+            raise CheckpointError(f"no connection to {name}")
+        return object()
+
+    kept_pipe = kept.Kept(load, most=2)
+    for _ in range(3):
+        with pytest.raises(CheckpointError, match="no connection to user/model"):
+            kept_pipe("user/model")
+    assert asked == ["user/model"]
+    with monkeypatch.context() as later, pytest.raises(CheckpointError):
+        later.setattr(kept, "TRY_AGAIN", -1.0)
+        kept_pipe("user/model")
+    assert len(asked) == 2
+    (tmp_path / "here").mkdir()
+    with pytest.raises(CheckpointError):
+        kept_pipe(tmp_path / "here")
+    (tmp_path / "here" / "model_index.json").write_text("{}")
+    made = kept_pipe(tmp_path / "here")
+    assert kept_pipe(tmp_path / "here") is made and len(asked) == 4
+    for name in ("a", "b"):  # the least recently used one is dropped
+        kept_pipe(name)
+    assert kept_pipe(tmp_path / "here") is not made

@@ -355,6 +355,22 @@ def test_a_registry_of_models(tmp_path):
     assert sorted(path.name for path in (tmp_path / "models").glob("[!.]*")) == ["light", "tones"]  # the lock stays
 
 
+def test_a_classifier_that_cannot_be_loaded_is_passed_over(tmp_path):
+    models, given = ModelRegistry(tmp_path / "models"), classifier("dark")
+    for name, created in (("older", 1), ("newer", 2)):
+        classifier("light").save_pretrained(tmp_path / name)
+        models.add(name, tmp_path / name, created=created)
+    wanted = {"a": {"tone": "light"}, "b": {"tone": "dark"}}
+    assert models.classifier_for(wanted, 32)[0].config._name_or_path.endswith("newer")
+    assert models.classifier_for(wanted, 32, given) == (given, ())  # which knows as many
+    assert models.classifier_for(wanted, 64) == (None, ())
+    for weights in (tmp_path / "models" / "newer").rglob("*.safetensors"):
+        weights.write_bytes(b"")
+    with pytest.warns(UserWarning, match="no AttributeClassifier could be loaded from"):
+        found, broken = models.classifier_for(wanted, 32)
+    assert found.config._name_or_path.endswith("older") and broken == ("newer",)
+
+
 @pytest.mark.parametrize(
     ("file", "content"),
     [

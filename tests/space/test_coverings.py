@@ -1,6 +1,7 @@
 """What of a face is re-imaged: coverings that are found, drawn for the visitor, or painted."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,9 +9,14 @@ from PIL import Image
 
 from maskhub.data.pixel_faces import pixel_faces
 from maskhub.data.portraits import portraits
-from maskhub.errors import PhotoError
+from maskhub.errors import CheckpointError, PhotoError
+from maskhub.models.dense import DenseGenerator
+from maskhub.pipelines.model_registry import ModelRegistry
+from maskhub.pipelines.reimaging import ReimagingPipeline
+from space import rooms
 from space.coverings import GRID, WAYS, covered, from_photo, subject
 from space.reimage_models import CLASSIFIER, choices, knows_photos, pipeline_of
+from space.tabs import reimage
 
 
 @pytest.fixture(scope="module")
@@ -90,8 +96,32 @@ def test_a_face_goes_back_into_its_photo_with_only_the_region_changed():
 
 @pytest.mark.parametrize(("side", "chosen"), [(90, 64), (400, 128)])
 def test_the_size_of_a_face_chooses_the_model_for_photos(faces, side, chosen):
-    made, name, readable = pipeline_of(CLASSIFIER, replace(faces["photo"], side=side))
-    assert made.config.resolution == chosen and name is None and f"{chosen}-pixel" in readable["photos"]
+    by = pipeline_of(CLASSIFIER, replace(faces["photo"], side=side))
+    assert by.pipeline.config.resolution == chosen and by.generator is None and f"{chosen}-pixel" in by.shown["photos"]
     assert not knows_photos(CLASSIFIER)
     offered = [value for label, value in choices("") if label == f"Photos, {chosen} pixels (built in)"]
-    assert pipeline_of(offered[0], faces["drawn"])[0].config.resolution == chosen and knows_photos(offered[0])
+    assert pipeline_of(offered[0], faces["drawn"]).pipeline.config.resolution == chosen and knows_photos(offered[0])
+
+
+def test_a_model_that_cannot_be_loaded_is_left_out_of_the_choice(faces, monkeypatch, tmp_path):
+    monkeypatch.setenv("MASKHUB_HOME", str(tmp_path))
+    models = ModelRegistry(tmp_path / "models")
+    monkeypatch.setattr(rooms, "jobs", lambda: SimpleNamespace(models=models))
+    for name in ("whole", "broken"):
+        made = ReimagingPipeline()
+        made.add(name, DenseGenerator(hidden=(16,)), {"hat": "red" if name == "whole" else "blue"})
+        made.save_pretrained(tmp_path / name)
+        models.add(name, tmp_path / name)
+    assert {"whole", "broken"} < set(pipeline_of(CLASSIFIER, faces["drawn"]).pipeline.models)
+    for weights in (tmp_path / "models" / "broken").rglob("*.safetensors"):
+        weights.write_bytes(b"")
+    with pytest.warns(UserWarning, match="no pipeline could be loaded from"):
+        by = pipeline_of(CLASSIFIER, faces["drawn"])
+    assert "whole" in by.pipeline.models and "broken" not in by.pipeline.models and by.broken == ("broken",)
+    with pytest.raises(CheckpointError, match="no pipeline could be loaded from"):  # chosen by itself
+        pipeline_of("broken", faces["drawn"])
+    picked = ("builtin:pixel-faces/covered", "")
+    monkeypatch.setattr(reimage, "_subject", lambda picked, path: faces["drawn"])
+    with pytest.warns(UserWarning, match="no pipeline could be loaded from"):
+        answer = reimage.reimage(None, picked, CLASSIFIER, "cover", 16, 0, 16, 0, "")
+    assert "By " in answer[2] and "Could not be loaded, so left out: broken." in answer[2]
