@@ -25,7 +25,7 @@ from maskhub.errors import ConfigError, first_line
 
 __all__ = [
     "COMMAS", "FREE", "STAGED", "Count", "OptionSet", "Positive", "Rate", "Share", "Weight", "flag", "named", "parse",
-    "read_recipe", "registry",
+    "read_recipe", "refuse", "registry",
 ]  # fmt: skip
 
 
@@ -88,6 +88,14 @@ class OptionSet(BaseModel):
         """A copy with other values, validated again."""
         return type(self)(**dict(self) | changes)
 
+    def refuse(self, what, *names):
+        """ConfigError if one of these options, which can't be used ``what``, such as "with --model", has another value
+        than its default."""
+        fields = type(self).model_fields
+        refuse(
+            what, [name for name in names if getattr(self, name) != fields[name].get_default(call_default_factory=True)]
+        )
+
     @classmethod
     def marked(cls, mark):
         """Names of the options with a marker."""
@@ -110,6 +118,14 @@ class OptionSet(BaseModel):
 def flag(name):
     """An option's name on the command line."""
     return f"--{name.replace('_', '-')}"
+
+
+def refuse(what, names):
+    """ConfigError if options of these names, which can't be used ``what``, such as "with --model", are given: what is
+    ignored silently is taken for done."""
+    if names:
+        leave = "leave it out" if len(names) == 1 else "leave them out"
+        raise ConfigError(f"{', '.join(map(flag, names))} can't be used {what}: {leave}.")
 
 
 def _wanted(field, problem):

@@ -8,9 +8,12 @@ import tyro
 
 from maskhub.commands.photos import Output
 from maskhub.errors import ConfigError, NoFaceError
+from maskhub.options import refuse
 
 __all__ = ["convert", "rewritten"]
 
+APPLIES = {"architecture": ("maskhub",), "any_size": ("onnx", "onnx-graph"), "unmasked": ("int8",), "masked": ("int8",)}
+"""Option → the values of --to that it is for."""
 PHOTOS = 12
 """Of each source, to calibrate 8 bits on."""
 
@@ -43,6 +46,8 @@ def convert(
             For an unmasker, masks are drawn on them by rule.
         masked: The same for faces with masks.
     """
+    given = {"architecture": architecture != "auto", "any_size": any_size, "unmasked": unmasked, "masked": masked}
+    refuse(f"with --to {to}", [name for name, value in given.items() if value and to not in APPLIES[name]])
     if to != "maskhub":
         from maskhub.models.onnx_file import FILE, GRAPH
         from maskhub.pipelines.load import load_pipeline

@@ -10,6 +10,8 @@ from maskhub.commands.photos import Output, exit_code
 from maskhub.data.criteria import Criteria
 from maskhub.data.work import Shards, Work
 from maskhub.errors import ConfigError
+from maskhub.options import refuse
+from maskhub.source_spec import hub_dataset, shard_folder
 
 __all__ = ["build", "curate", "draw"]
 
@@ -49,6 +51,10 @@ def build(
     from maskhub.data.shards import build_dataset
     from maskhub.data.workers import processors
 
+    if hub_dataset(source) or shard_folder(source):
+        shards.refuse("with a dataset that has shards of its own", "shard_size")
+    if push_to_hub is None and not output.startswith("hf://"):
+        refuse("without --push-to-hub", ["private"] if private else [])
     if shards.preview:
         return _preview(source, wearing, shards)
     rank, world, neighbours = _ranks()

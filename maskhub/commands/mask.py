@@ -4,14 +4,14 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from maskhub.commands.photos import Output, Translating, check_png, report_line, translate_source
 from maskhub.data.masked import Wearing
 from maskhub.errors import ConfigError, PhotoError
 from maskhub.faces.photo import PHOTO_SUFFIXES
 from maskhub.film_file import is_film
-from maskhub.options import Count, OptionSet, flag
+from maskhub.options import Count, OptionSet, flag, refuse
 from maskhub.pipelines.load import open_pipeline
 from maskhub.source_spec import hub_dataset, shard_folder
 
@@ -29,6 +29,12 @@ class Previewing(OptionSet):
     """Mask only some of the photos, and write them into this one picture: each without and with its mask."""
     preview_photos: Annotated[int, Field(ge=1, le=200)] = 16
     """Number of photos in the preview, drawn at random."""
+
+    @model_validator(mode="after")
+    def _check_preview(self):
+        if self.preview is None:
+            self.refuse("without --preview", "preview_photos")
+        return self
 
     def write_preview(self, rows, pictures, seed):
         """Write the picture, and print how many photos failed; returns the exit code."""
@@ -95,9 +101,12 @@ def mask(
     if making.model is not None:
         drawn = [name for name in Wearing.model_fields if getattr(wearing, name) != getattr(ANY_MASKS, name)]
         workers = ["workers"] if making.workers is not None else []
-        _refuse([name for name in drawn if name not in BY_NETWORK] + workers, "--model")
-        if wearing.portion == 1 and not (dataset or making.extra or _selecting(wearing)):
+        refuse("with --model", [name for name in drawn if name not in BY_NETWORK] + workers)
+        recorded = dataset or making.extra or _selecting(wearing) or wearing.scores == "fast"
+        if wearing.portion == 1 and not recorded:
             return translate_source("mask", source, output, making, force, wearing.seed)
+    else:
+        making.refuse("without --model", "device")
     wearing = wearing.model_copy(update={"bare_only": not force})
     check_png(making.png, source)
     if film:
@@ -115,13 +124,6 @@ def _selecting(wearing):
     return own_boxes + (["min_quality"] if wearing.min_quality else [])
 
 
-def _refuse(names, what):
-    """ConfigError if there are options of these names, which can't be used with ``what``."""
-    if names:
-        leave = "leave it out" if len(names) == 1 else "leave them out"
-        raise ConfigError(f"{', '.join(map(flag, names))} can't be used with {what}: {leave}.")
-
-
 def _way(making, single):
     """By rule, or by the network of --model."""
     from maskhub.data.masked_files import BY_RULE
@@ -137,8 +139,9 @@ def _mask_film(source, output, wearing, making, force):
     from maskhub.commands.film import mask_by_rule
     from maskhub.data.batch import check_not_input
 
-    _refuse(making.extra + _selecting(wearing), "a film")
-    _refuse(["portion"] if making.model else [], "a film and --model")
+    scores = ["scores"] if wearing.scores != "all" else []
+    refuse("with a film", making.extra + _selecting(wearing) + scores)
+    refuse("with a film and --model", ["portion"] if making.model else [])
     check_not_input(source, output)
     return mask_by_rule(source, output, wearing, force, making.provenance)
 
@@ -177,7 +180,7 @@ def _mask_one(source, output, wearing, making):
     from maskhub.data.masked_files import mask_photo
     from maskhub.files import write_file
 
-    for name in ("preview", "own_boxes"):
+    for name in ("preview", "own_boxes", "workers"):
         if name in making.extra + _selecting(wearing):
             raise ConfigError(f"{flag(name)} is for folders and datasets: leave it out.")
     region = making.regions and making.regions / output.with_suffix(".png").name

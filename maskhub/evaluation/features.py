@@ -18,7 +18,7 @@ from torch.nn.utils import fuse_conv_bn_eval
 from maskhub.errors import CheckpointError, ConfigError, first_line
 from maskhub.models.weights import find_weights
 
-__all__ = ["NAMES", "FeatureExtractor", "feature_network"]
+__all__ = ["NAMES", "VGG_FILES", "FeatureExtractor", "feature_network"]
 
 MEAN, STD = torch.tensor([0.485, 0.456, 0.406])[:, None, None], torch.tensor([0.229, 0.224, 0.225])[:, None, None]
 INCEPTION_FILE = "pt_inception-2015-12-05-6726825d.pth"

@@ -26,7 +26,7 @@ from maskhub.faces.detect import detect
 from maskhub.masks.detector import detect_mask_on_crop
 from maskhub.onnx_session import open_session
 
-__all__ = ["DiffusersPeer", "OnnxPeer", "open_peer", "unmasked_by"]
+__all__ = ["DIFFUSERS", "DiffusersPeer", "OnnxPeer", "open_peer", "unmasked_by"]
 
 DIFFUSERS = "diffusers:"
 SIDE = 512

@@ -25,11 +25,12 @@ def generator_options(request, models):
         raise ConfigError("the learning rate must be above 0 and at most 0.1.")
     names = ("architecture", "resolution", "batch_size", "learning_rate", "seed")
     options = {name: getattr(request, name) for name in names} | _lengths(request.max_steps)
-    options |= DCGAN if request.architecture == "dcgan" else {}
     # averages over a quarter of a short run, so that it forgets the initial weights
     options["ema_decay"] = round(min(0.999, 1 - 4 / max(8, request.max_steps)), 6)
     if request.init_from:
         options |= _network_of(request.init_from, models)
+    if options["architecture"] == "dcgan":
+        options = DCGAN | options
     ReimagingOptions(source=["-"], output="-", **options).check()
     return options
 

@@ -62,6 +62,8 @@ class GANOptions(DomainOptions):
 
     def check(self):
         super().check()
+        if self.gan_loss != "wgan-gp":
+            self.refuse(f"with --gan-loss {self.gan_loss}", "lambda_gp")
         if self.cuda_graph and self.pool_size:
             raise ConfigError("--cuda-graph can't be used with a pool, which draws on the CPU: use --pool-size 0.")
         if not self.rounds:
@@ -81,6 +83,11 @@ class RefinerOptions(WornOptions):
 
     start: Literal["worn", "unmasked"] = "worn"
     """Input of the masker: faces with a mask drawn by rule, or unmasked faces."""
+
+    def check(self):
+        super().check()
+        if self.start == "unmasked":
+            self.refuse("with --start unmasked, which draws no mask", *MaskOptions.model_fields)
 
 
 class PatchOptions(GANOptions):

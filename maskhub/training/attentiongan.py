@@ -48,6 +48,8 @@ class AttentionGANOptions(RefinerOptions, LightChoiceOptions, CycleOptions):
         super().check()
         if self.start == "unmasked" and (self.lambda_nmc or self.lambda_attention):
             raise ConfigError("--start unmasked draws no mask: --lambda-nmc and --lambda-attention must be 0.")
+        if self.generator == "light":
+            self.refuse("with --generator light", "contents")
         if self.generator == "light" and any("noise" in stage for stage in self.stages):
             raise ConfigError("the light generator is built with its noise: no stage can change it.")
 

@@ -29,6 +29,8 @@ class CycleGANOptions(LightChoiceOptions, CycleOptions):
 
     def check(self):
         super().check()
+        if self.generator == "light":
+            self.refuse("with --generator light", "upsampling")
         if self.norm == "batch" and self.batch_size == 1 and self.resolution < 64:
             raise ConfigError("--norm batch needs a --batch-size above 1 at this resolution.")
 

@@ -54,3 +54,7 @@ class LightChoiceOptions(LightOptions):
         super().check()
         if self.generator == "light":
             self.check_grids()
+            self.refuse("with --generator light", "generator_width", "blocks")
+        else:
+            own = [name for name in LightOptions.model_fields if name not in PatchOptions.model_fields]
+            self.refuse(f"with --generator {self.generator}", *own, "light_blocks")

@@ -10,6 +10,7 @@ import torch
 from pydantic import Field
 
 from maskhub.data.given import GivenPairs
+from maskhub.data.masked import MaskOptions
 from maskhub.data.paired import WornPairs
 from maskhub.direction import Direction
 from maskhub.errors import ConfigError
@@ -65,6 +66,8 @@ class Pix2PixOptions(WornOptions, PatchOptions):
                 f"--depth {self.depth} needs a --resolution that is a multiple of {2**self.depth}; "
                 f"it is {self.resolution}."
             )
+        if self.pairs == "given":
+            self.refuse("with --pairs given, which draws no mask", *MaskOptions.model_fields)
         if self.pairs == "worn" and self.masked:
             raise ConfigError("--masked is not used with --pairs worn: leave it out, or use --pairs given.")
 

@@ -69,6 +69,11 @@ class ReimagingOptions(LabelledOptions):
     def check(self):
         super().check()
         parse_attributes(self.attributes)
+        others = {
+            "dense": ("width", "upsampling"),
+            "dcgan": ("hidden", "discriminator_hidden", "discriminator_dropout"),
+        }
+        self.refuse(f"with --architecture {self.architecture}", *others[self.architecture])
 
     @property
     def model_name(self):

@@ -89,6 +89,47 @@ def test_outline(run, heads, tmp_path):
         ),
         (["pairs", "--input", "A", "--output", "O"], "give either --photos, or --input with --truth"),
         (["masks", "--photos", "A", "--model", "x/y", "--output", "O"], "--model needs --direction mask or unmask"),
+        (["masks", "--photos", "A", "--device", "cpu"], "--device can't be used without --direction: leave it out"),
+        (["detection", "--unmasked", "A", "--model", "m", "--bundled"], "--bundled can't be used with --model"),
+        (["detection", "--unmasked", "A", "--device", "cpu"], "--device can't be used without --model or --bundled"),
+        (["mask-detector", "--unmasked", "A", "--device", "cuda:99"], "there is no device 'cuda:99'"),
+        (
+            ["quality", "--real", "A", "--generated", "A", "--direction", "unmask"],
+            "--direction can't be used with --generated",
+        ),
+        (
+            ["quality", "--real", "A", "--generated", "A", "--weights-dir", "A"],
+            "--weights-dir can't be used with --network efficientnet-lite0",
+        ),
+        (["pairs", "--input", "A", "--truth", "A", "--seed", "3"], "--seed can't be used without --photos"),
+        (
+            ["pairs", "--input", "A", "--truth", "A", "--generated", "A", "--model", "m"],
+            "--model can't be used with --generated",
+        ),
+        (
+            ["pairs", "--photos", "A", "--measures", "psnr", "--encoder", "dlib"],
+            "--encoder can't be used without identity in --measures",
+        ),
+        (["pairs", "--photos", "A", "--network", "vgg16"], "--network can't be used without frechet in --measures"),
+        (
+            ["pairs", "--photos", "A", "--measures", "psnr,ssim", "--weights-dir", "A"],
+            "--weights-dir can't be used with --measures psnr,ssim",
+        ),
+        (["pairs", "--photos", "A", "--peer-steps", "9"], "--peer-steps can't be used without --peer diffusers:ID"),
+        (["recognition", "A", "--held-out"], "--held-out can't be used with --protocol pairs: leave it out"),
+        (
+            ["recognition", "A", "--protocol", "table-3", "--pairs", "x.csv", "--directions", "2"],
+            "--pairs, --directions can't be used with --protocol table-3: leave them out",
+        ),
+        (
+            ["recognition", "A", "--approaches", "baseline", "--directions", "2"],
+            "--directions can't be used without the approach projection",
+        ),
+        (["recognition", "A", "--masks", "model", "--style", "kn95"], "--style can't be used with --masks model"),
+        (
+            ["recognition", "A", "--approaches", "baseline,projection", "--model", "m"],
+            "--model can't be used with these approaches, which need no network",
+        ),
         (["survey", "--output", "O"], "no answers"),
         (["cycle", "--unmasked", "A", "--limit", "many"], "--limit is 'many'; it must be a whole number"),
         (["cycle", "--unmasked", "A", "--limit", "0"], "--limit is 0; it must be at least 1"),

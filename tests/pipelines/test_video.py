@@ -252,7 +252,7 @@ def test_the_command_line_masks_and_unmasks_films(clip, tmp_path, tiny_pipeline,
     assert read_provenance(tmp_path / "bare.mp4") is None
     said = capsys.readouterr().out
     assert "in 12 frames a face was left as it is (no mask worn)\nno frame was changed\n" in said
-    for wrong in (["--boxes", "coco"], ["--workers", "2"], ["--own-boxes", "labels"]):
+    for wrong in (["--boxes", "coco"], ["--workers", "2"], ["--own-boxes", "labels"], ["--scores", "none"]):
         with pytest.raises(SystemExit) as stop:
             main(["mask", str(clip), str(tmp_path / "c.mp4"), *wrong])
         assert stop.value.code == 2 and f"{wrong[0]} can't be used with a film: leave" in capsys.readouterr().err

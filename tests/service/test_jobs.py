@@ -264,6 +264,12 @@ def test_what_can_not_be_is_said_before_it_waits(jobs, change, words):
     assert jobs.list() == []
 
 
+def test_a_job_that_starts_from_a_model_has_its_network(jobs):
+    options = jobs.submit(small(architecture="dcgan", resolution=64), key="me").options
+    assert (options["architecture"], options["resolution"], options["hidden"]) == ("dense", 32, [16])
+    assert "width" not in options  # of the other network
+
+
 def test_nobody_fills_the_queue(jobs):
     made = [jobs.submit(small(), key="me") for _ in range(3)]
     assert len({job.name for job in made}) == 3

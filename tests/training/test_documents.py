@@ -168,7 +168,7 @@ def test_cyclegan_with_another_cycle_loss_and_the_distance_constraint(kind, dist
 
 def test_cyclegan_with_the_light_generator(tmp_path):
     options = {**PATCH, "unmasked": FACES, "masked": COVERED, "generator": "light", "widths": (8, 12)}
-    options |= {"light_blocks": (1, 1)}
+    options |= {"light_blocks": (1, 1), "generator_width": 64, "blocks": 9}
     trained(CycleGAN, options, tmp_path / "run", max_steps=1)
     pipeline = FaceMaskPipeline.from_pretrained(tmp_path / "run" / "pipeline")
     assert {type(pipeline.masker), type(pipeline.unmasker)} == {LightGenerator}
@@ -211,7 +211,16 @@ def test_noise_comes_with_a_stage_and_stays_in_the_result(tmp_path):
     [
         ({"lambda_distance": 1, "batch_size": 1}, "--distance pairs needs a --batch-size of at least 2"),
         ({"lambda_nmc": 1}, "--start unmasked draws no mask"),
-        ({"generator": "light", "stages": [{"steps": 1, "noise": [0, 0]}]}, "no stage can change it"),
+        (
+            {
+                "generator": "light",
+                "generator_width": 64,
+                "blocks": 9,
+                "contents": 9,
+                "stages": [{"steps": 1, "noise": [0, 0]}],
+            },
+            "no stage can change it",
+        ),
     ],
 )
 def test_what_does_not_go_together(options, message):

@@ -70,6 +70,32 @@ def test_bad_stages_and_options(tmp_path, text, message):
         options_of(tmp_path, text)
 
 
+@pytest.mark.parametrize(
+    ("task", "options", "message"),
+    [
+        ("cyclegan", {"widths": (8, 16)}, "--widths can't be used with --generator resnet"),
+        ("cyclegan", {"light_blocks": (1,), "fold": 2}, "--fold, --light-blocks can't be used with --generator resnet"),
+        ("cyclegan", {"generator": "light", "blocks": 6}, "--blocks can't be used with --generator light"),
+        (
+            "cyclegan",
+            {"generator": "light", "upsampling": "resize"},
+            "--upsampling can't be used with --generator",
+        ),
+        ("cyclegan", {"lambda_gp": 5}, "--lambda-gp can't be used with --gan-loss lsgan"),
+        ("attentiongan", {"generator": "light", "contents": 4}, "--contents can't be used with --generator light"),
+        ("simgan", {"start": "unmasked", "style": "kn95"}, "--style can't be used with --start unmasked, which draws"),
+        ("pix2pix", {"pairs": "given", "wrongly_worn": 0.5}, "--wrongly-worn can't be used with --pairs given, which"),
+        ("reimaging", {"width": 32}, "--width can't be used with --architecture dense"),
+        ("reimaging", {"architecture": "dcgan", "hidden": [8]}, "--hidden can't be used with --architecture dcgan"),
+    ],
+)
+def test_an_option_of_another_network_is_refused(task, options, message):
+    kind = task_class(task).Options
+    places = {name: place for name, place in PLACES.items() if name in kind.model_fields}
+    with pytest.raises(ConfigError, match=message):
+        kind(**places | options).check()
+
+
 def test_every_weight_of_a_loss_may_change_in_a_stage():
     for name in TASKS:
         options = task_class(name).Options

@@ -42,6 +42,10 @@ def measure(options):
     pictures = options.sides("generated")
     finders = {name: detector(name) for name in options.detectors}
     wanted = options.model or options.bundled
+    if options.model:
+        options.refuse("with --model", "bundled")
+    if not wanted:
+        options.refuse("without --model or --bundled", "device")
     pipeline = load_pipeline(options.model, options.device) if wanted else None
     report = measure_detection(pictures, finders, pipeline, groups=options.groups)
     report.settings |= options.settings | ({"model": options.model or "bundled"} if wanted else {})

@@ -4,6 +4,7 @@ The largest face of each photo is detected and aligned as in the app. On unmaske
 on, in each way of wearing them, to compare the detector's region with the true one (IoU, intersection over union).
 """
 
+from copy import deepcopy
 from typing import Annotated
 
 import numpy as np
@@ -26,6 +27,7 @@ from maskhub.masks.blend import SHADOW
 from maskhub.masks.detector import MASKED, bundled_mask_detector, detect_mask_on_crop
 from maskhub.masks.styles import WORN
 from maskhub.models.mask_detector import MaskDetector
+from maskhub.pipelines.load import best_device
 
 __all__ = ["Options", "measure", "measure_mask_detector"]
 
@@ -48,6 +50,8 @@ def measure(options):
     """The :class:`~maskhub.evaluation.report.Report` of :class:`Options`."""
     pictures = options.sides()
     network = MaskDetector.from_pretrained(options.detector).eval() if options.detector else bundled_mask_detector()
+    if (device := best_device(options.device)) != "cpu":
+        network = deepcopy(network).to(device)  # the bundled one is shared
     report = measure_mask_detector(pictures, network, groups=options.groups)
     report.settings |= options.settings | {"mask_detector": options.detector or "bundled"}
     return report

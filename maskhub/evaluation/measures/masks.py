@@ -43,6 +43,8 @@ def measure(options):
     """The :class:`~maskhub.evaluation.report.Report` of :class:`Options`."""
     if options.model and not options.direction:
         raise ConfigError("--model needs --direction mask or unmask.")
+    if not options.direction:
+        options.refuse("without --direction", "device")
     pictures = options.pictures(options.photos, "masks")
     pipeline = load_pipeline(options.model, options.device) if options.direction else None
     report = measure_masks(pictures, pipeline, options.direction, groups=options.groups)

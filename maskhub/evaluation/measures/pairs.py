@@ -25,7 +25,7 @@ from maskhub.evaluation.groups import by_group, check_columns
 from maskhub.evaluation.intervals import mean_figure, ratio_figure
 from maskhub.evaluation.options import Folder, Model, Names, OptionalSource, PhotoOptions, Way
 from maskhub.evaluation.paired import MADE, MatchedPictures, WornPictures, same_size
-from maskhub.evaluation.peers import open_peer, unmasked_by
+from maskhub.evaluation.peers import DIFFUSERS, open_peer, unmasked_by
 from maskhub.evaluation.report import Curve, Figure, Report
 from maskhub.evaluation.sets import translator
 from maskhub.evaluation.similarity import LPIPS_FILE, Lpips, change, psnr, ssim
@@ -106,6 +106,17 @@ def measure(options):
         raise ConfigError("--regions and --generated can't be used with --photos: they belong to --input.")
     if options.peer and options.direction != "unmask":
         raise ConfigError("--peer fills the hole where a mask was, so it needs --direction unmask.")
+    if options.photos is None:
+        options.refuse("without --photos", "seed")
+    if options.generated is not None:
+        options.refuse("with --generated", "model")
+    for measure, name in {"identity": "encoder", "frechet": "network"}.items():
+        if measure not in wanted:
+            options.refuse(f"without {measure} in --measures", name)
+    if {*wanted} <= {*PLAIN}:
+        options.refuse(f"with --measures {','.join(wanted)}", "weights_dir")
+    if not any(spec.startswith(DIFFUSERS) for spec in options.peer):
+        options.refuse(f"without --peer {DIFFUSERS}ID", "peer_steps")
     peers = [open_peer(spec, device, options.peer_steps) for spec in options.peer]
     places = options.weights_dir
     tools = {

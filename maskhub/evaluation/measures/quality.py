@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 
 from maskhub.errors import ConfigError
-from maskhub.evaluation.features import feature_network
+from maskhub.evaluation.features import VGG_FILES, feature_network
 from maskhub.evaluation.frechet import (
     ENOUGH,
     KEPT,
@@ -72,6 +72,10 @@ def measure(options):
         raise ConfigError("give either --generated, or --input for a pipeline to translate.")
     if options.generated is not None and options.model is not None:
         raise ConfigError("--model translates --input: leave out --generated.")
+    if options.generated is not None:
+        options.refuse("with --generated", "direction")
+    if options.network not in ("inception", *VGG_FILES):
+        options.refuse(f"with --network {options.network}", "weights_dir")
     real = options.pictures(options.real, "real")
     translate, settings = None, {"split": options.settings["split"]}
     if options.input is not None:

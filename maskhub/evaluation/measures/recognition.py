@@ -126,9 +126,10 @@ def measure(options):
     """The :class:`~maskhub.evaluation.report.Report` of :class:`Options`."""
     defaults = DEFAULTS[options.protocol]
     chosen = {name: getattr(options, name) or value for name, value in defaults.items()}
+    _check_applies(options, chosen)
     encoders = [find_encoder(name, options.weights_dir) for name in chosen["encoders"]]
     pipeline = None
-    if not STRIPPED.isdisjoint(chosen["approaches"]) or chosen["masks"] == "model":
+    if _needs_network(chosen):
         refuse_trained_against(options.model, chosen["encoders"])
         pipeline = load_pipeline(options.model, options.device)
     names = ("style", "groups", "resamples", "seed")
@@ -143,6 +144,22 @@ def measure(options):
         report = measure_recognition(folder, pairs, pipeline=pipeline, **arguments)
     report.settings |= {"model": options.model or "bundled"} if pipeline is not None else {}
     return report
+
+
+def _needs_network(chosen):
+    return not STRIPPED.isdisjoint(chosen["approaches"]) or chosen["masks"] == "model"
+
+
+def _check_applies(options, chosen):
+    """ConfigError for an option that the protocol, approaches or masks don't use."""
+    others = {"pairs": ("held_out",), "table-3": ("pairs", "directions")}[options.protocol]
+    options.refuse(f"with --protocol {options.protocol}", *others)
+    if "projection" not in chosen["approaches"]:
+        options.refuse("without the approach projection", "directions")
+    if chosen["masks"] == "model":
+        options.refuse("with --masks model", "style")
+    if not _needs_network(chosen):
+        options.refuse("with these approaches, which need no network", "model", "device")
 
 
 def _folder(spec):
