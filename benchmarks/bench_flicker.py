@@ -32,6 +32,7 @@ import numpy as np
 from maskhub import FaceMaskPipeline
 from maskhub.faces import align
 from maskhub.faces.detect import detect
+from maskhub.faces.lookback import TrackedFrame, looked_back
 from maskhub.faces.photo import open_photo, split_alpha
 from maskhub.masks import wear
 from maskhub.masks.detector import MASKED, detect_mask_on_crop
@@ -140,22 +141,45 @@ class Photos:
         return np.asarray(output.images[0])
 
 
+class Camera:
+    """Treats the frames as a camera's: each is translated before the next one is there."""
+
+    def __init__(self, translator):
+        self.translator = translator
+
+    def __call__(self, frame, seconds):
+        made = self.translator(frame, seconds)
+        self.region, self.faces = self.translator.region, self.translator.faces
+        return made
+
+
+def film_of(way, frames):
+    """For each of the frames, (pixels, seconds): its result, the region, and the faces, largest first."""
+    if not isinstance(way, FrameTranslator):
+        for frame, seconds in frames:
+            yield way(frame, seconds), way.region, [one.face for one in way.faces]
+        return
+    tracked = ((None, TrackedFrame(frame, seconds, *way.follow(frame, seconds))) for frame, seconds in frames)
+    for _, one in looked_back(tracked):
+        yield way.translate(one.pixels, one.tracks, one.step), way.region, [face.face for face in way.faces]
+
+
 def measure(way, photo, face, frames, expected, direction):
     """The figures of one film by :data:`COLUMNS`, and the results, undone, for the eye."""
     size, matrix = photo.shape[1::-1], align.alignment(face, CROP)
     own, found, results, before = corners(face), {name: [] for name in COLUMNS}, [], None
-    side = float(np.linalg.norm(own[1] - own[0]))
-    for frame, seconds, move in frames:
-        started = time.process_time()
-        made = way(frame, seconds)
-        found["ms"].append(1000 * (time.process_time() - started))
+    side, frames = float(np.linalg.norm(own[1] - own[0])), list(frames)
+    started = time.process_time()
+    translated = list(film_of(way, [frame[:2] for frame in frames]))
+    found["ms"] = [1000 * (time.process_time() - started) / len(frames)]
+    for (frame, _, move), (made, region, faces) in zip(frames, translated, strict=True):
         result, source = (
             cv2.GaussianBlur(undone(one, move, size), (0, 0), 1).astype(np.float32) for one in (made, frame)
         )
-        region = undone(way.region, move, size)
+        region = undone(region, move, size)
         results.append(undone(made, move, size))
-        at = corners(way.faces[0].face, move) if way.faces else None
-        if way.faces:
+        at = corners(faces[0], move) if faces else None
+        if faces:
             found["off"].append(100 * np.linalg.norm(at - own, axis=1).mean() / side)
         inside = region > 0.5
         if inside.any():
@@ -221,7 +245,9 @@ def main():
     parser.add_argument("photos", nargs="+", type=Path, help="photos of one face each, or folders of them")
     parser.add_argument("--direction", choices=["mask", "unmask"], default="unmask")
     parser.add_argument("--motions", nargs="+", choices=MOTIONS, default=list(MOTIONS))
-    parser.add_argument("--frame-by-frame", action="store_true", help="treat each frame as a photo of its own")
+    ways = parser.add_mutually_exclusive_group()
+    ways.add_argument("--frame-by-frame", action="store_true", help="treat each frame as a photo of its own")
+    ways.add_argument("--camera", action="store_true", help="translate each frame before the next one is read")
     parser.add_argument(
         "--model",
         help="pipeline folder or Hub id; if not given, masks are drawn by rule and taken off by the bundled one",
@@ -244,8 +270,9 @@ def main():
         photo, face, result = ready
         expected = cv2.GaussianBlur(result, (0, 0), 1).astype(np.float32)
         for kind in args.motions:
-            photos = args.frame_by_frame
-            way = Photos(pipe, args.direction) if photos else FrameTranslator(pipe, args.direction, force=True)
+            way = FrameTranslator(pipe, args.direction, force=True)
+            if args.frame_by_frame or args.camera:
+                way = Photos(pipe, args.direction) if args.frame_by_frame else Camera(way)
             figures, results = measure(
                 way, photo, face, film(photo, face, kind, seed_of(file)), expected, args.direction
             )

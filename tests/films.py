@@ -9,15 +9,13 @@ __all__ = ["EachFrame", "camera_file", "film", "unchanged", "written"]
 class EachFrame:
     """Translates each frame alone, by a function of its pixels and its time in seconds."""
 
-    tracks = ()
-
     def __init__(self, function):
         self.function = function
 
     def follow(self, frame, seconds):
-        return (seconds,)
+        return [], seconds
 
-    def translate(self, frame, seconds):
+    def translate(self, frame, tracks, seconds):
         return self.function(frame, seconds)
 
 

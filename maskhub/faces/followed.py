@@ -11,7 +11,7 @@ from maskhub.faces.flow import Patch
 from maskhub.faces.settle import settled
 from maskhub.faces.smooth import Steady
 
-__all__ = ["Followed", "Track", "moved"]
+__all__ = ["Followed", "Track", "apart_on_face", "moved"]
 
 TRIES = 4
 """Number of searches that come sooner, as without a face, until landmarks of a new face are found."""
@@ -194,6 +194,12 @@ def _with_sides(face):
     middle = 1 - cv2.transform(face.points[None, :2].astype(np.float64), matrix)[0, :, 0].mean()
     sides = np.array([[[middle + half, align.EYE_HEIGHT] for half in (-0.5 / align.SIDE, 0.5 / align.SIDE)]])
     return replace(face, sides=cv2.transform(sides, cv2.invertAffineTransform(matrix))[0].astype(np.float32))
+
+
+def apart_on_face(one, other):
+    """Mean distance of two places of a face, in widths of the first."""
+    crop = align.alignment(one, 1.0)
+    return _apart(*(cv2.transform(face.points[None].astype(np.float64), crop)[0] for face in (one, other)))
 
 
 def _apart(one, other):

@@ -22,7 +22,7 @@ from maskhub.faces.detect import FaceDetector
 from maskhub.faces.followed import Followed, Track, moved
 from maskhub.faces.settle import settled
 
-__all__ = ["FaceTracker", "Track"]
+__all__ = ["FaceTracker", "Track", "iou", "is_cut", "thumbnail"]
 
 NEW, STILL_THERE = 0.7, 0.5
 """Lowest detector score at which a new face is tracked, and at which one with landmarks is, or a tracked face counts as
@@ -100,9 +100,8 @@ class FaceTracker:
         return seconds - before if seconds >= before else PAUSE * 2  # time went backwards: a new film
 
     def _is_cut(self, frame):
-        thumbnail = cv2.cvtColor(cv2.resize(frame, THUMBNAIL, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
-        before, self._thumbnail = self._thumbnail, thumbnail
-        return before is None or float(cv2.absdiff(before, thumbnail).mean()) > CUT
+        before, self._thumbnail = self._thumbnail, thumbnail(frame)
+        return before is None or is_cut(before, self._thumbnail)
 
     def _search(self, frame, lost, new):
         # searching all eight orientations takes eight times as long: without a face do so only now and then
@@ -126,7 +125,7 @@ class FaceTracker:
             if followed.search_result(frame, placed[j], detected, followed in lost):
                 kept.append(followed)
         for i, face in enumerate(found if whole else []):
-            doubled = any(_overlap(face.box, followed.face.box) >= SAME for followed in kept)
+            doubled = any(iou(face.box, followed.face.box) >= SAME for followed in kept)
             if i not in matched.values() and not doubled and (face.score >= NEW or settled(frame, face)):
                 number = min(set(range(len(kept) + 1)) - {followed.number for followed in kept})
                 kept.append(Followed(number, frame, face))
@@ -148,12 +147,12 @@ class FaceTracker:
         matrix[:2, 2] = side / 2 - matrix[:2, :2] @ (left + width / 2, top + height / 2)
         found = self._detect(align.warped(frame, matrix[:2], side))
         found = [moved(one, np.linalg.inv(matrix)) for one in found]
-        return max(found, key=lambda one: _overlap(one.box, face.box), default=None)
+        return max(found, key=lambda one: iou(one.box, face.box), default=None)
 
     def _matched(self, found):
         """The index of a followed face: that of the detected one that is the same."""
         pairs = sorted(
-            ((_overlap(face.box, followed.face.box), i, j) for i, face in enumerate(found)
+            ((iou(face.box, followed.face.box), i, j) for i, face in enumerate(found)
              for j, followed in enumerate(self._followed)),
             reverse=True,
         )  # fmt: skip
@@ -164,7 +163,17 @@ class FaceTracker:
         return matched
 
 
-def _overlap(one, other):
+def thumbnail(frame):
+    """A frame, uint8 RGB H×W×3, small and in grey, for :func:`is_cut`."""
+    return cv2.cvtColor(cv2.resize(frame, THUMBNAIL, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
+
+
+def is_cut(before, now):
+    """Whether there is a cut between two frames, given their thumbnails."""
+    return float(cv2.absdiff(before, now).mean()) > CUT
+
+
+def iou(one, other):
     """Intersection over union of two boxes."""
     across = min(one[0] + one[2], other[0] + other[2]) - max(one[0], other[0])
     down = min(one[1] + one[3], other[1] + other[3]) - max(one[1], other[1])

@@ -5,11 +5,13 @@
         ...
     work.report                                # what was written
 
-Frames are read, translated and written one by one, so memory use does not depend on the film's length. While one frame
-is written, threads translate the next and track the faces of the one after it. Each frame keeps its time, whether the
-frame rate is constant or not. A film that a phone recorded sideways is turned upright. Sound is copied if the new
-container supports it, otherwise re-encoded. Titles, locations and all other tags of the source are dropped, and so are
-subtitles. The film is written to a temporary file and renamed at the end, so that an interrupted run leaves nothing.
+Frames are read, translated and written one after another, so memory use does not depend on the film's length. While one
+frame is written, threads translate the next and track the faces of later ones. A frame waits for up to a second, until
+faces that were found later have been followed back to it (:mod:`maskhub.faces.lookback`). Each frame keeps its time,
+whether the frame rate is constant or not. A film that a phone recorded sideways is turned upright. Sound is copied if
+the new container supports it, otherwise re-encoded. Titles, locations and all other tags of the source are dropped, and
+so are subtitles. The film is written to a temporary file and renamed at the end, so that an interrupted run leaves
+nothing.
 """
 
 from collections import deque
@@ -25,6 +27,7 @@ import numpy as np
 from av.video.reformatter import ColorPrimaries, ColorTrc
 
 from maskhub.errors import ConfigError, VideoError, first_line
+from maskhub.faces.lookback import TrackedFrame, looked_back
 from maskhub.files import written_file
 from maskhub.film_file import film_url, open_film
 from maskhub.pipelines.film_reading import EXACT, UprightFrames, film_facts, packets, video_stream
@@ -71,8 +74,8 @@ class Film:
     Args:
         source: the file to read.
         target: the file to write; one of :data:`WRITTEN`.
-        translator: a :class:`~maskhub.pipelines.live.FrameTranslator`, or an object with its ``follow``, ``translate``
-            and ``tracks``. The two methods run in two threads, each in the frames' order.
+        translator: a :class:`~maskhub.pipelines.live.FrameTranslator`, or an object with its ``follow`` and
+            ``translate``. The two methods run in two threads, each in the frames' order.
         tag: a :class:`~maskhub.provenance.Provenance` for the container's metadata, or None.
         most_side: frames whose longer side is larger, in pixels, are scaled down to it before they are translated.
 
@@ -124,14 +127,12 @@ class Film:
         pictures = _Pictures(stream, self.facts, writer, self.target)
         self.report.width, self.report.height = pictures.size
         read = self._read(packets(reader, [stream, *reader.streams.audio], self.source), pictures)
-        with closing(_ahead(self._made(_ahead(read)))) as made:
-            for sound, picture in made:
-                if picture is None:
-                    self.report.damaged += sounds[sound.stream.index].take(sound)
+        with closing(_ahead(self._made(_ahead(looked_back(read))))) as made:
+            for place, pixels in made:
+                if pixels is None:
+                    self.report.damaged += sounds[place.stream.index].take(place)
                     continue
-                pixels, time, with_faces = picture
-                pictures.write(pixels, time)
-                self.report.with_faces += with_faces
+                pictures.write(pixels, place)
                 self.report.frames += 1
                 yield self.report.frames
         pictures.end()
@@ -139,8 +140,8 @@ class Film:
             sound.finish()
 
     def _read(self, packets, pictures):
-        """The film's pieces in order: (a packet of sound, None), or (None, (a frame's pixels, its time, and what the
-        translator's first step found))."""
+        """The film's pieces in order: (a packet of sound, None), or (a frame's time in units of the stream, its
+        :class:`~maskhub.faces.lookback.TrackedFrame`)."""
         upright = UprightFrames()
         for packet in packets:
             if packet.stream.type != "video":  # the last, empty packets have no stream_index
@@ -148,16 +149,17 @@ class Film:
                 continue
             for frame in self._decoded(packet):
                 time, pixels = pictures.place(frame), pictures.fitted(upright(frame))
-                yield None, (pixels, time, self.translator.follow(pixels, float(time * pictures.base)))
+                seconds = float(time * pictures.base)
+                yield time, TrackedFrame(pixels, seconds, *self.translator.follow(pixels, seconds))
 
     def _made(self, pieces):
-        """The same pieces with translated frames: (None, (pixels, time, and whether there are faces))."""
+        """The same pieces with translated frames: (a packet of sound, None), or (a frame's time, its pixels)."""
         with closing(pieces):
-            for sound, picture in pieces:
-                if picture is not None:
-                    pixels, time, found = picture
-                    picture = self.translator.translate(pixels, *found), time, bool(self.translator.tracks)
-                yield sound, picture
+            for place, frame in pieces:
+                if frame is not None:
+                    self.report.with_faces += bool(frame.tracks)
+                    frame = self.translator.translate(frame.pixels, frame.tracks, frame.step)
+                yield place, frame
 
     def _decoded(self, packet):
         try:
