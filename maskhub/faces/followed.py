@@ -152,11 +152,12 @@ class Followed:
 
     def _pull(self, frame, drift, crop):
         """Correct the position by a drift, 7×2 in the crop's sides; what is shown follows slowly."""
-        self._owed -= drift
         back = cv2.invertAffineTransform(crop)
         face = _shaped(self.face, _shape(self.face) + drift @ back[:, :2].T)
-        new_back = cv2.invertAffineTransform(align.alignment(face, 1.0))
-        step = np.vstack([new_back, (0, 0, 1)]) @ np.vstack([crop, (0, 0, 1)])
+        now = align.alignment(face, 1.0)
+        # the new crop may be larger or turned
+        self._owed = (self._owed - drift) @ back[:, :2].T @ now[:, :2].T
+        step = np.vstack([cv2.invertAffineTransform(now), (0, 0, 1)]) @ np.vstack([crop, (0, 0, 1)])
         self._begin(frame, replace(face, box=moved(self.face, step).box))
 
     def _turned(self, found):
