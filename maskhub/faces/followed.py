@@ -64,7 +64,7 @@ class Followed:
         """Take this position, whatever came before."""
         self.missed, self.new, self.tries = 0, True, 0
         # the motion of one frame; where the landmarks (7) and the detector's points (5) were in the crop at first
-        self._speed, self._seen, self._doubts = np.eye(3), {}, 0
+        self._speed, self._seen, self._far, self._confirmed = np.eye(3), {}, None, False
         self._filter, self._owed = Steady(), np.zeros((7, 2))
         self._begin(frame, _with_sides(face))
 
@@ -130,14 +130,17 @@ class Followed:
         crop, count = align.alignment(self.face, 1.0), len(_shape(placed))
         here, seen = (cv2.transform(_shape(face)[None], crop)[0] for face in (self.face, placed))
         by_marks = count == 7
-        if count not in self._seen and (not by_marks or _apart(here, seen) < JUMP):
-            self._seen[count] = seen
+        if by_marks:
+            if count not in self._seen and _apart(here, seen) < JUMP:
+                self._seen[count] = seen
+            counts = True
+        else:
+            counts = self._points_count(seen) or lost
         known = self._seen.get(count, here)
         apart = _apart(known, seen)
         whole = cv2.transform(here[None], _similarity(known, seen, turned=lost or by_marks))[0] - here
         drift = seen - known if by_marks and not lost else whole
-        self._doubts = self._doubts + 1 if apart > JUMP and not by_marks and not lost else 0
-        if self._doubts == 1:
+        if not counts:
             self._begin(frame, self.face)
         elif apart > 3 * JUMP:
             self._restart(frame, placed)
@@ -149,6 +152,22 @@ class Followed:
                 self._owed[:] = 0
             else:
                 self._seen = {count: cv2.transform(_shape(placed)[None], align.alignment(self.face, 1.0))[0]}
+
+    def _points_count(self, seen):
+        """Whether the detector's points, 5×2 in the crop's sides, count: near where they were at first, or at the same
+        other place twice in a row.
+
+        If no detection has confirmed the first place before, that one was wrong, and nothing needs to be corrected.
+        """
+        first, before = self._seen.setdefault(5, seen), self._far
+        near = _apart(first, seen) < JUMP
+        self._far = None if near else seen
+        again = before is not None and not near and _apart(before, seen) < JUMP
+        if again and not self._confirmed:
+            self._seen[5], self._far = seen, None
+        counts = near or (again and self._confirmed)
+        self._confirmed |= again or (near and first is not seen)
+        return counts
 
     def _pull(self, frame, drift, crop):
         """Correct the position by a drift, 7×2 in the crop's sides; what is shown follows slowly."""
