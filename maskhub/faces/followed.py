@@ -130,12 +130,9 @@ class Followed:
         crop, count = align.alignment(self.face, 1.0), len(_shape(placed))
         here, seen = (cv2.transform(_shape(face)[None], crop)[0] for face in (self.face, placed))
         by_marks = count == 7
-        if by_marks:
-            if count not in self._seen and _apart(here, seen) < JUMP:
-                self._seen[count] = seen
-            counts = True
-        else:
-            counts = self._points_count(seen) or lost
+        counts = by_marks or self._points_count(seen) or lost
+        if by_marks and _apart(here, seen) < JUMP:
+            self._seen.setdefault(count, seen)
         known = self._seen.get(count, here)
         apart = _apart(known, seen)
         whole = cv2.transform(here[None], _similarity(known, seen, turned=lost or by_marks))[0] - here
@@ -157,17 +154,20 @@ class Followed:
         """Whether the detector's points, 5×2 in the crop's sides, count: near where they were at first, or at the same
         other place twice in a row.
 
-        If no detection has confirmed the first place before, that one was wrong, and nothing needs to be corrected.
+        If no detection has confirmed the first place before, that one was wrong, not where the face was followed to,
+        unless the face is turned or far away.
         """
         first, before = self._seen.setdefault(5, seen), self._far
-        near = _apart(first, seen) < JUMP
-        self._far = None if near else seen
-        again = before is not None and not near and _apart(before, seen) < JUMP
-        if again and not self._confirmed:
-            self._seen[5], self._far = seen, None
-        counts = near or (again and self._confirmed)
-        self._confirmed |= again or (near and first is not seen)
-        return counts
+        apart = _apart(first, seen)
+        if apart < JUMP:
+            self._far, self._confirmed = None, self._confirmed or first is not seen
+            return True
+        again = before is not None and _apart(before, seen) < JUMP
+        if again and not self._confirmed and apart < 3 * JUMP:
+            self._seen[5], self._far, self._confirmed = seen, None, True
+            return False
+        self._far = seen
+        return again
 
     def _pull(self, frame, drift, crop):
         """Correct the position by a drift, 7×2 in the crop's sides; what is shown follows slowly."""

@@ -208,6 +208,38 @@ def test_a_wrong_detection_in_one_frame_moves_nothing(film):
     tracker._detect.faces = right
 
 
+@pytest.fixture
+def by_points(film, monkeypatch):
+    """A tracker without landmarks that searches each frame, a frame, and where the detector finds its face."""
+    for module in (tracking, followed):
+        monkeypatch.setattr(module, "settled", lambda frame, face: None)
+    tracker, frame = FaceTracker(every=1), next(film(1))
+    (found,) = tracker(frame)
+
+    def see(by, scale=1.0):
+        width = found.face.box[2]
+        points, middle = found.face.points, found.face.points.mean(0)
+        points = (points - middle) * scale + middle + np.float32([by * width, 0])
+        monkeypatch.setattr(
+            tracker, "_detected_upright", lambda frame, face: replace(found.face, points=points, sides=None)
+        )
+        (track,) = tracker(frame)
+        return float(np.linalg.norm(track.face.points - found.face.points, axis=1).mean()) / width
+
+    return see
+
+
+def test_a_first_detection_that_two_others_contradict_moves_nothing(by_points):
+    assert max(by_points(0.25, 1.2), *(by_points(0) for _ in range(6))) < 0.01
+
+
+def test_a_confirmed_face_follows_two_detections_that_agree_slowly(by_points):
+    assert max(by_points(0), by_points(0), by_points(0.25)) < 0.01
+    assert by_points(0.25, 1.2) < 0.03  # a large correction is spread over several frames
+    moved = [by_points(0.25, 1.2) for _ in range(30)]
+    assert moved == sorted(moved) and 0.2 < moved[-1] < 0.35
+
+
 def test_one_euro_is_steady_at_rest_and_quick_in_motion():
     rng = np.random.default_rng(0)
     rest, steady = OneEuro(), []

@@ -113,6 +113,17 @@ def test_every_frame_with_a_face_is_masked_and_says_so(clip, tmp_path):
     assert (tmp_path / "frame-by-frame.mp4").read_bytes() == (tmp_path / "out.mp4").read_bytes()
 
 
+def test_a_face_that_is_found_late_is_masked_from_the_first_frame(clip, tmp_path):
+    translator = FrameTranslator(RuleMasker("surgical", "blue"))
+    search, frames = translator.tracker._search, []
+    translator.tracker._search = lambda *args: frames.append(args) or (search(*args) if len(frames) > 6 else None)
+    report = done(Film(clip, tmp_path / "out.mp4", translator))
+    assert len(frames) > 6 and report.with_faces == 12
+    (_, before), (_, after) = frames_of(clip), frames_of(tmp_path / "out.mp4")
+    changed = [(np.abs(np.subtract(b, a, dtype=float)).mean(2) > 40).mean() for a, b in zip(before, after, strict=True)]
+    assert min(changed) > 0.015 and max(changed) < 1.3 * min(changed)
+
+
 @pytest.mark.parametrize("suffix", [".mov", ".mkv", ".webm"])
 def test_every_container_holds_the_tag(clip, tmp_path, suffix):
     tag = Provenance("unmask", "user/model")
