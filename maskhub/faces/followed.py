@@ -130,7 +130,7 @@ class Followed:
         crop, count = align.alignment(self.face, 1.0), len(_shape(placed))
         here, seen = (cv2.transform(_shape(face)[None], crop)[0] for face in (self.face, placed))
         by_marks = count == 7
-        counts = by_marks or self._points_count(seen) or lost
+        counts = by_marks or self._points_count(seen, lost)
         if by_marks and _apart(here, seen) < JUMP:
             self._seen.setdefault(count, seen)
         known = self._seen.get(count, here)
@@ -150,15 +150,17 @@ class Followed:
             else:
                 self._seen = {count: cv2.transform(_shape(placed)[None], align.alignment(self.face, 1.0))[0]}
 
-    def _points_count(self, seen):
-        """Whether the detector's points, 5×2 in the crop's sides, count: near where they were at first, or at the same
-        other place twice in a row.
+    def _points_count(self, seen, lost):
+        """Whether the detector's points, 5×2 in the crop's sides, count: near where they were at first, at the same
+        other place twice in a row, or if the face could not be followed.
 
         If no detection has confirmed the first place before, that one was wrong, not where the face was followed to,
         unless the face is turned or far away.
         """
         first, before = self._seen.setdefault(5, seen), self._far
         apart = _apart(first, seen)
+        if lost:
+            return True
         if apart < JUMP:
             self._far, self._confirmed = None, self._confirmed or first is not seen
             return True
