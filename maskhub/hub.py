@@ -16,7 +16,7 @@ from maskhub.models.stored import read_json
 from maskhub.pipelines.fetch import meant
 from maskhub.pipelines.remote_code import code_files, with_code
 
-__all__ = ["THIS_REPOSITORY", "hub_errors", "push_folder", "save_pipeline", "write_pipeline"]
+__all__ = ["THIS_REPOSITORY", "check_push", "hub_errors", "push_folder", "save_pipeline", "write_pipeline"]
 
 _PICKLES = {".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"}
 
@@ -91,6 +91,17 @@ def push_folder(
         commit = {"commit_message": message, "repo_type": repo_type, "revision": revision or "main"}
         patient(api.create_commit, url.repo_id, operations, **commit)  # uploaded files are not sent again
     return str(url)
+
+
+def check_push(repo_id, *, repo_type="model", token=None):
+    """Check, before work that takes hours, that :func:`push_folder` can upload its result: create the repository if
+    needed, and ask whether this token may write to it. HubError as there."""
+    from huggingface_hub import HfApi
+
+    api = HfApi(token=token)
+    with hub_errors(f"the upload to {repo_id}"):
+        url = patient(api.create_repo, repo_id, repo_type=repo_type, exist_ok=True)
+        api.auth_check(url.repo_id, repo_type=repo_type, write=True)
 
 
 def _text(path):

@@ -31,6 +31,7 @@ ROUTES = [
         ("DELETE", r"/api/repos/delete", "delete"),
         ("GET", API_REPO, "info"),
         ("GET", rf"{API_REPO}/revision/{REVISION}", "info"),
+        ("GET", rf"{API_REPO}/auth-check(?P<write>/write)?", "auth_check"),
         ("GET", rf"{API_REPO}/tree/{REVISION}(?:/(?P<path>.+))?", "tree"),
         ("POST", rf"{API_REPO}/paths-info/{REVISION}", "paths_info"),
         ("GET", rf"{API_REPO}/refs", "refs"),
@@ -106,6 +107,10 @@ class HubEndpoints(HubHandler):
         before = "private" if repository.private else "public"
         repository.private = request.get("private", request.get("visibility", before) == "private")
         self.reply(200, {"private": repository.private})
+
+    def on_auth_check(self, kind, repo_id, write):
+        self.repository(kind, repo_id, write=bool(write))
+        self.reply(200, b"OK")
 
     def on_info(self, kind, repo_id, revision=None):
         repository = self.repository(kind, repo_id)

@@ -57,23 +57,29 @@ def test_a_masked_data_set_is_made_and_pushed(run, hub_user, tmp_path):
     assert info.private and any(file.rfilename.endswith(".parquet") for file in info.siblings)
 
 
+SMALL = ["reimaging", "--hidden", "16", "--latent", "8", "--discriminator-hidden", "16", "--batch-size", "4"]
+SMALL += ["--max-steps", "1", "--sample-every", "0"]
+
+
 def test_a_method_is_trained_and_pushed(run, hub_user):
     repo = hub_user.repo("trained")
-    small = [
-        "--hidden",
-        "16",
-        "--latent",
-        "8",
-        "--discriminator-hidden",
-        "16",
-        "--max-steps",
-        "1",
-        "--sample-every",
-        "0",
-    ]
-    code, text = run("train.py", "reimaging", *small, "--batch-size", "4", "--push-to-hub", repo)
+    code, text = run("train.py", *SMALL, "--push-to-hub", repo)
     assert not code and f"/{repo}" in text
     assert HfApi().model_info(repo).siblings
+
+
+def test_a_result_that_could_not_be_pushed_is_an_error_before_the_first_step(run, hub_user, monkeypatch):
+    mine = hub_user.repo("mine")
+    HfApi().create_repo(mine)
+    for token, repo, words in (
+        (hub_user.token, "somebody/masks", "this token has no access to it. Use one with write access"),
+        (hub_user.read_token, mine, "this token has no access to it. Use one with write access"),
+        ("hf_wrong", mine, "the Hub does not know this token"),
+        (hub_user.token, "a/b/c", "a repository id looks like user/name"),
+    ):
+        monkeypatch.setenv("HF_TOKEN", token)
+        code, text = run("train.py", *SMALL, "--push-to-hub", repo)
+        assert code == 2 and f"error: the upload to {repo} failed: {words}" in text and "wrote" not in text
 
 
 @pytest.mark.parametrize(

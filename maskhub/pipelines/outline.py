@@ -21,9 +21,12 @@ def outline(image, region, *, threshold=0.5, width=None):
         image, region: RGB or RGBA ``PIL.Image``, and H×W in [0, 1], such as an entry of ``FaceMaskOutput.regions``.
         threshold: the contour follows this value of the region.
         width: of the light line in pixels; by default 0.4 % of the picture's shorter side.
+
+    Raises:
+        PhotoError: the region and the picture have different sizes.
     """
     if region.shape != (image.height, image.width):
-        raise ValueError(
+        raise PhotoError(
             f"the region is {region.shape[1]}×{region.shape[0]}, the picture {image.width}×{image.height}."
         )
     rgb, alpha = split_alpha(image.convert("RGBA" if image.mode == "RGBA" else "RGB"))

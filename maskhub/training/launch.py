@@ -56,16 +56,19 @@ def launch(task_class, description=None, args=None):
 
 
 def _train(trainer):
-    result, repo_id = trainer.run(), trainer.options.push_to_hub
+    repo_id = trainer.options.push_to_hub if trainer.accelerator.is_main_process else None
+    if repo_id:
+        from maskhub.hub import check_push, push_folder
+
+        check_push(repo_id)  # an error now, not after hours of training
+    result = trainer.run()
     if result is None:
         trainer.accelerator.print(
             f"stopped at step {trainer.step:,}; continue with --resume latest", file=sys.stderr, flush=True
         )
         return trainer.exit_code
     trainer.accelerator.print(f"wrote {result}", flush=True)
-    if repo_id and trainer.accelerator.is_main_process:
-        from maskhub.hub import push_folder
-
+    if repo_id:
         print(f"pushed to {push_folder(result, repo_id)}")
     trainer.accelerator.wait_for_everyone()
     return 0

@@ -95,7 +95,8 @@ class TrainingOptions(OptionSet):
     report_to: ReportTo = ()
     """Also report to experiment trackers: tensorboard (events in output/tensorboard), trackio, wandb."""
     push_to_hub: Annotated[str | None, FREE] = None
-    """Hub repository (user/name) to upload the finished result to."""
+    """Hub repository (user/name) to upload the finished result to. It is created, and the access checked, before
+    the first step."""
     dry_run: Annotated[bool, FREE] = False
     """Print the resolved options, networks and sources, then exit."""
     stages: Stages = ()

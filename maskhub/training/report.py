@@ -4,6 +4,7 @@ import io
 import json
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +70,15 @@ class RunReport:
         self.count += 1
         self.images += images
         self.bar.update()
+
+    @contextmanager
+    def aside(self):
+        """Work that is not training, such as a sample sheet: its time does not count for images_per_second."""
+        if torch.cuda.is_initialized():
+            torch.cuda.synchronize()  # the steps before it do count
+        start = time.perf_counter()
+        yield
+        self.since += time.perf_counter() - start
 
     def log(self, step, learning_rate):
         """Write the means since the last line and return them."""

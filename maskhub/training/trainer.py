@@ -193,11 +193,12 @@ class Trainer:
                     self._check_finite(self.report.log(self.step, rate))
                     self._status("running")
                 due = self.step in c.sheets or (c.sample_every and (self.step % c.sample_every == 0 or last))
-                if due and main:
-                    self.results.sample()
-                if self.step % c.checkpoint_every == 0:
-                    self._save()
-                    saved = self.step
+                with self.report.aside() if main else nullcontext():
+                    if due and main:
+                        self.results.sample()
+                    if self.step % c.checkpoint_every == 0:
+                        self._save()
+                        saved = self.step
             if saved != self.step:
                 self._save()
             if main and self.results.step != self.step:

@@ -7,6 +7,7 @@ import time
 from collections import deque
 from functools import partial
 from types import SimpleNamespace
+from typing import NamedTuple
 
 import cv2
 import gradio as gr
@@ -17,7 +18,7 @@ from PIL import Image
 
 from maskhub.errors import MaskHubError, PhotoError
 from maskhub.faces.photo import open_photo, split_alpha
-from maskhub.image_file import data_url
+from maskhub.image_file import data_url, encoded
 from maskhub.pipelines.live import FrameTranslator
 from maskhub.pipelines.outcomes import described, tally
 from maskhub.provenance import mark
@@ -27,6 +28,7 @@ __all__ = ["TITLE", "layout", "wire"]
 
 TITLE = "Webcam"
 WAYS = [("Swap", "auto"), ("Put on", "mask"), ("Take off", "unmask"), ("Original", "original")]
+CHANGES = [way for _, way in WAYS if way != "original"]
 WIDTH, HEIGHT = 640, 480
 """Maximum size of a frame; larger ones are scaled down."""
 TURN = 60
@@ -56,17 +58,29 @@ class CameraInput(gr.Image):
 
 
 def decoded(frame):
-    """A frame from :class:`CameraInput` as uint8 RGB, H×W×3; PhotoError if it is not a picture."""
+    """A frame from :class:`CameraInput` or :class:`LiveImage` as a :class:`Live` picture; PhotoError if it is not a
+    picture."""
     if frame.startswith("data:"):
         try:
             frame = io.BytesIO(base64.b64decode(frame.partition(",")[2], validate=True))
         except binascii.Error as error:
             raise PhotoError("this camera frame is not base64.") from error
-    return np.asarray(split_alpha(open_photo(frame))[0])
+    photo = open_photo(frame)
+    comment = photo.info.get("comment") or b""
+    way = comment.decode("ascii", "replace")
+    return Live(np.asarray(split_alpha(photo)[0]), way if way in CHANGES else None)
+
+
+class Live(NamedTuple):
+    """A live picture, uint8 RGB H×W×3, and the way in which it was changed, as in :data:`WAYS`; None if it wasn't."""
+
+    pixels: np.ndarray
+    way: str | None = None
 
 
 class LiveImage(gr.Image):
-    """A picture that is embedded in the response: a stream of files would fill the disk and store faces."""
+    """A picture that is embedded in the response: a stream of files would fill the disk and store faces. The JPEG's
+    comment is the way in which it was changed, for the snapshot."""
 
     is_template = True  # in the browser it is a plain Image
 
@@ -75,10 +89,10 @@ class LiveImage(gr.Image):
         return payload.url if payload else None
 
     def postprocess(self, value):
-        """uint8 RGB, H×W×3, as a JPEG in a ``data:`` address."""
+        """A :class:`Live` picture as a JPEG in a ``data:`` address."""
         if value is None:
             return None
-        _, data = cv2.imencode(".jpg", value[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+        data = encoded(Image.fromarray(value.pixels), "JPEG", quality=QUALITY, comment=value.way or "")
         return ImageData(url=data_url(data), orig_name="frame.jpg")
 
 
@@ -90,7 +104,7 @@ class Session:
         self.ends, self.works, self.spent = deque(maxlen=LAST + 1), deque(maxlen=LAST), 0.0
 
     def __call__(self, frame, way):
-        """One frame, as uint8 RGB H×W×3, and a line about it."""
+        """One frame, uint8 RGB H×W×3, as a :class:`Live` picture, and a line about it."""
         start = time.perf_counter()
         if self.ends and start - self.ends[-1] > OFF:
             self.ends.clear()
@@ -100,9 +114,9 @@ class Session:
             self.translator = None if way == "original" else FrameTranslator(self.pipe, way)
             self.way = way  # last: a way that the pipeline lacks is an error at every frame
         if self.translator is None:
-            seen = ""
+            seen, made = "", frame
         else:
-            frame = self.translator(frame, start)
+            made = self.translator(frame, start)
             seen = f" · {described(tally(self.translator.faces))}"
         end = time.perf_counter()
         self.ends.append(end)
@@ -111,7 +125,8 @@ class Session:
         work = 1000 * sum(self.works) / len(self.works)
         rate = (len(self.ends) - 1) / (end - self.ends[0]) if len(self.ends) > 1 else 0.0
         left = max(0.0, TURN - self.spent)
-        return frame, f"{rate:.1f} frames/s · {work:.0f} ms each · {left:.0f} s left{seen}"
+        live = Live(made, None if made is frame else way)
+        return live, f"{rate:.1f} frames/s · {work:.0f} ms each · {left:.0f} s left{seen}"
 
     def __deepcopy__(self, memo):  # gradio copies a state's initial value; the networks are shared
         return Session(self.pipe)
@@ -174,7 +189,7 @@ def wire(here, pipe):
 
     here.timer.tick(waiting, None, here.rate, **rooms.once)
     here.snap.click(
-        partial(snapshot, pipe), [here.result, here.way], [here.problem, here.snapshot], **quiet
+        partial(snapshot, pipe), here.result, [here.problem, here.snapshot], **quiet
     ).then(None, js=photos.scroll_to("webcam-snapshot", "webcam-problem"), api_visibility="private")  # fmt: skip
 
 
@@ -184,14 +199,14 @@ def step(pipe, frame, way, session):
         return gr.skip(), gr.skip(), gr.skip(), session
     session = session or Session(pipe)
     try:
-        frame = decoded(frame)
+        frame = decoded(frame).pixels
     except MaskHubError as error:
         return photos.problem(error), gr.skip(), "", session
     try:
-        frame, text = session(frame, way)
+        live, text = session(frame, way)
     except MaskHubError as error:
-        return photos.problem(error), fitted(frame), "", session
-    return "", frame, photos.done(text), session
+        return photos.problem(error), Live(fitted(frame)), "", session
+    return "", live, photos.done(text), session
 
 
 def ended(session):
@@ -212,14 +227,15 @@ def wait_words(place):
     return photos.notice([f"The camera is in use: {others} ahead of you, it is your turn in {seconds:.0f} s or less."])
 
 
-def snapshot(pipe, frame, way):
-    """The live picture as a file with its provenance: a problem, and the picture."""
+def snapshot(pipe, frame):
+    """The live picture as a file, with its provenance if it was changed: a problem, and the picture."""
     try:
         if not frame:
             raise PhotoError("there is no live picture: press Start first.")
-        picture = Image.fromarray(decoded(frame))
+        live = decoded(frame)
     except MaskHubError as error:
         return photos.problem(error), gr.skip()
-    if way != "original":
-        picture = mark(picture, pipe.provenance(way))
+    picture = Image.fromarray(live.pixels)
+    if live.way:
+        picture = mark(picture, pipe.provenance(live.way))
     return "", gr.update(value=photos.save_jpeg(picture, "snapshot"), visible=True)

@@ -53,7 +53,7 @@ def test_every_face_is_outlined_and_specks_are_not():
 def test_nothing_changed_draws_nothing_and_a_wrong_size_is_refused():
     image = Image.new("RGB", (40, 30), "red")
     assert np.array_equal(np.asarray(outline(image, np.zeros((30, 40)))), np.asarray(image))
-    with pytest.raises(ValueError, match="40×30"):
+    with pytest.raises(PhotoError, match="the region is 30×40, the picture 40×30"):
         outline(image, np.zeros((40, 30)))
 
 

@@ -12,6 +12,8 @@ from PIL import Image
 
 from maskhub import FaceMaskPipeline
 from maskhub.errors import ConfigError, VideoError
+from maskhub.image_file import data_url, encoded
+from maskhub.provenance import read_provenance
 from space.tabs import video, webcam
 
 
@@ -20,15 +22,15 @@ def test_a_session_translates_measures_and_changes_its_way(astronaut, tiny_pipel
     assert session.pipe is tiny_pipeline
     frames = list(film(astronaut, 4))
     for frame in frames:
-        made, text = session(frame, "mask")
-    assert made.shape == frames[0].shape and not np.array_equal(made, frames[-1])
+        (made, way), text = session(frame, "mask")
+    assert made.shape == frames[0].shape and not np.array_equal(made, frames[-1]) and way == "mask"
     assert "frames/s" in text and "s left" in text and text.endswith("1 face found: mask put on")
-    made, text = session(frames[0], "original")
-    assert np.array_equal(made, frames[0]) and "face" not in text
+    (made, way), text = session(frames[0], "original")
+    assert np.array_equal(made, frames[0]) and "face" not in text and way is None
     first = session.translator
     assert first is None
-    made, text = session(frames[0], "unmask")
-    assert session.translator.direction == "unmask"
+    (made, way), text = session(frames[0], "unmask")
+    assert session.translator.direction == "unmask" and way is None  # nothing was changed
     assert np.array_equal(made, frames[0]) and text.endswith("1 face found: left as it is (no mask worn)")
 
 
@@ -52,11 +54,28 @@ def test_large_frames_are_scaled_down(given, shown):
 
 def test_a_live_picture_is_in_its_address(astronaut):
     frame = next(film(astronaut, 1))
-    data = webcam.LiveImage().postprocess(frame)
+    data = webcam.LiveImage().postprocess(webcam.Live(frame))
     assert data.path is None
     with Image.open(io.BytesIO(base64.b64decode(data.url.split(",", 1)[1]))) as image:
         assert np.abs(np.asarray(image).astype(int) - frame).mean() < 4
     assert webcam.LiveImage().postprocess(None) is None
+
+
+@pytest.mark.parametrize("way", [None, "auto", "mask", "unmask"])
+def test_a_snapshot_is_tagged_if_the_live_picture_was_changed(astronaut, tiny_pipeline, way):
+    frame = next(film(astronaut, 1))
+    shown = webcam.LiveImage().postprocess(webcam.Live(frame, way)).url
+    problem, update = webcam.snapshot(tiny_pipeline, shown)
+    found = read_provenance(update["value"])
+    assert not problem and (found and found.direction) == {"auto": "translate"}.get(way, way)
+    with Image.open(update["value"]) as picture:
+        assert np.abs(np.asarray(picture).astype(int) - frame).mean() < 5 and "comment" not in picture.info
+
+
+def test_a_comment_of_a_strange_picture_is_no_way(tiny_pipeline):
+    given = data_url(encoded(Image.new("RGB", (64, 48)), "JPEG", comment="a\xff"))
+    assert webcam.decoded(given).way is None
+    assert "no live picture" in webcam.snapshot(tiny_pipeline, None)[0]
 
 
 def test_a_film_over_the_limits_is_refused_in_words(astronaut, tmp_path, monkeypatch):

@@ -34,6 +34,25 @@ def test_one_step_changes_every_weight(name, trainer):
     assert samples == one.options.batch_size * one.options.rounds
 
 
+def test_the_speed_is_that_of_training_without_sample_sheets_and_checkpoints(trainer, monkeypatch):
+    one, clock = trainer("reimaging", max_steps=4, sample_every=1, checkpoint_every=2), [0.0]
+
+    def taking(seconds, answer):
+        def call(*given):
+            clock[0] += seconds
+            return answer
+
+        return call
+
+    monkeypatch.setattr(report, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    monkeypatch.setattr(one, "train_step", taking(2, ({"loss": torch.tensor(1.0)}, 8)))
+    monkeypatch.setattr(one.results, "sample", taking(100, None))
+    monkeypatch.setattr(one, "_save", taking(50, None))
+    monkeypatch.setattr(one.results, "write", taking(0, None))
+    one.run()
+    assert [line["images_per_second"] for line in read_metrics(one.output)] == [4.0] * 4
+
+
 @pytest.mark.parametrize("name", SMALL)
 def test_the_average_follows_the_weights(name, trainer):
     one = trainer(name, ema_decay=0.5)
