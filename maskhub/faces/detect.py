@@ -13,6 +13,7 @@ from maskhub.arguments import check_pixels
 from maskhub.faces.covered import covered_face, covered_place
 from maskhub.faces.settle import settle
 from maskhub.faces.view import (
+    CERTAIN,
     MARGIN,
     WORN,
     View,
@@ -141,8 +142,9 @@ class FaceDetector:
             if _best(tried[-1][0]) >= SURE + 0.02:
                 return tried[-1][0]
         sure, less = (sorted(filter(len, found), key=_best, reverse=True) for found in zip(*tried, strict=True))
-        masked = [found for found in sure if view.worn(_surest(found)) >= WORN]
-        standing = next((found for found in [*masked, *sure] if view.stands(_surest(found))), None)
+        sure.sort(key=lambda found: -view.mask_grade(_surest(found)))
+        masked = [found for found in sure if view.mask_grade(_surest(found))]
+        standing = next((found for found in sure if view.stands(_surest(found))), None)
         if standing is not None:
             return standing
         face = None if masked else covered_face(view.photo)
@@ -151,7 +153,7 @@ class FaceDetector:
         if len(hidden):
             return masked[0] if masked and _best(masked[0]) > _best(hidden) + LIKELY else hidden
         if sure:
-            return [*masked, *sure][0]
+            return sure[0]
         return next((found[:1] for found in less if view.shows(found[0])), covered)
 
     def _in_turned(self, view, degrees):
@@ -196,7 +198,7 @@ class FaceDetector:
         least = min(row[14], scores[0] or 1.0) - LIKELY  # scores in the window are often lower than in the photo
         likely = sorted((over, *TURNS), key=scores.get, reverse=True)[:TRIED]
         likely = [degrees for degrees in likely if scores[degrees] > least]
-        likely.sort(key=lambda degrees: view.worn(found[degrees]) < WORN)
+        likely.sort(key=lambda degrees: -view.mask_grade(found[degrees]))
         masked = view.worn(row)
         for degrees in likely:
             worn = view.worn(found[degrees]) >= WORN
@@ -217,7 +219,8 @@ class FaceDetector:
         that a mask is worn in each."""
         lead, stays = found[14] - row[14], view.presence(row)
         if min(masked, found_masked) >= BARE or max(masked, found_masked) < WORN:
-            limit = stays + (-EVEN if lead > 0 else EVEN)
+            by_masks = int(found_masked >= CERTAIN) - int(masked >= CERTAIN)
+            limit = stays + (-EVEN if (by_masks or lead) > 0 else EVEN)
             return limit < 1 and view.stands(found) and view.presence(found) > limit
         # no presence is above 1: mostly the landmarks of ``found``, the slowest step, are not needed
         if stays + EVEN < 1 or lead > AHEAD or found_masked >= WORN:

@@ -16,8 +16,8 @@ from maskhub.faces.worn import worn
 from maskhub.faces.yunet import STRIDES
 
 __all__ = [
-    "MARGIN", "SMALL", "WORN", "View", "face_of", "overturned", "own_row", "rows_turned_back", "sides_in_window",
-    "trusted", "turned_copy", "upright_window",
+    "CERTAIN", "MARGIN", "SMALL", "WORN", "View", "face_of", "overturned", "own_row", "rows_turned_back",
+    "sides_in_window", "trusted", "turned_copy", "upright_window",
 ]  # fmt: skip
 
 MARGIN = 0.15
@@ -28,6 +28,9 @@ DOUBTFUL = 0.5
 """Where no face is found, those from this score on are taken if landmarks settle on them."""
 WORN = 0.8
 """Confidence of the mask detector from which a mask confirms a face, or its orientation."""
+CERTAIN = 0.99
+"""Confidence of the mask detector that decides between two orientations of a face in which landmarks are equally sure.
+Of 27 masked faces that got 0.6 or more in both, the right one reached it on 25, the wrong one on one."""
 SMALL = 32
 """Width in pixels below which the mask detector is not run."""
 ELSEWHERE, ASKEW = 15.0, 35.0
@@ -108,6 +111,11 @@ class View:
             face = self.face(row)
             self._known[key] = worn(self.photo, face) if min(face.box[2:]) >= SMALL else 0.0
         return self._known[key]
+
+    def mask_grade(self, row):
+        """2 if the mask detector is :data:`CERTAIN` of a mask, 1 if it is sure enough to confirm a face, else 0."""
+        confidence = self.worn(row)
+        return int(confidence >= WORN) + int(confidence >= CERTAIN)
 
     def settles(self, row):
         """Whether landmarks show that a doubtful row is a face."""
