@@ -15,7 +15,7 @@ from maskhub.files import HIDDEN, append_line, commit, discard, remove_file, wri
 
 __all__ = ["RESULTS_OF", "Journal", "check_same_options"]
 
-RESULTS_OF = "2026-11-28c"
+RESULTS_OF = "2026-11-28d"
 """The day of the last change after which the same photo and options gave other pixels or records: another face found,
 another mask drawn, another bundled network; a letter tells changes of one day apart. A run by a version with another
 value is not continued.

@@ -121,6 +121,10 @@ def rows(*scores, taller=1.3):
         (0.91, 0.9, 0.98, 0.1, 0, 0, False),
         (0.86, 0.91, 0.98, 0.1, 0.95, 0.97, True),  # YuNet is clearly surer
         (0.91, 0.86, 0.1, 0.98, 0.97, 0.95, False),
+        (0.91, 0.93, 0.995, 0.9, 1, 0.98, False),  # landmarks and masks in both, but only one mask is certain
+        (0.91, 0.9, 0.9, 0.995, 1, 0.98, True),
+        (0.91, 0.93, 0.9, 0.9, 1, 0.98, True),
+        (0.91, 0.9, 0.9, 0.995, 1, 0.9, False),
     ],
 )
 def test_a_mask_or_landmarks_show_that_a_sure_face_is_upside_down(
@@ -140,6 +144,19 @@ def test_a_mask_or_landmarks_show_that_a_sure_face_is_upside_down(
     set_settle(monkeypatch, settle)
     monkeypatch.setattr(view_module, "worn", lambda photo, face: over_worn if abs(face.roll) > 90 else row_worn)
     assert abs(detector._way_up(view, row)) == pytest.approx(180 if turned else 0)
+
+
+@pytest.mark.parametrize(("mask", "degrees"), [(0.999, -45), (0.9, 135)])
+def test_of_two_orientations_the_one_with_a_certain_mask_is_taken(astronaut, monkeypatch, mask, degrees):
+    """The face's own mask at -45°, and a hint of one at 135°, where YuNet's score is higher."""
+    detector, (row,) = FaceDetector(), rows(0.66)
+    found = {-45: rows(0.82)[0], 135: rows(0.86)[0] + np.float32([1, *np.zeros(14)])}
+    monkeypatch.setattr(detector, "_in_window", lambda view, row, at: found.get(at))
+    monkeypatch.setattr(View, "stands", lambda view, row, surely=True: False)
+    monkeypatch.setattr(View, "settled", lambda view, row, surely=True: Settled(view.face(row), 1.0))
+    confidence = {row.tobytes(): 1.0, found[-45].tobytes(): mask, found[135].tobytes(): 0.85}
+    monkeypatch.setattr(View, "worn", lambda view, row: confidence[row.tobytes()])
+    assert detector._way_up(View.of(np.asarray(astronaut), 1024, 0), row) == degrees
 
 
 @pytest.mark.parametrize(("score", "masked", "found"), [(0.5, 0.85, 1), (0.5, 0.75, 0), (0.3, 0.95, 0)])

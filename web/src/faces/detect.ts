@@ -9,7 +9,7 @@ import type { Networks } from "../networks";
 import { coveredFace, coveredPlace } from "./covered";
 import { type Face, rollOf } from "./face";
 import { settled } from "./settle";
-import { faceOf, overturned, ownRow, rowsTurnedBack, trusted, turnedCopy, uprightWindow, View, WORN } from "./view";
+import { CERTAIN, faceOf, overturned, ownRow, rowsTurnedBack, trusted, turnedCopy, uprightWindow, View, WORN } from "./view";
 import type { Row } from "./yunet";
 
 const TURNS = [90, -90, 180, 45, -45, 135, -135];
@@ -94,11 +94,11 @@ async function findTurned(view: View, rows: Row[], doubtful: Row[]): Promise<Row
   return covered;
 }
 
-/** The same, those whose row wears a mask before the others. */
+/** The same, those first whose row wears a mask of which the network is most certain. */
 async function maskedFirst<T>(view: View, all: T[], rowOf: (one: T) => Row): Promise<T[]> {
-  const masked: T[] = [], bare: T[] = [];
-  for (const one of all) ((await view.worn(rowOf(one))) >= WORN ? masked : bare).push(one);
-  return [...masked, ...bare];
+  const grades: T[][] = [[], [], []];
+  for (const one of all) grades[await view.maskGrade(rowOf(one))].push(one);
+  return grades.reverse().flat();
 }
 
 /** The detections in the image turned clockwise, and the doubtful ones. */
@@ -163,7 +163,8 @@ async function wayUp(view: View, row: Row): Promise<number> {
 async function surer(view: View, found: Row, row: Row, masked: number, foundMasked: number): Promise<boolean> {
   const lead = Math.fround(found[14] - row[14]), gain = (await view.presence(found)) - (await view.presence(row));
   if (Math.min(masked, foundMasked) >= BARE || Math.max(masked, foundMasked) < WORN) {
-    return gain > (lead > 0 ? -EVEN : EVEN) && (await view.stands(found));
+    const byMasks = Number(foundMasked >= CERTAIN) - Number(masked >= CERTAIN);
+    return gain > ((byMasks || lead) > 0 ? -EVEN : EVEN) && (await view.stands(found));
   }
   if (Math.abs(gain) > EVEN) return gain > 0;
   return Math.abs(lead) > AHEAD ? lead > 0 : foundMasked >= WORN;

@@ -14,6 +14,7 @@ export const MARGIN = 0.15;
 const LEAST = 24;
 const DOUBTFUL = 0.5, HIDDEN = 0.35;
 export const WORN = 0.8;
+export const CERTAIN = 0.99;
 export const SMALL = 32;
 const ELSEWHERE = 15, ASKEW = 35;
 const UPRIGHT = 1.116;
@@ -88,6 +89,12 @@ export class View {
       this.masked.set(key, Math.min(face.box[2], face.box[3]) >= SMALL ? await worn(this.networks, this.photo, face) : 0);
     }
     return this.masked.get(key) ?? 0;
+  }
+
+  /** 2 if the mask detector is certain of a mask, 1 if it is sure enough to confirm a face, otherwise 0. */
+  async maskGrade(row: Row): Promise<number> {
+    const confidence = await this.worn(row);
+    return Number(confidence >= WORN) + Number(confidence >= CERTAIN);
   }
 
   /** Whether landmarks show that a doubtful row is a face. */
