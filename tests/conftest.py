@@ -289,11 +289,24 @@ def pytest_runtest_makereport(item, call):
     return report
 
 
+def _asked(page):
+    """The events that a page of the app last sent, and its streams of answers: one whose click was lost sent none, and
+    one whose answer was lost has no stream that is open or ended after it."""
+    queue = [request for request in page.requests() if "/queue/" in request.url]
+    for request in queue[-16:]:
+        start, end = request.timing["startTime"], request.timing["responseEnd"]
+        kind, got = request.url.partition("/queue/")[2].partition("?")[0], request.existing_response
+        event = f" fn {request.post_data_json['fn_index']}" if kind == "join" else ""
+        ended = "still open" if end < 0 else f"ended after {end / 1000:.2f} s"
+        yield f"queue: {start / 1000 % 1000:.2f}: {kind}{event}, {got and got.status}, {request.failure or ended}"
+
+
 def _told(page):
-    """Address, messages, and the last lines of the console of a page."""
+    """Address, messages, the last events, and the last lines of the console of a page."""
     lines = [page.url]
     try:
         lines += page.wait_for_function(SAID, timeout=5000).json_value()
+        lines += _asked(page)
         lines += [f"error: {error}" for error in page.page_errors()[-5:]]
         lines += [f"console: {message.type}: {message.text[:200]}" for message in page.console_messages()[-10:]]
     except Exception as error:  # whatever state the page is in: the test's own error matters more
