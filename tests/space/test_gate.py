@@ -133,13 +133,24 @@ def test_uploads_are_bounded_by_request_by_visitor_and_in_all(serve, plain, tmp_
 
 
 @pytest.mark.browser
-def test_no_answer_is_lost_while_the_stream_of_answers_closes(serve, chromium, monkeypatch):
-    """The message that ends the stream comes late, when the page has already sent the next event."""
+@pytest.mark.parametrize("together", [False, True])
+def test_no_answer_is_lost_while_the_stream_of_answers_closes(serve, chromium, monkeypatch, together):
+    """The message that ends the stream comes late, when the page has already sent the next event; also together with
+    the end of the stream itself, of which the page then knows before it has read the message."""
     passed = Gate._passed
 
     async def late(gate, scope, receive, send, who):
+        last = b""
+
         async def slow(message):
-            await asyncio.sleep(0.3 if b"close_stream" in message.get("body", b"") else 0)
+            nonlocal last
+            if scope["path"].endswith("/queue/data") and b"close_stream" in message.get("body", b""):
+                await asyncio.sleep(0.3)
+                if together:
+                    last = message["body"]
+                    return
+            if last:
+                message, last = message | {"body": last + message.get("body", b"")}, b""
             await send(message)
 
         await passed(gate, scope, receive, slow, who)
@@ -147,11 +158,14 @@ def test_no_answer_is_lost_while_the_stream_of_answers_closes(serve, chromium, m
     monkeypatch.setattr(Gate, "_passed", late)
     with GuardedBlocks(analytics_enabled=False) as blocks:
         first, second = gr.Textbox(elem_id="first"), gr.Textbox(elem_id="second")
-        gr.Button(elem_id="go").click(lambda: "one", None, first).then(lambda text: f"{text}, two", first, second)
+        event = gr.Button(elem_id="go").click(lambda: "one", None, first)
+        event = event.then(lambda text: f"{text}, two", first, second)
+        for _ in range(5):
+            event = event.then(lambda text: f"{text}, two", second, second)
     page = chromium.new_page()
     page.goto(serve(blocks))
     page.click("#go")
-    page.wait_for_function("document.querySelector('#second :is(input, textarea)')?.value == 'one, two'")
+    page.wait_for_function(f"document.querySelector('#second :is(input, textarea)')?.value == 'one{6 * ', two'}'")
     page.close()
 
 
