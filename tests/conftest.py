@@ -366,7 +366,10 @@ def pytest_xdist_make_scheduler(config, log):
 
 
 def pytest_collection_modifyitems(items):
-    """The files that take longest first, so that the processes of tests end together."""
+    """An hour for a slow test; the files that take longest first, so that the processes of tests end together."""
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.timeout(3600), append=False)  # before that of a file of browser tests
     files = [ROOT / "tests" / f"{name}.py" for name in LONGEST]
     place = {path: number for number, path in enumerate(files)}
     items.sort(key=lambda item: place.get(item.path, len(files)))

@@ -88,6 +88,30 @@ def test_without_an_output_a_command_still_succeeds():
     assert (done.returncode, done.stderr) == (0, b"")
 
 
+def test_ctrl_c_while_the_program_is_imported_takes_one_line():
+    code = """
+import builtins
+import maskhub.__main__
+
+importing = builtins.__import__
+
+def stopped(name, *rest, **more):
+    if name == "tyro":
+        raise KeyboardInterrupt
+    return importing(name, *rest, **more)
+
+builtins.__import__ = stopped
+maskhub.__main__.main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "maskhub: stopped.\n")
+
+
+def test_as_a_module():
+    done = subprocess.run([sys.executable, "-m", "maskhub", "--version"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, f"maskhub {maskhub.__version__}\n")
+
+
 def test_version(run):
     code, out, err = run("--version")
     assert (code, out, err) == (0, f"maskhub {maskhub.__version__}\n", "")

@@ -40,7 +40,7 @@ FLOOR = {
     "stdout",
     "tensors",
 }
-KNOW_EVERYTHING = {"__init__", "cli", "commands"}
+KNOW_EVERYTHING = {"__init__", "__main__", "cli", "commands"}
 ALLOWED = {room: set() for room in (*FLOOR, "models")} | {
     "faces": {"models"},
     "masks": {"faces", "models"},

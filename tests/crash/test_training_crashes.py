@@ -88,7 +88,6 @@ def test_some_steps(train):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("kind", [*CUTS, *ERRORS])
 def test_every_step(train, kind, capsys):
     root, disk, _ = train(None)

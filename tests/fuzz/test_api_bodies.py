@@ -19,10 +19,7 @@ from events import CLIENT, endpoints, join, outcome, send, upload
 
 from maskhub import FaceMaskPipeline, ResnetGenerator
 
-ROUNDS = [
-    pytest.param(60, id="60"),
-    pytest.param(2000, id="2000", marks=[pytest.mark.slow, pytest.mark.timeout(1800)]),
-]
+ROUNDS = [pytest.param(60, id="60"), pytest.param(2000, id="2000", marks=pytest.mark.slow)]
 MEMORY = 400 * 2**20
 SLOW = ("train", "quiz-begin")
 """Buttons left out: a job trains for minutes, whatever its fields are."""

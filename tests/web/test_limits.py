@@ -11,7 +11,7 @@ from PIL import Image
 
 from maskhub import FaceMaskPipeline
 
-pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
 EXAMPLES = ROOT / "web" / "examples"
 DONE = re.compile(r"faces? found: .* s\.$")
