@@ -6,7 +6,6 @@ import itertools
 import lzma
 import tarfile
 import traceback
-import warnings
 import weakref
 import zipfile
 import zlib
@@ -254,7 +253,7 @@ class HubSource(PhotoSource):
                 return [split_alpha(open_photo(io.BytesIO(data)))[0] for data in files]
             except PhotoError as error:
                 name = cells[0].get("path") or f"a photo of {self.spec}"
-                warnings.warn(f"left out of training: {name}: {error}", stacklevel=2)
+                self.warn(f"left out of training: {name}: {error}")
         raise SourceError(f"no photo of {self.spec} can be read.")
 
     def photo_bytes(self, cell):

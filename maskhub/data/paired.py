@@ -7,7 +7,6 @@ Detecting faces and landmarks takes the most time, so it is done once and cached
 """
 
 import itertools
-import warnings
 
 import cv2
 import numpy as np
@@ -119,7 +118,7 @@ class WornPairs(PositionDataset):
             else:
                 raise SourceError(f"{TRIES} photos of {self.source.spec} in a row show no clear face: curate it first.")
         if found is None:
-            warnings.warn(f"left unmasked: a photo of {self.source.spec} shows no clear face", stacklevel=2)
+            self.source.warn(f"left unmasked: a photo of {self.source.spec} shows no clear face")
             before = squared(pixels, loaded)
             return before, before, np.zeros(before.shape[:2], np.float32)
         face, marks = found

@@ -1,5 +1,6 @@
 """Base class of the sources of training photos; see :mod:`maskhub.data.sources` for the kinds."""
 
+import warnings
 from copy import copy
 
 from maskhub.errors import SourceError
@@ -17,6 +18,7 @@ class PhotoSource:
         dataset: id on the Hub, or None.
         deal: a stream's :class:`~maskhub.data.lanes.Deal`, else None.
         partner: the source of :meth:`paired`, or None.
+        warned: the texts of :meth:`warn`.
         draws_pairs: whether :meth:`pair` gives each photo with and without its mask.
     """
 
@@ -27,6 +29,14 @@ class PhotoSource:
     deal = None
     partner = None
     draws_pairs = False
+    warned = frozenset()
+
+    def warn(self, text):
+        """Warn, but only once: a photo comes again in each pass. Python's own filter forgets what it has shown whenever
+        a library changes the filters, as opening a photo does."""
+        if text not in self.warned:
+            self.warned |= {text}
+            warnings.warn(text, stacklevel=3)
 
     def shared(self, share):
         """The same source for one of several processes, or for batches that don't take a photo for each sample; only

@@ -11,7 +11,6 @@ process, a worker or a resumed run only reads its positions, so no state has to 
 repeated.
 """
 
-import warnings
 from copy import copy
 from pathlib import Path, PurePosixPath
 
@@ -95,7 +94,7 @@ class FolderSource(PhotoSource):
                 face = order[(place + step) % len(order)]
                 return (self._open(face), self.partner._open(face)) if self.partner else self._open(face)
             except PhotoError as error:
-                warnings.warn(f"left out of training: {error}", stacklevel=2)
+                self.warn(f"left out of training: {error}")
         raise SourceError(f"no photo of {self.spec} can be read.")
 
     def _open(self, place):

@@ -61,6 +61,10 @@ class Failures(list):
         shown = picture is not None and sum(item.picture is not None for item in self) < SHOWN_FAILURES
         self.append(Item(str(name), reason=str(reason), picture=thumbnail(picture) if shown else None))
 
+    def notes(self, total):
+        """The warnings of a report of ``total`` photos: that these are missing from its figures, if there are any."""
+        return [f"{len(self)} of {total} photos are not counted: see the failures."] if self else []
+
     def first(self):
         """The end of an error message: the first failure, if there is one."""
         return f": {self[0].name}: {self[0].reason}" if self else "."

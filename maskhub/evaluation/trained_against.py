@@ -7,6 +7,7 @@ from pathlib import Path
 
 from maskhub.cards import ModelCard
 from maskhub.errors import ConfigError
+from maskhub.evaluation.encoders import ENCODERS
 from maskhub.pipelines.face_mask import BUNDLED
 from maskhub.pipelines.fetch import fetch_pipeline
 
@@ -36,16 +37,19 @@ def trained_against(folder, encoders):
     return {name for name in encoders if name in named}
 
 
-def refuse_trained_against(model, encoders):
+def refuse_trained_against(model, encoders, option="--encoders"):
     """Raise a ConfigError if a model (folder or Hub id; None: the bundled one) was trained against one of the encoders,
-    as its card or configuration says. CheckpointError if the card can't be fetched."""
-    found = trained_against(card_folder(model), encoders)
+    as its card or configuration says. CheckpointError if the card can't be fetched. ``option`` sets the encoders: the
+    message says which ones are left, or are face encoders that the model was not trained against."""
+    folder = card_folder(model)
+    found = trained_against(folder, encoders)
     if found:
-        names = " and ".join(sorted(found))
-        left = ", ".join(name for name in encoders if name not in found)
+        faces = [kind.name for kind in ENCODERS.values() if kind.face_network]
+        others = [name for name in faces if name not in trained_against(folder, faces)]
+        left = ",".join([name for name in encoders if name not in found] or others)
         raise ConfigError(
-            f"the model was trained against {names}, as its card says: the figures would only repeat the training "
-            f"loss. Use other encoders{f', as in --encoders {left}' if left else ''}."
+            f"the model was trained against {' and '.join(sorted(found))}, as its card says: the figures would only "
+            f"repeat the training loss. Use other encoders{f', as in {option} {left}' if left else ''}."
         )
 
 

@@ -4,6 +4,7 @@ import errno
 import os
 import signal
 import sys
+import warnings
 
 from maskhub.errors import MaskHubError, first_line
 from maskhub.options import parse
@@ -22,6 +23,7 @@ def launch(task_class, description=None, args=None):
     from maskhub.training.trainer import Trainer
 
     trainer, code = None, 0
+    warnings.formatwarning = lambda message, *rest, **more: f"warning: {message}\n"  # without a line of code
     try:
         with checked_stdout():
             options = parse(task_class.Options, description, args)

@@ -40,6 +40,7 @@ def test_errors_are_the_pipelines_own(folder, tiny_pipeline, tmp_path):
         assert single["mean error"].value == pytest.approx(own[2]) and single["mean error"].interval is None
         assert single["σ"].value is None
     assert [(item.name, item.reason) for item in found.failures] == [("blank.png", "the pipeline found no face")] * 2
+    assert "2 of 8 photos are not counted: see the failures." in found.warnings
     found.save(tmp_path / "faces.json")
     with open(tmp_path / "faces.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))

@@ -52,6 +52,7 @@ def test_shares_groups_and_failures(folder):
     assert {name: groups[name]["unmasked"]["found by yunet"].value for name in groups} == {"x": 0.5, "y": 0.5}
     assert [item.name for item in found.failures] == ["broken.png"]
     assert any("group = x has only 2" in warning for warning in found.warnings)
+    assert "1 of 5 photos are not counted: see the failures." in found.warnings
 
 
 def bool_of_size(pixels):

@@ -160,3 +160,8 @@ def test_encoders_that_a_model_was_trained_against(tmp_path, card, config, found
     if found:
         with pytest.raises(ConfigError, match=f"trained against {found.pop()}, as its card says.*--encoders"):
             refuse_trained_against(tmp_path, names)
+
+
+def test_the_bundled_model_names_an_encoder_that_measures_it():
+    with pytest.raises(ConfigError, match=r"trained against mobilefacenet.* as in --encoder dlib\.$"):
+        refuse_trained_against(None, ["mobilefacenet"], "--encoder")

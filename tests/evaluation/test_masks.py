@@ -44,6 +44,7 @@ def test_results_in_a_folder(folder):
     assert groups["male"][""]["mask_detected"].value == 1 and groups["female"][""]["mask_detected"].value == 0
     assert {item.name: bool(item.picture) for item in report.failures} == {"blank.png": True, "broken.jpg": False}
     assert any("only 6 faces" in line for line in report.warnings)
+    assert "2 of 8 photos are not counted: see the failures." in report.warnings
 
 
 def test_success_of_a_pipeline(folder):
@@ -63,7 +64,7 @@ def test_what_cannot_be_measured(folder, tmp_path):
     with pytest.raises(SourceError, match="holds no photo"):
         measure_masks(PictureSet(empty))
     Image.new("RGB", (90, 90), "grey").save(empty / "blank.png")
-    with pytest.raises(ConfigError, match="no face was found in any photo"):
+    with pytest.raises(ConfigError, match=r"no face was found in any photo of .*: blank\.png: no face was found\."):
         measure_masks(PictureSet(empty))
     with pytest.raises(ConfigError, match="no metadata column 'age'"):
         measure_masks(PictureSet(folder), groups=["age"])

@@ -70,7 +70,8 @@ def measure_cycle(pipeline, pictures, *, groups=()):
         galleries += gallery.galleries()
         if len(faces) == before:
             raise ConfigError(f"no face was found in any photo of {source.spec}{failures.first()}")
-    warnings, specs = [], {name: source.spec for name, source in pictures.items()}
+    warnings = failures.notes(sum(source.total for source in pictures.values()))
+    specs = {name: source.spec for name, source in pictures.items()}
     return Report(
         "cycle",
         _rows(faces),

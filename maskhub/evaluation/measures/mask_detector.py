@@ -86,7 +86,8 @@ def measure_mask_detector(pictures, network, *, groups=()):
         galleries += gallery.galleries()
         if not number:
             raise ConfigError(f"no face was found in any photo of {source.spec}{failures.first()}")
-    warnings, specs = few_faces(len(faces)), {name: source.spec for name, source in pictures.items()}
+    warnings = few_faces(len(faces)) + failures.notes(sum(source.total for source in pictures.values()))
+    specs = {name: source.spec for name, source in pictures.items()}
     return Report(
         "mask-detector",
         _rows(faces),

@@ -72,12 +72,10 @@ def measure_masks(pictures, pipeline=None, direction=None, *, groups=()):
     translate = translator(pipeline, direction) if pipeline is not None else None
     rows, now, before, failures = _presences(pictures, network, translate, gallery)
     if not rows:
-        raise ConfigError(f"no face was found in any photo of {pictures.spec}: there is nothing to measure.")
+        raise ConfigError(f"no face was found in any photo of {pictures.spec}{failures.first()}")
     now, before, warnings = np.array(now), np.array(before), []
     groups = by_group(rows, groups, lambda numbers: {"": _figures(now[numbers], before[numbers], direction)}, warnings)
-    warnings += few_faces(len(rows))
-    if failures:
-        warnings.append(f"{len(failures)} of {pictures.total} photos are not counted: see the failures.")
+    warnings += few_faces(len(rows)) + failures.notes(pictures.total)
     return Report(
         "masks",
         {"": _figures(now, before, direction)},

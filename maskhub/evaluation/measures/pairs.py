@@ -132,7 +132,7 @@ def measure(options):
     translate, megabytes, settings = None, None, {"direction": options.direction, "split": options.settings["split"]}
     if options.generated is None:
         if tools["encoder"] is not None:
-            refuse_trained_against(options.model, [options.encoder])
+            refuse_trained_against(options.model, [options.encoder], "--encoder")
         pipeline = load_pipeline(options.model, options.device)
         translate = translator(pipeline, options.direction)
         network = getattr(pipeline, pairs.direction.role, None)
