@@ -151,11 +151,11 @@ class Followed:
                 self._seen = {count: cv2.transform(_shape(placed)[None], align.alignment(self.face, 1.0))[0]}
 
     def _points_count(self, seen, lost):
-        """Whether the detector's points, 5×2 in the crop's sides, count: near where they were at first, at the same
-        other place twice in a row, or if the face could not be followed.
+        """Whether the detector's points, 5×2 in the crop's sides, count. They do if they are near where they were at
+        first, if they were found at the same other place the last time, or if the face could not be followed.
 
-        If no detection has confirmed the first place before, that one was wrong, not where the face was followed to,
-        unless the face is turned or far away.
+        Found at another place twice, before any detection has confirmed the first place, they show that the first place
+        was wrong, not where the face was followed to; unless they are so far away that the face has jumped.
         """
         first, before = self._seen.setdefault(5, seen), self._far
         apart = _apart(first, seen)

@@ -23,6 +23,9 @@ __all__ = ["TrackedFrame", "looked_back"]
 
 SECONDS, MOST_BYTES = 1.0, 192 * 2**20
 """For how long frames wait, and how much memory they may take: 32 frames at 1920×1080, 8 at 3840×2160."""
+MOST_OTHERS = 4096
+"""Number of other pieces, such as packets of sound (about 50 a second), that may wait behind frames: a film's sound may
+go on long after its last frame."""
 AGREES = 0.04
 """Mean distance of two places of a face, in widths of it, up to which they are the same."""
 
@@ -47,8 +50,8 @@ class TrackedFrame:
 def looked_back(pieces, seconds=SECONDS, most_bytes=MOST_BYTES):
     """Yield a film's pieces in their order, the tracks of its frames completed by faces that were found later.
 
-    ``pieces`` are pairs of anything and a :class:`TrackedFrame` or None. Frames are held back for ``seconds``, or for
-    less if they take more than ``most_bytes`` of memory.
+    ``pieces`` is a generator of pairs of anything and a :class:`TrackedFrame` or None. Frames are held back for
+    ``seconds``, or for less if they take more than ``most_bytes`` of memory or :data:`MOST_OTHERS` other pieces wait.
     """
     waiting, frames, size = deque(), deque(), 0
     with closing(pieces):
@@ -61,7 +64,10 @@ def looked_back(pieces, seconds=SECONDS, most_bytes=MOST_BYTES):
                 _look_back(list(frames))
                 while len(frames) > 1 and (size > most_bytes or frame.seconds - frames[0].seconds > seconds):
                     size -= frames.popleft().pixels.nbytes
-            while waiting and (waiting[0][1] is None or waiting[0][1] is not frames[0]):
+            elif len(waiting) - len(frames) > MOST_OTHERS:
+                frames.clear()
+                size = 0
+            while waiting and not (frames and waiting[0][1] is frames[0]):
                 yield waiting.popleft()
     yield from waiting
 

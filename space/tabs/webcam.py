@@ -66,8 +66,8 @@ def decoded(frame):
         except binascii.Error as error:
             raise PhotoError("this camera frame is not base64.") from error
     photo = open_photo(frame)
-    comment = photo.info.get("comment") or b""
-    way = comment.decode("ascii", "replace")
+    comment = photo.info.get("comment", "")
+    way = comment.decode("ascii", "replace") if isinstance(comment, bytes) else comment  # a PNG's is text
     return Live(np.asarray(split_alpha(photo)[0]), way if way in CHANGES else None)
 
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from films import film
 
+from maskhub.faces import lookback
 from maskhub.faces.followed import Track
 from maskhub.faces.lookback import TrackedFrame, looked_back
 from maskhub.faces.track import FaceTracker
@@ -143,3 +144,18 @@ def test_pieces_keep_their_order_and_what_reads_them_is_closed(astronaut):
     assert next(steps) == ("sound 0", None)
     steps.close()
     assert closed == [True, True]
+
+
+def test_sound_that_goes_on_after_the_last_frame_does_not_pile_up(astronaut, monkeypatch):
+    monkeypatch.setattr(lookback, "MOST_OTHERS", 10)
+    (frame,), read = tracked(FaceTracker(), film(astronaut, 1)), []
+
+    def pieces():
+        yield "picture", frame
+        for number in range(100):
+            read.append(number)
+            yield number, None
+
+    for number, (name, _) in enumerate(looked_back(pieces())):
+        assert name == (number - 1 if number else "picture")
+        assert len(read) <= number + 11

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from films import film, written
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from maskhub import FaceMaskPipeline
 from maskhub.errors import ConfigError, VideoError
@@ -75,6 +76,9 @@ def test_a_snapshot_is_tagged_if_the_live_picture_was_changed(astronaut, tiny_pi
 def test_a_comment_of_a_strange_picture_is_no_way(tiny_pipeline):
     given = data_url(encoded(Image.new("RGB", (64, 48)), "JPEG", comment="a\xff"))
     assert webcam.decoded(given).way is None
+    text = PngInfo()
+    text.add_text("comment", "a")
+    assert webcam.decoded(data_url(encoded(Image.new("RGB", (64, 48)), pnginfo=text), "png")).way is None
     assert "no live picture" in webcam.snapshot(tiny_pipeline, None)[0]
 
 

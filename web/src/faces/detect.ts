@@ -94,7 +94,7 @@ async function findTurned(view: View, rows: Row[], doubtful: Row[]): Promise<Row
   return covered;
 }
 
-/** The same, those first whose row wears a mask of which the network is most certain. */
+/** The same, sorted by how certain the mask detector is that their row wears a mask, most certain first. */
 async function maskedFirst<T>(view: View, all: T[], rowOf: (one: T) => Row): Promise<T[]> {
   const grades: T[][] = [[], [], []];
   for (const one of all) grades[await view.maskGrade(rowOf(one))].push(one);
