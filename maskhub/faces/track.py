@@ -40,6 +40,8 @@ AROUND, AGAIN = 2.0, 115
 size there, in pixels."""
 SAME = 0.3
 """Lowest intersection over union of two boxes of the same face."""
+DOUBLED = 0.7
+"""Intersection over union of the boxes of two tracked faces from which they are the same face, tracked twice."""
 
 
 class FaceTracker:
@@ -120,9 +122,12 @@ class FaceTracker:
             found = self._detect_new.faces(self._detect_new.view(frame, view), turn)
             matched = self._matched(found)
         kept = []
-        for j, followed in enumerate(self._followed):
-            detected = found[matched[j]] if j in matched else None
-            if followed.search_result(frame, placed[j], detected, followed in lost):
+        for j in sorted(range(len(self._followed)), key=lambda j: j not in matched):
+            followed, detected = self._followed[j], found[matched[j]] if j in matched else None
+            if not followed.search_result(frame, placed[j], detected, followed in lost):
+                continue
+            # where two faces cross, both may have been followed to the one in front; the detector finds it once
+            if j in matched or all(iou(followed.face.box, one.face.box) < DOUBLED for one in kept):
                 kept.append(followed)
         for i, face in enumerate(found if whole else []):
             doubled = any(iou(face.box, followed.face.box) >= SAME for followed in kept)

@@ -104,6 +104,19 @@ def test_a_second_face_is_seen_at_the_next_search_and_the_first_keeps_its_number
     assert seen[-1] == [0, 1] and all(numbers[0] == 0 for numbers in seen)
 
 
+def test_a_face_is_not_tracked_twice_after_it_has_passed_in_front_of_another(astronaut):
+    head = cv2.resize(np.asarray(astronaut)[20:240, 130:330], (120, 132))
+    behind = cv2.convertScaleAbs(head[:, ::-1], alpha=0.8)
+    noise = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 255, (270, 480, 3), np.uint8), (0, 0), 4)
+    background, tracker = cv2.normalize(noise, None, 60, 180, cv2.NORM_MINMAX), FaceTracker()
+    for number in range(45):
+        frame, left = background.copy(), 350 - 7 * number
+        frame[60:192, 10 + 7 * number :][:, :120] = head
+        frame[60:192, left : left + 120] = behind
+        tracks = tracker(frame)
+    assert sorted(round(track.face.box[0]) // 100 for track in tracks) == [0, 3]
+
+
 @pytest.mark.parametrize(("max_side", "runs"), [(640, 1), (320, 2)])
 def test_yunet_runs_again_for_a_new_face_only_on_a_larger_frame(newcomer, monkeypatch, max_side, runs):
     tracker, sides = FaceTracker(every=1, max_side=max_side), []
