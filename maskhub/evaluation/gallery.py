@@ -63,7 +63,8 @@ class Failures(list):
 
     def notes(self, total):
         """The warnings of a report of ``total`` photos: that these are missing from its figures, if there are any."""
-        return [f"{len(self)} of {total} photos are not counted: see the failures."] if self else []
+        verb = "is" if len(self) == 1 else "are"
+        return [f"{len(self)} of {total} photos {verb} not counted: see the failures."] if self else []
 
     def first(self):
         """The end of an error message: the first failure, if there is one."""

@@ -52,7 +52,7 @@ def test_shares_groups_and_failures(folder):
     assert {name: groups[name]["unmasked"]["found by yunet"].value for name in groups} == {"x": 0.5, "y": 0.5}
     assert [item.name for item in found.failures] == ["broken.png"]
     assert any("group = x has only 2" in warning for warning in found.warnings)
-    assert "1 of 5 photos are not counted: see the failures." in found.warnings
+    assert "1 of 5 photos is not counted: see the failures." in found.warnings
 
 
 def bool_of_size(pixels):
@@ -75,6 +75,7 @@ def test_what_a_pipeline_makes_is_counted_along_with_its_sources(folder, tiny_pi
     }  # fmt: skip
     assert len(seen) == 12  # sources are looked at once
     assert ("blank.png", "the pipeline found no face to mask") in [(i.name, i.reason) for i in found.failures]
+    assert found.warnings == ["2 of 10 photos are not counted: see the failures."]  # those that can't be read
     assert "masked by the model" not in found.baselines and "unmasked" in found.baselines
     assert len(found.galleries) == 2 and found.n == 8  # all are found, so none is among the worst
 

@@ -73,7 +73,9 @@ def measure_detection(pictures, detectors, pipeline=None, *, groups=()):
         failures += source.failures
         if not table.count(name):
             raise ConfigError(f"no photo of the {name} source could be read{failures.first()}")
-    warnings = failures.notes(sum(source.total for source in pictures.values()))
+    # photos that were read are counted, even if the pipeline finds no face in them
+    unread = Failures(failure for source in pictures.values() for failure in source.failures)
+    warnings = unread.notes(sum(source.total for source in pictures.values()))
     specs = {name: source.spec for name, source in pictures.items()}
     columns = [columns for columns, _, _ in table.rows]
     made = ["generated", *(result for _, result in able.values())]
