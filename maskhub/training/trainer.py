@@ -193,10 +193,12 @@ class Trainer:
                     self._check_finite(self.report.log(self.step, rate))
                     self._status("running")
                 due = self.step in c.sheets or (c.sample_every and (self.step % c.sample_every == 0 or last))
-                with self.report.aside() if main else nullcontext():
+                keeps = self.step % c.checkpoint_every == 0
+                # not at every step: the GPU is waited for here
+                with self.report.aside() if main and (due or keeps) else nullcontext():
                     if due and main:
                         self.results.sample()
-                    if self.step % c.checkpoint_every == 0:
+                    if keeps:
                         self._save()
                         saved = self.step
             if saved != self.step:

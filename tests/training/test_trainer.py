@@ -53,6 +53,18 @@ def test_the_speed_is_that_of_training_without_sample_sheets_and_checkpoints(tra
     assert [line["images_per_second"] for line in read_metrics(one.output)] == [4.0] * 4
 
 
+def test_the_gpu_is_waited_for_only_before_sample_sheets_and_checkpoints(trainer, monkeypatch):
+    one, waits = trainer("reimaging", max_steps=7, sample_every=5, checkpoint_every=3), []
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: waits.append(one.step))
+    monkeypatch.setattr(one, "train_step", lambda batches: ({"loss": torch.tensor(1.0)}, 8))
+    for name in ("sample", "write"):
+        monkeypatch.setattr(one.results, name, lambda: None)
+    monkeypatch.setattr(one, "_save", lambda: None)
+    one.run()
+    assert waits == [3, 5, 6, 7]
+
+
 @pytest.mark.parametrize("name", SMALL)
 def test_the_average_follows_the_weights(name, trainer):
     one = trainer(name, ema_decay=0.5)
