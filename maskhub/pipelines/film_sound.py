@@ -33,7 +33,7 @@ class Sound:
         else:
             options = self._encoding(codec)
             self.stream = writer.add_stream(codec, **options)
-        self.resampler = None
+        self.resampler, self.written = None, False
         self.end = None  # earliest time of the next packet: in ticks if copied, in seconds if encoded
 
     def take(self, packet):
@@ -56,7 +56,13 @@ class Sound:
         self.end = packet.dts + max(1, round(STEP / packet.time_base))
         packet.pts = packet.dts if packet.pts is None else max(packet.pts, packet.dts)
         packet.stream = self.stream
-        self.writer.mux(packet)
+        try:
+            self.writer.mux(packet)
+        except (av.InvalidDataError, av.PatchWelcomeError):  # the muxer reads its header, which is damaged
+            if not self.written:
+                raise
+            return 1
+        self.written = True
         return 0
 
     def _encode(self, packet):

@@ -120,3 +120,22 @@ def test_a_refusal_names_the_sound(astronaut, tmp_path, monkeypatch):
     with pytest.raises(VideoError, match=r"the sound \(stream 1, pcm_u8\) can't be written: no such layout"):
         translated(source, tmp_path / "b.mp4")
     assert [path.name for path in tmp_path.iterdir()] == ["a.avi"]
+
+
+@pytest.mark.parametrize("seed", [0, 1])  # FFmpeg has two errors for a damaged header
+def test_damaged_packets_of_copied_sound_are_left_out(astronaut, tmp_path, seed):
+    source = written(tmp_path / "whole.ts", film(astronaut, 25), sound="aac", sound_rate=48000, layout="stereo")
+    with open_film(source) as reader:
+        whole = sum(bool(packet.size) for packet in reader.demux(audio=0))
+        number = reader.streams.audio[0].id
+    data, rng = np.frombuffer(source.read_bytes(), np.uint8).copy(), np.random.default_rng(seed)
+    sound = [at for at in range(0, len(data), 188) if int(data[at + 1] & 0x1F) << 8 | int(data[at + 2]) == number]
+    for at in rng.choice(sound[4:], len(sound) // 6, replace=False):
+        data[at + 4 : at + 188] = rng.integers(0, 256, 184)
+    damaged = tmp_path / "damaged.ts"
+    damaged.write_bytes(data.tobytes())
+    report = translated(damaged, tmp_path / "out.mp4")
+    assert report.frames == 25 and report.sound == "copied" and 0 < report.damaged < whole / 2
+    with open_film(tmp_path / "out.mp4") as made:
+        kept = sum(bool(packet.size) for packet in made.demux(audio=0))
+    assert whole / 2 < kept < whole
