@@ -173,9 +173,12 @@ def video(backend, threads, count=FRAMES):
             for frame in film(masked_photo(), count, 1):
                 writer.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
             writer.mux(stream.encode(None))
-        steps = iter(Film(source, Path(folder) / "out.mp4", FrameTranslator(pipe, "unmask", force=True)))
-        skipped = [next(steps) for _ in range(5)]
-        return _rate(count - len(skipped), lambda: list(steps))
+
+        def translate():
+            return list(Film(source, Path(folder) / "out.mp4", FrameTranslator(pipe, "unmask", force=True)))
+
+        translate()  # the whole film, since frames are read up to a second ahead
+        return _rate(count, translate)
 
 
 def _rate(count, work):
