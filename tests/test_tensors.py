@@ -1,4 +1,4 @@
-"""What every room stands on: the two directions, and the way between pixels and tensors."""
+"""The two directions, and the conversion between pixels and tensors."""
 
 import numpy as np
 import pytest
