@@ -141,36 +141,25 @@ class Photos:
         return np.asarray(output.images[0])
 
 
-class Camera:
-    """Treats the frames as a camera's: each is translated before the next one is there."""
-
-    def __init__(self, translator):
-        self.translator = translator
-
-    def __call__(self, frame, seconds):
-        made = self.translator(frame, seconds)
-        self.region, self.faces = self.translator.region, self.translator.faces
-        return made
-
-
-def film_of(way, frames):
-    """For each of the frames, (pixels, seconds): its result, the region, and the faces, largest first."""
-    if not isinstance(way, FrameTranslator):
+def film_of(way, frames, camera=False):
+    """For each of the frames, (pixels, seconds): its result, the region, and the faces, largest first. From a camera,
+    each frame is translated before the next one is there."""
+    if isinstance(way, Photos):
         for frame, seconds in frames:
             yield way(frame, seconds), way.region, [one.face for one in way.faces]
         return
     tracked = ((None, TrackedFrame(frame, seconds, *way.follow(frame, seconds))) for frame, seconds in frames)
-    for _, one in looked_back(tracked):
+    for _, one in tracked if camera else looked_back(tracked):
         yield way.translate(one.pixels, one.tracks, one.step), way.region, [face.face for face in way.faces]
 
 
-def measure(way, photo, face, frames, expected, direction):
+def measure(way, photo, face, frames, expected, direction, camera=False):
     """The figures of one film by :data:`COLUMNS`, and the results, undone, for the eye."""
     size, matrix = photo.shape[1::-1], align.alignment(face, CROP)
     own, found, results, before = corners(face), {name: [] for name in COLUMNS}, [], None
     side, frames = float(np.linalg.norm(own[1] - own[0])), list(frames)
     started = time.process_time()
-    translated = list(film_of(way, [frame[:2] for frame in frames]))
+    translated = list(film_of(way, [frame[:2] for frame in frames], camera))
     found["ms"] = [1000 * (time.process_time() - started) / len(frames)]
     for (frame, _, move), (made, region, faces) in zip(frames, translated, strict=True):
         result, source = (
@@ -270,12 +259,10 @@ def main():
         photo, face, result = ready
         expected = cv2.GaussianBlur(result, (0, 0), 1).astype(np.float32)
         for kind in args.motions:
-            way = FrameTranslator(pipe, args.direction, force=True)
-            if args.frame_by_frame or args.camera:
-                way = Photos(pipe, args.direction) if args.frame_by_frame else Camera(way)
-            figures, results = measure(
-                way, photo, face, film(photo, face, kind, seed_of(file)), expected, args.direction
-            )
+            photos = args.frame_by_frame
+            way = Photos(pipe, args.direction) if photos else FrameTranslator(pipe, args.direction, force=True)
+            frames = film(photo, face, kind, seed_of(file))
+            figures, results = measure(way, photo, face, frames, expected, args.direction, args.camera)
             rows[kind].append(figures)
             if args.strips:
                 args.strips.mkdir(parents=True, exist_ok=True)
