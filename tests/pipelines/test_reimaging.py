@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tiny_reimaging import classifier, tiny
 
-from maskhub import AttributeClassifier, CheckpointError, ConfigError, DenseGenerator, PhotoError, ReimagingPipeline
+from maskhub import CheckpointError, ConfigError, PhotoError, ReimagingPipeline
 from maskhub.data.labelled import LabelledPhotos
 from maskhub.data.pixel_faces import SKIN, draw, pixel_faces
 from maskhub.data.portraits import portraits
 from maskhub.masks.detector import detect_mask_on_crop
 from maskhub.masks.find_covering import by_colour, by_contrast, find_covering
 from maskhub.pipelines.candidates import agreement_weights, best_candidates, refined
-from maskhub.pipelines.model_registry import ModelRegistry
 from maskhub.pipelines.tone import blend, kmeans_colours
 from maskhub.provenance import read_provenance
 
@@ -34,21 +34,6 @@ class Album(torch.nn.Module):
 
     def forward(self, latents):
         return self.faces[(latents[:, 0] * 1000).long() % len(self.faces)]
-
-
-def tiny(seed=0, **options):
-    torch.manual_seed(seed)
-    return DenseGenerator(hidden=(16,), **options)
-
-
-def classifier(tone):
-    """A classifier that always predicts the same tone with confidence."""
-    torch.manual_seed(0)
-    network = AttributeClassifier(width=4, hidden=(8,))
-    with torch.no_grad():
-        network.head[-1].weight.zero_()
-        network.head[-1].bias.copy_(torch.tensor([6.0 * (label == tone) for label in network.config.labels]))
-    return network
 
 
 @pytest.fixture
@@ -327,67 +312,6 @@ def test_broken_folders_are_one_line(pipeline, tmp_path):
     (tmp_path / "generators" / "dark" / "config.json").write_text(json.dumps({"_class_name": "ResnetGenerator"}))
     with pytest.raises(CheckpointError, match="generators/dark is not one of DenseGenerator"):
         ReimagingPipeline.from_pretrained(tmp_path)
-
-
-def test_a_registry_of_models(tmp_path):
-    models = ModelRegistry(tmp_path / "models")
-    for seed, tone in enumerate(("light", "dark")):
-        pipe = ReimagingPipeline()
-        pipe.add("anything", tiny(seed), {"tone": tone})
-        pipe.save_pretrained(tmp_path / tone)
-        models.add(tone, tmp_path / tone, dataset=f"{tone} faces", steps=10, created=seed)
-    classifier("light").save_pretrained(tmp_path / "classifier")
-    models.add("tones", tmp_path / "classifier")
-    assert [entry.name for entry in models.list()] == ["tones", "dark", "light"]
-    assert [entry.name for entry in models.list("generator", {"tone": "dark"})] == ["dark"]
-    assert [entry.name for entry in models.list(dataset="light faces")] == ["light"]
-    assert models.get("dark").row()["tone"] == "dark" and models.get("dark").facts["steps"] == 10
-    with pytest.raises(ConfigError, match="there is already a model 'dark'"):
-        models.add("dark", tmp_path / "light")
-    with pytest.raises(ConfigError, match="can't be called"):
-        models.add("../dark", tmp_path / "light")
-    with pytest.raises(CheckpointError, match="neither a single re-imaging generator nor a classifier"):
-        models.add("none", tmp_path)
-    with pytest.raises(CheckpointError, match="there is no model 'gone'; there are tones, dark, light"):
-        models.get("gone")
-    models.remove("dark")
-    assert [entry.name for entry in models.list("generator")] == ["light"]
-    assert sorted(path.name for path in (tmp_path / "models").glob("[!.]*")) == ["light", "tones"]  # the lock stays
-
-
-def test_a_classifier_that_cannot_be_loaded_is_passed_over(tmp_path):
-    models, given = ModelRegistry(tmp_path / "models"), classifier("dark")
-    for name, created in (("older", 1), ("newer", 2)):
-        classifier("light").save_pretrained(tmp_path / name)
-        models.add(name, tmp_path / name, created=created)
-    wanted = {"a": {"tone": "light"}, "b": {"tone": "dark"}}
-    assert models.classifier_for(wanted, 32)[0].config._name_or_path.endswith("newer")
-    assert models.classifier_for(wanted, 32, given) == (given, ())  # which knows as many
-    assert models.classifier_for(wanted, 64) == (None, ())
-    for weights in (tmp_path / "models" / "newer").rglob("*.safetensors"):
-        weights.write_bytes(b"")
-    with pytest.warns(UserWarning, match="no AttributeClassifier could be loaded from"):
-        found, broken = models.classifier_for(wanted, 32)
-    assert found.config._name_or_path.endswith("older") and broken == ("newer",)
-
-
-@pytest.mark.parametrize(
-    ("file", "content"),
-    [
-        ("model_index.json", {"_class_name": "ReimagingPipeline", "models": ["dark"]}),
-        ("model_index.json", {"_class_name": "ReimagingPipeline", "models": {"dark": ["tone"]}}),
-        ("config.json", {"_class_name": "AttributeClassifier"}),
-        ("config.json", {"_class_name": "AttributeClassifier", "attribute": "tone", "labels": 3}),
-    ],
-)
-def test_a_folder_with_a_broken_description_is_no_model(file, content, tmp_path):
-    """It is left out: otherwise one folder, copied by hand, would hide all models."""
-    models = ModelRegistry(tmp_path)
-    (tmp_path / "broken").mkdir()
-    (tmp_path / "broken" / file).write_text(json.dumps(content))
-    assert models.list() == [] and models.choices() == {}
-    with pytest.raises(CheckpointError, match="there is no model 'broken'; there are no models yet"):
-        models.get("broken")
 
 
 def test_drawn_faces_are_safe_from_the_pipeline(pipeline):
