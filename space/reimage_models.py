@@ -45,7 +45,7 @@ def choices(key):
 
 def pipeline_of(model, given):
     """The :class:`Chosen` for a face, :class:`~space.coverings.Subject`, by a value of :func:`choices`. CheckpointError
-    if there is no such model, it can't be loaded, or there is none at all."""
+    if there are no models, or the chosen one doesn't exist or can't be loaded."""
     if model == CLASSIFIER and given.photo:
         model = _best_for(given.side) or model
     if model == FOR_PHOTOS and _for_photos():

@@ -17,7 +17,7 @@ import yaml
 
 from maskhub.errors import PhotoError, SourceError, first_line
 from maskhub.faces.detect import detect
-from maskhub.faces.face import Face
+from maskhub.faces.face import Face, iou
 
 __all__ = ["OwnBox", "OwnBoxes", "faces_in", "in_folder", "yolo_name"]
 
@@ -210,7 +210,7 @@ def faces_in(pixels, boxes):
         return [Face(tuple(own.box), np.float32(own.points), 1.0) if own.is_face else None for own in boxes]
     found = detect(pixels)
     pairs = sorted(
-        ((_overlap(face.box, own.box), -place, number) for place, own in enumerate(boxes) if own.is_face
+        ((iou(face.box, own.box), -place, number) for place, own in enumerate(boxes) if own.is_face
          for number, face in enumerate(found)),
         reverse=True,
     )  # fmt: skip
@@ -237,16 +237,8 @@ def _closer(pixels, box):
     scale = max(1.0, LARGE_ENOUGH / min(width, height))
     part = cv2.resize(np.ascontiguousarray(part), None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
     faces = [face.moved(1 / scale, (x0, y0)) for face in detect(part)]
-    best = max(faces, key=lambda face: _overlap(face.box, box), default=None)
-    return best if best and _overlap(best.box, box) >= LEAST_OVERLAP else None
-
-
-def _overlap(first, second):
-    """Intersection over union of two boxes."""
-    low = np.maximum(first[:2], second[:2])
-    high = np.minimum(np.add(first[:2], first[2:]), np.add(second[:2], second[2:]))
-    both = float(np.prod(np.maximum(high - low, 0)))
-    return both / max(first[2] * first[3] + second[2] * second[3] - both, 1e-9)
+    best = max(faces, key=lambda face: iou(face.box, box), default=None)
+    return best if best and iou(best.box, box) >= LEAST_OVERLAP else None
 
 
 def _xml(path):

@@ -109,7 +109,7 @@ class FaceDetector:
         faces = [view.face(row) for row in rows]
         if turn and self.settle:
             faces = [self._placed(view, row, [*faces[:n], *faces[n + 1 :]]) for n, row in enumerate(rows)]
-        return sorted(faces, key=lambda face: -face.box[2] * face.box[3])
+        return sorted(faces, key=lambda face: -face.area)
 
     def _closer(self, view, rows):
         """The rows, with those of small faces replaced by what an enlarged window shows; the scores stay."""

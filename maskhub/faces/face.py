@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-__all__ = ["Face"]
+__all__ = ["Face", "iou"]
 
 PROFILE, ASTRAY, USELESS = (0.45, 0.20), (15.0, 30.0), 60.0
 """The roll changes from the line between the eyes to the line from eyes to mouth as the distance between the eyes falls
@@ -49,6 +49,11 @@ class Face:
         return math.remainder(angle + profile * astray * off, math.tau)
 
     @property
+    def area(self):
+        """Of the box, in pixels."""
+        return self.box[2] * self.box[3]
+
+    @property
     def roll(self):
         """:attr:`angle` in degrees."""
         return math.degrees(self.angle)
@@ -65,3 +70,11 @@ class Face:
             None if at is None else at * np.float32(scale) + np.float32(shift) for at in (self.points, self.sides)
         )
         return replace(self, box=tuple(map(float, box)), points=points, sides=sides)
+
+
+def iou(one, other):
+    """Intersection over union of two boxes: left, top, width, height."""
+    across = min(one[0] + one[2], other[0] + other[2]) - max(one[0], other[0])
+    down = min(one[1] + one[3], other[1] + other[3]) - max(one[1], other[1])
+    shared = max(across, 0) * max(down, 0)
+    return shared / max(one[2] * one[3] + other[2] * other[3] - shared, 1e-9)

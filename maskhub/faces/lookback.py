@@ -6,7 +6,7 @@
 
 The tracker searches every tenth frame, or every third if there is no face. Until then, a face that has appeared isn't
 tracked, and one that is hard to find may take longer or be tracked in a wrong place at first. In a film from a file the
-frames can wait. When a face is found or placed anew, optical flow follows it back through them: to the frame where it
+frames can wait. When a face is found, or placed again, optical flow follows it back through them: to the frame where it
 appeared, to one in which it was already tracked in that place, or to the last cut.
 """
 
@@ -16,8 +16,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from maskhub.faces.face import iou
 from maskhub.faces.followed import Followed, Track, apart_on_face
-from maskhub.faces.track import PAUSE, SAME, iou, is_cut, thumbnail
+from maskhub.faces.track import PAUSE, SAME, is_cut, thumbnail
 
 __all__ = ["TrackedFrame", "looked_back"]
 
@@ -85,28 +86,24 @@ def _look_back(frames):
                 break
             back = replace(followed.track(now.step, searched=False), new=False)
             others = [one for one in frame.tracks if one.number == back.number or _same(one, back)]
-            if others and not (len(others) == 1 and others[0].number == back.number and _same(others[0], back)):
+            if any(one.number != back.number or not _same(one, back) for one in others):
                 break  # another face's number, or tracked under another number
-            known = bool(others) and apart_on_face(others[0].face, back.face) < AGREES
+            known = any(apart_on_face(one.face, back.face) < AGREES for one in others)
             if known:
                 break
             _put(frame, back)
-            oldest = now = frame
+            now, oldest = frame, back
         if oldest is not None:
             _put(last, replace(track, new=False))
             if not known:
-                _put(oldest, replace(_numbered(oldest, track.number), new=True))
+                _put(now, replace(oldest, new=True))
 
 
 def _same(one, other):
     return iou(one.face.box, other.face.box) >= SAME
 
 
-def _numbered(frame, number):
-    return next(track for track in frame.tracks if track.number == number)
-
-
 def _put(frame, track):
     """Add a track to a frame, in the place of the one with its number."""
     tracks = [one for one in frame.tracks if one.number != track.number] + [track]
-    frame.tracks = sorted(tracks, key=lambda one: -one.face.box[2] * one.face.box[3])
+    frame.tracks = sorted(tracks, key=lambda one: -one.face.area)

@@ -19,10 +19,11 @@ import numpy as np
 
 from maskhub.faces import align
 from maskhub.faces.detect import FaceDetector
+from maskhub.faces.face import iou
 from maskhub.faces.followed import Followed, Track, moved
 from maskhub.faces.settle import settled
 
-__all__ = ["FaceTracker", "Track", "iou", "is_cut", "thumbnail"]
+__all__ = ["FaceTracker", "Track", "is_cut", "thumbnail"]
 
 NEW, STILL_THERE = 0.7, 0.5
 """Lowest detector score at which a new face is tracked, and at which one with landmarks is, or a tracked face counts as
@@ -92,7 +93,7 @@ class FaceTracker:
         if search:
             self._search(frame, lost, fresh or step == PAUSE)
         tracks = [followed.track(step, search) for followed in self._followed]
-        return sorted(tracks, key=lambda track: -track.face.box[2] * track.face.box[3])
+        return sorted(tracks, key=lambda track: -track.face.area)
 
     def _step(self, seconds):
         """Seconds since the previous frame."""
@@ -176,11 +177,3 @@ def thumbnail(frame):
 def is_cut(before, now):
     """Whether there is a cut between two frames, given their thumbnails."""
     return float(cv2.absdiff(before, now).mean()) > CUT
-
-
-def iou(one, other):
-    """Intersection over union of two boxes."""
-    across = min(one[0] + one[2], other[0] + other[2]) - max(one[0], other[0])
-    down = min(one[1] + one[3], other[1] + other[3]) - max(one[1], other[1])
-    shared = max(across, 0) * max(down, 0)
-    return shared / max(one[2] * one[3] + other[2] * other[3] - shared, 1e-6)
